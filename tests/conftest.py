@@ -1,0 +1,36 @@
+"""Fixtures for optional real data: a folder named by FASTNN_DATA with mnist.npz and tabular/*.csv."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+def data_path(name):
+    """The file or folder `name` under FASTNN_DATA; skips the test where there is none."""
+    folder = os.environ.get("FASTNN_DATA")
+    if not folder:
+        pytest.skip("FASTNN_DATA names no folder with real data")
+    path = Path(folder) / name
+    if not path.exists():
+        pytest.skip(f"FASTNN_DATA has no {name}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    """X (60000, 784) float32 in [0, 1], y (60000,) int; X_test (10000, 784), y_test (10000,)."""
+    with np.load(data_path("mnist.npz")) as files:
+        pixels = {part: files[f"{part}_images"].reshape(-1, 784) for part in ("train", "test")}
+        labels = {part: files[f"{part}_labels"].astype(np.int64) for part in ("train", "test")}
+    X, X_test = (pixels[part].astype(np.float32) / np.float32(255) for part in ("train", "test"))
+    return X, labels["train"], X_test, labels["test"]
+
+
+@pytest.fixture(scope="session")
+def tabular():
+    """The folder with abalone.csv, adult-train.csv, adult-test.csv, winequality-white.csv, ..."""
+    return data_path("tabular")

@@ -1,0 +1,334 @@
+"""fastnn's mathematics in plain NumPy: slow, short, and the same text as docs/maths.md.
+
+Samples are rows. Layer k = 1..K, h[0] = x; W[k] is (n_k, n_{k-1}); g[k] is layer k's activation.
+
+    a[k]       = h[k-1] W[k]^T + b[k],   h[k] = g[k](a[k])
+    delta[K]   = dL/da[K]                                    by output and loss: LOSSES below
+    delta[k-1] = (delta[k] W[k]) * g'[k-1](a[k-1])
+    dL/dW[k]   = delta[k]^T h[k-1],      dL/db[k] = sum of delta[k] over the rows
+
+Lists count layers as the formulas do, so W[0], b[0], a[0] and delta[0] are None. The results have
+the dtype of theta: float32, float64 and longdouble all work. Imports nothing but NumPy.
+Finite differences prove it in test_reference.py; the compiled kernels are then held against it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# --- Activations: h = g(a), and g'(a) -------------------------------------------------------------
+
+
+def sigmoid(a):
+    """1 / (1 + exp(-a)), with an exponential that cannot overflow."""
+    e = np.exp(-np.abs(a))
+    return np.where(a >= 0, 1 / (1 + e), e / (1 + e))
+
+
+def softmax(a):
+    """exp(a_j) / sum_i exp(a_i) in each row; taking the row's peak off first changes nothing."""
+    e = np.exp(a - a.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)
+
+
+G = {
+    "identity": lambda a: a,
+    "relu": lambda a: np.maximum(a, 0),
+    "sigmoid": sigmoid,
+    "tanh": np.tanh,
+}
+DG = {  # g'(a); the derivative of relu at 0 is taken as 0
+    "identity": lambda a: np.ones_like(a),
+    "relu": lambda a: (a > 0).astype(a.dtype),
+    "sigmoid": lambda a: sigmoid(a) * (1 - sigmoid(a)),
+    "tanh": lambda a: 1 - np.tanh(a) ** 2,
+}
+DG_OF_H = {  # the same derivative written in h = g(a), as the kernels compute it
+    "identity": lambda h: np.ones_like(h),
+    "relu": lambda h: (h > 0).astype(h.dtype),
+    "sigmoid": lambda h: h * (1 - h),
+    "tanh": lambda h: 1 - h**2,
+}
+OUTPUTS = {**G, "softmax": softmax}
+
+# --- Losses of each row, and delta = dL/da of that row --------------------------------------------
+
+
+def cross_entropy(a, y):
+    """Softmax outputs. L = -sum_j y_j ln f_j,  delta = f sum_j y_j - y, which is f - y."""
+    peak = a.max(1, keepdims=True)
+    log_sum = np.log(np.exp(a - peak).sum(1, keepdims=True))  # -ln f_j = log_sum + peak - a_j
+    losses = (y * (log_sum + (peak - a))).sum(1)
+    return losses, softmax(a) * y.sum(1, keepdims=True) - y
+
+
+def binary_cross_entropy(a, y):
+    """Sigmoid outputs. L = -sum_j [y_j ln f_j + (1 - y_j) ln(1 - f_j)],  delta = f - y."""
+    losses = (np.maximum(a, 0) - a * y + np.log1p(np.exp(-np.abs(a)))).sum(1)
+    return losses, sigmoid(a) - y
+
+
+def squared_error(a, y, output):
+    """Any output. L = 1/2 sum_j (f_j - y_j)^2,  delta = (f - y) times the Jacobian df/da."""
+    f = OUTPUTS[output](a)
+    e = f - y
+    if output == "softmax":  # df_i/da_j = f_i ([i = j] - f_j)
+        delta = f * (e - (e * f).sum(1, keepdims=True))
+    else:
+        delta = e * DG[output](a)
+    return (e**2).sum(1) / 2, delta
+
+
+LOSSES = {  # loss: the outputs it goes with
+    "cross_entropy": ("softmax",),
+    "binary_cross_entropy": ("sigmoid",),
+    "squared_error": tuple(OUTPUTS),
+}
+DEFAULT_LOSS = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}
+
+
+def losses_and_delta(a, y, output, loss):
+    """Loss of each row (batch,), and delta = dL/da of each row (batch, n_out), from a (batch, n_out).
+
+    y: labels (batch,) for softmax, otherwise values or distributions (batch, n_out).
+    """
+    y = target_rows(y, output, a.shape[1], a.dtype)
+    if loss == "squared_error":
+        return squared_error(a, y, output)
+    return {"cross_entropy": cross_entropy, "binary_cross_entropy": binary_cross_entropy}[loss](a, y)
+
+
+def target_rows(y, output, n_out, dtype):
+    """y as (batch, n_out): labels become one-hot rows e(y); a vector of values becomes a column."""
+    y = np.asarray(y)
+    if y.ndim == 2:
+        return y.astype(dtype)
+    if output == "softmax":
+        return np.eye(n_out, dtype=dtype)[y.astype(int)]
+    return y.astype(dtype)[:, None]
+
+
+# --- The network ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Net:
+    """sizes n_0..n_K; activation: one name or one per hidden layer; bias: one bool or one per layer."""
+
+    sizes: tuple
+    activation: str | tuple = "relu"
+    output: str = "softmax"
+    loss: str | None = None
+    bias: bool | tuple = True
+
+    @property
+    def K(self):
+        return len(self.sizes) - 1
+
+    @property
+    def g(self):
+        """g[k] is the name of layer k's activation, k = 1..K; g[0] is None."""
+        hidden = self.activation
+        if isinstance(hidden, str):
+            hidden = (hidden,) * (self.K - 1)
+        return [None, *hidden, self.output]
+
+    @property
+    def loss_name(self):
+        return self.loss or DEFAULT_LOSS.get(self.output, "squared_error")
+
+    @property
+    def has_bias(self):
+        """has_bias[k], k = 1..K; has_bias[0] is None."""
+        bias = (self.bias,) * self.K if isinstance(self.bias, bool) else tuple(self.bias)
+        return [None, *bias]
+
+    @property
+    def n_parameters(self):
+        n, has_bias = self.sizes, self.has_bias
+        return sum(n[k] * n[k - 1] + has_bias[k] * n[k] for k in range(1, self.K + 1))
+
+
+def unpack(net, theta):
+    """theta -> W, b. theta is W[1] row by row, b[1] where layer 1 has a bias, W[2], b[2], ..."""
+    W, b, at = [None], [None], 0
+    for k in range(1, net.K + 1):
+        n_out, n_in = net.sizes[k], net.sizes[k - 1]
+        W.append(theta[at : at + n_out * n_in].reshape(n_out, n_in))
+        at += n_out * n_in
+        b.append(theta[at : at + n_out] if net.has_bias[k] else None)
+        at += n_out if net.has_bias[k] else 0
+    assert at == len(theta), f"theta must have {at} elements, got {len(theta)}"
+    return W, b
+
+
+def pack(W, b):
+    """W, b -> theta; b[k] is None for a layer without bias."""
+    layers = zip(W[1:], b[1:], strict=True)
+    return np.concatenate([p.ravel() for layer in layers for p in layer if p is not None])
+
+
+def forward(net, theta, x):
+    """a[k] and h[k] of every layer for the rows of x (batch, n_0); h[0] = x."""
+    W, b = unpack(net, theta)
+    a, h = [None], [np.asarray(x, theta.dtype)]
+    for k in range(1, net.K + 1):
+        a.append(h[k - 1] @ W[k].T + (0 if b[k] is None else b[k]))
+        h.append(OUTPUTS[net.g[k]](a[k]))
+    return a, h
+
+
+def backward(net, theta, x, y):
+    """losses (batch,), delta[k] (batch, n_k), and grad_W[k], grad_b[k] summed over the rows."""
+    W, b = unpack(net, theta)
+    a, h = forward(net, theta, x)
+    K = net.K
+    delta, grad_W, grad_b = [None] * (K + 1), [None] * (K + 1), [None] * (K + 1)
+    losses, delta[K] = losses_and_delta(a[K], y, net.output, net.loss_name)
+    for k in range(K, 0, -1):
+        grad_W[k] = delta[k].T @ h[k - 1]  # dL/dW[k]
+        if b[k] is not None:
+            grad_b[k] = delta[k].sum(0)  # dL/db[k]
+        if k > 1:
+            delta[k - 1] = (delta[k] @ W[k]) * DG[net.g[k - 1]](a[k - 1])  # dL/da[k-1]
+    return losses, delta, grad_W, grad_b
+
+
+def loss(net, theta, x, y):
+    """Mean loss over the rows."""
+    a, _ = forward(net, theta, x)
+    return losses_and_delta(a[net.K], y, net.output, net.loss_name)[0].mean()
+
+
+def loss_and_gradient(net, theta, x, y):
+    """Mean loss over the rows, and its gradient laid out like theta."""
+    losses, _, grad_W, grad_b = backward(net, theta, x, y)
+    return losses.mean(), pack(grad_W, grad_b) / len(losses)
+
+
+# --- Optimizers and training ----------------------------------------------------------------------
+
+
+def step(theta, grad, velocity, optimizer, learning_rate, momentum):
+    """One step; returns the new theta and the new velocity. alpha: learning_rate, mu: momentum.
+
+    sgd:       theta <- theta - alpha grad
+    momentum:  v <- mu v + grad,  theta <- theta - alpha v
+    nesterov:  v <- mu v + grad,  theta <- theta - alpha (grad + mu v)
+    """
+    if optimizer == "sgd":
+        return theta - learning_rate * grad, velocity
+    velocity = momentum * velocity + grad
+    if optimizer == "momentum":
+        return theta - learning_rate * velocity, velocity
+    if optimizer == "nesterov":
+        return theta - learning_rate * (grad + momentum * velocity), velocity
+    raise ValueError(f"optimizer must be sgd, momentum or nesterov, got {optimizer!r}")
+
+
+def train(
+    net, theta, X, y, order, batch, learning_rate, momentum=0.0, optimizer="sgd", velocity=None
+):
+    """Mini-batches over rows X[order], in order; the last one may be smaller.
+
+    Returns theta, velocity, and the mean loss of each mini-batch before its step.
+    """
+    kind = theta.dtype.type
+    learning_rate, momentum = kind(learning_rate), kind(momentum)
+    velocity = np.zeros_like(theta) if velocity is None else velocity
+    losses = []
+    for start in range(0, len(order), batch):
+        rows = order[start : start + batch]
+        mean_loss, grad = loss_and_gradient(net, theta, X[rows], y[rows])
+        theta, velocity = step(theta, grad, velocity, optimizer, learning_rate, momentum)
+        losses.append(mean_loss)
+    return theta, velocity, np.array(losses)
+
+
+# --- Finite differences ---------------------------------------------------------------------------
+
+
+def central_differences(f, theta, eps):
+    """df/dtheta by central differences of fourth order: error about eps^4 f^(5) / 30 + u f / eps."""
+    grad = np.empty_like(theta)
+    for i in range(len(theta)):
+
+        def at(steps, i=i):
+            moved = theta.copy()
+            moved[i] += steps * eps
+            return f(moved)
+
+        grad[i] = (8 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12 * eps)
+    return grad
+
+
+# --- Error bounds for tests -----------------------------------------------------------------------
+#
+# |computed - exact| <= bound for one layer at a time, given the same inputs, in arithmetic with unit
+# roundoff u; any order of summation, FMA or not. An inner product of n terms is off by at most
+# gamma_n sum |x_i y_i| (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section
+# 3.1). Compute the exact value and the bound in a wider dtype than the one under test.
+
+
+def unit_roundoff(dtype):
+    """u: half the distance from 1 to the next number (2^-24 for float32, 2^-53 for float64)."""
+    return float(np.finfo(dtype).eps) / 2
+
+
+def gamma(n, u):
+    """gamma_n = n u / (1 - n u), the relative error that n roundings can pile up."""
+    return n * u / (1 - n * u)
+
+
+def affine_bound(h_prev, W, b, u):
+    """For a = h_prev W^T + b."""
+    terms = np.abs(h_prev) @ np.abs(W).T + (0 if b is None else np.abs(b))
+    return gamma(W.shape[1] + 2, u) * terms
+
+
+LIPSCHITZ = {"identity": 1.0, "relu": 1.0, "sigmoid": 0.25, "tanh": 1.0}
+
+
+def activation_bound(a, a_bound, activation, u, ulps=4):
+    """For h = g(a) where a is off by a_bound and g is computed to `ulps` units of roundoff."""
+    if activation == "softmax":
+        return softmax_bound(a, a_bound, u, ulps)
+    own = 0 if activation in ("identity", "relu") else ulps * u
+    return LIPSCHITZ[activation] * a_bound + own * np.abs(G[activation](a)) + smallest(u)
+
+
+def softmax_bound(a, a_bound, u, ulps=4):
+    """For f = softmax(a): relative errors of numerator and denominator, added.
+
+    Each exponent a_j - peak is off by its own rounding and twice the largest error of a.
+    """
+    spread = a.max(1, keepdims=True) - a
+    in_exponent = u * spread + 2 * np.max(a_bound + 0 * a, 1, keepdims=True)
+    relative = np.expm1(in_exponent) + ulps * u
+    f = softmax(a)
+    of_sum = (f * relative).sum(1, keepdims=True)
+    return f * (relative + of_sum + gamma(a.shape[1] + 2, u)) * 1.01 + smallest(u)
+
+
+def hidden_delta_bound(delta, W, h_prev, activation, u):
+    """For delta_prev = (delta W) * g'(a_prev), with g' from h_prev."""
+    dg = np.abs(DG_OF_H[activation](h_prev))
+    terms = np.abs(delta) @ np.abs(W)
+    dg_bound = {"identity": 0 * dg, "relu": 0 * dg, "sigmoid": 2 * u * dg, "tanh": 2 * u + 0 * dg}
+    return gamma(W.shape[0] + 2, u) * terms * dg + 1.01 * terms * dg_bound[activation] + smallest(u)
+
+
+def gradient_bounds(delta, h_prev, u):
+    """For grad_W = delta^T h_prev and grad_b = the sum of delta over rows."""
+    n = gamma(len(delta) + 1, u)
+    return n * (np.abs(delta).T @ np.abs(h_prev)), n * np.abs(delta).sum(0)
+
+
+def smallest(u):
+    """The smallest normal number of the format with unit roundoff u: what underflow may cost."""
+    for dtype in (np.float32, np.float64):
+        if u == unit_roundoff(dtype):
+            return float(np.finfo(dtype).tiny)
+    return 0.0

@@ -1,0 +1,198 @@
+"""Finite differences prove tests/reference.py, in the widest dtype NumPy has here."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import reference as ref
+
+REAL = np.longdouble
+U = float(np.finfo(REAL).eps) / 2
+EPS = REAL(U) ** REAL(0.2)  # balances the two errors of a difference of fourth order
+TOLERANCE = 100 * U**0.8  # error eps^4 + U / eps at that step, and room for the derivatives' size
+
+PAIRS = [(output, loss) for loss, outputs in ref.LOSSES.items() for output in outputs]
+
+
+def make(net, batch, seed=0, labels=False):
+    """theta, x, y for a net. y: labels, distributions (softmax), probabilities or values."""
+    rng = np.random.default_rng(seed)
+    n_out = net.sizes[-1]
+    theta = rng.normal(0, 0.7, net.n_parameters).astype(REAL)
+    x = rng.normal(0, 1, (batch, net.sizes[0])).astype(REAL)
+    if labels:
+        return theta, x, rng.integers(0, n_out, batch)
+    y = rng.uniform(0, 1, (batch, n_out)).astype(REAL)
+    return theta, x, y / y.sum(1, keepdims=True) if net.output == "softmax" else y
+
+
+def check_gradient(net, theta, x, y):
+    _, grad = ref.loss_and_gradient(net, theta, x, y)
+    numeric = ref.central_differences(lambda t: ref.loss(net, t, x, y), theta, EPS)
+    error = np.abs(grad - numeric).max() / (np.abs(grad).max() + np.abs(numeric).max())
+    assert np.abs(grad).max() > 1e-6  # a gradient of zeros would prove nothing
+    assert error < TOLERANCE
+
+
+def away_from_kinks(net, theta, x):
+    a, _ = ref.forward(net, theta, x)
+    near = [np.abs(a[k]).min() for k in range(1, net.K + 1) if net.g[k] == "relu"]
+    return min(near, default=1) > 1e-2  # far more than a step can move a
+
+
+@pytest.mark.parametrize("activation", list(ref.G))
+@pytest.mark.parametrize(("output", "loss"), PAIRS)
+def test_gradient_is_the_slope_of_the_loss(activation, output, loss):
+    net = ref.Net((3, 4, 5, 3), activation, output, loss)
+    for seed in range(100):
+        theta, x, y = make(net, batch=2, seed=seed)
+        live = (ref.forward(net, theta, x)[1][-1] > 0).any()
+        if away_from_kinks(net, theta, x) and live:
+            break
+    check_gradient(net, theta, x, y)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
+def test_labels(loss):
+    net = ref.Net((3, 4, 5), "tanh", "softmax", loss)
+    theta, x, labels = make(net, batch=7, labels=True)
+    check_gradient(net, theta, x, labels)
+    one_hot = np.eye(5)[labels]
+    assert ref.loss(net, theta, x, labels) == ref.loss(net, theta, x, one_hot)
+
+
+@pytest.mark.parametrize("bias", [True, False, (True, False, True), (False, True, False)])
+def test_biases_and_one_activation_per_layer(bias):
+    net = ref.Net((2, 3, 4, 1), ("sigmoid", "tanh"), "identity", bias=bias)
+    theta, x, y = make(net, batch=5)
+    W, b = ref.unpack(net, theta)
+    assert [p is not None for p in b[1:]] == net.has_bias[1:]
+    assert np.array_equal(ref.pack(W, b), theta)
+    check_gradient(net, theta, x, y)
+
+
+@pytest.mark.parametrize(("output", "loss"), PAIRS)
+def test_one_layer_and_widths_of_one(output, loss):
+    net = ref.Net((1, 2 if output == "softmax" else 1), (), output, loss)
+    theta, x, y = make(net, batch=3)
+    theta[:] = np.abs(theta)  # a relu output must be alive
+    x[:] = np.abs(x) + REAL(0.1)
+    check_gradient(net, theta, x, y)
+
+
+@pytest.mark.parametrize("activation", list(ref.G))
+def test_derivative_in_a_and_in_h_are_one(activation):
+    a = np.linspace(-4, 4, 101, dtype=REAL) + REAL(0.013)
+    by_h = ref.DG_OF_H[activation](ref.G[activation](a))
+    np.testing.assert_allclose(by_h, ref.DG[activation](a), rtol=4000 * U, atol=0)
+
+
+def test_delta_is_f_minus_y_for_the_matching_losses():
+    rng = np.random.default_rng(3)
+    a = rng.normal(0, 2, (6, 4)).astype(REAL)
+    y = rng.uniform(0, 1, (6, 4)).astype(REAL)
+    p = y / y.sum(1, keepdims=True)
+    for output, loss, target in [
+        ("softmax", "cross_entropy", p),
+        ("sigmoid", "binary_cross_entropy", y),
+        ("identity", "squared_error", y),
+    ]:
+        _, delta = ref.losses_and_delta(a, target, output, loss)
+        np.testing.assert_allclose(delta, ref.OUTPUTS[output](a) - target, rtol=0, atol=16 * U)
+
+
+def test_losses_by_hand():
+    ln = np.log
+    a = np.array([[ln(1.0), ln(2.0), ln(5.0)]])  # softmax: 1/8, 2/8, 5/8
+    assert ref.losses_and_delta(a, np.array([1]), "softmax", "cross_entropy")[0] == pytest.approx(
+        [ln(4)], rel=1e-15
+    )
+    a = np.array([[ln(3.0), 0.0]])  # sigmoid: 3/4, 1/2
+    y = np.array([[1.0, 0.0]])
+    got = ref.losses_and_delta(a, y, "sigmoid", "binary_cross_entropy")[0]
+    assert got == pytest.approx([ln(4 / 3) + ln(2)], rel=1e-15)
+    got = ref.losses_and_delta(np.array([[3.0, -1.0]]), y, "identity", "squared_error")[0]
+    assert got == [(2**2 + 1**2) / 2]
+
+
+def test_losses_far_out_are_finite():
+    a = np.array([[1e4, -1e4, 0.0]])
+    for output, loss, y, want in [
+        ("softmax", "cross_entropy", np.array([1]), 2e4),
+        ("sigmoid", "binary_cross_entropy", np.array([[0.0, 1.0, 1.0]]), 2e4 + np.log(2)),
+        ("sigmoid", "squared_error", np.array([[0.0, 1.0, 0.5]]), 1.0),
+        ("softmax", "squared_error", np.array([1]), 1.0),
+    ]:
+        losses, delta = ref.losses_and_delta(a, y, output, loss)
+        assert losses == pytest.approx([want], rel=1e-15)
+        assert np.isfinite(delta).all()
+
+
+def test_mean_over_the_batch():
+    net = ref.Net((3, 4, 2), "tanh")
+    theta, x, y = make(net, batch=4, labels=True)
+    alone = [ref.loss_and_gradient(net, theta, x[i : i + 1], y[i : i + 1]) for i in range(4)]
+    mean_loss, grad = ref.loss_and_gradient(net, theta, x, y)
+    assert abs(mean_loss - np.mean([one[0] for one in alone])) < 8 * U
+    assert np.abs(grad - np.mean([one[1] for one in alone], axis=0)).max() < 16 * U
+
+
+def test_optimizers_by_hand():
+    """Two steps with gradients 1 and 2, alpha = 0.5, mu = 0.5, from theta = 0."""
+    want = {
+        "sgd": (-0.5, -1.5),
+        "momentum": (-0.5, -1.75),  # v = 1, then 2.5
+        "nesterov": (-0.75, -2.375),  # grad + mu v = 1.5, then 3.25
+    }
+    for optimizer, (first, second) in want.items():
+        theta, v = ref.step(np.zeros(1), np.ones(1), np.zeros(1), optimizer, 0.5, 0.5)
+        assert theta == first
+        theta, v = ref.step(theta, 2 * np.ones(1), v, optimizer, 0.5, 0.5)
+        assert theta == second
+
+
+def test_train_takes_the_rows_in_the_order_given():
+    net = ref.Net((3, 2), (), "softmax")
+    theta, X, y = make(net, batch=7, labels=True)
+    order = np.array([6, 0, 3, 3, 1])
+    got, _, losses = ref.train(net, theta, X, y, order, 2, 0.5)
+    assert len(losses) == 3
+    for rows in ([6, 0], [3, 3], [1]):
+        _, grad = ref.loss_and_gradient(net, theta, X[rows], y[rows])
+        theta = theta - REAL(0.5) * grad
+    assert np.array_equal(got, theta)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("activation", [*ref.G, "softmax"])
+def test_error_bounds_hold_and_are_not_vacuous(dtype, activation):
+    """NumPy's own arithmetic in the dtype stays within the bounds that the kernels must meet."""
+    rng = np.random.default_rng(5)
+    u = ref.unit_roundoff(dtype)
+    h_prev, W, b, delta = (
+        rng.normal(0, 1, shape).astype(dtype) for shape in [(9, 31), (6, 31), (6,), (9, 6)]
+    )
+    wide = [p.astype(REAL) for p in (h_prev, W, b, delta)]
+
+    a = wide[0] @ wide[1].T + wide[2]
+    a_bound = ref.affine_bound(*wide[:3], u)
+    got = h_prev @ W.T + b
+    assert got.dtype == dtype
+    assert (np.abs(got - a) <= a_bound).all()
+    assert (a_bound <= 1e3 * u * (1 + np.abs(a).max())).all()
+
+    bound = ref.activation_bound(a, a_bound, activation, u)
+    got = ref.OUTPUTS[activation](got)
+    assert (np.abs(got - ref.OUTPUTS[activation](a)) <= bound).all()
+    assert (bound <= 1e4 * u * (1 + np.abs(a))).all()
+
+    if activation != "softmax":
+        h = ref.G[activation](h_prev)
+        exact = (wide[3] @ wide[1]) * ref.DG_OF_H[activation](h.astype(REAL))
+        got = (delta @ W) * ref.DG_OF_H[activation](h)
+        bound = ref.hidden_delta_bound(wide[3], wide[1], h.astype(REAL), activation, u)
+        assert (np.abs(got - exact) <= bound).all()
+
+    bound_W, bound_b = ref.gradient_bounds(wide[3], wide[0], u)
+    assert (np.abs(delta.T @ h_prev - wide[3].T @ wide[0]) <= bound_W).all()
+    assert (np.abs(delta.sum(0) - wide[3].sum(0)) <= bound_b).all()
