@@ -1,0 +1,103 @@
+"""Builds the compiled half: one extension for each .pyx, and the C kernels once for each instruction set and type of real.
+
+Switches (environment):
+  FASTNN_DEBUG=1                      checks of bounds and C asserts on, no optimisation
+  FASTNN_SANITIZE=address,undefined   instrumented build (also: thread)
+Everything else is metadata, and stands in pyproject.toml.
+"""
+import os
+import platform
+import sys
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+C = Path("src/c")
+MODULES = ["_cpu", "panels", "forward", "output_delta", "update", "backward", "engine"]
+DEBUG = os.environ.get("FASTNN_DEBUG", "") not in ("", "0")
+SANITIZE = os.environ.get("FASTNN_SANITIZE", "")
+
+# Instruction set: the flags that allow it. Chosen when fastnn is imported, by feature bits (src/c/platform.c).
+ISAS_X86 = {
+    "baseline": [],
+    "avx2": ["-mavx2", "-mfma"],
+    "avx512": ["-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mfma", "-mprefer-vector-width=512"],
+}
+
+
+def target_machine() -> str:
+    """Where the build will run (a cross-build says so in _PYTHON_HOST_PLATFORM)."""
+    where = os.environ.get("_PYTHON_HOST_PLATFORM") or sysconfig.get_platform()
+    return where.rsplit("-", 1)[-1] if "-" in where else platform.machine()
+
+
+def isas() -> dict[str, list[str]]:
+    machine = target_machine().lower()
+    if machine in ("x86_64", "amd64", "universal2"):
+        return ISAS_X86
+    return {"neon": []} if machine in ("aarch64", "arm64") else {"baseline": []}
+
+
+# Never -march=native or -ffast-math. No contraction of a * b + c: bit identity (docs/architecture.md).
+COMPILE = ["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-O3", "-g0", "-DNDEBUG"]
+COMPILE += ["-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
+LINK = [] if DEBUG or sys.platform == "darwin" else ["-Wl,-s"]
+if SANITIZE:
+    COMPILE += [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-g"]
+    LINK = [f"-fsanitize={SANITIZE}"]
+if sys.platform == "darwin":
+    OPENMP = ["-Xpreprocessor", "-fopenmp"], ["-lomp"]
+elif sys.platform == "win32":
+    OPENMP = ["/openmp"], []
+    COMPILE, LINK = ["/O2", "/clang:-ffp-contract=off"], []  # clang-cl: the vectors are GNU C
+else:
+    OPENMP = ["-fopenmp"], ["-fopenmp"]
+
+
+class BuildKernels(build_ext):
+    """Compiles src/c for every instruction set before the extension that links it."""
+
+    def build_extension(self, ext):
+        if ext.name == "fastnn.kernels._cpu":
+            ext.extra_objects = self.kernel_objects()
+        super().build_extension(ext)
+
+    def kernel_objects(self) -> list[str]:
+        jobs = [("platform", C / "platform.c", [])]
+        for isa, flags in isas().items():
+            for bits in (32, 64):
+                jobs.append((f"{isa}_{bits}", C / "isa" / f"{isa}.c", [*flags, f"-DFNN_REAL_BITS={bits}"]))
+
+        def compile_one(job):
+            name, source, flags = job
+            out = Path(self.build_temp) / "kernels" / name
+            return self.compiler.compile([str(source)], output_dir=str(out), include_dirs=[str(C)],
+                                         extra_postargs=[*COMPILE, *flags])
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return [path for paths in pool.map(compile_one, jobs) for path in paths]
+
+
+def extension(name: str) -> Extension:
+    return Extension(
+        f"fastnn.kernels.{name}", [f"src/fastnn/kernels/{name}.pyx"], include_dirs=[str(C)],
+        depends=[str(path) for path in sorted(C.rglob("*.[ch]"))],
+        extra_compile_args=[*COMPILE, *OPENMP[0]], extra_link_args=[*LINK, *OPENMP[1]],
+    )
+
+
+setup(
+    ext_modules=cythonize(
+        [extension(name) for name in MODULES],
+        include_path=["src"], build_dir="build/cython",
+        compiler_directives={
+            "language_level": 3, "boundscheck": DEBUG, "wraparound": False, "initializedcheck": DEBUG, "cdivision": True,
+            "freethreading_compatible": True,
+        },
+    ),
+    cmdclass={"build_ext": BuildKernels},
+)

@@ -1,0 +1,593 @@
+/* The portable bodies of the kernels (contracts: kernels.h), compiled once for each ISA and type of real. */
+#include <assert.h>
+#include <math.h>
+
+#include "elementary.h"
+#include "kernels.h"
+#include "simd.h"
+
+#define ALL(r, v) UNROLL for (int r = 0; r < m; r++) UNROLL for (int v = 0; v < nv; v++)
+
+/* Activations ------------------------------------------------------------------------------------------------- */
+
+INLINE V activate(V a, int activation) {
+    switch (activation) {
+#define X(name, id, g, dg) case id: return g;
+        FNN_ACTIVATIONS(X)
+#undef X
+    default: return a; /* softmax needs the whole row: the output pass applies it */
+    }
+}
+
+INLINE V derivative(V h, int activation) {
+    switch (activation) {
+#define X(name, id, g, dg) case id: return dg;
+        FNN_ACTIVATIONS(X)
+#undef X
+    default: return splat(1);
+    }
+}
+
+/* The choice of formula stands outside the loop over elements. */
+#define X(name, id, g, dg)                                                                           \
+    NOINLINE void activate_rows_##name(const int m, const int nv, real *h) {                         \
+        for (int r = 0; r < m; r++) for (int v = 0; v < nv; v++)                                     \
+            store(h + r * NR + v * VL, activate(load(h + r * NR + v * VL), id));                     \
+    }                                                                                                \
+    NOINLINE void differentiate_rows_##name(const int m, const int nv, real *delta, const real *h) { \
+        for (int r = 0; r < m; r++) for (int v = 0; v < nv; v++) {                                   \
+            real *d = delta + r * NR + v * VL;                                                       \
+            store(d, load(d) * derivative(load(h + r * NR + v * VL), id));                           \
+        }                                                                                            \
+    }
+FNN_ACTIVATIONS(X)
+#undef X
+
+static void activate_rows(int m, int nv, real *h, int activation) {
+    switch (activation) {
+#define X(name, id, g, dg) case id: activate_rows_##name(m, nv, h); return;
+        FNN_ACTIVATIONS(X)
+#undef X
+    default: return;
+    }
+}
+
+static void differentiate_rows(int m, int nv, real *delta, const real *h, int activation) {
+    switch (activation) {
+#define X(name, id, g, dg) case id: differentiate_rows_##name(m, nv, delta, h); return;
+        FNN_ACTIVATIONS(X)
+#undef X
+    default: return;
+    }
+}
+
+/* Tiles: m rows x nv vectors of sums in registers ------------------------------------------------------------------ */
+
+enum { PARTIAL, FORWARD, BACKWARD }; /* what follows the sum: more of it; b and g; g' */
+
+/* C[m, nv] (+)= A[m, K] B[K, nv]. A: panels, `stride` apart; B: rows of NR. Each element of C is one sum, in order of k. */
+INLINE void product_tile(const int m, const int nv, idx K, const real *A, idx stride, const real *B, real *C, int first,
+                         int finish, const real *X, int activation) {
+    V acc[MR][NV];
+    if (first) { ALL(r, v) acc[r][v] = (V){0}; }
+    else { ALL(r, v) acc[r][v] = load(C + r * NR + v * VL); }
+#define STEP(u)                                                                \
+    {                                                                          \
+        V b[NV];                                                               \
+        UNROLL for (int v = 0; v < nv; v++) b[v] = load(B + (u) * NR + v * VL); \
+        UNROLL for (int r = 0; r < m; r++) {                                   \
+            V a = splat(A[r * NR + (u)]);                                      \
+            UNROLL for (int v = 0; v < nv; v++) acc[r][v] = fma_v(a, b[v], acc[r][v]); \
+        }                                                                      \
+    }
+    NO_UNROLL while (K > 0) { /* a panel of A: NR steps */
+        const idx n = K < NR ? K : NR;
+        const real *panel = A;
+        idx k = 0;
+        NO_UNROLL for (; k + 4 <= n; k += 4, A += 4, B += 4 * NR) { STEP(0) STEP(1) STEP(2) STEP(3) }
+        NO_UNROLL for (; k < n; k++, A++, B += NR) STEP(0)
+        A = panel + stride;
+        K -= n;
+    }
+#undef STEP
+    if (finish == FORWARD) {
+        V b[NV];
+        UNROLL for (int v = 0; v < nv; v++) b[v] = load(X + v * VL);
+        if (activation == fnn_relu) { ALL(r, v) store(C + r * NR + v * VL, activate(acc[r][v] + b[v], fnn_relu)); return; }
+        ALL(r, v) store(C + r * NR + v * VL, acc[r][v] + b[v]);
+        if (activation != fnn_identity) activate_rows(m, nv, C, activation);
+    } else if (finish == BACKWARD && activation == fnn_relu) {
+        ALL(r, v) store(C + r * NR + v * VL, acc[r][v] * derivative(load(X + r * NR + v * VL), fnn_relu));
+    } else {
+        ALL(r, v) store(C + r * NR + v * VL, acc[r][v]);
+        if (finish == BACKWARD && activation != fnn_identity) differentiate_rows(m, nv, C, X, activation);
+    }
+}
+
+/* G[m, nv] (+)= A^T[m, K] B[K, nv]: A and B rows of NR, one for each sample, summed in order; or the SGD step on W. */
+INLINE void gradient_tile(const int m, const int nv, idx K, const real *A, const real *B, real *G, int first, int sgd, real rate) {
+    V acc[MR][NV];
+    if (first) { ALL(r, v) acc[r][v] = (V){0}; }
+    else { ALL(r, v) acc[r][v] = load(G + r * NR + v * VL); }
+    if (sgd) UNROLL for (int r = 0; r < m; r++) { /* W comes in while the sums are made */
+        prefetch_write(G + r * NR);
+        if (nv * VL * sizeof(real) > LINE) prefetch_write(G + r * NR + VL);
+    }
+#define STEP(u)                                                                \
+    {                                                                          \
+        V b[NV];                                                               \
+        UNROLL for (int v = 0; v < nv; v++) b[v] = load(B + (u) * NR + v * VL); \
+        UNROLL for (int r = 0; r < m; r++) {                                   \
+            V a = splat(A[r + (u) * NR]);                                      \
+            UNROLL for (int v = 0; v < nv; v++) acc[r][v] = fma_v(a, b[v], acc[r][v]); \
+        }                                                                      \
+    }
+    NO_UNROLL for (; K >= 4; K -= 4, A += 4 * NR, B += 4 * NR) { STEP(0) STEP(1) STEP(2) STEP(3) }
+    NO_UNROLL for (; K > 0; K--, A += NR, B += NR) STEP(0)
+#undef STEP
+    if (sgd) { const V step = splat(-rate); ALL(r, v) store(G + r * NR + v * VL, fma_v(step, acc[r][v], load(G + r * NR + v * VL))); }
+    else { ALL(r, v) store(G + r * NR + v * VL, acc[r][v]); }
+}
+
+typedef void product_tile_fn(idx, const real *, idx, const real *, real *, int, int, const real *, int);
+typedef void gradient_tile_fn(idx, const real *, const real *, real *, int, int, real);
+
+#define TILE(m, nv)                                                                                                      \
+    NOINLINE void product_tile_##m##x##nv(idx K, const real *A, idx stride, const real *B, real *C, int first, int finish, \
+                                          const real *X, int activation) {                                               \
+        product_tile(m, nv, K, A, stride, B, C, first, finish, X, activation);                                           \
+    }                                                                                                                    \
+    NOINLINE void gradient_tile_##m##x##nv(idx K, const real *A, const real *B, real *G, int first, int sgd, real rate) { \
+        gradient_tile(m, nv, K, A, B, G, first, sgd, rate);                                                              \
+    }
+#define TILES_4(F) F(1) F(2) F(3) F(4)
+#define TILES_6(F) TILES_4(F) F(5) F(6)
+#define TILES_12(F) TILES_6(F) F(7) F(8) F(9) F(10) F(11) F(12)
+#define TILES_14(F) TILES_12(F) F(13) F(14)
+#define TILES__(n, F) TILES_##n(F)
+#define TILES_(n, F) TILES__(n, F)
+#define F(m) TILE(m, 1) TILE(m, 2)
+TILES_(FNN_MR, F)
+#undef F
+#define F(m) {product_tile_##m##x1, product_tile_##m##x2},
+static product_tile_fn *const product_tiles[MR][NV] = {TILES_(FNN_MR, F)};
+#undef F
+#define F(m) {gradient_tile_##m##x1, gradient_tile_##m##x2},
+static gradient_tile_fn *const gradient_tiles[MR][NV] = {TILES_(FNN_MR, F)};
+#undef F
+
+/* Rows of the next tile, when `rows` are left for `tiles` tiles: as even as can be (128 rows = ten tiles of 12 or 13). */
+INLINE idx tile_rows(idx rows, idx tiles) { return (rows + tiles - 1) / tiles; }
+INLINE idx tiles_of(idx rows) { return (rows + MR - 1) / MR; }
+
+/* Panels ---------------------------------------------------------------------------------------------------------- */
+
+#define KC 256 /* steps of a product before it moves on: KC rows of B (32 KiB on AVX-512) stay in L1 for all tiles */
+
+static void product_panel(idx rows, idx K, const real *A, idx stride, const real *B, real *C, int nv, int finish,
+                          const real *X, int activation) {
+    const idx tiles = tiles_of(rows);
+    for (idx k = 0; k < K; k += KC) {
+        const idx n = K - k < KC ? K - k : KC;
+        const char *next = (const char *)(B + (k + n) * NR); /* what comes after this block of B, in lines spread over the tiles */
+        const idx lines = (k + n < K ? (K - k - n < KC ? K - k - n : KC) : KC) * NR * (idx)sizeof(real) / LINE;
+        idx done = 0, r = 0;
+        for (idx t = 0; t < tiles; t++) {
+            const idx m = tile_rows(rows - r, tiles - t), until = lines * (t + 1) / tiles;
+            for (; done < until; done++) prefetch(next + done * LINE);
+            product_tiles[m - 1][nv - 1](n, A + (k / NR) * stride + r * NR, stride, B + k * NR, C + r * NR, k == 0,
+                                         k + n == K ? finish : PARTIAL, finish == BACKWARD ? X + r * NR : X, activation);
+            r += m;
+        }
+    }
+}
+
+static void forward_panel(idx rows, idx n_in, const void *h_prev, idx stride, const void *Wp, const void *b, void *h,
+                          int vectors, int activation) {
+    assert(rows > 0 && n_in > 0 && (vectors == 1 || vectors == 2));
+    product_panel(rows, n_in, h_prev, stride, Wp, h, vectors, FORWARD, b, activation);
+}
+
+static void backward_panel(idx rows, idx n_out, const void *delta, idx stride, const void *Wt, const void *h_prev,
+                           void *delta_prev, int vectors, int activation) {
+    assert(rows > 0 && n_out > 0 && (vectors == 1 || vectors == 2));
+    product_panel(rows, n_out, delta, stride, Wt, delta_prev, vectors, BACKWARD, h_prev, activation);
+}
+
+INLINE void bring_rows(fnn_prefetch *p) {
+    if (!p || !p->X) return;
+    const idx lines_a_row = (p->row_bytes + LINE - 1) / LINE + 1; /* a row may start inside a line */
+    idx until = p->next + p->lines_a_tile;
+    if (until > p->last) until = p->last;
+    for (; p->next < until; p->next++)
+        prefetch(p->X + p->order[p->next / lines_a_row] * p->row_bytes + p->next % lines_a_row * LINE);
+}
+
+static void gradient_block(idx batch, idx inputs, const void *h_prev, const void *delta, int nv, void *G_, int first,
+                           const fnn_rates *rates, const void *Wt_next, int large, fnn_prefetch *rows) {
+    assert(batch > 0 && inputs > 0 && inputs <= NR);
+    const real *h = h_prev;
+    real *G = G_;
+    const idx tiles = tiles_of(inputs), block_lines = NR * NR * (idx)sizeof(real) / LINE;
+    const char *h_next = (const char *)(h + batch * NR), *G_next = (const char *)(G + NR * NR);
+    const idx h_lines = large ? batch * NR * (idx)sizeof(real) / LINE : 0;
+    idx r = 0, done = 0, h_done = 0;
+    for (idx t = 0; t < tiles; t++) {
+        const idx m = tile_rows(inputs - r, tiles - t), until = block_lines * (t + 1) / tiles, h_until = h_lines * (t + 1) / tiles;
+        bring_rows(rows);
+        if (large) for (; done < until; done++) {
+            prefetch_write(G_next + done * LINE);
+            if (Wt_next) prefetch_write((const char *)Wt_next + done * LINE);
+        }
+        for (; h_done < h_until; h_done++) prefetch(h_next + h_done * LINE);
+        gradient_tiles[m - 1][nv - 1](batch, h + r, delta, G + r * NR, first || rates, rates != NULL,
+                                      rates ? (real)rates->learning_rate : 0);
+        r += m;
+    }
+}
+
+static void bias_gradient(idx batch, const void *delta, void *g_, int first) {
+    const real *d = delta;
+    real *g = g_;
+    V sum[NV];
+    for (int v = 0; v < NV; v++) sum[v] = first ? (V){0} : load(g + v * VL);
+    for (idx r = 0; r < batch; r++)
+        for (int v = 0; v < NV; v++) sum[v] += load(d + r * NR + v * VL);
+    for (int v = 0; v < NV; v++) store(g + v * VL, sum[v]);
+}
+
+/* The optimizers' formulas on vectors, and on the last few elements through a buffer. */
+#define X(name, id, states, step)                                                                                  \
+    INLINE void step_##name(const real *g_, real *w_, real *v_, const V alpha, const V mu) {                       \
+        const V g = load(g_);                                                                                      \
+        V w = load(w_), v = states ? load(v_) : w;                                                                 \
+        (void)mu;                                                                                                  \
+        step;                                                                                                      \
+        store(w_, w);                                                                                              \
+        if (states) store(v_, v);                                                                                  \
+    }                                                                                                              \
+    NOINLINE void update_##name(idx rows, idx cols, idx ld, const real *g, real *w, real *s, const fnn_rates *rates) { \
+        const V alpha = splat((real)rates->learning_rate), mu = splat((real)rates->momentum);                      \
+        for (idx r = 0; r < rows; r++) {                                                                           \
+            idx i = r * ld;                                                                                        \
+            const idx end = i + cols;                                                                              \
+            for (; i + VL <= end; i += VL) step_##name(g + i, w + i, states ? s + i : NULL, alpha, mu);            \
+            if (i < end) {                                                                                         \
+                real part[3][VL] = {{0}};                                                                          \
+                const size_t bytes = (size_t)(end - i) * sizeof(real);                                             \
+                memcpy(part[0], g + i, bytes);                                                                     \
+                memcpy(part[1], w + i, bytes);                                                                     \
+                if (states) memcpy(part[2], s + i, bytes);                                                         \
+                step_##name(part[0], part[1], part[2], alpha, mu);                                                 \
+                memcpy(w + i, part[1], bytes);                                                                     \
+                if (states) memcpy(s + i, part[2], bytes);                                                         \
+            }                                                                                                      \
+        }                                                                                                          \
+    }
+FNN_OPTIMIZERS(X)
+#undef X
+
+static void update(int optimizer, idx rows, idx cols, idx ld, const void *g, void *w, void *const *state, const fnn_rates *rates) {
+    switch (optimizer) {
+#define X(name, id, states, step) case id: update_##name(rows, cols, ld, g, w, states ? state[0] : NULL, rates); return;
+        FNN_OPTIMIZERS(X)
+#undef X
+    default: assert(!"an optimizer");
+    }
+}
+
+/* Layouts --------------------------------------------------------------------------------------------------------- */
+
+static void pack_panel(idx n_in, idx cols, const void *W_, void *Wp_) {
+    const real *W = W_;
+    real *Wp = Wp_;
+    for (idx j = 0; j < NR; j += VL) {
+        idx i = 0;
+        if (j + VL <= cols) for (; i + VL <= n_in; i += VL) {
+            V v[VL];
+            UNROLL for (int e = 0; e < VL; e++) v[e] = load(W + (j + e) * n_in + i);
+            transpose(v);
+            UNROLL for (int e = 0; e < VL; e++) store(Wp + (i + e) * NR + j, v[e]);
+        }
+        for (; i < n_in; i++)
+            for (idx e = j; e < j + VL; e++) Wp[i * NR + e] = e < cols ? W[e * n_in + i] : 0;
+    }
+}
+
+static void unpack_panel(idx n_in, idx cols, const void *Wp_, void *W_) {
+    const real *Wp = Wp_;
+    real *W = W_;
+    for (idx j = 0; j < cols; j += VL) {
+        idx i = 0;
+        if (j + VL <= cols) for (; i + VL <= n_in; i += VL) {
+            V v[VL];
+            UNROLL for (int e = 0; e < VL; e++) v[e] = load(Wp + (i + e) * NR + j);
+            transpose(v);
+            UNROLL for (int e = 0; e < VL; e++) store(W + (j + e) * n_in + i, v[e]);
+        }
+        const idx end = j + VL < cols ? j + VL : cols;
+        for (; i < n_in; i++)
+            for (idx e = j; e < end; e++) W[e * n_in + i] = Wp[i * NR + e];
+    }
+}
+
+static void transpose_block(idx rows, int vectors, const void *Wp_, void *Wt_) {
+    const real *Wp = Wp_;
+    real *Wt = Wt_;
+    for (idx i = 0; i < rows; i += VL)
+        for (idx j = 0; j < vectors * VL; j += VL) {
+            V v[VL];
+            if (i + VL <= rows) { UNROLL for (int e = 0; e < VL; e++) v[e] = load(Wp + (i + e) * NR + j); }
+            else { for (int e = 0; e < VL; e++) v[e] = i + e < rows ? load(Wp + (i + e) * NR + j) : (V){0}; }
+            transpose(v);
+            UNROLL for (int e = 0; e < VL; e++) store(Wt + (j + e) * NR + i, v[e]);
+        }
+}
+
+static void gather(idx rows, idx n, const void *X_, const ptrdiff_t *order, void *h_, idx stride) {
+    const real *X = X_;
+    for (idx r = 0; r < rows; r++) {
+        const real *x = X + (order ? order[r] : r) * n;
+        real *h = (real *)h_ + r * NR;
+        idx j = 0;
+        for (; j + NR <= n; j += NR, h += stride)
+            UNROLL for (int v = 0; v < NV; v++) store(h + v * VL, load(x + j + v * VL));
+        if (j < n) memcpy(h, x + j, (size_t)(n - j) * sizeof(real));
+    }
+}
+
+static void scatter(idx rows, idx n, const void *h_, idx stride, void *X_) {
+    real *X = X_;
+    for (idx r = 0; r < rows; r++) {
+        const real *h = (const real *)h_ + r * NR;
+        idx j = 0;
+        for (; j + NR <= n; j += NR, h += stride)
+            UNROLL for (int v = 0; v < NV; v++) store(X + r * n + j + v * VL, load(h + v * VL));
+        if (j < n) memcpy(X + r * n + j, h, (size_t)(n - j) * sizeof(real));
+    }
+}
+
+/* Output layer: VL samples at a time, one in each lane, so that a sum over outputs runs in order of j ----------------- */
+
+/* t[j] (VL samples) <- panels, for samples r..r+VL-1; samples past the last are copies of it. */
+INLINE void lanes_in(idx rows, idx r, idx n, const real *h, idx stride, V *t) {
+    for (idx j = 0; j < n; j += VL) {
+        const real *column = h + (j / NR) * stride + j % NR;
+        V v[VL];
+        UNROLL for (int e = 0; e < VL; e++) v[e] = load(column + (r + e < rows ? r + e : rows - 1) * NR);
+        transpose(v);
+        for (int e = 0; e < VL && j + e < n; e++) t[j + e] = v[e];
+    }
+}
+
+/* panels <- t; columns past n, up to a whole vector, become 0. */
+INLINE void lanes_out(idx rows, idx r, idx n, const V *t, real *h, idx stride) {
+    for (idx j = 0; j < n; j += VL) {
+        real *column = h + (j / NR) * stride + j % NR;
+        V v[VL];
+        for (int e = 0; e < VL; e++) v[e] = j + e < n ? t[j + e] : (V){0};
+        transpose(v);
+        UNROLL for (int e = 0; e < VL; e++) if (r + e < rows) store(column + (r + e) * NR, v[e]);
+    }
+}
+
+/* a -> h = softmax(a), in place; returns log sum exp a.
+ * softmax(a)_j = e^(a_j - peak) / total, log sum exp a = log(total) + peak: no overflow, no underflow of total
+ * (Blanchard, Higham & Higham 2021, IMA J. Numer. Anal. 41(4)). */
+INLINE V softmax_lanes(idx n, V *a) {
+    V peak = a[0], total = {0};
+    for (idx j = 1; j < n; j++) peak = at_least(a[j], peak);
+    for (idx j = 0; j < n; j++) {
+        a[j] = exp_v(a[j] - peak);
+        total += a[j];
+    }
+    for (idx j = 0; j < n; j++) a[j] = a[j] / total;
+    return log_v(total) + peak;
+}
+
+static void softmax(idx rows, idx n, void *a, idx stride, void *scratch) {
+    V *t = scratch;
+    for (idx r = 0; r < rows; r += VL) {
+        lanes_in(rows, r, n, a, stride, t);
+        softmax_lanes(n, t);
+        lanes_out(rows, r, n, t, a, stride);
+    }
+}
+
+/* The targets of VL samples: e(y)_j from labels, or y_j from values. */
+typedef struct {
+    int one_hot;
+    VI label;
+    const V *y;
+} lane_targets;
+
+INLINE V target(const lane_targets *y, idx j) {
+    return y->one_hot ? select_v(y->label == (VI){0} + (real_int)j, splat(1), splat(0)) : y->y[j];
+}
+
+INLINE lane_targets targets_in(idx rows, idx r, idx n, const fnn_targets *y, idx first_row, V *values) {
+    lane_targets t = {y->labels != NULL, {0}, values};
+    for (int e = 0; e < VL; e++) {
+        const idx row = first_row + (r + e < rows ? r + e : rows - 1), i = y->order ? y->order[row] : row;
+        if (y->labels) t.label[e] = y->labels[i];
+        else for (idx j = 0; j < n; j++) ((real *)(values + j))[e] = ((const real *)y->values)[i * n + j];
+    }
+    return t;
+}
+
+/* Each loss: from a[n] (VL samples), in place: h = f(a); delta = dL/da; returns L. */
+
+/* -ln h_y = log sum exp a - a_y; delta = h - e(y). (weight: sum of y, 1 but for rounding.) */
+INLINE V cross_entropy_lanes(idx n, V *a, V *delta, const lane_targets *y) {
+    V picked = {0}, weight = {0};
+    for (idx j = 0; j < n; j++) {
+        const V y_j = target(y, j);
+        picked = fma_v(y_j, a[j], picked);
+        weight += y_j; /* 1 */
+    }
+    const V log_sum = softmax_lanes(n, a);
+    for (idx j = 0; j < n; j++) delta[j] = a[j] * weight - target(y, j);
+    return weight * log_sum - picked;
+}
+
+/* -y ln h - (1 - y) ln(1 - h) = max(a, 0) - a y + log(1 + e^-|a|); delta = h - y. */
+INLINE V binary_cross_entropy_lanes(idx n, V *a, V *delta, const lane_targets *y) {
+    V L = {0};
+    for (idx j = 0; j < n; j++) {
+        const V y_j = target(y, j);
+        L += at_least(a[j], splat(0)) - a[j] * y_j + log1p_v(exp_v(-magnitude(a[j])));
+        a[j] = sigmoid_v(a[j]);
+        delta[j] = a[j] - y_j;
+    }
+    return L;
+}
+
+/* sum (h - y)^2 / 2; delta = (h - y) g'(a); softmax couples the outputs: delta_j = h_j ((h - y)_j - sum_i (h - y)_i h_i). */
+INLINE V squared_error_lanes(idx n, V *a, V *delta, const lane_targets *y, int output) {
+    V L = {0}, mean = {0};
+    if (output == FNN_SOFTMAX) softmax_lanes(n, a);
+    for (idx j = 0; j < n; j++) {
+        const V h = activate(a[j], output), error = h - target(y, j);
+        L = fma_v(error, error, L);
+        mean = fma_v(error, h, mean);
+        a[j] = h;
+        delta[j] = error;
+    }
+    for (idx j = 0; j < n; j++)
+        delta[j] = output == FNN_SOFTMAX ? a[j] * (delta[j] - mean) : delta[j] * derivative(a[j], output);
+    return splat((real)0.5) * L;
+}
+
+static int output_delta(idx rows, idx n, const void *a_, idx stride, void *h_, void *delta_, const fnn_targets *y,
+                        idx first_row, int output, int loss, double scale, double *losses, void *scratch) {
+    V *a = scratch, *delta = a + n; /* the targets' values share delta's place: y_j is read before delta_j is written */
+    const V by = splat((real)scale);
+    int finite = 1;
+    for (idx r = 0; r < rows; r += VL) {
+        lanes_in(rows, r, n, a_, stride, a);
+        const lane_targets t = targets_in(rows, r, n, y, first_row, delta);
+        const V L = loss == fnn_cross_entropy          ? cross_entropy_lanes(n, a, delta, &t)
+                    : loss == fnn_binary_cross_entropy ? binary_cross_entropy_lanes(n, a, delta, &t)
+                                                       : squared_error_lanes(n, a, delta, &t, output);
+        for (int e = 0; e < VL && r + e < rows; e++) {
+            losses[r + e] = (double)L[e];
+            finite &= (L[e] - L[e] == 0);
+        }
+        if (h_) lanes_out(rows, r, n, a, h_, stride);
+        if (!delta_) continue;
+        for (idx j = 0; j < n; j++) delta[j] = delta[j] * by;
+        lanes_out(rows, r, n, delta, delta_, stride);
+    }
+    return finite;
+}
+
+/* One row: up to FNN_ROW_PANELS panels side by side, so that their sums hide each other's latency ---------------------- */
+
+enum { PRODUCT = 1, UPDATE = 2 };
+
+/* z += W^T x_next and W += x d^T, together or alone, over np panels. */
+INLINE void row_tile(const int what, const int np, idx n, const int32_t *order, const real *x, const real *d,
+                     const real *x_next, real *W, idx stride, real *z) {
+    V acc[FNN_ROW_PANELS * NV], step[FNN_ROW_PANELS * NV];
+    UNROLL for (int v = 0; v < np * NV; v++) {
+        if (what & PRODUCT) acc[v] = load(z + v * VL);
+        if (what & UPDATE) step[v] = load(d + v * VL);
+    }
+    NO_UNROLL for (idx t = 0; t < n; t++) {
+        const idx i = order ? order[t] : t;
+        real *w = W + i * NR;
+        const V from = what & UPDATE ? splat(x[i]) : (V){0}, to = what & PRODUCT ? splat(x_next[i]) : (V){0};
+        UNROLL for (int v = 0; v < np * NV; v++) {
+            real *p = w + v / NV * stride + v % NV * VL;
+            V u = load(p);
+            if (what & UPDATE) store(p, u = fma_v(from, step[v], u));
+            if (what & PRODUCT) acc[v] = fma_v(to, u, acc[v]);
+        }
+    }
+    if (what & PRODUCT) UNROLL for (int v = 0; v < np * NV; v++) store(z + v * VL, acc[v]);
+}
+
+#define ROW_TILE(name, what)                                                                                          \
+    NOINLINE void name##_tile(idx np, idx n, const int32_t *order, const real *x, const real *d, const real *x_next, real *W, \
+                              idx stride, real *z) {                                                                  \
+        switch (np) {                                                                                                 \
+        case 1: order ? row_tile(what, 1, n, order, x, d, x_next, W, stride, z) : row_tile(what, 1, n, NULL, x, d, x_next, W, stride, z); return; \
+        case 2: row_tile(what, 2, n, order, x, d, x_next, W, stride, z); return;                                      \
+        case 3: row_tile(what, 3, n, order, x, d, x_next, W, stride, z); return;                                      \
+        default: row_tile(what, FNN_ROW_PANELS, n, order, x, d, x_next, W, stride, z);                                \
+        }                                                                                                             \
+    }                                                                                                                 \
+    static void name##_panels(idx n, const int32_t *order, const real *x, const real *d, const real *x_next, real *W, \
+                              idx stride, idx panels, real *z) {                                                      \
+        for (idx p = 0; p < panels; p += FNN_ROW_PANELS)                                                              \
+            name##_tile(panels - p < FNN_ROW_PANELS ? panels - p : FNN_ROW_PANELS, n, order, x, d ? d + p * NR : NULL, \
+                        x_next, W + p * stride, stride, z ? z + p * NR : NULL);                                       \
+    }
+ROW_TILE(row_product, PRODUCT)
+ROW_TILE(row_update, UPDATE)
+ROW_TILE(row_update_product, PRODUCT | UPDATE)
+
+static void row_product(idx n, const int32_t *order, const void *x, const void *W, idx stride, idx panels, void *z) {
+    row_product_panels(n, order, NULL, NULL, x, (real *)W, stride, panels, z);
+}
+static void row_update(idx n, const int32_t *order, const void *x, const void *d, void *W, idx stride, idx panels) {
+    row_update_panels(n, order, x, d, NULL, W, stride, panels, NULL);
+}
+static void row_update_product(idx n, const int32_t *order, const void *x, const void *d, const void *x_next, void *W,
+                               idx stride, idx panels, void *z) {
+    row_update_product_panels(n, order, x, d, x_next, W, stride, panels, z);
+}
+
+static void row_activate(idx n, void *z, const void *b, int activation) {
+    real *h = z;
+    for (idx i = 0; i < n; i += NR) {
+        for (int v = 0; v < NV; v++) store(h + i + v * VL, load(h + i + v * VL) + load((const real *)b + i + v * VL));
+        activate_rows(1, NV, h + i, activation);
+    }
+    for (idx i = n; i % NR; i++) h[i] = 0;
+}
+
+static void row_derivative(idx n, void *delta, const void *h, int activation) {
+    if (activation == fnn_identity) return;
+    for (idx i = 0; i < n; i += NR) differentiate_rows(1, NV, (real *)delta + i, (const real *)h + i, activation);
+}
+
+static void row_scale(idx n, double scale, const void *x, void *y) {
+    for (idx i = 0; i < n; i += VL) store((real *)y + i, splat((real)scale) * load((const real *)x + i));
+}
+
+static void row_add(idx n, const void *x, void *y) {
+    for (idx i = 0; i < n; i += VL) store((real *)y + i, load((const real *)y + i) + load((const real *)x + i));
+}
+
+static ptrdiff_t nonzeros(idx n, const void *x_, const void *y_, int32_t *list) {
+    const real *x = x_, *y = y_;
+    ptrdiff_t count = 0;
+    idx i = 0;
+#if FNN_VECTOR_BYTES == 64 && FNN_REAL_BITS == 32
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    for (; i + VL <= n; i += VL) {
+        __mmask16 some = _mm512_cmp_ps_mask((__m512)load(x + i), _mm512_setzero_ps(), _CMP_NEQ_UQ);
+        if (y) some |= _mm512_cmp_ps_mask((__m512)load(y + i), _mm512_setzero_ps(), _CMP_NEQ_UQ);
+        _mm512_mask_compressstoreu_epi32(list + count, some, _mm512_add_epi32(lane, _mm512_set1_epi32((int)i)));
+        count += __builtin_popcount(some);
+    }
+#endif
+    for (; i < n; i++) {
+        list[count] = (int32_t)i;
+        count += (x[i] != 0) | (y && y[i] != 0); /* no branch: the next number overwrites */
+    }
+    return count;
+}
+
+#define TABLE__(isa, bits) fnn_kernels_##isa##_##bits
+#define TABLE_(isa, bits) TABLE__(isa, bits)
+#define STRING_(x) #x
+#define STRING(x) STRING_(x)
+const fnn_kernels TABLE_(FNN_ISA_NAME, FNN_REAL_BITS) = {
+    STRING(FNN_ISA_NAME), sizeof(real), NR, VL, MR,
+    pack_panel, unpack_panel, transpose_block, gather, scatter,
+    forward_panel, backward_panel, gradient_block, bias_gradient, update,
+    softmax, output_delta,
+    row_product, row_update, row_update_product, row_activate, row_derivative, row_scale, row_add, nonzeros,
+};

@@ -1,0 +1,107 @@
+/* The table of kernels: one for each ISA and type of real, all with the same meaning and (but for the baseline) the same bits.
+ *
+ * A kernel works on one tile, panel or block with one thread; it allocates nothing, calls nothing back and trusts its caller.
+ * Sizes and strides count elements. Buffers of one call must not overlap unless said.
+ *
+ * Panels, NR columns wide, the last one padded:
+ *   activations h, deltas   [panel][row][NR]       stride: elements from one panel to the next
+ *   weights Wp              [panel of outputs][input][NR]
+ *   their transpose Wt      [panel of inputs][output, padded to NR][NR]
+ * `vectors` (1 or 2): how many vectors of a panel's NR columns hold anything.
+ */
+#ifndef FNN_KERNELS_H
+#define FNN_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "activations.h"
+#include "losses.h"
+#include "optimizers.h"
+
+enum {
+#define X(name, id, ...) fnn_##name = id,
+    FNN_ACTIVATIONS(X)
+#undef X
+};
+enum {
+#define X(name, id) fnn_##name = id,
+    FNN_LOSSES(X)
+#undef X
+};
+enum {
+#define X(name, id, states, step) fnn_##name = id,
+    FNN_OPTIMIZERS(X)
+#undef X
+};
+
+typedef struct {
+    double learning_rate, momentum;
+} fnn_rates;
+
+/* Rows of X that the next mini-batch will gather: brought near, a few cache lines between two tiles. */
+typedef struct {
+    const char *X;          /* NULL: nothing to bring */
+    const ptrdiff_t *order; /* rows X[order[0]], X[order[1]], ... */
+    ptrdiff_t row_bytes, next, last, lines_a_tile; /* next, last: cache lines, counted over all rows */
+} fnn_prefetch;
+
+/* What a loss compares with: rows[order[r]] of labels or values (order NULL: row r). */
+typedef struct {
+    const int32_t *labels; /* (n,) or NULL */
+    const void *values;    /* (n, n_out) reals, or NULL */
+    const ptrdiff_t *order;
+} fnn_targets;
+
+typedef struct fnn_kernels {
+    const char *isa;
+    int item, nr, vl, mr; /* bytes of a real; panel width; vector width; rows of the largest tile */
+
+    /* Between the user's layout (row-major) and panels. cols: outputs of this panel (1..NR). */
+    void (*pack_panel)(ptrdiff_t n_in, ptrdiff_t cols, const void *W, void *Wp);     /* W: its rows of (n_out, n_in) */
+    void (*unpack_panel)(ptrdiff_t n_in, ptrdiff_t cols, const void *Wp, void *W);
+    void (*transpose_block)(ptrdiff_t rows, int vectors, const void *Wp, void *Wt);  /* (rows <= NR, NR) -> (NR, NR) */
+    void (*gather)(ptrdiff_t rows, ptrdiff_t n, const void *X, const ptrdiff_t *order, void *h, ptrdiff_t stride);
+    void (*scatter)(ptrdiff_t rows, ptrdiff_t n, const void *h, ptrdiff_t stride, void *X);
+
+    /* h = g(h_prev W^T + b), one panel of outputs. */
+    void (*forward_panel)(ptrdiff_t rows, ptrdiff_t n_in, const void *h_prev, ptrdiff_t stride, const void *Wp,
+                          const void *b, void *h, int vectors, int activation);
+    /* delta_prev = (delta W) * g'(a_prev), one panel of inputs; g' from h_prev. */
+    void (*backward_panel)(ptrdiff_t rows, ptrdiff_t n_out, const void *delta, ptrdiff_t stride, const void *Wt,
+                           const void *h_prev, void *delta_prev, int vectors, int activation);
+    /* G = delta^T h_prev (+ G unless `first`), one block of <= NR inputs x NR outputs: samples summed in order.
+     * With rates: no G, instead Wp -= learning_rate * (that sum): the SGD step, straight from registers.
+     * Wt_next: the block of Wt that will be written next, or NULL; large: the weights do not stay in L2. */
+    void (*gradient_block)(ptrdiff_t batch, ptrdiff_t inputs, const void *h_prev, const void *delta, int vectors, void *G,
+                           int first, const fnn_rates *rates, const void *Wt_next, int large, fnn_prefetch *rows);
+    void (*bias_gradient)(ptrdiff_t batch, const void *delta, void *g, int first);   /* g (NR,) = sum over rows */
+    /* One optimizer step on a block: rows of `cols` elements, ld elements apart. state[s] laid out like w. */
+    void (*update)(int optimizer, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t ld, const void *g, void *w,
+                   void *const *state, const fnn_rates *rates);
+
+    /* Output layer, rows of panels. scratch: (2 n_out + VL) VL reals. h may be a. */
+    void (*softmax)(ptrdiff_t rows, ptrdiff_t n_out, void *a, ptrdiff_t stride, void *scratch);
+    /* From a: h = f(a) (unless NULL), delta = scale * dL/da (unless NULL), losses[r] = L (unscaled).
+     * Returns 0 if a loss was not finite. */
+    int (*output_delta)(ptrdiff_t rows, ptrdiff_t n_out, const void *a, ptrdiff_t stride, void *h, void *delta,
+                        const fnn_targets *y, ptrdiff_t first_row, int output, int loss, double scale, double *losses,
+                        void *scratch);
+
+    /* One row. x (n,), z and d (panels * NR,); W: `panels` panels, `stride` apart. order: the n rows of W to visit
+     * (NULL: 0..n-1); x is indexed by the same numbers. */
+    void (*row_product)(ptrdiff_t n, const int32_t *order, const void *x, const void *W, ptrdiff_t stride,
+                        ptrdiff_t panels, void *z);                                  /* z += W^T x */
+    void (*row_update)(ptrdiff_t n, const int32_t *order, const void *x, const void *d, void *W, ptrdiff_t stride,
+                       ptrdiff_t panels);                                            /* W += x d^T */
+    void (*row_update_product)(ptrdiff_t n, const int32_t *order, const void *x, const void *d, const void *x_next,
+                               void *W, ptrdiff_t stride, ptrdiff_t panels, void *z); /* both, in one pass over W */
+    void (*row_activate)(ptrdiff_t n, void *z, const void *b, int activation);       /* z = g(z + b), padding 0 */
+    void (*row_derivative)(ptrdiff_t n, void *delta, const void *h, int activation); /* delta *= g'(a) */
+    void (*row_scale)(ptrdiff_t n, double scale, const void *x, void *y);            /* y = scale x */
+    void (*row_add)(ptrdiff_t n, const void *x, void *y);                            /* y += x */
+    /* The numbers i, in order, for which x[i] or y[i] (unless NULL) is not 0; returns how many. */
+    ptrdiff_t (*nonzeros)(ptrdiff_t n, const void *x, const void *y, int32_t *list);
+} fnn_kernels;
+
+#endif

@@ -1,0 +1,194 @@
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE
+#endif
+#include "platform.h"
+
+#include <stdlib.h>
+#include <string.h>
+#ifdef _WIN32
+#include <malloc.h>
+#include <windows.h>
+#else
+#include <pthread.h>
+#include <sched.h>
+#include <sys/mman.h>
+#endif
+#if defined(__x86_64__) || defined(_M_X64)
+#define X86 1
+#include <immintrin.h>
+#ifdef _MSC_VER
+#include <intrin.h>
+#else
+#include <cpuid.h>
+#endif
+#endif
+
+/* CPU features ------------------------------------------------------------------------------------------------- */
+
+#ifdef X86
+extern const fnn_kernels fnn_kernels_baseline_32, fnn_kernels_baseline_64, fnn_kernels_avx2_32, fnn_kernels_avx2_64,
+    fnn_kernels_avx512_32, fnn_kernels_avx512_64;
+
+static void cpuid(unsigned leaf, unsigned r[4]) {
+#ifdef _MSC_VER
+    __cpuidex((int *)r, (int)leaf, 0);
+#else
+    __cpuid_count(leaf, 0, r[0], r[1], r[2], r[3]);
+#endif
+}
+
+/* What the operating system saves of the vector registers (XCR0). */
+static unsigned long long enabled_state(void) {
+#ifdef _MSC_VER
+    return _xgetbv(0);
+#else
+    unsigned low, high;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (unsigned long long)high << 32 | low;
+#endif
+}
+
+static int any(void) { return 1; }
+
+static int has_avx2(void) { /* AVX2 and FMA, with ymm saved */
+    unsigned r[4];
+    cpuid(0, r);
+    if (r[0] < 7) return 0;
+    cpuid(1, r);
+    if (!(r[2] & 1u << 27) || !(r[2] & 1u << 12)) return 0; /* OSXSAVE, FMA */
+    if ((enabled_state() & 0x6) != 0x6) return 0;
+    cpuid(7, r);
+    return (r[1] & 1u << 5) != 0;
+}
+
+static int has_avx512(void) { /* F, DQ, BW, VL, with zmm and masks saved */
+    unsigned r[4];
+    if (!has_avx2() || (enabled_state() & 0xe6) != 0xe6) return 0;
+    cpuid(7, r);
+    return (r[1] & 1u << 16) && (r[1] & 1u << 17) && (r[1] & 1u << 30) && (r[1] & 1u << 31);
+}
+#elif defined(__aarch64__) || defined(_M_ARM64)
+extern const fnn_kernels fnn_kernels_neon_32, fnn_kernels_neon_64;
+static int any(void) { return 1; }
+#else
+extern const fnn_kernels fnn_kernels_baseline_32, fnn_kernels_baseline_64;
+static int any(void) { return 1; }
+#endif
+
+static const struct {
+    int (*supported)(void);
+    const fnn_kernels *kernels_32, *kernels_64;
+} isas[] = { /* best first */
+#ifdef X86
+    {has_avx512, &fnn_kernels_avx512_32, &fnn_kernels_avx512_64},
+    {has_avx2, &fnn_kernels_avx2_32, &fnn_kernels_avx2_64},
+#endif
+#if defined(__aarch64__) || defined(_M_ARM64)
+    {any, &fnn_kernels_neon_32, &fnn_kernels_neon_64},
+#else
+    {any, &fnn_kernels_baseline_32, &fnn_kernels_baseline_64},
+#endif
+};
+
+const fnn_kernels *fnn_supported_kernels(int i, int bits) {
+    for (size_t k = 0; k < sizeof isas / sizeof *isas; k++)
+        if (isas[k].supported() && i-- == 0) return bits == 32 ? isas[k].kernels_32 : isas[k].kernels_64;
+    return NULL;
+}
+
+/* Memory ------------------------------------------------------------------------------------------------------- */
+
+#define PAGE 4096
+#define HUGE_PAGE 2097152
+
+void *fnn_alloc(size_t bytes) {
+    const size_t align = bytes >= HUGE_PAGE / 2 ? HUGE_PAGE : bytes >= PAGE ? PAGE : 64;
+    void *p = NULL;
+    if (bytes == 0) bytes = 1;
+    if (bytes > (size_t)-1 - align) return NULL;
+    bytes = (bytes + align - 1) / align * align;
+#ifdef _WIN32
+    p = _aligned_malloc(bytes, align);
+    if (!p) return NULL;
+#else
+    if (posix_memalign(&p, align, bytes)) return NULL;
+#ifdef MADV_HUGEPAGE
+    if (align == HUGE_PAGE) madvise(p, bytes, MADV_HUGEPAGE);
+#endif
+#endif
+    return memset(p, 0, bytes);
+}
+
+void fnn_free(void *p) {
+#ifdef _WIN32
+    _aligned_free(p);
+#else
+    free(p);
+#endif
+}
+
+/* Barrier ------------------------------------------------------------------------------------------------------ */
+
+#define SPINS 400 /* about 10 us: most waits of a step end sooner; beside a busy process longer spinning only takes its core */
+
+void fnn_barrier_wait(fnn_barrier *b, int threads) {
+    if (threads == 1) return;
+    const unsigned round = __atomic_load_n(&b->round, __ATOMIC_RELAXED);
+    if (__atomic_add_fetch(&b->waiting, 1, __ATOMIC_ACQ_REL) == (unsigned)threads) {
+        __atomic_store_n(&b->waiting, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&b->round, round + 1, __ATOMIC_RELEASE);
+        return;
+    }
+    for (int spins = 0; __atomic_load_n(&b->round, __ATOMIC_ACQUIRE) == round; spins++) {
+        if (spins >= SPINS) {
+#ifdef _WIN32
+            SwitchToThread();
+#else
+            sched_yield();
+#endif
+        } else {
+#ifdef X86
+            _mm_pause();
+#elif defined(__aarch64__)
+            __asm__ volatile("yield");
+#endif
+        }
+    }
+}
+
+/* Floating-point mode -------------------------------------------------------------------------------------------- */
+
+unsigned long long fnn_fp_enter(void) {
+#ifdef X86
+    const unsigned mode = _mm_getcsr();
+    _mm_setcsr(0x9fc0); /* FTZ, DAZ, all exceptions masked, nearest */
+    return mode;
+#elif defined(__aarch64__)
+    unsigned long long mode, ours = 1ull << 24; /* FZ, nearest */
+    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
+    __asm__ volatile("msr fpcr, %0" : : "r"(ours));
+    return mode;
+#else
+    return 0;
+#endif
+}
+
+void fnn_fp_leave(unsigned long long mode) {
+#ifdef X86
+    _mm_setcsr((unsigned)mode);
+#elif defined(__aarch64__)
+    __asm__ volatile("msr fpcr, %0" : : "r"(mode));
+#else
+    (void)mode;
+#endif
+}
+
+/* Fork --------------------------------------------------------------------------------------------------------- */
+
+static int forked_child;
+int fnn_is_forked_child(void) { return forked_child; }
+
+#ifndef _WIN32
+static void in_child(void) { forked_child = 1; }
+__attribute__((constructor)) static void watch_for_fork(void) { pthread_atfork(NULL, NULL, in_child); }
+#endif

@@ -1,0 +1,45 @@
+/* What the machine is and how to ask it for things: CPU features, memory, a barrier, the floating-point mode, fork. */
+#ifndef FNN_PLATFORM_H
+#define FNN_PLATFORM_H
+
+#include <stddef.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+#include "kernels.h"
+
+/* The tables of this build, best first, that this CPU can run; bits: 32 or 64. i past the last: NULL. */
+const fnn_kernels *fnn_supported_kernels(int i, int bits);
+
+/* Zeroed memory that starts on a page (a huge page where the block is large enough), or NULL. */
+void *fnn_alloc(size_t bytes);
+void fnn_free(void *p);
+
+/* All `threads` threads of a team wait for the last. It spins for a short while, then gives the core away: a thread whose
+ * partner is not running must not keep it from running. Starts as zeros. */
+typedef struct {
+    _Alignas(64) unsigned waiting;
+    _Alignas(64) unsigned round;
+} fnn_barrier;
+void fnn_barrier_wait(fnn_barrier *b, int threads);
+
+/* Threads in the parallel region around the caller: the runtime may give fewer than were asked for. */
+static inline int fnn_team_size(void) {
+#ifdef _OPENMP
+    return omp_get_num_threads();
+#else
+    return 1;
+#endif
+}
+
+/* Round to nearest, subnormals taken and made as zero: a decaying delta or velocity must not slow training.
+ * enter returns the thread's mode, leave puts it back. */
+unsigned long long fnn_fp_enter(void);
+void fnn_fp_leave(unsigned long long mode);
+
+/* 1 in a child forked from a process that had this library loaded: there the OpenMP runtime's threads are gone. */
+int fnn_is_forked_child(void);
+
+#endif

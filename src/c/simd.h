@@ -1,0 +1,122 @@
+/* Vectors: the only file that knows an ISA's intrinsics.
+ *
+ * A stub in isa/ defines FNN_ISA_NAME, FNN_VECTOR_BYTES and FNN_MR; the build defines FNN_REAL_BITS (32 or 64).
+ * Everything below is then written once, for `real` (float or double) and V, a vector of VL of them.
+ *
+ * Bit identity: FMA is one rounding on every ISA but the baseline (which has none); division and square root are
+ * IEEE-exact; the build forbids contraction, so a * b + c stays two roundings everywhere.
+ */
+#ifndef FNN_SIMD_H
+#define FNN_SIMD_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#elif defined(__aarch64__) || defined(_M_ARM64)
+#include <arm_neon.h>
+#endif
+
+#if FNN_REAL_BITS == 32
+typedef float real;
+typedef int32_t real_int;
+#define FNN_MANTISSA 23
+#define FNN_BIAS 127
+#else
+typedef double real;
+typedef int64_t real_int;
+#define FNN_MANTISSA 52
+#define FNN_BIAS 1023
+#endif
+
+#define VL (FNN_VECTOR_BYTES / (FNN_REAL_BITS / 8)) /* reals in a vector */
+#define NV 2                                        /* vectors in a panel row */
+#define NR (NV * VL)                                /* outputs in a panel */
+#define MR FNN_MR                                   /* rows of the largest tile */
+
+typedef real V __attribute__((vector_size(FNN_VECTOR_BYTES)));
+typedef real_int VI __attribute__((vector_size(FNN_VECTOR_BYTES)));
+typedef real V_unaligned __attribute__((vector_size(FNN_VECTOR_BYTES), aligned(FNN_REAL_BITS / 8), may_alias));
+typedef ptrdiff_t idx;
+
+#define INLINE static inline __attribute__((always_inline))
+#define NOINLINE static __attribute__((noinline))
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#define NO_UNROLL _Pragma("clang loop unroll(disable)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#define NO_UNROLL _Pragma("GCC unroll 1")
+#endif
+
+INLINE V load(const real *p) { return *(const V_unaligned *)p; }
+INLINE void store(real *p, V v) { *(V_unaligned *)p = v; }
+INLINE V splat(real x) { return x - (V){0}; }
+INLINE V select_v(VI mask, V yes, V no) { return (V)((mask & (VI)yes) | (~mask & (VI)no)); }
+/* NaN passes through: both comparisons with it are false. */
+INLINE V at_least(V x, V low) { return select_v(x < low, low, x); }
+INLINE V at_most(V x, V high) { return select_v(x > high, high, x); }
+INLINE V magnitude(V x) { return (V)((VI)x & ~(VI)splat((real)-0.0)); }
+INLINE V with_sign_of(V x, V sign) { return (V)((VI)x | ((VI)sign & (VI)splat((real)-0.0))); }
+
+/* fma(a, b, c) = a * b + c, rounded once. */
+#if FNN_VECTOR_BYTES == 64
+#if FNN_REAL_BITS == 32
+INLINE V fma_v(V a, V b, V c) { return (V)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+#else
+INLINE V fma_v(V a, V b, V c) { return (V)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c); }
+#endif
+#elif FNN_VECTOR_BYTES == 32
+#if FNN_REAL_BITS == 32
+INLINE V fma_v(V a, V b, V c) { return (V)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+#else
+INLINE V fma_v(V a, V b, V c) { return (V)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c); }
+#endif
+#elif defined(__aarch64__) || defined(_M_ARM64)
+#if FNN_REAL_BITS == 32
+INLINE V fma_v(V a, V b, V c) { return (V)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+#else
+INLINE V fma_v(V a, V b, V c) { return (V)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b); }
+#endif
+#else /* the baseline: two roundings, outside the promise of bit identity */
+INLINE V fma_v(V a, V b, V c) { return a * b + c; }
+#endif
+
+INLINE void prefetch(const void *p) { __builtin_prefetch(p, 0, 2); }
+INLINE void prefetch_write(const void *p) { __builtin_prefetch(p, 1, 2); }
+#define LINE 64 /* bytes of a cache line on every machine we know (128 on some arm64: then every other one is spare) */
+
+/* Transpose of VL vectors in registers: log2(VL) rounds; round s exchanges what differs in bit s of row and column. */
+#define LOW(e, s) ((e) & (s) ? VL + (e) - (s) : (e))
+#define HIGH(e, s) ((e) & (s) ? VL + (e) : (e) + (s))
+#if VL == 16
+#define LANES(F, s) F(0, s), F(1, s), F(2, s), F(3, s), F(4, s), F(5, s), F(6, s), F(7, s), F(8, s), F(9, s), \
+                    F(10, s), F(11, s), F(12, s), F(13, s), F(14, s), F(15, s)
+#elif VL == 8
+#define LANES(F, s) F(0, s), F(1, s), F(2, s), F(3, s), F(4, s), F(5, s), F(6, s), F(7, s)
+#elif VL == 4
+#define LANES(F, s) F(0, s), F(1, s), F(2, s), F(3, s)
+#else
+#define LANES(F, s) F(0, s), F(1, s)
+#endif
+#define EXCHANGE(s)                                                             \
+    UNROLL for (int i = 0; i < VL; i++) if (!(i & (s))) {                       \
+        V low = __builtin_shufflevector(v[i], v[i + (s)], LANES(LOW, s));       \
+        v[i + (s)] = __builtin_shufflevector(v[i], v[i + (s)], LANES(HIGH, s)); \
+        v[i] = low;                                                             \
+    }
+INLINE void transpose(V v[VL]) {
+    EXCHANGE(1)
+#if VL > 2
+    EXCHANGE(2)
+#endif
+#if VL > 4
+    EXCHANGE(4)
+#endif
+#if VL > 8
+    EXCHANGE(8)
+#endif
+}
+
+#endif

@@ -1,0 +1,76 @@
+from libc.stdint cimport int32_t
+
+cdef extern from "kernels.h" nogil:
+    ctypedef struct fnn_rates:
+        double learning_rate
+        double momentum
+
+    ctypedef struct fnn_prefetch:
+        const char *X
+        const Py_ssize_t *order
+        Py_ssize_t row_bytes, next, last, lines_a_tile
+
+    ctypedef struct fnn_targets:
+        const int32_t *labels
+        const void *values
+        const Py_ssize_t *order
+
+    # The contracts stand in kernels.h.
+    ctypedef struct fnn_kernels:
+        const char *isa
+        int item, nr, vl, mr
+        void (*pack_panel)(Py_ssize_t n_in, Py_ssize_t cols, const void *W, void *Wp) noexcept nogil
+        void (*unpack_panel)(Py_ssize_t n_in, Py_ssize_t cols, const void *Wp, void *W) noexcept nogil
+        void (*transpose_block)(Py_ssize_t rows, int vectors, const void *Wp, void *Wt) noexcept nogil
+        void (*gather)(Py_ssize_t rows, Py_ssize_t n, const void *X, const Py_ssize_t *order, void *h,
+                       Py_ssize_t stride) noexcept nogil
+        void (*scatter)(Py_ssize_t rows, Py_ssize_t n, const void *h, Py_ssize_t stride, void *X) noexcept nogil
+        void (*forward_panel)(Py_ssize_t rows, Py_ssize_t n_in, const void *h_prev, Py_ssize_t stride, const void *Wp,
+                              const void *b, void *h, int vectors, int activation) noexcept nogil
+        void (*backward_panel)(Py_ssize_t rows, Py_ssize_t n_out, const void *delta, Py_ssize_t stride, const void *Wt,
+                               const void *h_prev, void *delta_prev, int vectors, int activation) noexcept nogil
+        void (*gradient_block)(Py_ssize_t batch, Py_ssize_t inputs, const void *h_prev, const void *delta, int vectors,
+                               void *G, int first, const fnn_rates *rates, const void *Wt_next, int large,
+                               fnn_prefetch *rows) noexcept nogil
+        void (*bias_gradient)(Py_ssize_t batch, const void *delta, void *g, int first) noexcept nogil
+        void (*update)(int optimizer, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t ld, const void *g, void *w,
+                       void **state, const fnn_rates *rates) noexcept nogil
+        void (*softmax)(Py_ssize_t rows, Py_ssize_t n_out, void *a, Py_ssize_t stride, void *scratch) noexcept nogil
+        int (*output_delta)(Py_ssize_t rows, Py_ssize_t n_out, const void *a, Py_ssize_t stride, void *h, void *delta,
+                            const fnn_targets *y, Py_ssize_t first_row, int output, int loss, double scale,
+                            double *losses, void *scratch) noexcept nogil
+        void (*row_product)(Py_ssize_t n, const int32_t *order, const void *x, const void *W, Py_ssize_t stride,
+                            Py_ssize_t panels, void *z) noexcept nogil
+        void (*row_update)(Py_ssize_t n, const int32_t *order, const void *x, const void *d, void *W,
+                           Py_ssize_t stride, Py_ssize_t panels) noexcept nogil
+        void (*row_update_product)(Py_ssize_t n, const int32_t *order, const void *x, const void *d,
+                                   const void *x_next, void *W, Py_ssize_t stride, Py_ssize_t panels,
+                                   void *z) noexcept nogil
+        void (*row_activate)(Py_ssize_t n, void *z, const void *b, int activation) noexcept nogil
+        void (*row_derivative)(Py_ssize_t n, void *delta, const void *h, int activation) noexcept nogil
+        void (*row_scale)(Py_ssize_t n, double scale, const void *x, void *y) noexcept nogil
+        void (*row_add)(Py_ssize_t n, const void *x, void *y) noexcept nogil
+        Py_ssize_t (*nonzeros)(Py_ssize_t n, const void *x, const void *y, int32_t *list) noexcept nogil
+
+    enum:
+        fnn_identity
+        fnn_relu
+        fnn_sgd
+        FNN_SOFTMAX
+
+cdef extern from "platform.h" nogil:
+    ctypedef struct fnn_barrier:
+        pass
+    int fnn_team_size()
+
+cdef class Memory:
+    """Owns zeroed, aligned blocks; frees them with itself."""
+    cdef void **blocks
+    cdef int n_blocks, room
+    cdef char *take(self, size_t bytes) except NULL
+
+cdef const fnn_kernels *kernels_for(int item) noexcept nogil
+cdef int worth(int n_threads, double flops) noexcept nogil
+cdef void wait(fnn_barrier *barrier, int threads) noexcept nogil
+cdef unsigned long long fp_enter() noexcept nogil
+cdef void fp_leave(unsigned long long mode) noexcept nogil

@@ -1,0 +1,214 @@
+"""What the machine can do, and the table of kernels chosen for it: the only module that links the C.
+
+``FASTNN_ISA`` forces an instruction set by name; otherwise feature bits choose the best one.
+"""
+import os
+
+from libc.stdlib cimport free, realloc
+
+
+cdef extern from "platform.h" nogil:
+    const fnn_kernels *fnn_supported_kernels(int i, int bits)
+    void *fnn_alloc(size_t bytes)
+    void fnn_free(void *p)
+    void fnn_barrier_wait(fnn_barrier *b, int threads)
+    unsigned long long fnn_fp_enter()
+    void fnn_fp_leave(unsigned long long mode)
+    int fnn_is_forked_child()
+
+cdef extern from *:
+    """
+    #define NAMED(name, id, ...) {#name, id},
+    static const struct { const char *name; int id; } fnn_activation_ids[] = { FNN_ACTIVATIONS(NAMED) {0, 0} };
+    static const struct { const char *name; int id; } fnn_loss_ids[] = { FNN_LOSSES(NAMED) {0, 0} };
+    static const struct { const char *name; int id; } fnn_optimizer_ids[] = { FNN_OPTIMIZERS(NAMED) {0, 0} };
+    #undef NAMED
+    #define STATES(name, id, states, step) states,
+    static const int fnn_states[] = { FNN_OPTIMIZERS(STATES) 0 };
+    #undef STATES
+    #if defined(_OPENMP)
+    #define FNN_OPENMP _OPENMP
+    #else
+    #define FNN_OPENMP 0
+    #endif
+    #if defined(__clang__)
+    #define FNN_COMPILER "clang " __clang_version__
+    #elif defined(__GNUC__)
+    #define FNN_COMPILER "gcc " __VERSION__
+    #else
+    #define FNN_COMPILER "unknown"
+    #endif
+    #if defined(NDEBUG)
+    #define FNN_DEBUG 0
+    #else
+    #define FNN_DEBUG 1
+    #endif
+    """
+    ctypedef struct named_id:
+        const char *name
+        int id
+    const named_id fnn_activation_ids[]
+    const named_id fnn_loss_ids[]
+    const named_id fnn_optimizer_ids[]
+    const int fnn_states[]
+    const int FNN_OPENMP, FNN_DEBUG
+    const char *FNN_COMPILER
+
+ACTIVATIONS, LOSSES, OPTIMIZERS, STATES = {}, {}, {}, {}
+cdef int _i = 0
+while fnn_activation_ids[_i].name != NULL:
+    ACTIVATIONS[fnn_activation_ids[_i].name.decode()] = fnn_activation_ids[_i].id
+    _i += 1
+_i = 0
+while fnn_loss_ids[_i].name != NULL:
+    LOSSES[fnn_loss_ids[_i].name.decode()] = fnn_loss_ids[_i].id
+    _i += 1
+_i = 0
+while fnn_optimizer_ids[_i].name != NULL:
+    OPTIMIZERS[fnn_optimizer_ids[_i].name.decode()] = fnn_optimizer_ids[_i].id
+    STATES[fnn_optimizer_ids[_i].id] = fnn_states[_i]  # vectors of state, each as long as theta
+    _i += 1
+OUTPUTS = {**ACTIVATIONS, "softmax": FNN_SOFTMAX}
+
+
+cdef const fnn_kernels *_kernels_32 = NULL
+cdef const fnn_kernels *_kernels_64 = NULL
+
+
+def isas():
+    """Instruction sets of this build that this CPU can run, best first."""
+    cdef int i = 0
+    names = []
+    while fnn_supported_kernels(i, 32) != NULL:
+        names.append(fnn_supported_kernels(i, 32).isa.decode())
+        i += 1
+    return names
+
+
+def isa():
+    """The instruction set in use."""
+    return _kernels_32.isa.decode()
+
+
+def _choose():
+    global _kernels_32, _kernels_64
+    known, wanted = isas(), os.environ.get("FASTNN_ISA", "")
+    if wanted and wanted not in known:
+        raise ImportError(f"FASTNN_ISA must be one of {', '.join(known)} on this machine, got {wanted!r}")
+    i = known.index(wanted) if wanted else 0
+    _kernels_32 = fnn_supported_kernels(i, 32)
+    _kernels_64 = fnn_supported_kernels(i, 64)
+
+
+_choose()
+
+
+def openmp():
+    """The OpenMP version the kernels were built for, or 'none'."""
+    versions = {201107: "3.1", 201307: "4.0", 201511: "4.5", 201811: "5.0", 202011: "5.1", 202111: "5.2"}
+    return f"OpenMP {versions.get(FNN_OPENMP, FNN_OPENMP)}" if FNN_OPENMP else "none"
+
+
+def build_info():
+    """The compiler of this build, and whether its checks are on."""
+    return {"compiler": FNN_COMPILER.decode(), "debug": bool(FNN_DEBUG)}
+
+
+def panel_sizes(int item=4):
+    """(panel width, vector width, rows of the largest tile) for reals of `item` bytes: what tests aim at."""
+    cdef const fnn_kernels *k = kernels_for(item)
+    return k.nr, k.vl, k.mr
+
+
+def _cgroup_quota():
+    """CPUs' worth of time that the process's cgroup may use (v2 or v1), or None."""
+    try:
+        with open("/proc/self/cgroup") as f:
+            paths = [line.rstrip("\n").split(":", 2) for line in f]
+    except OSError:
+        return None
+    quotas = []
+    for _, controllers, path in paths:
+        root = "/sys/fs/cgroup" if controllers == "" else f"/sys/fs/cgroup/{controllers}"
+        if controllers != "" and "cpu" not in controllers.split(","):
+            continue
+        while True:  # a limit of any ancestor counts
+            try:
+                if controllers == "":
+                    with open(f"{root}{path}/cpu.max") as f:
+                        quota, period = f.read().split()
+                else:
+                    with open(f"{root}{path}/cpu.cfs_quota_us") as f:
+                        quota = f.read().strip()
+                    with open(f"{root}{path}/cpu.cfs_period_us") as f:
+                        period = f.read().strip()
+                if quota not in ("max", "-1"):
+                    quotas.append(int(quota) / int(period))
+            except (OSError, ValueError):
+                pass
+            if path in ("/", ""):
+                break
+            path = os.path.dirname(path.rstrip("/"))
+    return min(quotas, default=None)
+
+
+def default_threads():
+    """Threads for a call that names no number: the affinity mask, the cgroup's quota and OMP_NUM_THREADS bound it."""
+    n = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup_quota()
+    if quota is not None:
+        n = min(n, max(1, int(quota)))
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if wanted.isdigit() and int(wanted) > 0:
+        n = min(n, int(wanted))
+    return n
+
+
+cdef class Memory:
+    def __dealloc__(self):
+        for i in range(self.n_blocks):
+            fnn_free(self.blocks[i])
+        free(self.blocks)
+
+    cdef char *take(self, size_t bytes) except NULL:
+        cdef void **blocks
+        cdef void *p
+        if self.n_blocks == self.room:
+            blocks = <void **> realloc(self.blocks, (2 * self.room + 16) * sizeof(void *))
+            if blocks == NULL:
+                raise MemoryError
+            self.blocks, self.room = blocks, 2 * self.room + 16
+        p = fnn_alloc(bytes)
+        if p == NULL:
+            raise MemoryError(f"{bytes} bytes for the buffers of a pass")
+        self.blocks[self.n_blocks] = p
+        self.n_blocks += 1
+        return <char *> p
+
+
+cdef const fnn_kernels *kernels_for(int item) noexcept nogil:
+    return _kernels_32 if item == 4 else _kernels_64
+
+
+# A thread more pays when it takes over this many float32 operations: below, waking it and waiting for it cost more.
+cdef double FLOPS_A_THREAD = 5e6
+
+
+cdef int worth(int n_threads, double flops) noexcept nogil:
+    """Threads to use for this much work, at most n_threads. One in a forked child: its OpenMP runtime would hang."""
+    cdef double n = flops / FLOPS_A_THREAD
+    if fnn_is_forked_child() or n < 2:
+        return 1
+    return n_threads if n > n_threads else <int> n
+
+
+cdef void wait(fnn_barrier *barrier, int threads) noexcept nogil:
+    fnn_barrier_wait(barrier, threads)
+
+
+cdef unsigned long long fp_enter() noexcept nogil:
+    return fnn_fp_enter()
+
+
+cdef void fp_leave(unsigned long long mode) noexcept nogil:
+    fnn_fp_leave(mode)

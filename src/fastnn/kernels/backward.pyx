@@ -1,0 +1,150 @@
+"""delta_prev = (delta W) * g'(a_prev),  dL/dW = delta^T h_prev,  dL/db = sum of delta: the backward pass of one layer."""
+from cython cimport floating
+from cython.parallel cimport parallel, prange
+
+from fastnn.kernels._cpu cimport Memory, fnn_kernels, fnn_prefetch, fnn_sgd, fp_enter, fp_leave, kernels_for, worth
+from fastnn.kernels.panels cimport (
+    Layer, at, bias_panels, block, block_t, columns, make_layer, pack, panels, transpose_panel, unpack, vectors,
+    weight_panels,
+)
+from fastnn.kernels.update cimport Slots, Step, update_bias, update_block
+
+# Rows whose delta is used together, and panels of h_prev whose gradients are made together: what stays in L2.
+cdef Py_ssize_t ROW_BYTES = 1 << 20
+cdef Py_ssize_t H_BYTES = 800_000
+
+
+cdef void hidden_delta_part(const fnn_kernels *k, const Layer *layer, const char *delta, const char *h_prev,
+                            char *delta_prev, Py_ssize_t stride, int activation, Py_ssize_t q0, Py_ssize_t q1,
+                            Py_ssize_t r0, Py_ssize_t r1) noexcept nogil:
+    """Rows r0..r1 of input panels q0..q1. activation: the one that made h_prev."""
+    cdef Py_ssize_t rows = r1 - r0, n_blocks = (rows * layer.n_out * k.item + ROW_BYTES - 1) // ROW_BYTES
+    cdef Py_ssize_t i, q, start, stop
+    for i in range(n_blocks):
+        start, stop = r0 + rows * i // n_blocks, r0 + rows * (i + 1) // n_blocks
+        if start == stop:
+            continue
+        for q in range(q0, q1):
+            k.backward_panel(stop - start, layer.n_out, at(k, delta, start * k.nr), stride,
+                             at(k, layer.Wt, block_t(k, layer, 0, q)), at(k, h_prev, q * stride + start * k.nr),
+                             at(k, delta_prev, q * stride + start * k.nr), vectors(k, layer.n_in, q), activation)
+
+
+cdef void gradient_part(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step,
+                        const char *delta, const char *h_prev, Py_ssize_t stride, Py_ssize_t batch, Py_ssize_t u0,
+                        Py_ssize_t u1, char *scratch, fnn_prefetch *rows) noexcept nogil:
+    """Blocks u0..u1, where block p * in_panels + q holds the weights from input panel q to output panel p.
+
+    No element of the gradient has two writers: each sums the samples in order, so the result does not depend on the
+    number of threads. scratch: NR x NR reals.
+    """
+    cdef Py_ssize_t Q = layer.in_panels, n_groups = (Q * batch * k.nr * k.item + H_BYTES - 1) // H_BYTES, g, p
+    if n_groups > 1 and u0 % Q == 0 and u1 % Q == 0:  # whole panels: go through h_prev in groups that stay in L2
+        for g in range(n_groups):
+            for p in range(u0 // Q, u1 // Q):
+                _blocks(k, layer, slots, step, delta, h_prev, stride, batch, p, Q * g // n_groups, Q * (g + 1) // n_groups,
+                        scratch, rows)
+        return
+    while u0 < u1:
+        p = u0 // Q
+        g = min(u1, (p + 1) * Q)
+        _blocks(k, layer, slots, step, delta, h_prev, stride, batch, p, u0 - p * Q, g - p * Q, scratch, rows)
+        u0 = g
+
+
+cdef void _blocks(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step, const char *delta,
+                  const char *h_prev, Py_ssize_t stride, Py_ssize_t batch, Py_ssize_t p, Py_ssize_t q0, Py_ssize_t q1,
+                  char *scratch, fnn_prefetch *rows) noexcept nogil:
+    """Output panel p, input panels q0..q1; with q = 0 goes the bias."""
+    cdef const char *d = at(k, delta, p * stride)
+    cdef const char *h
+    cdef char *Wt_next
+    cdef int n_vectors = vectors(k, layer.n_out, p)
+    cdef Py_ssize_t q, i, n
+    if q0 == 0 and layer.has_bias:
+        if step.keep:
+            k.bias_gradient(batch, d, at(k, slots.Gb, p * k.nr), step.first)
+        else:
+            k.bias_gradient(batch, d, scratch, True)
+            update_bias(k, layer, slots, step, p, scratch)
+    for q in range(q0, q1):
+        i, n, h = block(k, layer, p, q), columns(k, layer.n_in, q), at(k, h_prev, q * stride)
+        Wt_next = NULL if layer.Wt == NULL else at(k, layer.Wt, block_t(k, layer, p, q))
+        if step.keep:
+            k.gradient_block(batch, n, h, d, n_vectors, at(k, slots.G, i), step.first, NULL, NULL, layer.large, rows)
+            continue
+        if step.optimizer == fnn_sgd:
+            k.gradient_block(batch, n, h, d, n_vectors, at(k, layer.Wp, i), True, &step.rates, Wt_next, layer.large, rows)
+        else:
+            k.gradient_block(batch, n, h, d, n_vectors, scratch, True, NULL, Wt_next, layer.large, rows)
+            update_block(k, layer, slots, step, p, q, scratch)
+        if layer.Wt != NULL:
+            k.transpose_block(n, n_vectors, at(k, layer.Wp, i), Wt_next)
+
+
+def hidden_delta(
+    const floating[:, ::1] delta,       # (batch, n_out)  in
+    const floating[:, ::1] W,           # (n_out, n_in)   in
+    const floating[:, ::1] h_prev,      # (batch, n_in)   in
+    floating[:, ::1] delta_prev,        # (batch, n_in)   out
+    int activation,                     # of the layer below: h_prev = g(a_prev)
+    int n_threads,
+):
+    """delta_prev = (delta W) * g'(a_prev). One thread owns a panel of inputs."""
+    cdef Py_ssize_t batch = delta.shape[0], n_out = W.shape[0], n_in = W.shape[1], q
+    cdef const fnn_kernels *k = kernels_for(sizeof(floating))
+    cdef Memory memory = Memory()
+    cdef Layer layer
+    if batch == 0:
+        return
+    make_layer(k, memory, n_in, n_out, False, True, &layer)
+    cdef Py_ssize_t stride = batch * k.nr
+    cdef char *d = memory.take(layer.out_panels * stride * k.item)
+    cdef char *h = memory.take(layer.in_panels * stride * k.item)
+    cdef char *out = memory.take(layer.in_panels * stride * k.item)
+    cdef int nt = worth(n_threads, 2. * batch * n_in * n_out)
+    cdef unsigned long long mode = 0
+    pack(k, &layer, &W[0, 0], NULL, layer.Wp, NULL)
+    k.gather(batch, n_out, &delta[0, 0], NULL, d, stride)
+    k.gather(batch, n_in, &h_prev[0, 0], NULL, h, stride)
+    with nogil, parallel(num_threads=nt):
+        mode = fp_enter()
+        for q in prange(layer.out_panels, schedule="static"):
+            transpose_panel(k, &layer, q)
+        for q in prange(layer.in_panels, schedule="static"):
+            hidden_delta_part(k, &layer, d, h, out, stride, activation, q, q + 1, 0, batch)
+        fp_leave(mode)
+    k.scatter(batch, n_in, out, stride, &delta_prev[0, 0])
+
+
+def gradient(
+    const floating[:, ::1] delta,       # (batch, n_out)  in
+    const floating[:, ::1] h_prev,      # (batch, n_in)   in
+    floating[:, ::1] grad_W,            # (n_out, n_in)   out
+    floating[::1] grad_b,               # (n_out,) or None  out
+    int n_threads,
+):
+    """grad_W = delta^T h_prev, an outer product for one sample; grad_b = the sum of delta. One thread owns a block."""
+    cdef Py_ssize_t batch = delta.shape[0], n_out = delta.shape[1], n_in = h_prev.shape[1], u
+    cdef const fnn_kernels *k = kernels_for(sizeof(floating))
+    cdef Memory memory = Memory()
+    cdef Layer layer
+    cdef Slots slots
+    cdef Step step
+    cdef unsigned long long mode = 0
+    make_layer(k, memory, n_in, n_out, grad_b is not None, False, &layer)
+    slots.G, slots.Gb = weight_panels(k, memory, &layer), bias_panels(k, memory, &layer)
+    step.keep, step.first = True, True
+    cdef Py_ssize_t stride = batch * k.nr
+    cdef char *d = memory.take(layer.out_panels * stride * k.item)
+    cdef char *h = memory.take(layer.in_panels * stride * k.item)
+    cdef int nt = worth(n_threads, 2. * batch * n_in * n_out)
+    if batch:
+        k.gather(batch, n_out, &delta[0, 0], NULL, d, stride)
+        k.gather(batch, n_in, &h_prev[0, 0], NULL, h, stride)
+        with nogil, parallel(num_threads=nt):
+            mode = fp_enter()
+            for u in prange(layer.in_panels * layer.out_panels, schedule="static"):
+                gradient_part(k, &layer, &slots, &step, d, h, stride, batch, u, u + 1, NULL, NULL)
+            fp_leave(mode)
+    unpack(k, &layer, slots.G, slots.Gb, &grad_W[0, 0], NULL if grad_b is None else &grad_b[0])

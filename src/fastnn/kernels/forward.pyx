@@ -1,0 +1,62 @@
+"""a = h_prev W^T + b,  h = g(a): the forward pass of one layer."""
+from cython cimport floating
+from cython.parallel cimport parallel, prange
+
+from fastnn.kernels._cpu cimport FNN_SOFTMAX, Memory, fnn_kernels, fp_enter, fp_leave, kernels_for, worth
+from fastnn.kernels.output_delta cimport scratch_bytes
+from fastnn.kernels.panels cimport Layer, at, block, make_layer, pack, panels, vectors
+
+# Rows whose h_prev is used together: 1 MiB of it stays in L2 while every panel of weights passes by.
+cdef Py_ssize_t ROW_BYTES = 1 << 20
+
+
+cdef void forward_part(const fnn_kernels *k, const Layer *layer, const char *h_prev, char *h, Py_ssize_t stride,
+                       int activation, Py_ssize_t p0, Py_ssize_t p1, Py_ssize_t r0, Py_ssize_t r1) noexcept nogil:
+    """Rows r0..r1 of output panels p0..p1. stride: elements from one panel of h and h_prev to the next."""
+    cdef Py_ssize_t rows = r1 - r0, n_blocks = (rows * layer.n_in * k.item + ROW_BYTES - 1) // ROW_BYTES
+    cdef Py_ssize_t i, p, start, stop
+    for i in range(n_blocks):
+        start, stop = r0 + rows * i // n_blocks, r0 + rows * (i + 1) // n_blocks
+        if start == stop:
+            continue
+        for p in range(p0, p1):
+            k.forward_panel(stop - start, layer.n_in, at(k, h_prev, start * k.nr), stride,
+                            at(k, layer.Wp, block(k, layer, p, 0)), at(k, layer.b, p * k.nr),
+                            at(k, h, p * stride + start * k.nr), vectors(k, layer.n_out, p), activation)
+
+
+def forward(
+    const floating[:, ::1] h_prev,  # (batch, n_in)   in
+    const floating[:, ::1] W,       # (n_out, n_in)   in
+    const floating[::1] b,          # (n_out,) or None  in
+    floating[:, ::1] h,             # (batch, n_out)  out
+    int activation,                 # id of OUTPUTS
+    int n_threads,
+):
+    """h = g(h_prev W^T + b), with softmax too. One thread owns a panel of outputs, and later rows of the softmax."""
+    cdef Py_ssize_t batch = h_prev.shape[0], n_in = h_prev.shape[1], n_out = W.shape[0], p, i, rows
+    cdef const fnn_kernels *k = kernels_for(sizeof(floating))
+    cdef Memory memory = Memory()
+    cdef Layer layer
+    if batch == 0:
+        return
+    make_layer(k, memory, n_in, n_out, b is not None, False, &layer)
+    cdef Py_ssize_t stride = batch * k.nr
+    cdef char *x = memory.take(panels(k, n_in) * stride * k.item)
+    cdef char *out = memory.take(panels(k, n_out) * stride * k.item)
+    cdef Py_ssize_t scratch_size = scratch_bytes(k, n_out)
+    cdef int nt = worth(n_threads, 2. * batch * n_in * n_out)
+    cdef char *scratch = memory.take(scratch_size * nt)
+    cdef unsigned long long mode = 0
+    pack(k, &layer, &W[0, 0], NULL if b is None else &b[0], layer.Wp, layer.b)
+    k.gather(batch, n_in, &h_prev[0, 0], NULL, x, stride)
+    with nogil, parallel(num_threads=nt):
+        mode = fp_enter()
+        for p in prange(layer.out_panels, schedule="static"):
+            forward_part(k, &layer, x, out, stride, activation, p, p + 1, 0, batch)
+        if activation == FNN_SOFTMAX:
+            for i in prange(nt, schedule="static"):
+                k.softmax(batch * (i + 1) // nt - batch * i // nt, n_out, at(k, out, batch * i // nt * k.nr), stride,
+                          scratch + i * scratch_size)
+        fp_leave(mode)
+    k.scatter(batch, n_out, out, stride, &h[0, 0])

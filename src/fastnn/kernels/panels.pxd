@@ -1,0 +1,39 @@
+from fastnn.kernels._cpu cimport Memory, fnn_kernels
+
+cdef struct Layer:
+    # One layer in panels (kernels.h). Pointers are to reals of k.item bytes.
+    Py_ssize_t n_in, n_out, in_panels, out_panels
+    bint has_bias
+    bint large            # its weights do not stay in L2 from one pass to the next
+    char *Wp              # [out panel][n_in][NR]
+    char *Wt              # [in panel][n_out, padded to NR][NR]; NULL where no delta goes below
+    char *b               # [out panel][NR]; zeros without bias
+
+cdef inline Py_ssize_t panels(const fnn_kernels *k, Py_ssize_t n) noexcept nogil:
+    return (n + k.nr - 1) // k.nr
+
+cdef inline Py_ssize_t columns(const fnn_kernels *k, Py_ssize_t n, Py_ssize_t p) noexcept nogil:
+    """Columns of panel p that hold anything, of a width of n."""
+    return k.nr if n - p * k.nr > k.nr else n - p * k.nr
+
+cdef inline int vectors(const fnn_kernels *k, Py_ssize_t n, Py_ssize_t p) noexcept nogil:
+    return 2 if n - p * k.nr > k.vl else 1
+
+cdef inline char *at(const fnn_kernels *k, const void *base, Py_ssize_t element) noexcept nogil:
+    return <char *> base + element * k.item
+
+cdef inline Py_ssize_t block(const fnn_kernels *k, const Layer *layer, Py_ssize_t p, Py_ssize_t q) noexcept nogil:
+    """Where in Wp the weights from input panel q to output panel p start."""
+    return (p * layer.n_in + q * k.nr) * k.nr
+
+cdef inline Py_ssize_t block_t(const fnn_kernels *k, const Layer *layer, Py_ssize_t p, Py_ssize_t q) noexcept nogil:
+    """Where in Wt the same weights start."""
+    return (q * layer.out_panels + p) * k.nr * k.nr
+
+cdef int make_layer(const fnn_kernels *k, Memory memory, Py_ssize_t n_in, Py_ssize_t n_out, bint has_bias,
+                    bint transposed, Layer *layer) except -1
+cdef char *weight_panels(const fnn_kernels *k, Memory memory, const Layer *layer) except NULL
+cdef char *bias_panels(const fnn_kernels *k, Memory memory, const Layer *layer) except NULL
+cdef void pack(const fnn_kernels *k, const Layer *layer, const void *W, const void *b, void *Wp, void *bp) noexcept nogil
+cdef void unpack(const fnn_kernels *k, const Layer *layer, const void *Wp, const void *bp, void *W, void *b) noexcept nogil
+cdef void transpose_panel(const fnn_kernels *k, const Layer *layer, Py_ssize_t p) noexcept nogil

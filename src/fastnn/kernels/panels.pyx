@@ -1,0 +1,55 @@
+"""Weights between the user's layout, W (n_out, n_in) row-major, and panels (kernels.h)."""
+from libc.string cimport memcpy
+
+L2_BYTES = 1 << 20  # weights (twice: Wp and Wt) beyond about this do not stay in a core's L2
+cdef Py_ssize_t _L2_BYTES = L2_BYTES
+
+
+cdef int make_layer(const fnn_kernels *k, Memory memory, Py_ssize_t n_in, Py_ssize_t n_out, bint has_bias,
+                    bint transposed, Layer *layer) except -1:
+    """Sizes, and room for the weights; `transposed`: for Wt too."""
+    layer.n_in, layer.n_out, layer.has_bias = n_in, n_out, has_bias
+    layer.in_panels, layer.out_panels = panels(k, n_in), panels(k, n_out)
+    layer.large = n_in * n_out * k.item > _L2_BYTES * 3 // 4
+    layer.Wp = weight_panels(k, memory, layer)
+    layer.b = bias_panels(k, memory, layer)
+    layer.Wt = NULL
+    if transposed:
+        layer.Wt = memory.take(<size_t> (layer.in_panels * layer.out_panels) * k.nr * k.nr * k.item)
+    return 0
+
+
+cdef char *weight_panels(const fnn_kernels *k, Memory memory, const Layer *layer) except NULL:
+    return memory.take(<size_t> (layer.out_panels * layer.n_in) * k.nr * k.item)
+
+
+cdef char *bias_panels(const fnn_kernels *k, Memory memory, const Layer *layer) except NULL:
+    return memory.take(<size_t> layer.out_panels * k.nr * k.item)
+
+
+cdef void pack(const fnn_kernels *k, const Layer *layer, const void *W, const void *b, void *Wp, void *bp) noexcept nogil:
+    """Wp, bp <- W, b (b NULL: no bias)."""
+    cdef Py_ssize_t p
+    for p in range(layer.out_panels):
+        k.pack_panel(layer.n_in, columns(k, layer.n_out, p), at(k, W, p * k.nr * layer.n_in),
+                     at(k, Wp, block(k, layer, p, 0)))
+    if b != NULL:
+        memcpy(bp, b, layer.n_out * k.item)
+
+
+cdef void unpack(const fnn_kernels *k, const Layer *layer, const void *Wp, const void *bp, void *W, void *b) noexcept nogil:
+    """W, b <- Wp, bp."""
+    cdef Py_ssize_t p
+    for p in range(layer.out_panels):
+        k.unpack_panel(layer.n_in, columns(k, layer.n_out, p), at(k, Wp, block(k, layer, p, 0)),
+                       at(k, W, p * k.nr * layer.n_in))
+    if b != NULL:
+        memcpy(b, bp, layer.n_out * k.item)
+
+
+cdef void transpose_panel(const fnn_kernels *k, const Layer *layer, Py_ssize_t p) noexcept nogil:
+    """The part of Wt that output panel p of Wp fills."""
+    cdef Py_ssize_t q
+    for q in range(layer.in_panels):
+        k.transpose_block(columns(k, layer.n_in, q), vectors(k, layer.n_out, p), at(k, layer.Wp, block(k, layer, p, q)),
+                          at(k, layer.Wt, block_t(k, layer, p, q)))
