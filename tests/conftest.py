@@ -1,4 +1,4 @@
-"""Fixtures for optional real data: a folder named by FASTNN_DATA with mnist.npz and tabular/*.csv."""
+"""Fixtures for optional real data: FASTNN_DATA names a folder with mnist.npz and tabular/*.csv."""
 
 from __future__ import annotations
 

@@ -90,14 +90,14 @@ DEFAULT_LOSS = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}
 
 
 def losses_and_delta(a, y, output, loss):
-    """Loss of each row (batch,), and delta = dL/da of each row (batch, n_out), from a (batch, n_out).
+    """Loss of each row (batch,), and delta = dL/da (batch, n_out).
 
-    y: labels (batch,) for softmax, otherwise values or distributions (batch, n_out).
+    a: (batch, n_out). y: labels (batch,) for softmax; values or distributions (batch, n_out).
     """
     y = target_rows(y, output, a.shape[1], a.dtype)
     if loss == "squared_error":
         return squared_error(a, y, output)
-    return {"cross_entropy": cross_entropy, "binary_cross_entropy": binary_cross_entropy}[loss](a, y)
+    return cross_entropy(a, y) if loss == "cross_entropy" else binary_cross_entropy(a, y)
 
 
 def target_rows(y, output, n_out, dtype):
@@ -115,7 +115,10 @@ def target_rows(y, output, n_out, dtype):
 
 @dataclass(frozen=True)
 class Net:
-    """sizes n_0..n_K; activation: one name or one per hidden layer; bias: one bool or one per layer."""
+    """sizes: n_0..n_K; activation: one name, or one per hidden layer; bias likewise (per layer).
+
+    loss None follows the output.
+    """
 
     sizes: tuple
     activation: str | tuple = "relu"
@@ -211,6 +214,9 @@ def loss_and_gradient(net, theta, x, y):
 # --- Optimizers and training ----------------------------------------------------------------------
 
 
+OPTIMIZERS = ("sgd", "momentum", "nesterov")
+
+
 def step(theta, grad, velocity, optimizer, learning_rate, momentum):
     """One step; returns the new theta and the new velocity. alpha: learning_rate, mu: momentum.
 
@@ -225,7 +231,7 @@ def step(theta, grad, velocity, optimizer, learning_rate, momentum):
         return theta - learning_rate * velocity, velocity
     if optimizer == "nesterov":
         return theta - learning_rate * (grad + momentum * velocity), velocity
-    raise ValueError(f"optimizer must be sgd, momentum or nesterov, got {optimizer!r}")
+    raise ValueError(f"optimizer must be one of {OPTIMIZERS}, got {optimizer!r}")
 
 
 def train(
@@ -251,7 +257,7 @@ def train(
 
 
 def central_differences(f, theta, eps):
-    """df/dtheta by central differences of fourth order: error about eps^4 f^(5) / 30 + u f / eps."""
+    """df/dtheta by central differences of fourth order; the error is about eps^4 + u / eps."""
     grad = np.empty_like(theta)
     for i in range(len(theta)):
 
@@ -266,8 +272,8 @@ def central_differences(f, theta, eps):
 
 # --- Error bounds for tests -----------------------------------------------------------------------
 #
-# |computed - exact| <= bound for one layer at a time, given the same inputs, in arithmetic with unit
-# roundoff u; any order of summation, FMA or not. An inner product of n terms is off by at most
+# |computed - exact| <= bound for one layer at a time, given the same inputs, in arithmetic with
+# unit roundoff u; any order of summation, FMA or not. An inner product of n terms is off by at most
 # gamma_n sum |x_i y_i| (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section
 # 3.1). Compute the exact value and the bound in a wider dtype than the one under test.
 

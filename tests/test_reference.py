@@ -196,3 +196,13 @@ def test_error_bounds_hold_and_are_not_vacuous(dtype, activation):
     bound_W, bound_b = ref.gradient_bounds(wide[3], wide[0], u)
     assert (np.abs(delta.T @ h_prev - wide[3].T @ wide[0]) <= bound_W).all()
     assert (np.abs(delta.sum(0) - wide[3].sum(0)) <= bound_b).all()
+
+
+def test_every_name_of_the_kernels_has_its_twin_here():
+    """A new activation, loss or optimizer begins in tests/reference.py."""
+    from fastnn.kernels import _cpu
+
+    assert set(_cpu.ACTIVATIONS) == set(ref.G) == set(ref.DG) == set(ref.DG_OF_H)
+    assert set(_cpu.OUTPUTS) == set(ref.OUTPUTS)
+    assert set(_cpu.LOSSES) == set(ref.LOSSES)
+    assert set(_cpu.OPTIMIZERS) == set(ref.OPTIMIZERS)

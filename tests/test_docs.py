@@ -1,0 +1,112 @@
+"""Runs what the documentation shows: Python blocks, docstrings, examples/*.py; checks links.
+
+A ```python block of a page runs after the page's earlier ones. If a ```text block follows at once,
+it must be what was printed. Blocks with >>> are doctests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import importlib
+import io
+import pkgutil
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+import fastnn
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+EXAMPLES = sorted(ROOT.glob("examples/*.py"))
+MODULES = ["fastnn", *(m.name for m in pkgutil.walk_packages(fastnn.__path__, "fastnn."))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def name_of(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def python_blocks(page):
+    """(line number, code, the text that must be printed or None) of each Python block."""
+    text = page.read_text(encoding="utf-8")
+    fences = list(FENCE.finditer(text))
+    for fence, following in zip(fences, [*fences[1:], None], strict=True):
+        if fence[1] != "python":
+            continue
+        prints = following is not None and following[1] == "text"
+        prints = prints and not text[fence.end() : following.start()].strip()
+        yield text[: fence.start()].count("\n") + 2, fence[2], following[2] if prints else None
+
+
+def printed_by(code):
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        code()
+    return out.getvalue()
+
+
+def run_doctest(test):
+    report = io.StringIO()
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    failed, _ = doctest.DocTestRunner(optionflags=flags).run(test, out=report.write)
+    assert not failed, report.getvalue()
+
+
+def same_lines(text):
+    """Without spaces at line ends, which editors and Markdown drop."""
+    return [line.rstrip() for line in text.strip().splitlines()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_page(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "__main__"}
+    for line, code, want in python_blocks(page):
+        if "sklearn" in code:
+            pytest.importorskip("sklearn")
+        where = f"{name_of(page)}:{line}"
+        if ">>>" in code:
+            test = doctest.DocTestParser().get_doctest(code, namespace, where, str(page), line)
+            run_doctest(test)
+            continue
+        compiled = compile("\n" * (line - 1) + code, str(page), "exec")
+        got = printed_by(lambda compiled=compiled: exec(compiled, namespace))
+        if want is not None:
+            assert same_lines(got) == same_lines(want), where
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=name_of)
+def test_example(example, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [str(example)])
+    assert printed_by(lambda: runpy.run_path(str(example), run_name="__main__"))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings(name, tmp_path, monkeypatch):
+    if name.endswith("__main__"):
+        pytest.skip("runs the command line when imported")
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module(name)
+    for test in doctest.DocTestFinder(exclude_empty=True).find(module):
+        run_doctest(test)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page):
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    for target in LINK.findall(text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), f"{name_of(page)} links to {target}, which does not exist"
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            anchors = [re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings]
+            assert anchor in anchors, f"{name_of(page)}: no heading for {target}"

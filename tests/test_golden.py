@@ -1,0 +1,206 @@
+"""Pinned results: ten-step loss curves, and SHA-256 of trained weights.
+
+    python tests/test_golden.py --write
+
+rewrites tests/golden/*.json. Whoever runs it reviews the diff and says in the commit why results
+may change. Data and starting weights of the curves are exact fractions made from integers, so
+nothing but the arithmetic under test decides the outcome.
+
+- loss_curves.json: the mean loss of each of ten mini-batches, for each loss and optimizer, from
+  tests/reference.py in NumPy's widest dtype, rounded to float64.
+- theta_sha256.json: theta after Model(seed=...).fit(...), little-endian. One hash for AVX2, AVX-512
+  and NEON and for any number of threads. The baseline has no FMA and is outside this promise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reference as ref
+
+import fastnn
+from fastnn.kernels import _cpu
+
+GOLDEN = Path(__file__).parent / "golden"
+CURVES, HASHES = GOLDEN / "loss_curves.json", GOLDEN / "theta_sha256.json"
+
+
+def fractions(*shape, seed):
+    """Numbers in [-1/2, 1/2) with 24 bits: exact in every dtype, the same on every machine."""
+    n = int(np.prod(shape))
+    i = np.arange(1, n + 1, dtype=np.uint64) + np.uint64(1_000_003 * seed)
+    i *= np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: Weyl's sequence; modulo 2^64
+    i ^= i >> np.uint64(29)
+    i *= np.uint64(0xBF58476D1CE4E5B9)
+    return ((i >> np.uint64(40)).astype(np.float64) * 2.0**-24 - 0.5).reshape(shape)
+
+
+# --- Loss curves ----------------------------------------------------------------------------------
+
+NETS = {  # each loss, with every output that it takes
+    "cross_entropy softmax": ref.Net((5, 7, 6, 3), ("relu", "tanh"), "softmax"),
+    "cross_entropy softmax, one layer": ref.Net((5, 3), (), "softmax"),
+    "binary_cross_entropy sigmoid": ref.Net((5, 7, 2), "tanh", "sigmoid"),
+    "squared_error identity": ref.Net((5, 7, 2), "relu", "identity", bias=(False, True)),
+    "squared_error relu": ref.Net((5, 7, 2), "sigmoid", "relu", "squared_error"),
+    "squared_error sigmoid": ref.Net((5, 7, 2), "sigmoid", "sigmoid", "squared_error"),
+    "squared_error tanh": ref.Net((5, 7, 2), "identity", "tanh", "squared_error", bias=False),
+    "squared_error softmax": ref.Net((5, 7, 3), "tanh", "softmax", "squared_error"),
+}
+OPTIMIZERS = {  # learning rate and momentum are exact in every dtype
+    "sgd": (0.25, 0.0),
+    "momentum": (0.125, 0.75),
+    "nesterov": (0.125, 0.75),
+}
+N, BATCH = 38, 4  # ten mini-batches, the last one of 2
+
+
+def curve_data(net):
+    X = 2 * fractions(N, net.sizes[0], seed=1)
+    if net.output == "softmax":
+        return X, (np.arange(N) * 7 + np.arange(N) // 3) % net.sizes[-1]
+    return X, fractions(N, net.sizes[-1], seed=2) + 0.5
+
+
+def curve_theta(net):
+    theta = fractions(net.n_parameters, seed=3)
+    return theta + 0.25 if net.output == "relu" else theta  # a relu output must be alive
+
+
+def reference_curve(name, optimizer, dtype):
+    net = NETS[name]
+    X, y = curve_data(net)
+    rate, momentum = OPTIMIZERS[optimizer]
+    theta = curve_theta(net).astype(dtype)
+    X = X.astype(dtype)
+    order = np.arange(N)
+    return ref.train(net, theta, X, y, order, BATCH, rate, momentum, optimizer)[2]
+
+
+def fastnn_curve(name, optimizer, dtype):
+    """One fit call a mini-batch: its loss is what stands in the history."""
+    net = NETS[name]
+    X, y = curve_data(net)
+    rate, momentum = OPTIMIZERS[optimizer]
+    model = fastnn.Model(
+        list(net.sizes),
+        activation=net.activation if isinstance(net.activation, str) else list(net.activation),
+        output=net.output,
+        loss=net.loss_name,
+        bias=net.bias,
+        dtype=dtype,
+    )
+    model.theta = curve_theta(net)
+    sgd = fastnn.SGD(learning_rate=rate, momentum=momentum, nesterov=optimizer == "nesterov")
+    losses = []
+    for i in range(0, N, BATCH):
+        rows = slice(i, i + BATCH)
+        history = model.fit(
+            X[rows], y[rows], epochs=1, batch_size=BATCH, optimizer=sgd, shuffle=False
+        )
+        losses += history.loss
+    return losses
+
+
+def pinned_curve(name, optimizer):
+    return json.loads(CURVES.read_text())[name][optimizer]
+
+
+# A step is sums of at most 9 terms in at most 3 layers, forward and back, and a mean of 4: under
+# 100 roundings, few of which add up. Ten steps of plain NumPy come within 7 u of the pinned curves.
+ROUNDINGS = 100
+each_curve = pytest.mark.parametrize(
+    ("name", "optimizer"), [(name, optimizer) for name in NETS for optimizer in OPTIMIZERS]
+)
+
+
+@each_curve
+def test_reference_loss_curve(name, optimizer):
+    got = reference_curve(name, optimizer, np.float64)
+    bound = ROUNDINGS * ref.unit_roundoff(np.float64)
+    np.testing.assert_allclose(got, pinned_curve(name, optimizer), rtol=bound, atol=0)
+
+
+@each_curve
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_loss_curve(name, optimizer, dtype):
+    got = fastnn_curve(name, optimizer, dtype)
+    want = pinned_curve(name, optimizer)
+    assert len(want) == 10
+    assert max(want) - min(want) > 0.01  # a curve, not a line
+    bound = ROUNDINGS * ref.unit_roundoff(dtype)
+    np.testing.assert_allclose(got, want, rtol=bound, atol=0)
+
+
+# --- Hashes of trained weights --------------------------------------------------------------------
+
+TRAINED = {  # name: sizes, activation, output, bias, batch size, momentum, nesterov
+    "784-30-10 sigmoid, batch 1": ([784, 30, 10], "sigmoid", "softmax", True, 1, 0.0, False),
+    "784-128-10 relu, batch 128": ([784, 128, 10], "relu", "softmax", True, 128, 0.0, False),
+    "67-33-17-5 tanh, momentum": ([67, 33, 17, 5], "tanh", "softmax", True, 13, 0.75, False),
+    "31-19-1 relu, no bias": ([31, 19, 1], "relu", "identity", False, 7, 0.0, False),
+    "5-1, one layer": ([5, 1], "relu", "sigmoid", True, 3, 0.0, False),
+    "1-1-2 nesterov": ([1, 1, 2], "sigmoid", "sigmoid", True, 2, 0.5, True),
+}
+
+
+def trained_theta(name, dtype, n_threads=None):
+    sizes, activation, output, bias, batch, momentum, nesterov = TRAINED[name]
+    n = 300
+    X = fractions(n, sizes[0], seed=5)
+    y = fractions(n, sizes[-1], seed=6) + 0.5
+    y = np.arange(n) * 13 % sizes[-1] if output == "softmax" else y
+    model = fastnn.Model(
+        sizes, activation, output, bias=bias, dtype=dtype, seed=11, n_threads=n_threads
+    )
+    sgd = fastnn.SGD(learning_rate=0.0625, momentum=momentum, nesterov=nesterov)
+    model.fit(X, y, epochs=2, batch_size=batch, optimizer=sgd)
+    return model.theta
+
+
+def sha256(theta):
+    return hashlib.sha256(theta.astype(theta.dtype.newbyteorder("<")).tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_theta_bits(name, dtype, n_threads):
+    if _cpu.isa() == "baseline":
+        pytest.skip("the baseline has no FMA; its bits are its own")
+    pinned = json.loads(HASHES.read_text())
+    assert sha256(trained_theta(name, dtype, n_threads)) == pinned[name][dtype]
+
+
+# --- python tests/test_golden.py --write ----------------------------------------------------------
+
+
+def write():
+    GOLDEN.mkdir(exist_ok=True)
+    curves = {
+        name: {
+            optimizer: [float(v) for v in reference_curve(name, optimizer, np.longdouble)]
+            for optimizer in OPTIMIZERS
+        }
+        for name in NETS
+    }
+    CURVES.write_text(json.dumps(curves, indent=1) + "\n")
+    if _cpu.isa() == "baseline":
+        sys.exit(f"wrote {CURVES}; {HASHES} needs a machine with AVX2 or NEON")
+    hashes = {
+        name: {dtype: sha256(trained_theta(name, dtype)) for dtype in ("float32", "float64")}
+        for name in TRAINED
+    }
+    HASHES.write_text(json.dumps(hashes, indent=1) + "\n")
+    print(f"wrote {CURVES} and {HASHES}")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] != ["--write"]:
+        sys.exit("usage: python tests/test_golden.py --write")
+    write()
