@@ -90,17 +90,24 @@ def isa():
     return _kernels_32.isa.decode()
 
 
-def _choose():
+def use(name=""):
+    """Use this instruction set from now on ('': the best): at import for ``FASTNN_ISA``, later for tests.
+
+    What was built before keeps its kernels. Raises ValueError for a name that this machine cannot run.
+    """
     global _kernels_32, _kernels_64
-    known, wanted = isas(), os.environ.get("FASTNN_ISA", "")
-    if wanted and wanted not in known:
-        raise ImportError(f"FASTNN_ISA must be one of {', '.join(known)} on this machine, got {wanted!r}")
-    i = known.index(wanted) if wanted else 0
+    known = isas()
+    if name and name not in known:
+        raise ValueError(f"the instruction set must be one of {', '.join(known)} on this machine, got {name!r}")
+    i = known.index(name) if name else 0
     _kernels_32 = fnn_supported_kernels(i, 32)
     _kernels_64 = fnn_supported_kernels(i, 64)
 
 
-_choose()
+try:
+    use(os.environ.get("FASTNN_ISA", ""))
+except ValueError as error:
+    raise ImportError(f"FASTNN_ISA: {error}") from None
 
 
 def openmp():
@@ -191,15 +198,20 @@ cdef const fnn_kernels *kernels_for(int item) noexcept nogil:
 
 
 # A thread more pays when it takes over this many float32 operations: below, waking it and waiting for it cost more.
-cdef double FLOPS_A_THREAD = 5e6
+cdef double _flops_a_thread = 5e6
+
+
+def set_flops_a_thread(double flops=5e6):
+    """For tests: with 0, small work too is shared by all threads."""
+    global _flops_a_thread
+    _flops_a_thread = flops
 
 
 cdef int worth(int n_threads, double flops) noexcept nogil:
     """Threads to use for this much work, at most n_threads. One in a forked child: its OpenMP runtime would hang."""
-    cdef double n = flops / FLOPS_A_THREAD
-    if fnn_is_forked_child() or n < 2:
+    if fnn_is_forked_child() or flops < 2 * _flops_a_thread:
         return 1
-    return n_threads if n > n_threads else <int> n
+    return n_threads if flops >= n_threads * _flops_a_thread else <int> (flops / _flops_a_thread)
 
 
 cdef void wait(fnn_barrier *barrier, int threads) noexcept nogil:

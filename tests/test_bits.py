@@ -1,0 +1,151 @@
+"""The same bits for any number of threads, on every ISA with FMA, and for a row alone or in a batch.
+
+The baseline, which has no FMA, is outside the promise over ISAs, but keeps it over threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+import reference as ref
+
+from fastnn.kernels import _cpu
+from fastnn.kernels.engine import Engine
+
+NETS = {  # awkward: widths of 1, primes, one past a panel; one layer; no bias; every output
+    "deep": ref.Net((37, 33, 1, 65, 7), ("tanh", "relu", "sigmoid"), bias=(True, False, True, True)),
+    "logistic": ref.Net((129, 1), (), output="sigmoid"),
+    "wide": ref.Net((3, 257, 131), "relu", output="tanh"),
+    "many": ref.Net((5, 17, 1031), "sigmoid", output="softmax", loss="squared_error"),
+    "deeper": ref.Net((64,) * 6 + (10,), "relu"),
+}
+WITH_FMA = [isa for isa in _cpu.isas() if isa != "baseline"]
+
+
+@pytest.fixture(autouse=True)
+def all_threads():
+    _cpu.set_flops_a_thread(0)  # share even the smallest work
+    yield
+    _cpu.set_flops_a_thread()
+    _cpu.use()
+
+
+def engine(net, dtype, batch=1, optimizer="sgd"):
+    return Engine(
+        net.sizes, [_cpu.ACTIVATIONS[g] for g in net.g[1:-1]], _cpu.OUTPUTS[net.output], _cpu.LOSSES[net.loss_name],
+        net.has_bias[1:], dtype, batch, _cpu.OPTIMIZERS[optimizer],
+    )
+
+
+def data(net, dtype, n, zeros=0.0):
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((n, net.sizes[0])).astype(dtype)
+    X[rng.random(X.shape) < zeros] = 0
+    y = rng.random((n, net.sizes[-1])).astype(dtype)
+    if net.output == "softmax":
+        y = rng.integers(0, net.sizes[-1], n).astype(np.int32)
+    theta = ref.unpack(net, (rng.random(net.n_parameters) - 0.5).astype(dtype))
+    for W in theta[0][1:]:
+        W *= np.asarray(2 / np.sqrt(W.shape[1]), dtype)
+    return X, y, ref.pack(*theta)
+
+
+def sha256(*arrays):
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def trained(net, dtype, batch, optimizer, threads, zeros=0.0):
+    """SHA-256 of theta, the optimizer's state and the losses after two epochs."""
+    X, y, theta = data(net, dtype, 67, zeros)
+    e = engine(net, dtype, batch, optimizer)
+    state = np.zeros((e.n_states, len(theta)), dtype)
+    e.load(theta, state)
+    losses = np.full((2, -(-67 // batch)), np.nan)
+    for epoch in range(2):
+        order = np.random.default_rng(epoch).permutation(67)
+        assert e.train(X, y, order, batch, 0.05, 0.9, losses[epoch], threads) == losses.shape[1]
+    before = theta.copy()
+    e.store(theta, state)
+    assert not np.array_equal(theta, before) and np.isfinite(theta).all()
+    return sha256(theta, state, losses)
+
+
+def over_isas_and_threads(compute):
+    results = {}
+    for isa in WITH_FMA:
+        _cpu.use(isa)
+        for threads in (1, 2, 4):
+            results[isa, threads] = compute(threads)
+    return results
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("batch", [1, 8, 31])
+@pytest.mark.parametrize("optimizer", _cpu.OPTIMIZERS)
+def test_training(name, dtype, batch, optimizer):
+    results = over_isas_and_threads(lambda t: trained(NETS[name], dtype, batch, optimizer, t))
+    assert len(set(results.values())) == 1, results
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_online_training_with_many_zeros(dtype):
+    results = over_isas_and_threads(lambda t: trained(NETS["deep"], dtype, 1, "sgd", t, zeros=0.8))
+    assert len(set(results.values())) == 1, results
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gradient_and_loss(name, dtype):
+    X, y, theta = data(NETS[name], dtype, 300)
+
+    def compute(threads):
+        e = engine(NETS[name], dtype)
+        e.load(theta)
+        grad, out = np.empty_like(theta), np.empty((300, NETS[name].sizes[-1]), dtype)
+        return sha256(e.gradient(X, y, grad, threads), grad, e.loss(X, y, out, threads), out)
+
+    results = over_isas_and_threads(compute)
+    assert len(set(results.values())) == 1, results
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("isa", _cpu.isas())
+def test_a_row_alone_equals_the_row_in_any_batch(name, dtype, isa):
+    _cpu.use(isa)
+    X, _, theta = data(NETS[name], dtype, 300)
+    e = engine(NETS[name], dtype)
+    e.load(theta)
+    whole = np.empty((300, NETS[name].sizes[-1]), dtype)
+    e.forward(X, whole, 4)
+    for start, stop in [*((i, i + 1) for i in range(0, 300, 7)), (0, 2), (3, 17), (100, 231), (1, 300)]:
+        part = np.full((stop - start, NETS[name].sizes[-1]), np.nan, dtype)
+        e.forward(X[start:stop], part, 2)
+        assert part.tobytes() == whole[start:stop].tobytes(), (start, stop)
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_a_run_in_slices_equals_the_run_in_one(batch):
+    net = NETS["deep"]
+    X, y, theta = data(net, "float32", 64)
+    results = set()
+    for slices in (1, 2, 8):
+        e = engine(net, "float32", batch, "momentum")
+        e.load(theta)
+        for order in np.arange(64).reshape(slices, -1):
+            e.train(X, y, order, batch, 0.05, 0.9, np.empty(len(order) // batch), 2)
+        e.store(out := np.empty_like(theta))
+        results.add(sha256(out))
+    assert len(results) == 1
+
+
+@pytest.mark.parametrize("isa", _cpu.isas())
+def test_threads_on_every_isa(isa):
+    _cpu.use(isa)
+    assert len({trained(NETS["deep"], "float32", 8, "momentum", threads) for threads in (1, 2, 3, 4, 7)}) == 1

@@ -1,0 +1,193 @@
+"""Every kernel against the reference: each ISA x dtype x threads x awkward sizes, within derived bounds.
+
+Outputs start as NaN, so that an element nobody wrote shows. The exact values come from the
+reference in a wider type.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import reference as ref
+
+from fastnn.kernels import _cpu, backward, forward, output_delta, update
+
+WIDER = {"float32": np.float64, "float64": np.longdouble}
+
+
+@pytest.fixture(params=_cpu.isas())
+def isa(request):
+    _cpu.use(request.param)
+    yield request.param
+    _cpu.use()
+
+
+@pytest.fixture(params=[1, 3], ids=["1thread", "3threads"])
+def threads(request):
+    _cpu.set_flops_a_thread(0)  # share even the smallest work
+    yield request.param
+    _cpu.set_flops_a_thread()
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    return request.param
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20)
+
+
+def awkward_sizes(dtype):
+    """(batch, n_in, n_out): 1, and one less, equal and one more than a tile or panel; primes; several panels."""
+    nr, vl, mr = _cpu.panel_sizes(np.dtype(dtype).itemsize)
+    widths = [1, vl, nr - 1, nr, nr + 1, 2 * nr + 5]
+    yield from itertools.product([1, mr - 1, mr, mr + 1, 37], widths, widths)
+    yield from [(2, 263, 3), (5, 3, 2 * nr), (3, 521, nr + 1), (131, 7, 11)]  # past a block of the sum
+
+
+def nan(*shape, dtype):
+    return np.full(shape, np.nan, dtype)
+
+
+def assert_within(got, want, bound, case):
+    error = np.abs(got - want)
+    assert (error <= bound).all(), f"{case}: off by {error.max()}, bound {np.max(bound)}, {got.dtype}"
+
+
+@pytest.mark.parametrize("activation", _cpu.OUTPUTS)
+def test_forward(isa, dtype, threads, rng, activation):
+    u, wide = ref.unit_roundoff(dtype), WIDER[dtype]
+    for i, (batch, n_in, n_out) in enumerate(awkward_sizes(dtype)):
+        h_prev = rng.standard_normal((batch, n_in)).astype(dtype)
+        W = rng.standard_normal((n_out, n_in)).astype(dtype)
+        b = rng.standard_normal(n_out).astype(dtype) if i % 2 else None
+        h = nan(batch, n_out, dtype=dtype)
+        forward.forward(h_prev, W, b, h, _cpu.OUTPUTS[activation], threads)
+        a_bound = ref.affine_bound(h_prev.astype(wide), W.astype(wide), b, u)
+        a = h_prev.astype(wide) @ W.astype(wide).T + (0 if b is None else b.astype(wide))
+        bound = ref.activation_bound(a, a_bound, activation, u)
+        assert_within(h, ref.OUTPUTS[activation](a), bound, (batch, n_in, n_out))
+
+
+@pytest.mark.parametrize("activation", _cpu.ACTIVATIONS)
+def test_hidden_delta(isa, dtype, threads, rng, activation):
+    u, wide = ref.unit_roundoff(dtype), WIDER[dtype]
+    for batch, n_in, n_out in awkward_sizes(dtype):
+        delta = rng.standard_normal((batch, n_out)).astype(dtype)
+        W = rng.standard_normal((n_out, n_in)).astype(dtype)
+        h_prev = ref.G[activation](rng.standard_normal((batch, n_in))).astype(dtype)
+        delta_prev = nan(batch, n_in, dtype=dtype)
+        backward.hidden_delta(delta, W, h_prev, delta_prev, _cpu.ACTIVATIONS[activation], threads)
+        wide_delta, wide_W, wide_h = (array.astype(wide) for array in (delta, W, h_prev))
+        want = (wide_delta @ wide_W) * ref.DG_OF_H[activation](wide_h)
+        bound = ref.hidden_delta_bound(wide_delta, wide_W, wide_h, activation, u)
+        assert_within(delta_prev, want, bound, (batch, n_in, n_out))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_gradient(isa, dtype, threads, rng, bias):
+    u, wide = ref.unit_roundoff(dtype), WIDER[dtype]
+    for batch, n_in, n_out in awkward_sizes(dtype):
+        delta = rng.standard_normal((batch, n_out)).astype(dtype)
+        h_prev = rng.standard_normal((batch, n_in)).astype(dtype)
+        grad_W, grad_b = nan(n_out, n_in, dtype=dtype), nan(n_out, dtype=dtype) if bias else None
+        backward.gradient(delta, h_prev, grad_W, grad_b, threads)
+        W_bound, b_bound = ref.gradient_bounds(delta.astype(wide), h_prev.astype(wide), u)
+        want = delta.astype(wide).T @ h_prev.astype(wide)
+        assert_within(grad_W, want, W_bound, (batch, n_in, n_out))
+        if bias:
+            assert_within(grad_b, delta.astype(wide).sum(0), b_bound, (batch, n_in, n_out))
+
+
+TARGETS = [
+    (output, loss, labels)
+    for loss, outputs in ref.LOSSES.items()
+    for output in outputs
+    for labels in ([True, False] if output == "softmax" else [False])
+]
+
+
+@pytest.mark.parametrize(("output", "loss", "labels"), TARGETS)
+def test_output_delta(isa, dtype, threads, rng, output, loss, labels):
+    u, wide = ref.unit_roundoff(dtype), WIDER[dtype]
+    for batch, _, n in awkward_sizes(dtype):
+        a = (3 * rng.standard_normal((batch, n))).astype(dtype)
+        y = rng.random((batch, n)).astype(dtype)
+        if loss == "cross_entropy":
+            y /= y.sum(1, keepdims=True)
+        if labels:
+            y = rng.integers(0, n, batch).astype(np.int32)
+        h, delta, losses = nan(batch, n, dtype=dtype), nan(batch, n, dtype=dtype), nan(batch, dtype="f8")
+        output_delta.output_delta(a, y, h, delta, losses, _cpu.OUTPUTS[output], _cpu.LOSSES[loss], threads)
+        wide_y = y if labels else y.astype(wide)
+        want_losses, want_delta = ref.losses_and_delta(a.astype(wide), wide_y, output, loss)
+        want_h = ref.OUTPUTS[output](a.astype(wide))
+        h_bound = ref.activation_bound(a.astype(wide), 0, output, u)
+        assert_within(h, want_h, h_bound, (batch, n))
+        # e = h - y is off by h's error and its own rounding; what follows multiplies it by at most n
+        # numbers of h (softmax) or one of g', each product rounded.
+        rows = ref.target_rows(y, output, n, wide)
+        e_bound = h_bound + u * (np.abs(want_h) + np.abs(rows))
+        scale = 1 + np.abs(want_h) + np.abs(want_h) ** 2
+        e_sum = (np.abs(want_h - rows) + e_bound).sum(1, keepdims=True)
+        delta_bound = scale * (e_bound + e_bound.sum(1, keepdims=True) + ref.gamma(n + 8, u) * e_sum)
+        assert_within(delta, want_delta, delta_bound, (batch, n))
+        # The loss: n terms of the size of |a| (log sum exp, a y) or of e^2.
+        size = np.abs(a).astype(wide).sum(1) + np.log(n) + 1 if loss != "squared_error" else e_sum[:, 0] ** 2
+        slack = (e_bound * e_sum).sum(1) if loss == "squared_error" else 0
+        assert_within(losses, want_losses, ref.gamma(n + 12, u) * size + 2 * slack, (batch, n))
+
+
+def test_losses_do_not_overflow(isa, dtype):
+    a = np.array([[1e4, -1e4, 0.0], [-1e4, 1e4, 0.0]], dtype)
+    h, delta, losses = np.empty_like(a), np.empty_like(a), np.empty(2)
+    y = np.array([1, 1], np.int32)
+    output_delta.output_delta(a, y, h, delta, losses, _cpu.OUTPUTS["softmax"], _cpu.LOSSES["cross_entropy"], 1)
+    assert losses.tolist() == [2e4, 0.0]
+    assert h.tolist() == [[1, 0, 0], [0, 1, 0]]
+    assert delta.tolist() == [[1, -1, 0], [0, 0, 0]]
+    y = np.array([[0, 1, 1], [0, 1, 0.5]], dtype)
+    output_delta.output_delta(a, y, h, delta, losses, _cpu.OUTPUTS["sigmoid"], _cpu.LOSSES["binary_cross_entropy"], 1)
+    np.testing.assert_allclose(losses, [2e4 + np.log(2), np.log(2)], rtol=4 * np.finfo(dtype).eps)
+    assert h.tolist() == [[1, 0, 0.5], [0, 1, 0.5]]
+
+
+@pytest.mark.parametrize("activation", _cpu.ACTIVATIONS)
+def test_nan_passes_through(isa, dtype, activation):
+    a = np.full((3, 5), np.nan, dtype)
+    one, h = np.eye(5, dtype=dtype), np.zeros((3, 5), dtype)
+    forward.forward(a, one, None, h, _cpu.ACTIVATIONS[activation], 1)
+    assert np.isnan(h).all()
+
+
+@pytest.mark.parametrize("rule", _cpu.OPTIMIZERS)
+def test_update(isa, dtype, threads, rng, rule):
+    u, wide = ref.unit_roundoff(dtype), WIDER[dtype]
+    rate, mu = np.asarray([0.1, 0.9], dtype).astype(wide)
+    for n in [0, 1, 7, 16, 33, 1021]:
+        theta, grad, velocity = rng.standard_normal((3, n)).astype(dtype)
+        want, want_velocity = ref.step(*(v.astype(wide) for v in (theta, grad, velocity)), rule, rate, mu)
+        size = np.abs(theta) + 4 * (np.abs(grad) + np.abs(velocity))
+        if rule == "sgd":
+            update.sgd(theta, grad, 0.1, threads)
+        else:
+            update.momentum(theta, grad, velocity, 0.1, 0.9, rule == "nesterov", threads)
+        assert_within(theta, want, 4 * u * size, n)
+        assert_within(velocity, want_velocity, 4 * u * size, n)
+
+
+def test_every_entry_has_its_twin_in_the_reference():
+    assert set(_cpu.ACTIVATIONS) == set(ref.G) == set(ref.DG) == set(ref.DG_OF_H) == set(ref.LIPSCHITZ)
+    assert set(_cpu.OUTPUTS) == set(ref.OUTPUTS)
+    assert set(_cpu.LOSSES) == set(ref.LOSSES)
+    for rule in _cpu.OPTIMIZERS:
+        ref.step(np.zeros(1), np.zeros(1), np.zeros(1), rule, 0.1, 0.9)
+
+
+def test_an_unknown_isa_is_refused_by_name():
+    with pytest.raises(ValueError, match="must be one of .*baseline|neon.*got 'avx1024'"):
+        _cpu.use("avx1024")
