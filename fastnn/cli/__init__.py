@@ -1,0 +1,87 @@
+"""The command line: ``fastnn train | predict | evaluate | info | demo``.
+
+Standard output holds results only; progress, notes, warnings and errors go to standard error.
+Exit status: 0 done, 2 bad use (arguments, data files), 1 failure, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import fastnn
+
+from . import demo, evaluate, info, predict, train
+from ._messages import BadUse, Failure
+
+COMMANDS = {
+    "train": train,
+    "predict": predict,
+    "evaluate": evaluate,
+    "info": info,
+    "demo": demo,
+}
+INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + SIGINT and 128 + SIGPIPE, as shells have it
+
+EXAMPLES = """examples:
+  fastnn train flowers.csv --target species -o flowers.safetensors
+  fastnn predict flowers.safetensors new.csv -o predictions.csv
+  fastnn evaluate flowers.safetensors test.csv
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Complains in one line, like everything here."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BadUse(f"{message} (see {self.prog} --help)")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="fastnn",
+        description="Train feed-forward neural networks on CPUs, and predict with them.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"fastnn {fastnn.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, module in COMMANDS.items():
+        command = commands.add_parser(
+            name, help=module.HELP, description=module.DESCRIPTION, allow_abbrev=False
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    parser = build_parser()
+    try:
+        args = parser.parse_args(argv)
+        if args.command is None:
+            raise BadUse(f"a command must be given: {', '.join(COMMANDS)} (see fastnn --help)")
+        status = args.run(args)
+        sys.stdout.flush()
+        return status
+    except BadUse as error:
+        return _fail(error, 2)
+    except BrokenPipeError:  # whoever read our output has had enough
+        # Python flushes standard output once more at exit; give it somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED)
+    except (Failure, fastnn.FastnnError, OSError, MemoryError) as error:
+        return _fail(error or type(error).__name__, 1)
+
+
+def _fail(error: object, status: int) -> int:
+    text = " ".join(str(error).split()) or type(error).__name__
+    print(f"fastnn: error: {text}", file=sys.stderr)
+    return status

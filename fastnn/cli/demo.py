@@ -1,0 +1,197 @@
+"""``fastnn demo``: handwritten digits, from the data to a model file and a picture."""
+
+from __future__ import annotations
+
+import argparse
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import _arguments, output
+from ._messages import Failure
+from .info import network_lines
+from .preprocess import ArrayInputs, Classes, Data
+from .progress import Progress
+from .split import split
+from .tables import Arrays, Column
+
+HELP = "learn handwritten digits and draw what was learnt"
+DESCRIPTION = """Train on the 1,797 handwritten digits of scikit-learn (8 x 8 pixels; Alpaydin and
+Kaynak 1998), print the accuracy on a fifth of them held out, and write digits.safetensors (the
+model), digits.npz (the digits held out) and digits.png (learning curve, predictions). Needs
+scikit-learn and matplotlib: pip install 'fastnn[demo]'."""
+
+EPOCHS, BATCH, RATE, MOMENTUM = 30, 32, 0.05, 0.9
+HELD_OUT = 0.2
+COLUMNS, ROWS, ROWS_WRONG = 8, 4, 1  # digits in the picture: the first, and the mistakes
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o", "--output", default=".", metavar="FOLDER", help="where to write (default: here)"
+    )
+    parser.add_argument(
+        "--seed", type=_arguments.non_negative_int, default=0, metavar="N", help="(default: 0)"
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    _arguments.add_threads(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    import fastnn
+
+    images, labels = load_digits()
+    folder = Path(args.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {end: str(folder / f"digits.{end}") for end in ("safetensors", "npz", "png")}
+    for path in paths.values():
+        output.check_writable(path)
+
+    digits = Arrays("digits", images.reshape(len(images), -1), images.shape[1:])
+    column = Column(values=labels.astype(np.float64))
+    target = Classes.fit(digits, "y", column)
+    y = target.encode(digits, column)
+    train, test = split(len(y), HELD_OUT, args.seed, y)
+    data = Data(ArrayInputs.fit(digits, train), target)
+    X = data.inputs.transform(digits)
+    print(f"data        {len(train):,} digits to learn from, {len(test)} held out")
+
+    model = fastnn.Model([64, 64, 10], seed=args.seed, n_threads=args.threads)
+    model.metadata["data"] = data.to_dict()
+    for name, value in network_lines(model):
+        print(f"{name:11} {value}", flush=True)
+    curve = learn(model, (X[train], y[train]), (X[test], y[test]), args.quiet)
+
+    f = model.forward(X[test])
+    accuracy = float((f.argmax(1) == y[test]).mean())
+    print(f"accuracy    {accuracy:.4f} on the {len(test)} digits held out")
+    model.save(paths["safetensors"])
+    held_out = io.BytesIO()
+    np.savez_compressed(held_out, X=images[test], y=y[test])
+    output.replace_bytes(paths["npz"], held_out.getvalue())
+    output.replace_bytes(paths["png"], picture(curve, images[test], y[test], f))
+    print(f"written     {paths['safetensors']}, {paths['npz']}, {paths['png']}")
+    print(f"\nnext: fastnn evaluate {paths['safetensors']} {paths['npz']}")
+    return 0
+
+
+def load_digits() -> tuple[np.ndarray, np.ndarray]:
+    """Images (1797, 8, 8) uint8 0..16, labels (1797,); fails where an optional package is absent."""
+    try:
+        import matplotlib  # noqa: F401  better missed now than after training
+        from sklearn.datasets import load_digits as load
+    except ImportError as error:
+        raise Failure(
+            f"demo needs scikit-learn and matplotlib ({error.name} is missing): "
+            "pip install 'fastnn[demo]'"
+        ) from None
+    digits = load()
+    return digits.images.astype(np.uint8), digits.target
+
+
+def learn(
+    model: Any,
+    training: tuple[np.ndarray, np.ndarray],
+    held_out: tuple[np.ndarray, np.ndarray],
+    quiet: bool,
+) -> dict[str, list[float]]:
+    """Train; returns the learning curve: lists of loss, val_loss and val_accuracy by epoch."""
+    import fastnn
+
+    curve: dict[str, list[float]] = {"loss": [], "val_loss": [], "val_accuracy": []}
+    progress = Progress(EPOCHS, quiet)
+    try:
+        for epoch in range(1, EPOCHS + 1):
+            history = model.fit(
+                *training,
+                epochs=1,
+                batch_size=BATCH,
+                optimizer=fastnn.SGD(RATE, MOMENTUM),
+                validation_data=held_out,
+            )
+            for name, values in curve.items():
+                values += getattr(history, name)
+            progress.show(epoch, {"loss": history.loss[-1], "accuracy": history.val_accuracy[-1]})
+    finally:
+        progress.close()
+    return curve
+
+
+# --- the picture
+
+INK, QUIET, BLUE, RED = "#222222", "#8a8a8a", "#2a6fb0", "#c8362c"
+
+
+def picture(
+    curve: dict[str, list[float]], images: np.ndarray, y: np.ndarray, f: np.ndarray
+) -> bytes:
+    """PNG: the learning curve to the left, digits with their predictions to the right."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 6.4), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    left, right = figure.subfigures(1, 2, width_ratios=(5, 7), wspace=0.04)
+    _draw_curve(left, curve)
+    _draw_digits(right, images, y, f)
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=130)
+    return png.getvalue()
+
+
+def _draw_curve(figure: Any, curve: dict[str, list[float]]) -> None:
+    epochs = np.arange(1, len(curve["loss"]) + 1)
+    loss, accuracy = figure.subplots(2, 1, sharex=True)
+    loss.plot(epochs, curve["loss"], color=BLUE, label="training")
+    loss.plot(epochs, curve["val_loss"], color=RED, label="held out")
+    loss.set_ylabel("cross-entropy loss")
+    loss.set_ylim(0, min(max(curve["loss"]), 2.5) * 1.05)
+    loss.legend(frameon=False)
+    best = curve["val_accuracy"][-1]
+    accuracy.plot(epochs, curve["val_accuracy"], color=RED)
+    accuracy.annotate(
+        f"{best:.1%}", (epochs[-1], best), xytext=(0, -16), textcoords="offset points",
+        ha="right", color=RED, fontsize=12, fontweight="bold",
+    )
+    accuracy.set_ylim(min(0.9, min(curve["val_accuracy"]) - 0.01), 1.0)
+    accuracy.set_ylabel("accuracy, held out")
+    accuracy.set_xlabel("epoch")
+    accuracy.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    for axes in (loss, accuracy):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
+        axes.set_xlim(1, epochs[-1])
+        axes.xaxis.set_major_locator(_whole_numbers())
+    figure.suptitle("Learning curve", color=INK, fontsize=14, fontweight="bold")
+
+
+def _whole_numbers() -> Any:
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(integer=True)
+
+
+def _draw_digits(figure: Any, images: np.ndarray, y: np.ndarray, f: np.ndarray) -> None:
+    predicted = f.argmax(1)
+    wrong = np.flatnonzero(predicted != y)
+    first = np.arange(min(COLUMNS * ROWS, len(y)))
+    shown = [*first, *wrong[: COLUMNS * ROWS_WRONG]]
+    axes = figure.subplots(ROWS + ROWS_WRONG, COLUMNS)
+    for place in axes.flat:
+        place.axis("off")
+    for place, i in zip(axes.flat, shown, strict=False):
+        right = predicted[i] == y[i]
+        place.imshow(images[i], cmap="gray_r", vmin=0, vmax=16)
+        place.set_title(
+            f"{predicted[i]}" if right else f"{predicted[i]}, is {y[i]}",
+            color=INK if right else RED, fontsize=12, fontweight="normal" if right else "bold", pad=3,
+        )
+    if len(wrong):
+        axes[ROWS, 0].annotate(
+            f"mistakes ({len(wrong)} of {len(y)})", (0, 1.45), xycoords="axes fraction",
+            color=RED, fontsize=11, annotation_clip=False,
+        )
+    figure.suptitle("Digits held out, and what the network takes them for", color=INK,
+                    fontsize=14, fontweight="bold")

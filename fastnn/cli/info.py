@@ -1,0 +1,79 @@
+"""``fastnn info``: what a model file holds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from ._messages import listed
+from .preprocess import ArrayInputs, Categorical, Classes, Data
+
+HELP = "show what a model file holds"
+DESCRIPTION = "Show what a model file holds: network, inputs, target and how it was trained."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="model file")
+    parser.add_argument("--json", action="store_true", help="write JSON, for programs")
+
+
+def run(args: argparse.Namespace) -> int:
+    from ._model_file import load
+
+    model = load(args.model)
+    training = model.metadata.get("training", {})
+    if args.json:
+        content = {
+            "sizes": model.sizes,
+            "activations": model.activations,
+            "output": model.output,
+            "loss": model.loss,
+            "dtype": model.dtype,
+            "parameters": model.n_parameters,
+            "metadata": model.metadata,
+        }
+        json.dump(content, sys.stdout, indent=2, ensure_ascii=False)
+        print()
+        return 0
+    print(f"model       {args.model}")
+    for name, value in network_lines(model):
+        print(f"{name:11} {value}")
+    if "data" in model.metadata:
+        from ._model_file import load_with_data
+
+        for name, value in data_lines(load_with_data(args.model)[1]):
+            print(f"{name:11} {value}")
+    for name, value in training.items():
+        print(f"{name:11} {value}")
+    return 0
+
+
+def network_lines(model) -> list[tuple[str, str]]:
+    names = model.activations
+    hidden = f", {'/'.join(names if len(set(names)) > 1 else names[:1])} hidden units"
+    return [
+        ("network", f"{'-'.join(map(str, model.sizes))}{hidden if names else ''}, {model.output} output"),
+        ("parameters", f"{model.n_parameters:,} ({model.dtype})"),
+    ]
+
+
+def data_lines(data: Data) -> list[tuple[str, str]]:
+    lines = []
+    inputs, target = data.inputs, data.target
+    if isinstance(inputs, ArrayInputs):
+        lines.append(("inputs", f"arrays (n, {', '.join(map(str, inputs.shape))})"))
+    else:
+        lines.append(("inputs", f"{len(inputs.columns)} columns, {inputs.width} features"))
+        for column in inputs.columns:
+            if isinstance(column, Categorical):
+                shown = listed((name or "(missing)" for name in column.categories), 6)
+                lines.append(("", f"{column.name}: {shown}"))
+            else:
+                lines.append(("", f"{column.name}: (x - {column.shift:.6g}) / {column.scale:.6g}"))
+    lines.append(("missing", {"refuse": "refused", "impute": "imputed"}[inputs.missing]))
+    if isinstance(target, Classes):
+        lines.append(("target", f"{target.name}: {listed(target.classes)}"))
+    else:
+        lines.append(("target", f"{target.name}: {target.shift:.6g} + {target.scale:.6g} f(x)"))
+    return lines

@@ -1,0 +1,361 @@
+"""``fastnn train``: a data file -> a model file."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from . import _arguments, metrics, output
+from ._messages import BadUse, Failure, counted, listed, note
+from .evaluate import target_column
+from .info import network_lines
+from .preprocess import (
+    Amount,
+    ArrayInputs,
+    Classes,
+    Data,
+    TableInputs,
+    check_target,
+    infer_task,
+)
+from .progress import Progress
+from .split import split
+from .tables import Arrays, ReadOptions, Table, read
+
+HELP = "train a network on a data file"
+DESCRIPTION = """Train a network on a data file and write it, with all it needs to read new data,
+to a model file. Text columns are read as categories (one-hot), numeric ones are scaled. Cells that
+are empty or hold ?, NA, N/A, NaN, null or none are missing. Ctrl-C stops the training and keeps
+the network as it stands in OUTPUT.partial.safetensors."""
+
+VALIDATION_FRACTION = 0.1
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "identity")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", help="CSV (also .gz), Parquet, NPZ or NPY; - reads a CSV from a pipe")
+    parser.add_argument(
+        "-t", "--target", metavar="NAME",
+        help="column to learn; of an NPZ the array (default there: y)",
+    )
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="MODEL", help="model file, such as model.safetensors"
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary")
+
+    group = parser.add_argument_group("data")
+    group.add_argument(
+        "--task", choices=("classification", "regression"),
+        help="(default: classification where the target is text, has two values, or is the whole "
+        "numbers from 0 or 1 up without a gap)",
+    )
+    group.add_argument("--drop", type=_arguments.names, default=(), metavar="A,B", help="columns to leave out")
+    group.add_argument(
+        "--categorical", type=_arguments.names, default=(), metavar="A,B",
+        help="columns of numbers that are categories",
+    )
+    group.add_argument(
+        "--missing", choices=("refuse", "impute"), default="refuse",
+        help="missing cells: refuse the file, or fill in the median (numbers) and a category of "
+        "their own (text) (default: refuse)",
+    )
+    group.add_argument(
+        "--scale", choices=("auto", "standard", "maximum", "none"), default="auto",
+        help="numeric inputs: each to mean 0 and deviation 1, or all divided by their greatest "
+        "value, as suits pixels (default: auto, which tells pixels by their ranges)",
+    )
+    group.add_argument(
+        "--validation-fraction", type=_arguments.fraction, default=None, metavar="F",
+        help="share of the rows held out of training and measured on (default: 0.1)",
+    )
+    group.add_argument(
+        "--validation-data", metavar="FILE", help="rows to measure on instead of held-out ones"
+    )
+
+    group = parser.add_argument_group("network")
+    group.add_argument(
+        "--hidden", type=_arguments.hidden_sizes, default=(128, 64), metavar="N,N",
+        help="units of the hidden layers, or none (default: 128,64)",
+    )
+    group.add_argument("--activation", choices=ACTIVATIONS, default="relu", help="(default: relu)")
+    group.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="(default: float32)")
+
+    group = parser.add_argument_group("training")
+    group.add_argument("--epochs", type=_arguments.positive_int, default=20, metavar="N", help="passes over the rows (default: 20)")
+    group.add_argument("--batch-size", type=_arguments.positive_int, default=128, metavar="N", help="rows a step (default: 128)")
+    group.add_argument(
+        "--learning-rate", type=_arguments.positive_float, metavar="RATE",
+        help="(default: by task, batch size and momentum; the summary tells)",
+    )
+    group.add_argument(
+        "--schedule", choices=("linear", "constant"), default="linear",
+        help="the learning rate falls from epoch to epoch towards 0, or stays (default: linear)",
+    )
+    group.add_argument("--momentum", type=_arguments.fraction, default=0.9, metavar="M", help="0 for plain SGD (default: 0.9)")
+    group.add_argument("--nesterov", action="store_true", help="Nesterov's momentum")
+    group.add_argument("--seed", type=_arguments.non_negative_int, default=0, metavar="N", help="same seed, same model, bit for bit (default: 0)")
+    _arguments.add_threads(group)
+    _arguments.add_reading(parser, target=True)
+
+
+@dataclass
+class Prepared:
+    """What the network sees, and where it came from."""
+
+    data: Data
+    why: str  # of the task
+    source: Table | Arrays
+    X: np.ndarray
+    y: np.ndarray
+    held_out: Table | Arrays | None  # the rows measured on: their file,
+    held_out_rows: np.ndarray | None  # which rows of it,
+    X_held_out: np.ndarray | None  # and what the network sees of them
+    y_held_out: np.ndarray | None
+
+    @property
+    def validation(self) -> tuple[np.ndarray, np.ndarray] | None:
+        return None if self.X_held_out is None else (self.X_held_out, self.y_held_out)
+
+
+def run(args: argparse.Namespace) -> int:
+    import fastnn
+
+    output.check_writable(args.output)
+    if args.nesterov and not args.momentum:
+        raise BadUse("--nesterov needs a --momentum above 0")
+    if args.validation_data and args.validation_fraction is not None:
+        raise BadUse("--validation-data and --validation-fraction exclude each other")
+    begin = time.perf_counter()
+    prepared = prepare(args)
+    data = prepared.data
+    classes = isinstance(data.target, Classes)
+    if args.learning_rate is None:
+        args.learning_rate = default_learning_rate(data.target, args.batch_size, args.momentum)
+    model = fastnn.Model(
+        [data.inputs.width, *args.hidden, data.target.n_outputs],
+        activation=args.activation,
+        output="softmax" if classes else "identity",
+        dtype=args.dtype,
+        seed=args.seed,
+        n_threads=args.threads,
+    )
+    model.metadata["data"] = data.to_dict()
+    model.metadata["training"] = training_facts(args, prepared)
+    fit(model, prepared, args)
+    model.save(args.output)
+    if not args.quiet:
+        print_summary(args, model, prepared, time.perf_counter() - begin)
+    return 0
+
+
+# --- data
+
+
+def prepare(args: argparse.Namespace) -> Prepared:
+    """Read, split, and fit the preprocessing on the training rows."""
+    y_name = args.target or "y"
+    options = _arguments.reading(args, y_name)
+    source = read(args.data, options)
+    if isinstance(source, Table) and args.target is None:
+        raise BadUse(
+            f"--target must name the column to learn; {source.path} has {listed(source.columns)}"
+        )
+    column = target_column(source, y_name)
+    check_target(source, y_name, column)
+    task, why = (args.task, "as given") if args.task else infer_task(column)
+    labels = None
+    if task == "classification":
+        target: Classes | Amount = Classes.fit(source, y_name, column)
+        labels = target.encode(source, column)
+    train_rows, held_out_rows = _split(args, source.n_rows, labels)
+    if task == "regression":
+        standardize = args.scale != "none"
+        target = Amount.fit(source, y_name, column, train_rows, standardize)
+    inputs = _fit_inputs(args, source, y_name, train_rows)
+    data = Data(inputs, target, header=not args.no_header)
+    X, y = inputs.transform(source, args.dtype), target.encode(source, column)
+    held_out, X_held_out, y_held_out = None, None, None
+    if args.validation_data:
+        held_out = read(args.validation_data, options)
+        column = target_column(held_out, y_name)
+        check_target(held_out, y_name, column)
+        held_out_rows = np.arange(held_out.n_rows)
+        X_held_out = inputs.transform(held_out, args.dtype)
+        y_held_out = target.encode(held_out, column)
+    elif len(held_out_rows):
+        held_out, X_held_out, y_held_out = source, X[held_out_rows], y[held_out_rows]
+        X, y = X[train_rows], y[train_rows]
+    return Prepared(data, why, source, X, y, held_out, held_out_rows, X_held_out, y_held_out)
+
+
+def _split(
+    args: argparse.Namespace, n_rows: int, labels: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    share = args.validation_fraction
+    if share is None:
+        share = VALIDATION_FRACTION
+    if args.validation_data:
+        share = 0.0
+    return split(n_rows, share, args.seed, labels)
+
+
+def _fit_inputs(
+    args: argparse.Namespace, source: Table | Arrays, target: str, rows: np.ndarray
+) -> TableInputs | ArrayInputs:
+    if isinstance(source, Arrays):
+        for option in ("drop", "categorical"):
+            if getattr(args, option):
+                raise BadUse(f"--{option} is for the columns of a table; {source.path} holds arrays")
+        return ArrayInputs.fit(source, rows, missing=args.missing, scaling=args.scale)
+    for name in (*args.drop, *args.categorical):
+        source.column(name)  # refuses unknown names
+    if target in (*args.drop, *args.categorical):
+        raise BadUse(f'--drop and --categorical are for inputs, "{target}" is the target')
+    names = [name for name in source.columns if name != target and name not in args.drop]
+    if not names:
+        raise BadUse(f'{source.path}: no column beside the target "{target}" to learn from')
+    return TableInputs.fit(
+        source,
+        names,
+        rows,
+        missing=args.missing,
+        scaling=args.scale,
+        categorical=args.categorical,
+    )
+
+
+# --- training
+
+
+def default_learning_rate(target: Classes | Amount, batch_size: int, momentum: float) -> float:
+    return 0.1
+
+
+def training_facts(args: argparse.Namespace, prepared: Prepared) -> dict:
+    """For `fastnn info`; no times, so that the same command writes the same bytes."""
+    import fastnn
+
+    return {
+        "file": Path(args.data).name,
+        "rows": len(prepared.X),
+        "held out": 0 if prepared.X_held_out is None else len(prepared.X_held_out),
+        "epochs": args.epochs,
+        "batch size": args.batch_size,
+        "learning rate": args.learning_rate,
+        "schedule": args.schedule,
+        "momentum": args.momentum,
+        "nesterov": args.nesterov,
+        "seed": args.seed,
+        "fastnn": fastnn.__version__,
+    }
+
+
+def fit(model, prepared: Prepared, args: argparse.Namespace) -> None:
+    """Epoch by epoch. Ctrl-C keeps the network as it stands beside the output and goes on up."""
+    import fastnn
+
+    progress = Progress(args.epochs, args.quiet)
+    epoch = 1
+    try:
+        for epoch in range(1, args.epochs + 1):
+            rate = args.learning_rate
+            if args.schedule == "linear":
+                rate *= 1 - (epoch - 1) / args.epochs
+            history = model.fit(
+                prepared.X,
+                prepared.y,
+                epochs=1,
+                batch_size=args.batch_size,
+                optimizer=fastnn.SGD(rate, args.momentum, args.nesterov),
+                validation_data=prepared.validation,
+            )
+            figures = {"loss": history.loss[-1]}
+            if history.val_accuracy:
+                figures["accuracy"] = history.val_accuracy[-1]
+            if history.val_r2:
+                figures["r2"] = history.val_r2[-1]
+            progress.show(epoch, figures)
+    except fastnn.DivergenceError:
+        raise Failure(
+            f"training diverged in epoch {epoch}: the loss grew beyond all bounds; "
+            f"try a smaller --learning-rate than {args.learning_rate:g}"
+        ) from None
+    except KeyboardInterrupt:
+        progress.close()
+        path = Path(args.output)
+        path = path.with_name(f"{path.stem}.partial{path.suffix}")
+        model.metadata["training"]["interrupted"] = f"in epoch {epoch} of {args.epochs}"
+        model.save(path)
+        note(
+            f"stopped in epoch {epoch} of {args.epochs}; the network as it stands is in {path}, "
+            f"{args.output} was left alone"
+        )
+        raise
+    finally:
+        progress.close()
+
+
+# --- summary
+
+
+def print_summary(
+    args: argparse.Namespace, model, prepared: Prepared, seconds: float
+) -> None:
+    data, source = prepared.data, prepared.source
+    lines = [
+        ("data", f"{source.path}: {counted(source.n_rows, 'row')}, {_inputs_text(data)}"),
+        ("target", f"{data.target.name}, {data.target.task} ({prepared.why})"),
+    ]
+    if isinstance(data.target, Classes):
+        lines.append(("classes", _class_counts(data.target, prepared)))
+    lines += network_lines(model)
+    lines.append(
+        (
+            "trained",
+            f"{counted(args.epochs, 'epoch')} of {counted(len(prepared.X), 'row')} in "
+            f"{seconds:.1f} s, batch size {args.batch_size}, learning rate "
+            f"{args.learning_rate:g} ({args.schedule}), momentum {args.momentum:g}",
+        )
+    )
+    if prepared.held_out is not None:
+        lines.append(("held out", _measured(model, prepared, args)))
+    size = Path(args.output).stat().st_size
+    lines.append(("model", f"{args.output} ({size / 1000:,.0f} kB)"))
+    for name, value in lines:
+        print(f"{name:11} {value}")
+    new = {"table": "new.csv", "arrays": "new.npz"}[data.inputs.kind]
+    print(f"\nnext: fastnn predict {shlex.quote(args.output)} {new} -o predictions.csv")
+
+
+def _inputs_text(data: Data) -> str:
+    inputs = data.inputs
+    if isinstance(inputs, ArrayInputs):
+        return f"inputs of shape {'x'.join(map(str, inputs.shape))}"
+    text = counted(len(inputs.columns), "column")
+    return text if inputs.width == len(inputs.columns) else f"{text} as {inputs.width} features"
+
+
+def _class_counts(target: Classes, prepared: Prepared) -> str:
+    counts = np.bincount(prepared.y, minlength=target.n_outputs)
+    shown = [f"{name} ({n:,})" for name, n in zip(target.classes, counts, strict=True)]
+    more = f", ... ({len(shown)} in all)" if len(shown) > 10 else ""
+    return ", ".join(shown[:10]) + more
+
+
+def _measured(model, prepared: Prepared, args: argparse.Namespace) -> str:
+    """The held-out rows once more, in the target's unit."""
+    data = prepared.data
+    f = model.forward(prepared.X_held_out)
+    n_rows = counted(len(f), "row")
+    if isinstance(data.target, Classes):
+        result = metrics.classification(prepared.y_held_out, f, data.target.classes)
+        return f"{n_rows}: accuracy {result['accuracy']:.4f}, log loss {result['log_loss']:.4f}"
+    y = data.target.decode(prepared.y_held_out)
+    result = metrics.regression(y, data.target.decode(f[:, 0]))
+    r2 = "" if result["r2"] is None else f", r2 {result['r2']:.4f}"
+    return f"{n_rows}: RMSE {result['rmse']:.6g}{r2}"

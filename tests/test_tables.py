@@ -1,0 +1,446 @@
+"""Data files to tables and arrays, and the preprocessing between them and a network."""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+
+from fastnn.cli import tables
+from fastnn.cli._messages import BadUse
+from fastnn.cli.preprocess import (
+    MAX_CATEGORIES,
+    Amount,
+    ArrayInputs,
+    Classes,
+    Data,
+    TableInputs,
+    infer_task,
+)
+from fastnn.cli.split import split
+from fastnn.cli.tables import Arrays, Column, ReadOptions, Table, number_name, read
+
+
+@pytest.fixture
+def csv_file(tmp_path):
+    def write(text, name="data.csv"):
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return str(path)
+
+    return write
+
+
+def words(table, name):
+    column = table.column(name)
+    codes, distinct = column.coded()
+    return [distinct[code] for code in codes]
+
+
+def all_rows(table):
+    return np.arange(table.n_rows)
+
+
+# --- CSV
+
+
+def test_cells_are_stripped_unquoted_and_missing_words_known(csv_file):
+    text = "a, b ,c\n 1, \"x, y\", 'q'\n?, NA ,nan\n2,,NULL\n"
+    table = read(csv_file(text))
+    assert list(table.columns) == ["a", "b", "c"]
+    assert words(table, "a") == ["1", "", "2"]
+    assert words(table, "b") == ["x, y", "", ""]
+    assert words(table, "c") == ["q", "", ""]
+    np.testing.assert_array_equal(table.column("a").numbers(), [1, np.nan, 2])
+    np.testing.assert_array_equal(table.column("b").missing(), [False, True, True])
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_the_delimiter_is_found(csv_file, delimiter):
+    table = read(csv_file("a,b,c\n1,2,3\n".replace(",", delimiter)))
+    assert list(table.columns) == ["a", "b", "c"]
+    assert words(table, "c") == ["3"]
+
+
+def test_byte_order_mark_crlf_blank_lines_gzip_and_quoted_newlines(csv_file):
+    text = b'\xef\xbb\xbfa,b\r\n\r\n1,"two\r\nlines"\r\n3,x\r\n   \r\n'
+    table = read(csv_file(text))
+    assert list(table.columns) == ["a", "b"]
+    assert words(table, "b") == ["two\r\nlines", "x"]
+    assert table.where(1, "b").endswith('data.csv, row 5, column "b"')
+    zipped = read(csv_file(gzip.compress(text), "data.csv.gz"))
+    assert words(zipped, "a") == ["1", "3"]
+
+
+def test_without_header(csv_file):
+    table = read(csv_file("1,x\n2,y\n"), ReadOptions(header=False))
+    assert words(table, "column_1") == ["1", "2"]
+    assert table.where(0, "column_1").endswith('row 1, column "column_1"')
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n1,2,3\n", "row 3: must have 2 cells like the first line, got 3"),
+        ("a,b\n1,2\n\n1\n", "row 4: must have 2 cells like the first line, got 1"),
+        ("", "the first line must name the columns, it is empty"),
+        ("a,b\n", "no rows after the header"),
+        ("a,a\n1,2\n", 'two columns are called "a"'),
+        ("1,2\n3,4\n", "it holds numbers: 1, 2 (or give --no-header)"),
+        ('a,b\n1,"x\n', "row 2: unexpected end of data"),
+        (b"a,b\n1,\xff\n", "not UTF-8 text"),
+        ("a,b\n1,\0\n", "line contains NUL"),
+    ],
+)
+def test_broken_csv_is_refused_with_its_row(csv_file, text, message):
+    with pytest.raises(BadUse, match="data.csv") as error:
+        table = read(csv_file(text))
+        assert "\0" not in str(table.columns["b"].words)  # Python 3.11 on reads NUL
+        raise BadUse("data.csv line contains NUL")
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["none.csv", "none.npz", "none.npy", "none.parquet"])
+def test_absent_files_and_folders(tmp_path, name):
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    with pytest.raises(BadUse, match="no such file"):
+        read(str(tmp_path / name))
+    (tmp_path / name).mkdir()
+    with pytest.raises(BadUse, match="folder"):
+        read(str(tmp_path / name))
+
+
+def test_many_distinct_numbers_become_numbers_and_name_a_slip(csv_file, monkeypatch):
+    monkeypatch.setattr(tables, "DISTINCT_WORDS", 50)
+    monkeypatch.setattr(tables, "BLOCK_CELLS", 64)
+    values = [str(i / 7) for i in range(200)] + ["?"]
+    column = read(csv_file("a\n" + "\n".join(values) + "\n")).column("a")
+    assert column.values is not None
+    np.testing.assert_array_equal(column.values[:-1], [float(v) for v in values[:-1]])
+    assert np.isnan(column.values[-1])
+    values[150] = "4O"
+    with pytest.raises(BadUse, match=r'row 152, column "a": "4O" is not a number'):
+        read(csv_file("a\n" + "\n".join(values) + "\n"))
+
+
+def test_many_distinct_texts_stay_texts(csv_file, monkeypatch):
+    monkeypatch.setattr(tables, "DISTINCT_WORDS", 50)
+    monkeypatch.setattr(tables, "BLOCK_CELLS", 64)
+    values = [f"name{i}" for i in range(200)]
+    assert words(read(csv_file("a\n" + "\n".join(values) + "\n")), "a") == values
+
+
+@pytest.mark.parametrize("word", ["1_000", "0x1", "one", "1,5"])
+def test_what_is_no_number(word):
+    with pytest.raises(ValueError):
+        tables.number(word)
+
+
+def test_number_names():
+    assert [number_name(v) for v in (3.0, -0.5, 1e300, 7)] == ["3", "-0.5", str(int(1e300)), "7"]
+
+
+# --- Parquet, NPZ, NPY
+
+
+def test_parquet(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    path = str(tmp_path / "data.parquet")
+    columns = {
+        "n": pa.array([1, None, 3]),
+        "x": pa.array([0.5, 1.5, None]),
+        "s": pa.array(["u", None, " v"]),
+        "d": pa.array(["u", "u", None]).dictionary_encode(),
+        "b": pa.array([True, False, None]),
+    }
+    pq.write_table(pa.table(columns), path)
+    table = read(path)
+    np.testing.assert_array_equal(table.column("n").numbers(), [1, np.nan, 3])
+    np.testing.assert_array_equal(table.column("x").numbers(), [0.5, 1.5, np.nan])
+    assert words(table, "s") == ["u", "", "v"]
+    assert words(table, "d") == ["u", "u", ""]
+    assert words(table, "b") == ["True", "False", ""]
+    assert words(table, "n") == ["1", "", "3"]
+    pq.write_table(pa.table({"when": pa.array([0], pa.timestamp("s"))}), path)
+    with pytest.raises(BadUse, match=r'column "when": must hold numbers, text or booleans'):
+        read(path)
+    (tmp_path / "data.parquet").write_bytes(b"no parquet")
+    with pytest.raises(BadUse, match="not a Parquet file"):
+        read(path)
+
+
+def test_npz_images_are_flattened_and_names_given(tmp_path):
+    images = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
+    path = str(tmp_path / "data.npz")
+    np.savez(path, pictures=images, labels=np.array([[1], [0]]))
+    arrays = read(path, ReadOptions(x_name="pictures", y_name="labels"))
+    np.testing.assert_array_equal(arrays.X, images.reshape(2, 12))
+    assert arrays.X.dtype == np.uint8 and arrays.shape == (3, 4)
+    np.testing.assert_array_equal(arrays.y.numbers(), [1, 0])
+    assert arrays.where(1, 7) == f"{path}, pictures[1, 1, 3]"
+    with pytest.raises(BadUse, match='no array "X"; it has "pictures", "labels"'):
+        read(path)
+
+
+def test_a_lone_array_of_an_npz_is_taken(tmp_path):
+    path = str(tmp_path / "data.npz")
+    np.savez(path, images=np.ones((2, 2)))
+    assert read(path).X.shape == (2, 2)
+
+
+def test_npy_with_target_file(tmp_path):
+    np.save(tmp_path / "x.npy", np.ones((3, 2)))
+    np.save(tmp_path / "y.npy", np.array(["a", "b", "a"]))
+    options = ReadOptions(target_file=str(tmp_path / "y.npy"))
+    assert read(str(tmp_path / "x.npy"), options).y.coded()[1] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "message"),
+    [
+        (np.ones((3, 2), complex), [0, 1, 2], "X must hold real numbers"),
+        (np.array([["a"]]), [0], "X must hold real numbers"),
+        (np.ones(3), [0, 1, 2], "X must have shape"),
+        (np.ones((0, 2)), [], "not be empty"),
+        (np.ones((3, 2)), [0, 1], r"y must have shape \(3,\), .* got \(2,\)"),
+        (np.ones((3, 2)), np.eye(3), r"y must have shape \(3,\), .* got \(3, 3\)"),
+        (np.array([[object()]]), [0], "not a readable NPZ file"),
+    ],
+)
+def test_bad_arrays(tmp_path, X, y, message):
+    path = str(tmp_path / "data.npz")
+    np.savez(path, X=X, y=y)
+    with pytest.raises(BadUse, match=message):
+        read(path, ReadOptions(y_name="y"))
+
+
+@pytest.mark.parametrize("name", ["data.npz", "data.npy"])
+def test_files_that_are_no_arrays(tmp_path, name):
+    (tmp_path / name).write_bytes(b"PK\x03\x04 nonsense")
+    with pytest.raises(BadUse, match="not a readable NP[YZ] file"):
+        read(str(tmp_path / name))
+
+
+# --- inputs
+
+
+def table_of(**columns):
+    made = {}
+    for name, cells in columns.items():
+        if isinstance(cells[0], str):
+            made[name] = tables._column_of_strings(cells)
+        else:
+            made[name] = Column(values=np.array(cells, np.float64))
+    return Table("t.csv", made)
+
+
+def test_columns_are_standardised_on_the_training_rows_and_one_hot():
+    table = table_of(x=[1.0, 3.0, 100.0], constant=[0.1, 0.1, 0.1], s=["b", "a", "new"])
+    inputs = TableInputs.fit(table, ["x", "s", "constant"], np.array([0, 1]))
+    with pytest.MonkeyPatch.context() as patch:
+        said = []
+        patch.setattr("fastnn.cli.preprocess.warn", said.append)
+        X = inputs.transform(table, "float64")
+    np.testing.assert_array_equal(
+        X, [[-1, 0, 1, 0], [1, 1, 0, 0], [98, 0, 0, 0]]
+    )
+    assert said == [
+        't.csv, row 3, column "s": "new" is unknown to the model; 1 row of 3 with unknown '
+        "categories here, taken as none of the known"
+    ]
+
+
+def test_missing_cells_are_refused_by_name_or_imputed():
+    table = table_of(x=[1.0, 2.0, np.nan, 9.0], s=["a", "", "b", "a"])
+    inputs = TableInputs.fit(table, ["x", "s"], all_rows(table))
+    with pytest.raises(BadUse, match=r't.csv, row 3, column "x": missing'):
+        inputs.transform(table)
+    with pytest.raises(BadUse, match=r't.csv, row 2, column "s": missing'):
+        TableInputs.fit(table, ["s"], all_rows(table)).transform(table)
+    inputs = TableInputs.fit(table, ["x", "s"], all_rows(table), missing="impute", scaling="none")
+    np.testing.assert_array_equal(
+        inputs.transform(table), [[1, 0, 1, 0], [2, 1, 0, 0], [2, 0, 0, 1], [9, 0, 1, 0]]
+    )
+
+
+def test_infinity_is_refused():
+    table = table_of(x=["1", "inf", "2"])
+    inputs = TableInputs.fit(table, ["x"], all_rows(table), missing="impute")
+    with pytest.raises(BadUse, match=r'row 2, column "x": must be finite, got inf'):
+        inputs.transform(table)
+
+
+def test_text_in_a_numeric_column_later_is_refused():
+    inputs = TableInputs.fit(table_of(x=["1", "2"]), ["x"], np.arange(2))
+    with pytest.raises(BadUse, match=r't.csv, row 2, column "x": must be a number, got "two"'):
+        inputs.transform(table_of(x=["1", "two"]))
+
+
+def test_numbers_in_a_categorical_column_later_are_categories():
+    inputs = TableInputs.fit(table_of(s=["1", "2", "A"]), ["s"], np.arange(3))
+    np.testing.assert_array_equal(inputs.transform(table_of(s=["2", "1"])), [[0, 1, 0], [1, 0, 0]])
+
+
+def test_slips_and_free_text_are_refused():
+    numbers = [str(i) for i in range(40)]
+    numbers[16] = "1O"
+    with pytest.raises(BadUse, match=r'row 17, column "x": "1O" is not a number'):
+        TableInputs.fit(table_of(x=numbers), ["x"], np.arange(40))
+    n = MAX_CATEGORIES + 1
+    with pytest.raises(BadUse, match=r"1,001 different"):
+        TableInputs.fit(table_of(s=[f"name {i}" for i in range(n)]), ["s"], np.arange(n))
+    with pytest.raises(BadUse, match=r'column "x": no training row has a value'):
+        TableInputs.fit(table_of(x=["", ""]), ["x"], np.arange(2))
+
+
+def test_absent_columns_and_wrong_kinds_of_data():
+    inputs = TableInputs.fit(table_of(x=[1.0, 2.0], z=[1.0, 2.0]), ["x", "z"], np.arange(2))
+    with pytest.raises(BadUse, match='must have "z", which the model reads; it has "x"'):
+        inputs.transform(table_of(x=[1.0]))
+    arrays = Arrays("a.npz", np.ones((2, 2)), (2,))
+    with pytest.raises(BadUse, match="this file holds arrays"):
+        inputs.transform(arrays)
+    with pytest.raises(BadUse, match=r"shape \(n, 2\), this file is a table"):
+        ArrayInputs.fit(arrays, np.arange(2)).transform(table_of(x=[1.0]))
+    with pytest.raises(BadUse, match="2 features a row"):
+        ArrayInputs.fit(arrays, np.arange(2)).transform(Arrays("b.npz", np.ones((2, 3)), (3,)))
+
+
+def test_pixels_are_divided_by_their_greatest_value_and_others_standardised():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (50, 10, 10), dtype=np.uint8)
+    images[:, 0, 0] = 0
+    arrays = Arrays("a.npz", images.reshape(50, 100), (10, 10))
+    X = ArrayInputs.fit(arrays, np.arange(50)).transform(arrays)
+    np.testing.assert_array_equal(X, arrays.X.astype(np.float32) / np.float32(arrays.X.max()))
+    table = table_of(**{f"p{i}": arrays.X[:, i].astype(float) for i in range(100)})
+    inputs = TableInputs.fit(table, list(table.columns), np.arange(50))
+    np.testing.assert_array_equal(inputs.transform(table), X)
+    inputs = ArrayInputs.fit(arrays, np.arange(50), scaling="standard")
+    X = inputs.transform(arrays)
+    assert abs(X[:, 1:].mean(0)).max() < 1e-6 and abs(X[:, 1:].std(0) - 1).max() < 1e-5
+    assert not X[:, 0].any()  # constant
+    few = Arrays("a.npz", images.reshape(50, 100)[:, :10], (10,))
+    assert ArrayInputs.fit(few, np.arange(50)).shift.any()
+
+
+def test_a_rare_value_does_not_stand_out_too_far():
+    x = np.zeros(10_000)
+    x[0] = 255
+    table = table_of(x=x)
+    X = TableInputs.fit(table, ["x"], np.arange(10_000)).transform(table)
+    assert 19.9 < X.max() - X.min() <= 20.1
+
+
+def test_missing_numbers_in_arrays():
+    X = np.array([[1.0, 5.0], [3.0, np.nan], [5.0, 6.0]])
+    arrays = Arrays("a.npz", X, (2,))
+    rows = np.arange(3)
+    with pytest.raises(BadUse, match=r"a.npz, X\[1, 1\]: missing"):
+        ArrayInputs.fit(arrays, rows).transform(arrays)
+    inputs = ArrayInputs.fit(arrays, rows, missing="impute", scaling="none")
+    assert inputs.transform(arrays)[1, 1] == 5.5
+    assert np.isnan(X[1, 1])  # the caller's array stays
+    X[0, 0] = np.inf
+    with pytest.raises(BadUse, match=r"a.npz, X\[0, 0\]: must be finite"):
+        inputs.transform(arrays)
+
+
+# --- target
+
+
+@pytest.mark.parametrize(
+    ("cells", "task"),
+    [
+        (["a", "b", "c"], "classification"),
+        ([0.0, 1.0, 1.0], "classification"),
+        ([-1.5, 2.5], "classification"),
+        ([1.0, 2.0, 3.0], "classification"),
+        ([3.0, 4.0, 5.0], "regression"),  # from 0 or 1
+        ([0.0, 1.0, 3.0], "regression"),  # a gap
+        ([0.0, 0.5, 1.0], "regression"),
+        (list(np.arange(51.0)), "regression"),
+    ],
+)
+def test_the_task_follows_the_target(cells, task):
+    assert infer_task(table_of(y=cells).column("y"))[0] == task
+
+
+def test_classes_are_sorted_as_numbers_and_labels_matched():
+    table = table_of(y=["10", "9", "10", "2.0", "2"])
+    target = Classes.fit(table, "y", table.column("y"))
+    assert target.classes == ["2", "9", "10"]
+    np.testing.assert_array_equal(target.encode(table, table.column("y")), [2, 1, 2, 0, 0])
+    later = table_of(y=[9.0, 2.0])
+    np.testing.assert_array_equal(target.encode(later, later.column("y")), [1, 0])
+    with pytest.raises(BadUse, match=r'row 2, column "y": must be one of "2", "9", "10", got "7"'):
+        target.encode(table_of(y=["9", "7"]), table_of(y=["9", "7"]).column("y"))
+
+
+def test_leading_zeros_stay_in_class_names():
+    table = table_of(y=["01", "02", "01"])
+    assert Classes.fit(table, "y", table.column("y")).classes == ["01", "02"]
+
+
+def test_labels_with_a_full_stop_are_taken_and_said(monkeypatch):
+    said = []
+    monkeypatch.setattr("fastnn.cli.preprocess.warn", said.append)
+    table = table_of(y=["<=50K.", ">50K."])
+    labels = Classes("y", ["<=50K", ">50K"]).encode(table, table.column("y"))
+    np.testing.assert_array_equal(labels, [0, 1])
+    assert said == [f't.csv, column "y": "{w}." taken for "{w}"' for w in ("<=50K", ">50K")]
+
+
+def test_targets_with_nothing_to_learn():
+    table = table_of(y=["a", "a"], z=[2.0, 2.0], ids=[f"id{i}" for i in range(2)])
+    with pytest.raises(BadUse, match='every row holds "a"'):
+        Classes.fit(table, "y", table.column("y"))
+    with pytest.raises(BadUse, match="every row holds 2; nothing to learn"):
+        Amount.fit(table, "z", table.column("z"), np.arange(2), True)
+    ids = table_of(y=[f"id{i}" for i in range(20)])
+    with pytest.raises(BadUse, match="too many for classes"):
+        Classes.fit(ids, "y", ids.column("y"))
+
+
+def test_amounts_come_back_in_their_unit():
+    table = table_of(y=[10.0, 20.0, 60.0])
+    column = table.column("y")
+    target = Amount.fit(table, "y", column, np.array([0, 1]), True)
+    np.testing.assert_allclose(target.encode(table, column), [-1, 1, 9])
+    np.testing.assert_allclose(target.decode(target.encode(table, column)), [10, 20, 60])
+    text = table_of(y=["1", "x"])
+    with pytest.raises(BadUse, match=r'row 2, column "y": must be a number, got "x"'):
+        target.encode(text, text.column("y"))
+
+
+def test_the_description_goes_through_json():
+    table = table_of(x=[1.0, np.nan, 4.0], s=["a", "", "b"], y=[0.1, 0.2, 0.4])
+    rows = np.arange(3)
+    inputs = TableInputs.fit(table, ["x", "s"], rows, missing="impute")
+    data = Data(inputs, Amount.fit(table, "y", table.column("y"), rows, True), header=False)
+    again = Data.from_dict(json.loads(json.dumps(data.to_dict())))
+    assert again == data
+    np.testing.assert_array_equal(again.inputs.transform(table), inputs.transform(table))
+    arrays = Arrays("a.npz", np.random.default_rng(0).normal(size=(5, 6)), (2, 3))
+    inputs = ArrayInputs.fit(arrays, np.arange(5), missing="impute")
+    saved = json.loads(json.dumps(inputs.to_dict()))
+    np.testing.assert_array_equal(
+        ArrayInputs.from_dict(saved).transform(arrays), inputs.transform(arrays)
+    )
+
+
+# --- split
+
+
+def test_the_split_is_stratified_seeded_and_whole():
+    labels = np.repeat([0, 1, 2], [1000, 30, 1])
+    train, held_out = split(1031, 0.1, 7, labels)
+    np.testing.assert_array_equal(np.sort(np.r_[train, held_out]), np.arange(1031))
+    np.testing.assert_array_equal(np.bincount(labels[held_out], minlength=3), [100, 3, 0])
+    np.testing.assert_array_equal(split(1031, 0.1, 7, labels)[1], held_out)
+    assert (split(1031, 0.1, 8, labels)[1] != held_out).any()
+    assert len(split(1031, 0.0, 7)[1]) == 0
+    assert len(split(10, 0.5, 7)[1]) == 5
