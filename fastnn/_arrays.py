@@ -1,0 +1,132 @@
+"""Users' arrays -> C-contiguous arrays of the network's dtype, checked before anything changes.
+
+An array that is right already is used as it is, not copied.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn._network import NetworkSpec
+
+SUM_TOLERANCE = 1e-4  # of a target distribution: float32 rows of a thousand classes keep to it
+
+
+def as_pair(X: Any, y: Any, network: NetworkSpec) -> tuple[np.ndarray, np.ndarray]:
+    """X (n, n_in) and y: int32 labels (n,) of a softmax output, otherwise (n, n_out)."""
+    X = as_features(X, network)
+    y = as_targets(y, network)
+    if len(X) != len(y):
+        raise ValueError(f"X and y must have as many rows as each other, got {len(X)} and {len(y)}")
+    return X, y
+
+
+def as_features(X: Any, network: NetworkSpec) -> np.ndarray:
+    """X (n, n_in), n > 0, finite."""
+    values = as_numbers("X", X)
+    if values.ndim != 2 or values.shape[1] != network.n_in:
+        hint = "; for one sample pass X[None, :]" if values.shape == (network.n_in,) else ""
+        raise ValueError(f"X must have shape (n, {network.n_in}), got {values.shape}{hint}")
+    if not len(values):
+        raise ValueError(f"X must have at least one row, got shape {values.shape}")
+    return as_finite("X", values, network.dtype)
+
+
+def as_targets(y: Any, network: NetworkSpec) -> np.ndarray:
+    """y: labels 0..C-1 or rows of a distribution for softmax, values (n, n_out) otherwise."""
+    values = as_numbers("y", y)
+    n_out, softmax = network.n_out, network.output == "softmax"
+    if values.ndim == 1 and (softmax or n_out == 1):
+        if not len(values):
+            raise ValueError("y must have at least one row, got shape (0,)")
+        if softmax:
+            return _labels(values, n_out)
+        values = values[:, None]
+    if values.ndim != 2 or values.shape[1] != n_out:
+        want = f"(n, {n_out})"
+        if softmax:
+            want = f"(n,), labels 0 to {n_out - 1}, or {want}"
+        elif n_out == 1:
+            want = f"(n,) or {want}"
+        raise ValueError(f"y must have shape {want}, got {values.shape}")
+    if not len(values):
+        raise ValueError(f"y must have at least one row, got shape {values.shape}")
+    rows = as_finite("y", values, network.dtype)
+    if network.loss == "cross_entropy":
+        _check_distributions(rows)
+    elif network.loss == "binary_cross_entropy":
+        _check_range(rows, 0, 1, "y must lie in [0, 1] for binary_cross_entropy")
+    return rows
+
+
+def as_numbers(name: str, values: Any) -> np.ndarray:
+    """`values` as an array of bool, int or float, of any shape."""
+    if hasattr(values, "filled"):
+        raise TypeError(f"{name} must not be a masked array; fill or drop what is masked")
+    if hasattr(values, "toarray"):
+        raise TypeError(f"{name} must be dense, got a sparse array; pass {name}.toarray()")
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # ragged lists
+        raise ValueError(f"{name} must be an array of numbers: {error}") from None
+    if array.dtype.kind not in "buif":
+        raise TypeError(f"{name} must be real numbers, got dtype {array.dtype}")
+    return array
+
+
+def as_finite(name: str, values: np.ndarray, dtype: str) -> np.ndarray:
+    """`values` (2-D) as an aligned C-contiguous array of `dtype` with neither NaN nor infinity."""
+    with np.errstate(all="ignore"):
+        array = np.asarray(values, dtype, order="C")
+        if not array.flags.aligned:
+            array = array.copy()
+        # One pass without a temporary; only a sum that is not finite needs a closer look.
+        if np.isfinite(array.sum()):
+            return array
+    finite = np.isfinite(array)
+    if finite.all():
+        return array
+    row, column = divmod(int(np.argmin(finite)), array.shape[1])
+    came = values[row, column]
+    kind = f"finite in {dtype}" if np.isfinite(came) else "finite"
+    raise ValueError(f"{name} must be {kind}, got {came} in row {row}, column {column}")
+
+
+def _labels(y: np.ndarray, n_classes: int) -> np.ndarray:
+    """(n,) integers 0..n_classes - 1, as int32; floats that are whole numbers will do."""
+    if y.dtype.kind == "f":
+        whole = y == np.floor(y)  # false for NaN; infinities fall out of range below
+        if not whole.all():
+            row = int(np.argmin(whole))
+            raise ValueError(f"y must hold whole numbers as labels, got {y[row]} in row {row}")
+    hint = ""
+    if n_classes == 1:
+        hint = '; for two classes and one output, use output="sigmoid"'
+    _check_range(y, 0, n_classes - 1, f"y must hold labels 0 to {n_classes - 1}", hint)
+    return np.ascontiguousarray(y, np.int32)
+
+
+def _check_range(y: np.ndarray, low: int, high: int, must: str, hint: str = "") -> None:
+    if y.dtype == bool:
+        y = y.view(np.uint8)
+    if y.min() >= low and y.max() <= high:
+        return
+    bad = int(np.argmax((y < low) | (y > high)))
+    raise ValueError(f"{must}, got {y.flat[bad]} in row {bad // (y.size // len(y))}{hint}")
+
+
+def _check_distributions(y: np.ndarray) -> None:
+    if y.min() < 0:
+        row, column = divmod(int(np.argmax(y < 0)), y.shape[1])
+        raise ValueError(
+            f"rows of y must be distributions, got {y[row, column]} in row {row}, column {column}"
+        )
+    total = y.sum(1)
+    error = abs(total - 1)
+    if error.max() > SUM_TOLERANCE:
+        row = int(np.argmax(error))
+        raise ValueError(
+            f"rows of y must sum to 1 (they are distributions), got {total[row]} in row {row}"
+        )

@@ -1,0 +1,49 @@
+"""Checks of plain arguments: what must hold, what came."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Collection
+from typing import Any
+
+
+def as_int(name: str, value: Any, minimum: int) -> int:
+    """`value` as an int of at least `minimum`."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    if number < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {number}")
+    return number
+
+
+def as_real(name: str, value: Any, minimum: float = 0.0, below: float = math.inf) -> float:
+    """`value` as a finite float with minimum <= value < below."""
+    try:
+        if isinstance(value, (str, bytes)):
+            raise TypeError
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    if not minimum <= number < below:
+        limit = "finite" if below == math.inf else f"below {below:g}"
+        raise ValueError(f"{name} must be at least {minimum:g} and {limit}, got {number}")
+    return number
+
+
+def as_bool(name: str, value: Any) -> bool:
+    """`value` as a bool; other kinds are refused, so that no argument lands in the wrong place."""
+    if value is not True and value is not False and type(value).__name__ not in ("bool", "bool_"):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def as_name(name: str, value: Any, known: Collection[str]) -> str:
+    """`value`, which must be one of the known names."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a name ({', '.join(known)}), got {value!r}")
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+    return value

@@ -1,0 +1,19 @@
+"""fastnn's own exceptions. Bad arguments raise ValueError (values) or TypeError (kinds)."""
+
+from __future__ import annotations
+
+
+class FastnnError(Exception):
+    """Base class of fastnn's own exceptions."""
+
+
+class DivergenceError(FastnnError, ArithmeticError):
+    """Training met a loss or a weight that is not finite. The model is as before the call."""
+
+
+class ModelFileError(FastnnError, ValueError):
+    """A file is no model that this fastnn can read, or no place where it may write one."""
+
+
+class MissingExtraError(FastnnError, ImportError):
+    """An optional package is not installed; the message says how to install it."""

@@ -1,0 +1,87 @@
+"""The engine's gradient against central differences of its loss, in float64.
+
+    dL/dt = (8 [L(t + s) - L(t - s)] - [L(t + 2s) - L(t - 2s)]) / (12 s) + O(s^4)
+
+(Abramowitz & Stegun, 25.3.6.) With s = 1e-4 truncation and rounding are both some 1e-12.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from fastnn._arrays import as_pair
+from fastnn._checks import as_real
+from fastnn._network import NetworkSpec
+from fastnn._parameters import new_engine, views
+from fastnn._random import GRADIENT_CHECK, permutation
+from fastnn.kernels._cpu import OUTPUTS
+from fastnn.kernels.forward import forward
+
+STEP = 1e-4
+CHECKED_MAX = 1000  # parameters: each needs four passes
+# Gradients below this share of the loss are as good as zero: differences cannot see them.
+NEGLIGIBLE = 1e-7
+OFFSETS = (-2, -1, 1, 2)
+
+
+def gradient_check(
+    network: NetworkSpec, theta: np.ndarray, X: Any, y: Any, eps: float | None, seed: int
+) -> float:
+    """Largest |g - d| over the parameters of a W or b / the largest |g| of that W or b."""
+    eps = STEP if eps is None else as_real("eps", eps)
+    if eps == 0:
+        raise ValueError("eps must be above 0, got 0.0")
+    network = replace(network, dtype="float64")
+    X, y = as_pair(X, y, network)
+    theta = theta.astype(np.float64)
+    engine = new_engine(network)
+    out = np.empty((len(X), network.n_out))
+
+    def loss() -> float:
+        engine.load(theta)
+        return engine.loss(X, y, out, 1)
+
+    g = np.empty_like(theta)
+    engine.load(theta)
+    floor = NEGLIGIBLE * max(1.0, engine.gradient(X, y, g, 1))
+    kinks = _active(network, theta, X)
+    worst, checked = 0.0, 0
+    chosen = np.sort(permutation(seed, GRADIENT_CHECK, 0, theta.size)[:CHECKED_MAX])
+    for span in (span for layer in network.layers for span in (layer.W, layer.b)):
+        largest = max(abs(g[span]).max(initial=0.0), floor)
+        for i in chosen[(chosen >= span.start) & (chosen < span.stop)]:
+            centre = theta[i]
+            step = eps * max(1.0, abs(centre))
+            values, crossed = [], False
+            for offset in OFFSETS:
+                theta[i] = centre + offset * step
+                values.append(loss())
+                crossed = crossed or not np.array_equal(kinks, _active(network, theta, X))
+            theta[i] = centre
+            if crossed:
+                continue
+            d = (8 * (values[2] - values[1]) - (values[3] - values[0])) / (12 * step)
+            error = abs(g[i] - d) / largest
+            worst = max(worst, error if math.isfinite(error) else math.inf)
+            checked += 1
+    if not checked:
+        raise ValueError("every parameter's step carries a relu across its kink; use other rows")
+    return float(worst)
+
+
+def _active(network: NetworkSpec, theta: np.ndarray, X: np.ndarray) -> np.ndarray:
+    """Which relu units are above 0, for every row: differences hold while this stays the same."""
+    if not any(layer.activation == "relu" for layer in network.layers):
+        return np.empty(0, bool)
+    W, b = views(network, theta)
+    h, active = X, []
+    for layer in network.layers:
+        h_prev, h = h, np.empty((len(X), layer.n_out))
+        forward(h_prev, W[layer.k - 1], b[layer.k - 1], h, OUTPUTS[layer.activation], 1)
+        if layer.activation == "relu":
+            active.append((h > 0).ravel())
+    return np.concatenate(active)

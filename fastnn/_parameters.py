@@ -1,0 +1,101 @@
+"""Everything training changes: theta, the optimizer's vectors, the count of epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from fastnn._network import NetworkSpec
+from fastnn.kernels._cpu import ACTIVATIONS, LOSSES, OPTIMIZERS, OUTPUTS
+from fastnn.kernels.engine import Engine
+
+
+class Views(list):
+    """The W (or b) of each layer: views of theta. Assigning to an item writes into theta."""
+
+    def __setitem__(self, k: Any, value: Any) -> None:
+        if self[k] is None:
+            raise ValueError(f"layer {k + 1} has no bias, so b[{k}] cannot be set")
+        self[k][...] = value
+
+
+class Parameters:
+    """theta, and the optimizer's state beside it, of one network. theta is never reallocated."""
+
+    def __init__(self, network: NetworkSpec, theta: np.ndarray) -> None:
+        self.network = network
+        self.theta = theta
+        self.optimizer = "sgd"  # whose state it is
+        self.state = np.zeros((0, theta.size), theta.dtype)
+        self.epoch = 0  # epochs begun by fit so far: numbers the shuffles
+
+    @property
+    def W(self) -> Views:
+        return views(self.network, self.theta)[0]
+
+    @property
+    def b(self) -> Views:
+        return views(self.network, self.theta)[1]
+
+    def use(self, optimizer: str, n_states: int) -> None:
+        """Keep the state if it is this kind of optimizer's; otherwise begin with zeros."""
+        if optimizer != self.optimizer:
+            self.state = np.zeros((n_states, self.theta.size), self.theta.dtype)
+            self.optimizer = optimizer
+
+    def snapshot(self) -> tuple[Any, ...]:
+        return self.theta.copy(), self.optimizer, self.state.copy(), self.epoch
+
+    def restore(self, snapshot: tuple[Any, ...]) -> None:
+        self.theta[:], self.optimizer, self.state, self.epoch = snapshot
+
+
+def views(network: NetworkSpec, theta: np.ndarray) -> tuple[Views, Views]:
+    """W and b of each layer as views of theta, W[0] and b[0] being layer 1's; None: no bias."""
+    W, b = Views(), Views()
+    for layer in network.layers:
+        W.append(theta[layer.W].reshape(layer.n_out, layer.n_in))
+        b.append(theta[layer.b] if layer.bias else None)
+    return W, b
+
+
+class Engines:
+    """Engines of one network, each lent to one call at a time, so that threads never share one."""
+
+    def __init__(self, network: NetworkSpec) -> None:
+        self.network = network
+        self._idle: dict[tuple[int, str], Engine] = {}  # the one given back last, or none
+
+    @contextmanager
+    def lend(self, batch: int | None = None, optimizer: str = "sgd") -> Iterator[Engine]:
+        """An engine for mini-batches of `batch` rows; None: for passes that need no batch."""
+        try:  # pop and popitem are atomic
+            if batch is None:
+                key, engine = self._idle.popitem()
+            else:
+                key = batch, optimizer
+                engine = self._idle.pop(key)
+        except KeyError:
+            key = batch or 1, optimizer
+            engine = new_engine(self.network, *key)
+        try:
+            yield engine
+        finally:
+            self._idle = {key: engine}
+
+
+def new_engine(network: NetworkSpec, batch: int = 1, optimizer: str = "sgd") -> Engine:
+    """The compiled twin of a network."""
+    return Engine(
+        network.sizes,
+        tuple(ACTIVATIONS[name] for name in network.activations),
+        OUTPUTS[network.output],
+        LOSSES[network.loss],
+        network.bias,
+        network.dtype,
+        batch=batch,
+        optimizer=OPTIMIZERS[optimizer],
+    )

@@ -1,0 +1,51 @@
+"""How far a fit has come, on stderr: a tqdm bar on a terminal, otherwise one line an epoch."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from fastnn._history import History
+
+
+class Progress:
+    """`epochs` epochs of `n` samples each."""
+
+    def __init__(self, epochs: int, n: int) -> None:
+        self.epochs = epochs
+        self.n = n
+        self.done = 0  # epochs
+        self._bar = _bar(epochs * n)
+
+    def samples(self, count: int) -> None:
+        """`count` more samples have been trained on."""
+        if self._bar is not None:
+            self._bar.update(count)
+
+    def epoch(self, history: History) -> None:
+        """An epoch has ended."""
+        self.done += 1
+        last = {k: v[-1] for k, v in history.columns().items() if k not in ("epoch", "seconds")}
+        if self._bar is not None:
+            self._bar.set_description(f"epoch {self.done}/{self.epochs}", refresh=False)
+            self._bar.set_postfix({name: f"{value:.4f}" for name, value in last.items()})
+            return
+        values = "  ".join(f"{name} {value:.4f}" for name, value in last.items())
+        line = f"epoch {self.done}/{self.epochs}  {values}  {history.seconds[-1]:.2f} s"
+        print(line, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _bar(total: int) -> Any:
+    """A tqdm bar, or None without tqdm or a terminal."""
+    if not sys.stderr.isatty():
+        return None
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return None
+    form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+    return tqdm(total=total, file=sys.stderr, bar_format=form, dynamic_ncols=True)

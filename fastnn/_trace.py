@@ -1,0 +1,210 @@
+"""One forward and one backward pass with everything in them, and the formula of each line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn._arrays import as_numbers, as_pair
+from fastnn._checks import as_real
+from fastnn._network import LayerSpec, NetworkSpec
+from fastnn._parameters import views
+from fastnn.kernels._cpu import LOSSES, OUTPUTS
+from fastnn.kernels.backward import gradient, hidden_delta
+from fastnn.kernels.forward import forward
+from fastnn.kernels.output_delta import output_delta
+from fastnn.kernels.update import sgd
+
+FEW = 64  # numbers printed in full; longer arrays are shortened
+
+# name: (g(a), g'(a) in terms of h)
+FORMULAS = {
+    "identity": ("a", "1"),
+    "relu": ("max(a, 0)", "1 where h > 0, else 0"),
+    "sigmoid": ("1 / (1 + e^-a)", "h (1 - h)"),
+    "tanh": ("tanh(a)", "1 - h^2"),
+    "softmax": ("e^a / sum e^a", ""),
+}
+LOSS_FORMULAS = {
+    "squared_error": "1/2 sum (h - y)^2",
+    "binary_cross_entropy": "-sum [y ln h + (1 - y) ln(1 - h)]",
+    "cross_entropy": "-sum y ln h = -ln h_y",
+}
+
+
+class Trace:
+    """All quantities of a pass; printing it shows the derivation. Made by `Model.trace`.
+
+    Attributes
+    ----------
+    x, y : array
+        As given: (n_in,), or (n, n_in) where there are several rows.
+    a, h, delta : list of array
+        Of each layer, a[0] being layer 1's a^(1); (n_k,), or (n, n_k).
+    grad_W, grad_b : list of array
+        dL/dW and dL/db of each layer, means over the rows; grad_b[k] is None without a bias.
+    W, b : list of array
+        The parameters.
+    loss : float
+        Mean over the rows.
+    after : Trace or None
+        The same pass after the step, where a learning rate was given.
+    """
+
+    def __init__(
+        self,
+        network: NetworkSpec,
+        theta: np.ndarray,
+        x: Any,
+        y: Any,
+        learning_rate: float | None = None,
+    ) -> None:
+        if learning_rate is not None:
+            learning_rate = as_real("learning_rate", learning_rate)
+        self._network, self._theta = network, theta
+        self._single, X, Y = _as_rows(network, x, y)
+        n, layers = len(X), network.layers
+        W, b = views(network, theta)
+        a = [np.empty((n, layer.n_out), network.dtype) for layer in layers]
+        h, delta = [np.empty_like(one) for one in a], [np.empty_like(one) for one in a]
+        grad = np.zeros_like(theta)
+        grad_W, grad_b = views(network, grad)
+
+        for k, layer in enumerate(layers):
+            h_prev = h[k - 1] if k else X
+            forward(h_prev, W[k], b[k], a[k], OUTPUTS["identity"], 1)
+            forward(h_prev, W[k], b[k], h[k], OUTPUTS[layer.activation], 1)
+        losses = np.empty(n)
+        ids = OUTPUTS[network.output], LOSSES[network.loss]
+        output_delta(a[-1], Y, h[-1], delta[-1], losses, *ids, 1)
+        for k in range(len(layers) - 1, -1, -1):
+            h_prev = h[k - 1] if k else X
+            gradient(delta[k], h_prev, grad_W[k], grad_b[k], 1)
+            if k:
+                g = OUTPUTS[layers[k - 1].activation]
+                hidden_delta(delta[k], W[k], h_prev, delta[k - 1], g, 1)
+        grad /= n
+
+        self.x, self.y = self._plain(X), self._plain(Y)
+        self.a, self.h, self.delta = ([self._plain(one) for one in many] for many in (a, h, delta))
+        self.W, self.b, self.grad_W, self.grad_b = (list(v) for v in (W, b, grad_W, grad_b))
+        self.loss = float(losses.mean())
+        self._grad = grad
+        self._learning_rate = learning_rate
+        self.after = None if learning_rate is None else self.step(learning_rate)
+
+    def step(self, learning_rate: float) -> Trace:
+        """The same pass after theta <- theta - learning_rate dL/dtheta. Changes no model.
+
+        Parameters
+        ----------
+        learning_rate : float
+
+        Returns
+        -------
+        Trace
+            Its W, b, h and loss are those after the step.
+        """
+        learning_rate = as_real("learning_rate", learning_rate)
+        theta = self._theta.copy()
+        sgd(theta, self._grad, learning_rate, 1)
+        return Trace(self._network, theta, self.x, self.y)
+
+    def __repr__(self) -> str:
+        layers = self._network.layers
+        lines = [_line("x = h^(0)", self.x), _line("y", self.y)]
+        for layer in layers:
+            lines += ["", *self._forward_lines(layer)]
+        L = LOSS_FORMULAS[self._network.loss]
+        L = L if self._single else f"mean over rows of {L}"
+        lines += ["", f"loss ({self._network.loss})", _line(f"L = {L}", self.loss)]
+        for layer in reversed(layers):
+            lines += ["", *self._backward_lines(layer)]
+        if self.after is not None:
+            lines += ["", *self._step_lines(self.after)]
+        return "\n".join(lines)
+
+    def _plain(self, rows: np.ndarray) -> np.ndarray:
+        return rows[0] if self._single else rows
+
+    def _forward_lines(self, layer: LayerSpec) -> list[str]:
+        k, name = layer.k, layer.activation
+        bias = f" + b^({k})" if layer.bias else ""
+        lines = [
+            f"layer {k}: {layer.n_in} -> {layer.n_out}, {name}",
+            _line(f"W^({k})", self.W[k - 1]),
+        ]
+        if layer.bias:
+            lines.append(_line(f"b^({k})", self.b[k - 1]))
+        return [
+            *lines,
+            _line(f"a^({k}) = h^({k - 1}) W^({k})T{bias}", self.a[k - 1]),
+            _line(f"h^({k}) = {name}(a^({k})) = {FORMULAS[name][0]}", self.h[k - 1]),
+        ]
+
+    def _backward_lines(self, layer: LayerSpec) -> list[str]:
+        k, mean = layer.k, "" if self._single else f" / {len(self.x)}"
+        if k == len(self._network.layers):
+            title, formula = "output", _output_formula(self._network)
+        else:
+            slope = FORMULAS[layer.activation][1]
+            title = "hidden"
+            formula = f"(delta^({k + 1}) W^({k + 1})) * g'(a^({k})), g' = {slope}"
+        lines = [
+            f"back through layer {k} ({title})",
+            _line(f"delta^({k}) = dL/da^({k}) = {formula}", self.delta[k - 1]),
+            _line(f"dL/dW^({k}) = delta^({k})T h^({k - 1}){mean}", self.grad_W[k - 1]),
+        ]
+        if layer.bias:
+            rows = "" if self._single else "sum over rows of "
+            lines.append(_line(f"dL/db^({k}) = {rows}delta^({k}){mean}", self.grad_b[k - 1]))
+        return lines
+
+    def _step_lines(self, after: Trace) -> list[str]:
+        rate = self._learning_rate
+        lines = [f"step: theta <- theta - {rate} dL/dtheta"]
+        for k in range(1, len(self.W) + 1):
+            for name, old, new in (
+                ("W", self.W[k - 1], after.W[k - 1]),
+                ("b", self.b[k - 1], after.b[k - 1]),
+            ):
+                if old is not None:
+                    lines.append(f"{name}^({k}) <- {name}^({k}) - {rate} dL/d{name}^({k})")
+                    lines += [_line("  before", old), _line("  after", new)]
+        lines += [f"output h^({len(self.W)})"]
+        lines += [_line("  before", self.h[-1]), _line("  after", after.h[-1])]
+        return [*lines, "loss L", _line("  before", self.loss), _line("  after", after.loss)]
+
+
+def _as_rows(network: NetworkSpec, x: Any, y: Any) -> tuple[bool, np.ndarray, np.ndarray]:
+    """Whether x is one sample; x and y as rows."""
+    x, y = as_numbers("x", x), as_numbers("y", y)
+    single = x.ndim == 1
+    if not single:
+        return False, *as_pair(x, y, network)
+    if y.size == 1 and network.output == "softmax" and network.n_out > 1:
+        y = y.reshape(())  # a label
+    return True, *as_pair(x[None], y[None], network)
+
+
+def _output_formula(network: NetworkSpec) -> str:
+    if network.loss != "squared_error" or network.output == "identity":
+        return "h - y"
+    if network.output == "softmax":
+        return "h * (e - sum e h), e = h - y"
+    return f"(h - y) * g'(a), g' = {FORMULAS[network.output][1]}"
+
+
+def _line(formula: str, value: Any) -> str:
+    """`formula = value`, the value below it where it has several rows."""
+    if not isinstance(value, np.ndarray):
+        return f"  {formula} = {value!r}"
+    if value.size <= FEW:
+        text = np.array2string(value, floatmode="unique", max_line_width=96)
+    else:
+        text = np.array2string(value, precision=6, threshold=0, edgeitems=2, max_line_width=96)
+        text += f"  {value.shape}"
+    if "\n" in text:
+        return f"  {formula} =\n      " + text.replace("\n", "\n      ")
+    return f"  {formula} = {text}"
