@@ -11,7 +11,6 @@ import os
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastnn._checks import as_int
 
@@ -30,7 +29,7 @@ def as_seed(seed: Any) -> int:
     return seed
 
 
-def raw(seed: int, purpose: int, index: int, n: int) -> NDArray[np.uint64]:
+def raw(seed: int, purpose: int, index: int, n: int) -> np.ndarray:
     """n random words: stream number `index` of those for `purpose`."""
     from numpy.random import Philox  # here: it costs an import 10 ms
 
@@ -39,12 +38,12 @@ def raw(seed: int, purpose: int, index: int, n: int) -> NDArray[np.uint64]:
     return Philox(counter=np.array([0, 0, purpose, index], np.uint64), key=key).random_raw(n)
 
 
-def uniform(seed: int, purpose: int, index: int, n: int) -> NDArray[np.float64]:
+def uniform(seed: int, purpose: int, index: int, n: int) -> np.ndarray:
     """n numbers of [0, 1): multiples of 2^-53, exact in float64."""
     return (raw(seed, purpose, index, n) >> np.uint64(11)) * 2.0**-53
 
 
-def permutation(seed: int, purpose: int, index: int, n: int) -> NDArray[np.intp]:
+def permutation(seed: int, purpose: int, index: int, n: int) -> np.ndarray:
     """0..n-1 in random order.
 
     Random keys, their low bits replaced by the index, are sorted, and the low bits taken: all keys

@@ -19,7 +19,7 @@ import numpy as np
 from fastnn._errors import ModelFileError
 
 HEADER_MAX = 100_000_000  # bytes: the limit of the safetensors package
-DTYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 CODES = {"float32": "F32", "float64": "F64"}
 
 
@@ -27,7 +27,7 @@ CODES = {"float32": "F32", "float64": "F64"}
 class Tensor:
     """A tensor's entry in the header, checked; `start` counts from the beginning of the file."""
 
-    dtype: np.dtype
+    dtype: np.dtype[Any]
     shape: tuple[int, ...]
     start: int
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import stat
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -89,7 +88,7 @@ def write_atomically(path: str | PathLike[str], buffers: Iterable[Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         if os.path.exists(target):
-            shutil.copymode(target, temporary)
+            os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
         os.replace(temporary, target)
     except BaseException:
         if os.path.lexists(temporary):
@@ -187,7 +186,7 @@ def _check_tensors(
         got = tensors[name]
         if got.shape != shape or got.dtype != dtype:
             raise ModelFileError(
-                f"tensor {name!r} must be {dtype.name} of shape {shape}, "
+                f"tensor {name!r} must be {network.dtype} of shape {shape}, "
                 f"got {got.dtype.name} of shape {got.shape}"
             )
     return list(want)

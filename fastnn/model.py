@@ -52,8 +52,8 @@ class Model:
 
     Attributes
     ----------
-    sizes, activation, output, loss, bias, dtype, seed, n_threads
-        As above; activation and bias written out for each layer.
+    sizes, activations, output, loss, bias, dtype, seed, n_threads
+        As above; activations (of hidden layers) and bias written out for each layer.
     n_parameters : int
     metadata : dict
         The user's own, saved with the model; must be what JSON can hold.
@@ -101,7 +101,7 @@ class Model:
         return list(self._network.sizes)
 
     @property
-    def activation(self) -> list[str]:
+    def activations(self) -> list[str]:
         return list(self._network.activations)
 
     @property
