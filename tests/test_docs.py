@@ -13,6 +13,7 @@ import io
 import pkgutil
 import re
 import runpy
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def python_blocks(page):
     """(line number, code, the text that must be printed or None) of each Python block."""
     text = page.read_text(encoding="utf-8")
     fences = list(FENCE.finditer(text))
-    for fence, following in zip(fences, [*fences[1:], None], strict=True):
+    for fence, following in zip_longest(fences, fences[1:]):
         if fence[1] != "python":
             continue
         prints = following is not None and following[1] == "text"
