@@ -19,7 +19,7 @@ def make_model(loss):
 
 
 def show(name, values):
-    print(f"{name:26s}", *(f"{value:.16g}" for value in np.ravel(values)))
+    print(f"{name:26s}", *np.ravel(values).tolist())
 
 
 for loss in ("squared_error", "binary_cross_entropy"):
@@ -45,4 +45,4 @@ for loss in ("squared_error", "binary_cross_entropy"):
 
 print("The whole derivation, as model.trace shows it:")
 print()
-print(make_model("squared_error").trace(x, y))
+print(make_model("squared_error").trace(x, y, learning_rate=RATE))
