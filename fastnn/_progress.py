@@ -15,7 +15,7 @@ class Progress:
         self.epochs = epochs
         self.n = n
         self.done = 0  # epochs
-        self._bar = _bar(epochs * n)
+        self._bar = _bar(epochs * n, self._title())
 
     def samples(self, count: int) -> None:
         """`count` more samples have been trained on."""
@@ -27,19 +27,23 @@ class Progress:
         self.done += 1
         last = {k: v[-1] for k, v in history.columns().items() if k not in ("epoch", "seconds")}
         if self._bar is not None:
-            self._bar.set_description(f"epoch {self.done}/{self.epochs}", refresh=False)
+            self._bar.set_description(self._title(), refresh=False)
             self._bar.set_postfix({name: f"{value:.4f}" for name, value in last.items()})
             return
         values = "  ".join(f"{name} {value:.4f}" for name, value in last.items())
         line = f"epoch {self.done}/{self.epochs}  {values}  {history.seconds[-1]:.2f} s"
         print(line, file=sys.stderr, flush=True)
 
+    def _title(self) -> str:
+        """The epoch that is running."""
+        return f"epoch {min(self.done + 1, self.epochs)}/{self.epochs}"
+
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
 
 
-def _bar(total: int) -> Any:
+def _bar(total: int, title: str) -> Any:
     """A tqdm bar, or None without tqdm or a terminal."""
     if not sys.stderr.isatty():
         return None
@@ -47,5 +51,5 @@ def _bar(total: int) -> Any:
         from tqdm import tqdm
     except ImportError:
         return None
-    form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-    return tqdm(total=total, file=sys.stderr, bar_format=form, dynamic_ncols=True)
+    form = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+    return tqdm(total=total, desc=title, file=sys.stderr, bar_format=form, dynamic_ncols=True)

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import _evaluate, _storage, _train
+from fastnn import _evaluate, _train
 from fastnn._arrays import as_features, as_finite, as_numbers, as_pair
 from fastnn._checks import as_bool, as_int
 from fastnn._config import n_threads as bound_threads
-from fastnn._gradient_check import gradient_check
 from fastnn._history import History
 from fastnn._initialize import initial_theta
 from fastnn._network import as_network
@@ -377,6 +376,8 @@ class Model:
             W's or b's gradient. Of more than 1000 parameters a seeded sample is checked;
             parameters whose step carries a relu across its kink are left out.
         """
+        from fastnn._gradient_check import gradient_check
+
         return gradient_check(self._network, self.theta, X, y, eps, self.seed)
 
     def trace(self, x: Any, y: Any, learning_rate: float | None = None) -> Trace:
@@ -409,6 +410,8 @@ class Model:
         path : path
             Such as "model.safetensors".
         """
+        from fastnn import _storage  # here and in load: json makes an import slower
+
         _storage.save(path, self._parameters, self.seed, self.metadata)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -438,6 +441,8 @@ def load(path: str | PathLike[str]) -> Model:
     OSError
         The file cannot be read.
     """
+    from fastnn import _storage
+
     parameters, seed, metadata = _storage.load(path)
     model = Model.__new__(Model)
     model._assemble(parameters, seed, metadata, None)
@@ -448,6 +453,6 @@ def _as_validation(pair: Any, network: Any) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         raise TypeError("validation_data must be a pair (X, y)")
     try:
-        return as_pair(*pair, network)
+        return as_pair(pair[0], pair[1], network)
     except (TypeError, ValueError) as error:
         raise type(error)(f"validation_data: {error}") from None

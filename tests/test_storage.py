@@ -1,0 +1,404 @@
+"""The model file: round trips, the safetensors package both ways, every damage named, atomic."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import pickle
+import signal
+import stat
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fastnn
+from fastnn import _storage
+
+NETS = [
+    {"sizes": [4, 3]},
+    {"sizes": [4, 1], "output": "sigmoid", "bias": False, "dtype": "float64"},
+    {"sizes": [4, 5, 2], "activation": "tanh", "output": "identity", "bias": [True, False]},
+    {"sizes": [4, 5, 6, 3], "activation": ["relu", "sigmoid"], "loss": "squared_error"},
+]
+
+
+def data(model, n=20):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, 4))
+    if model.output == "softmax":
+        return X, rng.integers(0, model.sizes[-1], n)
+    return X, rng.uniform(size=(n, model.sizes[-1]))
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+@pytest.fixture
+def saved(path):
+    """A file's path, its header as a dict and its tensors' bytes."""
+    model = fastnn.Model([4, 3, 2], seed=1)
+    model.fit(*data(model), epochs=1, optimizer=fastnn.SGD(0.1, momentum=0.9))
+    model.save(path)
+    raw = path.read_bytes()
+    n = int.from_bytes(raw[:8], "little")
+    return path, json.loads(raw[8 : 8 + n]), raw[8 + n :]
+
+
+def write(path, header, body):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + body)
+
+
+@pytest.mark.parametrize("settings", NETS)
+def test_round_trip(settings, path):
+    model = fastnn.Model(**settings, seed=2**100)
+    model.metadata = {"classes": ["a", "\u00e4", '"'], "n": 1.5, "none": None}
+    X, y = data(model)
+    model.fit(X, y, epochs=2, batch_size=7)
+    model.save(str(path))
+    loaded = fastnn.load(path)
+    assert repr(loaded) == repr(model)
+    assert loaded.metadata == model.metadata
+    assert loaded.theta.tobytes() == model.theta.tobytes()
+    assert loaded.theta.flags.writeable
+    assert loaded.forward(X).tobytes() == model.forward(X).tobytes()
+
+
+@pytest.mark.parametrize("copier", ["file", "deepcopy", "pickle"])
+@pytest.mark.parametrize(
+    "rule", [fastnn.SGD(), fastnn.SGD(0.1, 0.9), fastnn.SGD(0.1, 0.9, nesterov=True)]
+)
+def test_fit_goes_on_exactly(copier, rule, path):
+    model = fastnn.Model([4, 5, 3], seed=4)
+    X, y = data(model)
+    model.fit(X, y, epochs=2, batch_size=6, optimizer=rule)
+    if copier == "file":
+        model.save(path)
+        twin = fastnn.load(path)
+    else:
+        twin = copy.deepcopy(model) if copier == "deepcopy" else pickle.loads(pickle.dumps(model))
+    histories = [m.fit(X, y, epochs=3, batch_size=6, optimizer=rule) for m in (model, twin)]
+    assert model.theta.tobytes() == twin.theta.tobytes()
+    assert histories[0].loss == histories[1].loss
+    assert histories[1].epoch == [3, 4, 5]
+
+
+def test_the_package_reads_ours(saved):
+    numpy_io = pytest.importorskip("safetensors.numpy")
+    tensors = numpy_io.load_file(saved[0])
+    model = fastnn.load(saved[0])
+    assert sorted(tensors) == ["W1", "W2", "b1", "b2", "velocity"]
+    for k in range(2):
+        np.testing.assert_array_equal(tensors[f"W{k + 1}"], model.W[k])
+        np.testing.assert_array_equal(tensors[f"b{k + 1}"], model.b[k])
+    with pytest.importorskip("safetensors").safe_open(saved[0], "numpy") as file:
+        assert file.metadata() == saved[1]["__metadata__"]
+
+
+def test_ours_reads_the_packages(saved, tmp_path):
+    numpy_io = pytest.importorskip("safetensors.numpy")
+    tensors = numpy_io.load_file(saved[0])
+    other = tmp_path / "other.safetensors"
+    numpy_io.save_file(dict(reversed(tensors.items())), other, saved[1]["__metadata__"])
+    model, loaded = fastnn.load(saved[0]), fastnn.load(other)
+    assert loaded.theta.tobytes() == model.theta.tobytes()
+    assert loaded._parameters.state.tobytes() == model._parameters.state.tobytes()
+
+
+def test_tensors_are_aligned(saved):
+    raw = saved[0].read_bytes()
+    assert int.from_bytes(raw[:8], "little") % 8 == 0
+
+
+# Damage: (what is done to header and body, what the error says)
+
+
+def edit(change):
+    def damage(header, body):
+        change(header)
+        return header, body
+
+    return damage
+
+
+def in_text(name, **values):
+    """Change values of one of the JSON texts."""
+
+    def change(header):
+        texts = header["__metadata__"]
+        inner = json.loads(texts[name])
+        inner.update(values)
+        texts[name] = json.dumps({k: v for k, v in inner.items() if v is not ...})
+
+    return edit(change)
+
+
+def in_tensor(name, **values):
+    return edit(lambda h: h[name].update(values))
+
+
+def swap_offsets(header):
+    header["b1"]["data_offsets"] = header["W1"]["data_offsets"]
+    header["b1"]["shape"] = header["W1"]["shape"]
+
+
+DAMAGE = {
+    "truncated": (lambda h, b: (h, b[:-1]), "truncated"),
+    "too long": (lambda h, b: (h, b + b"\0"), "must hold 184 bytes of tensors, got 185"),
+    "no object": (lambda h, b: (b"[]", b), "JSON object as its header"),
+    "no JSON": (lambda h, b: (b"{", b), "header must be JSON"),
+    "no UTF-8": (lambda h, b: (b'{"\xff": 1}', b), "header must be JSON"),
+    "deep": (lambda h, b: (b'{"a":' * 100_000, b), "header must be JSON"),
+    "huge number": (lambda h, b: (b'{"a":' + b"9" * 5000 + b"}", b), "header must be JSON"),
+    "NaN": (lambda h, b: (b'{"a": NaN}', b), "NaN is no JSON number"),
+    "twice": (lambda h, b: (b'{"a": 1, "a": 1}', b), "'a' occurs twice"),
+    "no metadata": (edit(lambda h: h.pop("__metadata__")), "another safetensors file"),
+    "metadata of numbers": (edit(lambda h: h["__metadata__"].update(a=1)), "must map names to"),
+    "metadata a list": (edit(lambda h: h.update(__metadata__=[])), "must map names to"),
+    "other format": (edit(lambda h: h["__metadata__"].update(format="pt")), "another safetensors"),
+    "newer": (
+        edit(lambda h: h["__metadata__"].update(version="2", new="x")),
+        "version must be at most 1, got 2: a newer fastnn",
+    ),
+    "no version": (edit(lambda h: h["__metadata__"].update(version="")), "version must be a"),
+    "odd version": (edit(lambda h: h["__metadata__"].update(version="\u00b2")), "version must be"),
+    "key too many": (edit(lambda h: h["__metadata__"].update(a="")), "metadata must have the keys"),
+    "key missing": (edit(lambda h: h["__metadata__"].pop("training")), "must have the keys"),
+    "entry a list": (edit(lambda h: h.update(W1=[])), "tensor 'W1' must have dtype, shape"),
+    "entry key": (in_tensor("W1", extra=1), "tensor 'W1' must have dtype, shape"),
+    "dtype unknown": (in_tensor("W1", dtype="BF16"), "dtype F32 or F64, got 'BF16'"),
+    "dtype a list": (in_tensor("W1", dtype=[]), "dtype F32 or F64"),
+    "dtype wrong": (
+        in_tensor("b2", dtype="F64", shape=[1]),
+        r"'b2' must be float32 of shape \(2,\), got float64 of shape \(1,\)",
+    ),
+    "shape a text": (in_tensor("W1", shape="3,4"), "shape of counts"),
+    "shape negative": (in_tensor("W1", shape=[-3, -4]), "shape of counts"),
+    "shape of bools": (in_tensor("W1", shape=[True, 12]), "shape of counts"),
+    "shape of floats": (in_tensor("W1", shape=[3.0, 4]), "shape of counts"),
+    "shape huge": (in_tensor("W1", shape=[2**62, 2**62]), "must have .* bytes for its shape"),
+    "shape transposed": (in_tensor("W1", shape=[4, 3]), r"float32 of shape \(3, 4\), got .*\(4, 3"),
+    "offsets short": (in_tensor("W1", data_offsets=[0]), "two data_offsets"),
+    "offsets reversed": (in_tensor("W1", data_offsets=[48, 0]), "must have 48 bytes"),
+    "offsets negative": (in_tensor("W1", data_offsets=[-48, 0]), "two data_offsets"),
+    "overlap": (edit(swap_offsets), "must begin at byte 48 of the data, got 0"),
+    "gap": (
+        lambda h, b: (in_tensor("velocity", data_offsets=[100, 192])(h, b)[0], b + b"\0" * 8),
+        "'velocity' must begin at byte 92 of the data, got 100",
+    ),
+    "tensor missing": (
+        lambda h, b: ({k: v for k, v in h.items() if k != "velocity"}, b[: -23 * 4]),
+        "must hold the tensors W1, b1, W2, b2, velocity, got W1, b1, W2, b2$",
+    ),
+    "tensor renamed": (edit(lambda h: h.update(w1=h.pop("W1"))), "must hold the tensors"),
+    "architecture no JSON": (
+        edit(lambda h: h["__metadata__"].update(architecture="x")),
+        "architecture must be JSON",
+    ),
+    "architecture a list": (
+        edit(lambda h: h["__metadata__"].update(architecture="[]")),
+        "architecture must be a JSON object, got list",
+    ),
+    "architecture twice": (
+        edit(lambda h: h["__metadata__"].update(architecture='{"sizes": 1, "sizes": 1}')),
+        "'sizes' occurs twice",
+    ),
+    "sizes huge": (in_text("architecture", sizes=[10**12, 10**12, 2]), "tensor 'W1' must be"),
+    "sizes other": (in_text("architecture", sizes=[4, 4, 2]), r"of shape \(4, 4\), got"),
+    "sizes a number": (in_text("architecture", sizes=4), "architecture: sizes must be a list"),
+    "sizes of floats": (in_text("architecture", sizes=[4.0, 3, 2]), "architecture: each of sizes"),
+    "sizes zero": (in_text("architecture", sizes=[0, 3, 2]), "architecture: each of sizes"),
+    "activation unknown": (
+        in_text("architecture", activations=["gelu"]),
+        "activation must be one of identity, relu, sigmoid, tanh, got 'gelu'",
+    ),
+    "activations a text": (in_text("architecture", activations="relu"), "must be lists"),
+    "loss unfit": (in_text("architecture", loss="binary_cross_entropy"), "architecture: loss of"),
+    "bias a number": (in_text("architecture", bias=1), "architecture: "),
+    "bias true": (in_text("architecture", bias=True), "architecture: "),
+    "dtype unfit": (in_text("architecture", dtype="float64"), "must be float64 of shape"),
+    "architecture key": (in_text("architecture", dtype=...), "architecture must have the keys"),
+    "optimizer unknown": (in_text("training", optimizer="adam"), "optimizer must be one of"),
+    "optimizer a list": (in_text("training", optimizer=["sgd"]), "optimizer must be one of"),
+    "optimizer other": (in_text("training", optimizer="sgd"), "must hold the tensors"),
+    "epoch negative": (in_text("training", epoch=-1), "epoch must be a count"),
+    "epoch true": (in_text("training", epoch=True), "epoch must be a count"),
+    "seed huge": (in_text("training", seed=2**128), "training: seed must be below"),
+    "seed a float": (in_text("training", seed=1.0), "training: seed must be an integer"),
+    "user's metadata": (
+        edit(lambda h: h["__metadata__"].update(metadata="[1]")),
+        "metadata must be a JSON object, got list",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damage_is_named(name, saved):
+    path, header, body = saved
+    damage, message = DAMAGE[name]
+    write(path, *damage(header, body))
+    with pytest.raises(fastnn.ModelFileError, match=message) as caught:
+        fastnn.load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert isinstance(caught.value, ValueError)
+
+
+def test_undamaged_loads_after_rewriting(saved):
+    path, header, body = saved
+    write(path, header, body)
+    assert fastnn.load(path).sizes == [4, 3, 2]
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"", "at least 8 bytes, got 0"),
+        (b"1234567", "at least 8 bytes, got 7"),
+        (b"\xff" * 8, "no safetensors file, or truncated"),
+        (b"PK\3\4" + b"\0" * 100, "no safetensors file, or truncated"),
+        (b"a,b,label\n1,2,3\n" * 10, "no safetensors file, or truncated"),
+        (b"\0" * 8, "no safetensors file"),
+    ],
+)
+def test_other_files(raw, message, path):
+    path.write_bytes(raw)
+    with pytest.raises(fastnn.ModelFileError, match=message):
+        fastnn.load(path)
+
+
+def test_every_truncation_is_refused(saved):
+    path, _, _ = saved
+    raw = path.read_bytes()
+    for n in range(0, len(raw), 7):
+        path.write_bytes(raw[:n])
+        with pytest.raises(fastnn.ModelFileError):
+            fastnn.load(path)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 2000), st.integers(0, 255))
+def test_a_changed_byte_never_surprises(tmp_path_factory, position, value):
+    path = tmp_path_factory.mktemp("byte") / "m.safetensors"
+    fastnn.Model([2, 2], seed=0).save(path)
+    raw = bytearray(path.read_bytes())
+    raw[position % len(raw)] = value
+    path.write_bytes(raw)
+    try:
+        model = fastnn.load(path)
+    except fastnn.ModelFileError:
+        return
+    assert model.sizes == [2, 2]
+
+
+def test_missing_files_and_folders(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        fastnn.load(tmp_path / "none")
+    with pytest.raises(OSError):
+        fastnn.load(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        fastnn.Model([2, 2], seed=0).save(tmp_path / "none" / "m.safetensors")
+    with pytest.raises(fastnn.ModelFileError, match="regular file"):
+        fastnn.Model([2, 2], seed=0).save(tmp_path)
+    with pytest.raises(fastnn.ModelFileError, match="regular file"):
+        fastnn.load(os.devnull)
+    with pytest.raises(fastnn.ModelFileError, match="regular file"):
+        fastnn.Model([2, 2], seed=0).save(os.devnull)
+
+
+@pytest.mark.parametrize("metadata", [{"a": object()}, {"a": float("nan")}, {"a": b""}, [], None])
+def test_metadata_must_be_json(metadata, path):
+    model = fastnn.Model([2, 2], seed=0)
+    model.metadata = metadata
+    with pytest.raises(TypeError, match="metadata must"):
+        model.save(path)
+    assert not path.exists()
+
+
+# Atomic saving
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_save_that_fails_leaves_the_old_file(saved, monkeypatch, step, error):
+    path, _, _ = saved
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(_storage.os, step, fail)
+    with pytest.raises(type(error)):
+        fastnn.Model([4, 3, 2], seed=9).save(path)
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_write_that_fails_leaves_no_file(path):
+    def buffers():
+        yield b"half"
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        _storage.write_atomically(path, buffers())
+    assert os.listdir(path.parent) == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_a_killed_save_leaves_the_old_file(saved):
+    path, _, _ = saved
+    before = path.read_bytes()
+    code = f"""
+import os, signal
+from fastnn import _storage
+def buffers():
+    yield b"half" * 100_000
+    os.kill(os.getpid(), signal.SIGKILL)
+_storage.write_atomically({str(path)!r}, buffers())
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert path.read_bytes() == before
+    fastnn.load(path)
+
+
+def test_readers_never_see_half_a_file(path):
+    """A loop of saves of two models in one process, loads in this one."""
+    a, b = fastnn.Model([30, 300, 2], seed=0), fastnn.Model([30, 300, 2], seed=1)
+    a.save(path)
+    code = f"""
+import fastnn
+models = [fastnn.Model([30, 300, 2], seed=seed) for seed in (0, 1)]
+for i in range(60):
+    models[i % 2].save({str(path)!r})
+"""
+    known = {a.theta.tobytes(), b.theta.tobytes()}
+    with subprocess.Popen([sys.executable, "-c", code]) as saver:
+        deadline = time.monotonic() + 30
+        while saver.poll() is None and time.monotonic() < deadline:
+            assert fastnn.load(path).theta.tobytes() in known
+    assert saver.returncode == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX permissions and links")
+def test_permissions_and_links(path):
+    model = fastnn.Model([2, 2], seed=0)
+    old = os.umask(0o027)
+    try:
+        model.save(path)
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    path.chmod(0o604)
+    link = path.parent / "link"
+    link.symlink_to(path)
+    model.save(link)
+    assert link.is_symlink() and stat.S_IMODE(path.stat().st_mode) == 0o604
+    assert fastnn.load(link).sizes == [2, 2]

@@ -1,0 +1,118 @@
+"""trace: its numbers meet the reference, its text the formulas; the model never changes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import reference as ref
+
+import fastnn
+
+CASES = [
+    ("relu", "softmax", "cross_entropy"),
+    ("tanh", "softmax", "squared_error"),
+    ("sigmoid", "sigmoid", "binary_cross_entropy"),
+    ("identity", "tanh", "squared_error"),
+    ("relu", "identity", "squared_error"),
+]
+
+
+def make(activation, output, loss, bias=(True, False, True)):
+    model = fastnn.Model([4, 5, 3, 2], activation, output, loss, list(bias), "float64", seed=3)
+    net = ref.Net((4, 5, 3, 2), activation, output, loss, bias)
+    return model, net
+
+
+def targets(output, n):
+    rng = np.random.default_rng(1)
+    return rng.integers(0, 2, n) if output == "softmax" else rng.uniform(size=(n, 2))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_numbers_meet_the_reference(case):
+    model, net = make(*case)
+    X, y = np.random.default_rng(0).normal(size=(6, 4)), targets(case[1], 6)
+    before = model.theta.copy()
+    trace = model.trace(X, y, learning_rate=0.5)
+    a, h = ref.forward(net, model.theta, X)
+    losses, delta, grad_W, grad_b = ref.backward(net, model.theta, X, y)
+    close = {"rtol": 0, "atol": 1e-14}
+    for k in (1, 2, 3):
+        np.testing.assert_allclose(trace.a[k - 1], a[k], **close)
+        np.testing.assert_allclose(trace.h[k - 1], h[k], **close)
+        np.testing.assert_allclose(trace.delta[k - 1], delta[k], **close)
+        np.testing.assert_allclose(trace.grad_W[k - 1], grad_W[k] / 6, **close)
+    assert trace.grad_b[1] is None
+    np.testing.assert_allclose(trace.grad_b[2], grad_b[3] / 6, **close)
+    np.testing.assert_allclose(trace.loss, losses.mean(), **close)
+    assert (model.theta == before).all()
+    model.fit(X, y, epochs=1, batch_size=6, learning_rate=0.5)
+    np.testing.assert_allclose(np.concatenate(trace.after.W, None), np.concatenate(model.W, None))
+    assert trace.after.loss == trace.step(0.5).loss != trace.loss
+
+
+def test_one_sample_has_no_rows():
+    model, _ = make("relu", "softmax", "cross_entropy")
+    trace = model.trace([1, 2, 3, 4], 1)
+    assert trace.x.shape == (4,) and [a.shape for a in trace.a] == [(5,), (3,), (2,)]
+    assert trace.step(0.1).h[-1].shape == (2,)
+    rows = model.trace([[1, 2, 3, 4]], [1])
+    assert rows.a[0].shape == (1, 5)
+    np.testing.assert_array_equal(rows.grad_W[0], trace.grad_W[0])
+    assert model.trace([1, 2, 3, 4], [0, 1]).loss == pytest.approx(trace.loss)
+    assert model.trace([1, 2, 3, 4], [1]).loss == trace.loss
+
+
+def test_keeps_its_numbers_when_the_model_trains():
+    model, _ = make("relu", "softmax", "cross_entropy")
+    trace = model.trace([1, 2, 3, 4], 1)
+    text = repr(trace)
+    model.theta[:] = 0
+    assert repr(trace) == text
+
+
+def test_prints_the_derivation():
+    model = fastnn.Model(
+        [2, 2, 1], "sigmoid", "sigmoid", "squared_error", [False, True], "float64", seed=0
+    )
+    model.W[0], model.W[1] = [[0.1, 0.3], [0.2, 0.4]], [[0.5, 0.6]]
+    text = str(model.trace([0, 1], 1, learning_rate=0.2))
+    for line in (
+        "a^(1) = h^(0) W^(1)T = [0.3 0.4]",
+        "h^(1) = sigmoid(a^(1)) = 1 / (1 + e^-a) = [0.574442516811659 0.598687660112452]",
+        "a^(2) = h^(1) W^(2)T + b^(2) = [0.6464338544733007]",
+        "L = 1/2 sum (h - y)^2 = 0.0590970229447102",
+        "delta^(2) = dL/da^(2) = (h - y) * g'(a), g' = h (1 - h) = [-0.0775596882391857",
+        "dL/dW^(2) = delta^(2)T h^(1) = [[",
+        "dL/db^(2) = delta^(2) = [-0.0775596882391857",
+        "delta^(1) = dL/da^(1) = (delta^(2) W^(2)) * g'(a^(1)), g' = h (1 - h) = [",
+        "dL/dW^(1) = delta^(1)T h^(0) =",
+        "W^(2) <- W^(2) - 0.2 dL/dW^(2)",
+        "after = [[0.50891071650304",
+    ):
+        assert line in text, line
+    assert "dL/db^(1)" not in text
+    places = [text.index(part) for part in ("layer 1:", "layer 2:", "loss (", "layer 2 (", "step:")]
+    assert places == sorted(places)
+
+
+def test_large_layers_are_shortened():
+    model = fastnn.Model([784, 128, 10], seed=0)
+    text = str(model.trace(np.ones(784), 3))
+    assert len(text) < 6000 and "(128, 784)" in text and "..." in text
+
+
+def test_wrong_arguments():
+    model, _ = make("relu", "softmax", "cross_entropy")
+    for x, y in (
+        ([1, 2, 3], 0),
+        ([1, 2, 3, 4], 2),
+        ([1, 2, 3, np.nan], 0),
+        ([1, 2, 3, 4], [0, 0, 0]),
+    ):
+        with pytest.raises(ValueError, match="must"):
+            model.trace(x, y)
+    with pytest.raises(ValueError, match="learning_rate must be"):
+        model.trace([1, 2, 3, 4], 0, learning_rate=-1)
+    with pytest.raises(ValueError, match="learning_rate must be"):
+        model.trace([1, 2, 3, 4], 0).step(np.nan)
