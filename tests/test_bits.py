@@ -149,3 +149,19 @@ def test_a_run_in_slices_equals_the_run_in_one(batch):
 def test_threads_on_every_isa(isa):
     _cpu.use(isa)
     assert len({trained(NETS["deep"], "float32", 8, "momentum", threads) for threads in (1, 2, 3, 4, 7)}) == 1
+
+
+def test_what_an_engine_did_before_does_not_matter():
+    net = NETS["deep"]
+    X, y, theta = data(net, "float32", 300)
+    results = set()
+    for before in (False, True):
+        e = engine(net, "float32")
+        e.load(theta)
+        if before:
+            e.gradient(X, y, np.empty_like(theta), 2)
+            e.loss(X, y, np.empty((300, 7), "f4"), 2)
+        e.train(X, y, np.arange(50), 1, 0.05, 0.0, np.empty(50), 2)
+        e.store(out := np.empty_like(theta))
+        results.add(sha256(out))
+    assert len(results) == 1

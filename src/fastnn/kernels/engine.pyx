@@ -7,7 +7,6 @@ it changes no bit.
 """
 from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport int32_t
-from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
@@ -18,7 +17,7 @@ from fastnn.kernels.backward cimport gradient_part, hidden_delta_part
 from fastnn.kernels.forward cimport forward_part
 from fastnn.kernels.output_delta cimport mean, scratch_bytes
 from fastnn.kernels.panels cimport (
-    Layer, at, bias_panels, block, make_layer, pack, panels, transpose_panel, unpack, weight_panels,
+    Layer, at, bias_panels, make_layer, pack, panels, transpose_panel, unpack, weight_panels,
 )
 from fastnn.kernels.update cimport MAX_STATES, Slots, Step
 
@@ -287,12 +286,12 @@ cdef class Engine:
     """
 
     cdef Net net
-    cdef Buffers buffers
+    cdef Buffers buffers       # of mini-batches
+    cdef Buffers row           # of single samples, for the batch-1 path
     cdef Memory memory
     cdef Py_ssize_t batch
     cdef int optimizer
     cdef readonly int n_states
-    cdef bint can_train, can_keep
 
     def __init__(self, sizes, activations, int output, int loss, bias, dtype, Py_ssize_t batch=1, int optimizer=0):
         cdef Py_ssize_t K = len(sizes) - 1, l
@@ -309,10 +308,9 @@ cdef class Engine:
             self.net.activations[l] = activations[l] if l < K - 1 else fnn_identity
             make_layer(k, self.memory, sizes[l], sizes[l + 1], bias[l], l > 0, &self.net.layers[l])
 
-    cdef int prepare(self, Py_ssize_t capacity) except -1:
-        """Buffers for mini-batches of `capacity` rows (never fewer than before), and the optimizer's state."""
+    cdef int prepare(self, Buffers *b, Py_ssize_t capacity) except -1:
+        """Room in b for mini-batches of `capacity` rows, at least."""
         cdef const fnn_kernels *k = self.net.k
-        cdef Buffers *b = &self.buffers
         cdef Py_ssize_t K = self.net.n_layers, l, s, widest = 0
         if b.capacity >= capacity:
             return 0
@@ -404,9 +402,9 @@ cdef class Engine:
     cdef int _run(self, Run *run, X, y, Py_ssize_t n, int n_threads) except -1:
         """The mini-batches of `run` on as many threads as the work is worth."""
         cdef Net *net = &self.net
-        cdef Buffers *buffers = &self.buffers
         cdef const fnn_kernels *k = net.k
-        cdef int nt = worth(n_threads, flops(net, min(run.batch, n), 3)), t
+        cdef bint online = run.batch == 1 and run.step.optimizer == fnn_sgd and not run.step.keep
+        cdef int nt = 1 if online else worth(n_threads, flops(net, min(run.batch, n), 3))
         cdef unsigned long long mode = 0
         cdef Memory own = Memory()
         run.X = address(X)
@@ -417,15 +415,17 @@ cdef class Engine:
         run.scratch = own.take(nt * run.scratch_size)
         run.finite = <int *> own.take(nt * sizeof(int))
         memset(&run.barrier, 0, sizeof(fnn_barrier))
-        if run.batch == 1 and buffers.capacity == 1 and run.step.optimizer == fnn_sgd and not run.step.keep:
+        if online:
+            self.prepare(&self.row, 1)
             with nogil:
                 mode = fp_enter()
-                train_online(net, buffers, run)
+                train_online(net, &self.row, run)
                 fp_leave(mode)
             return 0
+        self.prepare(&self.buffers, max(self.batch, min(run.batch, n)))
         with nogil, parallel(num_threads=nt):
             mode = fp_enter()
-            train_thread(net, buffers, run, threadid(), fnn_team_size())
+            train_thread(net, &self.buffers, run, threadid(), fnn_team_size())
             fp_leave(mode)
         return 0
 
@@ -451,7 +451,6 @@ cdef class Engine:
         cdef Run run
         if order.shape[0] == 0:
             return 0
-        self.prepare(max(self.batch, batch))
         self.prepare_states()
         run.step.keep, run.step.first, run.step.optimizer = False, True, self.optimizer
         run.step.rates.learning_rate, run.step.rates.momentum = learning_rate, momentum
@@ -465,7 +464,6 @@ cdef class Engine:
         cdef Memory own = Memory()
         cdef Run run
         cdef double total = 0
-        self.prepare(min(n, KEEP))
         self.prepare_gradients()
         run.step.keep, run.step.first, run.step.optimizer = True, True, fnn_sgd
         run.step.rates.learning_rate, run.step.rates.momentum = 0, 0
@@ -498,7 +496,7 @@ cdef class Engine:
         """Threads own chunks of rows, and take each through all layers."""
         cdef const Net *net = &self.net
         cdef const fnn_kernels *k = net.k
-        cdef int nt = worth(n_threads, flops(net, n, 1)), t
+        cdef int nt = worth(n_threads, flops(net, n, 1))
         cdef Py_ssize_t chunk = min(CHUNK, (n + nt - 1) // nt), n_chunks = (n + chunk - 1) // chunk, c, widest = 0, l
         cdef Py_ssize_t K = net.n_layers, size, scratch_size
         cdef Memory own = Memory()

@@ -1,0 +1,92 @@
+"""Promises about the process around us: forced ISA, default threads, fork, floating-point mode."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn.kernels import _cpu
+
+
+def run(code, **environment):
+    command = [sys.executable, "-c", code]
+    return subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.mark.parametrize("isa", _cpu.isas())
+def test_fastnn_isa_forces_an_isa(isa):
+    code = "from fastnn.kernels import _cpu; print(_cpu.isa())"
+    assert run(code, FASTNN_ISA=isa).stdout == isa + "\n"
+
+
+def test_an_isa_that_cannot_run_is_refused():
+    result = run("import fastnn", FASTNN_ISA="sse9")
+    assert result.returncode == 1
+    assert "ImportError: FASTNN_ISA: the instruction set must be one of" in result.stderr
+
+
+def test_default_threads_follow_affinity_and_omp_num_threads():
+    code = "from fastnn.kernels import _cpu; print(_cpu.default_threads())"
+    assert run(code, OMP_NUM_THREADS="1").stdout == "1\n"
+    if hasattr(os, "sched_setaffinity"):
+        one = f"import os; os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}}); {code}"
+        assert run(one, OMP_NUM_THREADS="").stdout == "1\n"
+
+
+def train(model):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((512, 300)).astype("f4")
+    model.fit(X, rng.integers(0, 5, 512), epochs=2, batch_size=256, learning_rate=0.01)
+    return model.theta.tobytes()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork")
+def test_a_child_forked_after_parallel_work_trains_the_same_bits():
+    expected = train(fastnn.Model([300, 200, 5], seed=1, n_threads=2))
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            same = train(fastnn.Model([300, 200, 5], seed=1, n_threads=2)) == expected
+            os.write(write_end, b"same" if same else b"other")
+        finally:
+            os._exit(0)
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as pipe:
+        import select
+
+        ready, _, _ = select.select([pipe], [], [], 30)
+        if not ready:
+            os.kill(pid, 9)
+        answer = pipe.read() if ready else b"hangs"
+    os.waitpid(pid, 0)
+    assert answer == b"same"
+
+
+def test_the_floating_point_mode_of_the_caller_stays():
+    smallest = np.array([5e-324])
+    assert (smallest * 1.0)[0] != 0
+    train(fastnn.Model([300, 200, 5], seed=1))
+    assert (smallest * 1.0)[0] != 0
+
+
+def test_subnormal_numbers_are_flushed_while_training():
+    """A velocity that decays for ever would else become subnormal, and each step slow."""
+    model = fastnn.Model([4, 3, 2], seed=0)
+    X, y = np.zeros((8, 4), "f4"), np.array([0, 1] * 4)  # no gradient for W1
+    rule = fastnn.SGD(momentum=0.5)
+    model.fit(np.ones((8, 4), "f4"), y, epochs=1, optimizer=rule)
+    model.fit(X, y, epochs=300, optimizer=rule)  # 2^-300 is far below float32's subnormal numbers
+    before = model.W[0].copy()
+    model.fit(X, y, epochs=1, optimizer=rule)
+    velocity = model._parameters.state[0]
+    assert not ((np.abs(velocity) < np.finfo("f4").tiny) & (velocity != 0)).any()
+    assert model.W[0].tobytes() == before.tobytes()
