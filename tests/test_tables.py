@@ -18,7 +18,7 @@ from fastnn.cli.preprocess import (
     infer_task,
 )
 from fastnn.cli.split import split
-from fastnn.cli.tables import Arrays, Column, ReadOptions, Table, number_name, read
+from fastnn.cli.tables import Arrays, Numbers, ReadOptions, Table, Words, number_name, read
 
 
 @pytest.fixture
@@ -93,11 +93,10 @@ def test_without_header(csv_file):
     ],
 )
 def test_broken_csv_is_refused_with_its_row(csv_file, text, message):
-    with pytest.raises(BadUse, match="data.csv") as error:
-        table = read(csv_file(text))
-        assert "\0" not in str(table.columns["b"].words)  # Python 3.11 on reads NUL
-        raise BadUse("data.csv line contains NUL")
-    assert message in str(error.value)
+    path = csv_file(text)
+    with pytest.raises(BadUse) as error:
+        read(path)
+    assert str(error.value).startswith(path) and message in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["none.csv", "none.npz", "none.npy", "none.parquet"])
@@ -116,7 +115,7 @@ def test_many_distinct_numbers_become_numbers_and_name_a_slip(csv_file, monkeypa
     monkeypatch.setattr(tables, "BLOCK_CELLS", 64)
     values = [str(i / 7) for i in range(200)] + ["?"]
     column = read(csv_file("a\n" + "\n".join(values) + "\n")).column("a")
-    assert column.values is not None
+    assert isinstance(column, Numbers)
     np.testing.assert_array_equal(column.values[:-1], [float(v) for v in values[:-1]])
     assert np.isnan(column.values[-1])
     values[150] = "4O"
@@ -220,7 +219,7 @@ def test_bad_arrays(tmp_path, X, y, message):
 @pytest.mark.parametrize("name", ["data.npz", "data.npy"])
 def test_files_that_are_no_arrays(tmp_path, name):
     (tmp_path / name).write_bytes(b"PK\x03\x04 nonsense")
-    with pytest.raises(BadUse, match="not a readable NP[YZ] file"):
+    with pytest.raises(BadUse, match=r"not a readable NP[YZ] file"):
         read(str(tmp_path / name))
 
 
@@ -231,9 +230,9 @@ def table_of(**columns):
     made = {}
     for name, cells in columns.items():
         if isinstance(cells[0], str):
-            made[name] = tables._column_of_strings(cells)
+            made[name] = Words.of(cells)
         else:
-            made[name] = Column(values=np.array(cells, np.float64))
+            made[name] = Numbers(np.array(cells, np.float64))
     return Table("t.csv", made)
 
 
@@ -244,9 +243,7 @@ def test_columns_are_standardised_on_the_training_rows_and_one_hot():
         said = []
         patch.setattr("fastnn.cli.preprocess.warn", said.append)
         X = inputs.transform(table, "float64")
-    np.testing.assert_array_equal(
-        X, [[-1, 0, 1, 0], [1, 1, 0, 0], [98, 0, 0, 0]]
-    )
+    np.testing.assert_array_equal(X, [[-1, 0, 1, 0], [1, 1, 0, 0], [98, 0, 0, 0]])
     assert said == [
         't.csv, row 3, column "s": "new" is unknown to the model; 1 row of 3 with unknown '
         "categories here, taken as none of the known"

@@ -15,7 +15,7 @@ from typing import NoReturn
 import fastnn
 
 from . import demo, evaluate, info, predict, train
-from ._messages import BadUse, Failure
+from ._messages import BadUse, Failure, note
 
 COMMANDS = {
     "train": train,
@@ -69,14 +69,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = args.run(args)
         sys.stdout.flush()
         return status
-    except BadUse as error:
+    except (BadUse, ValueError) as error:  # ValueError: the library says what must hold
         return _fail(error, 2)
     except BrokenPipeError:  # whoever read our output has had enough
         # Python flushes standard output once more at exit; give it somewhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
-    except KeyboardInterrupt:
-        return _fail("interrupted", INTERRUPTED)
+    except KeyboardInterrupt as error:
+        note(str(error) or "interrupted")
+        return INTERRUPTED
     except (Failure, fastnn.FastnnError, OSError, MemoryError) as error:
         return _fail(error or type(error).__name__, 1)
 

@@ -15,10 +15,10 @@ def positive_int(text: str) -> int:
     return value
 
 
-def non_negative_int(text: str) -> int:
+def seed(text: str) -> int:
     value = _int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"must be at least 0, got {text}")
+    if not 0 <= value < 2**128:
+        raise argparse.ArgumentTypeError(f"must be at least 0 and below 2**128, got {text}")
     return value
 
 
@@ -72,12 +72,15 @@ def add_reading(parser: argparse.ArgumentParser, target: bool) -> None:
     """How the data file is read; `target`: the command reads a target too."""
     group = parser.add_argument_group("reading the data file")
     group.add_argument(
-        "--delimiter", type=delimiter, metavar="CHAR",
+        "--delimiter",
+        type=delimiter,
+        metavar="CHAR",
         help='between the cells of a CSV, "tab" for tabs (default: the commonest of , ; tab | '
         "in the first line)",
     )
     group.add_argument(
-        "--no-header", action="store_true",
+        "--no-header",
+        action="store_true",
         help="the first line of a CSV is data; columns are called column_1, column_2, ...",
     )
     group.add_argument(
@@ -89,7 +92,7 @@ def add_reading(parser: argparse.ArgumentParser, target: bool) -> None:
         )
 
 
-def add_threads(parser: argparse.ArgumentParser) -> None:
+def add_threads(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--threads", type=positive_int, metavar="N", help="(default: the processors at hand)"
     )

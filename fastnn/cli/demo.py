@@ -15,7 +15,8 @@ from .info import network_lines
 from .preprocess import ArrayInputs, Classes, Data
 from .progress import Progress
 from .split import split
-from .tables import Arrays, Column
+from .tables import Arrays, Numbers
+from .train import falling
 
 HELP = "learn handwritten digits and draw what was learnt"
 DESCRIPTION = """Train on the 1,797 handwritten digits of scikit-learn (8 x 8 pixels; Alpaydin and
@@ -23,7 +24,7 @@ Kaynak 1998), print the accuracy on a fifth of them held out, and write digits.s
 model), digits.npz (the digits held out) and digits.png (learning curve, predictions). Needs
 scikit-learn and matplotlib: pip install 'fastnn[demo]'."""
 
-EPOCHS, BATCH, RATE, MOMENTUM = 30, 32, 0.05, 0.9
+HIDDEN, EPOCHS, BATCH, RATE, MOMENTUM = (128, 64), 30, 16, 0.05, 0.9
 HELD_OUT = 0.2
 COLUMNS, ROWS, ROWS_WRONG = 8, 4, 1  # digits in the picture: the first, and the mistakes
 
@@ -32,9 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", default=".", metavar="FOLDER", help="where to write (default: here)"
     )
-    parser.add_argument(
-        "--seed", type=_arguments.non_negative_int, default=0, metavar="N", help="(default: 0)"
-    )
+    parser.add_argument("--seed", type=_arguments.seed, default=0, metavar="N", help="(default: 0)")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
     _arguments.add_threads(parser)
 
@@ -50,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         output.check_writable(path)
 
     digits = Arrays("digits", images.reshape(len(images), -1), images.shape[1:])
-    column = Column(values=labels.astype(np.float64))
+    column = Numbers(labels.astype(np.float64))
     target = Classes.fit(digits, "y", column)
     y = target.encode(digits, column)
     train, test = split(len(y), HELD_OUT, args.seed, y)
@@ -58,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     X = data.inputs.transform(digits)
     print(f"data        {len(train):,} digits to learn from, {len(test)} held out")
 
-    model = fastnn.Model([64, 64, 10], seed=args.seed, n_threads=args.threads)
+    model = fastnn.Model([64, *HIDDEN, 10], seed=args.seed, n_threads=args.threads)
     model.metadata["data"] = data.to_dict()
     for name, value in network_lines(model):
         print(f"{name:11} {value}", flush=True)
@@ -108,7 +107,7 @@ def learn(
                 *training,
                 epochs=1,
                 batch_size=BATCH,
-                optimizer=fastnn.SGD(RATE, MOMENTUM),
+                optimizer=fastnn.SGD(falling(RATE, epoch, EPOCHS), MOMENTUM),
                 validation_data=held_out,
             )
             for name, values in curve.items():
@@ -121,7 +120,8 @@ def learn(
 
 # --- the picture
 
-INK, QUIET, BLUE, RED = "#222222", "#8a8a8a", "#2a6fb0", "#c8362c"
+INK, BLUE, RED = "#222222", "#2a6fb0", "#c8362c"
+TITLE = {"color": INK, "fontsize": 13, "fontweight": "bold"}
 
 
 def picture(
@@ -130,12 +130,14 @@ def picture(
     """PNG: the learning curve to the left, digits with their predictions to the right."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(12, 6.4), layout="constrained", facecolor="white")
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
+    figure = Figure(figsize=(12, 6.4), layout=layout, facecolor="white")
     FigureCanvasAgg(figure)
-    left, right = figure.subfigures(1, 2, width_ratios=(5, 7), wspace=0.04)
-    _draw_curve(left, curve)
-    _draw_digits(right, images, y, f)
+    parts: Any = figure.subfigures(1, 2, width_ratios=(5, 7))
+    _draw_curve(parts[0], curve)
+    _draw_digits(parts[1], images, y, f)
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=130)
     return png.getvalue()
@@ -152,8 +154,14 @@ def _draw_curve(figure: Any, curve: dict[str, list[float]]) -> None:
     best = curve["val_accuracy"][-1]
     accuracy.plot(epochs, curve["val_accuracy"], color=RED)
     accuracy.annotate(
-        f"{best:.1%}", (epochs[-1], best), xytext=(0, -16), textcoords="offset points",
-        ha="right", color=RED, fontsize=12, fontweight="bold",
+        f"{best:.1%}",
+        (epochs[-1], best),
+        xytext=(0, -18),
+        textcoords="offset points",
+        ha="right",
+        color=RED,
+        fontsize=12,
+        fontweight="bold",
     )
     accuracy.set_ylim(min(0.9, min(curve["val_accuracy"]) - 0.01), 1.0)
     accuracy.set_ylabel("accuracy, held out")
@@ -163,35 +171,30 @@ def _draw_curve(figure: Any, curve: dict[str, list[float]]) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
         axes.set_xlim(1, epochs[-1])
-        axes.xaxis.set_major_locator(_whole_numbers())
-    figure.suptitle("Learning curve", color=INK, fontsize=14, fontweight="bold")
-
-
-def _whole_numbers() -> Any:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(integer=True)
+        axes.set_xticks([1, *range(5, len(epochs) + 1, 5)])
+    figure.align_ylabels()
+    figure.suptitle("Learning curve", **TITLE)
 
 
 def _draw_digits(figure: Any, images: np.ndarray, y: np.ndarray, f: np.ndarray) -> None:
     predicted = f.argmax(1)
     wrong = np.flatnonzero(predicted != y)
-    first = np.arange(min(COLUMNS * ROWS, len(y)))
-    shown = [*first, *wrong[: COLUMNS * ROWS_WRONG]]
-    axes = figure.subplots(ROWS + ROWS_WRONG, COLUMNS)
-    for place in axes.flat:
+    upper, lower = figure.subfigures(2, 1, height_ratios=(ROWS + 0.25, ROWS_WRONG + 0.4))
+    first = range(min(COLUMNS * ROWS, len(y)))
+    _draw_grid(upper, ROWS, images, [(i, str(predicted[i]), INK) for i in first])
+    upper.suptitle("What the network reads in digits it has not seen", **TITLE)
+    mistakes = [(i, f"{predicted[i]}, is {y[i]}", RED) for i in wrong[: COLUMNS * ROWS_WRONG]]
+    _draw_grid(lower, ROWS_WRONG, images, mistakes)
+    lower.suptitle(f"Its mistakes: {len(wrong)} of {len(y)}", **TITLE)
+
+
+def _draw_grid(
+    figure: Any, rows: int, images: np.ndarray, shown: list[tuple[int, str, str]]
+) -> None:
+    """Images with what is written over each, and its colour."""
+    places = list(figure.subplots(rows, COLUMNS).flat)
+    for place in places:
         place.axis("off")
-    for place, i in zip(axes.flat, shown, strict=False):
-        right = predicted[i] == y[i]
+    for place, (i, text, color) in zip(places, shown, strict=False):
         place.imshow(images[i], cmap="gray_r", vmin=0, vmax=16)
-        place.set_title(
-            f"{predicted[i]}" if right else f"{predicted[i]}, is {y[i]}",
-            color=INK if right else RED, fontsize=12, fontweight="normal" if right else "bold", pad=3,
-        )
-    if len(wrong):
-        axes[ROWS, 0].annotate(
-            f"mistakes ({len(wrong)} of {len(y)})", (0, 1.45), xycoords="axes fraction",
-            color=RED, fontsize=11, annotation_clip=False,
-        )
-    figure.suptitle("Digits held out, and what the network takes them for", color=INK,
-                    fontsize=14, fontweight="bold")
+        place.set_title(text, color=color, fontsize=12, pad=3)

@@ -17,9 +17,13 @@ precision, recall and F1 of each class; or RMSE, MAE and r2."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="file written by fastnn train")
-    parser.add_argument("data", help="CSV, Parquet, NPZ or NPY as trained on; - reads a CSV from a pipe")
     parser.add_argument(
-        "-t", "--target", metavar="NAME",
+        "data", help="CSV, Parquet, NPZ or NPY as trained on; - reads a CSV from a pipe"
+    )
+    parser.add_argument(
+        "-t",
+        "--target",
+        metavar="NAME",
         help="column, or array of an NPZ, with the target (default: its name in training)",
     )
     parser.add_argument("--json", action="store_true", help="write JSON, for programs")
@@ -52,7 +56,11 @@ def measuring(data: Data, rows: Table | Arrays, column: Column):
     target = data.target
     if isinstance(target, Classes):
         y = target.encode(rows, column)
-        return y, lambda y, f: metrics.classification(y, f, target.classes), metrics.classification_text
+        return (
+            y,
+            lambda y, f: metrics.classification(y, f, target.classes),
+            metrics.classification_text,
+        )
     return target.values(rows, column), metrics.regression, metrics.regression_text
 
 

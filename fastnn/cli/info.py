@@ -44,8 +44,10 @@ def run(args: argparse.Namespace) -> int:
 
         for name, value in data_lines(load_with_data(args.model)[1]):
             print(f"{name:11} {value}")
+    if training:
+        print("training")
     for name, value in training.items():
-        print(f"{name:11} {value}")
+        print(f"  {name:14} {value}")
     return 0
 
 
@@ -53,7 +55,10 @@ def network_lines(model) -> list[tuple[str, str]]:
     names = model.activations
     hidden = f", {'/'.join(names if len(set(names)) > 1 else names[:1])} hidden units"
     return [
-        ("network", f"{'-'.join(map(str, model.sizes))}{hidden if names else ''}, {model.output} output"),
+        (
+            "network",
+            f"{'-'.join(map(str, model.sizes))}{hidden if names else ''}, {model.output} output",
+        ),
         ("parameters", f"{model.n_parameters:,} ({model.dtype})"),
     ]
 

@@ -7,9 +7,7 @@ import numpy as np
 WIDEST_MATRIX = 25  # classes; a wider confusion matrix is left to --json
 
 
-def classification(
-    labels: np.ndarray, probabilities: np.ndarray, classes: list[str]
-) -> dict:
+def classification(labels: np.ndarray, probabilities: np.ndarray, classes: list[str]) -> dict:
     """Accuracy, log loss, confusion matrix (rows: true class), and precision = TP / (TP + FP),
     recall = TP / (TP + FN), F1 = their harmonic mean, support = TP + FN of each class. A ratio
     whose denominator is 0 is None."""
@@ -68,8 +66,11 @@ def classification_text(result: dict) -> str:
     rows = [["class", "precision", "recall", "F1", "support"]]
     for name, scores in result["classes"].items():
         rows.append(
-            [name, *(_share(scores[s]) for s in ("precision", "recall", "f1")),
-             f"{scores['support']:,}"]
+            [
+                name,
+                *(_share(scores[s]) for s in ("precision", "recall", "f1")),
+                f"{scores['support']:,}",
+            ]
         )
     lines += aligned(rows)
     lines.append("")

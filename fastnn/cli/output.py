@@ -13,17 +13,24 @@ from typing import IO
 from ._messages import BadUse
 
 
-def check_writable(path: str, option: str = "-o") -> None:
+def check_writable(path: str, devices: bool = False) -> None:
     """Refuse before any work starts what could not be written after it."""
     target = Path(path)
     folder = target.parent
+    if not path or target.is_dir():
+        raise BadUse(f"-o {path}: must be a file, not a folder")
     if not folder.is_dir():
-        raise BadUse(f"{option} {path}: no such folder: {folder}")
-    if target.exists() and not target.is_file():
-        kind = "a folder" if target.is_dir() else "not a regular file"
-        raise BadUse(f"{option} {path}: is {kind}")
-    if not os.access(folder, os.W_OK):
-        raise BadUse(f"{option} {path}: no permission to write in {folder}")
+        raise BadUse(f"-o {path}: no such folder: {folder}")
+    if _is_device(target):
+        if not devices:
+            raise BadUse(f"-o {path}: must be a regular file")
+    elif not os.access(folder, os.W_OK):
+        raise BadUse(f"-o {path}: no permission to write in {folder}")
+
+
+def _is_device(target: Path) -> bool:
+    """A pipe or a device, such as /dev/stdout: written to, never replaced."""
+    return target.exists() and not target.is_file()
 
 
 @contextlib.contextmanager
@@ -32,6 +39,10 @@ def text_file(path: str | None) -> Iterator[IO[str]]:
     if path in (None, "-"):
         yield sys.stdout
         sys.stdout.flush()
+        return
+    if _is_device(Path(path)):
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            yield file
         return
     with _replacing(path) as partial, open(partial, "w", encoding="utf-8", newline="") as file:
         yield file

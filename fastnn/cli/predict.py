@@ -20,7 +20,9 @@ BLOCK_ROWS = 4096
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="file written by fastnn train")
-    parser.add_argument("data", help="CSV, Parquet, NPZ or NPY as trained on; - reads a CSV from a pipe")
+    parser.add_argument(
+        "data", help="CSV, Parquet, NPZ or NPY as trained on; - reads a CSV from a pipe"
+    )
     parser.add_argument(
         "-o", "--output", metavar="FILE.csv", help="where to write (default: standard output)"
     )
@@ -32,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from ._model_file import load_with_data, outputs, read_like_training
 
     if args.output not in (None, "-"):
-        output.check_writable(args.output)
+        output.check_writable(args.output, devices=True)
         if args.output.lower().endswith((".npz", ".npy", ".parquet", ".pq", ".gz")):
             raise BadUse(f"-o {args.output}: predictions are written as CSV; name it .csv")
     model, data = load_with_data(args.model)

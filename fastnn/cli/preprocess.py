@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 
 from ._messages import BadUse, counted, listed, warn
-from .tables import Arrays, Column, Table, number, number_name
+from .tables import Arrays, Column, Table, Words, number, number_name
 
 VERSION = 1
 
@@ -97,7 +98,9 @@ class TableInputs:
                 c.shift, c.scale, c.median = map(float, values)
         return cls(columns, missing)
 
-    def transform(self, data: Table | Arrays, dtype: str = "float32") -> np.ndarray:
+    def transform(
+        self, data: Table | Arrays, dtype: str = "float32", warn_unknown: bool = True
+    ) -> np.ndarray:
         if not isinstance(data, Table):
             raise BadUse(
                 f"{data.path}: the model reads a table with the columns "
@@ -112,38 +115,39 @@ class TableInputs:
         X = np.zeros((data.n_rows, self.width), dtype)
         start = 0
         for c in self.columns:
-            put = self._numeric if isinstance(c, Numeric) else self._categorical
-            put(data, c, X[:, start : start + c.width])
+            out = X[:, start : start + c.width]
+            if isinstance(c, Numeric):
+                self._numeric(data, c, out)
+            else:
+                self._categorical(data, c, out, warn_unknown)
             start += c.width
         return X
 
     def _numeric(self, table: Table, c: Numeric, out: np.ndarray) -> None:
         column = table.column(c.name)
-        text = column.text_words()
-        if text:
-            row = min(column.first_row_of(word) for word in text)
-            word = column.words[column.codes[row]]
-            raise BadUse(f'{table.where(row, c.name)}: must be a number, got "{word}"')
+        if text := column.first_text():
+            raise BadUse(f'{table.where(text[0], c.name)}: must be a number, got "{text[1]}"')
         values = _filled(
             column.numbers(), c.median, self.missing, lambda row: table.where(row, c.name)
         )
         out[:, 0] = (values - c.shift) / c.scale
 
-    def _categorical(self, table: Table, c: Categorical, out: np.ndarray) -> None:
-        codes, words = table.column(c.name).coded()
+    def _categorical(
+        self, table: Table, c: Categorical, out: np.ndarray, warn_unknown: bool
+    ) -> None:
+        word_codes, words = table.column(c.name).coded()
         if self.missing == "refuse" and "" in words:
-            row = int(np.argmax(codes == words.index("")))
+            row = int(np.argmax(word_codes == words.index("")))
             raise BadUse(f"{table.where(row, c.name)}: {_MISSING}")
         place = {word: i for i, word in enumerate(c.categories)}
         lookup = np.array([place.get(word, -1) for word in words])
-        codes = lookup[codes]
+        codes = lookup[word_codes]
         known = codes >= 0
         out[np.flatnonzero(known), codes[known]] = 1
         unknown = np.flatnonzero(~known)
-        if len(unknown):
+        if len(unknown) and warn_unknown:
             row = int(unknown[0])
-            raw_codes, _ = table.column(c.name).coded()
-            word = words[raw_codes[row]] or "(missing)"
+            word = words[word_codes[row]] or "(missing)"
             warn(
                 f'{table.where(row, c.name)}: "{word}" is unknown to the model; '
                 f"{counted(len(unknown), 'row')} of {len(codes):,} with unknown categories here, "
@@ -161,7 +165,7 @@ class TableInputs:
 
     @classmethod
     def from_dict(cls, saved: dict) -> TableInputs:
-        types = {"numeric": Numeric, "categorical": Categorical}
+        types: dict[str, Any] = {"numeric": Numeric, "categorical": Categorical}
         columns = []
         for column in saved["columns"]:
             column = dict(column)
@@ -190,9 +194,12 @@ class ArrayInputs:
         cls, data: Arrays, rows: np.ndarray, *, missing: str = "refuse", scaling: str = "auto"
     ) -> ArrayInputs:
         X = data.X if len(rows) == len(data.X) else data.X[rows]
-        return cls(data.shape, *_fit_scaling(X, scaling, True, missing), missing)
+        shift, scale, median = _fit_scaling(X, scaling, True, missing)
+        return cls(data.shape, shift, scale, median, missing)
 
-    def transform(self, data: Table | Arrays, dtype: str = "float32") -> np.ndarray:
+    def transform(
+        self, data: Table | Arrays, dtype: str = "float32", warn_unknown: bool = True
+    ) -> np.ndarray:
         if not isinstance(data, Arrays):
             raise BadUse(
                 f"{data.path}: the model reads arrays (NPZ or NPY) of shape "
@@ -216,7 +223,8 @@ class ArrayInputs:
         return X
 
     def to_dict(self) -> dict:
-        saved = {"kind": self.kind, "missing": self.missing, "shape": list(self.shape)}
+        saved: dict[str, Any] = {"kind": self.kind, "missing": self.missing}
+        saved["shape"] = list(self.shape)
         for name in ("shift", "scale", "median"):
             values = getattr(self, name)
             same = (values == values[0]).all()  # as for pixels: one number will do
@@ -227,9 +235,11 @@ class ArrayInputs:
     def from_dict(cls, saved: dict) -> ArrayInputs:
         shape = tuple(saved["shape"])
         width = int(np.prod(shape))
-        parts = [np.broadcast_to(np.asarray(saved[name], np.float64), (width,))
-                 for name in ("shift", "scale", "median")]
-        return cls(shape, *parts, saved["missing"])
+        shift, scale, median = (
+            np.broadcast_to(np.asarray(saved[name], np.float64), (width,))
+            for name in ("shift", "scale", "median")
+        )
+        return cls(shape, shift, scale, median, saved["missing"])
 
 
 _MISSING = "missing value (train with --missing impute to fill such cells)"
@@ -255,20 +265,19 @@ def _all_missing(column: Column, rows: np.ndarray) -> bool:
 
 def _is_categorical(table: Table, name: str, column: Column) -> bool:
     """Whether a column is text; refuses numbers with a slip among them, and free text."""
-    text = column.text_words()
-    if not text:
+    first = column.first_text()
+    if first is None or not isinstance(column, Words):
         return False
     n_words = len(column.words) - ("" in column.words)
-    slips = len(text) <= 0.1 * n_words and n_words > 20
+    slips = len(column.texts()) <= 0.1 * n_words and n_words > 20
     if not slips and n_words <= MAX_CATEGORIES:
         return True
-    row = min(column.first_row_of(word) for word in text[:1000])
-    word = column.words[column.codes[row]]
+    row, word = first
     if slips:
         problem = f'"{word}" is not a number, and nearly all of the column is'
         remedy = f'correct it, or --categorical "{name}", or --drop "{name}"'
     else:
-        problem = f"holds text such as \"{word}\", {n_words:,} different (limit {MAX_CATEGORIES:,})"
+        problem = f'holds text such as "{word}", {n_words:,} different (limit {MAX_CATEGORIES:,})'
         remedy = f'--drop "{name}"'
     raise BadUse(f"{table.where(row, name)}: {problem}; {remedy}")
 
@@ -317,7 +326,7 @@ def _fit_scaling(
     return shift, scale, median
 
 
-def _float(values: np.ndarray) -> np.ndarray:
+def _float(values: Any) -> np.ndarray:
     return np.nan_to_num(np.asarray(values, np.float64))
 
 
@@ -354,8 +363,9 @@ class Classes:
     def fit(cls, data: Table | Arrays, name: str, column: Column) -> Classes:
         words = column.coded()[1]
         numbers = [_number_or_none(word) for word in words]
-        if None not in numbers and len(set(numbers)) < len(words):  # "1" and "1.0" are one class
-            words = sorted({number_name(value) for value in numbers})
+        values = {value for value in numbers if value is not None}
+        if None not in numbers and len(values) < len(words):  # "1" and "1.0" are one class
+            words = [number_name(value) for value in values]
         if len(words) < 2:
             raise BadUse(
                 f'{_column_of(data, name)}: every row holds "{words[0]}"; nothing to learn'
@@ -432,11 +442,8 @@ class Amount:
 
     def values(self, data: Table | Arrays, column: Column) -> np.ndarray:
         """(n,) float64 in the user's unit."""
-        text = column.text_words()
-        if text:
-            row = min(column.first_row_of(word) for word in text)
-            word = column.words[column.codes[row]]
-            raise BadUse(f'{data.where(row, self.name)}: must be a number, got "{word}"')
+        if text := column.first_text():
+            raise BadUse(f'{data.where(text[0], self.name)}: must be a number, got "{text[1]}"')
         values = column.numbers()
         if not np.isfinite(values).all():
             row = int(np.argmax(~np.isfinite(values)))
@@ -456,7 +463,7 @@ class Amount:
 
 def infer_task(column: Column) -> tuple[str, str]:
     """("classification" or "regression", why)."""
-    if column.text_words():
+    if column.first_text():
         return "classification", "it holds text"
     distinct = np.unique(column.numbers())
     n = len(distinct)
@@ -514,7 +521,9 @@ class Data:
 
     @classmethod
     def from_dict(cls, saved: dict) -> Data:
-        inputs = {"table": TableInputs, "arrays": ArrayInputs}[saved["inputs"]["kind"]]
+        kinds: dict[str, Any] = {"table": TableInputs, "arrays": ArrayInputs}
+        inputs = kinds[saved["inputs"]["kind"]]
         target = dict(saved["target"])
-        kind = {"classification": Classes, "regression": Amount}[target.pop("task")]
+        tasks: dict[str, Any] = {"classification": Classes, "regression": Amount}
+        kind = tasks[target.pop("task")]
         return cls(inputs.from_dict(saved["inputs"]), kind(**target), saved["header"])

@@ -50,7 +50,7 @@ def _bar(epochs: int):
     return tqdm(
         total=epochs,
         unit="epoch",
-        bar_format="{percentage:3.0f}% |{bar}| epoch {n_fmt}/{total_fmt}  {postfix}  "
+        bar_format="{percentage:3.0f}% |{bar}| epoch {n_fmt}/{total_fmt}{postfix}  "
         "[{elapsed}, {remaining} left]",
         file=sys.stderr,
         dynamic_ncols=True,

@@ -18,9 +18,11 @@ def split(
     """
     order = permutation(seed, HELD_OUT, 0, n_rows)
     held_out = np.zeros(n_rows, bool)
-    groups = [order] if labels is None else [
-        order[labels[order] == label] for label in np.unique(labels)
-    ]
+    groups = (
+        [order]
+        if labels is None
+        else [order[labels[order] == label] for label in np.unique(labels)]
+    )
     for group in groups:
         n_held_out = min(round(fraction * len(group)), len(group) - 1)
         held_out[group[:n_held_out]] = True

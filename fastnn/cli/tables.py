@@ -14,7 +14,7 @@ import sys
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
@@ -47,15 +47,40 @@ def number_name(value: float) -> str:
 
 
 @dataclass
-class Column:
-    """The cells of one column: numbers, or indices into the distinct words ('' for missing)."""
+class Numbers:
+    """A column of numbers."""
 
-    values: np.ndarray | None = None  # (n,) float64, NaN where missing
-    codes: np.ndarray | None = None  # (n,) int32
-    words: list[str] = field(default_factory=list)
+    values: np.ndarray  # (n,) float64, NaN where missing
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def missing(self) -> np.ndarray:
+        """(n,) bool."""
+        return np.isnan(self.values)
+
+    def first_text(self) -> tuple[int, str] | None:
+        return None
+
+    def numbers(self) -> np.ndarray:
+        """(n,) float64, NaN where missing."""
+        return self.values
+
+    def coded(self) -> tuple[np.ndarray, list[str]]:
+        """Codes (n,) into distinct words, and these ('' for missing)."""
+        distinct, codes = np.unique(self.values, return_inverse=True)  # NaN last, once
+        return codes, ["" if np.isnan(v) else number_name(v) for v in distinct]
+
+
+@dataclass
+class Words:
+    """A column of words, be they numbers or not."""
+
+    codes: np.ndarray  # (n,) int32, indices into words
+    words: list[str]  # distinct; '' for missing
 
     @classmethod
-    def of_words(cls, codes: np.ndarray, raw: list[str]) -> Column:
+    def clean(cls, codes: np.ndarray, raw: list[str]) -> Words:
         """Blanks and single quotes around a word are dropped; what then is the same is one word."""
         index: dict[str, int] = {}
         lookup = np.empty(len(raw), np.int32)
@@ -66,36 +91,44 @@ class Column:
             if word.lower() in MISSING:
                 word = ""
             lookup[i] = index.setdefault(word, len(index))
-        return cls(codes=lookup[codes] if len(raw) else codes, words=list(index))
+        return cls(lookup[codes], list(index))
+
+    @classmethod
+    def of(cls, cells: list[str]) -> Words:
+        index: dict[str, int] = {}
+        codes = [index.setdefault(cell, len(index)) for cell in cells]
+        return cls.clean(np.array(codes, np.int32), list(index))
 
     def __len__(self) -> int:
-        return len(self.codes) if self.values is None else len(self.values)
+        return len(self.codes)
 
     def missing(self) -> np.ndarray:
         """(n,) bool."""
-        if self.values is not None:
-            return np.isnan(self.values)
-        return self.codes == (self.words.index("") if "" in self.words else -1)
+        absent = self.words.index("") if "" in self.words else -1
+        return np.equal(self.codes, absent)
 
-    def text_words(self) -> list[str]:
+    def texts(self) -> list[str]:
         """The distinct words that are no numbers."""
         return [word for word in self.words if not _is_number(word)]
 
-    def first_row_of(self, word: str) -> int:
-        return int(np.argmax(self.codes == self.words.index(word)))
+    def first_text(self) -> tuple[int, str] | None:
+        """The first row whose cell is no number, and the cell; None where all are."""
+        is_text = np.array([not _is_number(word) for word in self.words])[self.codes]
+        if not is_text.any():
+            return None
+        row = int(np.argmax(is_text))
+        return row, self.words[self.codes[row]]
 
     def numbers(self) -> np.ndarray:
-        """(n,) float64, NaN where missing; only where text_words() is empty."""
-        if self.values is not None:
-            return self.values
+        """(n,) float64, NaN where missing; only where first_text() is None."""
         return np.array([number(word) for word in self.words], np.float64)[self.codes]
 
     def coded(self) -> tuple[np.ndarray, list[str]]:
-        """Codes and distinct words ('' for missing), whatever the column holds."""
-        if self.values is None:
-            return self.codes, self.words
-        distinct, codes = np.unique(self.values, return_inverse=True)  # NaN last, once
-        return codes, ["" if np.isnan(v) else number_name(v) for v in distinct]
+        """Codes (n,) into distinct words, and these ('' for missing)."""
+        return self.codes, self.words
+
+
+Column = Numbers | Words
 
 
 def _is_number(word: str) -> bool:
@@ -251,9 +284,7 @@ def _column_names(path: str, row: list[str], header: bool) -> list[str]:
     return names
 
 
-def _whole_rows(
-    path: str, reader, width: int, lines: list[int]
-) -> Iterator[list[str]]:
+def _whole_rows(path: str, reader, width: int, lines: list[int]) -> Iterator[list[str]]:
     """The rows that are not blank, and their lines; ragged ones are refused."""
     for row in reader:
         if len(row) != width:
@@ -277,7 +308,7 @@ class _CsvColumn:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.index: defaultdict[str, int] = defaultdict()
+        self.index: defaultdict[str, int] = defaultdict(int)  # word -> code
         self.index.default_factory = self.index.__len__  # a new word gets the next code
         self.blocks: list[np.ndarray] = []
         self.numeric = False
@@ -301,7 +332,7 @@ class _CsvColumn:
 
     def finish(self) -> Column:
         cells = np.concatenate(self.blocks)
-        return Column(values=cells) if self.numeric else Column.of_words(cells, list(self.index))
+        return Numbers(cells) if self.numeric else Words.clean(cells, list(self.index))
 
 
 def _numbers(cells: tuple[str, ...]) -> np.ndarray:
@@ -350,17 +381,11 @@ def _parquet_column(where: str, column) -> Column:
         kind = column.type
     if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
         values = column.cast(pyarrow.float64(), safe=False).to_numpy()
-        return Column(values=np.asarray(values, np.float64))
+        return Numbers(np.asarray(values, np.float64))
     if types.is_boolean(kind) or types.is_string(kind) or types.is_large_string(kind):
         words = ["" if cell is None else str(cell) for cell in column.to_pylist()]
-        return _column_of_strings(words)
+        return Words.of(words)
     raise BadUse(f"{where}: must hold numbers, text or booleans, it holds {kind}")
-
-
-def _column_of_strings(words: list[str]) -> Column:
-    index: dict[str, int] = {}
-    codes = [index.setdefault(word, len(index)) for word in words]
-    return Column.of_words(np.array(codes, np.int32), list(index))
 
 
 # --- NPZ and NPY
@@ -396,13 +421,13 @@ def _target_column(name: str, y: np.ndarray, n_rows: int) -> Column:
             f"{name} must have shape ({n_rows},), one target for each row of X, got {y.shape}"
         )
     if y.dtype.kind in "buif":
-        return Column(values=y.astype(np.float64))
+        return Numbers(y.astype(np.float64))
     if y.dtype.kind == "U":
-        return _column_of_strings(y.tolist())
+        return Words.of(y.tolist())
     raise BadUse(f"{name} must hold numbers or text, its dtype is {y.dtype}")
 
 
-_UNREADABLE = (ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile, KeyError)
+_UNREADABLE = (ValueError, EOFError, zipfile.BadZipFile, KeyError)
 
 
 def _load_npy(path: str) -> np.ndarray:

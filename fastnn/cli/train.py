@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from . import _arguments, metrics, output
-from ._messages import BadUse, Failure, counted, listed, note
+from ._messages import BadUse, Failure, counted, listed
 from .evaluate import target_column
 from .info import network_lines
 from .preprocess import (
@@ -25,7 +25,7 @@ from .preprocess import (
 )
 from .progress import Progress
 from .split import split
-from .tables import Arrays, ReadOptions, Table, read
+from .tables import Arrays, Table, read
 
 HELP = "train a network on a data file"
 DESCRIPTION = """Train a network on a data file and write it, with all it needs to read new data,
@@ -38,39 +38,60 @@ ACTIVATIONS = ("relu", "tanh", "sigmoid", "identity")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", help="CSV (also .gz), Parquet, NPZ or NPY; - reads a CSV from a pipe")
     parser.add_argument(
-        "-t", "--target", metavar="NAME",
+        "data", help="CSV (also .gz), Parquet, NPZ or NPY; - reads a CSV from a pipe"
+    )
+    parser.add_argument(
+        "-t",
+        "--target",
+        metavar="NAME",
         help="column to learn; of an NPZ the array (default there: y)",
     )
     parser.add_argument(
-        "-o", "--output", required=True, metavar="MODEL", help="model file, such as model.safetensors"
+        "-o",
+        "--output",
+        required=True,
+        metavar="MODEL",
+        help="model file, such as model.safetensors",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary")
 
     group = parser.add_argument_group("data")
     group.add_argument(
-        "--task", choices=("classification", "regression"),
+        "--task",
+        choices=("classification", "regression"),
         help="(default: classification where the target is text, has two values, or is the whole "
         "numbers from 0 or 1 up without a gap)",
     )
-    group.add_argument("--drop", type=_arguments.names, default=(), metavar="A,B", help="columns to leave out")
     group.add_argument(
-        "--categorical", type=_arguments.names, default=(), metavar="A,B",
+        "--drop", type=_arguments.names, default=(), metavar="A,B", help="columns to leave out"
+    )
+    group.add_argument(
+        "--categorical",
+        type=_arguments.names,
+        default=(),
+        metavar="A,B",
         help="columns of numbers that are categories",
     )
     group.add_argument(
-        "--missing", choices=("refuse", "impute"), default="refuse",
+        "--missing",
+        choices=("refuse", "impute"),
+        default="refuse",
         help="missing cells: refuse the file, or fill in the median (numbers) and a category of "
         "their own (text) (default: refuse)",
     )
     group.add_argument(
-        "--scale", choices=("auto", "standard", "maximum", "none"), default="auto",
+        "--scale",
+        choices=("auto", "standard", "maximum", "none"),
+        default="auto",
         help="numeric inputs: each to mean 0 and deviation 1, or all divided by their greatest "
         "value, as suits pixels (default: auto, which tells pixels by their ranges)",
     )
     group.add_argument(
-        "--validation-fraction", type=_arguments.fraction, default=None, metavar="F",
+        "--validation-fraction",
+        type=_arguments.fraction,
+        default=None,
+        metavar="F",
         help="share of the rows held out of training and measured on (default: 0.1)",
     )
     group.add_argument(
@@ -79,47 +100,81 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     group = parser.add_argument_group("network")
     group.add_argument(
-        "--hidden", type=_arguments.hidden_sizes, default=(128, 64), metavar="N,N",
+        "--hidden",
+        type=_arguments.hidden_sizes,
+        default=(128, 64),
+        metavar="N,N",
         help="units of the hidden layers, or none (default: 128,64)",
     )
     group.add_argument("--activation", choices=ACTIVATIONS, default="relu", help="(default: relu)")
-    group.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="(default: float32)")
+    group.add_argument(
+        "--dtype", choices=("float32", "float64"), default="float32", help="(default: float32)"
+    )
 
     group = parser.add_argument_group("training")
-    group.add_argument("--epochs", type=_arguments.positive_int, default=20, metavar="N", help="passes over the rows (default: 20)")
-    group.add_argument("--batch-size", type=_arguments.positive_int, default=128, metavar="N", help="rows a step (default: 128)")
     group.add_argument(
-        "--learning-rate", type=_arguments.positive_float, metavar="RATE",
+        "--epochs",
+        type=_arguments.positive_int,
+        default=20,
+        metavar="N",
+        help="passes over the rows (default: 20)",
+    )
+    group.add_argument(
+        "--batch-size",
+        type=_arguments.positive_int,
+        metavar="N",
+        help="rows a step (default: 128, down to 8 for few rows)",
+    )
+    group.add_argument(
+        "--learning-rate",
+        type=_arguments.positive_float,
+        metavar="RATE",
         help="(default: by task, batch size and momentum; the summary tells)",
     )
     group.add_argument(
-        "--schedule", choices=("linear", "constant"), default="linear",
+        "--schedule",
+        choices=("linear", "constant"),
+        default="linear",
         help="the learning rate falls from epoch to epoch towards 0, or stays (default: linear)",
     )
-    group.add_argument("--momentum", type=_arguments.fraction, default=0.9, metavar="M", help="0 for plain SGD (default: 0.9)")
+    group.add_argument(
+        "--momentum",
+        type=_arguments.fraction,
+        default=0.9,
+        metavar="M",
+        help="0 for plain SGD (default: 0.9)",
+    )
     group.add_argument("--nesterov", action="store_true", help="Nesterov's momentum")
-    group.add_argument("--seed", type=_arguments.non_negative_int, default=0, metavar="N", help="same seed, same model, bit for bit (default: 0)")
+    group.add_argument(
+        "--seed",
+        type=_arguments.seed,
+        default=0,
+        metavar="N",
+        help="same seed, same model, bit for bit (default: 0)",
+    )
     _arguments.add_threads(group)
     _arguments.add_reading(parser, target=True)
 
 
 @dataclass
-class Prepared:
-    """What the network sees, and where it came from."""
+class HeldOut:
+    """The rows measured on: what the network sees, and where they came from."""
 
-    data: Data
-    why: str  # of the task
-    source: Table | Arrays
     X: np.ndarray
     y: np.ndarray
-    held_out: Table | Arrays | None  # the rows measured on: their file,
-    held_out_rows: np.ndarray | None  # which rows of it,
-    X_held_out: np.ndarray | None  # and what the network sees of them
-    y_held_out: np.ndarray | None
+    where: str  # for the summary
 
-    @property
-    def validation(self) -> tuple[np.ndarray, np.ndarray] | None:
-        return None if self.X_held_out is None else (self.X_held_out, self.y_held_out)
+
+@dataclass
+class Prepared:
+    """The rows trained on: what the network sees, and where they came from."""
+
+    X: np.ndarray
+    y: np.ndarray
+    data: Data
+    source: Table | Arrays
+    why: str  # this task
+    held_out: HeldOut | None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -134,8 +189,11 @@ def run(args: argparse.Namespace) -> int:
     prepared = prepare(args)
     data = prepared.data
     classes = isinstance(data.target, Classes)
+    if args.batch_size is None:
+        args.batch_size = default_batch_size(len(prepared.X))
     if args.learning_rate is None:
-        args.learning_rate = default_learning_rate(data.target, args.batch_size, args.momentum)
+        batch = min(args.batch_size, len(prepared.X))
+        args.learning_rate = default_learning_rate(data.target, batch, args.momentum)
     model = fastnn.Model(
         [data.inputs.width, *args.hidden, data.target.n_outputs],
         activation=args.activation,
@@ -178,19 +236,21 @@ def prepare(args: argparse.Namespace) -> Prepared:
         target = Amount.fit(source, y_name, column, train_rows, standardize)
     inputs = _fit_inputs(args, source, y_name, train_rows)
     data = Data(inputs, target, header=not args.no_header)
-    X, y = inputs.transform(source, args.dtype), target.encode(source, column)
-    held_out, X_held_out, y_held_out = None, None, None
+    # Categories that only held-out rows have are unknown to the model; nobody need be told.
+    X = inputs.transform(source, args.dtype, warn_unknown=False)
+    y = target.encode(source, column)
+    held_out = None
     if args.validation_data:
-        held_out = read(args.validation_data, options)
-        column = target_column(held_out, y_name)
-        check_target(held_out, y_name, column)
-        held_out_rows = np.arange(held_out.n_rows)
-        X_held_out = inputs.transform(held_out, args.dtype)
-        y_held_out = target.encode(held_out, column)
+        other = read(args.validation_data, options)
+        column = target_column(other, y_name)
+        check_target(other, y_name, column)
+        X_other, y_other = inputs.transform(other, args.dtype), target.encode(other, column)
+        held_out = HeldOut(X_other, y_other, f"{counted(len(X_other), 'row')} of {other.path}")
     elif len(held_out_rows):
-        held_out, X_held_out, y_held_out = source, X[held_out_rows], y[held_out_rows]
+        where = counted(len(held_out_rows), "held-out row")
+        held_out = HeldOut(X[held_out_rows], y[held_out_rows], where)
         X, y = X[train_rows], y[train_rows]
-    return Prepared(data, why, source, X, y, held_out, held_out_rows, X_held_out, y_held_out)
+    return Prepared(X, y, data, source, why, held_out)
 
 
 def _split(
@@ -210,7 +270,9 @@ def _fit_inputs(
     if isinstance(source, Arrays):
         for option in ("drop", "categorical"):
             if getattr(args, option):
-                raise BadUse(f"--{option} is for the columns of a table; {source.path} holds arrays")
+                raise BadUse(
+                    f"--{option} is for the columns of a table; {source.path} holds arrays"
+                )
         return ArrayInputs.fit(source, rows, missing=args.missing, scaling=args.scale)
     for name in (*args.drop, *args.categorical):
         source.column(name)  # refuses unknown names
@@ -232,8 +294,22 @@ def _fit_inputs(
 # --- training
 
 
-def default_learning_rate(target: Classes | Amount, batch_size: int, momentum: float) -> float:
-    return 0.1
+# Found on tables of 150 to 30,000 rows and on MNIST. A squared error is unbounded, so that one
+# outlier moves the network far, the more the fewer rows share a step.
+
+
+def default_batch_size(n_rows: int) -> int:
+    """128, and less where that makes fewer than 64 steps an epoch; at least 8."""
+    return int(np.clip(1 << max(n_rows // 64, 1).bit_length() - 1, 8, 128))
+
+
+def default_learning_rate(target: Classes | Amount, batch: int, momentum: float) -> float:
+    """The rate of the first epoch."""
+    if isinstance(target, Classes):
+        rate = 0.5 * (1 - momentum) * np.sqrt(batch / 128)
+    else:
+        rate = 0.1 * np.sqrt(1 - momentum) * min(batch / 128, 1.0)
+    return float(f"{rate:.2g}")
 
 
 def training_facts(args: argparse.Namespace, prepared: Prepared) -> dict:
@@ -243,7 +319,7 @@ def training_facts(args: argparse.Namespace, prepared: Prepared) -> dict:
     return {
         "file": Path(args.data).name,
         "rows": len(prepared.X),
-        "held out": 0 if prepared.X_held_out is None else len(prepared.X_held_out),
+        "held out": len(prepared.held_out.X) if prepared.held_out else 0,
         "epochs": args.epochs,
         "batch size": args.batch_size,
         "learning rate": args.learning_rate,
@@ -255,24 +331,30 @@ def training_facts(args: argparse.Namespace, prepared: Prepared) -> dict:
     }
 
 
+def falling(rate: float, epoch: int, epochs: int) -> float:
+    """The rate of an epoch, 1..epochs: from `rate` in equal steps to rate / epochs."""
+    return rate * (1 - (epoch - 1) / epochs)
+
+
 def fit(model, prepared: Prepared, args: argparse.Namespace) -> None:
     """Epoch by epoch. Ctrl-C keeps the network as it stands beside the output and goes on up."""
     import fastnn
 
+    held_out = prepared.held_out
     progress = Progress(args.epochs, args.quiet)
     epoch = 1
     try:
         for epoch in range(1, args.epochs + 1):
             rate = args.learning_rate
             if args.schedule == "linear":
-                rate *= 1 - (epoch - 1) / args.epochs
+                rate = falling(rate, epoch, args.epochs)
             history = model.fit(
                 prepared.X,
                 prepared.y,
                 epochs=1,
                 batch_size=args.batch_size,
                 optimizer=fastnn.SGD(rate, args.momentum, args.nesterov),
-                validation_data=prepared.validation,
+                validation_data=(held_out.X, held_out.y) if held_out else None,
             )
             figures = {"loss": history.loss[-1]}
             if history.val_accuracy:
@@ -291,11 +373,10 @@ def fit(model, prepared: Prepared, args: argparse.Namespace) -> None:
         path = path.with_name(f"{path.stem}.partial{path.suffix}")
         model.metadata["training"]["interrupted"] = f"in epoch {epoch} of {args.epochs}"
         model.save(path)
-        note(
+        raise KeyboardInterrupt(
             f"stopped in epoch {epoch} of {args.epochs}; the network as it stands is in {path}, "
-            f"{args.output} was left alone"
-        )
-        raise
+            f"nothing was written to {args.output}"
+        ) from None
     finally:
         progress.close()
 
@@ -303,9 +384,7 @@ def fit(model, prepared: Prepared, args: argparse.Namespace) -> None:
 # --- summary
 
 
-def print_summary(
-    args: argparse.Namespace, model, prepared: Prepared, seconds: float
-) -> None:
+def print_summary(args: argparse.Namespace, model, prepared: Prepared, seconds: float) -> None:
     data, source = prepared.data, prepared.source
     lines = [
         ("data", f"{source.path}: {counted(source.n_rows, 'row')}, {_inputs_text(data)}"),
@@ -323,7 +402,7 @@ def print_summary(
         )
     )
     if prepared.held_out is not None:
-        lines.append(("held out", _measured(model, prepared, args)))
+        lines.append(("validation", _measured(model, data, prepared.held_out)))
     size = Path(args.output).stat().st_size
     lines.append(("model", f"{args.output} ({size / 1000:,.0f} kB)"))
     for name, value in lines:
@@ -347,15 +426,16 @@ def _class_counts(target: Classes, prepared: Prepared) -> str:
     return ", ".join(shown[:10]) + more
 
 
-def _measured(model, prepared: Prepared, args: argparse.Namespace) -> str:
-    """The held-out rows once more, in the target's unit."""
-    data = prepared.data
-    f = model.forward(prepared.X_held_out)
-    n_rows = counted(len(f), "row")
+def _measured(model, data: Data, held_out: HeldOut) -> str:
+    """The rows measured on once more, in the target's unit."""
+    f = model.forward(held_out.X)
     if isinstance(data.target, Classes):
-        result = metrics.classification(prepared.y_held_out, f, data.target.classes)
-        return f"{n_rows}: accuracy {result['accuracy']:.4f}, log loss {result['log_loss']:.4f}"
-    y = data.target.decode(prepared.y_held_out)
-    result = metrics.regression(y, data.target.decode(f[:, 0]))
-    r2 = "" if result["r2"] is None else f", r2 {result['r2']:.4f}"
-    return f"{n_rows}: RMSE {result['rmse']:.6g}{r2}"
+        result = metrics.classification(held_out.y, f, data.target.classes)
+        text = f"accuracy {result['accuracy']:.4f}, log loss {result['log_loss']:.4f}"
+    else:
+        target = data.target
+        result = metrics.regression(target.decode(held_out.y), target.decode(f[:, 0]))
+        text = f"RMSE {result['rmse']:.6g}"
+        if result["r2"] is not None:
+            text += f", r2 {result['r2']:.4f}"
+    return f"{held_out.where}: {text}"
