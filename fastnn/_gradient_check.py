@@ -22,7 +22,9 @@ from fastnn.kernels._cpu import OUTPUTS
 from fastnn.kernels.forward import forward
 
 STEP = 1e-4
-CHECKED_MAX = 1000  # parameters: each needs four passes
+# Parameters checked: each needs four passes, so fewer of a very big network.
+CHECKED_MAX, CHECKED_MIN = 1000, 50
+OPERATIONS = 2e8  # parameters checked times parameters in all, about
 # Gradients below this share of the loss are as good as zero: differences cannot see them.
 NEGLIGIBLE = 1e-7
 OFFSETS = (-2, -1, 1, 2)
@@ -50,10 +52,12 @@ def gradient_check(
     floor = NEGLIGIBLE * max(1.0, engine.gradient(X, y, g, 1))
     kinks = _active(network, theta, X)
     worst, checked = 0.0, 0
-    chosen = np.sort(permutation(seed, GRADIENT_CHECK, 0, theta.size)[:CHECKED_MAX])
-    for span in (span for layer in network.layers for span in (layer.W, layer.b)):
-        largest = max(abs(g[span]).max(initial=0.0), floor)
-        for i in chosen[(chosen >= span.start) & (chosen < span.stop)]:
+    spans = [span for layer in network.layers for span in (layer.W, layer.b) if g[span].size]
+    share = int(np.clip(OPERATIONS // theta.size, CHECKED_MIN, CHECKED_MAX)) // len(spans)
+    for index, span in enumerate(spans):
+        largest = max(abs(g[span]).max(), floor)
+        chosen = permutation(seed, GRADIENT_CHECK, index, g[span].size)
+        for i in span.start + chosen[: max(share, 1)]:
             centre = theta[i]
             step = eps * max(1.0, abs(centre))
             values, crossed = [], False

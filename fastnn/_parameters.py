@@ -28,9 +28,19 @@ class Parameters:
     def __init__(self, network: NetworkSpec, theta: np.ndarray) -> None:
         self.network = network
         self.theta = theta
-        self.optimizer = "sgd"  # whose state it is
-        self.state = np.zeros((0, theta.size), theta.dtype)
+        # The optimizer and its state in one attribute: an interrupt cannot fall between the two.
+        self._optimizer = "sgd", np.zeros((0, theta.size), theta.dtype)
         self.epoch = 0  # epochs begun by fit so far: numbers the shuffles
+
+    @property
+    def optimizer(self) -> str:
+        """The kind of optimizer whose state it is."""
+        return self._optimizer[0]
+
+    @property
+    def state(self) -> np.ndarray:
+        """The optimizer's vectors, (n_states, n_parameters)."""
+        return self._optimizer[1]
 
     @property
     def W(self) -> Views:
@@ -43,14 +53,19 @@ class Parameters:
     def use(self, optimizer: str, n_states: int) -> None:
         """Keep the state if it is this kind of optimizer's; otherwise begin with zeros."""
         if optimizer != self.optimizer:
-            self.state = np.zeros((n_states, self.theta.size), self.theta.dtype)
-            self.optimizer = optimizer
+            self._optimizer = optimizer, np.zeros((n_states, self.theta.size), self.theta.dtype)
 
-    def snapshot(self) -> tuple[Any, ...]:
-        return self.theta.copy(), self.optimizer, self.state.copy(), self.epoch
+    def copy(self) -> Parameters:
+        copy = Parameters(self.network, self.theta.copy())
+        copy._optimizer = self.optimizer, self.state.copy()
+        copy.epoch = self.epoch
+        return copy
 
-    def restore(self, snapshot: tuple[Any, ...]) -> None:
-        self.theta[:], self.optimizer, self.state, self.epoch = snapshot
+    def restore(self, copy: Parameters) -> None:
+        """Become what `copy` is, which gives up its state."""
+        self.theta[:] = copy.theta
+        self._optimizer = copy._optimizer
+        self.epoch = copy.epoch
 
 
 def views(network: NetworkSpec, theta: np.ndarray) -> tuple[Views, Views]:

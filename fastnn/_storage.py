@@ -39,6 +39,7 @@ def save(
     path: str | PathLike[str], parameters: Parameters, seed: int, metadata: dict[str, Any]
 ) -> None:
     """Write a model file; what stood at `path` stays until the new file is whole and on disk."""
+    parameters = parameters.copy()  # another thread may be training
     training = {"seed": seed, "epoch": parameters.epoch, "optimizer": parameters.optimizer}
     texts = {
         "format": FORMAT,

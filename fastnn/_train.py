@@ -41,7 +41,7 @@ class Run:
         self.batch = batch
         self.n_threads = n_threads
         self.step_seconds = 3 * parameters.theta.size * batch / SLOWEST
-        self.before = parameters.snapshot()
+        self.before = parameters.copy()
         parameters.use(optimizer.kind, engine.n_states)
         engine.load(parameters.theta, parameters.state)
 

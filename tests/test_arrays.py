@@ -85,6 +85,14 @@ def test_right_arrays_are_not_copied():
     assert as_targets(y, net) is y
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_unaligned_arrays_are_copied(dtype):
+    raw = np.zeros(6 * np.dtype(dtype).itemsize + 1, np.uint8)[1:]
+    array = raw.view(dtype).reshape(2, 3)
+    assert not array.flags.aligned
+    assert as_features(array, network(dtype=dtype)).flags.aligned
+
+
 @pytest.mark.parametrize(
     "bad",
     [

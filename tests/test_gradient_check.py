@@ -65,6 +65,12 @@ def test_many_parameters_are_sampled():
     assert model.gradient_check(X, [0, 2]) == model.gradient_check(X, [0, 2]) < 1e-6
 
 
+def test_a_big_network_takes_seconds():
+    model = fastnn.Model([500, 1000, 500, 3], "tanh", seed=0)
+    X = np.random.default_rng(0).normal(size=(2, 500))
+    assert model.gradient_check(X, [0, 2]) < 1e-6
+
+
 @pytest.mark.parametrize("layer", [0, 1])
 def test_a_wrong_gradient_shows(layer, monkeypatch):
     """One entry of one gradient, off by a thousandth of itself."""
