@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def load_digits() -> tuple[np.ndarray, np.ndarray]:
-    """Images (1797, 8, 8) uint8 0..16, labels (1797,); fails where an optional package is absent."""
+    """Images (1797, 8, 8) uint8 0..16, labels (1797,); fails without the optional packages."""
     try:
         import matplotlib  # noqa: F401  better missed now than after training
         from sklearn.datasets import load_digits as load

@@ -91,7 +91,7 @@ class TableInputs:
                 columns.append(Numeric(name))
         numeric = [column for column in columns if isinstance(column, Numeric)]
         if numeric:
-            block = np.column_stack([table.column(c.name).numbers()[rows] for c in numeric])
+            block = np.stack([table.column(c.name).numbers()[rows] for c in numeric]).T
             together = len(numeric) == len(columns)
             shift, scale, median = _fit_scaling(block, scaling, together, missing)
             for c, values in zip(numeric, zip(shift, scale, median, strict=True), strict=True):

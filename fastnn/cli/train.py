@@ -185,7 +185,6 @@ def run(args: argparse.Namespace) -> int:
         raise BadUse("--nesterov needs a --momentum above 0")
     if args.validation_data and args.validation_fraction is not None:
         raise BadUse("--validation-data and --validation-fraction exclude each other")
-    begin = time.perf_counter()
     prepared = prepare(args)
     data = prepared.data
     classes = isinstance(data.target, Classes)
@@ -204,10 +203,12 @@ def run(args: argparse.Namespace) -> int:
     )
     model.metadata["data"] = data.to_dict()
     model.metadata["training"] = training_facts(args, prepared)
+    begin = time.perf_counter()
     fit(model, prepared, args)
+    seconds = time.perf_counter() - begin
     model.save(args.output)
     if not args.quiet:
-        print_summary(args, model, prepared, time.perf_counter() - begin)
+        print_summary(args, model, prepared, seconds)
     return 0
 
 
