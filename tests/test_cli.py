@@ -244,6 +244,7 @@ def test_a_table_without_header_is_read_so_again(here, run):
         ("train ok.csv -t y -o m.st --epochs 0", "must be at least 1, got 0"),
         ("train ok.csv -t y -o m.st --batch-size 0", "must be at least 1, got 0"),
         ("train ok.csv -t y -o m.st --learning-rate nan", "must be a number above 0, got nan"),
+        ("train ok.csv -t y -o m.st --learning-rate 0", "must be a number above 0, got 0"),
         ("train ok.csv -t y -o m.st --learning-rate -1", "must be a number above 0, got -1"),
         ("train ok.csv -t y -o m.st --momentum 1", "must be in [0, 1), got 1"),
         ("train ok.csv -t y -o m.st --momentum 0 --nesterov", "--nesterov needs a --momentum"),

@@ -357,6 +357,7 @@ def test_missing_numbers_in_arrays():
         ArrayInputs.fit(arrays, rows).transform(arrays)
     inputs = ArrayInputs.fit(arrays, rows, missing="impute", scaling="none")
     assert inputs.transform(arrays)[1, 1] == 5.5
+    assert inputs.transform(arrays, "float64")[1, 1] == 5.5
     assert np.isnan(X[1, 1])  # the caller's array stays
     X[0, 0] = np.inf
     with pytest.raises(BadUse, match=r"a.npz, X\[0, 0\]: must be finite"):

@@ -24,7 +24,7 @@ Kaynak 1998), print the accuracy on a fifth of them held out, and write digits.s
 model), digits.npz (the digits held out) and digits.png (learning curve, predictions). Needs
 scikit-learn and matplotlib: pip install 'fastnn[demo]'."""
 
-HIDDEN, EPOCHS, BATCH, RATE, MOMENTUM = (128, 64), 30, 16, 0.05, 0.9
+HIDDEN, EPOCHS, BATCH, RATE, MOMENTUM = (128, 64), 20, 16, 0.03, 0.9
 HELD_OUT = 0.2
 COLUMNS, ROWS, ROWS_WRONG = 8, 4, 1  # digits in the picture: the first, and the mistakes
 

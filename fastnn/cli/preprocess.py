@@ -92,8 +92,7 @@ class TableInputs:
         numeric = [column for column in columns if isinstance(column, Numeric)]
         if numeric:
             block = np.stack([table.column(c.name).numbers()[rows] for c in numeric]).T
-            together = len(numeric) == len(columns)
-            shift, scale, median = _fit_scaling(block, scaling, together, missing)
+            shift, scale, median = _fit_scaling(block, scaling, missing)
             for c, values in zip(numeric, zip(shift, scale, median, strict=True), strict=True):
                 c.shift, c.scale, c.median = map(float, values)
         return cls(columns, missing)
@@ -194,7 +193,7 @@ class ArrayInputs:
         cls, data: Arrays, rows: np.ndarray, *, missing: str = "refuse", scaling: str = "auto"
     ) -> ArrayInputs:
         X = data.X if len(rows) == len(data.X) else data.X[rows]
-        shift, scale, median = _fit_scaling(X, scaling, True, missing)
+        shift, scale, median = _fit_scaling(X, scaling, missing)
         return cls(data.shape, shift, scale, median, missing)
 
     def transform(
@@ -298,10 +297,10 @@ def _fit_categories(
 
 
 def _fit_scaling(
-    X: np.ndarray, scaling: str, together: bool, missing: str
+    X: np.ndarray, scaling: str, missing: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """shift, scale and (where missing cells are imputed) median of each column; NaN is left out,
-    infinities are refused later. `together`: there are no columns but these."""
+    infinities are refused later."""
     n_columns = X.shape[1]
     gaps = X.dtype.kind == "f" and not np.isfinite(X).all()
     if gaps:
@@ -312,7 +311,7 @@ def _fit_scaling(
     if missing == "impute":
         median = _float((np.nanmedian if gaps else np.median)(X, axis=0))
     if scaling == "auto":
-        scaling = "maximum" if together and _share_a_unit(least, most) else "standard"
+        scaling = "maximum" if _share_a_unit(least, most) else "standard"
     if scaling == "maximum":
         peak = max(float(np.max(np.abs(least))), float(np.max(np.abs(most))))
         scale[:] = peak or 1.0
