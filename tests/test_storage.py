@@ -369,6 +369,20 @@ _storage.write_atomically({str(path)!r}, buffers())
     fastnn.load(path)
 
 
+def test_training_during_a_save_does_not_reach_the_file(path, monkeypatch):
+    model = fastnn.Model([4, 3, 2], seed=0)
+    want = model.theta.tobytes()
+    write = _storage.write_atomically
+
+    def late(path, buffers):
+        model.theta[:] = 7
+        write(path, buffers)
+
+    monkeypatch.setattr(_storage, "write_atomically", late)
+    model.save(path)
+    assert fastnn.load(path).theta.tobytes() == want
+
+
 def test_readers_never_see_half_a_file(path):
     """A loop of saves of two models in one process, loads in this one."""
     a, b = fastnn.Model([30, 300, 2], seed=0), fastnn.Model([30, 300, 2], seed=1)

@@ -245,7 +245,6 @@ def test_interrupt_within_100_ms_leaves_the_last_whole_step(sizes, batch):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_train.Run, "epoch", epoch)
         seconds = interrupted(lambda: model.fit(X, y, epochs=10_000, batch_size=batch), 0.3)
-    assert seconds < 0.1
 
     def after(n_steps):
         """theta of as many steps, not interrupted."""
@@ -261,6 +260,7 @@ def test_interrupt_within_100_ms_leaves_the_last_whole_step(sizes, batch):
     # The signal found the last slice done, or not yet begun.
     assert model.theta.tobytes() in (after(sum(slices)), after(sum(slices[:-1])))
     model.fit(X[:100], y[:100], epochs=1)  # and it trains on
+    assert seconds < 0.1, f"the interrupt took {seconds:.3f} s"
 
 
 @needs_timer
