@@ -61,8 +61,8 @@ def _replacing(path: str) -> Iterator[str]:
     handle, partial = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
-        os.fchmod(handle, mode)
         os.close(handle)
+        os.chmod(partial, mode)
         yield partial
         os.replace(partial, target)
     except BaseException:
