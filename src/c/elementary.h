@@ -64,7 +64,11 @@ INLINE V tanh_v(V x) {
     return with_sign_of(e / (e + splat(2)), x);
 }
 
-INLINE V sigmoid_v(V x) { return splat(1) / (splat(1) + exp_v(-x)); }
+/* 1 / (1 + e^-x): the denominator in one rounding. */
+INLINE V sigmoid_v(V x) {
+    V scale, p = expm1_reduced(at_most(at_least(-x, splat(EXP_LOW)), splat(EXP_HIGH)), &scale);
+    return splat(1) / fma_v(scale, p, scale + splat(1));
+}
 
 /* 2 artanh(s) = 2 s (1 + s^2/3 + s^4/5 + ...), |s| <= 1/3: `terms` of the series. */
 INLINE V twice_artanh(V s, const int terms) {

@@ -104,14 +104,15 @@ INLINE void product_tile(const int m, const int nv, idx K, const real *A, idx st
     }
 }
 
-/* G[m, nv] (+)= A^T[m, K] B[K, nv]: A and B rows of NR, one for each sample, summed in order; or the SGD step on W. */
-INLINE void gradient_tile(const int m, const int nv, idx K, const real *A, const real *B, real *G, int first, int sgd, real rate) {
+/* G[m, nv] (+)= A^T[m, K] B[K, nv]: A and B rows of NR, one for each sample, summed in order; with W, the SGD step on it instead
+ * of the last store to G. */
+INLINE void gradient_tile(const int m, const int nv, idx K, const real *A, const real *B, real *G, int first, real *W, real rate) {
     V acc[MR][NV];
     if (first) { ALL(r, v) acc[r][v] = (V){0}; }
     else { ALL(r, v) acc[r][v] = load(G + r * NR + v * VL); }
-    if (sgd) UNROLL for (int r = 0; r < m; r++) { /* W comes in while the sums are made */
-        prefetch_write(G + r * NR);
-        if (nv * VL * sizeof(real) > LINE) prefetch_write(G + r * NR + VL);
+    if (W) UNROLL for (int r = 0; r < m; r++) { /* W comes in while the sums are made */
+        prefetch_write(W + r * NR);
+        if (nv * VL * sizeof(real) > LINE) prefetch_write(W + r * NR + VL);
     }
 #define STEP(u)                                                                \
     {                                                                          \
@@ -125,20 +126,20 @@ INLINE void gradient_tile(const int m, const int nv, idx K, const real *A, const
     NO_UNROLL for (; K >= 4; K -= 4, A += 4 * NR, B += 4 * NR) { STEP(0) STEP(1) STEP(2) STEP(3) }
     NO_UNROLL for (; K > 0; K--, A += NR, B += NR) STEP(0)
 #undef STEP
-    if (sgd) { const V step = splat(-rate); ALL(r, v) store(G + r * NR + v * VL, fma_v(step, acc[r][v], load(G + r * NR + v * VL))); }
+    if (W) { const V step = splat(-rate); ALL(r, v) store(W + r * NR + v * VL, fma_v(step, acc[r][v], load(W + r * NR + v * VL))); }
     else { ALL(r, v) store(G + r * NR + v * VL, acc[r][v]); }
 }
 
 typedef void product_tile_fn(idx, const real *, idx, const real *, real *, int, int, const real *, int);
-typedef void gradient_tile_fn(idx, const real *, const real *, real *, int, int, real);
+typedef void gradient_tile_fn(idx, const real *, const real *, real *, int, real *, real);
 
 #define TILE(m, nv)                                                                                                      \
     NOINLINE void product_tile_##m##x##nv(idx K, const real *A, idx stride, const real *B, real *C, int first, int finish, \
                                           const real *X, int activation) {                                               \
         product_tile(m, nv, K, A, stride, B, C, first, finish, X, activation);                                           \
     }                                                                                                                    \
-    NOINLINE void gradient_tile_##m##x##nv(idx K, const real *A, const real *B, real *G, int first, int sgd, real rate) { \
-        gradient_tile(m, nv, K, A, B, G, first, sgd, rate);                                                              \
+    NOINLINE void gradient_tile_##m##x##nv(idx K, const real *A, const real *B, real *G, int first, real *W, real rate) { \
+        gradient_tile(m, nv, K, A, B, G, first, W, rate);                                                              \
     }
 #define TILES_4(F) F(1) F(2) F(3) F(4)
 #define TILES_6(F) TILES_4(F) F(5) F(6)
@@ -162,36 +163,62 @@ INLINE idx tiles_of(idx rows) { return (rows + MR - 1) / MR; }
 
 /* Panels ---------------------------------------------------------------------------------------------------------- */
 
-#define KC 256 /* steps of a product before it moves on: KC rows of B (32 KiB on AVX-512) stay in L1 for all tiles */
-
-static void product_panel(idx rows, idx K, const real *A, idx stride, const real *B, real *C, int nv, int finish,
-                          const real *X, int activation) {
-    const idx tiles = tiles_of(rows);
-    for (idx k = 0; k < K; k += KC) {
-        const idx n = K - k < KC ? K - k : KC;
-        const char *next = (const char *)(B + (k + n) * NR); /* what comes after this block of B, in lines spread over the tiles */
-        const idx lines = (k + n < K ? (K - k - n < KC ? K - k - n : KC) : KC) * NR * (idx)sizeof(real) / LINE;
-        idx done = 0, r = 0;
-        for (idx t = 0; t < tiles; t++) {
-            const idx m = tile_rows(rows - r, tiles - t), until = lines * (t + 1) / tiles;
-            for (; done < until; done++) prefetch(next + done * LINE);
-            product_tiles[m - 1][nv - 1](n, A + (k / NR) * stride + r * NR, stride, B + k * NR, C + r * NR, k == 0,
-                                         k + n == K ? finish : PARTIAL, finish == BACKWARD ? X + r * NR : X, activation);
-            r += m;
+static void transpose_block(idx rows, int vectors, const void *Wp_, void *Wt_) {
+    const real *Wp = Wp_;
+    real *Wt = Wt_;
+    for (idx i = 0; i < rows; i += VL)
+        for (idx j = 0; j < vectors * VL; j += VL) {
+            V v[VL];
+            if (i + VL <= rows) { UNROLL for (int e = 0; e < VL; e++) v[e] = load(Wp + (i + e) * NR + j); }
+            else { for (int e = 0; e < VL; e++) v[e] = i + e < rows ? load(Wp + (i + e) * NR + j) : (V){0}; }
+            transpose(v);
+            UNROLL for (int e = 0; e < VL; e++) store(Wt + (j + e) * NR + i, v[e]);
         }
+}
+
+#define KC 128 /* steps of a product before it moves on: KC rows of weights (16 KiB on AVX-512) stay in L1 for all tiles */
+
+/* All rows of a panel of C, n <= KC steps of the sum: A from its column k on, B the n rows of weights. next: what will be needed
+ * after this, brought near in lines spread over the tiles. */
+INLINE void product_rows(idx rows, idx n, const real *A, idx stride, const real *B, real *C, int nv, int first, int finish,
+                         const real *X, int activation, const char *next, idx lines) {
+    const idx tiles = tiles_of(rows);
+    idx done = 0;
+    for (idx t = 0, r = 0; t < tiles; t++) {
+        const idx m = tile_rows(rows - r, tiles - t);
+        for (; done < lines * (t + 1) / tiles; done++) prefetch(next + done * LINE);
+        product_tiles[m - 1][nv - 1](n, A + r * NR, stride, B, C + r * NR, first, finish, finish == BACKWARD ? X + r * NR : X, activation);
+        r += m;
     }
 }
 
 static void forward_panel(idx rows, idx n_in, const void *h_prev, idx stride, const void *Wp, const void *b, void *h,
                           int vectors, int activation) {
     assert(rows > 0 && n_in > 0 && (vectors == 1 || vectors == 2));
-    product_panel(rows, n_in, h_prev, stride, Wp, h, vectors, FORWARD, b, activation);
+    const real *A = h_prev, *B = Wp;
+    for (idx k = 0; k < n_in; k += KC) {
+        const idx n = n_in - k < KC ? n_in - k : KC, left = n_in - k - n; /* after the last: the next panel's first rows */
+        const idx lines = (left > 0 && left < KC ? left : KC) * NR * (idx)sizeof(real) / LINE;
+        product_rows(rows, n, A + (k / NR) * stride, stride, B + k * NR, h, vectors, k == 0, left ? PARTIAL : FORWARD, b,
+                     activation, (const char *)(B + (k + n) * NR), lines);
+    }
 }
 
-static void backward_panel(idx rows, idx n_out, const void *delta, idx stride, const void *Wt, const void *h_prev,
-                           void *delta_prev, int vectors, int activation) {
-    assert(rows > 0 && n_out > 0 && (vectors == 1 || vectors == 2));
-    product_panel(rows, n_out, delta, stride, Wt, delta_prev, vectors, BACKWARD, h_prev, activation);
+static void backward_panel(idx rows, idx n_out, const void *delta, idx stride, const void *Wp, idx panel, idx inputs,
+                           const void *h_prev, void *delta_prev, int activation) {
+    assert(rows > 0 && n_out > 0 && inputs > 0 && inputs <= NR);
+    const real *A = delta, *W = Wp;
+    real Wt[KC * NR] __attribute__((aligned(64))); /* the rows of this panel, a column of W each */
+    for (idx k = 0; k < n_out; k += KC) {
+        const idx n = n_out - k < KC ? n_out - k : KC;
+        for (idx j = 0; j < n; j += NR) {
+            const real *block = W + (k + j) / NR * panel;
+            transpose_block(inputs, n - j > VL ? 2 : 1, block, Wt + j * NR);
+            if (k + KC + j < n_out) for (idx i = 0; i < inputs * NR * (idx)sizeof(real); i += LINE) prefetch((const char *)(block + KC / NR * panel) + i);
+        }
+        product_rows(rows, n, A + (k / NR) * stride, stride, Wt, delta_prev, inputs > VL ? 2 : 1, k == 0,
+                     k + n == n_out ? BACKWARD : PARTIAL, h_prev, activation, NULL, 0);
+    }
 }
 
 INLINE void bring_rows(fnn_prefetch *p) {
@@ -203,26 +230,30 @@ INLINE void bring_rows(fnn_prefetch *p) {
         prefetch(p->X + p->order[p->next / lines_a_row] * p->row_bytes + p->next % lines_a_row * LINE);
 }
 
-static void gradient_block(idx batch, idx inputs, const void *h_prev, const void *delta, int nv, void *G_, int first,
-                           const fnn_rates *rates, const void *Wt_next, int large, fnn_prefetch *rows) {
+#define KG 128 /* samples of a gradient before it moves on: their panels of h_prev and delta (2 x 16 KiB on AVX-512) stay in L1 */
+
+static void gradient_block(idx batch, idx inputs, const void *h_prev, const void *delta, int nv, void *G_, int first, void *W_,
+                           const fnn_rates *rates, int large, fnn_prefetch *rows) {
     assert(batch > 0 && inputs > 0 && inputs <= NR);
-    const real *h = h_prev;
-    real *G = G_;
-    const idx tiles = tiles_of(inputs), block_lines = NR * NR * (idx)sizeof(real) / LINE;
-    const char *h_next = (const char *)(h + batch * NR), *G_next = (const char *)(G + NR * NR);
-    const idx h_lines = large ? batch * NR * (idx)sizeof(real) / LINE : 0;
-    idx r = 0, done = 0, h_done = 0;
-    for (idx t = 0; t < tiles; t++) {
-        const idx m = tile_rows(inputs - r, tiles - t), until = block_lines * (t + 1) / tiles, h_until = h_lines * (t + 1) / tiles;
-        bring_rows(rows);
-        if (large) for (; done < until; done++) {
-            prefetch_write(G_next + done * LINE);
-            if (Wt_next) prefetch_write((const char *)Wt_next + done * LINE);
+    const real *h = h_prev, *d = delta;
+    real *G = G_, *W = W_;
+    const real rate = W ? (real)rates->learning_rate : 0;
+    const idx tiles = tiles_of(inputs), visits = tiles * ((batch + KG - 1) / KG);
+    const idx block_lines = large ? NR * NR * (idx)sizeof(real) / LINE : 0, h_lines = large ? batch * NR * (idx)sizeof(real) / LINE : 0;
+    const char *h_next = (const char *)(h + batch * NR), *W_next = (const char *)((W ? W : G) + NR * NR);
+    idx visit = 0, done = 0, h_done = 0;
+    for (idx k = 0; k < batch; k += KG) {
+        const idx n = batch - k < KG ? batch - k : KG;
+        for (idx t = 0, r = 0; t < tiles; t++) {
+            const idx m = tile_rows(inputs - r, tiles - t);
+            visit++;
+            bring_rows(rows);
+            for (; done < block_lines * visit / visits; done++) prefetch_write(W_next + done * LINE);
+            for (; h_done < h_lines * visit / visits; h_done++) prefetch(h_next + h_done * LINE);
+            gradient_tiles[m - 1][nv - 1](n, h + k * NR + r, d + k * NR, G + r * NR, first && k == 0,
+                                          W && k + n == batch ? W + r * NR : NULL, rate);
+            r += m;
         }
-        for (; h_done < h_until; h_done++) prefetch(h_next + h_done * LINE);
-        gradient_tiles[m - 1][nv - 1](batch, h + r, delta, G + r * NR, first || rates, rates != NULL,
-                                      rates ? (real)rates->learning_rate : 0);
-        r += m;
     }
 }
 
@@ -311,19 +342,6 @@ static void unpack_panel(idx n_in, idx cols, const void *Wp_, void *W_) {
     }
 }
 
-static void transpose_block(idx rows, int vectors, const void *Wp_, void *Wt_) {
-    const real *Wp = Wp_;
-    real *Wt = Wt_;
-    for (idx i = 0; i < rows; i += VL)
-        for (idx j = 0; j < vectors * VL; j += VL) {
-            V v[VL];
-            if (i + VL <= rows) { UNROLL for (int e = 0; e < VL; e++) v[e] = load(Wp + (i + e) * NR + j); }
-            else { for (int e = 0; e < VL; e++) v[e] = i + e < rows ? load(Wp + (i + e) * NR + j) : (V){0}; }
-            transpose(v);
-            UNROLL for (int e = 0; e < VL; e++) store(Wt + (j + e) * NR + i, v[e]);
-        }
-}
-
 static void gather(idx rows, idx n, const void *X_, const ptrdiff_t *order, void *h_, idx stride) {
     const real *X = X_;
     for (idx r = 0; r < rows; r++) {
@@ -371,25 +389,30 @@ INLINE void lanes_out(idx rows, idx r, idx n, const V *t, real *h, idx stride) {
     }
 }
 
-/* a -> h = softmax(a), in place; returns log sum exp a.
+INLINE V peak_of(idx n, const V *a) {
+    V peak = a[0];
+    for (idx j = 1; j < n; j++) peak = at_least(a[j], peak);
+    return peak;
+}
+
+/* a -> h = softmax(a), in place; returns total = sum_j e^(a_j - peak).
  * softmax(a)_j = e^(a_j - peak) / total, log sum exp a = log(total) + peak: no overflow, no underflow of total
  * (Blanchard, Higham & Higham 2021, IMA J. Numer. Anal. 41(4)). */
-INLINE V softmax_lanes(idx n, V *a) {
-    V peak = a[0], total = {0};
-    for (idx j = 1; j < n; j++) peak = at_least(a[j], peak);
+INLINE V softmax_lanes(idx n, V *a, V peak) {
+    V total = {0};
     for (idx j = 0; j < n; j++) {
         a[j] = exp_v(a[j] - peak);
         total += a[j];
     }
     for (idx j = 0; j < n; j++) a[j] = a[j] / total;
-    return log_v(total) + peak;
+    return total;
 }
 
 static void softmax(idx rows, idx n, void *a, idx stride, void *scratch) {
     V *t = scratch;
     for (idx r = 0; r < rows; r += VL) {
         lanes_in(rows, r, n, a, stride, t);
-        softmax_lanes(n, t);
+        softmax_lanes(n, t, peak_of(n, t));
         lanes_out(rows, r, n, t, a, stride);
     }
 }
@@ -417,17 +440,18 @@ INLINE lane_targets targets_in(idx rows, idx r, idx n, const fnn_targets *y, idx
 
 /* Each loss: from a[n] (VL samples), in place: h = f(a); delta = dL/da; returns L. */
 
-/* -ln h_y = log sum exp a - a_y; delta = h - e(y). (weight: sum of y, 1 but for rounding.) */
+/* -sum_j y_j ln h_j = sum_j y_j (log total + (peak - a_j)); delta = h - y. (weight: sum of y, 1 but for rounding.) */
 INLINE V cross_entropy_lanes(idx n, V *a, V *delta, const lane_targets *y) {
-    V picked = {0}, weight = {0};
+    const V peak = peak_of(n, a);
+    V below = {0}, weight = {0};
     for (idx j = 0; j < n; j++) {
         const V y_j = target(y, j);
-        picked = fma_v(y_j, a[j], picked);
-        weight += y_j; /* 1 */
+        below = fma_v(y_j, peak - a[j], below);
+        weight += y_j;
     }
-    const V log_sum = softmax_lanes(n, a);
+    const V total = softmax_lanes(n, a, peak);
     for (idx j = 0; j < n; j++) delta[j] = a[j] * weight - target(y, j);
-    return weight * log_sum - picked;
+    return fma_v(weight, log_v(total), below);
 }
 
 /* -y ln h - (1 - y) ln(1 - h) = max(a, 0) - a y + log(1 + e^-|a|); delta = h - y. */
@@ -445,7 +469,7 @@ INLINE V binary_cross_entropy_lanes(idx n, V *a, V *delta, const lane_targets *y
 /* sum (h - y)^2 / 2; delta = (h - y) g'(a); softmax couples the outputs: delta_j = h_j ((h - y)_j - sum_i (h - y)_i h_i). */
 INLINE V squared_error_lanes(idx n, V *a, V *delta, const lane_targets *y, int output) {
     V L = {0}, mean = {0};
-    if (output == FNN_SOFTMAX) softmax_lanes(n, a);
+    if (output == FNN_SOFTMAX) softmax_lanes(n, a, peak_of(n, a));
     for (idx j = 0; j < n; j++) {
         const V h = activate(a[j], output), error = h - target(y, j);
         L = fma_v(error, error, L);

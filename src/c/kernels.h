@@ -6,7 +6,7 @@
  * Panels, NR columns wide, the last one padded:
  *   activations h, deltas   [panel][row][NR]       stride: elements from one panel to the next
  *   weights Wp              [panel of outputs][input][NR]
- *   their transpose Wt      [panel of inputs][output, padded to NR][NR]
+ *   their transpose Wt      [panel of inputs][output, padded to NR][NR]   (for single rows alone)
  * `vectors` (1 or 2): how many vectors of a panel's NR columns hold anything.
  */
 #ifndef FNN_KERNELS_H
@@ -67,14 +67,15 @@ typedef struct fnn_kernels {
     /* h = g(h_prev W^T + b), one panel of outputs. */
     void (*forward_panel)(ptrdiff_t rows, ptrdiff_t n_in, const void *h_prev, ptrdiff_t stride, const void *Wp,
                           const void *b, void *h, int vectors, int activation);
-    /* delta_prev = (delta W) * g'(a_prev), one panel of inputs; g' from h_prev. */
-    void (*backward_panel)(ptrdiff_t rows, ptrdiff_t n_out, const void *delta, ptrdiff_t stride, const void *Wt,
-                           const void *h_prev, void *delta_prev, int vectors, int activation);
-    /* G = delta^T h_prev (+ G unless `first`), one block of <= NR inputs x NR outputs: samples summed in order.
-     * With rates: no G, instead Wp -= learning_rate * (that sum): the SGD step, straight from registers.
-     * Wt_next: the block of Wt that will be written next, or NULL; large: the weights do not stay in L2. */
+    /* delta_prev = (delta W) * g'(a_prev), one panel of inputs, `inputs` of them (1..NR); g' from h_prev. Wp: the first block
+     * of weights from this panel, `panel` elements before the next; each is transposed as it is used. */
+    void (*backward_panel)(ptrdiff_t rows, ptrdiff_t n_out, const void *delta, ptrdiff_t stride, const void *Wp,
+                           ptrdiff_t panel, ptrdiff_t inputs, const void *h_prev, void *delta_prev, int activation);
+    /* G = delta^T h_prev (+ G unless `first`), one block of <= NR inputs x NR outputs: samples summed in order. With W, the SGD
+     * step W -= learning_rate * (that sum) straight from registers; G then only holds what a long sum has reached.
+     * large: the weights do not stay in L2. */
     void (*gradient_block)(ptrdiff_t batch, ptrdiff_t inputs, const void *h_prev, const void *delta, int vectors, void *G,
-                           int first, const fnn_rates *rates, const void *Wt_next, int large, fnn_prefetch *rows);
+                           int first, void *W, const fnn_rates *rates, int large, fnn_prefetch *rows);
     void (*bias_gradient)(ptrdiff_t batch, const void *delta, void *g, int first);   /* g (NR,) = sum over rows */
     /* One optimizer step on a block: rows of `cols` elements, ld elements apart. state[s] laid out like w. */
     void (*update)(int optimizer, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t ld, const void *g, void *w,

@@ -27,10 +27,11 @@ cdef extern from "kernels.h" nogil:
         void (*scatter)(Py_ssize_t rows, Py_ssize_t n, const void *h, Py_ssize_t stride, void *X) noexcept nogil
         void (*forward_panel)(Py_ssize_t rows, Py_ssize_t n_in, const void *h_prev, Py_ssize_t stride, const void *Wp,
                               const void *b, void *h, int vectors, int activation) noexcept nogil
-        void (*backward_panel)(Py_ssize_t rows, Py_ssize_t n_out, const void *delta, Py_ssize_t stride, const void *Wt,
-                               const void *h_prev, void *delta_prev, int vectors, int activation) noexcept nogil
+        void (*backward_panel)(Py_ssize_t rows, Py_ssize_t n_out, const void *delta, Py_ssize_t stride, const void *Wp,
+                               Py_ssize_t panel, Py_ssize_t inputs, const void *h_prev, void *delta_prev,
+                               int activation) noexcept nogil
         void (*gradient_block)(Py_ssize_t batch, Py_ssize_t inputs, const void *h_prev, const void *delta, int vectors,
-                               void *G, int first, const fnn_rates *rates, const void *Wt_next, int large,
+                               void *G, int first, void *W, const fnn_rates *rates, int large,
                                fnn_prefetch *rows) noexcept nogil
         void (*bias_gradient)(Py_ssize_t batch, const void *delta, void *g, int first) noexcept nogil
         void (*update)(int optimizer, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t ld, const void *g, void *w,

@@ -4,14 +4,12 @@ from cython.parallel cimport parallel, prange
 
 from fastnn.kernels._cpu cimport Memory, fnn_kernels, fnn_prefetch, fnn_sgd, fp_enter, fp_leave, kernels_for, worth
 from fastnn.kernels.panels cimport (
-    Layer, at, bias_panels, block, block_t, columns, make_layer, pack, panels, transpose_panel, unpack, vectors,
-    weight_panels,
+    Layer, at, bias_panels, block, columns, make_layer, pack, panels, unpack, vectors, weight_panels,
 )
 from fastnn.kernels.update cimport Slots, Step, update_bias, update_block
 
-# Rows whose delta is used together, and panels of h_prev whose gradients are made together: what stays in L2.
-cdef Py_ssize_t ROW_BYTES = 1 << 20
-cdef Py_ssize_t H_BYTES = 800_000
+cdef Py_ssize_t ROW_BYTES = 1 << 21   # as in forward.pyx, of delta
+cdef Py_ssize_t H_BYTES = 800_000     # panels of h_prev whose gradients are made together: they stay in L2
 
 
 cdef void hidden_delta_part(const fnn_kernels *k, const Layer *layer, const char *delta, const char *h_prev,
@@ -26,8 +24,8 @@ cdef void hidden_delta_part(const fnn_kernels *k, const Layer *layer, const char
             continue
         for q in range(q0, q1):
             k.backward_panel(stop - start, layer.n_out, at(k, delta, start * k.nr), stride,
-                             at(k, layer.Wt, block_t(k, layer, 0, q)), at(k, h_prev, q * stride + start * k.nr),
-                             at(k, delta_prev, q * stride + start * k.nr), vectors(k, layer.n_in, q), activation)
+                             at(k, layer.Wp, block(k, layer, 0, q)), layer.n_in * k.nr, columns(k, layer.n_in, q),
+                             at(k, h_prev, q * stride + start * k.nr), at(k, delta_prev, q * stride + start * k.nr), activation)
 
 
 cdef void gradient_part(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step,
@@ -58,7 +56,6 @@ cdef void _blocks(const fnn_kernels *k, const Layer *layer, const Slots *slots, 
     """Output panel p, input panels q0..q1; with q = 0 goes the bias."""
     cdef const char *d = at(k, delta, p * stride)
     cdef const char *h
-    cdef char *Wt_next
     cdef int n_vectors = vectors(k, layer.n_out, p)
     cdef Py_ssize_t q, i, n
     if q0 == 0 and layer.has_bias:
@@ -69,17 +66,13 @@ cdef void _blocks(const fnn_kernels *k, const Layer *layer, const Slots *slots, 
             update_bias(k, layer, slots, step, p, scratch)
     for q in range(q0, q1):
         i, n, h = block(k, layer, p, q), columns(k, layer.n_in, q), at(k, h_prev, q * stride)
-        Wt_next = NULL if layer.Wt == NULL else at(k, layer.Wt, block_t(k, layer, p, q))
         if step.keep:
             k.gradient_block(batch, n, h, d, n_vectors, at(k, slots.G, i), step.first, NULL, NULL, layer.large, rows)
-            continue
-        if step.optimizer == fnn_sgd:
-            k.gradient_block(batch, n, h, d, n_vectors, at(k, layer.Wp, i), True, &step.rates, Wt_next, layer.large, rows)
+        elif step.optimizer == fnn_sgd:
+            k.gradient_block(batch, n, h, d, n_vectors, scratch, True, at(k, layer.Wp, i), &step.rates, layer.large, rows)
         else:
-            k.gradient_block(batch, n, h, d, n_vectors, scratch, True, NULL, Wt_next, layer.large, rows)
+            k.gradient_block(batch, n, h, d, n_vectors, scratch, True, NULL, NULL, layer.large, rows)
             update_block(k, layer, slots, step, p, q, scratch)
-        if layer.Wt != NULL:
-            k.transpose_block(n, n_vectors, at(k, layer.Wp, i), Wt_next)
 
 
 def hidden_delta(
@@ -97,7 +90,7 @@ def hidden_delta(
     cdef Layer layer
     if batch == 0:
         return
-    make_layer(k, memory, n_in, n_out, False, True, &layer)
+    make_layer(k, memory, n_in, n_out, False, &layer)
     cdef Py_ssize_t stride = batch * k.nr
     cdef char *d = memory.take(layer.out_panels * stride * k.item)
     cdef char *h = memory.take(layer.in_panels * stride * k.item)
@@ -109,8 +102,6 @@ def hidden_delta(
     k.gather(batch, n_in, &h_prev[0, 0], NULL, h, stride)
     with nogil, parallel(num_threads=nt):
         mode = fp_enter()
-        for q in prange(layer.out_panels, schedule="static"):
-            transpose_panel(k, &layer, q)
         for q in prange(layer.in_panels, schedule="static"):
             hidden_delta_part(k, &layer, d, h, out, stride, activation, q, q + 1, 0, batch)
         fp_leave(mode)
@@ -132,7 +123,7 @@ def gradient(
     cdef Slots slots
     cdef Step step
     cdef unsigned long long mode = 0
-    make_layer(k, memory, n_in, n_out, grad_b is not None, False, &layer)
+    make_layer(k, memory, n_in, n_out, grad_b is not None, &layer)
     slots.G, slots.Gb = weight_panels(k, memory, &layer), bias_panels(k, memory, &layer)
     step.keep, step.first = True, True
     cdef Py_ssize_t stride = batch * k.nr

@@ -17,7 +17,7 @@ from fastnn.kernels.backward cimport gradient_part, hidden_delta_part
 from fastnn.kernels.forward cimport forward_part
 from fastnn.kernels.output_delta cimport mean, scratch_bytes
 from fastnn.kernels.panels cimport (
-    Layer, at, bias_panels, make_layer, pack, panels, transpose_panel, unpack, weight_panels,
+    Layer, at, bias_panels, make_layer, pack, panels, prepare_transpose, transpose, unpack, weight_panels,
 )
 from fastnn.kernels.update cimport MAX_STATES, Slots, Step
 
@@ -193,6 +193,8 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
     cdef bint sparse = mostly_zeros(net, run, buffers.list_a)
     cdef double minus_rate = -run.step.rates.learning_rate
 
+    for l in range(1, K):  # from here on every update keeps Wt in step
+        transpose(k, &net.layers[l])
     memset(buffers.h[1], 0, net.layers[0].out_panels * k.nr * k.item)
     k.row_product(n_0, NULL, x, net.layers[0].Wp, n_0 * k.nr, net.layers[0].out_panels, buffers.h[1])
     for t in range(run.n):
@@ -306,7 +308,7 @@ cdef class Engine:
         self.net.activations = <int *> self.memory.take(K * sizeof(int))
         for l in range(K):
             self.net.activations[l] = activations[l] if l < K - 1 else fnn_identity
-            make_layer(k, self.memory, sizes[l], sizes[l + 1], bias[l], l > 0, &self.net.layers[l])
+            make_layer(k, self.memory, sizes[l], sizes[l + 1], bias[l], &self.net.layers[l])
 
     cdef int prepare(self, Buffers *b, Py_ssize_t capacity) except -1:
         """Room in b for mini-batches of `capacity` rows, at least."""
@@ -372,11 +374,6 @@ cdef class Engine:
                          layer.Wp if s < 0 else self.net.slots[l].state_W[s],
                          layer.b if s < 0 else self.net.slots[l].state_b[s])
                     offset += layer.n_out * (layer.n_in + layer.has_bias)
-        with nogil:
-            for l in range(self.net.n_layers):
-                if self.net.layers[l].Wt != NULL:
-                    for s in range(self.net.layers[l].out_panels):
-                        transpose_panel(self.net.k, &self.net.layers[l], s)
 
     def store(self, theta, state=None):
         """Copy theta, and the optimizer's state, back."""
@@ -407,6 +404,7 @@ cdef class Engine:
         cdef int nt = 1 if online else worth(n_threads, flops(net, min(run.batch, n), 3))
         cdef unsigned long long mode = 0
         cdef Memory own = Memory()
+        cdef Py_ssize_t l
         run.X = address(X)
         set_targets(&run.y, y)
         run.y.order = run.order
@@ -417,6 +415,8 @@ cdef class Engine:
         memset(&run.barrier, 0, sizeof(fnn_barrier))
         if online:
             self.prepare(&self.row, 1)
+            for l in range(1, net.n_layers):
+                prepare_transpose(k, self.memory, &net.layers[l])
             with nogil:
                 mode = fp_enter()
                 train_online(net, &self.row, run)

@@ -6,8 +6,9 @@ from fastnn.kernels._cpu cimport FNN_SOFTMAX, Memory, fnn_kernels, fp_enter, fp_
 from fastnn.kernels.output_delta cimport scratch_bytes
 from fastnn.kernels.panels cimport Layer, at, block, make_layer, pack, panels, vectors
 
-# Rows whose h_prev is used together: 1 MiB of it stays in L2 while every panel of weights passes by.
-cdef Py_ssize_t ROW_BYTES = 1 << 20
+# Rows whose h_prev is used together, panel after panel of weights: 2 MiB of it comes from L2 and L3, and rereading weights for
+# fewer rows costs more (measured with 1 MiB of L2).
+cdef Py_ssize_t ROW_BYTES = 1 << 21
 
 
 cdef void forward_part(const fnn_kernels *k, const Layer *layer, const char *h_prev, char *h, Py_ssize_t stride,
@@ -40,7 +41,7 @@ def forward(
     cdef Layer layer
     if batch == 0:
         return
-    make_layer(k, memory, n_in, n_out, b is not None, False, &layer)
+    make_layer(k, memory, n_in, n_out, b is not None, &layer)
     cdef Py_ssize_t stride = batch * k.nr
     cdef char *x = memory.take(panels(k, n_in) * stride * k.item)
     cdef char *out = memory.take(panels(k, n_out) * stride * k.item)

@@ -6,7 +6,7 @@ cdef struct Layer:
     bint has_bias
     bint large            # its weights do not stay in L2 from one pass to the next
     char *Wp              # [out panel][n_in][NR]
-    char *Wt              # [in panel][n_out, padded to NR][NR]; NULL where no delta goes below
+    char *Wt              # [in panel][n_out, padded to NR][NR]; NULL but in training with single rows
     char *b               # [out panel][NR]; zeros without bias
 
 cdef inline Py_ssize_t panels(const fnn_kernels *k, Py_ssize_t n) noexcept nogil:
@@ -31,9 +31,10 @@ cdef inline Py_ssize_t block_t(const fnn_kernels *k, const Layer *layer, Py_ssiz
     return (q * layer.out_panels + p) * k.nr * k.nr
 
 cdef int make_layer(const fnn_kernels *k, Memory memory, Py_ssize_t n_in, Py_ssize_t n_out, bint has_bias,
-                    bint transposed, Layer *layer) except -1
+                    Layer *layer) except -1
+cdef int prepare_transpose(const fnn_kernels *k, Memory memory, Layer *layer) except -1
 cdef char *weight_panels(const fnn_kernels *k, Memory memory, const Layer *layer) except NULL
 cdef char *bias_panels(const fnn_kernels *k, Memory memory, const Layer *layer) except NULL
 cdef void pack(const fnn_kernels *k, const Layer *layer, const void *W, const void *b, void *Wp, void *bp) noexcept nogil
 cdef void unpack(const fnn_kernels *k, const Layer *layer, const void *Wp, const void *bp, void *W, void *b) noexcept nogil
-cdef void transpose_panel(const fnn_kernels *k, const Layer *layer, Py_ssize_t p) noexcept nogil
+cdef void transpose(const fnn_kernels *k, const Layer *layer) noexcept nogil

@@ -1,20 +1,24 @@
 """Weights between the user's layout, W (n_out, n_in) row-major, and panels (kernels.h)."""
 from libc.string cimport memcpy
 
-L2_BYTES = 1 << 20  # weights (twice: Wp and Wt) beyond about this do not stay in a core's L2
-cdef Py_ssize_t _L2_BYTES = L2_BYTES
+cdef Py_ssize_t L2_BYTES = 768 << 10  # weights beyond about this do not stay in a core's L2
 
 
 cdef int make_layer(const fnn_kernels *k, Memory memory, Py_ssize_t n_in, Py_ssize_t n_out, bint has_bias,
-                    bint transposed, Layer *layer) except -1:
-    """Sizes, and room for the weights; `transposed`: for Wt too."""
+                    Layer *layer) except -1:
+    """Sizes, and room for the weights."""
     layer.n_in, layer.n_out, layer.has_bias = n_in, n_out, has_bias
     layer.in_panels, layer.out_panels = panels(k, n_in), panels(k, n_out)
-    layer.large = n_in * n_out * k.item > _L2_BYTES * 3 // 4
+    layer.large = n_in * n_out * k.item > L2_BYTES
     layer.Wp = weight_panels(k, memory, layer)
     layer.b = bias_panels(k, memory, layer)
     layer.Wt = NULL
-    if transposed:
+    return 0
+
+
+cdef int prepare_transpose(const fnn_kernels *k, Memory memory, Layer *layer) except -1:
+    """Room for Wt."""
+    if layer.Wt == NULL:
         layer.Wt = memory.take(<size_t> (layer.in_panels * layer.out_panels) * k.nr * k.nr * k.item)
     return 0
 
@@ -47,9 +51,10 @@ cdef void unpack(const fnn_kernels *k, const Layer *layer, const void *Wp, const
         memcpy(b, bp, layer.n_out * k.item)
 
 
-cdef void transpose_panel(const fnn_kernels *k, const Layer *layer, Py_ssize_t p) noexcept nogil:
-    """The part of Wt that output panel p of Wp fills."""
-    cdef Py_ssize_t q
-    for q in range(layer.in_panels):
-        k.transpose_block(columns(k, layer.n_in, q), vectors(k, layer.n_out, p), at(k, layer.Wp, block(k, layer, p, q)),
-                          at(k, layer.Wt, block_t(k, layer, p, q)))
+cdef void transpose(const fnn_kernels *k, const Layer *layer) noexcept nogil:
+    """Wt <- Wp."""
+    cdef Py_ssize_t p, q
+    for p in range(layer.out_panels):
+        for q in range(layer.in_panels):
+            k.transpose_block(columns(k, layer.n_in, q), vectors(k, layer.n_out, p),
+                              at(k, layer.Wp, block(k, layer, p, q)), at(k, layer.Wt, block_t(k, layer, p, q)))
