@@ -1,10 +1,11 @@
-"""Builds the compiled half: one extension for each .pyx, and the C kernels once for each instruction set and type of real.
+"""Builds the compiled half: an extension for each .pyx, and the C kernels for each ISA and real.
 
 Switches (environment):
   FASTNN_DEBUG=1                      checks of bounds and C asserts on, no optimisation
   FASTNN_SANITIZE=address,undefined   instrumented build (also: thread)
 Everything else is metadata, and stands in pyproject.toml.
 """
+
 import os
 import platform
 import sys
@@ -21,11 +22,18 @@ MODULES = ["_cpu", "panels", "forward", "output_delta", "update", "backward", "e
 DEBUG = os.environ.get("FASTNN_DEBUG", "") not in ("", "0")
 SANITIZE = os.environ.get("FASTNN_SANITIZE", "")
 
-# Instruction set: the flags that allow it. Chosen when fastnn is imported, by feature bits (src/c/platform.c).
+# Instruction set: the flags that allow it. Chosen at import, by feature bits (src/c/platform.c).
 ISAS_X86 = {
     "baseline": [],
     "avx2": ["-mavx2", "-mfma"],
-    "avx512": ["-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mfma", "-mprefer-vector-width=512"],
+    "avx512": [
+        "-mavx512f",
+        "-mavx512vl",
+        "-mavx512dq",
+        "-mavx512bw",
+        "-mfma",
+        "-mprefer-vector-width=512",
+    ],
 }
 
 
@@ -42,7 +50,8 @@ def isas() -> dict[str, list[str]]:
     return {"neon": []} if machine in ("aarch64", "arm64") else {"baseline": []}
 
 
-# Never -march=native or -ffast-math. No contraction of a * b + c: bit identity (docs/architecture.md).
+# Never -march=native or -ffast-math, no contraction of a * b + c: bit identity
+# (docs/architecture.md).
 COMPILE = ["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-O3", "-g0", "-DNDEBUG"]
 COMPILE += ["-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
 LINK = [] if DEBUG or sys.platform == "darwin" else ["-Wl,-s"]
@@ -70,13 +79,19 @@ class BuildKernels(build_ext):
         jobs = [("platform", C / "platform.c", [])]
         for isa, flags in isas().items():
             for bits in (32, 64):
-                jobs.append((f"{isa}_{bits}", C / "isa" / f"{isa}.c", [*flags, f"-DFNN_REAL_BITS={bits}"]))
+                jobs.append(
+                    (f"{isa}_{bits}", C / "isa" / f"{isa}.c", [*flags, f"-DFNN_REAL_BITS={bits}"])
+                )
 
         def compile_one(job):
             name, source, flags = job
             out = Path(self.build_temp) / "kernels" / name
-            return self.compiler.compile([str(source)], output_dir=str(out), include_dirs=[str(C)],
-                                         extra_postargs=[*COMPILE, *flags])
+            return self.compiler.compile(
+                [str(source)],
+                output_dir=str(out),
+                include_dirs=[str(C)],
+                extra_postargs=[*COMPILE, *flags],
+            )
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             return [path for paths in pool.map(compile_one, jobs) for path in paths]
@@ -84,18 +99,26 @@ class BuildKernels(build_ext):
 
 def extension(name: str) -> Extension:
     return Extension(
-        f"fastnn.kernels.{name}", [f"src/fastnn/kernels/{name}.pyx"], include_dirs=[str(C)],
+        f"fastnn.kernels.{name}",
+        [f"src/fastnn/kernels/{name}.pyx"],
+        include_dirs=[str(C)],
         depends=[str(path) for path in sorted(C.rglob("*.[ch]"))],
-        extra_compile_args=[*COMPILE, *OPENMP[0]], extra_link_args=[*LINK, *OPENMP[1]],
+        extra_compile_args=[*COMPILE, *OPENMP[0]],
+        extra_link_args=[*LINK, *OPENMP[1]],
     )
 
 
 setup(
     ext_modules=cythonize(
         [extension(name) for name in MODULES],
-        include_path=["src"], build_dir="build/cython",
+        include_path=["src"],
+        build_dir="build/cython",
         compiler_directives={
-            "language_level": 3, "boundscheck": DEBUG, "wraparound": False, "initializedcheck": DEBUG, "cdivision": True,
+            "language_level": 3,
+            "boundscheck": DEBUG,
+            "wraparound": False,
+            "initializedcheck": DEBUG,
+            "cdivision": True,
             "freethreading_compatible": True,
         },
     ),

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
+from time import perf_counter
 from typing import Any
 
 from fastnn._history import History
 
 
 class Progress:
-    """`epochs` epochs of `n` samples each."""
+    """`epochs` epochs of `n` samples each, over one call of fit or several."""
 
     def __init__(self, epochs: int, n: int) -> None:
         self.epochs = epochs
         self.n = n
         self.done = 0  # epochs
+        self.begin = perf_counter()
         self._bar = _bar(epochs * n, self._title())
 
     def samples(self, count: int) -> None:
@@ -31,8 +33,9 @@ class Progress:
             self._bar.set_postfix({name: f"{value:.4f}" for name, value in last.items()})
             return
         values = "  ".join(f"{name} {value:.4f}" for name, value in last.items())
-        line = f"epoch {self.done}/{self.epochs}  {values}  {history.seconds[-1]:.2f} s"
-        print(line, file=sys.stderr, flush=True)
+        left = (perf_counter() - self.begin) / self.done * (self.epochs - self.done)
+        title = f"epoch {self.done:{len(str(self.epochs))}}/{self.epochs}"
+        print(f"{title}  {values}  {left:.0f} s left", file=sys.stderr, flush=True)
 
     def _title(self) -> str:
         """The epoch that is running."""
@@ -51,5 +54,5 @@ def _bar(total: int, title: str) -> Any:
         from tqdm import tqdm
     except ImportError:
         return None
-    form = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+    form = "{desc}{percentage:3.0f}% |{bar}| {elapsed}, {remaining} left{postfix}"
     return tqdm(total=total, desc=title, file=sys.stderr, bar_format=form, dynamic_ncols=True)

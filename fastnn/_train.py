@@ -86,13 +86,12 @@ def fit(
     shuffle: bool,
     seed: int,
     validation: tuple[np.ndarray, np.ndarray] | None,
-    verbose: bool,
+    progress: Progress | None,
 ) -> History:
     """Train for some epochs. Interrupted, parameters stand at the last whole step; a run that
     diverges leaves them as they were."""
     parameters = run.parameters
     history = History()
-    progress = Progress(epochs, len(X)) if verbose else None
     order = np.arange(len(X))
     try:
         for _ in range(epochs):
@@ -116,9 +115,6 @@ def fit(
     except BaseException:
         run.store()
         raise
-    finally:
-        if progress is not None:
-            progress.close()
     return history
 
 

@@ -20,6 +20,7 @@ from fastnn._network import as_network
 from fastnn._optimizers import SGD, as_optimizer
 from fastnn._parameters import Engines, Parameters, Views
 from fastnn._predictor import Predictor
+from fastnn._progress import Progress
 from fastnn._random import as_seed
 from fastnn._trace import Trace
 
@@ -171,7 +172,7 @@ class Model:
         learning_rate: float | None = None,
         validation_data: tuple[Any, Any] | None = None,
         shuffle: bool = True,
-        verbose: bool = False,
+        verbose: bool | Progress = False,
     ) -> History:
         """Train; a second call goes on where the first one ended.
 
@@ -211,24 +212,34 @@ class Model:
         epochs = as_int("epochs", epochs, 1)
         batch_size = as_int("batch_size", batch_size, 1)
         rule = as_optimizer(optimizer, learning_rate)
-        shuffle, verbose = as_bool("shuffle", shuffle), as_bool("verbose", verbose)
+        shuffle = as_bool("shuffle", shuffle)
+        if not isinstance(verbose, Progress):  # the command line's own, over several calls
+            verbose = as_bool("verbose", verbose)
         X, y = as_pair(X, y, network)
         validation = None
         if validation_data is not None:
             validation = _as_validation(validation_data, network)
         batch = min(batch_size, len(X))
-        with self._engines.lend(batch, rule.kind) as engine:
-            run = _train.Run(self._parameters, engine, rule, batch, bound_threads(self.n_threads))
-            return _train.fit(
-                run,
-                X,
-                y,
-                epochs=epochs,
-                shuffle=shuffle,
-                seed=self.seed,
-                validation=validation,
-                verbose=verbose,
-            )
+        progress = verbose if isinstance(verbose, Progress) else None
+        if verbose is True:
+            progress = Progress(epochs, len(X))
+        try:
+            with self._engines.lend(batch, rule.kind) as engine:
+                threads = bound_threads(self.n_threads)
+                run = _train.Run(self._parameters, engine, rule, batch, threads)
+                return _train.fit(
+                    run,
+                    X,
+                    y,
+                    epochs=epochs,
+                    shuffle=shuffle,
+                    seed=self.seed,
+                    validation=validation,
+                    progress=progress,
+                )
+        finally:
+            if verbose is True and progress is not None:
+                progress.close()
 
     def partial_fit(
         self,

@@ -1,4 +1,4 @@
-"""The same bits for any number of threads, on every ISA with FMA, and for a row alone or in a batch.
+"""The same bits for any number of threads, on every ISA with FMA, for a row alone or in a batch.
 
 The baseline, which has no FMA, is outside the promise over ISAs, but keeps it over threads.
 """
@@ -15,7 +15,9 @@ from fastnn.kernels import _cpu
 from fastnn.kernels.engine import Engine
 
 NETS = {  # awkward: widths of 1, primes, one past a panel; one layer; no bias; every output
-    "deep": ref.Net((37, 33, 1, 65, 7), ("tanh", "relu", "sigmoid"), bias=(True, False, True, True)),
+    "deep": ref.Net(
+        (37, 33, 1, 65, 7), ("tanh", "relu", "sigmoid"), bias=(True, False, True, True)
+    ),
     "logistic": ref.Net((129, 1), (), output="sigmoid"),
     "wide": ref.Net((3, 257, 131), "relu", output="tanh"),
     "many": ref.Net((5, 17, 1031), "sigmoid", output="softmax", loss="squared_error"),
@@ -34,8 +36,14 @@ def all_threads():
 
 def engine(net, dtype, batch=1, optimizer="sgd"):
     return Engine(
-        net.sizes, [_cpu.ACTIVATIONS[g] for g in net.g[1:-1]], _cpu.OUTPUTS[net.output], _cpu.LOSSES[net.loss_name],
-        net.has_bias[1:], dtype, batch, _cpu.OPTIMIZERS[optimizer],
+        net.sizes,
+        [_cpu.ACTIVATIONS[g] for g in net.g[1:-1]],
+        _cpu.OUTPUTS[net.output],
+        _cpu.LOSSES[net.loss_name],
+        net.has_bias[1:],
+        dtype,
+        batch,
+        _cpu.OPTIMIZERS[optimizer],
     )
 
 
@@ -124,7 +132,13 @@ def test_a_row_alone_equals_the_row_in_any_batch(name, dtype, isa):
     e.load(theta)
     whole = np.empty((300, NETS[name].sizes[-1]), dtype)
     e.forward(X, whole, 4)
-    for start, stop in [*((i, i + 1) for i in range(0, 300, 7)), (0, 2), (3, 17), (100, 231), (1, 300)]:
+    for start, stop in [
+        *((i, i + 1) for i in range(0, 300, 7)),
+        (0, 2),
+        (3, 17),
+        (100, 231),
+        (1, 300),
+    ]:
         part = np.full((stop - start, NETS[name].sizes[-1]), np.nan, dtype)
         e.forward(X[start:stop], part, 2)
         assert part.tobytes() == whole[start:stop].tobytes(), (start, stop)
@@ -148,7 +162,15 @@ def test_a_run_in_slices_equals_the_run_in_one(batch):
 @pytest.mark.parametrize("isa", _cpu.isas())
 def test_threads_on_every_isa(isa):
     _cpu.use(isa)
-    assert len({trained(NETS["deep"], "float32", 8, "momentum", threads) for threads in (1, 2, 3, 4, 7)}) == 1
+    assert (
+        len(
+            {
+                trained(NETS["deep"], "float32", 8, "momentum", threads)
+                for threads in (1, 2, 3, 4, 7)
+            }
+        )
+        == 1
+    )
 
 
 def test_what_an_engine_did_before_does_not_matter():

@@ -1,4 +1,4 @@
-"""Every kernel against the reference: each ISA x dtype x threads x awkward sizes, within derived bounds.
+"""Every kernel against the reference: ISA x dtype x threads x awkward sizes, in derived bounds.
 
 Outputs start as NaN, so that an element nobody wrote shows. The exact values come from the
 reference in a wider type.
@@ -42,11 +42,16 @@ def rng():
 
 
 def awkward_sizes(dtype):
-    """(batch, n_in, n_out): 1, and one less, equal and one more than a tile or panel; primes; several panels."""
+    """(batch, n_in, n_out): 1; one less, equal, one more than a tile or panel; primes; panels."""
     nr, vl, mr = _cpu.panel_sizes(np.dtype(dtype).itemsize)
     widths = [1, vl, nr - 1, nr, nr + 1, 2 * nr + 5]
     yield from itertools.product([1, mr - 1, mr, mr + 1, 37], widths, widths)
-    yield from [(2, 263, 3), (5, 3, 2 * nr), (3, 521, nr + 1), (131, 7, 11)]  # past a block of the sum
+    yield from [
+        (2, 263, 3),
+        (5, 3, 2 * nr),
+        (3, 521, nr + 1),
+        (131, 7, 11),
+    ]  # past a block of the sum
 
 
 def nan(*shape, dtype):
@@ -55,7 +60,9 @@ def nan(*shape, dtype):
 
 def assert_within(got, want, bound, case):
     error = np.abs(got - want)
-    assert (error <= bound).all(), f"{case}: off by {error.max()}, bound {np.max(bound)}, {got.dtype}"
+    assert (error <= bound).all(), (
+        f"{case}: off by {error.max()}, bound {np.max(bound)}, {got.dtype}"
+    )
 
 
 @pytest.mark.parametrize("activation", _cpu.OUTPUTS)
@@ -121,23 +128,35 @@ def test_output_delta(isa, dtype, threads, rng, output, loss, labels):
             y /= y.sum(1, keepdims=True)
         if labels:
             y = rng.integers(0, n, batch).astype(np.int32)
-        h, delta, losses = nan(batch, n, dtype=dtype), nan(batch, n, dtype=dtype), nan(batch, dtype="f8")
-        output_delta.output_delta(a, y, h, delta, losses, _cpu.OUTPUTS[output], _cpu.LOSSES[loss], threads)
+        h, delta, losses = (
+            nan(batch, n, dtype=dtype),
+            nan(batch, n, dtype=dtype),
+            nan(batch, dtype="f8"),
+        )
+        output_delta.output_delta(
+            a, y, h, delta, losses, _cpu.OUTPUTS[output], _cpu.LOSSES[loss], threads
+        )
         wide_y = y if labels else y.astype(wide)
         want_losses, want_delta = ref.losses_and_delta(a.astype(wide), wide_y, output, loss)
         want_h = ref.OUTPUTS[output](a.astype(wide))
         h_bound = ref.activation_bound(a.astype(wide), 0, output, u)
         assert_within(h, want_h, h_bound, (batch, n))
-        # e = h - y is off by h's error and its own rounding; what follows multiplies it by at most n
-        # numbers of h (softmax) or one of g', each product rounded.
+        # e = h - y is off by h's error and its own rounding; what follows multiplies it by at
+        # most n numbers of h (softmax) or one of g', each product rounded.
         rows = ref.target_rows(y, output, n, wide)
         e_bound = h_bound + u * (np.abs(want_h) + np.abs(rows))
         scale = 1 + np.abs(want_h) + np.abs(want_h) ** 2
         e_sum = (np.abs(want_h - rows) + e_bound).sum(1, keepdims=True)
-        delta_bound = scale * (e_bound + e_bound.sum(1, keepdims=True) + ref.gamma(n + 8, u) * e_sum)
+        delta_bound = scale * (
+            e_bound + e_bound.sum(1, keepdims=True) + ref.gamma(n + 8, u) * e_sum
+        )
         assert_within(delta, want_delta, delta_bound, (batch, n))
         # The loss: n terms of the size of |a| (log sum exp, a y) or of e^2.
-        size = np.abs(a).astype(wide).sum(1) + np.log(n) + 1 if loss != "squared_error" else e_sum[:, 0] ** 2
+        size = (
+            np.abs(a).astype(wide).sum(1) + np.log(n) + 1
+            if loss != "squared_error"
+            else e_sum[:, 0] ** 2
+        )
         slack = (e_bound * e_sum).sum(1) if loss == "squared_error" else 0
         assert_within(losses, want_losses, ref.gamma(n + 12, u) * size + 2 * slack, (batch, n))
 
@@ -146,12 +165,16 @@ def test_losses_do_not_overflow(isa, dtype):
     a = np.array([[1e4, -1e4, 0.0], [-1e4, 1e4, 0.0]], dtype)
     h, delta, losses = np.empty_like(a), np.empty_like(a), np.empty(2)
     y = np.array([1, 1], np.int32)
-    output_delta.output_delta(a, y, h, delta, losses, _cpu.OUTPUTS["softmax"], _cpu.LOSSES["cross_entropy"], 1)
+    output_delta.output_delta(
+        a, y, h, delta, losses, _cpu.OUTPUTS["softmax"], _cpu.LOSSES["cross_entropy"], 1
+    )
     assert losses.tolist() == [2e4, 0.0]
     assert h.tolist() == [[1, 0, 0], [0, 1, 0]]
     assert delta.tolist() == [[1, -1, 0], [0, 0, 0]]
     y = np.array([[0, 1, 1], [0, 1, 0.5]], dtype)
-    output_delta.output_delta(a, y, h, delta, losses, _cpu.OUTPUTS["sigmoid"], _cpu.LOSSES["binary_cross_entropy"], 1)
+    output_delta.output_delta(
+        a, y, h, delta, losses, _cpu.OUTPUTS["sigmoid"], _cpu.LOSSES["binary_cross_entropy"], 1
+    )
     np.testing.assert_allclose(losses, [2e4 + np.log(2), np.log(2)], rtol=4 * np.finfo(dtype).eps)
     assert h.tolist() == [[1, 0, 0.5], [0, 1, 0.5]]
 
@@ -170,7 +193,9 @@ def test_update(isa, dtype, threads, rng, rule):
     rate, mu = np.asarray([0.1, 0.9], dtype).astype(wide)
     for n in [0, 1, 7, 16, 33, 1021]:
         theta, grad, velocity = rng.standard_normal((3, n)).astype(dtype)
-        want, want_velocity = ref.step(*(v.astype(wide) for v in (theta, grad, velocity)), rule, rate, mu)
+        want, want_velocity = ref.step(
+            *(v.astype(wide) for v in (theta, grad, velocity)), rule, rate, mu
+        )
         size = np.abs(theta) + 4 * (np.abs(grad) + np.abs(velocity))
         if rule == "sgd":
             update.sgd(theta, grad, 0.1, threads)
@@ -181,7 +206,9 @@ def test_update(isa, dtype, threads, rng, rule):
 
 
 def test_every_entry_has_its_twin_in_the_reference():
-    assert set(_cpu.ACTIVATIONS) == set(ref.G) == set(ref.DG) == set(ref.DG_OF_H) == set(ref.LIPSCHITZ)
+    assert (
+        set(_cpu.ACTIVATIONS) == set(ref.G) == set(ref.DG) == set(ref.DG_OF_H) == set(ref.LIPSCHITZ)
+    )
     assert set(_cpu.OUTPUTS) == set(ref.OUTPUTS)
     assert set(_cpu.LOSSES) == set(ref.LOSSES)
     for rule in _cpu.OPTIMIZERS:
@@ -189,5 +216,5 @@ def test_every_entry_has_its_twin_in_the_reference():
 
 
 def test_an_unknown_isa_is_refused_by_name():
-    with pytest.raises(ValueError, match="must be one of .*baseline|neon.*got 'avx1024'"):
+    with pytest.raises(ValueError, match=r"must be one of .*(baseline|neon).*got 'avx1024'"):
         _cpu.use("avx1024")

@@ -13,7 +13,6 @@ from . import _arguments, output
 from ._messages import Failure
 from .info import network_lines
 from .preprocess import ArrayInputs, Classes, Data
-from .progress import Progress
 from .split import split
 from .tables import Arrays, Numbers
 from .train import falling
@@ -98,9 +97,10 @@ def learn(
 ) -> dict[str, list[float]]:
     """Train; returns the learning curve: lists of loss, val_loss and val_accuracy by epoch."""
     import fastnn
+    from fastnn._progress import Progress
 
     curve: dict[str, list[float]] = {"loss": [], "val_loss": [], "val_accuracy": []}
-    progress = Progress(EPOCHS, quiet)
+    progress = None if quiet else Progress(EPOCHS, len(training[0]))
     try:
         for epoch in range(1, EPOCHS + 1):
             history = model.fit(
@@ -109,12 +109,13 @@ def learn(
                 batch_size=BATCH,
                 optimizer=fastnn.SGD(falling(RATE, epoch, EPOCHS), MOMENTUM),
                 validation_data=held_out,
+                verbose=progress or False,
             )
             for name, values in curve.items():
                 values += getattr(history, name)
-            progress.show(epoch, {"loss": history.loss[-1], "accuracy": history.val_accuracy[-1]})
     finally:
-        progress.close()
+        if progress is not None:
+            progress.close()
     return curve
 
 

@@ -23,7 +23,6 @@ from .preprocess import (
     check_target,
     infer_task,
 )
-from .progress import Progress
 from .split import split
 from .tables import Arrays, Table, read
 
@@ -340,36 +339,31 @@ def falling(rate: float, epoch: int, epochs: int) -> float:
 def fit(model, prepared: Prepared, args: argparse.Namespace) -> None:
     """Epoch by epoch. Ctrl-C keeps the network as it stands beside the output and goes on up."""
     import fastnn
+    from fastnn._progress import Progress
 
     held_out = prepared.held_out
-    progress = Progress(args.epochs, args.quiet)
+    progress = None if args.quiet else Progress(args.epochs, len(prepared.X))
     epoch = 1
     try:
         for epoch in range(1, args.epochs + 1):
             rate = args.learning_rate
             if args.schedule == "linear":
                 rate = falling(rate, epoch, args.epochs)
-            history = model.fit(
+            model.fit(
                 prepared.X,
                 prepared.y,
                 epochs=1,
                 batch_size=args.batch_size,
                 optimizer=fastnn.SGD(rate, args.momentum, args.nesterov),
                 validation_data=(held_out.X, held_out.y) if held_out else None,
+                verbose=progress or False,
             )
-            figures = {"loss": history.loss[-1]}
-            if history.val_accuracy:
-                figures["accuracy"] = history.val_accuracy[-1]
-            if history.val_r2:
-                figures["r2"] = history.val_r2[-1]
-            progress.show(epoch, figures)
     except fastnn.DivergenceError:
         raise Failure(
             f"training diverged in epoch {epoch}: the loss grew beyond all bounds; "
             f"try a smaller --learning-rate than {args.learning_rate:g}"
         ) from None
     except KeyboardInterrupt:
-        progress.close()
         path = Path(args.output)
         path = path.with_name(f"{path.stem}.partial{path.suffix}")
         model.metadata["training"]["interrupted"] = f"in epoch {epoch} of {args.epochs}"
@@ -379,7 +373,8 @@ def fit(model, prepared: Prepared, args: argparse.Namespace) -> None:
             f"nothing was written to {args.output}"
         ) from None
     finally:
-        progress.close()
+        if progress is not None:
+            progress.close()
 
 
 # --- summary

@@ -4,7 +4,7 @@ from cython.parallel cimport parallel, prange
 
 from fastnn.kernels._cpu cimport Memory, fnn_kernels, fnn_prefetch, fnn_sgd, fp_enter, fp_leave, kernels_for, worth
 from fastnn.kernels.panels cimport (
-    Layer, at, bias_panels, block, columns, make_layer, pack, panels, unpack, vectors, weight_panels,
+    Layer, at, bias_panels, block, columns, make_layer, pack, unpack, vectors, weight_panels,
 )
 from fastnn.kernels.update cimport Slots, Step, update_bias, update_block
 

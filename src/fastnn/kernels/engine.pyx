@@ -1,4 +1,6 @@
-"""Passes over a whole network: mini-batches one after another in one nogil call, built from forward, output_delta, backward, update.
+"""Passes over a whole network: mini-batches one after another in one nogil call.
+
+Built from forward, output_delta, backward and update.
 
 A step on several threads, all inside one parallel region: each thread owns output panels in the forward pass and the same
 panels in the gradient, so its part of W stays in its own L2; where panels are too few it owns rows instead. The output layer

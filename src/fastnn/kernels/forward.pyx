@@ -35,7 +35,7 @@ def forward(
     int n_threads,
 ):
     """h = g(h_prev W^T + b), with softmax too. One thread owns a panel of outputs, and later rows of the softmax."""
-    cdef Py_ssize_t batch = h_prev.shape[0], n_in = h_prev.shape[1], n_out = W.shape[0], p, i, rows
+    cdef Py_ssize_t batch = h_prev.shape[0], n_in = h_prev.shape[1], n_out = W.shape[0], p, i
     cdef const fnn_kernels *k = kernels_for(sizeof(floating))
     cdef Memory memory = Memory()
     cdef Layer layer
