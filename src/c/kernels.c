@@ -178,15 +178,24 @@ static void transpose_block(idx rows, int vectors, const void *Wp_, void *Wt_) {
 
 #define KC 128 /* steps of a product before it moves on: KC rows of weights (16 KiB on AVX-512) stay in L1 for all tiles */
 
-/* All rows of a panel of C, n <= KC steps of the sum: A from its column k on, B the n rows of weights. next: what will be needed
- * after this, brought near in lines spread over the tiles. */
+/* What a pass needs next: `lines` cache lines, in runs of `run` lines that start `gap` bytes apart. */
+typedef struct {
+    const char *from;
+    idx lines, run, gap;
+} coming;
+
+/* All rows of a panel of C over n <= KC steps of the sum. A: from its column k on; B: the n rows of weights. What comes next is
+ * brought near in lines spread over the tiles. */
 INLINE void product_rows(idx rows, idx n, const real *A, idx stride, const real *B, real *C, int nv, int first, int finish,
-                         const real *X, int activation, const char *next, idx lines) {
+                         const real *X, int activation, coming next) {
     const idx tiles = tiles_of(rows);
-    idx done = 0;
+    idx done = 0, in_run = 0;
     for (idx t = 0, r = 0; t < tiles; t++) {
         const idx m = tile_rows(rows - r, tiles - t);
-        for (; done < lines * (t + 1) / tiles; done++) prefetch(next + done * LINE);
+        for (; done < next.lines * (t + 1) / tiles; done++) {
+            prefetch(next.from + in_run * LINE);
+            if (++in_run == next.run) { next.from += next.gap; in_run = 0; }
+        }
         product_tiles[m - 1][nv - 1](n, A + r * NR, stride, B, C + r * NR, first, finish, finish == BACKWARD ? X + r * NR : X, activation);
         r += m;
     }
@@ -197,10 +206,10 @@ static void forward_panel(idx rows, idx n_in, const void *h_prev, idx stride, co
     assert(rows > 0 && n_in > 0 && (vectors == 1 || vectors == 2));
     const real *A = h_prev, *B = Wp;
     for (idx k = 0; k < n_in; k += KC) {
-        const idx n = n_in - k < KC ? n_in - k : KC, left = n_in - k - n; /* after the last: the next panel's first rows */
+        const idx n = n_in - k < KC ? n_in - k : KC, left = n_in - k - n; /* none left: the next panel's first rows come */
         const idx lines = (left > 0 && left < KC ? left : KC) * NR * (idx)sizeof(real) / LINE;
         product_rows(rows, n, A + (k / NR) * stride, stride, B + k * NR, h, vectors, k == 0, left ? PARTIAL : FORWARD, b,
-                     activation, (const char *)(B + (k + n) * NR), lines);
+                     activation, (coming){(const char *)(B + (k + n) * NR), lines, lines, 0});
     }
 }
 
@@ -208,16 +217,15 @@ static void backward_panel(idx rows, idx n_out, const void *delta, idx stride, c
                            const void *h_prev, void *delta_prev, int activation) {
     assert(rows > 0 && n_out > 0 && inputs > 0 && inputs <= NR);
     const real *A = delta, *W = Wp;
-    real Wt[KC * NR] __attribute__((aligned(64))); /* the rows of this panel, a column of W each */
+    const idx run = inputs * NR * (idx)sizeof(real) / LINE;
+    real Wt[KC * NR] __attribute__((aligned(64))); /* rows of W^T for this panel */
     for (idx k = 0; k < n_out; k += KC) {
-        const idx n = n_out - k < KC ? n_out - k : KC;
-        for (idx j = 0; j < n; j += NR) {
-            const real *block = W + (k + j) / NR * panel;
-            transpose_block(inputs, n - j > VL ? 2 : 1, block, Wt + j * NR);
-            if (k + KC + j < n_out) for (idx i = 0; i < inputs * NR * (idx)sizeof(real); i += LINE) prefetch((const char *)(block + KC / NR * panel) + i);
-        }
+        const idx n = n_out - k < KC ? n_out - k : KC, left = n_out - k - n; /* none left: the next panel of inputs comes */
+        const real *next = left ? W + (k + KC) / NR * panel : W + NR * NR;
+        for (idx j = 0; j < n; j += NR) transpose_block(inputs, n - j > VL ? 2 : 1, W + (k + j) / NR * panel, Wt + j * NR);
         product_rows(rows, n, A + (k / NR) * stride, stride, Wt, delta_prev, inputs > VL ? 2 : 1, k == 0,
-                     k + n == n_out ? BACKWARD : PARTIAL, h_prev, activation, NULL, 0);
+                     left ? PARTIAL : BACKWARD, h_prev, activation,
+                     (coming){(const char *)next, (left > 0 && left < KC ? left : n) / NR * run, run, panel * (idx)sizeof(real)});
     }
 }
 
