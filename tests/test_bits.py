@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import reference as ref
 
+import fastnn
 from fastnn.kernels import _cpu
 from fastnn.kernels.engine import Engine
 
@@ -187,3 +188,18 @@ def test_what_an_engine_did_before_does_not_matter():
         e.store(out := np.empty_like(theta))
         results.add(sha256(out))
     assert len(results) == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("batch_size", [128, 1])
+def test_mnist(mnist, dtype, batch_size):
+    X, y, X_test, _ = mnist
+
+    def compute(threads):
+        model = fastnn.Model([784, 128, 10], dtype=dtype, seed=0)
+        with fastnn.threads(threads):
+            model.fit(X[:6000], y[:6000], epochs=2, batch_size=batch_size, learning_rate=0.05)
+            return sha256(model.theta, model.forward(X_test))
+
+    results = over_isas_and_threads(compute)
+    assert len(set(results.values())) == 1, results
