@@ -601,7 +601,8 @@ static ptrdiff_t nonzeros(idx n, const void *x_, const void *y_, int32_t *list) 
     for (; i + VL <= n; i += VL) {
         __mmask16 some = _mm512_cmp_ps_mask((__m512)load(x + i), _mm512_setzero_ps(), _CMP_NEQ_UQ);
         if (y) some |= _mm512_cmp_ps_mask((__m512)load(y + i), _mm512_setzero_ps(), _CMP_NEQ_UQ);
-        _mm512_mask_compressstoreu_epi32(list + count, some, _mm512_add_epi32(lane, _mm512_set1_epi32((int)i)));
+        const __m512i numbers = _mm512_add_epi32(lane, _mm512_set1_epi32((int)i));
+        _mm512_storeu_si512(list + count, _mm512_maskz_compress_epi32(some, numbers)); /* to memory itself it is slow on some CPUs */
         count += __builtin_popcount(some);
     }
 #endif

@@ -101,7 +101,7 @@ typedef struct fnn_kernels {
     void (*row_derivative)(ptrdiff_t n, void *delta, const void *h, int activation); /* delta *= g'(a) */
     void (*row_scale)(ptrdiff_t n, double scale, const void *x, void *y);            /* y = scale x */
     void (*row_add)(ptrdiff_t n, const void *x, void *y);                            /* y += x */
-    /* The numbers i, in order, for which x[i] or y[i] (unless NULL) is not 0; returns how many. */
+    /* The numbers i, in order, for which x[i] or y[i] (unless NULL) is not 0; returns how many. list: n + 16 of room. */
     ptrdiff_t (*nonzeros)(ptrdiff_t n, const void *x, const void *y, int32_t *list);
 } fnn_kernels;
 
