@@ -46,8 +46,8 @@ cdef struct Buffers:
     char **h                   # [n_layers + 1]; h[0] is not used
     char **delta               # [n_layers + 1]; delta[0] is not used
     double *losses             # [capacity]
-    int32_t *list_a            # numbers of inputs that are not 0 (batch 1)
-    int32_t *list_b
+    int32_t **list             # [n_layers]: numbers of a layer's inputs that are worth visiting (single rows) ...
+    Py_ssize_t *n_list         # [n_layers]: ... and how many
 
 
 cdef struct Run:
@@ -186,32 +186,33 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
     that are not 0 in one of them; rows of later layers that belong to a dead ReLU are not visited.
     """
     cdef const fnn_kernels *k = net.k
-    cdef Py_ssize_t K = net.n_layers, n_0 = net.layers[0].n_in, t, l, n_list, n_live
+    cdef Py_ssize_t K = net.n_layers, n_0 = net.layers[0].n_in, t, l
+    cdef Py_ssize_t *n = buffers.n_list
     cdef const Layer *layer
     cdef const char *x = row_of(net, run, 0)
     cdef const char *x_next
-    cdef const int32_t *inputs = NULL
-    cdef const int32_t *live
-    cdef bint sparse = mostly_zeros(net, run, buffers.list_a)
+    cdef char *h
+    cdef bint sparse = mostly_zeros(net, run, buffers.list[0])
     cdef double minus_rate = -run.step.rates.learning_rate
 
     for l in range(1, K):  # from here on every update keeps Wt in step
         transpose(k, &net.layers[l])
-    memset(buffers.h[1], 0, net.layers[0].out_panels * k.nr * k.item)
-    k.row_product(n_0, NULL, x, net.layers[0].Wp, n_0 * k.nr, net.layers[0].out_panels, buffers.h[1])
+    layer = &net.layers[0]
+    memset(buffers.h[1], 0, layer.out_panels * k.nr * k.item)
+    k.row_product(n_0, NULL, x, layer.Wp, n_0 * k.nr, layer.out_panels, buffers.h[1])
     for t in range(run.n):
         # Forward from a[1], which is there already but for its bias.
         for l in range(K):
-            layer = &net.layers[l]
+            layer, h = &net.layers[l], buffers.h[l + 1]
             if l > 0:
-                live, n_live = NULL, layer.n_in
+                n[l] = layer.n_in
                 if net.activations[l - 1] == fnn_relu:
-                    live, n_live = buffers.list_b, k.nonzeros(layer.n_in, buffers.h[l], NULL, buffers.list_b)
-                memset(buffers.h[l + 1], 0, layer.out_panels * k.nr * k.item)
-                k.row_product(n_live, live, buffers.h[l], layer.Wp, layer.n_in * k.nr, layer.out_panels, buffers.h[l + 1])
-            k.row_activate(layer.n_out, buffers.h[l + 1], layer.b, net.activations[l])
-        if not k.output_delta(1, net.layers[K - 1].n_out, buffers.h[K], k.nr, NULL, buffers.delta[K], &run.y, t, net.output,
-                              net.loss, 1.0, run.losses + t, run.scratch):
+                    n[l] = k.nonzeros(layer.n_in, buffers.h[l], NULL, buffers.list[l])
+                memset(h, 0, layer.out_panels * k.nr * k.item)
+                k.row_product(n[l], listed(net, buffers, l), buffers.h[l], layer.Wp, layer.n_in * k.nr, layer.out_panels, h)
+            k.row_activate(layer.n_out, h, layer.b, net.activations[l])
+        if not k.output_delta(1, layer.n_out, h, k.nr, NULL, buffers.delta[K], &run.y, t, net.output, net.loss, 1.0,
+                              run.losses + t, run.scratch):
             return
 
         # Backward: all deltas before any weight moves.
@@ -229,25 +230,25 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
             if layer.has_bias:
                 k.row_add(layer.out_panels * k.nr, buffers.delta[l + 1], layer.b)
             if l > 0:
-                live, n_live = NULL, layer.n_in
-                if net.activations[l - 1] == fnn_relu:
-                    live, n_live = buffers.list_b, k.nonzeros(layer.n_in, buffers.h[l], NULL, buffers.list_b)
-                k.row_update(n_live, live, buffers.h[l], buffers.delta[l + 1], layer.Wp, layer.n_in * k.nr, layer.out_panels)
+                k.row_update(n[l], listed(net, buffers, l), buffers.h[l], buffers.delta[l + 1], layer.Wp,
+                             layer.n_in * k.nr, layer.out_panels)
                 k.row_update(layer.n_out, NULL, buffers.delta[l + 1], buffers.h[l], layer.Wt,
                              layer.out_panels * k.nr * k.nr, layer.in_panels)
-        layer = &net.layers[0]
         run.done = t + 1
         if t + 1 == run.n:
             k.row_update(n_0, NULL, x, buffers.delta[1], layer.Wp, n_0 * k.nr, layer.out_panels)
             return
         x_next = row_of(net, run, t + 1)
-        n_list = n_0
-        if sparse:
-            inputs, n_list = buffers.list_a, k.nonzeros(n_0, x, x_next, buffers.list_a)
+        n[0] = k.nonzeros(n_0, x, x_next, buffers.list[0]) if sparse else n_0
         memset(buffers.h[1], 0, layer.out_panels * k.nr * k.item)
-        k.row_update_product(n_list, inputs, x, buffers.delta[1], x_next, layer.Wp, n_0 * k.nr, layer.out_panels,
-                             buffers.h[1])
+        k.row_update_product(n[0], buffers.list[0] if sparse else NULL, x, buffers.delta[1], x_next, layer.Wp, n_0 * k.nr,
+                             layer.out_panels, buffers.h[1])
         x = x_next
+
+
+cdef inline const int32_t *listed(const Net *net, const Buffers *buffers, Py_ssize_t l) noexcept nogil:
+    """Which units of hidden layer l are worth visiting: those of a ReLU that are not dead; NULL: all."""
+    return buffers.list[l] if net.activations[l - 1] == fnn_relu else NULL
 
 
 cdef const char *row_of(const Net *net, const Run *run, Py_ssize_t i) noexcept nogil:
@@ -315,12 +316,10 @@ cdef class Engine:
     cdef int prepare(self, Buffers *b, Py_ssize_t capacity) except -1:
         """Room in b for mini-batches of `capacity` rows, at least."""
         cdef const fnn_kernels *k = self.net.k
-        cdef Py_ssize_t K = self.net.n_layers, l, s, widest = 0
+        cdef Py_ssize_t K = self.net.n_layers, l, s
         if b.capacity >= capacity:
             return 0
         cdef Py_ssize_t stride = capacity * k.nr
-        for l in range(K):
-            widest = max(widest, self.net.layers[l].n_in)
         for s in range(2):
             b.h0[s] = self.memory.take(panels(k, self.net.layers[0].n_in) * stride * k.item)
         b.h = <char **> self.memory.take((K + 1) * sizeof(char *))
@@ -329,8 +328,10 @@ cdef class Engine:
             b.h[l] = self.memory.take(self.net.layers[l - 1].out_panels * stride * k.item)
             b.delta[l] = self.memory.take(self.net.layers[l - 1].out_panels * stride * k.item)
         b.losses = <double *> self.memory.take(capacity * sizeof(double))
-        b.list_a = <int32_t *> self.memory.take((widest + 16) * sizeof(int32_t))
-        b.list_b = <int32_t *> self.memory.take((widest + 16) * sizeof(int32_t))
+        b.list = <int32_t **> self.memory.take(K * sizeof(int32_t *))
+        b.n_list = <Py_ssize_t *> self.memory.take(K * sizeof(Py_ssize_t))
+        for l in range(K):
+            b.list[l] = <int32_t *> self.memory.take((self.net.layers[l].n_in + 16) * sizeof(int32_t))
         b.stride = stride
         b.capacity = capacity
         return 0
