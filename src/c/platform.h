@@ -25,6 +25,13 @@ typedef struct {
 } fnn_barrier;
 void fnn_barrier_wait(fnn_barrier *b, int threads);
 
+/* Start fetching memory that will be read soon. */
+static inline void fnn_bring_near(const void *p, ptrdiff_t bytes) {
+#ifdef __GNUC__
+    for (ptrdiff_t i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)p + i, 0, 2);
+#endif
+}
+
 /* Threads in the parallel region around the caller: the runtime may give fewer than were asked for. */
 static inline int fnn_team_size(void) {
 #ifdef _OPENMP

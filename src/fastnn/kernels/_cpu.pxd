@@ -63,6 +63,7 @@ cdef extern from "platform.h" nogil:
     ctypedef struct fnn_barrier:
         pass
     int fnn_team_size()
+    void bring_near "fnn_bring_near" (const void *p, Py_ssize_t bytes)
 
 cdef class Memory:
     """Owns zeroed, aligned blocks; frees them with itself."""

@@ -12,7 +12,7 @@ from libc.stdint cimport int32_t
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_SOFTMAX, Memory, fnn_barrier, fnn_identity, fnn_kernels, fnn_prefetch, fnn_relu, fnn_sgd, fnn_targets,
+    FNN_SOFTMAX, Memory, bring_near, fnn_barrier, fnn_identity, fnn_kernels, fnn_prefetch, fnn_relu, fnn_sgd, fnn_targets,
     fnn_team_size, fp_enter, fp_leave, kernels_for, wait, worth,
 )
 from fastnn.kernels.backward cimport gradient_part, hidden_delta_part
@@ -201,6 +201,8 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
     memset(buffers.h[1], 0, layer.out_panels * k.nr * k.item)
     k.row_product(n_0, NULL, x, layer.Wp, n_0 * k.nr, layer.out_panels, buffers.h[1])
     for t in range(run.n):
+        if t + 2 < run.n:
+            bring_near(row_of(net, run, t + 2), n_0 * k.item)
         # Forward from a[1], which is there already but for its bias.
         for l in range(K):
             layer, h = &net.layers[l], buffers.h[l + 1]

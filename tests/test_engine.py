@@ -1,0 +1,119 @@
+"""Passes over a whole network against the reference: many random nets, sizes and batches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import reference as ref
+
+from fastnn.kernels import _cpu
+from fastnn.kernels.engine import Engine
+
+# 40 layers' worth of roundings: loose for one layer, far below any mistake.
+TOLERANCE = {"float32": 5e-5, "float64": 1e-13}
+
+
+def random_case(rng):
+    """A net, its theta, rows X and targets y, all small enough for a reference in longdouble."""
+    K = rng.integers(1, 4)
+    sizes = tuple(int(n) for n in rng.choice([1, 2, 7, 8, 16, 17, 33, 65, 100], K + 1))
+    output = str(rng.choice(list(ref.OUTPUTS)))
+    loss = str(rng.choice([name for name, outputs in ref.LOSSES.items() if output in outputs]))
+    hidden = tuple(str(g) for g in rng.choice(list(ref.G), K - 1))
+    bias = tuple(bool(b) for b in rng.integers(0, 2, K))
+    net = ref.Net(sizes, hidden, output, loss, bias)
+    n = int(rng.choice([1, 2, 5, 33, 100, 300, 600]))
+    X = rng.standard_normal((n, sizes[0]))
+    X[rng.random(X.shape) < rng.choice([0, 0.8])] = 0
+    y = rng.random((n, sizes[-1]))
+    if loss == "cross_entropy":
+        y /= y.sum(1, keepdims=True)
+    if output == "softmax" and rng.integers(2):
+        y = rng.integers(0, sizes[-1], n)
+    return net, 0.1 * rng.standard_normal(net.n_parameters), X, y
+
+
+def assert_near(got, want, dtype, what):
+    error = np.max(np.abs(got - want), initial=0) / (1 + np.max(np.abs(want), initial=0))
+    assert error < TOLERANCE[dtype], f"{what}: off by {error}"
+
+
+@pytest.fixture(params=_cpu.isas())
+def isa(request):
+    _cpu.use(request.param)
+    _cpu.set_flops_a_thread(0)  # share even the smallest work
+    yield request.param
+    _cpu.set_flops_a_thread()
+    _cpu.use()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("seed", range(8))
+def test_against_the_reference(isa, dtype, seed):
+    rng = np.random.default_rng(seed)
+    for _ in range(12):
+        net, theta, X, y = random_case(rng)
+        theta, X = theta.astype(dtype), X.astype(dtype)
+        labels = y.ndim == 1
+        y = y.astype(np.int32 if labels else dtype)
+        wide_theta, wide_X = theta.astype(np.longdouble), X.astype(np.longdouble)
+        wide_y = y if labels else y.astype(np.longdouble)
+        n, threads = len(X), int(rng.integers(1, 4))
+        batch = int(rng.choice([1, 3, 16, 64, 300]))
+        optimizer = str(rng.choice(list(_cpu.OPTIMIZERS)))
+        engine = Engine(
+            net.sizes,
+            [_cpu.ACTIVATIONS[g] for g in net.g[1:-1]],
+            _cpu.OUTPUTS[net.output],
+            _cpu.LOSSES[net.loss_name],
+            net.has_bias[1:],
+            dtype,
+            batch,
+            _cpu.OPTIMIZERS[optimizer],
+        )
+        state = np.zeros((engine.n_states, theta.size), dtype)
+        engine.load(theta, state)
+        case = f"{net}, {n} rows, batch {batch}, {optimizer}, {threads} threads"
+
+        out, again = np.full((2, n, net.sizes[-1]), np.nan, dtype)
+        engine.forward(X, out, threads)
+        assert_near(out, ref.forward(net, wide_theta, wide_X)[1][-1], dtype, f"forward of {case}")
+        loss = engine.loss(X, y, again, threads)
+        assert out.tobytes() == again.tobytes()
+        grad = np.full_like(theta, np.nan)
+        same = engine.gradient(X, y, grad, threads)
+        want_loss, want_grad = ref.loss_and_gradient(net, wide_theta, wide_X, wide_y)
+        assert_near(np.array([loss, same]), want_loss, dtype, f"loss of {case}")
+        assert_near(grad, want_grad, dtype, f"gradient of {case}")
+
+        order = rng.permutation(n)
+        losses = np.full(-(-n // batch), np.nan)
+        rate, momentum = 0.0005, 0.5
+        steps = engine.train(X, y, order, batch, rate, momentum, losses, threads)
+        assert steps == len(losses)
+        engine.store(theta, state)
+        want_theta, velocity, want_losses = ref.train(
+            net, wide_theta, wide_X, wide_y, order, batch, rate, momentum, optimizer
+        )
+        assert_near(theta, want_theta, dtype, f"theta of {case}")
+        assert_near(losses, want_losses, dtype, f"losses of {case}")
+        if engine.n_states:
+            assert_near(state[0], velocity, dtype, f"velocity of {case}")
+
+
+def test_a_loss_that_is_no_number_stops_before_its_step(isa):
+    for batch in (1, 4):
+        engine = Engine((2, 3, 1), [1], 0, 0, [True, True], "float32", batch)
+        theta = np.ones(13, "f4")
+        engine.load(theta)
+        X, y = np.ones((12, 2), "f4"), np.zeros((12, 1), "f4")
+        y[9] = np.inf
+        losses = np.zeros(12 // batch)
+        steps = engine.train(X, y, np.arange(12), batch, 0.01, 0.0, losses, 2)
+        assert steps == 9 // batch and not np.isfinite(losses[steps])
+        before = np.empty(steps)
+        engine.store(after := np.empty_like(theta))
+        engine.load(theta)
+        engine.train(X, y, np.arange(steps * batch), batch, 0.01, 0.0, before, 2)
+        engine.store(expected := np.empty_like(theta))
+        assert after.tobytes() == expected.tobytes() and np.isfinite(after).all()
