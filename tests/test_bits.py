@@ -10,10 +10,10 @@ import hashlib
 import numpy as np
 import pytest
 import reference as ref
+from compiled import engine_of
 
 import fastnn
 from fastnn.kernels import _cpu
-from fastnn.kernels.engine import Engine
 
 NETS = {  # awkward: widths of 1, primes, one past a panel; one layer; no bias; every output
     "deep": ref.Net(
@@ -33,19 +33,6 @@ def all_threads():
     yield
     _cpu.set_flops_a_thread()
     _cpu.use()
-
-
-def engine(net, dtype, batch=1, optimizer="sgd"):
-    return Engine(
-        net.sizes,
-        [_cpu.ACTIVATIONS[g] for g in net.g[1:-1]],
-        _cpu.OUTPUTS[net.output],
-        _cpu.LOSSES[net.loss_name],
-        net.has_bias[1:],
-        dtype,
-        batch,
-        _cpu.OPTIMIZERS[optimizer],
-    )
 
 
 def data(net, dtype, n, zeros=0.0):
@@ -71,7 +58,7 @@ def sha256(*arrays):
 def trained(net, dtype, batch, optimizer, threads, zeros=0.0):
     """SHA-256 of theta, the optimizer's state and the losses after two epochs."""
     X, y, theta = data(net, dtype, 67, zeros)
-    e = engine(net, dtype, batch, optimizer)
+    e = engine_of(net, dtype, batch, optimizer)
     state = np.zeros((e.n_states, len(theta)), dtype)
     e.load(theta, state)
     losses = np.full((2, -(-67 // batch)), np.nan)
@@ -114,7 +101,7 @@ def test_gradient_and_loss(name, dtype):
     X, y, theta = data(NETS[name], dtype, 300)
 
     def compute(threads):
-        e = engine(NETS[name], dtype)
+        e = engine_of(NETS[name], dtype)
         e.load(theta)
         grad, out = np.empty_like(theta), np.empty((300, NETS[name].sizes[-1]), dtype)
         return sha256(e.gradient(X, y, grad, threads), grad, e.loss(X, y, out, threads), out)
@@ -129,7 +116,7 @@ def test_gradient_and_loss(name, dtype):
 def test_a_row_alone_equals_the_row_in_any_batch(name, dtype, isa):
     _cpu.use(isa)
     X, _, theta = data(NETS[name], dtype, 300)
-    e = engine(NETS[name], dtype)
+    e = engine_of(NETS[name], dtype)
     e.load(theta)
     whole = np.empty((300, NETS[name].sizes[-1]), dtype)
     e.forward(X, whole, 4)
@@ -151,7 +138,7 @@ def test_a_run_in_slices_equals_the_run_in_one(batch):
     X, y, theta = data(net, "float32", 64)
     results = set()
     for slices in (1, 2, 8):
-        e = engine(net, "float32", batch, "momentum")
+        e = engine_of(net, "float32", batch, "momentum")
         e.load(theta)
         for order in np.arange(64).reshape(slices, -1):
             e.train(X, y, order, batch, 0.05, 0.9, np.empty(len(order) // batch), 2)
@@ -179,7 +166,7 @@ def test_what_an_engine_did_before_does_not_matter():
     X, y, theta = data(net, "float32", 300)
     results = set()
     for before in (False, True):
-        e = engine(net, "float32")
+        e = engine_of(net, "float32")
         e.load(theta)
         if before:
             e.gradient(X, y, np.empty_like(theta), 2)

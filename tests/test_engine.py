@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import reference as ref
+from compiled import engine_of
 
 from fastnn.kernels import _cpu
-from fastnn.kernels.engine import Engine
 
 # 40 layers' worth of roundings: loose for one layer, far below any mistake.
 TOLERANCE = {"float32": 5e-5, "float64": 1e-13}
@@ -61,16 +61,7 @@ def test_against_the_reference(isa, dtype, seed):
         n, threads = len(X), int(rng.integers(1, 4))
         batch = int(rng.choice([1, 3, 16, 64, 300]))
         optimizer = str(rng.choice(list(_cpu.OPTIMIZERS)))
-        engine = Engine(
-            net.sizes,
-            [_cpu.ACTIVATIONS[g] for g in net.g[1:-1]],
-            _cpu.OUTPUTS[net.output],
-            _cpu.LOSSES[net.loss_name],
-            net.has_bias[1:],
-            dtype,
-            batch,
-            _cpu.OPTIMIZERS[optimizer],
-        )
+        engine = engine_of(net, dtype, batch, optimizer)
         state = np.zeros((engine.n_states, theta.size), dtype)
         engine.load(theta, state)
         case = f"{net}, {n} rows, batch {batch}, {optimizer}, {threads} threads"
@@ -103,7 +94,7 @@ def test_against_the_reference(isa, dtype, seed):
 
 def test_a_loss_that_is_no_number_stops_before_its_step(isa):
     for batch in (1, 4):
-        engine = Engine((2, 3, 1), [1], 0, 0, [True, True], "float32", batch)
+        engine = engine_of(ref.Net((2, 3, 1), "relu", output="identity"), "float32", batch)
         theta = np.ones(13, "f4")
         engine.load(theta)
         X, y = np.ones((12, 2), "f4"), np.zeros((12, 1), "f4")
