@@ -17,29 +17,34 @@ class Progress:
         self.n = n
         self.done = 0  # epochs
         self.begin = perf_counter()
-        self._bar = _bar(epochs * n, self._title())
+        self._last: dict[str, float] = {}  # loss of the running epoch, measures after the last
+        self._bar = _bar(epochs * n, self._title(1))
 
-    def samples(self, count: int) -> None:
-        """`count` more samples have been trained on."""
+    def samples(self, count: int, loss: float) -> None:
+        """`count` more samples have been trained on; `loss` is the epoch's so far."""
         if self._bar is not None:
+            self._last["loss"] = loss
+            self._bar.set_postfix_str(self._values(), refresh=False)
             self._bar.update(count)
 
     def epoch(self, history: History) -> None:
         """An epoch has ended."""
         self.done += 1
-        last = {k: v[-1] for k, v in history.columns().items() if k not in ("epoch", "seconds")}
+        columns = history.columns().items()
+        self._last = {k: v[-1] for k, v in columns if k not in ("epoch", "seconds")}
         if self._bar is not None:
-            self._bar.set_description(self._title(), refresh=False)
-            self._bar.set_postfix({name: f"{value:.4f}" for name, value in last.items()})
+            self._bar.set_description_str(self._title(self.done + 1), refresh=False)
+            self._bar.set_postfix_str(self._values())
             return
-        values = "  ".join(f"{name} {value:.4f}" for name, value in last.items())
         left = (perf_counter() - self.begin) / self.done * (self.epochs - self.done)
-        title = f"epoch {self.done:{len(str(self.epochs))}}/{self.epochs}"
-        print(f"{title}  {values}  {left:.0f} s left", file=sys.stderr, flush=True)
+        line = f"{self._title(self.done)}  {self._values()}  {left:.0f} s left"
+        print(line, file=sys.stderr, flush=True)
 
-    def _title(self) -> str:
-        """The epoch that is running."""
-        return f"epoch {min(self.done + 1, self.epochs)}/{self.epochs}"
+    def _title(self, epoch: int) -> str:
+        return f"epoch {min(epoch, self.epochs):{len(str(self.epochs))}}/{self.epochs}"
+
+    def _values(self) -> str:
+        return "  ".join(f"{name} {value:.4f}" for name, value in self._last.items())
 
     def close(self) -> None:
         if self._bar is not None:
@@ -54,5 +59,7 @@ def _bar(total: int, title: str) -> Any:
         from tqdm import tqdm
     except ImportError:
         return None
-    form = "{desc}{percentage:3.0f}% |{bar}| {elapsed}, {remaining} left{postfix}"
-    return tqdm(total=total, desc=title, file=sys.stderr, bar_format=form, dynamic_ncols=True)
+    form = "{desc} {percentage:3.0f}% |{bar}| {elapsed}, {remaining} left{postfix}"
+    bar = tqdm(total=total, file=sys.stderr, bar_format=form, dynamic_ncols=True)
+    bar.set_description_str(title)
+    return bar

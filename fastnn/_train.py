@@ -71,10 +71,16 @@ class Run:
                 raise DivergenceError(f"batch {bad + 1} has the loss {losses[bad]}")
             self.step_seconds = max((perf_counter() - begin) / steps, 1e-9)
             if progress is not None:
-                progress.samples(min(stop * batch, n) - start * batch)
+                seen = min(stop * batch, n)
+                progress.samples(seen - start * batch, _mean(losses[:stop], batch, seen))
             start = stop
-        last = n - (len(losses) - 1) * batch  # rows of the last mini-batch
-        return float((losses[:-1].sum() * batch + losses[-1] * last) / n)
+        return _mean(losses, batch, n)
+
+
+def _mean(losses: np.ndarray, batch: int, n: int) -> float:
+    """Mean over n samples of the mean losses of mini-batches, the last of which may be smaller."""
+    last = n - (len(losses) - 1) * batch
+    return float((losses[:-1].sum() * batch + losses[-1] * last) / n)
 
 
 def fit(

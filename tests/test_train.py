@@ -14,6 +14,7 @@ import reference as ref
 
 import fastnn
 from fastnn import _train
+from fastnn._progress import Progress
 from fastnn._random import SHUFFLE, permutation
 
 RULES = {
@@ -304,7 +305,19 @@ def test_bar_on_a_terminal(monkeypatch):
     X, y = data()
     make().fit(X, y, epochs=2, verbose=True)
     text = sys.stderr.getvalue()
-    assert "epoch 2/2: 100%" in text and "loss=" in text
+    assert "epoch 1/2   0%" in text and "epoch 2/2 100%" in text and "loss " in text
+
+
+def test_loss_moves_within_an_epoch(monkeypatch):
+    pytest.importorskip("tqdm")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    progress = Progress(1, 4)
+    for loss in (0.75, 0.5):
+        progress._bar.last_print_t = 0  # as if long ago
+        progress.samples(2, loss)
+    progress.close()
+    text = sys.stderr.getvalue()
+    assert " 50% |" in text and "loss 0.7500" in text and "loss 0.5000" in text
 
 
 def test_lines_on_a_terminal_without_tqdm(monkeypatch):
