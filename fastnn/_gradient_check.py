@@ -25,8 +25,9 @@ STEP = 1e-4
 # Parameters checked: each needs four passes, so fewer of a very big network.
 CHECKED_MAX, CHECKED_MIN = 1000, 50
 OPERATIONS = 2e8  # parameters checked times parameters in all, about
-# Gradients below this share of the loss are as good as zero: differences cannot see them.
-NEGLIGIBLE = 1e-7
+# Differences see a gradient down to some 1e-12 of the loss. Where all of a W's or b's gradient is
+# below this share of the loss (as at a minimum), the error is relative to this share: 1e-7.
+NEGLIGIBLE = 1e-5
 OFFSETS = (-2, -1, 1, 2)
 
 

@@ -45,6 +45,14 @@ def test_distributions_as_targets():
     assert model.gradient_check(data("softmax", "cross_entropy")[0], y) < 1e-6
 
 
+def test_at_a_minimum_where_the_gradient_is_nearly_zero():
+    model = fastnn.Model([3, 4, 2], dtype="float64", seed=0)
+    model.W[0][:] = -1  # relus that are dead for positive inputs
+    model.b[1][:] = 1e-9, -1e-9
+    X = np.random.default_rng(0).uniform(0.1, 1, (6, 3))
+    assert model.gradient_check(X, [0, 1, 0, 1, 1, 0]) < 1e-6
+
+
 @pytest.mark.parametrize("scale", [1e-3, 1, 100])
 def test_badly_scaled_inputs(scale):
     model = fastnn.Model([5, 6, 3], "sigmoid", dtype="float64", seed=0)
