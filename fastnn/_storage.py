@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._errors import ModelFileError
+from fastnn._files import replacing
 from fastnn._network import NetworkSpec, as_network
 from fastnn._parameters import Parameters, views
 from fastnn._random import as_seed
@@ -77,25 +78,11 @@ def load(path: str | PathLike[str]) -> tuple[Parameters, int, dict[str, Any]]:
 
 def write_atomically(path: str | PathLike[str], buffers: Iterable[Any]) -> None:
     """Write beside `path`, then put the file in its place; on failure the old file stays."""
-    target = os.path.realpath(path)  # a link stays a link
-    if os.path.exists(target) and not os.path.isfile(target):
+    if os.path.exists(path) and not os.path.isfile(path):
         raise ModelFileError(f"{os.fspath(path)!s}: must be a regular file, or none yet")
-    folder, name = os.path.split(target)
-    temporary = os.path.join(folder, f".{name[:100]}.{os.urandom(6).hex()}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            for buffer in buffers:
-                file.write(buffer)
-            file.flush()
-            os.fsync(file.fileno())
-        if os.path.exists(target):
-            os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
-        os.replace(temporary, target)
-    except BaseException:
-        if os.path.lexists(temporary):
-            os.remove(temporary)
-        raise
-    _sync_folder(folder)
+    with replacing(path) as file:
+        for buffer in buffers:
+            file.write(buffer)
 
 
 def as_metadata(metadata: Any) -> dict[str, Any]:
@@ -201,16 +188,3 @@ def _read(file: Any, tensor: Tensor, target: np.ndarray, name: str) -> None:
         raise ModelFileError(f"tensor {name!r} must have {target.nbytes} bytes, got {got}")
     if not tensor.dtype.isnative:
         target.byteswap(inplace=True)
-
-
-def _sync_folder(folder: str) -> None:
-    """Make the new name last through a power cut, where the system can."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError:  # some file systems cannot
-        pass
-    finally:
-        os.close(descriptor)

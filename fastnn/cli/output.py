@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+
+from fastnn._files import replacing
 
 from ._messages import BadUse
 
@@ -44,34 +46,15 @@ def text_file(path: str | None) -> Iterator[IO[str]]:
         with open(path, "w", encoding="utf-8", newline="") as file:
             yield file
         return
-    with _replacing(path) as partial, open(partial, "w", encoding="utf-8", newline="") as file:
-        yield file
+    with replacing(path) as binary:
+        file = io.TextIOWrapper(binary, encoding="utf-8", newline="")
+        try:
+            yield file
+        finally:
+            file.detach()  # flushes; `replacing` closes
 
 
 def replace_bytes(path: str, content: bytes) -> None:
     """Write a whole file in place of what may stand at `path`."""
-    with _replacing(path) as partial:
-        Path(partial).write_bytes(content)
-
-
-@contextlib.contextmanager
-def _replacing(path: str) -> Iterator[str]:
-    """A new name beside `path`, which replaces it at the end and is removed on any failure."""
-    target = Path(path).resolve()  # a link keeps standing, what it points to is replaced
-    handle, partial = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
-        os.close(handle)
-        os.chmod(partial, mode)
-        yield partial
-        os.replace(partial, target)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(partial)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with replacing(path) as file:
+        file.write(content)
