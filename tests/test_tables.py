@@ -88,7 +88,8 @@ def test_without_header(csv_file):
         ("a,a\n1,2\n", 'two columns are called "a"'),
         ("1,2\n3,4\n", "it holds numbers: 1, 2 (or give --no-header)"),
         ('a,b\n1,"x\n', "row 2: unexpected end of data"),
-        (b"a,b\n1,\xff\n", "must be UTF-8 text"),
+        (b"a,b\n1,\xff\n", "row 2: must be UTF-8 text"),
+        (b"a,b\n" + b"1,2\n" * 9000 + b"1,\xff\n", "row 9002: must be UTF-8 text"),
     ],
 )
 def test_broken_csv_is_refused_with_its_row(csv_file, text, message):
@@ -223,7 +224,7 @@ def test_npy_with_target_file(tmp_path):
         (np.ones((0, 2)), [], "not be empty"),
         (np.ones((3, 2)), [0, 1], r"y must have shape \(3,\), .* got \(2,\)"),
         (np.ones((3, 2)), np.eye(3), r"y must have shape \(3,\), .* got \(3, 3\)"),
-        (np.array([[object()]]), [0], "not a readable NPZ file"),
+        (np.array([[object()]]), [0], "must hold numbers or text, got Python objects"),
     ],
 )
 def test_bad_arrays(tmp_path, X, y, message):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,10 @@ from .info import network_lines
 from .preprocess import ArrayInputs, Classes, Data
 from .split import split
 from .tables import Arrays, Numbers
-from .train import falling
+from .train import falling, learn
+
+if TYPE_CHECKING:
+    from fastnn import History
 
 HELP = "learn handwritten digits and draw what was learnt"
 DESCRIPTION = """Train on the 1,797 handwritten digits of scikit-learn (8 x 8 pixels; Alpaydin and
@@ -60,7 +63,17 @@ def run(args: argparse.Namespace) -> int:
     model.metadata["data"] = data.to_dict()
     for name, value in network_lines(model):
         print(f"{name:11} {value}", flush=True)
-    curve = learn(model, (X[train], y[train]), (X[test], y[test]), args.quiet)
+    curve = fastnn.History()
+    learn(
+        model,
+        (X[train], y[train]),
+        (X[test], y[test]),
+        curve,
+        epochs=EPOCHS,
+        batch_size=BATCH,
+        rule=lambda epoch: fastnn.SGD(falling(RATE, epoch, EPOCHS), MOMENTUM),
+        quiet=args.quiet,
+    )
 
     f = model.forward(X[test])
     accuracy = float((f.argmax(1) == y[test]).mean())
@@ -89,45 +102,13 @@ def load_digits() -> tuple[np.ndarray, np.ndarray]:
     return digits.images.astype(np.uint8), digits.target
 
 
-def learn(
-    model: Any,
-    training: tuple[np.ndarray, np.ndarray],
-    held_out: tuple[np.ndarray, np.ndarray],
-    quiet: bool,
-) -> dict[str, list[float]]:
-    """Train; returns the learning curve: lists of loss, val_loss and val_accuracy by epoch."""
-    import fastnn
-    from fastnn._progress import Progress
-
-    curve: dict[str, list[float]] = {"loss": [], "val_loss": [], "val_accuracy": []}
-    progress = None if quiet else Progress(EPOCHS, len(training[0]))
-    try:
-        for epoch in range(1, EPOCHS + 1):
-            history = model.fit(
-                *training,
-                epochs=1,
-                batch_size=BATCH,
-                optimizer=fastnn.SGD(falling(RATE, epoch, EPOCHS), MOMENTUM),
-                validation_data=held_out,
-                verbose=progress or False,
-            )
-            for name, values in curve.items():
-                values += getattr(history, name)
-    finally:
-        if progress is not None:
-            progress.close()
-    return curve
-
-
 # --- the picture
 
 INK, BLUE, RED = "#222222", "#2a6fb0", "#c8362c"
 TITLE = {"color": INK, "fontsize": 13, "fontweight": "bold"}
 
 
-def picture(
-    curve: dict[str, list[float]], images: np.ndarray, y: np.ndarray, f: np.ndarray
-) -> bytes:
+def picture(curve: History, images: np.ndarray, y: np.ndarray, f: np.ndarray) -> bytes:
     """PNG: the learning curve to the left, digits with their predictions to the right."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -144,16 +125,16 @@ def picture(
     return png.getvalue()
 
 
-def _draw_curve(figure: Any, curve: dict[str, list[float]]) -> None:
-    epochs = np.arange(1, len(curve["loss"]) + 1)
+def _draw_curve(figure: Any, curve: History) -> None:
+    epochs = np.arange(1, len(curve.loss) + 1)
     loss, accuracy = figure.subplots(2, 1, sharex=True)
-    loss.plot(epochs, curve["loss"], color=BLUE, label="training")
-    loss.plot(epochs, curve["val_loss"], color=RED, label="held out")
+    loss.plot(epochs, curve.loss, color=BLUE, label="training")
+    loss.plot(epochs, curve.val_loss, color=RED, label="held out")
     loss.set_ylabel("cross-entropy loss")
-    loss.set_ylim(0, min(max(curve["loss"]), 2.5) * 1.05)
+    loss.set_ylim(0, min(max(curve.loss), 2.5) * 1.05)
     loss.legend(frameon=False)
-    best = curve["val_accuracy"][-1]
-    accuracy.plot(epochs, curve["val_accuracy"], color=RED)
+    best = curve.val_accuracy[-1]
+    accuracy.plot(epochs, curve.val_accuracy, color=RED)
     accuracy.annotate(
         f"{best:.1%}",
         (epochs[-1], best),
@@ -164,7 +145,7 @@ def _draw_curve(figure: Any, curve: dict[str, list[float]]) -> None:
         fontsize=12,
         fontweight="bold",
     )
-    accuracy.set_ylim(min(0.9, min(curve["val_accuracy"]) - 0.01), 1.0)
+    accuracy.set_ylim(min(0.9, min(curve.val_accuracy) - 0.01), 1.0)
     accuracy.set_ylabel("accuracy, held out")
     accuracy.set_xlabel("epoch")
     accuracy.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -218,13 +219,12 @@ def read(path: str, options: ReadOptions | None = None) -> Table | Arrays:
 
 
 def _open_text(path: str) -> io.TextIOBase:
-    if path == "-":
-        stream = sys.stdin.buffer
-    elif path.lower().endswith(".gz"):
-        stream = gzip.open(path)
-    else:
-        stream = open(path, "rb")
+    stream = sys.stdin.buffer if path == "-" else _open_binary(path)
     return io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+
+
+def _open_binary(path: str) -> Any:
+    return gzip.open(path) if path.lower().endswith(".gz") else open(path, "rb")
 
 
 def _read_csv(path: str, options: ReadOptions) -> Table:
@@ -233,11 +233,22 @@ def _read_csv(path: str, options: ReadOptions) -> Table:
         try:
             return _parse_csv(name, stream, options)
         except UnicodeDecodeError as error:
-            raise BadUse(
-                f"{name}: must be UTF-8 text ({error.reason} at byte {error.start})"
-            ) from None
+            raise BadUse(f"{_not_utf8(name)}: must be UTF-8 text ({error.reason})") from None
         except (gzip.BadGzipFile, EOFError) as error:
             raise BadUse(f"{name}: not a whole gzip file ({error})") from None
+
+
+def _not_utf8(path: str) -> str:
+    """The file and, where it can be read once more, the row that is no UTF-8."""
+    if not Path(path).is_file():
+        return path
+    with _open_binary(path) as stream:
+        for row, line in enumerate(stream, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return f"{path}, row {row}"
+    return path
 
 
 def _parse_csv(path: str, stream: io.TextIOBase, options: ReadOptions) -> Table:
@@ -460,12 +471,21 @@ def _target_column(name: str, y: np.ndarray, n_rows: int) -> Column:
 _UNREADABLE = (ValueError, EOFError, zipfile.BadZipFile, KeyError)
 
 
+def _unreadable(path: str, kind: str, error: Exception) -> BadUse:
+    if "allow_pickle" in str(error):  # NumPy keeps objects as pickles, which may run code
+        return BadUse(
+            f"{path}: arrays must hold numbers or text, got Python objects; save them after "
+            ".astype(float) or .astype(str)"
+        )
+    return BadUse(f"{path}: not a readable {kind} file ({error})")
+
+
 def _load_npy(path: str) -> np.ndarray:
     try:
         with open(path, "rb") as stream:  # np.load leaves a broken file of its own open
             array = np.load(stream, allow_pickle=False)
     except _UNREADABLE as error:
-        raise BadUse(f"{path}: not a readable NPY file ({error})") from None
+        raise _unreadable(path, "NPY", error) from None
     if not isinstance(array, np.ndarray):
         raise BadUse(f"{path}: an NPZ file by content; name it .npz")
     return array
@@ -482,5 +502,5 @@ def _read_npz(path: str, options: ReadOptions) -> tuple[str, np.ndarray, np.ndar
                 return x_name, file[x_name], file[y_name] if y_name in file.files else None
             found = file.files
     except (*_UNREADABLE, AttributeError, TypeError) as error:  # a lone array is no archive
-        raise BadUse(f"{path}: not a readable NPZ file ({error})") from None
+        raise _unreadable(path, "NPZ", error) from None
     raise BadUse(f'{path}: no array "{x_name}"; it has {listed(found)} (--x-name names another)')

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import shlex
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,11 +28,14 @@ from .preprocess import (
 from .split import split
 from .tables import Arrays, Table, read
 
+if TYPE_CHECKING:
+    from fastnn import SGD, History, Model
+
 HELP = "train a network on a data file"
 DESCRIPTION = """Train a network on a data file and write it, with all it needs to read new data,
 to a model file. Text columns are read as categories (one-hot), numeric ones are scaled. Cells that
 are empty or hold ?, NA, N/A, NaN, null or none are missing. Ctrl-C stops the training and keeps
-the network as it stands in OUTPUT.partial.safetensors."""
+the network as it stands in a file beside MODEL, with .partial in its name."""
 
 VALIDATION_FRACTION = 0.1
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "identity")
@@ -336,45 +341,76 @@ def falling(rate: float, epoch: int, epochs: int) -> float:
     return rate * (1 - (epoch - 1) / epochs)
 
 
-def fit(model, prepared: Prepared, args: argparse.Namespace) -> None:
-    """Epoch by epoch. Ctrl-C keeps the network as it stands beside the output and goes on up."""
-    import fastnn
+def learn(
+    model: Model,
+    training: tuple[np.ndarray, np.ndarray],
+    held_out: tuple[np.ndarray, np.ndarray] | None,
+    history: History,
+    *,
+    epochs: int,
+    batch_size: int,
+    rule: Callable[[int], SGD],
+    quiet: bool,
+) -> None:
+    """Train, with the optimizer rule(epoch) in epoch 1..epochs; `history` takes each as it ends."""
     from fastnn._progress import Progress
 
-    held_out = prepared.held_out
-    progress = None if args.quiet else Progress(args.epochs, len(prepared.X))
-    epoch = 1
+    progress = None if quiet else Progress(epochs, len(training[0]))
     try:
-        for epoch in range(1, args.epochs + 1):
-            rate = args.learning_rate
-            if args.schedule == "linear":
-                rate = falling(rate, epoch, args.epochs)
-            model.fit(
-                prepared.X,
-                prepared.y,
+        for epoch in range(1, epochs + 1):
+            ended = model.fit(
+                *training,
                 epochs=1,
-                batch_size=args.batch_size,
-                optimizer=fastnn.SGD(rate, args.momentum, args.nesterov),
-                validation_data=(held_out.X, held_out.y) if held_out else None,
+                batch_size=batch_size,
+                optimizer=rule(epoch),
+                validation_data=held_out,
                 verbose=progress or False,
             )
+            for name, values in ended.columns().items():
+                getattr(history, name).extend(values)
+    finally:
+        if progress is not None:
+            progress.close()
+
+
+def fit(model: Model, prepared: Prepared, args: argparse.Namespace) -> None:
+    """Train as the arguments say. Ctrl-C keeps the network beside the output and goes on up."""
+    import fastnn
+
+    def rule(epoch: int) -> SGD:
+        rate = args.learning_rate
+        if args.schedule == "linear":
+            rate = falling(rate, epoch, args.epochs)
+        return fastnn.SGD(rate, args.momentum, args.nesterov)
+
+    held_out = prepared.held_out
+    history = fastnn.History()
+    try:
+        learn(
+            model,
+            (prepared.X, prepared.y),
+            (held_out.X, held_out.y) if held_out else None,
+            history,
+            epochs=args.epochs,
+            batch_size=args.batch_size,
+            rule=rule,
+            quiet=args.quiet,
+        )
     except fastnn.DivergenceError:
         raise Failure(
-            f"training diverged in epoch {epoch}: the loss grew beyond all bounds; "
+            f"training diverged in epoch {len(history) + 1}: the loss grew beyond all bounds; "
             f"try a smaller --learning-rate than {args.learning_rate:g}"
         ) from None
     except KeyboardInterrupt:
         path = Path(args.output)
         path = path.with_name(f"{path.stem}.partial{path.suffix}")
-        model.metadata["training"]["interrupted"] = f"in epoch {epoch} of {args.epochs}"
+        where = f"in epoch {len(history) + 1} of {args.epochs}"
+        model.metadata["training"]["interrupted"] = where
         model.save(path)
         raise KeyboardInterrupt(
-            f"stopped in epoch {epoch} of {args.epochs}; the network as it stands is in {path}, "
+            f"stopped {where}; the network as it stands is in {path}, "
             f"nothing was written to {args.output}"
         ) from None
-    finally:
-        if progress is not None:
-            progress.close()
 
 
 # --- summary
