@@ -77,7 +77,7 @@ def as_numbers(name: str, values: Any) -> np.ndarray:
 
 
 def as_finite(name: str, values: np.ndarray, dtype: str) -> np.ndarray:
-    """`values` (2-D) as an aligned C-contiguous array of `dtype` with neither NaN nor infinity."""
+    """`values` as an aligned C-contiguous array of `dtype` with neither NaN nor infinity."""
     with np.errstate(all="ignore"):
         array = np.asarray(values, dtype, order="C")
         if not array.flags.aligned:
@@ -88,10 +88,18 @@ def as_finite(name: str, values: np.ndarray, dtype: str) -> np.ndarray:
     finite = np.isfinite(array)
     if finite.all():
         return array
-    row, column = divmod(int(np.argmin(finite)), array.shape[1])
-    came = values[row, column]
+    bad = int(np.argmin(finite))
+    came = values[np.unravel_index(bad, array.shape)]
     kind = f"finite in {dtype}" if np.isfinite(came) else "finite"
-    raise ValueError(f"{name} must be {kind}, got {came} in row {row}, column {column}")
+    raise ValueError(f"{name} must be {kind}, got {came} in {_place(array, bad)}")
+
+
+def _place(array: np.ndarray, index: int) -> str:
+    """Where entry `index`, counted row by row, stands."""
+    if array.ndim == 1:
+        return f"row {index}"
+    row, column = divmod(index, array.shape[1])
+    return f"row {row}, column {column}"
 
 
 def _labels(y: np.ndarray, n_classes: int) -> np.ndarray:
@@ -114,15 +122,13 @@ def _check_range(y: np.ndarray, low: int, high: int, must: str, hint: str = "") 
     if y.min() >= low and y.max() <= high:
         return
     bad = int(np.argmax((y < low) | (y > high)))
-    raise ValueError(f"{must}, got {y.flat[bad]} in row {bad // (y.size // len(y))}{hint}")
+    raise ValueError(f"{must}, got {y.flat[bad]} in {_place(y, bad)}{hint}")
 
 
 def _check_distributions(y: np.ndarray) -> None:
     if y.min() < 0:
-        row, column = divmod(int(np.argmax(y < 0)), y.shape[1])
-        raise ValueError(
-            f"rows of y must be distributions, got {y[row, column]} in row {row}, column {column}"
-        )
+        bad = int(np.argmax(y < 0))
+        raise ValueError(f"rows of y must be distributions, got {y.flat[bad]} in {_place(y, bad)}")
     total = y.sum(1)
     error = abs(total - 1)
     if error.max() > SUM_TOLERANCE:

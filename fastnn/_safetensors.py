@@ -60,8 +60,8 @@ def read_header(file: BinaryIO, size: int) -> tuple[dict[str, Tensor], dict[str,
     n = int.from_bytes(read_exactly(file, 8), "little")
     if n > min(size - 8, HEADER_MAX):
         raise ModelFileError(
-            f"must begin with the length of a header that it holds (at most "
-            f"{min(size - 8, HEADER_MAX)} bytes), got {n}: no safetensors file, or truncated"
+            f"must be a whole safetensors file: its first 8 bytes ask for a header of {n} bytes, "
+            f"it can hold {min(size - 8, HEADER_MAX)}"
         )
     raw = read_exactly(file, n)
     if raw[:1] != b"{":

@@ -113,7 +113,7 @@ class Trace:
 
     def __repr__(self) -> str:
         layers = self._network.layers
-        lines = [_line("x = h^(0)", self.x), _line("y", self.y)]
+        lines = ["data", _line("x = h^(0)", self.x), _line("y", self.y)]
         for layer in layers:
             lines += ["", *self._forward_lines(layer)]
         L = LOSS_FORMULAS[self._network.loss]
@@ -198,8 +198,9 @@ def _output_formula(network: NetworkSpec) -> str:
 
 def _line(formula: str, value: Any) -> str:
     """`formula = value`, the value below it where it has several rows."""
-    if not isinstance(value, np.ndarray):
-        return f"  {formula} = {value!r}"
+    value = np.asarray(value)
+    if value.ndim == 0:
+        return f"  {formula} = {value.item()!r}"
     if value.size <= FEW:
         text = np.array2string(value, floatmode="unique", max_line_width=96)
     else:

@@ -134,7 +134,7 @@ class Model:
         array = as_numbers("theta", values)
         if array.shape != self.theta.shape:
             raise ValueError(f"theta must have shape {self.theta.shape}, got {array.shape}")
-        self.theta[:] = as_finite("theta", array[None, :], self.dtype)[0]
+        self.theta[:] = as_finite("theta", array, self.dtype)
 
     @property
     def W(self) -> Views:

@@ -262,9 +262,9 @@ def test_undamaged_loads_after_rewriting(saved):
     [
         (b"", "at least 8 bytes, got 0"),
         (b"1234567", "at least 8 bytes, got 7"),
-        (b"\xff" * 8, "no safetensors file, or truncated"),
-        (b"PK\3\4" + b"\0" * 100, "no safetensors file, or truncated"),
-        (b"a,b,label\n1,2,3\n" * 10, "no safetensors file, or truncated"),
+        (b"\xff" * 8, "must be a whole safetensors file"),
+        (b"PK\3\4" + b"\0" * 100, "must be a whole safetensors file"),
+        (b"a,b,label\n1,2,3\n" * 10, "must be a whole safetensors file"),
         (b"\0" * 8, "no safetensors file"),
     ],
 )
