@@ -27,13 +27,13 @@ test:
 bench:
 	$(PYTHON) bench/pytorch_steps.py
 
-# A build of its own, so that instrumented objects never mix with others.
-ASAN = build/asan
+# A report ends the run and is shown: pytest must leave stderr's descriptor alone.
+ASAN = build/address-undefined
 asan:
-	FASTNN_SANITIZE=address,undefined $(PYTHON) setup.py -q build --build-base $(ASAN) --build-lib $(ASAN)/lib
-	cd $(ASAN)/lib && ASAN_OPTIONS=detect_leaks=0 \
+	FASTNN_SANITIZE=address,undefined $(PYTHON) setup.py -q build --build-lib $(ASAN)/lib
+	cd $(ASAN)/lib && ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-	    $(PYTHON) -m pytest $(CURDIR)/tests
+	    $(PYTHON) -m pytest --capture=sys $(CURDIR)/tests
 
 clean:
 	rm -rf build fastnn/kernels/*.so

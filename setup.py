@@ -16,11 +16,15 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.modified import newer_group
 
 C = Path("src/c")
 MODULES = ["_cpu", "panels", "forward", "output_delta", "update", "backward", "engine"]
 DEBUG = os.environ.get("FASTNN_DEBUG", "") not in ("", "0")
 SANITIZE = os.environ.get("FASTNN_SANITIZE", "")
+# Each kind of build has a folder of its own: its objects never mix with another's.
+KIND = "-".join((["debug"] if DEBUG else []) + (SANITIZE.split(",") if SANITIZE else []))
+BUILD = Path("build", KIND)
 
 # Instruction set: the flags that allow it. Chosen at import, by feature bits (src/c/platform.c).
 ISAS_X86 = {
@@ -72,8 +76,14 @@ class BuildKernels(build_ext):
 
     def build_extension(self, ext):
         if ext.name == "fastnn.kernels._cpu":
-            ext.extra_objects = self.kernel_objects()
+            built = self.get_ext_fullpath(ext.name)
+            if self.force or newer_group([*ext.sources, *ext.depends], built):
+                ext.extra_objects = self.kernel_objects()
         super().build_extension(ext)
+
+    def copy_extensions_to_source(self):
+        self.force = True  # what is in place may be of another kind, and newer
+        super().copy_extensions_to_source()
 
     def kernel_objects(self) -> list[str]:
         jobs = [("platform", C / "platform.c", [])]
@@ -102,7 +112,7 @@ def extension(name: str) -> Extension:
         f"fastnn.kernels.{name}",
         [f"src/fastnn/kernels/{name}.pyx"],
         include_dirs=[str(C)],
-        depends=[str(path) for path in sorted(C.rglob("*.[ch]"))],
+        depends=["setup.py", *(str(path) for path in sorted(C.rglob("*.[ch]")))],
         extra_compile_args=[*COMPILE, *OPENMP[0]],
         extra_link_args=[*LINK, *OPENMP[1]],
     )
@@ -112,7 +122,7 @@ setup(
     ext_modules=cythonize(
         [extension(name) for name in MODULES],
         include_path=["src"],
-        build_dir="build/cython",
+        build_dir=str(BUILD / "cython"),
         compiler_directives={
             "language_level": 3,
             "boundscheck": DEBUG,
@@ -123,4 +133,5 @@ setup(
         },
     ),
     cmdclass={"build_ext": BuildKernels},
+    options={"build": {"build_base": str(BUILD)}},
 )
