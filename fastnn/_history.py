@@ -88,6 +88,7 @@ class History:
                 if getattr(self, name):
                     axes.plot(self.epoch, getattr(self, name), marker=".", label=name)
             axes.set_xlabel("epoch")
+            axes.xaxis.get_major_locator().set_params(integer=True)
             axes.legend()
         if path is not None:
             figure.savefig(path, dpi=150)
