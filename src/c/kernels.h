@@ -81,7 +81,7 @@ typedef struct fnn_kernels {
     void (*update)(int optimizer, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t ld, const void *g, void *w,
                    void *const *state, const fnn_rates *rates);
 
-    /* Output layer, rows of panels. scratch: (2 n_out + VL) VL reals. h may be a. */
+    /* Output layer, rows of panels. scratch: 2 n_out vectors. h may be a. */
     void (*softmax)(ptrdiff_t rows, ptrdiff_t n_out, void *a, ptrdiff_t stride, void *scratch);
     /* From a: h = f(a) (unless NULL), delta = scale * dL/da (unless NULL), losses[r] = L (unscaled).
      * Returns 0 if a loss was not finite. */
