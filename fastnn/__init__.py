@@ -22,7 +22,7 @@ dtype='float32', seed=0)
 from fastnn._config import show_config, threads
 from fastnn._errors import DivergenceError, FastnnError, MissingExtraError, ModelFileError
 from fastnn._history import History
-from fastnn._optimizers import SGD
+from fastnn._optimizers import SGD, Adam
 from fastnn._predictor import Predictor
 from fastnn._trace import Trace
 from fastnn.model import Model, load
@@ -30,6 +30,7 @@ from fastnn.model import Model, load
 __version__ = "0.1.0"
 __all__ = [
     "SGD",
+    "Adam",
     "DivergenceError",
     "FastnnError",
     "History",

@@ -30,6 +30,7 @@ class Parameters:
         self.theta = theta
         # The optimizer and its state in one attribute: an interrupt cannot fall between the two.
         self._optimizer = "sgd", np.zeros((0, theta.size), theta.dtype)
+        self.steps = 0  # steps of this optimizer so far, which its state is the outcome of
         self.epoch = 0  # epochs begun by fit so far: numbers the shuffles
 
     @property
@@ -54,18 +55,19 @@ class Parameters:
         """Keep the state if it is this kind of optimizer's; otherwise begin with zeros."""
         if optimizer != self.optimizer:
             self._optimizer = optimizer, np.zeros((n_states, self.theta.size), self.theta.dtype)
+            self.steps = 0
 
     def copy(self) -> Parameters:
         copy = Parameters(self.network, self.theta.copy())
         copy._optimizer = self.optimizer, self.state.copy()
-        copy.epoch = self.epoch
+        copy.steps, copy.epoch = self.steps, self.epoch
         return copy
 
     def restore(self, copy: Parameters) -> None:
         """Become what `copy` is, which gives up its state."""
         self.theta[:] = copy.theta
         self._optimizer = copy._optimizer
-        self.epoch = copy.epoch
+        self.steps, self.epoch = copy.steps, copy.epoch
 
 
 def views(network: NetworkSpec, theta: np.ndarray) -> tuple[Views, Views]:

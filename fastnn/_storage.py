@@ -3,7 +3,7 @@
 tensors         W1, b1, W2, ... in their shapes, and the optimizer's vectors (n_parameters,)
 __metadata__    format "fastnn", version, and three JSON texts:
                 architecture   what NetworkSpec holds
-                training       seed, epochs begun, and whose the optimizer's vectors are
+                training       seed, epochs begun, whose the optimizer's vectors are and its steps
                 metadata       the user's own
 """
 
@@ -28,11 +28,16 @@ from fastnn._safetensors import CODES, DTYPES, Tensor, encode, loads, read_heade
 
 FORMAT, VERSION = "fastnn", 1
 # An optimizer's vectors: names of tensors, in the order of the rows of its state.
-STATES = {"sgd": (), "momentum": ("velocity",), "nesterov": ("velocity",)}
+STATES = {
+    "sgd": (),
+    "momentum": ("velocity",),
+    "nesterov": ("velocity",),
+    "adam": ("first_moment", "second_moment"),
+}
 KEYS = {
     "metadata": {"format", "version", "architecture", "training", "metadata"},
     "architecture": {"sizes", "activations", "output", "loss", "bias", "dtype"},
-    "training": {"seed", "epoch", "optimizer"},
+    "training": {"seed", "epoch", "optimizer", "steps"},
 }
 
 
@@ -41,7 +46,12 @@ def save(
 ) -> None:
     """Write a model file; what stood at `path` stays until the new file is whole and on disk."""
     parameters = parameters.copy()  # another thread may be training
-    training = {"seed": seed, "epoch": parameters.epoch, "optimizer": parameters.optimizer}
+    training = {
+        "seed": seed,
+        "epoch": parameters.epoch,
+        "optimizer": parameters.optimizer,
+        "steps": parameters.steps,
+    }
     texts = {
         "format": FORMAT,
         "version": str(VERSION),
@@ -66,7 +76,7 @@ def load(path: str | PathLike[str]) -> tuple[Parameters, int, dict[str, Any]]:
             names = _check_tensors(network, STATES[training["optimizer"]], tensors)
             parameters = Parameters(network, np.empty(network.n_parameters, network.dtype))
             parameters.use(training["optimizer"], len(STATES[training["optimizer"]]))
-            parameters.epoch = training["epoch"]
+            parameters.steps, parameters.epoch = training["steps"], training["epoch"]
             targets = _tensors(network, parameters.theta)
             targets.update(zip(STATES[training["optimizer"]], parameters.state, strict=True))
             for name in names:
@@ -136,8 +146,9 @@ def _check_metadata(texts: dict[str, str]) -> tuple[NetworkSpec, dict[str, Any],
     _check_keys("training", training)
     if training["optimizer"] not in list(STATES):
         raise ModelFileError(f"training: optimizer must be one of {', '.join(STATES)}")
-    if type(training["epoch"]) is not int or not 0 <= training["epoch"] < 2**63:
-        raise ModelFileError("training: epoch must be a count")
+    for name in ("epoch", "steps"):
+        if type(training[name]) is not int or not 0 <= training[name] < 2**62:
+            raise ModelFileError(f"training: {name} must be a count")
     try:
         if type(training["seed"]) is not int:
             raise TypeError("seed must be an integer")

@@ -10,11 +10,11 @@ from fastnn._arrays import as_numbers, as_pair
 from fastnn._checks import as_real
 from fastnn._network import LayerSpec, NetworkSpec
 from fastnn._parameters import views
-from fastnn.kernels._cpu import LOSSES, OUTPUTS
+from fastnn.kernels._cpu import LOSSES, OPTIMIZERS, OUTPUTS
 from fastnn.kernels.backward import gradient, hidden_delta
 from fastnn.kernels.forward import forward
 from fastnn.kernels.output_delta import output_delta
-from fastnn.kernels.update import sgd
+from fastnn.kernels.update import update
 
 FEW = 64  # numbers printed in full; longer arrays are shortened
 
@@ -108,7 +108,9 @@ class Trace:
         """
         learning_rate = as_real("learning_rate", learning_rate)
         theta = self._theta.copy()
-        sgd(theta, self._grad, learning_rate, 1)
+        none = np.empty((0, theta.size), theta.dtype)
+        rates = {"learning_rate": learning_rate}
+        update(theta, self._grad, none, OPTIMIZERS["sgd"], rates, 1, 1)
         return Trace(self._network, theta, self.x, self.y)
 
     def __repr__(self) -> str:

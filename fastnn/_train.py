@@ -16,7 +16,7 @@ import numpy as np
 from fastnn._errors import DivergenceError
 from fastnn._evaluate import evaluate
 from fastnn._history import History
-from fastnn._optimizers import SGD
+from fastnn._optimizers import Optimizer
 from fastnn._parameters import Parameters
 from fastnn._progress import Progress
 from fastnn._random import SHUFFLE, permutation
@@ -33,7 +33,12 @@ class Run:
     """
 
     def __init__(
-        self, parameters: Parameters, engine: Engine, optimizer: SGD, batch: int, n_threads: int
+        self,
+        parameters: Parameters,
+        engine: Engine,
+        optimizer: Optimizer,
+        batch: int,
+        n_threads: int,
     ) -> None:
         self.parameters = parameters
         self.engine = engine
@@ -43,10 +48,12 @@ class Run:
         self.step_seconds = 3 * parameters.theta.size * batch / SLOWEST
         self.before = parameters.copy()
         parameters.use(optimizer.kind, engine.n_states)
+        self.steps = parameters.steps
         engine.load(parameters.theta, parameters.state)
 
     def store(self) -> None:
         self.engine.store(self.parameters.theta, self.parameters.state)
+        self.parameters.steps = self.steps
 
     def epoch(
         self, X: np.ndarray, y: np.ndarray, order: np.ndarray, progress: Progress | None = None
@@ -55,7 +62,7 @@ class Run:
 
         Raises DivergenceError with the number of the mini-batch, from 1.
         """
-        n, batch = len(order), self.batch
+        n, batch, rates = len(order), self.batch, self.optimizer.rates
         losses = np.empty(-(-n // batch))
         start = 0
         while start < len(losses):
@@ -63,9 +70,9 @@ class Run:
             begin = perf_counter()
             steps = self.engine.train(
                 *(X, y, order[start * batch : stop * batch], batch),
-                *(self.optimizer.learning_rate, self.optimizer.momentum),
-                *(losses[start:stop], self.n_threads),
+                *(rates, self.steps, losses[start:stop], self.n_threads),
             )
+            self.steps += steps
             if steps < stop - start:
                 bad = start + steps
                 raise DivergenceError(f"batch {bad + 1} has the loss {losses[bad]}")

@@ -17,7 +17,7 @@ from fastnn._config import n_threads as bound_threads
 from fastnn._history import History
 from fastnn._initialize import initial_theta
 from fastnn._network import as_network
-from fastnn._optimizers import SGD, as_optimizer
+from fastnn._optimizers import Optimizer, as_optimizer
 from fastnn._parameters import Engines, Parameters, Views
 from fastnn._predictor import Predictor
 from fastnn._progress import Progress
@@ -168,7 +168,7 @@ class Model:
         *,
         epochs: int = 10,
         batch_size: int = 128,
-        optimizer: str | SGD = "sgd",
+        optimizer: str | Optimizer = "sgd",
         learning_rate: float | None = None,
         validation_data: tuple[Any, Any] | None = None,
         shuffle: bool = True,
@@ -187,9 +187,9 @@ class Model:
             Passes over the data, each in a new order.
         batch_size : int, default 128
             Samples a step; the last mini-batch of an epoch may be smaller.
-        optimizer : "sgd" or fastnn.SGD, default "sgd"
+        optimizer : {"sgd", "adam"}, fastnn.SGD or fastnn.Adam, default "sgd"
         learning_rate : float, optional
-            In place of the optimizer's own, which is 0.1 by default.
+            In place of the optimizer's own, which is 0.1 for SGD, 0.001 for Adam.
         validation_data : (X, y), optional
             Loss and score on it after each epoch go into the history.
         shuffle : bool, default True
@@ -247,7 +247,7 @@ class Model:
         y: Any,
         *,
         batch_size: int = 1,
-        optimizer: str | SGD = "sgd",
+        optimizer: str | Optimizer = "sgd",
         learning_rate: float | None = None,
     ) -> float:
         """Online learning: one pass over what it is given, in its order.

@@ -214,43 +214,51 @@ def loss_and_gradient(net, theta, x, y):
 # --- Optimizers and training ----------------------------------------------------------------------
 
 
-OPTIMIZERS = ("sgd", "momentum", "nesterov")
+STATES = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2}  # vectors kept between steps
+OPTIMIZERS = tuple(STATES)
 
 
-def step(theta, grad, velocity, optimizer, learning_rate, momentum):
-    """One step; returns the new theta and the new velocity. alpha: learning_rate, mu: momentum.
+def step(theta, grad, state, n, optimizer, rates):
+    """Step n = 1, 2, ...; returns the new theta and the new state.
+
+    alpha: learning_rate, mu: momentum; state: what the rule keeps, zeros before step 1.
 
     sgd:       theta <- theta - alpha grad
     momentum:  v <- mu v + grad,  theta <- theta - alpha v
     nesterov:  v <- mu v + grad,  theta <- theta - alpha (grad + mu v)
+    adam:      m <- beta1 m + (1 - beta1) grad,  v <- beta2 v + (1 - beta2) grad^2,
+               theta <- theta - alpha (m / (1 - beta1^n)) / (sqrt(v / (1 - beta2^n)) + epsilon)
     """
+    kind = theta.dtype.type
+    alpha = kind(rates["learning_rate"])
     if optimizer == "sgd":
-        return theta - learning_rate * grad, velocity
-    velocity = momentum * velocity + grad
-    if optimizer == "momentum":
-        return theta - learning_rate * velocity, velocity
-    if optimizer == "nesterov":
-        return theta - learning_rate * (grad + momentum * velocity), velocity
+        return theta - alpha * grad, state
+    if optimizer in ("momentum", "nesterov"):
+        mu = kind(rates["momentum"])
+        v = mu * state[0] + grad
+        return theta - alpha * (grad + mu * v if optimizer == "nesterov" else v), np.array([v])
+    if optimizer == "adam":
+        beta1, beta2, epsilon = (kind(rates[name]) for name in ("beta1", "beta2", "epsilon"))
+        m = beta1 * state[0] + (1 - beta1) * grad
+        v = beta2 * state[1] + (1 - beta2) * grad**2
+        mean, square = m / (1 - beta1**n), v / (1 - beta2**n)
+        return theta - alpha * mean / (np.sqrt(square) + epsilon), np.array([m, v])
     raise ValueError(f"optimizer must be one of {OPTIMIZERS}, got {optimizer!r}")
 
 
-def train(
-    net, theta, X, y, order, batch, learning_rate, momentum=0.0, optimizer="sgd", velocity=None
-):
-    """Mini-batches over rows X[order], in order; the last one may be smaller.
+def train(net, theta, X, y, order, batch, optimizer, rates, state=None, taken=0):
+    """Mini-batches over rows X[order], in order; the last one may be smaller. taken: steps before.
 
-    Returns theta, velocity, and the mean loss of each mini-batch before its step.
+    Returns theta, the optimizer's state, and the mean loss of each mini-batch before its step.
     """
-    kind = theta.dtype.type
-    learning_rate, momentum = kind(learning_rate), kind(momentum)
-    velocity = np.zeros_like(theta) if velocity is None else velocity
+    state = np.zeros((STATES[optimizer], len(theta)), theta.dtype) if state is None else state
     losses = []
-    for start in range(0, len(order), batch):
+    for i, start in enumerate(range(0, len(order), batch)):
         rows = order[start : start + batch]
         mean_loss, grad = loss_and_gradient(net, theta, X[rows], y[rows])
-        theta, velocity = step(theta, grad, velocity, optimizer, learning_rate, momentum)
+        theta, state = step(theta, grad, state, taken + i + 1, optimizer, rates)
         losses.append(mean_loss)
-    return theta, velocity, np.array(losses)
+    return theta, state, np.array(losses)
 
 
 # --- Finite differences ---------------------------------------------------------------------------

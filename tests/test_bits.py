@@ -24,6 +24,7 @@ NETS = {  # awkward: widths of 1, primes, one past a panel; one layer; no bias; 
     "many": ref.Net((5, 17, 1031), "sigmoid", output="softmax", loss="squared_error"),
     "deeper": ref.Net((64,) * 6 + (10,), "relu"),
 }
+RATES = {"learning_rate": 0.05, "momentum": 0.9, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
 WITH_FMA = [isa for isa in _cpu.isas() if isa != "baseline"]
 
 
@@ -64,7 +65,8 @@ def trained(net, dtype, batch, optimizer, threads, zeros=0.0):
     losses = np.full((2, -(-67 // batch)), np.nan)
     for epoch in range(2):
         order = np.random.default_rng(epoch).permutation(67)
-        assert e.train(X, y, order, batch, 0.05, 0.9, losses[epoch], threads) == losses.shape[1]
+        steps = losses.shape[1]
+        assert e.train(X, y, order, batch, RATES, epoch * steps, losses[epoch], threads) == steps
     before = theta.copy()
     e.store(theta, state)
     assert not np.array_equal(theta, before) and np.isfinite(theta).all()
@@ -141,7 +143,7 @@ def test_a_run_in_slices_equals_the_run_in_one(batch):
         e = engine_of(net, "float32", batch, "momentum")
         e.load(theta)
         for order in np.arange(64).reshape(slices, -1):
-            e.train(X, y, order, batch, 0.05, 0.9, np.empty(len(order) // batch), 2)
+            e.train(X, y, order, batch, RATES, 0, np.empty(len(order) // batch), 2)
         e.store(out := np.empty_like(theta))
         results.add(sha256(out))
     assert len(results) == 1
@@ -171,7 +173,7 @@ def test_what_an_engine_did_before_does_not_matter():
         if before:
             e.gradient(X, y, np.empty_like(theta), 2)
             e.loss(X, y, np.empty((300, 7), "f4"), 2)
-        e.train(X, y, np.arange(50), 1, 0.05, 0.0, np.empty(50), 2)
+        e.train(X, y, np.arange(50), 1, RATES, 0, np.empty(50), 2)
         e.store(out := np.empty_like(theta))
         results.add(sha256(out))
     assert len(results) == 1

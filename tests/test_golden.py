@@ -52,10 +52,11 @@ NETS = {  # each loss, with every output that it takes
     "squared_error tanh": ref.Net((5, 7, 2), "identity", "tanh", "squared_error", bias=False),
     "squared_error softmax": ref.Net((5, 7, 3), "tanh", "softmax", "squared_error"),
 }
-OPTIMIZERS = {  # learning rate and momentum are exact in every dtype
-    "sgd": (0.25, 0.0),
-    "momentum": (0.125, 0.75),
-    "nesterov": (0.125, 0.75),
+OPTIMIZERS = {  # rates are exact in every dtype
+    "sgd": fastnn.SGD(0.25),
+    "momentum": fastnn.SGD(0.125, 0.75),
+    "nesterov": fastnn.SGD(0.125, 0.75, nesterov=True),
+    "adam": fastnn.Adam(0.03125, 0.75, 0.875, 2.0**-10),
 }
 N, BATCH = 38, 4  # ten mini-batches, the last one of 2
 
@@ -75,18 +76,16 @@ def curve_theta(net):
 def reference_curve(name, optimizer, dtype):
     net = NETS[name]
     X, y = curve_data(net)
-    rate, momentum = OPTIMIZERS[optimizer]
     theta = curve_theta(net).astype(dtype)
     X = X.astype(dtype)
-    order = np.arange(N)
-    return ref.train(net, theta, X, y, order, BATCH, rate, momentum, optimizer)[2]
+    rates = OPTIMIZERS[optimizer].rates
+    return ref.train(net, theta, X, y, np.arange(N), BATCH, optimizer, rates)[2]
 
 
 def fastnn_curve(name, optimizer, dtype):
     """One fit call a mini-batch: its loss is what stands in the history."""
     net = NETS[name]
     X, y = curve_data(net)
-    rate, momentum = OPTIMIZERS[optimizer]
     model = fastnn.Model(
         list(net.sizes),
         activation=net.activation if isinstance(net.activation, str) else list(net.activation),
@@ -96,12 +95,15 @@ def fastnn_curve(name, optimizer, dtype):
         dtype=dtype,
     )
     model.theta = curve_theta(net)
-    sgd = fastnn.SGD(learning_rate=rate, momentum=momentum, nesterov=optimizer == "nesterov")
     losses = []
     for i in range(0, N, BATCH):
         rows = slice(i, i + BATCH)
         history = model.fit(
-            X[rows], y[rows], epochs=1, batch_size=BATCH, optimizer=sgd, shuffle=False
+            *(X[rows], y[rows]),
+            epochs=1,
+            batch_size=BATCH,
+            optimizer=OPTIMIZERS[optimizer],
+            shuffle=False,
         )
         losses += history.loss
     return losses
@@ -139,18 +141,24 @@ def test_loss_curve(name, optimizer, dtype):
 
 # --- Hashes of trained weights --------------------------------------------------------------------
 
-TRAINED = {  # name: sizes, activation, output, bias, batch size, momentum, nesterov
-    "784-30-10 sigmoid, batch 1": ([784, 30, 10], "sigmoid", "softmax", True, 1, 0.0, False),
-    "784-128-10 relu, batch 128": ([784, 128, 10], "relu", "softmax", True, 128, 0.0, False),
-    "67-33-17-5 tanh, momentum": ([67, 33, 17, 5], "tanh", "softmax", True, 13, 0.75, False),
-    "31-19-1 relu, no bias": ([31, 19, 1], "relu", "identity", False, 7, 0.0, False),
-    "5-1, one layer": ([5, 1], "relu", "sigmoid", True, 3, 0.0, False),
-    "1-1-2 nesterov": ([1, 1, 2], "sigmoid", "sigmoid", True, 2, 0.5, True),
+SGD = fastnn.SGD(0.0625)
+HEAVY = fastnn.SGD(0.0625, 0.75)
+TRAINED = {  # name: sizes, activation, output, bias, batch size, optimizer
+    "784-30-10 sigmoid, batch 1": ([784, 30, 10], "sigmoid", "softmax", True, 1, SGD),
+    "784-128-10 relu, batch 128": ([784, 128, 10], "relu", "softmax", True, 128, SGD),
+    "67-33-17-5 tanh, momentum": ([67, 33, 17, 5], "tanh", "softmax", True, 13, HEAVY),
+    "31-19-1 relu, no bias": ([31, 19, 1], "relu", "identity", False, 7, SGD),
+    "5-1, one layer": ([5, 1], "relu", "sigmoid", True, 3, SGD),
+    "1-1-2 nesterov": (
+        *([1, 1, 2], "sigmoid", "sigmoid", True, 2),
+        fastnn.SGD(0.0625, 0.5, nesterov=True),
+    ),
+    "130-70-3 tanh, adam": ([130, 70, 3], "tanh", "softmax", True, 16, fastnn.Adam()),
 }
 
 
 def trained_theta(name, dtype, n_threads=None):
-    sizes, activation, output, bias, batch, momentum, nesterov = TRAINED[name]
+    sizes, activation, output, bias, batch, optimizer = TRAINED[name]
     n = 300
     X = fractions(n, sizes[0], seed=5)
     y = fractions(n, sizes[-1], seed=6) + 0.5
@@ -158,8 +166,7 @@ def trained_theta(name, dtype, n_threads=None):
     model = fastnn.Model(
         sizes, activation, output, bias=bias, dtype=dtype, seed=11, n_threads=n_threads
     )
-    sgd = fastnn.SGD(learning_rate=0.0625, momentum=momentum, nesterov=nesterov)
-    model.fit(X, y, epochs=2, batch_size=batch, optimizer=sgd)
+    model.fit(X, y, epochs=2, batch_size=batch, optimizer=optimizer)
     return model.theta
 
 

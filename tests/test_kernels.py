@@ -190,19 +190,17 @@ def test_nan_passes_through(isa, dtype, activation):
 @pytest.mark.parametrize("rule", _cpu.OPTIMIZERS)
 def test_update(isa, dtype, threads, rng, rule):
     u, wide = ref.unit_roundoff(dtype), WIDER[dtype]
-    rate, mu = np.asarray([0.1, 0.9], dtype).astype(wide)
+    rates = {"learning_rate": 0.1, "momentum": 0.9, "beta1": 0.9, "beta2": 0.99, "epsilon": 1e-6}
     for n in [0, 1, 7, 16, 33, 1021]:
-        theta, grad, velocity = rng.standard_normal((3, n)).astype(dtype)
-        want, want_velocity = ref.step(
-            *(v.astype(wide) for v in (theta, grad, velocity)), rule, rate, mu
-        )
-        size = np.abs(theta) + 4 * (np.abs(grad) + np.abs(velocity))
-        if rule == "sgd":
-            update.sgd(theta, grad, 0.1, threads)
-        else:
-            update.momentum(theta, grad, velocity, 0.1, 0.9, rule == "nesterov", threads)
+        theta, grad = rng.standard_normal((2, n)).astype(dtype)
+        state = rng.standard_normal((ref.STATES[rule], n)).astype(dtype)
+        if rule == "adam":
+            state[1] = state[0] ** 2 + 1  # an average of squares
+        want, want_state = ref.step(*(v.astype(wide) for v in (theta, grad, state)), 3, rule, rates)
+        size = np.abs(theta) + 4 * (np.abs(grad) + np.abs(state).sum(0) + np.abs(grad) ** 2)
+        update.update(theta, grad, state, _cpu.OPTIMIZERS[rule], rates, 3, threads)
         assert_within(theta, want, 4 * u * size, n)
-        assert_within(velocity, want_velocity, 4 * u * size, n)
+        assert_within(state, want_state, 4 * u * size, n)
 
 
 def test_every_entry_has_its_twin_in_the_reference():
@@ -211,8 +209,7 @@ def test_every_entry_has_its_twin_in_the_reference():
     )
     assert set(_cpu.OUTPUTS) == set(ref.OUTPUTS)
     assert set(_cpu.LOSSES) == set(ref.LOSSES)
-    for rule in _cpu.OPTIMIZERS:
-        ref.step(np.zeros(1), np.zeros(1), np.zeros(1), rule, 0.1, 0.9)
+    assert {name: _cpu.STATES[i] for name, i in _cpu.OPTIMIZERS.items()} == ref.STATES
 
 
 def test_an_unknown_isa_is_refused_by_name():

@@ -256,7 +256,7 @@ WRONG = [
     ({"learning_rate": np.inf}, ValueError, "learning_rate must be .*, got inf"),
     ({"learning_rate": "fast"}, TypeError, "learning_rate must be a number, got 'fast'"),
     ({"learning_rate": 1j}, TypeError, "learning_rate must be a number"),
-    ({"optimizer": "adam"}, ValueError, r"optimizer must be 'sgd' or a fastnn\.SGD.*, got 'adam'"),
+    ({"optimizer": "adagrad"}, ValueError, r"optimizer must be 'sgd', 'adam', .*, got 'adagrad'"),
     ({"optimizer": 0.1}, TypeError, "optimizer must be"),
 ]
 WRONG_FIT = [
@@ -316,6 +316,20 @@ def test_other_calls_refuse_the_same(call):
 def test_wrong_sgd(arguments, error, message):
     with pytest.raises(error, match=message):
         fastnn.SGD(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"learning_rate": -1}, "learning_rate must be at least 0"),
+        ({"beta1": 1}, "beta1 must be at least 0 and below 1, got 1"),
+        ({"beta2": -0.1}, "beta2 must be at least 0"),
+        ({"epsilon": 0}, "epsilon must be at least 1e-30"),
+    ],
+)
+def test_wrong_adam(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        fastnn.Adam(**arguments)
 
 
 @settings(max_examples=40, deadline=None)

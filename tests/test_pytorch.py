@@ -30,6 +30,16 @@ TORCH = {
     "tanh": lambda a: a.tanh(),
     "softmax": lambda a: a.softmax(1),
 }
+OPTIMIZERS = {  # ours, and PyTorch's with the same numbers
+    "sgd": (fastnn.SGD(0.02), lambda p: torch.optim.SGD(p, lr=0.02)),
+    "momentum": (fastnn.SGD(0.02, 0.9), lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9)),
+    "nesterov": (
+        fastnn.SGD(0.02, 0.9, nesterov=True),
+        lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9, nesterov=True),
+    ),
+    "adam": (fastnn.Adam(0.005), lambda p: torch.optim.Adam(p, lr=0.005)),
+}
+
 each_net = pytest.mark.parametrize("net", NETS.values(), ids=NETS.keys())
 
 
@@ -108,12 +118,11 @@ def test_forward_loss_and_gradient(net):
 
 
 @each_net
-@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "nesterov"])
-def test_a_hundred_steps(net, optimizer):
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_hundred_steps(net, name):
     X, y = data(net)
     batch, epochs = 5, 10
-    momentum = 0.0 if optimizer == "sgd" else 0.9
-    settings = {"momentum": momentum, "nesterov": optimizer == "nesterov"}
+    ours, theirs = OPTIMIZERS[name]
 
     model = fastnn_model(net)
     peer = TorchNet(net, model.theta)
@@ -123,11 +132,11 @@ def test_a_hundred_steps(net, optimizer):
         y,
         epochs=epochs,
         batch_size=batch,
-        optimizer=fastnn.SGD(learning_rate=0.02, **settings),
+        optimizer=ours,
         shuffle=False,
     )
 
-    steps = torch.optim.SGD(peer.parameters, lr=0.02, **settings)
+    steps = theirs(peer.parameters)
     for _ in range(epochs):
         for i in range(0, len(X), batch):
             steps.zero_grad()

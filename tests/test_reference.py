@@ -138,24 +138,29 @@ def test_mean_over_the_batch():
 
 
 def test_optimizers_by_hand():
-    """Two steps with gradients 1 and 2, alpha = 0.5, mu = 0.5, from theta = 0."""
+    """Two steps with gradients 1 and 2, alpha = mu = beta1 = 0.5, beta2 = 0.75, from theta = 0."""
     want = {
         "sgd": (-0.5, -1.5),
         "momentum": (-0.5, -1.75),  # v = 1, then 2.5
         "nesterov": (-0.75, -2.375),  # grad + mu v = 1.5, then 3.25
+        # m = 0.5, then 1.25; v = 0.25, then 1.1875; corrected 1 and 1, then 5/3 and 19/7
+        "adam": (-0.25, -0.25 - 0.5 * (5 / 3) / (np.sqrt(19 / 7) + 1)),
     }
+    rates = {"learning_rate": 0.5, "momentum": 0.5, "beta1": 0.5, "beta2": 0.75, "epsilon": 1.0}
+    assert set(want) == set(ref.OPTIMIZERS)
     for optimizer, (first, second) in want.items():
-        theta, v = ref.step(np.zeros(1), np.ones(1), np.zeros(1), optimizer, 0.5, 0.5)
+        state = np.zeros((ref.STATES[optimizer], 1))
+        theta, state = ref.step(np.zeros(1), np.ones(1), state, 1, optimizer, rates)
         assert theta == first
-        theta, v = ref.step(theta, 2 * np.ones(1), v, optimizer, 0.5, 0.5)
-        assert theta == second
+        theta, state = ref.step(theta, 2 * np.ones(1), state, 2, optimizer, rates)
+        assert abs(theta - second) <= 4 * U
 
 
 def test_train_takes_the_rows_in_the_order_given():
     net = ref.Net((3, 2), (), "softmax")
     theta, X, y = make(net, batch=7, labels=True)
     order = np.array([6, 0, 3, 3, 1])
-    got, _, losses = ref.train(net, theta, X, y, order, 2, 0.5)
+    got, _, losses = ref.train(net, theta, X, y, order, 2, "sgd", {"learning_rate": 0.5})
     assert len(losses) == 3
     for rows in ([6, 0], [3, 3], [1]):
         _, grad = ref.loss_and_gradient(net, theta, X[rows], y[rows])

@@ -74,7 +74,8 @@ def test_round_trip(settings, path):
 
 @pytest.mark.parametrize("copier", ["file", "deepcopy", "pickle"])
 @pytest.mark.parametrize(
-    "rule", [fastnn.SGD(), fastnn.SGD(0.1, 0.9), fastnn.SGD(0.1, 0.9, nesterov=True)]
+    "rule",
+    [fastnn.SGD(), fastnn.SGD(0.1, 0.9), fastnn.SGD(0.1, 0.9, nesterov=True), fastnn.Adam()],
 )
 def test_fit_goes_on_exactly(copier, rule, path):
     model = fastnn.Model([4, 5, 3], seed=4)
@@ -226,9 +227,10 @@ DAMAGE = {
     "bias true": (in_text("architecture", bias=True), "architecture: "),
     "dtype unfit": (in_text("architecture", dtype="float64"), "must be float64 of shape"),
     "architecture key": (in_text("architecture", dtype=...), "architecture must have the keys"),
-    "optimizer unknown": (in_text("training", optimizer="adam"), "optimizer must be one of"),
+    "optimizer unknown": (in_text("training", optimizer="adagrad"), "optimizer must be one of"),
     "optimizer a list": (in_text("training", optimizer=["sgd"]), "optimizer must be one of"),
     "optimizer other": (in_text("training", optimizer="sgd"), "must hold the tensors"),
+    "steps negative": (in_text("training", steps=-1), "steps must be a count"),
     "epoch negative": (in_text("training", epoch=-1), "epoch must be a count"),
     "epoch true": (in_text("training", epoch=True), "epoch must be a count"),
     "seed huge": (in_text("training", seed=2**128), "training: seed must be below"),

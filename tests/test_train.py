@@ -21,6 +21,7 @@ RULES = {
     "sgd": fastnn.SGD(0.1),
     "momentum": fastnn.SGD(0.1, momentum=0.9),
     "nesterov": fastnn.SGD(0.1, momentum=0.9, nesterov=True),
+    "adam": fastnn.Adam(0.01),
 }
 
 
@@ -38,7 +39,8 @@ def expected(rule, epochs, batch, shuffle=True, seed=5, first=0):
     """theta and losses of the same training by the reference."""
     net = ref.Net((4, 6, 3), "tanh")
     X, y = data()
-    theta, v, losses = make(seed=seed).theta.copy(), 0.0, []
+    theta, losses = make(seed=seed).theta.copy(), []
+    state, n = np.zeros((ref.STATES[rule.kind], len(theta))), 0
     for epoch in range(first, first + epochs):
         order = permutation(seed, SHUFFLE, epoch, len(X)) if shuffle else np.arange(len(X))
         total = 0.0
@@ -46,8 +48,8 @@ def expected(rule, epochs, batch, shuffle=True, seed=5, first=0):
             rows = order[start : start + batch]
             loss, grad = ref.loss_and_gradient(net, theta, X[rows], y[rows])
             total += loss * len(rows)
-            v = rule.momentum * v + grad
-            theta = theta - rule.learning_rate * (grad + rule.momentum * v if rule.nesterov else v)
+            n += 1
+            theta, state = ref.step(theta, grad, state, n, rule.kind, rule.rates)
         losses.append(total / len(X))
     return theta, losses
 

@@ -77,7 +77,7 @@ def test_reference(loss):
     near(losses, want["loss"])
     near(delta[2], want["delta2"])
     near(delta[1], want["delta1"])
-    theta, _, _ = ref.train(net, theta, X, Y, np.array([0]), 1, RATE)
+    theta, _, _ = ref.train(net, theta, X, Y, np.array([0]), 1, "sgd", {"learning_rate": RATE})
     near(in_order(ref.unpack(net, theta)[0][1:]), want["W"])
     near(ref.forward(net, theta, X)[1][2], want["h2 after"])
 

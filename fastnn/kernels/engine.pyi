@@ -27,8 +27,8 @@ class Engine:
         y: npt.NDArray[Any],
         order: npt.NDArray[np.intp],
         batch: int,
-        learning_rate: float,
-        momentum: float,
+        rates: dict[str, float],
+        taken: int,
         losses: npt.NDArray[np.float64],
         n_threads: int,
     ) -> int: ...

@@ -4,13 +4,12 @@ import numpy.typing as npt
 
 Reals = npt.NDArray[Any]
 
-def sgd(theta: Reals, grad: Reals, learning_rate: float, n_threads: int) -> None: ...
-def momentum(
+def update(
     theta: Reals,
     grad: Reals,
-    velocity: Reals,
-    learning_rate: float,
-    momentum: float,
-    nesterov: bool,
+    state: Reals,
+    optimizer: int,
+    rates: dict[str, float],
+    n_step: int,
     n_threads: int,
 ) -> None: ...

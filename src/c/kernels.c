@@ -241,14 +241,15 @@ INLINE void bring_rows(fnn_prefetch *p) {
 #define KG 128 /* samples of a gradient before it moves on: their panels of h_prev and delta (2 x 16 KiB on AVX-512) stay in L1 */
 
 static void gradient_block(idx batch, idx inputs, const void *h_prev, const void *delta, int nv, void *G_, int first, void *W_,
-                           const fnn_rates *rates, int large, fnn_prefetch *rows) {
+                           const fnn_rates *rates, void *const near[FNN_NEAR], fnn_prefetch *rows) {
     assert(batch > 0 && inputs > 0 && inputs <= NR);
     const real *h = h_prev, *d = delta;
     real *G = G_, *W = W_;
     const real rate = W ? (real)rates->learning_rate : 0;
     const idx tiles = tiles_of(inputs), visits = tiles * ((batch + KG - 1) / KG);
-    const idx block_lines = large ? NR * NR * (idx)sizeof(real) / LINE : 0, h_lines = large ? batch * NR * (idx)sizeof(real) / LINE : 0;
-    const char *h_next = (const char *)(h + batch * NR), *W_next = (const char *)((W ? W : G) + NR * NR);
+    const idx block_lines = NR * NR * (idx)sizeof(real) / LINE, h_lines = near ? batch * NR * (idx)sizeof(real) / LINE : 0;
+    const idx lines = near ? (1 + !!near[1] + !!near[2]) * block_lines : 0;
+    const char *h_next = (const char *)(h + batch * NR);
     idx visit = 0, done = 0, h_done = 0;
     for (idx k = 0; k < batch; k += KG) {
         const idx n = batch - k < KG ? batch - k : KG;
@@ -256,7 +257,8 @@ static void gradient_block(idx batch, idx inputs, const void *h_prev, const void
             const idx m = tile_rows(inputs - r, tiles - t);
             visit++;
             bring_rows(rows);
-            for (; done < block_lines * visit / visits; done++) prefetch_write(W_next + done * LINE);
+            for (; done < lines * visit / visits; done++)
+                prefetch_write((const char *)near[done / block_lines] + done % block_lines * LINE);
             for (; h_done < h_lines * visit / visits; h_done++) prefetch(h_next + h_done * LINE);
             gradient_tiles[m - 1][nv - 1](n, h + k * NR + r, d + k * NR, G + r * NR, first && k == 0,
                                           W && k + n == batch ? W + r * NR : NULL, rate);
@@ -276,39 +278,44 @@ static void bias_gradient(idx batch, const void *delta, void *g_, int first) {
 }
 
 /* The optimizers' formulas on vectors, and on the last few elements through a buffer. */
-#define X(name, id, states, step)                                                                                  \
-    INLINE void step_##name(const real *g_, real *w_, real *v_, const V alpha, const V mu) {                       \
-        const V g = load(g_);                                                                                      \
-        V w = load(w_), v = states ? load(v_) : w;                                                                 \
-        (void)mu;                                                                                                  \
-        step;                                                                                                      \
-        store(w_, w);                                                                                              \
-        if (states) store(v_, v);                                                                                  \
-    }                                                                                                              \
-    NOINLINE void update_##name(idx rows, idx cols, idx ld, const real *g, real *w, real *s, const fnn_rates *rates) { \
-        const V alpha = splat((real)rates->learning_rate), mu = splat((real)rates->momentum);                      \
-        for (idx r = 0; r < rows; r++) {                                                                           \
-            idx i = r * ld;                                                                                        \
-            const idx end = i + cols;                                                                              \
-            for (; i + VL <= end; i += VL) step_##name(g + i, w + i, states ? s + i : NULL, alpha, mu);            \
-            if (i < end) {                                                                                         \
-                real part[3][VL] = {{0}};                                                                          \
-                const size_t bytes = (size_t)(end - i) * sizeof(real);                                             \
-                memcpy(part[0], g + i, bytes);                                                                     \
-                memcpy(part[1], w + i, bytes);                                                                     \
-                if (states) memcpy(part[2], s + i, bytes);                                                         \
-                step_##name(part[0], part[1], part[2], alpha, mu);                                                 \
-                memcpy(w + i, part[1], bytes);                                                                     \
-                if (states) memcpy(s + i, part[2], bytes);                                                         \
-            }                                                                                                      \
-        }                                                                                                          \
+#define X(name, id, states, step)                                                                                      \
+    INLINE void step_##name(const real *g_, real *w_, real *s_, real *t_, const fnn_rates *rates) {                    \
+        const V alpha = splat((real)rates->learning_rate), mu = splat((real)rates->momentum),                          \
+                beta1 = splat((real)rates->beta1), rest1 = splat((real)(1 - rates->beta1)),                            \
+                beta2 = splat((real)rates->beta2), rest2 = splat((real)(1 - rates->beta2)),                            \
+                epsilon = splat((real)rates->epsilon), alpha1 = splat((real)rates->alpha1),                            \
+                root2 = splat((real)rates->root2);                                                                     \
+        (void)alpha, (void)mu, (void)beta1, (void)rest1, (void)beta2, (void)rest2, (void)epsilon, (void)alpha1, (void)root2; \
+        const V g = load(g_);                                                                                          \
+        V w = load(w_), s = states > 0 ? load(s_) : w, t = states > 1 ? load(t_) : w;                                  \
+        step;                                                                                                          \
+        store(w_, w);                                                                                                  \
+        if (states > 0) store(s_, s);                                                                                  \
+        if (states > 1) store(t_, t);                                                                                  \
+    }                                                                                                                  \
+    NOINLINE void update_##name(idx rows, idx cols, idx ld, const real *g, real *w, real *s, real *t, const fnn_rates *of_step) { \
+        const fnn_rates rates = *of_step; /* a copy of our own: no store can change it */                              \
+        for (idx r = 0; r < rows; r++) {                                                                               \
+            idx i = r * ld;                                                                                            \
+            const idx end = i + cols;                                                                                  \
+            for (; i + VL <= end; i += VL) step_##name(g + i, w + i, s + (states > 0 ? i : 0), t + (states > 1 ? i : 0), &rates); \
+            if (i < end) {                                                                                             \
+                real part[4][VL] = {{0}};                                                                              \
+                real *from[4] = {(real *)g + i, w + i, s + (states > 0 ? i : 0), t + (states > 1 ? i : 0)};            \
+                const size_t bytes = (size_t)(end - i) * sizeof(real);                                                 \
+                for (int a = 0; a < 2 + states; a++) memcpy(part[a], from[a], bytes);                                  \
+                step_##name(part[0], part[1], part[2], part[3], &rates);                                               \
+                for (int a = 1; a < 2 + states; a++) memcpy(from[a], part[a], bytes);                                  \
+            }                                                                                                          \
+        }                                                                                                              \
     }
 FNN_OPTIMIZERS(X)
 #undef X
 
 static void update(int optimizer, idx rows, idx cols, idx ld, const void *g, void *w, void *const *state, const fnn_rates *rates) {
     switch (optimizer) {
-#define X(name, id, states, step) case id: update_##name(rows, cols, ld, g, w, states ? state[0] : NULL, rates); return;
+#define X(name, id, states, step) \
+    case id: update_##name(rows, cols, ld, g, w, states > 0 ? state[0] : NULL, states > 1 ? state[1] : NULL, rates); return;
         FNN_OPTIMIZERS(X)
 #undef X
     default: assert(!"an optimizer");

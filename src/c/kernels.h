@@ -35,8 +35,10 @@ enum {
 #undef X
 };
 
+/* What an optimizer multiplies with. alpha1 and root2 follow from the others and the number of the step (fnn_correct). */
 typedef struct {
-    double learning_rate, momentum;
+    double learning_rate, momentum, beta1, beta2, epsilon;
+    double alpha1, root2;
 } fnn_rates;
 
 /* Rows of X that the next mini-batch will gather: brought near, a few cache lines between two tiles. */
@@ -52,6 +54,8 @@ typedef struct {
     const void *values;    /* (n, n_out) reals, or NULL */
     const ptrdiff_t *order;
 } fnn_targets;
+
+#define FNN_NEAR (1 + FNN_MAX_STATES)
 
 typedef struct fnn_kernels {
     const char *isa;
@@ -73,9 +77,10 @@ typedef struct fnn_kernels {
                            ptrdiff_t panel, ptrdiff_t inputs, const void *h_prev, void *delta_prev, int activation);
     /* G = delta^T h_prev (+ G unless `first`), one block of <= NR inputs x NR outputs: samples summed in order. With W, the SGD
      * step W -= learning_rate * (that sum) straight from registers; G then only holds what a long sum has reached.
-     * large: the weights do not stay in L2. */
+     * near: blocks (NULL: none) that will be written soon and do not stay in L2, brought near meanwhile, and with them the
+     * panel of h_prev after this one. */
     void (*gradient_block)(ptrdiff_t batch, ptrdiff_t inputs, const void *h_prev, const void *delta, int vectors, void *G,
-                           int first, void *W, const fnn_rates *rates, int large, fnn_prefetch *rows);
+                           int first, void *W, const fnn_rates *rates, void *const near[FNN_NEAR], fnn_prefetch *rows);
     void (*bias_gradient)(ptrdiff_t batch, const void *delta, void *g, int first);   /* g (NR,) = sum over rows */
     /* One optimizer step on a block: rows of `cols` elements, ld elements apart. state[s] laid out like w. */
     void (*update)(int optimizer, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t ld, const void *g, void *w,

@@ -83,6 +83,32 @@ INLINE V fma_v(V a, V b, V c) { return (V)vfmaq_f64((float64x2_t)c, (float64x2_t
 INLINE V fma_v(V a, V b, V c) { return a * b + c; }
 #endif
 
+/* Square root, rounded once (IEEE 754) on every ISA. */
+#if FNN_VECTOR_BYTES == 64
+#if FNN_REAL_BITS == 32
+INLINE V root_v(V x) { return (V)_mm512_sqrt_ps((__m512)x); }
+#else
+INLINE V root_v(V x) { return (V)_mm512_sqrt_pd((__m512d)x); }
+#endif
+#elif FNN_VECTOR_BYTES == 32
+#if FNN_REAL_BITS == 32
+INLINE V root_v(V x) { return (V)_mm256_sqrt_ps((__m256)x); }
+#else
+INLINE V root_v(V x) { return (V)_mm256_sqrt_pd((__m256d)x); }
+#endif
+#elif defined(__aarch64__) || defined(_M_ARM64)
+#if FNN_REAL_BITS == 32
+INLINE V root_v(V x) { return (V)vsqrtq_f32((float32x4_t)x); }
+#else
+INLINE V root_v(V x) { return (V)vsqrtq_f64((float64x2_t)x); }
+#endif
+#else
+INLINE V root_v(V x) {
+    for (int e = 0; e < VL; e++) x[e] = FNN_REAL_BITS == 32 ? (real)__builtin_sqrtf((float)x[e]) : (real)__builtin_sqrt((double)x[e]);
+    return x;
+}
+#endif
+
 INLINE void prefetch(const void *p) { __builtin_prefetch(p, 0, 2); }
 INLINE void prefetch_write(const void *p) { __builtin_prefetch(p, 1, 2); }
 #define LINE 64 /* bytes of a cache line on every machine we know (128 on some arm64: then every other one is spare) */

@@ -2,8 +2,8 @@ from libc.stdint cimport int32_t
 
 cdef extern from "kernels.h" nogil:
     ctypedef struct fnn_rates:
-        double learning_rate
-        double momentum
+        double learning_rate, momentum, beta1, beta2, epsilon
+        double alpha1, root2
 
     ctypedef struct fnn_prefetch:
         const char *X
@@ -31,7 +31,7 @@ cdef extern from "kernels.h" nogil:
                                Py_ssize_t panel, Py_ssize_t inputs, const void *h_prev, void *delta_prev,
                                int activation) noexcept nogil
         void (*gradient_block)(Py_ssize_t batch, Py_ssize_t inputs, const void *h_prev, const void *delta, int vectors,
-                               void *G, int first, void *W, const fnn_rates *rates, int large,
+                               void *G, int first, void *W, const fnn_rates *rates, void **near,
                                fnn_prefetch *rows) noexcept nogil
         void (*bias_gradient)(Py_ssize_t batch, const void *delta, void *g, int first) noexcept nogil
         void (*update)(int optimizer, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t ld, const void *g, void *w,
@@ -58,6 +58,8 @@ cdef extern from "kernels.h" nogil:
         fnn_relu
         fnn_sgd
         FNN_SOFTMAX
+        FNN_MAX_STATES
+        FNN_NEAR
 
 cdef extern from "platform.h" nogil:
     ctypedef struct fnn_barrier:

@@ -2,9 +2,11 @@
 from cython cimport floating
 from cython.parallel cimport parallel, prange
 
-from fastnn.kernels._cpu cimport Memory, fnn_kernels, fnn_prefetch, fnn_sgd, fp_enter, fp_leave, kernels_for, worth
+from fastnn.kernels._cpu cimport (
+    FNN_NEAR, Memory, fnn_kernels, fnn_prefetch, fnn_sgd, fp_enter, fp_leave, kernels_for, worth,
+)
 from fastnn.kernels.panels cimport (
-    Layer, at, bias_panels, block, columns, make_layer, pack, unpack, vectors, weight_panels,
+    L2_BYTES, Layer, at, bias_panels, block, columns, make_layer, pack, unpack, vectors, weight_panels,
 )
 from fastnn.kernels.update cimport Slots, Step, update_bias, update_block
 
@@ -57,7 +59,12 @@ cdef void _blocks(const fnn_kernels *k, const Layer *layer, const Slots *slots, 
     cdef const char *d = at(k, delta, p * stride)
     cdef const char *h
     cdef int n_vectors = vectors(k, layer.n_out, p)
-    cdef Py_ssize_t q, i, n
+    cdef Py_ssize_t q, i, n, s
+    cdef void *blocks[FNN_NEAR]
+    cdef void **near = NULL
+    if layer.n_in * layer.n_out * k.item * (1 + step.n_states) > L2_BYTES:
+        near = blocks
+        blocks[1], blocks[2] = NULL, NULL
     if q0 == 0 and layer.has_bias:
         if step.keep:
             k.bias_gradient(batch, d, at(k, slots.Gb, p * k.nr), step.first)
@@ -67,11 +74,16 @@ cdef void _blocks(const fnn_kernels *k, const Layer *layer, const Slots *slots, 
     for q in range(q0, q1):
         i, n, h = block(k, layer, p, q), columns(k, layer.n_in, q), at(k, h_prev, q * stride)
         if step.keep:
-            k.gradient_block(batch, n, h, d, n_vectors, at(k, slots.G, i), step.first, NULL, NULL, layer.large, rows)
+            blocks[0] = at(k, slots.G, i + k.nr * k.nr)
+            k.gradient_block(batch, n, h, d, n_vectors, at(k, slots.G, i), step.first, NULL, NULL, near, rows)
         elif step.optimizer == fnn_sgd:
-            k.gradient_block(batch, n, h, d, n_vectors, scratch, True, at(k, layer.Wp, i), &step.rates, layer.large, rows)
+            blocks[0] = at(k, layer.Wp, i + k.nr * k.nr)
+            k.gradient_block(batch, n, h, d, n_vectors, scratch, True, at(k, layer.Wp, i), &step.rates, near, rows)
         else:
-            k.gradient_block(batch, n, h, d, n_vectors, scratch, True, NULL, NULL, layer.large, rows)
+            blocks[0] = at(k, layer.Wp, i)
+            for s in range(step.n_states):
+                blocks[1 + s] = at(k, slots.state_W[s], i)
+            k.gradient_block(batch, n, h, d, n_vectors, scratch, True, NULL, NULL, near, rows)
             update_block(k, layer, slots, step, p, q, scratch)
 
 
@@ -125,7 +137,7 @@ def gradient(
     cdef unsigned long long mode = 0
     make_layer(k, memory, n_in, n_out, grad_b is not None, &layer)
     slots.G, slots.Gb = weight_panels(k, memory, &layer), bias_panels(k, memory, &layer)
-    step.keep, step.first = True, True
+    step.keep, step.first, step.n_states = True, True, 0
     cdef Py_ssize_t stride = batch * k.nr
     cdef char *d = memory.take(layer.out_panels * stride * k.item)
     cdef char *h = memory.take(layer.in_panels * stride * k.item)

@@ -21,7 +21,7 @@ from fastnn.kernels.output_delta cimport mean, scratch_bytes
 from fastnn.kernels.panels cimport (
     Layer, at, bias_panels, make_layer, pack, panels, prepare_transpose, transpose, unpack, weight_panels,
 )
-from fastnn.kernels.update cimport MAX_STATES, Slots, Step
+from fastnn.kernels.update cimport Slots, Step, as_rates, correct
 
 from fastnn.kernels._cpu import STATES
 
@@ -56,6 +56,7 @@ cdef struct Run:
     fnn_targets y
     Py_ssize_t n, batch
     Step step
+    long long taken            # steps before this run
     double *losses             # mean loss of each mini-batch
     fnn_barrier barrier
     char *scratch              # a thread's: scratch_size bytes from thread * scratch_size
@@ -157,6 +158,7 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
             coming.last = (r1 - r0) * ((coming.row_bytes + 63) // 64 + 1)
             coming.lines_a_tile = coming.last * threads // (total_units * ((k.nr + k.mr - 1) // k.mr)) + 1
         step.first = s == 0
+        correct(&step.rates, run.taken + s + 1)
         for l in range(K):
             layer = &net.layers[l]
             units = layer.in_panels * layer.out_panels
@@ -305,8 +307,6 @@ cdef class Engine:
         cdef const fnn_kernels *k = kernels_for(4 if dtype == "float32" else 8)
         self.memory = Memory()
         self.batch, self.optimizer, self.n_states = batch, optimizer, STATES[optimizer]
-        if self.n_states > MAX_STATES:
-            raise ValueError(f"MAX_STATES must be at least {self.n_states}, is {MAX_STATES}")
         self.net.k, self.net.n_layers, self.net.output, self.net.loss = k, K, output, loss
         self.net.layers = <Layer *> self.memory.take(K * sizeof(Layer))
         self.net.slots = <Slots *> self.memory.take(K * sizeof(Slots))
@@ -434,7 +434,7 @@ cdef class Engine:
             fp_leave(mode)
         return 0
 
-    def train(self, X, y, const Py_ssize_t[::1] order, Py_ssize_t batch, double learning_rate, double momentum,
+    def train(self, X, y, const Py_ssize_t[::1] order, Py_ssize_t batch, dict rates, long long taken,
               double[::1] losses, int n_threads):
         """One mini-batch after another over the rows X[order], a step after each.
 
@@ -445,6 +445,10 @@ cdef class Engine:
         order : (m,) intp
         batch : int
             Rows of a mini-batch; the last one may be smaller, and each step divides by its own size.
+        rates : dict
+            Of the optimizer: learning_rate, and momentum or beta1, beta2, epsilon.
+        taken : int
+            Steps of the optimizer before these.
         losses : (ceil(m / batch),) float64
             Out: mean loss of each mini-batch, before its step.
 
@@ -457,8 +461,8 @@ cdef class Engine:
         if order.shape[0] == 0:
             return 0
         self.prepare_states()
-        run.step.keep, run.step.first, run.step.optimizer = False, True, self.optimizer
-        run.step.rates.learning_rate, run.step.rates.momentum = learning_rate, momentum
+        run.step.keep, run.step.first, run.step.optimizer, run.step.n_states = False, True, self.optimizer, self.n_states
+        run.step.rates, run.taken = as_rates(rates), taken
         run.order, run.batch, run.losses = &order[0], batch, &losses[0]
         self._run(&run, X, y, order.shape[0], n_threads)
         return run.done
@@ -470,8 +474,8 @@ cdef class Engine:
         cdef Run run
         cdef double total = 0
         self.prepare_gradients()
-        run.step.keep, run.step.first, run.step.optimizer = True, True, fnn_sgd
-        run.step.rates.learning_rate, run.step.rates.momentum = 0, 0
+        run.step.keep, run.step.first, run.step.optimizer, run.step.n_states = True, True, fnn_sgd, 0
+        run.step.rates, run.taken = as_rates({"learning_rate": 0}), 0
         run.order, run.batch, run.losses = NULL, KEEP, <double *> own.take(steps * sizeof(double))
         self._run(&run, X, y, n, n_threads)
         for s in range(steps):

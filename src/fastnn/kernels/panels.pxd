@@ -4,10 +4,12 @@ cdef struct Layer:
     # One layer in panels (kernels.h). Pointers are to reals of k.item bytes.
     Py_ssize_t n_in, n_out, in_panels, out_panels
     bint has_bias
-    bint large            # its weights do not stay in L2 from one pass to the next
     char *Wp              # [out panel][n_in][NR]
     char *Wt              # [in panel][n_out, padded to NR][NR]; NULL but in training with single rows
     char *b               # [out panel][NR]; zeros without bias
+
+cdef enum:
+    L2_BYTES = 768 << 10  # what is larger than about this does not stay in a core's L2 from one pass to the next
 
 cdef inline Py_ssize_t panels(const fnn_kernels *k, Py_ssize_t n) noexcept nogil:
     return (n + k.nr - 1) // k.nr

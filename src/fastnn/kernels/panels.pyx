@@ -1,15 +1,12 @@
 """Weights between the user's layout, W (n_out, n_in) row-major, and panels (kernels.h)."""
 from libc.string cimport memcpy
 
-cdef Py_ssize_t L2_BYTES = 768 << 10  # weights beyond about this do not stay in a core's L2
-
 
 cdef int make_layer(const fnn_kernels *k, Memory memory, Py_ssize_t n_in, Py_ssize_t n_out, bint has_bias,
                     Layer *layer) except -1:
     """Sizes, and room for the weights."""
     layer.n_in, layer.n_out, layer.has_bias = n_in, n_out, has_bias
     layer.in_panels, layer.out_panels = panels(k, n_in), panels(k, n_out)
-    layer.large = n_in * n_out * k.item > L2_BYTES
     layer.Wp = weight_panels(k, memory, layer)
     layer.b = bias_panels(k, memory, layer)
     layer.Wt = NULL
