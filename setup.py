@@ -13,13 +13,17 @@ import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.modified import newer_group
 
 C = Path("src/c")
-MODULES = ["_cpu", "panels", "forward", "output_delta", "update", "backward", "engine"]
+MODULES = [
+    *("_cpu", "panels", "forward", "output_delta", "update", "backward"),  # of a layer
+    *("net", "predict", "online", "pace", "engine"),  # of a network
+]
 DEBUG = os.environ.get("FASTNN_DEBUG", "") not in ("", "0")
 SANITIZE = os.environ.get("FASTNN_SANITIZE", "")
 # Each kind of build has a folder of its own: its objects never mix with another's.
@@ -111,7 +115,8 @@ def extension(name: str) -> Extension:
     return Extension(
         f"fastnn.kernels.{name}",
         [f"src/fastnn/kernels/{name}.pyx"],
-        include_dirs=[str(C)],
+        include_dirs=[str(C), numpy.get_include()],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         depends=["setup.py", *(str(path) for path in sorted(C.rglob("*.[ch]")))],
         extra_compile_args=[*COMPILE, *OPENMP[0]],
         extra_link_args=[*LINK, *OPENMP[1]],

@@ -1,4 +1,4 @@
-"""Loss and score of a network on many rows, a block of rows at a time.
+"""Loss and score of a network on many rows.
 
 accuracy   share of right classes: argmax f(x) for softmax, f(x)_j > 1/2 for sigmoid outputs
 r2         1 - sum (f - y)^2 / sum (y - mean y)^2, mean over the outputs
@@ -6,31 +6,16 @@ r2         1 - sum (f - y)^2 / sum (y - mean y)^2, mean over the outputs
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from fastnn._network import NetworkSpec
 from fastnn.kernels.engine import Engine
 
-# A call of the engine cannot be interrupted: some 2^28 multiplications and additions take 5 to
-# 50 ms. The blocks depend on the network alone, so results do not depend on time or threads.
-BLOCK_OPERATIONS = 2**28
-BLOCK_ROWS_MIN = 128  # fewer would read the weights of a big network too often
-
-
-def blocks(network: NetworkSpec, n: int) -> Iterator[slice]:
-    """0..n in blocks of rows."""
-    rows = max(BLOCK_ROWS_MIN, BLOCK_OPERATIONS // network.n_parameters)
-    for start in range(0, n, rows):
-        yield slice(start, min(start + rows, n))
-
 
 def forward(engine: Engine, network: NetworkSpec, X: np.ndarray, n_threads: int) -> np.ndarray:
     """f(x) = h^(K) of each row, (n, n_out)."""
     out = np.empty((len(X), network.n_out), network.dtype)
-    for rows in blocks(network, len(X)):
-        engine.forward(X[rows], out[rows], n_threads)
+    engine.forward(X, out, n_threads)
     return out
 
 
@@ -39,12 +24,10 @@ def evaluate(
 ) -> dict[str, float]:
     """{"loss": mean loss, "accuracy" or "r2": score}."""
     f = np.empty((len(X), network.n_out), network.dtype)
-    loss = 0.0
-    for rows in blocks(network, len(X)):
-        loss += engine.loss(X[rows], y[rows], f[rows], n_threads) * (rows.stop - rows.start)
+    loss = engine.loss(X, y, f, n_threads)
     name = score_name(network)
     score = _accuracy(f, y, network.output) if name == "accuracy" else _r2(f, y)
-    return {"loss": loss / len(X), name: score}
+    return {"loss": loss, name: score}
 
 
 def score_name(network: NetworkSpec) -> str:

@@ -8,47 +8,39 @@ import numpy as np
 
 from fastnn._arrays import as_features, as_numbers
 from fastnn._config import n_threads
-from fastnn._evaluate import forward
 from fastnn._network import NetworkSpec
-from fastnn._parameters import new_engine
+from fastnn.kernels._cpu import ACTIVATIONS, OUTPUTS
+from fastnn.kernels.predict import Frozen
 
 
-class Predictor:
+class Predictor(Frozen):
     """f(x) = h^(K) with the weights the model had; made by `Model.predictor`.
 
-    Later training does not change it, and threads may call it at the same time.
+    Later training does not change it, and threads may call it at the same time. ``predict(x)`` with
+    an array of the model's dtype goes straight into compiled code; other input is converted first.
     """
 
     def __init__(self, network: NetworkSpec, theta: np.ndarray, n_threads: int | None) -> None:
+        hidden = tuple(ACTIVATIONS[name] for name in network.activations)
+        output = OUTPUTS[network.output]
+        super().__init__(network.sizes, hidden, output, network.bias, network.dtype, theta)
         self._network = network
         self._n_threads = n_threads
         self._theta = theta.copy()
-        self._engine = new_engine(network)
-        self._engine.load(self._theta)
 
-    def __call__(self, x: Any, out: np.ndarray | None = None) -> np.ndarray:
-        """h^(K) of one sample or of many.
+    def threads(self) -> int:
+        """The most threads that a call may use."""
+        return n_threads(self._n_threads)
 
-        Parameters
-        ----------
-        x : array, (n_in,) or (n, n_in)
-        out : array, (n_out,) or (n, n_out), optional
-            Where to write the result: C-contiguous, writable, of the model's dtype.
-
-        Returns
-        -------
-        array, (n_out,) or (n, n_out)
-            `out` where given.
-        """
+    def convert(self, x: Any, out: np.ndarray | None) -> np.ndarray:
+        """The call for arguments that compiled code does not take as they are."""
         network = self._network
         values = as_numbers("x", x)
         single = values.ndim == 1
         X = as_features(values[None, :] if single else values, network)
-        threads = n_threads(self._n_threads)
-        if out is None:
-            h = forward(self._engine, network, X, threads)
-            return h[0] if single else h
         shape = (network.n_out,) if single else (len(X), network.n_out)
+        if out is None:
+            out = np.empty(shape, network.dtype)
         if not isinstance(out, np.ndarray) or out.dtype != network.dtype or out.shape != shape:
             came = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else repr(type(out))
             raise ValueError(f"out must be a {network.dtype} array of shape {shape}, got {came}")
@@ -56,7 +48,8 @@ class Predictor:
             raise ValueError("out must be C-contiguous, aligned and writable")
         if np.may_share_memory(X, out):
             X = X.copy()
-        self._engine.forward(X, out[None, :] if single else out, threads)
+        plain = np.asarray(out)  # a subclass is written through its base
+        self(np.asarray(X[0] if single else X), plain)
         return out
 
     def __reduce__(self) -> tuple[Any, ...]:

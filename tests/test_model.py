@@ -189,16 +189,15 @@ def test_many_rows_are_the_rows_alone(dtype):
         assert model.forward(X[i : i + 1]).tobytes() == f[i].tobytes()
 
 
-def test_blocks_of_rows_change_nothing(monkeypatch):
-    from fastnn import _evaluate
-
-    model = fastnn.Model([9, 33, 5], dtype="float64", seed=1)
+def test_blocks_of_rows_change_nothing():
+    model = fastnn.Model([400, 1000, 400], output="identity", dtype="float64", seed=1)
     rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(1000, 9)), rng.integers(0, 5, 1000)
+    X, y = rng.normal(size=(1000, 400)), rng.normal(size=(1000, 400))  # 3.2e9 operations: blocks
     f, result = model.forward(X), model.evaluate(X, y)
-    monkeypatch.setattr(_evaluate, "BLOCK_OPERATIONS", 1)
-    assert model.forward(X).tobytes() == f.tobytes()
-    assert model.evaluate(X, y) == pytest.approx(result, rel=1e-14)
+    few = [slice(i, i + 10) for i in range(0, 1000, 10)]
+    assert np.concatenate([model.forward(X[i]) for i in few]).tobytes() == f.tobytes()
+    losses = [model.evaluate(X[i], y[i])["loss"] for i in few]
+    assert result["loss"] == pytest.approx(np.mean(losses), rel=1e-13)
 
 
 def test_evaluate_classes():
@@ -352,41 +351,7 @@ def test_any_network_trains_and_predicts(sizes, dtype, output, bias, batch, n):
     assert len(model.predict(inputs)) == n
 
 
-# Predictor, and several threads
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_predictor(dtype):
-    model = fastnn.Model([9, 33, 5], dtype=dtype, seed=1)
-    inputs = np.random.default_rng(0).normal(size=(20, 9))
-    f = model.forward(inputs)
-    predict = model.predictor()
-    model.theta[:] = 0
-    assert predict(inputs).tobytes() == f.tobytes()
-    assert predict(inputs[3]).shape == (5,) and predict(inputs[3]).tobytes() == f[3].tobytes()
-    out = np.full((20, 5), np.nan, dtype)
-    assert predict(inputs, out=out) is out and out.tobytes() == f.tobytes()
-    row = np.empty(5, dtype)
-    assert predict(inputs[0], row) is row and row.tobytes() == f[0].tobytes()
-
-
-def test_predictor_refuses_wrong_buffers():
-    predict = fastnn.Model([3, 2], seed=0).predictor()
-    read_only = np.zeros(2, np.float32)
-    read_only.flags.writeable = False
-    for out in (np.zeros(3, np.float32), np.zeros(2), [0, 0], np.zeros((1, 2), np.float32)):
-        with pytest.raises(ValueError, match=r"out must be a float32 array of shape \(2,\), got"):
-            predict(np.ones(3), out=out)
-    for out in (read_only, np.zeros(4, np.float32)[::2]):
-        with pytest.raises(ValueError, match="out must be C-contiguous, aligned and writable"):
-            predict(np.ones(3), out=out)
-
-
-def test_predictor_may_write_over_its_input():
-    predict = fastnn.Model([3, 3], output="tanh", seed=0).predictor()
-    x = np.ones((5, 3), np.float32)
-    want = predict(x.copy())
-    assert predict(x, out=x).tobytes() == want.tobytes()
+# Several threads
 
 
 def test_threads_share_a_model_and_a_predictor():

@@ -620,6 +620,20 @@ static ptrdiff_t nonzeros(idx n, const void *x_, const void *y_, int32_t *list) 
     return count;
 }
 
+static int all_finite(idx n, const void *x_) {
+    const real *x = x_;
+    const VI exponent = (VI){0} + (((real_int)2 * FNN_BIAS + 1) << FNN_MANTISSA);
+    VI bad = {0}; /* all exponent bits set: infinity or NaN */
+    idx i = 0;
+    for (; i + 4 * VL <= n; i += 4 * VL)
+        UNROLL for (int v = 0; v < 4; v++) bad |= ((VI)load(x + i + v * VL) & exponent) == exponent;
+    for (; i + VL <= n; i += VL) bad |= ((VI)load(x + i) & exponent) == exponent;
+    for (; i < n; i++) bad[0] |= !isfinite(x[i]);
+    real_int some = 0;
+    UNROLL for (int e = 0; e < VL; e++) some |= bad[e];
+    return !some;
+}
+
 #define TABLE__(isa, bits) fnn_kernels_##isa##_##bits
 #define TABLE_(isa, bits) TABLE__(isa, bits)
 #define STRING_(x) #x
@@ -629,5 +643,5 @@ const fnn_kernels TABLE_(FNN_ISA_NAME, FNN_REAL_BITS) = {
     pack_panel, unpack_panel, transpose_block, gather, scatter,
     forward_panel, backward_panel, gradient_block, bias_gradient, update,
     softmax, output_delta,
-    row_product, row_update, row_update_product, row_activate, row_derivative, row_scale, row_add, nonzeros,
+    row_product, row_update, row_update_product, row_activate, row_derivative, row_scale, row_add, nonzeros, all_finite,
 };

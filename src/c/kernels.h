@@ -108,6 +108,7 @@ typedef struct fnn_kernels {
     void (*row_add)(ptrdiff_t n, const void *x, void *y);                            /* y += x */
     /* The numbers i, in order, for which x[i] or y[i] (unless NULL) is not 0; returns how many. list: n + 16 of room. */
     ptrdiff_t (*nonzeros)(ptrdiff_t n, const void *x, const void *y, int32_t *list);
+    int (*all_finite)(ptrdiff_t n, const void *x);                                   /* no NaN, no infinity */
 } fnn_kernels;
 
 #endif

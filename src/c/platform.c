@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <time.h>
 #endif
 #if defined(__x86_64__) || defined(_M_X64)
 #define X86 1
@@ -154,6 +155,21 @@ void fnn_barrier_wait(fnn_barrier *b, int threads) {
 #endif
         }
     }
+}
+
+/* Clock -------------------------------------------------------------------------------------------------------- */
+
+double fnn_seconds(void) {
+#ifdef _WIN32
+    LARGE_INTEGER now, rate;
+    QueryPerformanceCounter(&now);
+    QueryPerformanceFrequency(&rate);
+    return (double)now.QuadPart / (double)rate.QuadPart;
+#else
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+#endif
 }
 
 /* Floating-point mode -------------------------------------------------------------------------------------------- */

@@ -25,6 +25,9 @@ typedef struct {
 } fnn_barrier;
 void fnn_barrier_wait(fnn_barrier *b, int threads);
 
+/* *place becomes p; returns what it was. Safe among threads. */
+static inline void *fnn_exchange(void **place, void *p) { return __atomic_exchange_n(place, p, __ATOMIC_ACQ_REL); }
+
 /* Start fetching memory that will be read soon. */
 static inline void fnn_bring_near(const void *p, ptrdiff_t bytes) {
 #ifdef __GNUC__
@@ -45,6 +48,9 @@ static inline int fnn_team_size(void) {
  * enter returns the thread's mode, leave puts it back. */
 unsigned long long fnn_fp_enter(void);
 void fnn_fp_leave(unsigned long long mode);
+
+/* A clock that only goes forward. */
+double fnn_seconds(void);
 
 /* 1 in a child forked from a process that had this library loaded: there the OpenMP runtime's threads are gone. */
 int fnn_is_forked_child(void);

@@ -52,6 +52,7 @@ cdef extern from "kernels.h" nogil:
         void (*row_scale)(Py_ssize_t n, double scale, const void *x, void *y) noexcept nogil
         void (*row_add)(Py_ssize_t n, const void *x, void *y) noexcept nogil
         Py_ssize_t (*nonzeros)(Py_ssize_t n, const void *x, const void *y, int32_t *list) noexcept nogil
+        int (*all_finite)(Py_ssize_t n, const void *x) noexcept nogil
 
     enum:
         fnn_identity
@@ -73,8 +74,12 @@ cdef class Memory:
     cdef int n_blocks, room
     cdef char *take(self, size_t bytes) except NULL
 
+cdef void *allocate(size_t bytes) noexcept nogil
+cdef void release(void *p) noexcept nogil
 cdef const fnn_kernels *kernels_for(int item) noexcept nogil
 cdef int worth(int n_threads, double flops) noexcept nogil
+cdef bint all_share() noexcept nogil
+cdef double seconds() noexcept nogil
 cdef void wait(fnn_barrier *barrier, int threads) noexcept nogil
 cdef unsigned long long fp_enter() noexcept nogil
 cdef void fp_leave(unsigned long long mode) noexcept nogil

@@ -12,6 +12,7 @@ cdef extern from "platform.h" nogil:
     void *fnn_alloc(size_t bytes)
     void fnn_free(void *p)
     void fnn_barrier_wait(fnn_barrier *b, int threads)
+    double fnn_seconds()
     unsigned long long fnn_fp_enter()
     void fnn_fp_leave(unsigned long long mode)
     int fnn_is_forked_child()
@@ -193,6 +194,15 @@ cdef class Memory:
         return <char *> p
 
 
+cdef void *allocate(size_t bytes) noexcept nogil:
+    """Zeroed, aligned memory, or NULL; to be released."""
+    return fnn_alloc(bytes)
+
+
+cdef void release(void *p) noexcept nogil:
+    fnn_free(p)
+
+
 cdef const fnn_kernels *kernels_for(int item) noexcept nogil:
     return _kernels_32 if item == 4 else _kernels_64
 
@@ -202,9 +212,13 @@ cdef double _flops_a_thread = 5e6
 
 
 def set_flops_a_thread(double flops=5e6):
-    """For tests: with 0, small work too is shared by all threads."""
+    """For tests: with 0, small work too is shared by all threads, and their number is never tried."""
     global _flops_a_thread
     _flops_a_thread = flops
+
+
+cdef bint all_share() noexcept nogil:
+    return _flops_a_thread == 0
 
 
 cdef int worth(int n_threads, double flops) noexcept nogil:
@@ -216,6 +230,11 @@ cdef int worth(int n_threads, double flops) noexcept nogil:
 
 cdef void wait(fnn_barrier *barrier, int threads) noexcept nogil:
     fnn_barrier_wait(barrier, threads)
+
+
+cdef double seconds() noexcept nogil:
+    """A clock that only goes forward."""
+    return fnn_seconds()
 
 
 cdef unsigned long long fp_enter() noexcept nogil:

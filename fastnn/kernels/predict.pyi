@@ -1,0 +1,20 @@
+from collections.abc import Sequence
+from typing import Any
+
+import numpy.typing as npt
+
+Reals = npt.NDArray[Any]
+
+class Frozen:
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activations: Sequence[int],
+        output: int,
+        bias: Sequence[bool],
+        dtype: str,
+        theta: Reals,
+    ) -> None: ...
+    def __call__(self, x: Any, out: Reals | None = None) -> Reals: ...
+    def threads(self) -> int: ...
+    def convert(self, x: Any, out: Reals | None) -> Reals: ...

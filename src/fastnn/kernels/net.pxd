@@ -1,0 +1,43 @@
+from libc.stdint cimport int32_t
+
+from fastnn.kernels._cpu cimport Memory, fnn_barrier, fnn_kernels, fnn_targets
+from fastnn.kernels.panels cimport Layer
+from fastnn.kernels.update cimport Slots, Step
+
+cdef struct Net:
+    const fnn_kernels *k
+    Py_ssize_t n_layers
+    Layer *layers              # [n_layers]
+    Slots *slots               # [n_layers]
+    int *activations           # [n_layers], the last identity: output_delta applies the output's
+    int output, loss
+
+cdef struct Buffers:
+    # What a run of mini-batches needs beside the weights. h[k] and delta[k] are panels of `capacity` rows.
+    Py_ssize_t capacity, stride
+    char *h0[2]                # the batch in use and the one being gathered
+    char **h                   # [n_layers + 1]; h[0] is not used
+    char **delta               # [n_layers + 1]; delta[0] is not used
+    double *losses             # [capacity]
+    int32_t **list             # [n_layers]: numbers of a layer's inputs that are worth visiting (single rows) ...
+    Py_ssize_t *n_list         # [n_layers]: ... and how many
+
+cdef struct Run:
+    const char *X
+    const Py_ssize_t *order    # NULL: rows 0..n-1
+    fnn_targets y
+    Py_ssize_t n, batch
+    Step step
+    long long taken            # steps before this run
+    double *losses             # mean loss of each mini-batch
+    fnn_barrier barrier
+    char *scratch              # a thread's: scratch_size bytes from thread * scratch_size
+    Py_ssize_t scratch_size
+    int *finite                # [threads]: this thread's losses of this step were finite
+    Py_ssize_t done            # steps taken
+
+cdef int make_net(Net *net, Memory memory, sizes, activations, int output, int loss, bias, str dtype) except -1
+cdef int load_net(const Net *net, const char *vector, Py_ssize_t state) except -1
+cdef double flops(const Net *net, Py_ssize_t batch, int passes) noexcept nogil
+cdef char *address(array) except NULL
+cdef int set_targets(fnn_targets *targets, y) except -1

@@ -1,0 +1,55 @@
+"""A whole network in panels, and what passes over it need."""
+from fastnn.kernels._cpu cimport Memory, fnn_identity, fnn_kernels, fnn_targets, kernels_for
+from fastnn.kernels.panels cimport Layer, at, make_layer, pack
+
+
+cdef int make_net(Net *net, Memory memory, sizes, activations, int output, int loss, bias, str dtype) except -1:
+    """Room for the weights. sizes: n_0..n_K; activations: of hidden layers, ids of `_cpu.ACTIVATIONS`; bias: of each layer."""
+    cdef Py_ssize_t K = len(sizes) - 1, l
+    net.k, net.n_layers, net.output, net.loss = kernels_for(4 if dtype == "float32" else 8), K, output, loss
+    net.layers = <Layer *> memory.take(K * sizeof(Layer))
+    net.slots = <Slots *> memory.take(K * sizeof(Slots))
+    net.activations = <int *> memory.take(K * sizeof(int))
+    for l in range(K):
+        net.activations[l] = activations[l] if l < K - 1 else fnn_identity
+        make_layer(net.k, memory, sizes[l], sizes[l + 1], bias[l], &net.layers[l])
+    return 0
+
+
+cdef int load_net(const Net *net, const char *vector, Py_ssize_t state) except -1:
+    """Panels <- a vector laid out like theta: the weights and biases (state = -1), or the optimizer's state of that number."""
+    cdef const fnn_kernels *k = net.k
+    cdef Py_ssize_t l, offset = 0
+    cdef Layer *layer
+    with nogil:
+        for l in range(net.n_layers):
+            layer = &net.layers[l]
+            pack(k, layer, at(k, vector, offset),
+                 at(k, vector, offset + layer.n_in * layer.n_out) if layer.has_bias else NULL,
+                 layer.Wp if state < 0 else net.slots[l].state_W[state], layer.b if state < 0 else net.slots[l].state_b[state])
+            offset += layer.n_out * (layer.n_in + layer.has_bias)
+    return 0
+
+
+cdef double flops(const Net *net, Py_ssize_t batch, int passes) noexcept nogil:
+    """Work of a step (passes = 3) or a forward pass (1), in float32 operations; double takes twice as long."""
+    cdef double total = 0
+    cdef Py_ssize_t l
+    for l in range(net.n_layers):
+        total += <double> net.layers[l].n_in * net.layers[l].n_out * (passes if l or passes == 1 else passes - 1)
+    return 2 * total * batch * net.k.item / 4
+
+
+cdef char *address(array) except NULL:
+    """Where the elements of a C-contiguous array begin (read-only ones too)."""
+    cdef const unsigned char[::1] bytes
+    if not array.size:
+        return <char *> 64  # never read
+    bytes = array.reshape(-1).view("u1")
+    return <char *> &bytes[0]
+
+
+cdef int set_targets(fnn_targets *targets, y) except -1:
+    targets.labels = <const int32_t *> address(y) if y.ndim == 1 else NULL
+    targets.values = NULL if y.ndim == 1 else <const void *> address(y)
+    return 0

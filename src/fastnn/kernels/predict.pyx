@@ -1,0 +1,256 @@
+"""h^(K) of many rows, or of one: the forward pass outside training.
+
+Threads own chunks of rows and take each through all layers, so that its activations stay near. A single row has nothing that
+a tile could reuse: it passes over each layer's weights once. Both sum in the same order.
+"""
+cimport numpy as np
+from cpython.exc cimport PyErr_CheckSignals
+from cython.parallel cimport parallel, prange, threadid
+from libc.string cimport memset
+
+from fastnn.kernels._cpu cimport (
+    FNN_SOFTMAX, Memory, allocate, fnn_kernels, fnn_targets, fp_enter, fp_leave, release, worth,
+)
+from fastnn.kernels.forward cimport forward_part
+from fastnn.kernels.net cimport Net, address, flops, load_net, make_net
+from fastnn.kernels.output_delta cimport scratch_bytes
+from fastnn.kernels.panels cimport at
+
+np.import_array()
+
+cdef extern from "platform.h" nogil:
+    void *fnn_exchange(void **place, void *p)
+
+cdef Py_ssize_t CHUNK = 128     # rows that one thread takes through all layers
+cdef double BLOCK = 1e9         # operations between two looks at signals: 5 to 50 ms
+# A pass alone wakes its threads, and between two passes they spin for a while: beside another process that costs both.
+# Below 30 million operations, some 150 us on one thread, it does not pay.
+cdef double ALONE = 1. / 3
+cdef double QUICK = 1e6         # operations, some 10 us, for which the GIL is not worth giving away
+
+cdef enum:
+    ON_STACK = 1 << 14          # bytes of activations of one row that lie on the stack
+
+
+cdef struct Room:
+    # Where a pass keeps its activations: `bytes` of them follow.
+    size_t bytes
+
+
+cdef void *take_room(void **idle, size_t bytes) noexcept nogil:
+    """The room of the pass before, or a new one; NULL if there is no memory. idle: shared by all threads."""
+    cdef Room *room = <Room *> fnn_exchange(idle, NULL)
+    if room != NULL and room.bytes >= bytes:
+        return room
+    release(room)
+    room = <Room *> allocate(bytes + 64)
+    if room != NULL:
+        room.bytes = bytes
+    return room
+
+
+cdef void give_room(void **idle, void *room) noexcept nogil:
+    release(fnn_exchange(idle, room))
+
+
+cdef void free_room(void **idle) noexcept:
+    release(fnn_exchange(idle, NULL))
+
+
+cdef int forward_rows(const Net *net, void **idle, const char *X, char *out, const fnn_targets *y, double *losses,
+                      Py_ssize_t n, int n_threads) except -1:
+    """out (n, n_K) <- h^(K); with y, losses (n,) <- L too. Returns 0 if X is not finite (then out is not complete).
+
+    Safe to call from several threads at once. idle: where it leaves its buffers for the next pass, NULL at first.
+    """
+    cdef const fnn_kernels *k = net.k
+    cdef Py_ssize_t K = net.n_layers, n_0 = net.layers[0].n_in, n_K = net.layers[K - 1].n_out
+    cdef int nt = worth(n_threads, ALONE * flops(net, n, 1))
+    cdef Py_ssize_t per_thread = CHUNK * nt, block = per_thread, n_chunks, chunk, widest = 0, start, stop, rows, c, l
+    cdef size_t size, scratch_size, part
+    cdef unsigned long long mode = 0
+    cdef int finite = 1
+    cdef char *rooms
+    cdef void *room
+    block = max(per_thread, <Py_ssize_t> (BLOCK / flops(net, 1, 1)) // per_thread * per_thread)
+    for l in range(K):
+        widest = max(widest, net.layers[l].in_panels, net.layers[l].out_panels)
+    rows = min(n, block)
+    n_chunks = ((rows + CHUNK - 1) // CHUNK + nt - 1) // nt * nt
+    chunk = (rows + n_chunks - 1) // n_chunks
+    size = widest * chunk * k.nr * k.item
+    scratch_size = scratch_bytes(k, n_K)
+    part = 2 * size + scratch_size
+    room = take_room(idle, nt * part)
+    if room == NULL:
+        raise MemoryError(f"{nt * part} bytes for the buffers of a pass")
+    rooms = <char *> room + 64
+    try:
+        for start in range(0, n, block):
+            stop = min(n, start + block)
+            n_chunks = (stop - start + chunk - 1) // chunk
+            with nogil, parallel(num_threads=nt):
+                mode = fp_enter()
+                for c in prange(n_chunks, schedule="dynamic"):
+                    l = start + c * chunk
+                    if not forward_chunk(net, at(k, X, l * n_0), at(k, out, l * n_K), min(chunk, stop - l), l, y, losses,
+                                         size, rooms + threadid() * part):
+                        finite = 0
+                fp_leave(mode)
+            if stop < n:
+                PyErr_CheckSignals()
+    finally:
+        give_room(idle, room)
+    return finite
+
+
+cdef int forward_chunk(const Net *net, const char *X, char *out, Py_ssize_t rows, Py_ssize_t first, const fnn_targets *y,
+                       double *losses, size_t size, char *room) noexcept nogil:
+    """out <- h^(K) of some rows, and their losses where y is given; 0 if X is not finite.
+
+    room: two buffers of `size` bytes, and the output layer's scratch.
+    """
+    cdef const fnn_kernels *k = net.k
+    cdef Py_ssize_t stride = rows * k.nr, K = net.n_layers, n_K = net.layers[K - 1].n_out, l
+    cdef const char *h_prev
+    cdef char *h = room
+    cdef char *other = room + size
+    cdef char *scratch = room + 2 * size
+    cdef int activation
+    if not k.all_finite(rows * net.layers[0].n_in, X):
+        return 0
+    if rows == 1:  # a row is its own panels
+        h_prev = X
+    else:
+        k.gather(rows, net.layers[0].n_in, X, NULL, other, stride)
+        h_prev = other
+    for l in range(K):
+        activation = net.activations[l]
+        if l == K - 1 and y == NULL and net.output != FNN_SOFTMAX:
+            activation = net.output
+        if rows == 1:
+            memset(h, 0, net.layers[l].out_panels * k.nr * k.item)
+            k.row_product(net.layers[l].n_in, NULL, h_prev, net.layers[l].Wp, net.layers[l].n_in * k.nr,
+                          net.layers[l].out_panels, h)
+            k.row_activate(net.layers[l].n_out, h, net.layers[l].b, activation)
+        else:
+            forward_part(k, &net.layers[l], h_prev, h, stride, activation, 0, net.layers[l].out_panels, 0, rows)
+        h_prev, h, other = h, other, h
+    if y != NULL:
+        k.output_delta(rows, n_K, h_prev, stride, <void *> h_prev, NULL, y, first, net.output, net.loss, 1.0,
+                       losses + first, scratch)
+    elif net.output == FNN_SOFTMAX:
+        k.softmax(rows, n_K, <void *> h_prev, stride, scratch)
+    k.scatter(rows, n_K, h_prev, stride, out)
+    return 1
+
+
+cdef class Frozen:
+    """A network's weights in panels, for prediction alone. Trusts its caller but for the arguments of a call.
+
+    Parameters
+    ----------
+    sizes, activations, output, bias, dtype
+        As of `engine.Engine`.
+    theta : (n_parameters,) array of dtype
+    """
+
+    cdef Net net
+    cdef Memory memory
+    cdef void *idle                  # buffers of the last pass
+    cdef int type_number             # NumPy's, of the weights
+    cdef Py_ssize_t n_in, n_out
+    cdef double row_flops
+    cdef size_t row_bytes            # of one buffer of a single row
+
+    def __init__(self, sizes, activations, int output, bias, str dtype, theta):
+        cdef Py_ssize_t widest = 0, l
+        self.memory = Memory()
+        make_net(&self.net, self.memory, sizes, activations, output, 0, bias, dtype)
+        load_net(&self.net, address(theta), -1)
+        self.type_number = np.NPY_FLOAT32 if dtype == "float32" else np.NPY_FLOAT64
+        self.n_in, self.n_out = sizes[0], sizes[len(sizes) - 1]
+        self.row_flops = flops(&self.net, 1, 1)
+        for l in range(self.net.n_layers):
+            widest = max(widest, self.net.layers[l].out_panels)
+        self.row_bytes = (widest * self.net.k.nr * self.net.k.item + 63) // 64 * 64
+
+    def __dealloc__(self):
+        free_room(&self.idle)
+
+    def threads(self):
+        """The most threads that a call may use."""
+        return 1
+
+    def convert(self, x, out):
+        """The call for arguments that are not arrays of the right kind: convert and call again, or raise."""
+        raise TypeError(f"x must be an array of shape ({self.n_in},) or (n, {self.n_in})")
+
+    def __call__(self, x, out=None):
+        """h^(K) of one sample or of many.
+
+        Parameters
+        ----------
+        x : array, (n_in,) or (n, n_in)
+            Used as it is if it is C-contiguous and of the model's dtype, converted otherwise.
+        out : array, (n_out,) or (n, n_out), optional
+            Where to write the result: C-contiguous, writable, of the model's dtype.
+
+        Returns
+        -------
+        array, (n_out,) or (n, n_out)
+            `out` where given.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Wrong shapes or kinds, or numbers that are not finite (then `out` may be written in part).
+        """
+        cdef np.npy_intp shape[2]
+        cdef np.npy_intp *came
+        cdef int dims
+        if not (np.PyArray_CheckExact(x) and np.PyArray_TYPE(x) == self.type_number and np.PyArray_ISCARRAY_RO(x)):
+            return self.convert(x, out)
+        dims, came = np.PyArray_NDIM(x), np.PyArray_DIMS(x)
+        if not (1 <= dims <= 2 and came[dims - 1] == self.n_in and came[0] > 0):
+            return self.convert(x, out)
+        shape[0], shape[1] = self.n_out, self.n_out
+        if dims == 2:
+            shape[0] = came[0]
+        if out is None:
+            out = np.PyArray_SimpleNew(dims, shape, self.type_number)
+        elif not self.fits(x, out, dims, shape):
+            return self.convert(x, out)
+        if not self.run(<char *> np.PyArray_DATA(x), <char *> np.PyArray_DATA(out), 1 if dims == 1 else shape[0]):
+            return self.convert(x, out)
+        return out
+
+    cdef bint fits(self, x, out, int dims, const np.npy_intp *shape):
+        """Whether the result can be written into `out`, and x lies elsewhere."""
+        if not (np.PyArray_CheckExact(out) and np.PyArray_TYPE(out) == self.type_number and np.PyArray_ISCARRAY(out)):
+            return False
+        if np.PyArray_NDIM(out) != dims or np.PyArray_DIMS(out)[0] != shape[0] or np.PyArray_DIMS(out)[dims - 1] != self.n_out:
+            return False
+        a, b = <size_t> np.PyArray_DATA(x), <size_t> np.PyArray_DATA(out)
+        return a + <size_t> np.PyArray_NBYTES(x) <= b or b + <size_t> np.PyArray_NBYTES(out) <= a
+
+    cdef int run(self, const char *X, char *out, Py_ssize_t n) except -1:
+        """out <- h^(K) of n rows; 0 if X is not finite."""
+        cdef size_t scratch_size = scratch_bytes(self.net.k, self.n_out)
+        if n > 1 or 2 * self.row_bytes + scratch_size > ON_STACK:
+            return forward_rows(&self.net, &self.idle, X, out, NULL, NULL, n,
+                                1 if n * self.row_flops < QUICK else self.threads())
+        if self.row_flops < QUICK:
+            return forward_row(&self.net, X, out, self.row_bytes)
+        with nogil:
+            return forward_row(&self.net, X, out, self.row_bytes)
+
+
+cdef int forward_row(const Net *net, const char *x, char *out, size_t size) noexcept nogil:
+    """forward_chunk of one row, with its buffers on the stack."""
+    cdef char stack[ON_STACK + 64]
+    cdef char *room = stack + 64 - <size_t> stack % 64
+    cdef unsigned long long mode = fp_enter()
+    cdef int finite = forward_chunk(net, x, out, 1, 0, NULL, NULL, size, room)
+    fp_leave(mode)
+    return finite

@@ -1,0 +1,52 @@
+"""How many threads train: the choice follows what a step costs, and costs little itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastnn.kernels import pace
+
+
+def shares(stretches):
+    """threads -> share of the time."""
+    total = sum(seconds for seconds, _ in stretches)
+    used = {threads for _, threads in stretches}
+    return {t: sum(s for s, n in stretches if n == t) / total for t in used}
+
+
+def test_one_thread_allowed_is_one_thread_used():
+    assert shares(pace.simulate(lambda threads, now: 1e-4, 1, 1.0)) == {1: pytest.approx(1)}
+
+
+@pytest.mark.parametrize("step", [1e-6, 1e-4, 1e-2])
+@pytest.mark.parametrize("best", [1, 2, 4, 8])
+def test_it_stays_with_the_fastest(best, step):
+    """A step costs most where threads are furthest from the best number."""
+
+    def cost(threads, now):
+        return step * max(threads / best, best / threads)
+
+    late = pace.simulate(cost, 8, 30.0)
+    assert shares(late[len(late) // 2 :])[best] > 0.9
+
+
+def test_equal_costs_are_not_paid_for():
+    """More threads that win nothing: trials stay rare."""
+    assert max(shares(pace.simulate(lambda threads, now: 1e-5, 2, 20.0)).values()) > 0.95
+
+
+def test_it_gives_way_to_another_process_and_comes_back():
+    """From second 5 to 10 a neighbour holds a core, and two threads wait for each other."""
+
+    def cost(threads, now):
+        return (4e-4 if 5 <= now < 10 else 1e-4) if threads == 2 else 1.9e-4
+
+    now, beside, after = 0.0, [], []
+    for seconds, threads in pace.simulate(cost, 2, 20.0):
+        now += seconds
+        if 5.3 < now < 10:
+            beside.append((seconds, threads))
+        if now > 15:
+            after.append((seconds, threads))
+    assert shares(beside)[1] > 0.8
+    assert shares(after)[2] > 0.9

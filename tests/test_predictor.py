@@ -1,0 +1,172 @@
+"""Predictor: the weights it froze, what it takes as it is, what it converts or refuses."""
+
+from __future__ import annotations
+
+import pickle
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn.kernels import _cpu
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_predictor(dtype):
+    model = fastnn.Model([9, 33, 5], dtype=dtype, seed=1)
+    inputs = np.random.default_rng(0).normal(size=(20, 9))
+    f = model.forward(inputs)
+    predict = model.predictor()
+    model.theta[:] = 0
+    assert predict(inputs).tobytes() == f.tobytes()
+    assert predict(inputs[3]).shape == (5,) and predict(inputs[3]).tobytes() == f[3].tobytes()
+    out = np.full((20, 5), np.nan, dtype)
+    assert predict(inputs, out=out) is out and out.tobytes() == f.tobytes()
+    row = np.empty(5, dtype)
+    assert predict(inputs[0], row) is row and row.tobytes() == f[0].tobytes()
+
+
+def test_predictor_refuses_wrong_buffers():
+    predict = fastnn.Model([3, 2], seed=0).predictor()
+    read_only = np.zeros(2, np.float32)
+    read_only.flags.writeable = False
+    for out in (np.zeros(3, np.float32), np.zeros(2), [0, 0], np.zeros((1, 2), np.float32)):
+        with pytest.raises(ValueError, match=r"out must be a float32 array of shape \(2,\), got"):
+            predict(np.ones(3), out=out)
+    for out in (read_only, np.zeros(4, np.float32)[::2]):
+        with pytest.raises(ValueError, match="out must be C-contiguous, aligned and writable"):
+            predict(np.ones(3), out=out)
+
+
+def test_predictor_may_write_over_its_input():
+    predict = fastnn.Model([3, 3], output="tanh", seed=0).predictor()
+    x = np.ones((5, 3), np.float32)
+    want = predict(x.copy())
+    assert predict(x, out=x).tobytes() == want.tobytes()
+
+
+def other_kinds(X):
+    """The same rows, in every form that compiled code does not take as it is."""
+    swapped = X.astype(X.dtype.newbyteorder())
+    offset = np.zeros(X.nbytes + 1, np.uint8)[1:].view(X.dtype).reshape(X.shape)
+    offset[:] = X
+    return {
+        "other dtype": X.astype("float64" if X.dtype == "float32" else "float32"),
+        "other byte order": swapped,
+        "Fortran order": np.asfortranarray(X),
+        "reversed": X[::-1].copy()[::-1],
+        "a view with gaps": np.repeat(X, 2, axis=1)[:, ::2],
+        "not aligned": offset,
+        "a subclass": X.view(np.recarray),
+        "lists": X.tolist(),
+    }
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_form_of_the_same_rows_gives_the_same(dtype):
+    predict = fastnn.Model([4, 9, 3], output="tanh", dtype=dtype, seed=1).predictor()
+    X = np.random.default_rng(0).integers(-8, 8, (7, 4)).astype(dtype) / 8
+    want = predict(X)
+    read_only = X.copy()
+    read_only.flags.writeable = False
+    assert predict(read_only).tobytes() == want.tobytes()
+    for what, same in other_kinds(X).items():
+        got = predict(same)
+        assert got.tobytes() == want.tobytes() and got.dtype == dtype, what
+        assert predict(same[2]).tobytes() == want[2].tobytes(), what
+
+
+def test_out_of_a_subclass_is_written_and_returned():
+    predict = fastnn.Model([3, 2], seed=0).predictor()
+    x = np.ones((4, 3), np.float32)
+    out = np.zeros((4, 2), np.float32).view(np.recarray)
+    assert predict(x, out) is out
+    assert np.asarray(out).tobytes() == predict(x).tobytes()
+
+
+@pytest.mark.parametrize("shift", [-1, 0, 1])
+def test_out_may_overlap_x_in_part(shift):
+    predict = fastnn.Model([3, 3], output="tanh", seed=0).predictor()
+    room = np.linspace(-1, 1, 36, dtype=np.float32)
+    x, out = room[9:27].reshape(6, 3), room[9 + shift : 27 + shift].reshape(6, 3)
+    want = predict(x.copy())
+    assert predict(x, out).tobytes() == want.tobytes()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("n", [1, 2, 300])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_is_not_finite_is_refused_wherever_it_stands(bad, n, dtype):
+    predict = fastnn.Model([37, 5, 2], dtype=dtype, seed=0).predictor()
+    for i in {0, n // 2, n - 1}:
+        for j in range(37):
+            X = np.full((n, 37), np.finfo(dtype).max, dtype)
+            X[i, j] = bad
+            with pytest.raises(ValueError, match=r"x must be finite|X must be finite"):
+                predict(X)
+
+
+@pytest.mark.parametrize(
+    "shape", [(), (0,), (4,), (0, 3), (0, 4), (2, 4), (3, 2), (1, 2, 3), (1, 0)]
+)
+def test_wrong_shapes(shape):
+    predict = fastnn.Model([3, 2], seed=0).predictor()
+    with pytest.raises(ValueError, match=r"[xX] must"):
+        predict(np.ones(shape, np.float32))
+
+
+def test_it_survives_pickling():
+    predict = fastnn.Model([3, 40, 2], seed=0, n_threads=2).predictor()
+    X = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    again = pickle.loads(pickle.dumps(predict))
+    assert again(X).tobytes() == predict(X).tobytes()
+    assert again.threads() == 2
+
+
+@pytest.mark.parametrize("output", list(_cpu.OUTPUTS))
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_row_alone_has_the_bits_it_has_among_others(output, dtype):
+    """One row and many go different ways through the same sums."""
+    rng = np.random.default_rng(0)
+    for sizes in ([1, 1], [3, 70, 5], [65, 1, 33, 7], [300, 17], [5, 3000, 2]):
+        predict = fastnn.Model(sizes, output=output, dtype=dtype, seed=3).predictor()
+        X = rng.normal(size=(141, sizes[0])).astype(dtype)
+        X[:, ::3] = 0
+        many = predict(X)
+        for i in (0, 1, 127, 128, 140):
+            assert predict(X[i]).tobytes() == predict(X[i : i + 1]).tobytes() == many[i].tobytes()
+
+
+def test_rows_and_threads_change_no_bit():
+    sizes = [64, 300, 9]
+    X = np.random.default_rng(0).normal(size=(2000, 64)).astype(np.float32)
+    want = {fastnn.Model(sizes, seed=1, n_threads=n).predictor()(X).tobytes() for n in (1, 2, 3)}
+    assert len(want) == 1
+    predict = fastnn.Model(sizes, seed=1, n_threads=2).predictor()
+    assert b"".join(predict(X[i : i + 77]).tobytes() for i in range(0, 2000, 77)) in want
+
+
+def test_a_long_call_can_be_interrupted():
+    predict = fastnn.Model([2000, 2000, 2000], seed=0, n_threads=1).predictor()
+    X = np.zeros((6000, 2000), np.float32)  # 5e10 operations
+    main, sent = threading.main_thread().ident, []
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def send():
+        sent.append(time.perf_counter())
+        signal.pthread_kill(main, signal.SIGINT)
+
+    timer = threading.Timer(0.05, send)
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            predict(X)
+            time.sleep(1)
+        assert time.perf_counter() - sent[0] < 0.1
+    finally:
+        timer.join()
+        signal.signal(signal.SIGINT, old)
+    assert predict(X[:2]).shape == (2, 2000)
