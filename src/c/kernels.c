@@ -63,7 +63,7 @@ static void differentiate_rows(int m, int nv, real *delta, const real *h, int ac
 
 /* Tiles: m rows x nv vectors of sums in registers ------------------------------------------------------------------ */
 
-enum { PARTIAL, FORWARD, BACKWARD }; /* what follows the sum: more of it; b and g; g' */
+enum { PARTIAL = FNN_BACKWARD + 1 }; /* more of the sum follows */
 
 /* C[m, nv] (+)= A[m, K] B[K, nv]. A: panels, `stride` apart; B: rows of NR. Each element of C is one sum, in order of k. */
 INLINE void product_tile(const int m, const int nv, idx K, const real *A, idx stride, const real *B, real *C, int first,
@@ -90,17 +90,17 @@ INLINE void product_tile(const int m, const int nv, idx K, const real *A, idx st
         K -= n;
     }
 #undef STEP
-    if (finish == FORWARD) {
+    if (finish == FNN_FORWARD) {
         V b[NV];
         UNROLL for (int v = 0; v < nv; v++) b[v] = load(X + v * VL);
         if (activation == fnn_relu) { ALL(r, v) store(C + r * NR + v * VL, activate(acc[r][v] + b[v], fnn_relu)); return; }
         ALL(r, v) store(C + r * NR + v * VL, acc[r][v] + b[v]);
         if (activation != fnn_identity) activate_rows(m, nv, C, activation);
-    } else if (finish == BACKWARD && activation == fnn_relu) {
+    } else if (finish == FNN_BACKWARD && activation == fnn_relu) {
         ALL(r, v) store(C + r * NR + v * VL, acc[r][v] * derivative(load(X + r * NR + v * VL), fnn_relu));
     } else {
         ALL(r, v) store(C + r * NR + v * VL, acc[r][v]);
-        if (finish == BACKWARD && activation != fnn_identity) differentiate_rows(m, nv, C, X, activation);
+        if (finish == FNN_BACKWARD && activation != fnn_identity) differentiate_rows(m, nv, C, X, activation);
     }
 }
 
@@ -163,12 +163,12 @@ INLINE idx tiles_of(idx rows) { return (rows + MR - 1) / MR; }
 
 /* Panels ---------------------------------------------------------------------------------------------------------- */
 
-static void transpose_block(idx rows, int vectors, const void *Wp_, void *Wt_) {
-    const real *Wp = Wp_;
-    real *Wt = Wt_;
+/* Wt <- Wp^T; of `next`, another block, come near the lines that Wp has here. */
+INLINE void turn(idx rows, int vectors, const real *Wp, real *Wt, const real *next) {
     for (idx i = 0; i < rows; i += VL)
         for (idx j = 0; j < vectors * VL; j += VL) {
             V v[VL];
+            if (next) UNROLL for (int e = 0; e < VL; e++) prefetch(next + (i + e) * NR + j);
             if (i + VL <= rows) { UNROLL for (int e = 0; e < VL; e++) v[e] = load(Wp + (i + e) * NR + j); }
             else { for (int e = 0; e < VL; e++) v[e] = i + e < rows ? load(Wp + (i + e) * NR + j) : (V){0}; }
             transpose(v);
@@ -176,7 +176,10 @@ static void transpose_block(idx rows, int vectors, const void *Wp_, void *Wt_) {
         }
 }
 
-#define KC 128 /* steps of a product before it moves on: KC rows of weights (16 KiB on AVX-512) stay in L1 for all tiles */
+static void transpose_block(idx rows, int vectors, const void *Wp, void *Wt) { turn(rows, vectors, Wp, Wt, NULL); }
+
+#define KC 128       /* steps of a product before it moves on: KC rows of weights (16 KiB on AVX-512) stay in L1 for all tiles */
+#define FEW (2 * MR) /* rows that leave little time to bring anything near: the hardware does better where it can */
 
 /* What a pass needs next: `lines` cache lines, in runs of `run` lines that start `gap` bytes apart. */
 typedef struct {
@@ -184,7 +187,7 @@ typedef struct {
     idx lines, run, gap;
 } coming;
 
-/* All rows of a panel of C over n <= KC steps of the sum. A: from its column k on; B: the n rows of weights. What comes next is
+/* All rows of a panel of C over n steps of the sum. A: from its column k on; B: the n rows of weights. What comes next is
  * brought near in lines spread over the tiles. */
 INLINE void product_rows(idx rows, idx n, const real *A, idx stride, const real *B, real *C, int nv, int first, int finish,
                          const real *X, int activation, coming next) {
@@ -196,36 +199,38 @@ INLINE void product_rows(idx rows, idx n, const real *A, idx stride, const real 
             prefetch(next.from + in_run * LINE);
             if (++in_run == next.run) { next.from += next.gap; in_run = 0; }
         }
-        product_tiles[m - 1][nv - 1](n, A + r * NR, stride, B, C + r * NR, first, finish, finish == BACKWARD ? X + r * NR : X, activation);
+        product_tiles[m - 1][nv - 1](n, A + r * NR, stride, B, C + r * NR, first, finish, finish == FNN_BACKWARD ? X + r * NR : X, activation);
         r += m;
     }
 }
 
-static void forward_panel(idx rows, idx n_in, const void *h_prev, idx stride, const void *Wp, const void *b, void *h,
-                          int vectors, int activation) {
-    assert(rows > 0 && n_in > 0 && (vectors == 1 || vectors == 2));
-    const real *A = h_prev, *B = Wp;
-    for (idx k = 0; k < n_in; k += KC) {
-        const idx n = n_in - k < KC ? n_in - k : KC, left = n_in - k - n; /* none left: the next panel's first rows come */
-        const idx lines = (left > 0 && left < KC ? left : KC) * NR * (idx)sizeof(real) / LINE;
-        product_rows(rows, n, A + (k / NR) * stride, stride, B + k * NR, h, vectors, k == 0, left ? PARTIAL : FORWARD, b,
-                     activation, (coming){(const char *)(B + (k + n) * NR), lines, lines, 0});
+static void product_panel(idx rows, idx n, const void *A_, idx stride, const void *B_, int far, int vectors, int finish,
+                          const void *X, int activation, void *C) {
+    assert(rows > 0 && n > 0 && (vectors == 1 || vectors == 2));
+    const real *A = A_, *B = B_;
+    const idx most = rows <= FEW ? n : KC;
+    for (idx k = 0; k < n; k += most) {
+        const idx steps = n - k < most ? n - k : most, left = n - k - steps; /* none left: the next panel's first rows come */
+        const idx lines = far && rows > FEW ? (left > 0 && left < KC ? left : KC) * NR * (idx)sizeof(real) / LINE : 0;
+        product_rows(rows, steps, A + (k / NR) * stride, stride, B + k * NR, C, vectors, k == 0, left ? PARTIAL : finish, X,
+                     activation, (coming){(const char *)(B + (k + steps) * NR), lines, lines, 0});
     }
 }
 
-static void backward_panel(idx rows, idx n_out, const void *delta, idx stride, const void *Wp, idx panel, idx inputs,
-                           const void *h_prev, void *delta_prev, int activation) {
-    assert(rows > 0 && n_out > 0 && inputs > 0 && inputs <= NR);
-    const real *A = delta, *W = Wp;
-    const idx run = inputs * NR * (idx)sizeof(real) / LINE;
-    real Wt[KC * NR] __attribute__((aligned(64))); /* rows of W^T for this panel */
-    for (idx k = 0; k < n_out; k += KC) {
-        const idx n = n_out - k < KC ? n_out - k : KC, left = n_out - k - n; /* none left: the next panel of inputs comes */
-        const real *next = left ? W + (k + KC) / NR * panel : W + NR * NR;
-        for (idx j = 0; j < n; j += NR) transpose_block(inputs, n - j > VL ? 2 : 1, W + (k + j) / NR * panel, Wt + j * NR);
-        product_rows(rows, n, A + (k / NR) * stride, stride, Wt, delta_prev, inputs > VL ? 2 : 1, k == 0,
-                     left ? PARTIAL : BACKWARD, h_prev, activation,
-                     (coming){(const char *)next, (left > 0 && left < KC ? left : n) / NR * run, run, panel * (idx)sizeof(real)});
+static void product_turned(idx rows, idx n, const void *A_, idx stride, const void *W_, idx panel, int far, idx columns,
+                           int finish, const void *X, int activation, void *C) {
+    assert(rows > 0 && n > 0 && columns > 0 && columns <= NR);
+    const real *A = A_, *W = W_;
+    const idx run = columns * NR * (idx)sizeof(real) / LINE, most = rows <= FEW ? NR : KC;
+    real B[KC * NR] __attribute__((aligned(64)));
+    for (idx k = 0; k < n; k += most) {
+        const idx steps = n - k < most ? n - k : most, left = n - k - steps; /* none left: the next panel of columns comes */
+        const real *next = left ? W + (k + most) / NR * panel : W + NR * NR;
+        const idx lines = far && rows > FEW ? (left > 0 && left < KC ? left : steps) / NR * run : 0;
+        for (idx j = 0; j < steps; j += NR)
+            turn(columns, steps - j > VL ? 2 : 1, W + (k + j) / NR * panel, B + j * NR, far && rows <= FEW ? next : NULL);
+        product_rows(rows, steps, A + (k / NR) * stride, stride, B, C, columns > VL ? 2 : 1, k == 0, left ? PARTIAL : finish, X,
+                     activation, (coming){(const char *)next, lines, run, panel * (idx)sizeof(real)});
     }
 }
 
@@ -238,29 +243,29 @@ INLINE void bring_rows(fnn_prefetch *p) {
         prefetch(p->X + p->order[p->next / lines_a_row] * p->row_bytes + p->next % lines_a_row * LINE);
 }
 
-#define KG 128 /* samples of a gradient before it moves on: their panels of h_prev and delta (2 x 16 KiB on AVX-512) stay in L1 */
+#define KG 128 /* samples of a gradient before it moves on: their panels of A and B (2 x 16 KiB on AVX-512) stay in L1 */
 
-static void gradient_block(idx batch, idx inputs, const void *h_prev, const void *delta, int nv, void *G_, int first, void *W_,
+static void gradient_block(idx batch, idx m_rows, const void *A_, const void *B_, int nv, void *G_, int first, void *W_,
                            const fnn_rates *rates, void *const near[FNN_NEAR], fnn_prefetch *rows) {
-    assert(batch > 0 && inputs > 0 && inputs <= NR);
-    const real *h = h_prev, *d = delta;
+    assert(batch > 0 && m_rows > 0 && m_rows <= NR);
+    const real *A = A_, *B = B_;
     real *G = G_, *W = W_;
     const real rate = W ? (real)rates->learning_rate : 0;
-    const idx tiles = tiles_of(inputs), visits = tiles * ((batch + KG - 1) / KG);
-    const idx block_lines = NR * NR * (idx)sizeof(real) / LINE, h_lines = near ? batch * NR * (idx)sizeof(real) / LINE : 0;
+    const idx tiles = tiles_of(m_rows), visits = tiles * ((batch + KG - 1) / KG);
+    const idx block_lines = NR * NR * (idx)sizeof(real) / LINE, A_lines = near ? batch * NR * (idx)sizeof(real) / LINE : 0;
     const idx lines = near ? (1 + !!near[1] + !!near[2]) * block_lines : 0;
-    const char *h_next = (const char *)(h + batch * NR);
-    idx visit = 0, done = 0, h_done = 0;
+    const char *A_next = (const char *)(A + batch * NR);
+    idx visit = 0, done = 0, A_done = 0;
     for (idx k = 0; k < batch; k += KG) {
         const idx n = batch - k < KG ? batch - k : KG;
         for (idx t = 0, r = 0; t < tiles; t++) {
-            const idx m = tile_rows(inputs - r, tiles - t);
+            const idx m = tile_rows(m_rows - r, tiles - t);
             visit++;
             bring_rows(rows);
             for (; done < lines * visit / visits; done++)
                 prefetch_write((const char *)near[done / block_lines] + done % block_lines * LINE);
-            for (; h_done < h_lines * visit / visits; h_done++) prefetch(h_next + h_done * LINE);
-            gradient_tiles[m - 1][nv - 1](n, h + k * NR + r, d + k * NR, G + r * NR, first && k == 0,
+            for (; A_done < A_lines * visit / visits; A_done++) prefetch(A_next + A_done * LINE);
+            gradient_tiles[m - 1][nv - 1](n, A + k * NR + r, B + k * NR, G + r * NR, first && k == 0,
                                           W && k + n == batch ? W + r * NR : NULL, rate);
             r += m;
         }
@@ -641,7 +646,7 @@ static int all_finite(idx n, const void *x_) {
 const fnn_kernels TABLE_(FNN_ISA_NAME, FNN_REAL_BITS) = {
     STRING(FNN_ISA_NAME), sizeof(real), NR, VL, MR,
     pack_panel, unpack_panel, transpose_block, gather, scatter,
-    forward_panel, backward_panel, gradient_block, bias_gradient, update,
+    product_panel, product_turned, gradient_block, bias_gradient, update,
     softmax, output_delta,
     row_product, row_update, row_update_product, row_activate, row_derivative, row_scale, row_add, nonzeros, all_finite,
 };

@@ -5,7 +5,7 @@
  *
  * Panels, NR columns wide, the last one padded:
  *   activations h, deltas   [panel][row][NR]       stride: elements from one panel to the next
- *   weights Wp              [panel of outputs][input][NR]
+ *   weights Wp              [panel of outputs][input][NR], or turned: [panel of inputs][output][NR]
  *   their transpose Wt      [panel of inputs][output, padded to NR][NR]   (for single rows alone)
  * `vectors` (1 or 2): how many vectors of a panel's NR columns hold anything.
  */
@@ -55,6 +55,8 @@ typedef struct {
     const ptrdiff_t *order;
 } fnn_targets;
 
+enum { FNN_FORWARD, FNN_BACKWARD };
+
 #define FNN_NEAR (1 + FNN_MAX_STATES)
 
 typedef struct fnn_kernels {
@@ -68,18 +70,19 @@ typedef struct fnn_kernels {
     void (*gather)(ptrdiff_t rows, ptrdiff_t n, const void *X, const ptrdiff_t *order, void *h, ptrdiff_t stride);
     void (*scatter)(ptrdiff_t rows, ptrdiff_t n, const void *h, ptrdiff_t stride, void *X);
 
-    /* h = g(h_prev W^T + b), one panel of outputs. */
-    void (*forward_panel)(ptrdiff_t rows, ptrdiff_t n_in, const void *h_prev, ptrdiff_t stride, const void *Wp,
-                          const void *b, void *h, int vectors, int activation);
-    /* delta_prev = (delta W) * g'(a_prev), one panel of inputs, `inputs` of them (1..NR); g' from h_prev. Wp: the first block
-     * of weights from this panel, `panel` elements before the next; each is transposed as it is used. */
-    void (*backward_panel)(ptrdiff_t rows, ptrdiff_t n_out, const void *delta, ptrdiff_t stride, const void *Wp,
-                           ptrdiff_t panel, ptrdiff_t inputs, const void *h_prev, void *delta_prev, int activation);
-    /* G = delta^T h_prev (+ G unless `first`), one block of <= NR inputs x NR outputs: samples summed in order. With W, the SGD
-     * step W -= learning_rate * (that sum) straight from registers; G then only holds what a long sum has reached.
+    /* One panel of C = finish(A B): A panels of n columns, B n rows of a panel. finish: FNN_FORWARD, g(. + b) with X = b, or
+     * FNN_BACKWARD, . * g'(a) with X the panel of h = g(a). far: weights that do not stay in L2 are brought near in time. */
+    void (*product_panel)(ptrdiff_t rows, ptrdiff_t n, const void *A, ptrdiff_t stride, const void *B, int far, int vectors,
+                          int finish, const void *X, int activation, void *C);
+    /* The same where B is stored by its columns: `columns` (1..NR) rows of a panel, one panel for every NR rows of B, `panel`
+     * elements apart; each is transposed as it is used. */
+    void (*product_turned)(ptrdiff_t rows, ptrdiff_t n, const void *A, ptrdiff_t stride, const void *W, ptrdiff_t panel,
+                           int far, ptrdiff_t columns, int finish, const void *X, int activation, void *C);
+    /* G = A^T B (+ G unless `first`), one block of m_rows <= NR columns of A x a panel of B: samples summed in order. With W, the
+     * SGD step W -= learning_rate * (that sum) straight from registers; G then only holds what a long sum has reached.
      * near: blocks (NULL: none) that will be written soon and do not stay in L2, brought near meanwhile, and with them the
-     * panel of h_prev after this one. */
-    void (*gradient_block)(ptrdiff_t batch, ptrdiff_t inputs, const void *h_prev, const void *delta, int vectors, void *G,
+     * panel of A after this one. */
+    void (*gradient_block)(ptrdiff_t batch, ptrdiff_t m_rows, const void *A, const void *B, int vectors, void *G,
                            int first, void *W, const fnn_rates *rates, void *const near[FNN_NEAR], fnn_prefetch *rows);
     void (*bias_gradient)(ptrdiff_t batch, const void *delta, void *g, int first);   /* g (NR,) = sum over rows */
     /* One optimizer step on a block: rows of `cols` elements, ld elements apart. state[s] laid out like w. */

@@ -113,9 +113,11 @@ INLINE void prefetch(const void *p) { __builtin_prefetch(p, 0, 2); }
 INLINE void prefetch_write(const void *p) { __builtin_prefetch(p, 1, 2); }
 #define LINE 64 /* bytes of a cache line on every machine we know (128 on some arm64: then every other one is spare) */
 
-/* Transpose of VL vectors in registers: log2(VL) rounds; round s exchanges what differs in bit s of row and column. */
-#define LOW(e, s) ((e) & (s) ? VL + (e) - (s) : (e))
-#define HIGH(e, s) ((e) & (s) ? VL + (e) : (e) + (s))
+/* Transpose of VL vectors in registers: first within lanes of 128 bits, which hold PER elements, then of whole lanes. */
+#define PER (FNN_REAL_BITS == 32 ? 4 : 2)
+#define SINGLES(e, s) ((e) / PER * PER + (e) % PER / 2 + (s) + (e) % 2 * VL)
+#define PAIRS(e, s) ((e) / 4 * 4 + (e) % 2 + (s) + (e) % 4 / 2 * VL)
+#define EVERY_OTHER_LANE(e, s) ((e) / PER * 2 * PER % VL + (e) % PER + (s) + (e) / PER * 2 * PER / VL * VL)
 #if VL == 16
 #define LANES(F, s) F(0, s), F(1, s), F(2, s), F(3, s), F(4, s), F(5, s), F(6, s), F(7, s), F(8, s), F(9, s), \
                     F(10, s), F(11, s), F(12, s), F(13, s), F(14, s), F(15, s)
@@ -126,22 +128,27 @@ INLINE void prefetch_write(const void *p) { __builtin_prefetch(p, 1, 2); }
 #else
 #define LANES(F, s) F(0, s), F(1, s)
 #endif
-#define EXCHANGE(s)                                                             \
-    UNROLL for (int i = 0; i < VL; i++) if (!(i & (s))) {                       \
-        V low = __builtin_shufflevector(v[i], v[i + (s)], LANES(LOW, s));       \
-        v[i + (s)] = __builtin_shufflevector(v[i], v[i + (s)], LANES(HIGH, s)); \
-        v[i] = low;                                                             \
+#define SHUFFLE(F, s, apart)                                                        \
+    UNROLL for (int i = 0; i < VL; i++) if (!(i & (apart))) {                     \
+        V first = __builtin_shufflevector(v[i], v[i + (apart)], LANES(F, 0));     \
+        v[i + (apart)] = __builtin_shufflevector(v[i], v[i + (apart)], LANES(F, s)); \
+        v[i] = first;                                                             \
     }
 INLINE void transpose(V v[VL]) {
-    EXCHANGE(1)
-#if VL > 2
-    EXCHANGE(2)
+    SHUFFLE(SINGLES, PER / 2, 1)
+#if FNN_REAL_BITS == 32
+    SHUFFLE(PAIRS, 2, 2)
+    UNROLL for (int i = 0; i < VL; i += 4) {
+        V second = v[i + 2];
+        v[i + 2] = v[i + 1];
+        v[i + 1] = second;
+    }
 #endif
-#if VL > 4
-    EXCHANGE(4)
+#if FNN_VECTOR_BYTES > 16
+    SHUFFLE(EVERY_OTHER_LANE, PER, PER)
 #endif
-#if VL > 8
-    EXCHANGE(8)
+#if FNN_VECTOR_BYTES > 32
+    SHUFFLE(EVERY_OTHER_LANE, PER, 2 * PER)
 #endif
 }
 

@@ -25,13 +25,13 @@ cdef extern from "kernels.h" nogil:
         void (*gather)(Py_ssize_t rows, Py_ssize_t n, const void *X, const Py_ssize_t *order, void *h,
                        Py_ssize_t stride) noexcept nogil
         void (*scatter)(Py_ssize_t rows, Py_ssize_t n, const void *h, Py_ssize_t stride, void *X) noexcept nogil
-        void (*forward_panel)(Py_ssize_t rows, Py_ssize_t n_in, const void *h_prev, Py_ssize_t stride, const void *Wp,
-                              const void *b, void *h, int vectors, int activation) noexcept nogil
-        void (*backward_panel)(Py_ssize_t rows, Py_ssize_t n_out, const void *delta, Py_ssize_t stride, const void *Wp,
-                               Py_ssize_t panel, Py_ssize_t inputs, const void *h_prev, void *delta_prev,
-                               int activation) noexcept nogil
-        void (*gradient_block)(Py_ssize_t batch, Py_ssize_t inputs, const void *h_prev, const void *delta, int vectors,
-                               void *G, int first, void *W, const fnn_rates *rates, void **near,
+        void (*product_panel)(Py_ssize_t rows, Py_ssize_t n, const void *A, Py_ssize_t stride, const void *B, int far,
+                              int vectors, int finish, const void *X, int activation, void *C) noexcept nogil
+        void (*product_turned)(Py_ssize_t rows, Py_ssize_t n, const void *A, Py_ssize_t stride, const void *W,
+                               Py_ssize_t panel, int far, Py_ssize_t columns, int finish, const void *X, int activation,
+                               void *C) noexcept nogil
+        void (*gradient_block)(Py_ssize_t batch, Py_ssize_t m_rows, const void *A, const void *B, int vectors, void *G,
+                               int first, void *W, const fnn_rates *rates, void **near,
                                fnn_prefetch *rows) noexcept nogil
         void (*bias_gradient)(Py_ssize_t batch, const void *delta, void *g, int first) noexcept nogil
         void (*update)(int optimizer, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t ld, const void *g, void *w,
@@ -53,6 +53,10 @@ cdef extern from "kernels.h" nogil:
         void (*row_add)(Py_ssize_t n, const void *x, void *y) noexcept nogil
         Py_ssize_t (*nonzeros)(Py_ssize_t n, const void *x, const void *y, int32_t *list) noexcept nogil
         int (*all_finite)(Py_ssize_t n, const void *x) noexcept nogil
+
+    enum:
+        FNN_FORWARD
+        FNN_BACKWARD
 
     enum:
         fnn_identity

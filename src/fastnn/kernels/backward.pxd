@@ -8,3 +8,7 @@ cdef void hidden_delta_part(const fnn_kernels *k, const Layer *layer, const char
 cdef void gradient_part(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step,
                         const char *delta, const char *h_prev, Py_ssize_t stride, Py_ssize_t batch, Py_ssize_t u0,
                         Py_ssize_t u1, char *scratch, fnn_prefetch *rows) noexcept nogil
+cdef void delta_and_gradient_part(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step,
+                                  const char *delta, const char *h_prev, char *delta_prev, Py_ssize_t stride,
+                                  int activation, Py_ssize_t batch, Py_ssize_t q0, Py_ssize_t q1,
+                                  char *scratch) noexcept nogil

@@ -1,9 +1,10 @@
 """delta_prev = (delta W) * g'(a_prev),  dL/dW = delta^T h_prev,  dL/db = sum of delta: the backward pass of one layer."""
 from cython cimport floating
 from cython.parallel cimport parallel, prange
+from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_NEAR, Memory, fnn_kernels, fnn_prefetch, fnn_sgd, fp_enter, fp_leave, kernels_for, worth,
+    FNN_BACKWARD, FNN_NEAR, Memory, fnn_kernels, fnn_prefetch, fnn_sgd, fp_enter, fp_leave, kernels_for, worth,
 )
 from fastnn.kernels.panels cimport (
     L2_BYTES, Layer, at, bias_panels, block, columns, make_layer, pack, unpack, vectors, weight_panels,
@@ -20,14 +21,23 @@ cdef void hidden_delta_part(const fnn_kernels *k, const Layer *layer, const char
     """Rows r0..r1 of input panels q0..q1. activation: the one that made h_prev."""
     cdef Py_ssize_t rows = r1 - r0, n_blocks = (rows * layer.n_out * k.item + ROW_BYTES - 1) // ROW_BYTES
     cdef Py_ssize_t i, q, start, stop
+    cdef const char *d
+    cdef const char *h
+    cdef const char *W
+    cdef char *out
     for i in range(n_blocks):
         start, stop = r0 + rows * i // n_blocks, r0 + rows * (i + 1) // n_blocks
         if start == stop:
             continue
         for q in range(q0, q1):
-            k.backward_panel(stop - start, layer.n_out, at(k, delta, start * k.nr), stride,
-                             at(k, layer.Wp, block(k, layer, 0, q)), layer.n_in * k.nr, columns(k, layer.n_in, q),
-                             at(k, h_prev, q * stride + start * k.nr), at(k, delta_prev, q * stride + start * k.nr), activation)
+            d, h = at(k, delta, start * k.nr), at(k, h_prev, q * stride + start * k.nr)
+            out, W = at(k, delta_prev, q * stride + start * k.nr), at(k, layer.Wp, block(k, layer, 0, q))
+            if layer.turned:
+                k.product_panel(stop - start, layer.n_out, d, stride, W, layer.far, vectors(k, layer.n_in, q), FNN_BACKWARD,
+                                h, activation, out)
+            else:
+                k.product_turned(stop - start, layer.n_out, d, stride, W, layer.n_in * k.nr, layer.far,
+                                 columns(k, layer.n_in, q), FNN_BACKWARD, h, activation, out)
 
 
 cdef void gradient_part(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step,
@@ -39,52 +49,68 @@ cdef void gradient_part(const fnn_kernels *k, const Layer *layer, const Slots *s
     number of threads. scratch: NR x NR reals.
     """
     cdef Py_ssize_t Q = layer.in_panels, n_groups = (Q * batch * k.nr * k.item + H_BYTES - 1) // H_BYTES, g, p
+    cdef bint near = layer.n_in * layer.n_out * k.item * (1 + step.n_states) > L2_BYTES and not layer.turned
     if n_groups > 1 and u0 % Q == 0 and u1 % Q == 0:  # whole panels: go through h_prev in groups that stay in L2
         for g in range(n_groups):
             for p in range(u0 // Q, u1 // Q):
                 _blocks(k, layer, slots, step, delta, h_prev, stride, batch, p, Q * g // n_groups, Q * (g + 1) // n_groups,
-                        scratch, rows)
+                        near, scratch, rows)
         return
     while u0 < u1:
         p = u0 // Q
         g = min(u1, (p + 1) * Q)
-        _blocks(k, layer, slots, step, delta, h_prev, stride, batch, p, u0 - p * Q, g - p * Q, scratch, rows)
+        _blocks(k, layer, slots, step, delta, h_prev, stride, batch, p, u0 - p * Q, g - p * Q, near, scratch, rows)
         u0 = g
+
+
+cdef void delta_and_gradient_part(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step,
+                                  const char *delta, const char *h_prev, char *delta_prev, Py_ssize_t stride,
+                                  int activation, Py_ssize_t batch, Py_ssize_t q0, Py_ssize_t q1,
+                                  char *scratch) noexcept nogil:
+    """The hidden delta of input panels q0..q1, and at once the step on their weights, which are still near."""
+    cdef Py_ssize_t p, q
+    for q in range(q0, q1):
+        hidden_delta_part(k, layer, delta, h_prev, delta_prev, stride, activation, q, q + 1, 0, batch)
+        for p in range(layer.out_panels):
+            _blocks(k, layer, slots, step, delta, h_prev, stride, batch, p, q, q + 1, step.n_states > 0, scratch, NULL)
 
 
 cdef void _blocks(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step, const char *delta,
                   const char *h_prev, Py_ssize_t stride, Py_ssize_t batch, Py_ssize_t p, Py_ssize_t q0, Py_ssize_t q1,
-                  char *scratch, fnn_prefetch *rows) noexcept nogil:
-    """Output panel p, input panels q0..q1; with q = 0 goes the bias."""
+                  bint bring, char *scratch, fnn_prefetch *rows) noexcept nogil:
+    """Output panel p, input panels q0..q1; with q = 0 goes the bias. bring: what is written comes near first."""
     cdef const char *d = at(k, delta, p * stride)
     cdef const char *h
-    cdef int n_vectors = vectors(k, layer.n_out, p)
-    cdef Py_ssize_t q, i, n, s
+    cdef char *g
+    cdef char *W
+    cdef bint first = step.first or not step.summed, sgd = step.apply and step.optimizer == fnn_sgd
+    cdef Py_ssize_t q, i, j, s, n_in, n_out = columns(k, layer.n_out, p)
     cdef void *blocks[FNN_NEAR]
-    cdef void **near = NULL
-    if layer.n_in * layer.n_out * k.item * (1 + step.n_states) > L2_BYTES:
-        near = blocks
-        blocks[1], blocks[2] = NULL, NULL
+    cdef void **near = blocks if bring else NULL
+    blocks[1], blocks[2] = NULL, NULL
     if q0 == 0 and layer.has_bias:
-        if step.keep:
-            k.bias_gradient(batch, d, at(k, slots.Gb, p * k.nr), step.first)
-        else:
-            k.bias_gradient(batch, d, scratch, True)
-            update_bias(k, layer, slots, step, p, scratch)
+        g = at(k, slots.Gb, p * k.nr) if step.summed else scratch
+        k.bias_gradient(batch, d, g, first)
+        if step.apply:
+            update_bias(k, layer, slots, step, p, g)
     for q in range(q0, q1):
-        i, n, h = block(k, layer, p, q), columns(k, layer.n_in, q), at(k, h_prev, q * stride)
-        if step.keep:
-            blocks[0] = at(k, slots.G, i + k.nr * k.nr)
-            k.gradient_block(batch, n, h, d, n_vectors, at(k, slots.G, i), step.first, NULL, NULL, near, rows)
-        elif step.optimizer == fnn_sgd:
-            blocks[0] = at(k, layer.Wp, i + k.nr * k.nr)
-            k.gradient_block(batch, n, h, d, n_vectors, scratch, True, at(k, layer.Wp, i), &step.rates, near, rows)
-        else:
-            blocks[0] = at(k, layer.Wp, i)
+        i, n_in, h = block(k, layer, p, q), columns(k, layer.n_in, q), at(k, h_prev, q * stride)
+        g, W = at(k, slots.G, i) if step.summed else scratch, at(k, layer.Wp, i)
+        if step.apply and not sgd:
+            blocks[0] = W
             for s in range(step.n_states):
                 blocks[1 + s] = at(k, slots.state_W[s], i)
-            k.gradient_block(batch, n, h, d, n_vectors, scratch, True, NULL, NULL, near, rows)
-            update_block(k, layer, slots, step, p, q, scratch)
+        else:
+            blocks[0] = at(k, W if sgd else g, k.nr * k.nr)
+        if layer.turned:
+            k.gradient_block(batch, n_out, d, h, vectors(k, layer.n_in, q), g, first, W if sgd else NULL, &step.rates, near, rows)
+        else:
+            k.gradient_block(batch, n_in, h, d, vectors(k, layer.n_out, p), g, first, W if sgd else NULL, &step.rates, near, rows)
+        if step.apply and not sgd:
+            update_block(k, layer, slots, step, p, q, g)
+        if step.apply and layer.turned and n_in < k.nr:  # h has numbers in its padding
+            for j in range(n_out):
+                memset(at(k, W, j * k.nr + n_in), 0, (k.nr - n_in) * k.item)
 
 
 def hidden_delta(
@@ -102,7 +128,7 @@ def hidden_delta(
     cdef Layer layer
     if batch == 0:
         return
-    make_layer(k, memory, n_in, n_out, False, &layer)
+    make_layer(k, memory, n_in, n_out, False, False, &layer)
     cdef Py_ssize_t stride = batch * k.nr
     cdef char *d = memory.take(layer.out_panels * stride * k.item)
     cdef char *h = memory.take(layer.in_panels * stride * k.item)
@@ -135,9 +161,9 @@ def gradient(
     cdef Slots slots
     cdef Step step
     cdef unsigned long long mode = 0
-    make_layer(k, memory, n_in, n_out, grad_b is not None, &layer)
+    make_layer(k, memory, n_in, n_out, grad_b is not None, False, &layer)
     slots.G, slots.Gb = weight_panels(k, memory, &layer), bias_panels(k, memory, &layer)
-    step.keep, step.first, step.n_states = True, True, 0
+    step.summed, step.first, step.apply, step.n_states = True, True, False, 0
     cdef Py_ssize_t stride = batch * k.nr
     cdef char *d = memory.take(layer.out_panels * stride * k.item)
     cdef char *h = memory.take(layer.in_panels * stride * k.item)

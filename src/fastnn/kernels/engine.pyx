@@ -15,19 +15,21 @@ from fastnn.kernels._cpu cimport (
     Memory, all_share, fnn_barrier, fnn_kernels, fnn_prefetch, fnn_sgd, fnn_targets, fnn_team_size, fp_enter, fp_leave, seconds,
     wait, worth,
 )
-from fastnn.kernels.backward cimport gradient_part, hidden_delta_part
+from fastnn.kernels.backward cimport delta_and_gradient_part, gradient_part, hidden_delta_part
 from fastnn.kernels.forward cimport forward_part
 from fastnn.kernels.net cimport Buffers, Net, Run, address, flops, load_net, make_net, set_targets
 from fastnn.kernels.online cimport train_online
 from fastnn.kernels.output_delta cimport mean, scratch_bytes
 from fastnn.kernels.pace cimport Pace, next_stretch, took
-from fastnn.kernels.panels cimport Layer, at, bias_panels, panels, prepare_transpose, unpack, weight_panels
+from fastnn.kernels.panels cimport L2_BYTES, Layer, at, bias_panels, panels, prepare_transpose, unpack, weight_panels
 from fastnn.kernels.predict cimport forward_rows, free_room
 from fastnn.kernels.update cimport Step, as_rates, correct
 
 from fastnn.kernels._cpu import STATES
 
-cdef Py_ssize_t KEEP = 256     # rows of a mini-batch when the gradient itself is asked for
+cdef Py_ssize_t KEEP = 256     # rows at a time when the gradient itself is asked for
+cdef Py_ssize_t CHUNK = 128    # rows at a time in training, at least
+cdef Py_ssize_t SHORT = 32     # rows of a mini-batch whose time goes into reading weights
 cdef double RUN = 16           # how much more threads are worth in a run of steps than in a pass alone
 
 
@@ -36,41 +38,60 @@ cdef inline bint owns_panels(Py_ssize_t n_panels, int threads) noexcept nogil:
     return n_panels >= 2 * threads or n_panels % threads == 0
 
 
+cdef inline Py_ssize_t chunk_at(const Run *run, Py_ssize_t first) noexcept nogil:
+    """Rows that pass through the network together from row `first` on: an even share of its mini-batch."""
+    cdef Py_ssize_t start = first // run.batch * run.batch, b = min(run.batch, run.n - start)
+    cdef Py_ssize_t n_chunks = (b + run.chunk - 1) // run.chunk
+    return min((b + n_chunks - 1) // n_chunks, start + b - first) if first < run.n else 0
+
+
+cdef inline bint all_finite(const Run *run, int threads) noexcept nogil:
+    cdef int t
+    for t in range(threads):
+        if not run.finite[t]:
+            return False
+    return True
+
+
 cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, int threads) noexcept nogil:
     """Thread t's part of every step."""
     cdef const fnn_kernels *k = net.k
     cdef Py_ssize_t stride = buffers.stride, K = net.n_layers, n_0 = net.layers[0].n_in, n_K = net.layers[K - 1].n_out
-    cdef Py_ssize_t s, l, p, first, b, r0, r1, next_first, next_b, units, total_units = 0
-    cdef Py_ssize_t steps = (run.n + run.batch - 1) // run.batch
+    cdef Py_ssize_t s, l, first, start, b, rows, r0, r1, next_rows, units, total_units = 0
     cdef char *scratch = run.scratch + t * run.scratch_size
     cdef const char *h_prev
+    cdef const char *h0
+    cdef char *h0_next
     cdef const Layer *layer
     cdef bint rows_owned, met  # what I read next: my own rows; written before the last barrier
+    cdef bint last, wanted = run.step.apply
     cdef fnn_prefetch coming
     cdef double scale
     cdef Step step = run.step
 
     for l in range(K):
         total_units += net.layers[l].in_panels * net.layers[l].out_panels
-    b = min(run.batch, run.n)
-    gather_rows(net, run, buffers.h0[0], stride, 0, b * t // threads, b * (t + 1) // threads)
+    first, rows, h0, h0_next = 0, chunk_at(run, 0), buffers.h0[0], buffers.h0[1]
+    gather_rows(net, run, buffers.h0[0], stride, 0, rows * t // threads, rows * (t + 1) // threads)
     wait(&run.barrier, threads)
 
-    for s in range(steps):
-        first = s * run.batch
-        b = min(run.batch, run.n - first)
-        r0, r1 = b * t // threads, b * (t + 1) // threads
+    while rows:
+        s = first // run.batch
+        start = s * run.batch
+        b = min(run.batch, run.n - start)
+        last = first + rows == start + b
+        r0, r1 = rows * t // threads, rows * (t + 1) // threads
         rows_owned, met = True, True
 
         # Forward: h[l + 1] = g(h[l] W^T + b).
         for l in range(K):
             layer = &net.layers[l]
-            h_prev = buffers.h0[s & 1] if l == 0 else buffers.h[l]
+            h_prev = h0 if l == 0 else buffers.h[l]
             if owns_panels(layer.out_panels, threads):
                 if not met:
                     wait(&run.barrier, threads)
                 forward_part(k, layer, h_prev, buffers.h[l + 1], stride, net.activations[l],
-                             layer.out_panels * t // threads, layer.out_panels * (t + 1) // threads, 0, b)
+                             layer.out_panels * t // threads, layer.out_panels * (t + 1) // threads, 0, rows)
                 rows_owned, met = False, False
             else:
                 if not (met or rows_owned):
@@ -82,20 +103,32 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
         if not (met or rows_owned):
             wait(&run.barrier, threads)
         rows_owned, met = True, False
-        scale = 1.0 / (run.n if step.keep else b)  # the mean over the batch goes into delta
-        run.finite[t] = r1 == r0 or k.output_delta(
+        scale = 1.0 / b  # the mean over the batch goes into delta
+        run.finite[t] = (r1 == r0 or k.output_delta(
             r1 - r0, n_K, at(k, buffers.h[K], r0 * k.nr), stride, NULL, at(k, buffers.delta[K], r0 * k.nr), &run.y,
-            first + r0, net.output, net.loss, scale, buffers.losses + r0, scratch)
+            first + r0, net.output, net.loss, scale, buffers.losses + first - start + r0, scratch)
+        ) and (first == start or run.finite[t])
 
         # Backward: delta[l] = (delta[l + 1] W) * g'(a[l]).
+        step.summed, step.first, step.apply = not (wanted and first == start and last), first == start, wanted and last
+        correct(&step.rates, run.taken + s + 1)
         for l in range(K - 1, 0, -1):
             layer = &net.layers[l]
-            if owns_panels(layer.in_panels, threads) and not (rows_owned and layer.out_panels <= 2 and threads > 1):
+            if step_at_once(layer, &step, rows):
+                if not met:
+                    wait(&run.barrier, threads)
+                if not all_finite(run, threads):  # known before theta moves: all threads stop here
+                    break
+                delta_and_gradient_part(k, layer, &net.slots[l], &step, buffers.delta[l + 1], buffers.h[l],
+                                        buffers.delta[l], stride, net.activations[l - 1], rows,
+                                        layer.in_panels * t // threads, layer.in_panels * (t + 1) // threads, scratch)
+                rows_owned, met = False, False
+            elif owns_panels(layer.in_panels, threads) and not (rows_owned and layer.out_panels <= 2 and threads > 1):
                 if not met:
                     wait(&run.barrier, threads)
                 hidden_delta_part(k, layer, buffers.delta[l + 1], buffers.h[l], buffers.delta[l], stride,
                                   net.activations[l - 1], layer.in_panels * t // threads,
-                                  layer.in_panels * (t + 1) // threads, 0, b)
+                                  layer.in_panels * (t + 1) // threads, 0, rows)
                 rows_owned, met = False, False
             else:
                 if not (met or rows_owned):
@@ -105,35 +138,40 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
                 rows_owned, met = True, False
         wait(&run.barrier, threads)
 
-        # The loss is known before theta moves: stop here if it is no number.
-        if t == 0:
-            run.losses[s] = mean(buffers.losses, b)
-        for p in range(threads):
-            if not run.finite[p]:
+        if last:
+            if t == 0:
+                run.losses[s] = mean(buffers.losses, b)
+            if not all_finite(run, threads):
                 return
-        if t == 0:
-            run.done = s + 1
+            if t == 0:
+                run.done = s + 1
 
-        # Gradient and update, my panels; the rows of the next mini-batch come near meanwhile.
-        next_first = first + b
-        next_b = min(run.batch, run.n - next_first)
-        r0, r1 = next_b * t // threads, next_b * (t + 1) // threads
+        # Gradient and update, my panels; the rows that follow come near meanwhile.
+        first += rows
+        next_rows = chunk_at(run, first)
+        r0, r1 = next_rows * t // threads, next_rows * (t + 1) // threads
         coming.X = NULL
         if r1 > r0 and run.order != NULL:
-            coming.X, coming.order, coming.row_bytes, coming.next = run.X, run.order + next_first + r0, n_0 * k.item, 0
+            coming.X, coming.order, coming.row_bytes, coming.next = run.X, run.order + first + r0, n_0 * k.item, 0
             coming.last = (r1 - r0) * ((coming.row_bytes + 63) // 64 + 1)
             coming.lines_a_tile = coming.last * threads // (total_units * ((k.nr + k.mr - 1) // k.mr)) + 1
-        step.first = s == 0
-        correct(&step.rates, run.taken + s + 1)
         for l in range(K):
             layer = &net.layers[l]
+            if l and step_at_once(layer, &step, rows):
+                continue
             units = layer.in_panels * layer.out_panels
-            h_prev = buffers.h0[s & 1] if l == 0 else buffers.h[l]
-            gradient_part(k, layer, &net.slots[l], &step, buffers.delta[l + 1], h_prev, stride, b,
+            gradient_part(k, layer, &net.slots[l], &step, buffers.delta[l + 1], buffers.h[l] if l else h0, stride, rows,
                           units * t // threads, units * (t + 1) // threads, scratch, &coming)
         if r1 > r0:
-            gather_rows(net, run, buffers.h0[(s + 1) & 1], stride, next_first, r0, r1)
+            gather_rows(net, run, h0_next, stride, first, r0, r1)
+        rows, h0, h0_next = next_rows, h0_next, <char *> h0
         wait(&run.barrier, threads)
+
+
+cdef inline bint step_at_once(const Layer *layer, const Step *step, Py_ssize_t rows) noexcept nogil:
+    """Whether the backward pass of a layer and the step on its weights go through them together: where few rows make
+    that the larger part of the time."""
+    return layer.far and step.apply and rows <= SHORT
 
 
 cdef void gather_rows(const Net *net, const Run *run, char *h0, Py_ssize_t stride, Py_ssize_t first, Py_ssize_t r0,
@@ -178,15 +216,18 @@ cdef class Engine:
     def __init__(self, sizes, activations, int output, int loss, bias, dtype, Py_ssize_t batch=1, int optimizer=0):
         self.memory = Memory()
         self.batch, self.optimizer, self.n_states = batch, optimizer, STATES[optimizer]
-        make_net(&self.net, self.memory, sizes, activations, output, loss, bias, dtype)
+        make_net(&self.net, self.memory, sizes, activations, output, loss, bias, dtype, batch > 1)
 
     def __dealloc__(self):
         free_room(&self.idle)
 
-    cdef int prepare(self, Buffers *b, Py_ssize_t capacity) except -1:
-        """Room in b for mini-batches of `capacity` rows, at least."""
+    cdef int prepare(self, Buffers *b, Py_ssize_t capacity, Py_ssize_t batch) except -1:
+        """Room in b for mini-batches of `batch` rows, `capacity` at a time, at least."""
         cdef const fnn_kernels *k = self.net.k
         cdef Py_ssize_t K = self.net.n_layers, l, s
+        if b.batch < batch:
+            b.losses = <double *> self.memory.take(batch * sizeof(double))
+            b.batch = batch
         if b.capacity >= capacity:
             return 0
         cdef Py_ssize_t stride = capacity * k.nr
@@ -197,7 +238,6 @@ cdef class Engine:
         for l in range(1, K + 1):
             b.h[l] = self.memory.take(self.net.layers[l - 1].out_panels * stride * k.item)
             b.delta[l] = self.memory.take(self.net.layers[l - 1].out_panels * stride * k.item)
-        b.losses = <double *> self.memory.take(capacity * sizeof(double))
         b.list = <int32_t **> self.memory.take(K * sizeof(int32_t *))
         b.n_list = <Py_ssize_t *> self.memory.take(K * sizeof(Py_ssize_t))
         for l in range(K):
@@ -205,6 +245,17 @@ cdef class Engine:
         b.stride = stride
         b.capacity = capacity
         return 0
+
+    cdef Py_ssize_t chunk(self):
+        """Rows that pass through the network at a time: so many that their activations stay in L2, but outweigh theta.
+
+        For fewer rows than that, reading and writing weights and their gradient once more would cost more.
+        """
+        cdef Py_ssize_t l, row = 0, weights = 0
+        for l in range(self.net.n_layers):
+            row += (self.net.layers[l].in_panels + self.net.layers[l].out_panels) * self.net.k.nr * self.net.k.item
+            weights += self.net.layers[l].n_in * self.net.layers[l].n_out * self.net.k.item
+        return max(CHUNK, max(L2_BYTES, weights) // row)
 
     cdef int prepare_states(self) except -1:
         """Panels for the optimizer's state, zeros at first."""
@@ -260,7 +311,7 @@ cdef class Engine:
         """The mini-batches of `run`, n rows, on nt threads."""
         cdef Net *net = &self.net
         cdef const fnn_kernels *k = net.k
-        cdef bint online = run.batch == 1 and run.step.optimizer == fnn_sgd and not run.step.keep
+        cdef bint online = run.batch == 1 and run.step.optimizer == fnn_sgd and run.step.apply and self.batch == 1
         cdef unsigned long long mode = 0
         cdef Memory own = Memory()
         cdef Py_ssize_t l
@@ -273,7 +324,7 @@ cdef class Engine:
         run.finite = <int *> own.take(nt * sizeof(int))
         memset(&run.barrier, 0, sizeof(fnn_barrier))
         if online:
-            self.prepare(&self.row, 1)
+            self.prepare(&self.row, 1, 1)
             for l in range(1, net.n_layers):
                 prepare_transpose(k, self.memory, &net.layers[l])
             with nogil:
@@ -281,7 +332,9 @@ cdef class Engine:
                 train_online(net, &self.row, run)
                 fp_leave(mode)
             return 0
-        self.prepare(&self.buffers, max(self.batch, min(run.batch, n)))
+        if run.chunk < run.batch or not run.step.apply:
+            self.prepare_gradients()
+        self.prepare(&self.buffers, min(run.chunk, max(self.batch, min(run.batch, n))), max(self.batch, min(run.batch, n)))
         with nogil, parallel(num_threads=nt):
             mode = fp_enter()
             train_thread(net, &self.buffers, run, threadid(), fnn_team_size())
@@ -318,8 +371,8 @@ cdef class Engine:
         if n == 0:
             return 0
         self.prepare_states()
-        run.step.keep, run.step.first, run.step.optimizer, run.step.n_states = False, True, self.optimizer, self.n_states
-        run.step.rates, run.batch = as_rates(rates), batch
+        run.step.apply, run.step.optimizer, run.step.n_states = True, self.optimizer, self.n_states
+        run.step.rates, run.batch, run.chunk = as_rates(rates), batch, self.chunk()
         # A run of steps pays for its threads once: far less work than a pass alone is worth a trial of more.
         most = worth(n_threads, RUN * flops(&self.net, min(batch, n), 3))
         if batch == 1 and self.optimizer == fnn_sgd:
@@ -341,22 +394,18 @@ cdef class Engine:
 
     def gradient(self, X, y, grad, int n_threads):
         """Mean loss over all rows; grad (n_parameters,) <- its gradient, laid out like theta."""
-        cdef Py_ssize_t n = len(X), steps = (n + KEEP - 1) // KEEP, s
-        cdef Memory own = Memory()
+        cdef Py_ssize_t n = len(X)
         cdef Run run
-        cdef double total = 0
-        self.prepare_gradients()
-        run.step.keep, run.step.first, run.step.optimizer, run.step.n_states = True, True, fnn_sgd, 0
+        cdef double loss
+        run.step.apply, run.step.optimizer, run.step.n_states = False, fnn_sgd, 0
         run.step.rates, run.taken = as_rates({"learning_rate": 0}), 0
-        run.order, run.batch, run.losses = NULL, KEEP, <double *> own.take(steps * sizeof(double))
+        run.order, run.batch, run.chunk, run.losses = NULL, n, KEEP, &loss
         self._run(&run, X, y, n, worth(n_threads, flops(&self.net, min(KEEP, n), 3)))
-        for s in range(steps):
-            total += run.losses[s] * min(KEEP, n - s * KEEP)
-        if run.done == steps:
+        if run.done:
             self._store(address(grad), -2)
         else:
             grad[:] = float("nan")
-        return total / n
+        return loss
 
     def forward(self, X, out, int n_threads):
         """out (n, n_K) <- h^(K). Safe to call from several threads at once, between load and train."""

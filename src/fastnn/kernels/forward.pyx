@@ -2,9 +2,9 @@
 from cython cimport floating
 from cython.parallel cimport parallel, prange
 
-from fastnn.kernels._cpu cimport FNN_SOFTMAX, Memory, fnn_kernels, fp_enter, fp_leave, kernels_for, worth
+from fastnn.kernels._cpu cimport FNN_FORWARD, FNN_SOFTMAX, Memory, fnn_kernels, fp_enter, fp_leave, kernels_for, worth
 from fastnn.kernels.output_delta cimport scratch_bytes
-from fastnn.kernels.panels cimport Layer, at, block, make_layer, pack, panels, vectors
+from fastnn.kernels.panels cimport Layer, at, block, columns, make_layer, pack, panels, vectors
 
 # Rows whose h_prev is used together, panel after panel of weights: 2 MiB of it comes from L2 and L3, and rereading weights for
 # fewer rows costs more (measured with 1 MiB of L2).
@@ -21,9 +21,15 @@ cdef void forward_part(const fnn_kernels *k, const Layer *layer, const char *h_p
         if start == stop:
             continue
         for p in range(p0, p1):
-            k.forward_panel(stop - start, layer.n_in, at(k, h_prev, start * k.nr), stride,
-                            at(k, layer.Wp, block(k, layer, p, 0)), at(k, layer.b, p * k.nr),
-                            at(k, h, p * stride + start * k.nr), vectors(k, layer.n_out, p), activation)
+            if layer.turned:
+                k.product_turned(stop - start, layer.n_in, at(k, h_prev, start * k.nr), stride,
+                                 at(k, layer.Wp, block(k, layer, p, 0)), layer.n_out * k.nr, layer.far,
+                                 columns(k, layer.n_out, p), FNN_FORWARD, at(k, layer.b, p * k.nr), activation,
+                                 at(k, h, p * stride + start * k.nr))
+            else:
+                k.product_panel(stop - start, layer.n_in, at(k, h_prev, start * k.nr), stride,
+                                at(k, layer.Wp, block(k, layer, p, 0)), layer.far, vectors(k, layer.n_out, p),
+                                FNN_FORWARD, at(k, layer.b, p * k.nr), activation, at(k, h, p * stride + start * k.nr))
 
 
 def forward(
@@ -41,7 +47,7 @@ def forward(
     cdef Layer layer
     if batch == 0:
         return
-    make_layer(k, memory, n_in, n_out, b is not None, &layer)
+    make_layer(k, memory, n_in, n_out, b is not None, False, &layer)
     cdef Py_ssize_t stride = batch * k.nr
     cdef char *x = memory.take(panels(k, n_in) * stride * k.item)
     cdef char *out = memory.take(panels(k, n_out) * stride * k.item)

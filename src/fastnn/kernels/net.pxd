@@ -14,11 +14,11 @@ cdef struct Net:
 
 cdef struct Buffers:
     # What a run of mini-batches needs beside the weights. h[k] and delta[k] are panels of `capacity` rows.
-    Py_ssize_t capacity, stride
-    char *h0[2]                # the batch in use and the one being gathered
+    Py_ssize_t capacity, stride, batch
+    char *h0[2]                # the rows in use and those being gathered
     char **h                   # [n_layers + 1]; h[0] is not used
     char **delta               # [n_layers + 1]; delta[0] is not used
-    double *losses             # [capacity]
+    double *losses             # [batch]
     int32_t **list             # [n_layers]: numbers of a layer's inputs that are worth visiting (single rows) ...
     Py_ssize_t *n_list         # [n_layers]: ... and how many
 
@@ -26,7 +26,7 @@ cdef struct Run:
     const char *X
     const Py_ssize_t *order    # NULL: rows 0..n-1
     fnn_targets y
-    Py_ssize_t n, batch
+    Py_ssize_t n, batch, chunk  # rows, of a mini-batch, and how many pass through the network at a time
     Step step
     long long taken            # steps before this run
     double *losses             # mean loss of each mini-batch
@@ -36,7 +36,8 @@ cdef struct Run:
     int *finite                # [threads]: this thread's losses of this step were finite
     Py_ssize_t done            # steps taken
 
-cdef int make_net(Net *net, Memory memory, sizes, activations, int output, int loss, bias, str dtype) except -1
+cdef int make_net(Net *net, Memory memory, sizes, activations, int output, int loss, bias, str dtype,
+                  bint may_turn) except -1
 cdef int load_net(const Net *net, const char *vector, Py_ssize_t state) except -1
 cdef double flops(const Net *net, Py_ssize_t batch, int passes) noexcept nogil
 cdef char *address(array) except NULL

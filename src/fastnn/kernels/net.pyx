@@ -3,7 +3,8 @@ from fastnn.kernels._cpu cimport Memory, fnn_identity, fnn_kernels, fnn_targets,
 from fastnn.kernels.panels cimport Layer, at, make_layer, pack
 
 
-cdef int make_net(Net *net, Memory memory, sizes, activations, int output, int loss, bias, str dtype) except -1:
+cdef int make_net(Net *net, Memory memory, sizes, activations, int output, int loss, bias, str dtype,
+                  bint may_turn) except -1:
     """Room for the weights. sizes: n_0..n_K; activations: of hidden layers, ids of `_cpu.ACTIVATIONS`; bias: of each layer."""
     cdef Py_ssize_t K = len(sizes) - 1, l
     net.k, net.n_layers, net.output, net.loss = kernels_for(4 if dtype == "float32" else 8), K, output, loss
@@ -12,7 +13,7 @@ cdef int make_net(Net *net, Memory memory, sizes, activations, int output, int l
     net.activations = <int *> memory.take(K * sizeof(int))
     for l in range(K):
         net.activations[l] = activations[l] if l < K - 1 else fnn_identity
-        make_layer(net.k, memory, sizes[l], sizes[l + 1], bias[l], &net.layers[l])
+        make_layer(net.k, memory, sizes[l], sizes[l + 1], bias[l], may_turn, &net.layers[l])
     return 0
 
 

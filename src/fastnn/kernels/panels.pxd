@@ -4,7 +4,9 @@ cdef struct Layer:
     # One layer in panels (kernels.h). Pointers are to reals of k.item bytes.
     Py_ssize_t n_in, n_out, in_panels, out_panels
     bint has_bias
-    char *Wp              # [out panel][n_in][NR]
+    bint turned           # few outputs, which would be mostly padding: Wp by its other side
+    bint far              # weights that do not stay in L2 from one pass to the next
+    char *Wp              # [out panel][n_in][NR]; turned: [in panel][n_out][NR]
     char *Wt              # [in panel][n_out, padded to NR][NR]; NULL but in training with single rows
     char *b               # [out panel][NR]; zeros without bias
 
@@ -26,13 +28,13 @@ cdef inline char *at(const fnn_kernels *k, const void *base, Py_ssize_t element)
 
 cdef inline Py_ssize_t block(const fnn_kernels *k, const Layer *layer, Py_ssize_t p, Py_ssize_t q) noexcept nogil:
     """Where in Wp the weights from input panel q to output panel p start."""
-    return (p * layer.n_in + q * k.nr) * k.nr
+    return (q * layer.n_out + p * k.nr if layer.turned else p * layer.n_in + q * k.nr) * k.nr
 
 cdef inline Py_ssize_t block_t(const fnn_kernels *k, const Layer *layer, Py_ssize_t p, Py_ssize_t q) noexcept nogil:
     """Where in Wt the same weights start."""
     return (q * layer.out_panels + p) * k.nr * k.nr
 
-cdef int make_layer(const fnn_kernels *k, Memory memory, Py_ssize_t n_in, Py_ssize_t n_out, bint has_bias,
+cdef int make_layer(const fnn_kernels *k, Memory memory, Py_ssize_t n_in, Py_ssize_t n_out, bint has_bias, bint may_turn,
                     Layer *layer) except -1
 cdef int prepare_transpose(const fnn_kernels *k, Memory memory, Layer *layer) except -1
 cdef char *weight_panels(const fnn_kernels *k, Memory memory, const Layer *layer) except NULL

@@ -2,11 +2,16 @@
 from libc.string cimport memcpy
 
 
-cdef int make_layer(const fnn_kernels *k, Memory memory, Py_ssize_t n_in, Py_ssize_t n_out, bint has_bias,
+cdef Py_ssize_t FAR_BYTES = 2 << 20  # of weights, with an L2 of 1 MiB: for less, bringing them near costs more than waiting
+
+
+cdef int make_layer(const fnn_kernels *k, Memory memory, Py_ssize_t n_in, Py_ssize_t n_out, bint has_bias, bint may_turn,
                     Layer *layer) except -1:
-    """Sizes, and room for the weights."""
+    """Sizes, and room for the weights. may_turn: single rows, which need Wp by panels of outputs, do not come."""
     layer.n_in, layer.n_out, layer.has_bias = n_in, n_out, has_bias
     layer.in_panels, layer.out_panels = panels(k, n_in), panels(k, n_out)
+    layer.turned = may_turn and n_out <= k.vl and n_out < n_in
+    layer.far = n_in * n_out * k.item > FAR_BYTES
     layer.Wp = weight_panels(k, memory, layer)
     layer.b = bias_panels(k, memory, layer)
     layer.Wt = NULL
@@ -21,7 +26,8 @@ cdef int prepare_transpose(const fnn_kernels *k, Memory memory, Layer *layer) ex
 
 
 cdef char *weight_panels(const fnn_kernels *k, Memory memory, const Layer *layer) except NULL:
-    return memory.take(<size_t> (layer.out_panels * layer.n_in) * k.nr * k.item)
+    cdef Py_ssize_t rows = layer.in_panels * layer.n_out if layer.turned else layer.out_panels * layer.n_in
+    return memory.take(<size_t> rows * k.nr * k.item)
 
 
 cdef char *bias_panels(const fnn_kernels *k, Memory memory, const Layer *layer) except NULL:
@@ -31,7 +37,9 @@ cdef char *bias_panels(const fnn_kernels *k, Memory memory, const Layer *layer) 
 cdef void pack(const fnn_kernels *k, const Layer *layer, const void *W, const void *b, void *Wp, void *bp) noexcept nogil:
     """Wp, bp <- W, b (b NULL: no bias)."""
     cdef Py_ssize_t p
-    for p in range(layer.out_panels):
+    if layer.turned:
+        k.gather(layer.n_out, layer.n_in, W, NULL, Wp, layer.n_out * k.nr)
+    for p in range(0 if layer.turned else layer.out_panels):
         k.pack_panel(layer.n_in, columns(k, layer.n_out, p), at(k, W, p * k.nr * layer.n_in),
                      at(k, Wp, block(k, layer, p, 0)))
     if b != NULL:
@@ -41,7 +49,9 @@ cdef void pack(const fnn_kernels *k, const Layer *layer, const void *W, const vo
 cdef void unpack(const fnn_kernels *k, const Layer *layer, const void *Wp, const void *bp, void *W, void *b) noexcept nogil:
     """W, b <- Wp, bp."""
     cdef Py_ssize_t p
-    for p in range(layer.out_panels):
+    if layer.turned:
+        k.scatter(layer.n_out, layer.n_in, Wp, layer.n_out * k.nr, W)
+    for p in range(0 if layer.turned else layer.out_panels):
         k.unpack_panel(layer.n_in, columns(k, layer.n_out, p), at(k, Wp, block(k, layer, p, 0)),
                        at(k, W, p * k.nr * layer.n_in))
     if b != NULL:

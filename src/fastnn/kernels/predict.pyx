@@ -128,7 +128,7 @@ cdef int forward_chunk(const Net *net, const char *X, char *out, Py_ssize_t rows
         activation = net.activations[l]
         if l == K - 1 and y == NULL and net.output != FNN_SOFTMAX:
             activation = net.output
-        if rows == 1:
+        if rows == 1 and not net.layers[l].turned:
             memset(h, 0, net.layers[l].out_panels * k.nr * k.item)
             k.row_product(net.layers[l].n_in, NULL, h_prev, net.layers[l].Wp, net.layers[l].n_in * k.nr,
                           net.layers[l].out_panels, h)
@@ -166,7 +166,7 @@ cdef class Frozen:
     def __init__(self, sizes, activations, int output, bias, str dtype, theta):
         cdef Py_ssize_t widest = 0, l
         self.memory = Memory()
-        make_net(&self.net, self.memory, sizes, activations, output, 0, bias, dtype)
+        make_net(&self.net, self.memory, sizes, activations, output, 0, bias, dtype, False)
         load_net(&self.net, address(theta), -1)
         self.type_number = np.NPY_FLOAT32 if dtype == "float32" else np.NPY_FLOAT64
         self.n_in, self.n_out = sizes[0], sizes[len(sizes) - 1]

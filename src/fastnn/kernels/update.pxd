@@ -3,10 +3,11 @@ from fastnn.kernels.panels cimport Layer
 
 cdef struct Step:
     # What becomes of a gradient.
-    bint keep                     # it is wanted itself: summed into G and Gb
-    bint first                    # ... starting from zero
-    int optimizer, n_states       # otherwise: the rule, its vectors of state,
-    fnn_rates rates               # ... and its rates
+    bint summed                   # in G and Gb, over several calls
+    bint first                    # ... of which this is the first
+    bint apply                    # the step follows: by this rule,
+    int optimizer, n_states       # ... with so many vectors of state
+    fnn_rates rates               # ... and these rates
 
 cdef struct Slots:
     # Panels like Wp and b, for one layer: the gradient, and the optimizer's states.

@@ -45,8 +45,12 @@ cdef void update_block(const fnn_kernels *k, const Layer *layer, const Slots *sl
     cdef void *state[FNN_MAX_STATES]
     for s in range(step.n_states):
         state[s] = at(k, slots.state_W[s], i)
-    k.update(step.optimizer, columns(k, layer.n_in, q), vectors(k, layer.n_out, p) * k.vl, k.nr, G,
-             at(k, layer.Wp, i), state, &step.rates)
+    if layer.turned:
+        k.update(step.optimizer, columns(k, layer.n_out, p), vectors(k, layer.n_in, q) * k.vl, k.nr, G, at(k, layer.Wp, i),
+                 state, &step.rates)
+    else:
+        k.update(step.optimizer, columns(k, layer.n_in, q), vectors(k, layer.n_out, p) * k.vl, k.nr, G, at(k, layer.Wp, i),
+                 state, &step.rates)
 
 
 cdef void update_bias(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step, Py_ssize_t p,
