@@ -31,7 +31,12 @@ def environment(n_threads: int, isa: str = "", preload: str = "") -> dict[str, s
     preloads = [preload] if preload else []
     added = {
         **dict.fromkeys(
-            ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTEROP_THREADS"],
+            [
+                "OMP_NUM_THREADS",
+                "MKL_NUM_THREADS",
+                "OPENBLAS_NUM_THREADS",
+                "TF_NUM_INTEROP_THREADS",
+            ],
             n,
         ),
         "TF_NUM_INTRAOP_THREADS": n,

@@ -1,6 +1,6 @@
-"""Times seats on one workload: built and checked one by one, then round after round in turns.
+"""Times processes on one workload: built and checked one by one, then round after round in turns.
 
-    A B C  A B C  A B C ...    a pause before each turn, the canary before and after it
+    A B C  A B C  A B C ...    a pause after each turn, then the canary
 
 A machine that is slow for a while is so for all, and a ratio compares two turns of one round.
 """
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from bench.processes import Canaries, EntrantProcess, Failed
 from bench.rounds import Turn, best_rates, is_good, median_ratio, ratios_of_rounds, spread
-from bench.seats import Canaries, Failed, Seat
 from bench.workloads import Workload
 
 SAME_LOSS = 1e-3  # relative: float32 sums in other orders, over a first epoch
@@ -28,7 +28,8 @@ class Plan:
     rounds: int = 7
     enough: int = 5
     seconds: float = 0.2  # of a turn, about
-    pause: float = 0.2  # threads of the entrant before may still spin
+    pause: float = 0.2  # after several threads, which may still spin
+    short_pause: float = 0.02  # after one thread
 
     @property
     def bound(self) -> int:
@@ -36,24 +37,24 @@ class Plan:
 
 
 def measure(
-    workload: Workload, seats: list[Seat], canaries: Canaries, plan: Plan, ours: str
+    workload: Workload, processes: list[EntrantProcess], canaries: Canaries, plan: Plan, ours: str
 ) -> dict[str, Any]:
-    """Results of all seats by key; `ours` is the key that the others are compared with."""
+    """Results of all processes by key; `ours` is the key that the others are compared with."""
     results: dict[str, dict[str, Any]] = {}
     present = []
-    for seat in seats:
+    for process in processes:
         try:
-            results[seat.key] = _prepare(workload, seat)
-            present.append(seat)
+            results[process.key] = _prepare(workload, process)
+            present.append(process)
         except Failed as failure:
-            results[seat.key] = {"failed": str(failure)}
+            results[process.key] = {"failed": str(failure)}
     _check_same_work(workload, results, ours)
-    for seat in list(present):
+    for process in list(present):
         try:
-            results[seat.key].update(seat.ask("calibrate", seconds=plan.seconds))
+            results[process.key].update(process.ask("calibrate", seconds=plan.seconds))
         except Failed as failure:
-            results[seat.key]["failed"] = str(failure)
-            present.remove(seat)
+            results[process.key]["failed"] = str(failure)
+            present.remove(process)
     turns = _take_turns(present, results, canaries, plan)
     if turns:
         rounds = list(zip(*turns.values(), strict=True))
@@ -70,9 +71,9 @@ def measure(
     return {"workload": workload.as_dict(), "canary": canary, "entrants": results}
 
 
-def _prepare(workload: Workload, seat: Seat) -> dict[str, Any]:
-    built = seat.ask("build", workload=workload.as_dict())
-    return {**built, **seat.ask("first")}
+def _prepare(workload: Workload, process: EntrantProcess) -> dict[str, Any]:
+    built = process.ask("build", workload=workload.as_dict())
+    return {**built, **process.ask("first")}
 
 
 def _check_same_work(workload: Workload, results: dict[str, Any], ours: str) -> None:
@@ -89,27 +90,26 @@ def _check_same_work(workload: Workload, results: dict[str, Any], ours: str) -> 
 
 
 def _take_turns(
-    present: list[Seat], results: dict[str, Any], canaries: Canaries, plan: Plan
+    present: list[EntrantProcess], results: dict[str, Any], canaries: Canaries, plan: Plan
 ) -> dict[str, list[Turn]]:
-    turns: dict[str, list[Turn]] = {seat.key: [] for seat in present}
+    turns: dict[str, list[Turn]] = {process.key: [] for process in present}
+    time.sleep(plan.pause)
     for n in range(plan.bound if present else 0):
         if n >= plan.rounds and _enough(turns, plan):
             break
-        seconds, rates = [], []
-        for seat in list(present):
-            time.sleep(plan.pause)
-            rates.append(tuple(canaries.rates()))
+        seconds, rates = [], [tuple(canaries.rates())]
+        for process in list(present):
             try:
-                seconds.append(seat.ask("round")["seconds"])
+                seconds.append(process.ask("round")["seconds"])
             except Failed as failure:
-                results[seat.key]["failed"] = str(failure)
-                present.remove(seat)
-                del turns[seat.key]
-                rates.pop()
-        time.sleep(plan.pause)
-        rates.append(tuple(canaries.rates()))
-        for i, seat in enumerate(present):
-            turns[seat.key].append(Turn(seconds[i], rates[i], rates[i + 1]))
+                results[process.key]["failed"] = str(failure)
+                present.remove(process)
+                del turns[process.key]
+                continue
+            time.sleep(plan.pause if process.n_threads > 1 else plan.short_pause)
+            rates.append(tuple(canaries.rates()))
+        for i, process in enumerate(present):
+            turns[process.key].append(Turn(seconds[i], rates[i], rates[i + 1]))
     return turns
 
 

@@ -45,9 +45,13 @@ def fastest(ways: dict[str, Callable[[], Trainer]], repeats: int = 3) -> tuple[s
     return _fastest(ways, lambda trainer: trainer.train(1), repeats)
 
 
-def fastest_call(ways: dict[str, Callable], X: np.ndarray, repeats: int = 5) -> tuple[str, Callable]:
+def fastest_call(
+    ways: dict[str, Callable], X: np.ndarray, repeats: int = 5
+) -> tuple[str, Callable]:
     """The same for ways to predict: each is a function of X."""
-    return _fastest({name: lambda way=way: way for name, way in ways.items()}, lambda f: f(X), repeats)
+    return _fastest(
+        {name: lambda way=way: way for name, way in ways.items()}, lambda f: f(X), repeats
+    )
 
 
 def _fastest(ways, use, repeats):

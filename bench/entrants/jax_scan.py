@@ -32,7 +32,9 @@ class JaxScan(Entrant):
             return
         self.theta = parameters(problem, transposed=True)
         workload = problem.workload
-        self.forward = jax.jit(lambda theta, x: outputs(workload, forward(workload, True, theta, x)))
+        self.forward = jax.jit(
+            lambda theta, x: outputs(workload, forward(workload, True, theta, x))
+        )
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         return np.asarray(self.forward(self.theta, X))

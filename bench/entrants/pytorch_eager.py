@@ -46,9 +46,7 @@ class PyTorchEager(Entrant):
             total = torch.zeros(())
             for rows in self.orders[self.epoch % len(self.orders)]:
                 optimizer.zero_grad(set_to_none=True)
-                loss = self.loss(
-                    model(self.X.index_select(0, rows)), self.y.index_select(0, rows)
-                )
+                loss = self.loss(model(self.X.index_select(0, rows)), self.y.index_select(0, rows))
                 loss.backward()
                 optimizer.step()
                 total += loss.detach()

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from time import monotonic
 from typing import Any
 
+from bench.environment import environment
 from bench.machine import ROOT
 
 TIMEOUT = 240.0  # seconds for an answer: compilers take long
@@ -21,7 +22,7 @@ class Failed(Exception):
     """An entrant that cannot do the work, or died of it; the message says how."""
 
 
-class Seat:
+class EntrantProcess:
     """One process of an entrant: its threads stay on `cores`. It starts with the first request."""
 
     def __init__(
@@ -29,7 +30,7 @@ class Seat:
     ) -> None:
         self.entrant, self.n_threads, self.cores = entrant, n_threads, cores
         self.environment = {**environment, "PYTHONPATH": _path_with(ROOT, environment)}
-        self.process: subprocess.Popen | None = None
+        self._popen: subprocess.Popen | None = None
 
     @property
     def key(self) -> str:
@@ -41,11 +42,11 @@ class Seat:
         return self.receive()
 
     def send(self, request: str, **arguments: Any) -> None:
-        if self.process is None:
+        if self._popen is None:
             self._start()
         try:
-            self.process.stdin.write(json.dumps({"do": request, **arguments}) + "\n")
-            self.process.stdin.flush()
+            self._popen.stdin.write(json.dumps({"do": request, **arguments}) + "\n")
+            self._popen.stdin.flush()
         except BrokenPipeError:
             raise Failed(self._end()) from None
 
@@ -64,15 +65,15 @@ class Seat:
     def _line(self, deadline: float) -> str | None:
         """An answer is one line, so nothing stays in the buffer of stdout between two."""
         while (left := deadline - monotonic()) > 0:
-            if select.select([self.process.stdout], [], [], left)[0]:
-                return self.process.stdout.readline()
+            if select.select([self._popen.stdout], [], [], left)[0]:
+                return self._popen.stdout.readline()
         return None
 
     def _start(self) -> None:
         cores = ",".join(map(str, self.cores))
         command = [sys.executable, "-m", "bench.worker", self.entrant, str(self.n_threads), cores]
         self.errors = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(
+        self._popen = subprocess.Popen(
             command,
             cwd=ROOT,
             env=self.environment,
@@ -84,23 +85,23 @@ class Seat:
 
     def _end(self) -> str:
         """What a process that ended by itself said last."""
-        code = self.process.wait()
+        code = self._popen.wait()
         self.errors.seek(0)
         last = self.errors.read().strip().splitlines()[-1:] or [""]
         self.close()
         return f"ended with {code}: {last[0]}"
 
     def close(self) -> None:
-        if self.process is None:
+        if self._popen is None:
             return
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
+        self._popen.kill()
+        self._popen.wait()
+        self._popen.stdin.close()
+        self._popen.stdout.close()
         self.errors.close()
-        self.process = None
+        self._popen = None
 
-    def __enter__(self) -> Seat:
+    def __enter__(self) -> EntrantProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -118,14 +119,14 @@ class Canaries:
     SECONDS = 0.01
 
     def __init__(self, cores: list[int]) -> None:
-        self.seats = [Seat("canary", 1, [core], os.environ) for core in cores]
+        self.processes = [EntrantProcess("canary", 1, [core], environment(1)) for core in cores]
 
     def rates(self) -> list[float]:
         """Of all cores, measured at once."""
-        for seat in self.seats:
-            seat.send("rate", seconds=self.SECONDS)
-        return [seat.receive()["rate"] for seat in self.seats]
+        for process in self.processes:
+            process.send("rate", seconds=self.SECONDS)
+        return [process.receive()["rate"] for process in self.processes]
 
     def close(self) -> None:
-        for seat in self.seats:
-            seat.close()
+        for process in self.processes:
+            process.close()
