@@ -27,26 +27,19 @@ XLA_ISA = {"avx2": " --xla_cpu_max_isa=AVX2"}
 def environment(n_threads: int, isa: str = "", preload: str = "") -> dict[str, str]:
     """os.environ and what a process of n threads needs beside it."""
     n = str(n_threads)
-    one = "true" if n_threads > 1 else "false"
-    preloads = [preload] if preload else []
     added = {
-        **dict.fromkeys(
-            [
-                "OMP_NUM_THREADS",
-                "MKL_NUM_THREADS",
-                "OPENBLAS_NUM_THREADS",
-                "TF_NUM_INTEROP_THREADS",
-            ],
-            n,
-        ),
+        "OMP_NUM_THREADS": n,
+        "MKL_NUM_THREADS": n,
+        "OPENBLAS_NUM_THREADS": n,
         "TF_NUM_INTRAOP_THREADS": n,
-        "XLA_FLAGS": f"--xla_cpu_multi_thread_eigen={one}" + XLA_ISA.get(isa, ""),
+        "XLA_FLAGS": f"--xla_cpu_multi_thread_eigen={str(n_threads > 1).lower()}"
+        + XLA_ISA.get(isa, ""),
         "JAX_PLATFORMS": "cpu",
         "TF_CPP_MIN_LOG_LEVEL": "3",
         **ISA_SWITCHES.get(isa, {"FASTNN_ISA": isa} if isa else {}),
     }
-    if preloads:
-        added["LD_PRELOAD"] = " ".join([*preloads, os.environ.get("LD_PRELOAD", "")]).strip()
+    if preload:
+        added["LD_PRELOAD"] = f"{preload} {os.environ.get('LD_PRELOAD', '')}".strip()
     return {**os.environ, **added}
 
 

@@ -25,15 +25,12 @@ SAME_PREDICTION = 1e-3
 class Plan:
     """How long and how often. More rounds follow, up to `bound`, until `enough` are good."""
 
-    rounds: int = 7
-    enough: int = 5
+    rounds: int
+    enough: int
+    bound: int
     seconds: float = 0.2  # of a turn, about
     pause: float = 0.2  # after several threads, which may still spin
     short_pause: float = 0.02  # after one thread
-
-    @property
-    def bound(self) -> int:
-        return 3 * self.rounds
 
 
 def measure(

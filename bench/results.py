@@ -12,7 +12,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def write(result: dict[str, Any], folder: Path = RESULTS) -> Path:
-    """Merge the measurements into the file's: of one workload and number of threads the newer stays.
+    """Add the measurements to the file's, in place of those of the same workload and threads.
 
     So a command can be run in parts.
     """

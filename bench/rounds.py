@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
 
-GOOD = 0.9
+GOOD = 0.85
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from bench.entrants import ENTRANTS
 from bench.measure import Plan, measure
 from bench.results import best_peer, write
 from bench.session import Session, add_common_arguments, add_threads_argument, names_of
-from bench.workloads import WORKLOADS, Unavailable, mnist
+from bench.workloads import WORKLOADS, Unavailable, Workload, mnist
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -22,23 +22,23 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def main(options: Namespace) -> None:
-    plan = Plan(rounds=options.rounds, enough=min(5, options.rounds))
-    with Session(options, max(options.threads)) as session:
-        result = session.describe("run")
-        for n_threads in options.threads:
+    rounds = options.rounds
+    plan = Plan(rounds, enough=min(5, rounds), bound=2 * rounds)
+    for n_threads in options.threads:
+        with Session(options, n_threads) as session:
+            result = session.describe("run")
             for name in options.workloads:
-                found = measure_one(session, name, n_threads, plan)
+                found = measure_one(session, WORKLOADS[name], plan)
                 result["measurements"].append(found)
                 print(line(found), flush=True)
                 if options.write:  # after each: what is measured is not lost
                     path = write(result)
-            session.end_processes()
     if options.write:
         print("wrote", os.path.relpath(path))
 
 
-def measure_one(session: Session, name: str, n_threads: int, plan: Plan) -> dict[str, Any]:
-    workload = WORKLOADS[name]
+def measure_one(session: Session, workload: Workload, plan: Plan) -> dict[str, Any]:
+    n_threads = session.n_threads
     head = {"threads": n_threads, "commit": machine.commit(), "time": machine.now()}
     if workload.data == "mnist":
         try:

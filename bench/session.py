@@ -44,11 +44,10 @@ def numbers(text: str) -> list[int]:
 
 
 class Session:
-    """The entrants' processes of a command. A process stays for many workloads."""
+    """The entrants' processes on the first n_threads cores. They stay for many workloads."""
 
     def __init__(self, options: Namespace, n_threads: int) -> None:
-        """n_threads: the most that any entrant will use."""
-        self.options, self.isa = options, options.isa
+        self.options, self.isa, self.n_threads = options, options.isa, n_threads
         self.preload = "" if options.no_mkl_as_intel else mkl_as_intel()
         self.missing = {name: why for name in options.entrants if (why := ENTRANTS[name].missing())}
         self.entrants = [name for name in options.entrants if name not in self.missing]
@@ -62,19 +61,13 @@ class Session:
 
     def process(self, name: str, n_threads: int) -> EntrantProcess:
         if (name, n_threads) not in self.processes:
-            self.processes[name, n_threads] = self.new_process(
-                name, n_threads, self.cores[:n_threads]
-            )
+            cores = self.cores[:n_threads]
+            self.processes[name, n_threads] = self.new_process(name, n_threads, cores)
         return self.processes[name, n_threads]
 
     def new_process(self, name: str, n_threads: int, cores: list[int]) -> EntrantProcess:
         preload = self.preload if ENTRANTS[name].uses_mkl else ""
         return EntrantProcess(name, n_threads, cores, environment(n_threads, self.isa, preload))
-
-    def end_processes(self) -> None:
-        for process in self.processes.values():
-            process.close()
-        self.processes = {}
 
     def describe(self, kind: str) -> dict[str, Any]:
         """The head of a result."""
@@ -96,5 +89,6 @@ class Session:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.end_processes()
+        for process in self.processes.values():
+            process.close()
         self.canaries.close()

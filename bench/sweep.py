@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser, Namespace
-from statistics import median, quantiles
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -62,27 +62,28 @@ def _training(name: str, sizes: tuple[int, ...], batch: int) -> Workload:
 
 
 def main(options: Namespace) -> None:
-    plan = Plan(rounds=options.rounds, enough=min(4, options.rounds), seconds=0.05, pause=0.15)
+    rounds = options.rounds
+    plan = Plan(rounds, enough=min(4, rounds), bound=2 * rounds, seconds=0.05, pause=0.15)
     shapes = random_shapes(options.shapes, options.seed)
     if options.only is not None:
         shapes = [shapes[i] for i in options.only]
-    with Session(options, max(options.threads)) as session:
-        result = session.describe("sweep")
-        for n_threads in options.threads:
+    for n_threads in options.threads:
+        with Session(options, n_threads) as session:
+            result = session.describe("sweep")
             print(HEAD)
             for shape in shapes:
-                found = measure_one(session, shape, n_threads, plan)
+                found = measure_one(session, shape, plan)
                 result["measurements"].append(found)
                 print(line(found), flush=True)
                 if options.write:
                     path = write(result)
-            session.end_processes()
-            print("\n" + summary(result["measurements"], n_threads) + "\n", flush=True)
+        print("\n" + summary(result["measurements"]) + "\n", flush=True)
     if options.write:
         print("wrote", os.path.relpath(path))
 
 
-def measure_one(session: Session, shape: Workload, n_threads: int, plan: Plan) -> dict[str, Any]:
+def measure_one(session: Session, shape: Workload, plan: Plan) -> dict[str, Any]:
+    n_threads = session.n_threads
     ours = f"fastnn@{n_threads}"
     processes = [session.process(name, n_threads) for name in session.entrants]
     if n_threads > 1 and "fastnn" in session.entrants:
@@ -137,29 +138,24 @@ def line(found: dict[str, Any]) -> str:
     return "\n        ".join([text, *problems])
 
 
-def distribution(ratios: list[float]) -> dict[str, float]:
-    """Of ratios (above 1: fastnn is faster)."""
-    tenth = quantiles(ratios, n=10, method="inclusive")[0] if len(ratios) > 1 else ratios[0]
-    return {"median": median(ratios), "tenth": tenth, "worst": min(ratios)}
+def distribution(ratios: list[float]) -> str:
+    tenth = np.quantile(ratios, 0.1)
+    return f"median {median(ratios):.2f}, lowest tenth {tenth:.2f}, worst {min(ratios):.2f}"
 
 
-def summary(measurements: list[dict[str, Any]], n_threads: int) -> str:
-    """The distribution of ratios with a number of threads, and the worst shapes."""
-    measured = [one for one in measurements if one["threads"] == n_threads and one["ratio"]]
+def summary(measurements: list[dict[str, Any]]) -> str:
+    """The distribution of ratios of one number of threads, and the worst shapes."""
+    measured = [one for one in measurements if one["ratio"]]
     if not measured:
         return "nothing to compare"
-    of = distribution([one["ratio"] for one in measured])
-    lines = [
-        f"{len(measured)} shapes, {n_threads} thread{'s' * (n_threads > 1)}: time of the best peer /"
-        f" fastnn's: median {of['median']:.2f}, lowest tenth {of['tenth']:.2f}, worst {of['worst']:.2f}"
-    ]
+    n_threads = measured[0]["threads"]
+    ratios = [one["ratio"] for one in measured]
+    head = f"{len(measured)} shapes, {n_threads} thread{'s' * (n_threads > 1)}"
+    lines = [f"{head}: the best peer's time / fastnn's: {distribution(ratios)}"]
     alone = [one for one in measured if one["ratio_to_one_thread"]]
     if alone:
-        of = distribution([one["ratio_to_one_thread"] for one in alone])
-        lines.append(
-            f"fastnn with one thread / with {n_threads}: median {of['median']:.2f},"
-            f" lowest tenth {of['tenth']:.2f}, worst {of['worst']:.2f}"
-        )
+        ratios = [one["ratio_to_one_thread"] for one in alone]
+        lines.append(f"fastnn's time with one thread / with {n_threads}: {distribution(ratios)}")
         slower = sorted(alone, key=lambda one: one["ratio_to_one_thread"])
         lines += [line(one) for one in slower[:N_WORST] if one["ratio_to_one_thread"] < 0.97]
     worst = sorted(measured, key=lambda one: one["ratio"])[:N_WORST]

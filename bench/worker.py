@@ -41,7 +41,7 @@ class Worker:
         return {"variant": self._entrant.variant, "build_seconds": perf_counter() - begin}
 
     def first(self) -> dict[str, Any]:
-        """What shows whether it does the same work: its first epoch's loss, or its largest error."""
+        """What shows that it does the same work: its first epoch's loss, or its largest error."""
         if self._problem.workload.kind == "train":
             return {"loss": self._entrant.train(1)[0]}
         import numpy as np

@@ -49,9 +49,8 @@ def fastest_call(
     ways: dict[str, Callable], X: np.ndarray, repeats: int = 5
 ) -> tuple[str, Callable]:
     """The same for ways to predict: each is a function of X."""
-    return _fastest(
-        {name: lambda way=way: way for name, way in ways.items()}, lambda f: f(X), repeats
-    )
+    makers = {name: lambda way=way: way for name, way in ways.items()}
+    return _fastest(makers, lambda predict: predict(X), repeats)
 
 
 def _fastest(ways, use, repeats):

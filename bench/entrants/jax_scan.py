@@ -31,10 +31,7 @@ class JaxScan(Entrant):
             self.train = trainer.train
             return
         self.theta = parameters(problem, transposed=True)
-        workload = problem.workload
-        self.forward = jax.jit(
-            lambda theta, x: outputs(workload, forward(workload, True, theta, x))
-        )
+        self.forward = jax.jit(partial(predict, problem.workload))
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         return np.asarray(self.forward(self.theta, X))
@@ -106,6 +103,10 @@ def forward(workload: Workload, transposed: bool, theta, x, keep=None):
 
 def outputs(workload: Workload, a):
     return jax.nn.softmax(a) if workload.output == "softmax" else a
+
+
+def predict(workload: Workload, theta, x):
+    return outputs(workload, forward(workload, True, theta, x))
 
 
 def mean_loss(workload: Workload, a, y):

@@ -1,4 +1,4 @@
-"""scikit-learn: partial_fit, an epoch a call, over rows put in order before (its shuffle is off)."""
+"""scikit-learn: partial_fit, an epoch a call, the rows put in order before it."""
 
 from __future__ import annotations
 
