@@ -28,12 +28,11 @@ class Worker:
         self._class = ENTRANTS[name].load()
         self._n_threads = n_threads
         self._entrant: Any = None
-        self._epochs = 1
 
     def build(self, workload: dict[str, Any]) -> dict[str, Any]:
         from bench.workloads import Workload, make_problem
 
-        self._entrant = None
+        self._entrant, self._epochs = None, 1
         gc.collect()
         begin = perf_counter()
         self._problem = make_problem(Workload.from_dict(workload), self._n_threads)
