@@ -28,8 +28,8 @@ class Plan:
     rounds: int
     enough: int
     bound: int
-    seconds: float = 0.2  # of a turn, about
-    pause: float = 0.2  # after several threads, which may still spin
+    seconds: float  # of a turn, about
+    pause: float  # after several threads, which may still spin
     short_pause: float = 0.02  # after one thread
 
 

@@ -43,3 +43,7 @@ def best_peer(entrants: dict[str, dict[str, Any]]) -> str | None:
 def counts(result: dict[str, Any]) -> bool:
     """Whether an entrant's result is a time, and of the same work."""
     return "median_us" in result and "wrong" not in result
+
+
+def threads(n: int) -> str:
+    return f"{n} thread{'s' * (n > 1)}"

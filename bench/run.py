@@ -9,7 +9,7 @@ from typing import Any
 from bench import machine
 from bench.entrants import ENTRANTS
 from bench.measure import Plan, measure
-from bench.results import best_peer, write
+from bench.results import best_peer, threads, write
 from bench.session import Session, add_common_arguments, add_threads_argument, names_of
 from bench.workloads import WORKLOADS, Unavailable, Workload, mnist
 
@@ -23,7 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def main(options: Namespace) -> None:
     rounds = options.rounds
-    plan = Plan(rounds, enough=min(5, rounds), bound=2 * rounds)
+    plan = Plan(rounds, enough=min(5, rounds), bound=2 * rounds, seconds=0.1, pause=0.2)
     for n_threads in options.threads:
         with Session(options, n_threads) as session:
             result = session.describe("run")
@@ -54,9 +54,8 @@ def measure_one(session: Session, workload: Workload, plan: Plan) -> dict[str, A
 
 def line(found: dict[str, Any]) -> str:
     """A measurement in a few lines of text."""
-    workload = found["workload"]
-    title = f"{workload['name']} {'-'.join(map(str, workload['sizes']))}, {workload['batch']}"
-    head = f"{title}, {found['threads']} thread{'s' * (found['threads'] > 1)}"
+    workload = Workload.from_dict(found["workload"])
+    head = f"{workload.name}: {workload.title}; {threads(found['threads'])}"
     if "skipped" in found:
         return f"{head}: skipped, {found['skipped']}"
     lines = [f"{head} ({found['canary'].get('rounds', 0)} rounds)"]

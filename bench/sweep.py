@@ -15,7 +15,7 @@ import numpy as np
 
 from bench import machine
 from bench.measure import Plan, measure
-from bench.results import best_peer, write
+from bench.results import best_peer, threads, write
 from bench.session import Session, add_common_arguments, add_threads_argument, numbers
 from bench.workloads import Workload, training
 
@@ -119,9 +119,9 @@ HEAD += " ratio  +-    1 thread"
 
 def line(found: dict[str, Any]) -> str:
     """A shape's row of the table."""
-    workload, entrants, peer = found["workload"], found["entrants"], found["best_peer"]
-    network = "-".join(map(str, workload["sizes"]))
-    text = f"{workload['name']:>6}  {network:26} {workload['batch']:5}"
+    entrants, peer = found["entrants"], found["best_peer"]
+    workload = Workload.from_dict(found["workload"])
+    text = f"{workload.name:>6}  {workload.network:26} {workload.batch:5}"
     if found["ratio"] is not None:
         theirs = entrants[peer]
         text += f" {entrants['fastnn']['median_us']:10.1f}  {theirs['median_us']:10.1f}"
@@ -149,8 +149,8 @@ def summary(measurements: list[dict[str, Any]]) -> str:
     if not measured:
         return "nothing to compare"
     n_threads = measured[0]["threads"]
+    head = f"{len(measured)} shapes, {threads(n_threads)}"
     ratios = [one["ratio"] for one in measured]
-    head = f"{len(measured)} shapes, {n_threads} thread{'s' * (n_threads > 1)}"
     lines = [f"{head}: the best peer's time / fastnn's: {distribution(ratios)}"]
     alone = [one for one in measured if one["ratio_to_one_thread"]]
     if alone:

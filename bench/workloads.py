@@ -42,8 +42,15 @@ class Workload:
     learning_rate: float = 0.01
     data: str = "dense"  # or "mnist"
 
-    def __str__(self) -> str:
-        return f"{'-'.join(map(str, self.sizes))}, {self.batch}"
+    @property
+    def title(self) -> str:
+        unit = "batch" if self.kind == "train" else "rows"
+        more = {"adam": "Adam"}.get(self.optimizer), {"mnist": "MNIST"}.get(self.data)
+        return ", ".join([self.network, f"{unit} {self.batch}", *filter(None, more)])
+
+    @property
+    def network(self) -> str:
+        return "-".join(map(str, self.sizes))
 
     @property
     def n_rows(self) -> int:

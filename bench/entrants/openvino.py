@@ -26,8 +26,7 @@ class OpenVino(Entrant):
             },
         )
         self.request = self.compiled.create_infer_request()
-        self.x = openvino.Tensor(problem.X, shared_memory=True)
-        ways = {"infer": self.infer, "bound tensors": self.bound}
+        ways = {"infer": self.infer, "bound tensor": self.bound}
         self.variant, self.predict = fastest_call(ways, problem.X)
 
     def infer(self, X: np.ndarray) -> np.ndarray:
@@ -36,6 +35,6 @@ class OpenVino(Entrant):
 
     def bound(self, X: np.ndarray) -> np.ndarray:
         """Below `infer`'s conversions: a tensor that shares X's memory."""
-        self.request.set_input_tensor(openvino.Tensor(X, shared_memory=True))
-        openvino._pyopenvino.InferRequest.infer(self.request, {})
+        x = openvino.Tensor(X, shared_memory=True)
+        openvino._pyopenvino.InferRequest.infer(self.request, x, True, True)
         return self.request.get_output_tensor().data.copy()
