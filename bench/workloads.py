@@ -44,9 +44,10 @@ class Workload:
 
     @property
     def title(self) -> str:
-        unit = "batch" if self.kind == "train" else "rows"
+        rows = f"{self.batch} row{'s' * (self.batch > 1)}"
         more = {"adam": "Adam"}.get(self.optimizer), {"mnist": "MNIST"}.get(self.data)
-        return ", ".join([self.network, f"{unit} {self.batch}", *filter(None, more)])
+        batch = f"batch {self.batch}" if self.kind == "train" else rows
+        return ", ".join([self.network, batch, *filter(None, more)])
 
     @property
     def network(self) -> str:
