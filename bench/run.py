@@ -23,7 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def main(options: Namespace) -> None:
     rounds = options.rounds
-    plan = Plan(rounds, enough=min(5, rounds), bound=2 * rounds, seconds=0.1, pause=0.2)
+    plan = Plan(rounds, enough=min(4, rounds), bound=rounds + 3, seconds=0.1, pause=0.15)
     for n_threads in options.threads:
         with Session(options, n_threads) as session:
             result = session.describe("run")
