@@ -13,7 +13,7 @@ from bench.processes import Canaries, EntrantProcess
 
 def add_common_arguments(parser: ArgumentParser, entrants: list[str]) -> None:
     parser.add_argument("--entrants", type=names_of(ENTRANTS), default=entrants)
-    parser.add_argument("--isa", default="", help="limit all that can be limited, such as avx2")
+    parser.add_argument("--isa", default="", help="limit all to an instruction set: avx2")
     parser.add_argument(
         "--no-mkl-as-intel", action="store_true", help="leave PyTorch's MKL as it comes"
     )
@@ -49,7 +49,8 @@ class Session:
     def __init__(self, options: Namespace, n_threads: int) -> None:
         self.options, self.isa, self.n_threads = options, options.isa, n_threads
         self.preload = "" if options.no_mkl_as_intel else mkl_as_intel()
-        self.missing = {name: why for name in options.entrants if (why := ENTRANTS[name].missing())}
+        missing = {name: ENTRANTS[name].missing(self.isa) for name in options.entrants}
+        self.missing = {name: why for name, why in missing.items() if why}
         self.entrants = [name for name in options.entrants if name not in self.missing]
         for name, why in self.missing.items():
             print(f"without {name}: {why}")

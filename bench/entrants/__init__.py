@@ -21,10 +21,15 @@ class Listing:
     distributions: tuple[str, ...]  # whose versions are recorded
     kinds: tuple[str, ...] = ("train", "predict")
     uses_mkl: bool = False  # see bench/environment.py
+    limits_isa: bool = True  # can be kept to older instructions; see bench/environment.py
 
-    def missing(self) -> str | None:
-        """Why it cannot run here, or None."""
-        return None if find_spec(self.package) else f"{self.package} is not installed"
+    def missing(self, isa: str = "") -> str | None:
+        """Why it cannot run here, limited to an instruction set where one is named; or None."""
+        if find_spec(self.package) is None:
+            return f"{self.package} is not installed"
+        if isa and not self.limits_isa:
+            return f"it cannot be limited to {isa}"
+        return None
 
     def load(self) -> type:
         return getattr(import_module(f"bench.entrants.{self.name}"), self.attribute)
@@ -43,13 +48,14 @@ ENTRANTS = {
         _torch("pytorch_compiled", "PyTorchCompiled", "PyTorch compiled"),
         _torch("pytorch_eager", "PyTorchEager", "PyTorch"),
         _torch("torch_jit", "TorchJit", "TorchScript", "predict"),
-        Listing("jax_scan", "JaxScan", "JAX", "jax", ("jax", "jaxlib")),
+        Listing("jax_scan", "JaxScan", "JAX", "jax", ("jax", "jaxlib"), limits_isa=False),
         Listing(
             "tensorflow_xla",
             "TensorFlowXla",
             "TensorFlow XLA",
             "tensorflow",
             ("tensorflow", "tensorflow-cpu"),
+            limits_isa=False,
         ),
         Listing("scikit_learn", "ScikitLearn", "scikit-learn", "sklearn", ("scikit-learn",)),
         Listing("numpy_by_hand", "NumpyByHand", "NumPy by hand", "numpy", ("numpy",)),
@@ -60,6 +66,7 @@ ENTRANTS = {
             "onnxruntime",
             ("onnxruntime", "onnx"),
             ("predict",),
+            limits_isa=False,
         ),
         Listing("openvino", "OpenVino", "OpenVINO", "openvino", ("openvino",), ("predict",)),
     ]
