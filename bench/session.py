@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from typing import Any
 
 from bench import machine
@@ -32,10 +32,9 @@ def names_of(known: Any):
         names = text.split(",")
         for name in names:
             if name not in known:
-                raise ValueError(f"{name!r} is none of {', '.join(known)}")
+                raise ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
         return names
 
-    parse.__name__ = "comma-separated list of names"
     return parse
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from bench.environment import environment  # noqa: E402
 from bench.measure import Plan, measure  # noqa: E402
 from bench.processes import EntrantProcess, Failed  # noqa: E402
 from bench.rounds import Turn, best_rates, is_good, median_ratio  # noqa: E402
-from bench.session import Session  # noqa: E402
+from bench.session import Session, names_of  # noqa: E402
 from bench.workloads import (  # noqa: E402
     REGRESSION,
     WORKLOADS,
@@ -163,6 +163,11 @@ def test_a_missing_peer_is_named(monkeypatch, capsys):
         assert session.entrants == ["fastnn"]
         assert session.missing == {"absent": "no_such_package is not installed"}
     assert capsys.readouterr().out == "without absent: no_such_package is not installed\n"
+
+
+def test_an_unknown_name_lists_the_known():
+    with pytest.raises(ArgumentTypeError, match="'T9' is none of T1, T1m, T2"):
+        names_of(WORKLOADS)("T1,T9")
 
 
 # The sweep
