@@ -2,15 +2,15 @@
 # make build     compile in place
 # make lint      ruff, cython-lint, mypy
 # make test      all tests, docstrings, the pages' Python blocks and examples/*.py
-# make bench     timings against PyTorch, where it is installed
 # make asan      the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 # make clean     remove what was built
+# make bench-peers   timings against other libraries, into bench/results, README.md and docs
 #
 # They run in the environment that is active: pip install -e ".[test]" --group dev
 
 PYTHON ?= python
 
-.PHONY: check build lint test bench asan clean
+.PHONY: check build lint test asan clean bench-peers
 check: build lint test
 
 build:
@@ -24,8 +24,20 @@ lint:
 test:
 	$(PYTHON) -m pytest
 
-bench:
-	$(PYTHON) bench/pytorch_steps.py
+# The libraries live in an environment of their own, made when pyproject.toml is newer.
+PEERS = build/peers
+bench-peers: $(PEERS)/installed build
+	$(PEERS)/bin/python -m bench run --write
+	$(PEERS)/bin/python -m bench run --isa avx2 --write
+	$(PEERS)/bin/python -m bench sweep --write
+	$(PEERS)/bin/python -m bench threads --write
+	$(PEERS)/bin/python -m bench report
+
+$(PEERS)/installed: pyproject.toml
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --upgrade pip
+	$(PEERS)/bin/pip install --quiet --group bench --extra-index-url https://download.pytorch.org/whl/cpu
+	touch $@
 
 # A report ends the run and is shown: pytest must leave stderr's descriptor alone.
 ASAN = build/address-undefined

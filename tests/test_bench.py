@@ -1,0 +1,252 @@
+"""The benchmarks' own logic: what counts, what is compared, what is printed. No peer is needed."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from argparse import ArgumentTypeError, Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT))  # at the end: an installed fastnn comes first
+
+from bench import machine, report, results, sweep  # noqa: E402
+from bench.entrants import ENTRANTS, Listing  # noqa: E402
+from bench.entrants.fastnn import Fastnn  # noqa: E402
+from bench.entrants.numpy_by_hand import NumpyByHand  # noqa: E402
+from bench.environment import environment  # noqa: E402
+from bench.measure import Plan, measure  # noqa: E402
+from bench.processes import EntrantProcess, Failed  # noqa: E402
+from bench.rounds import Turn, best_rates, is_good, median_ratio  # noqa: E402
+from bench.session import Session, names_of  # noqa: E402
+from bench.workloads import (  # noqa: E402
+    REGRESSION,
+    WORKLOADS,
+    Unavailable,
+    Workload,
+    make_problem,
+    prediction,
+    reference_forward,
+    training,
+)
+
+SMALL = [
+    training("softmax", (7, 9, 5, 3), 4, 8),
+    training("online", (7, 9, 3), 1, 8, hidden="sigmoid"),
+    training("regression", (7, 9, 2), 4, 8, **REGRESSION),
+]
+
+
+@pytest.mark.parametrize("workload", SMALL, ids=lambda workload: workload.name)
+def test_fastnn_and_numpy_do_the_same_work(workload):
+    """Three epochs: the later losses depend on the updates and on the order of rows."""
+    problem = make_problem(workload)
+    ours, theirs = Fastnn(problem).train(3), NumpyByHand(problem).train(3)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    assert len(set(ours)) == 3
+
+
+@pytest.mark.parametrize("output", ["softmax", "identity"])
+def test_predictions_are_the_references(output):
+    problem = make_problem(prediction("p", (7, 9, 3), 5, output=output))
+    want = reference_forward(problem, problem.X)
+    for entrant in (Fastnn(problem), NumpyByHand(problem)):
+        np.testing.assert_allclose(entrant.predict(problem.X), want, rtol=1e-5, atol=1e-6)
+
+
+def test_a_problem_follows_from_its_workload():
+    one, other = make_problem(SMALL[0]), make_problem(SMALL[0])
+    np.testing.assert_array_equal(one.X, other.X)
+    np.testing.assert_array_equal(one.orders, other.orders)
+    assert sorted(one.orders[0]) == list(range(32))
+
+
+def test_workloads_survive_json():
+    for workload in WORKLOADS.values():
+        assert Workload.from_dict(json.loads(json.dumps(workload.as_dict()))) == workload
+
+
+def test_mnist_is_named_where_it_is_absent(monkeypatch):
+    monkeypatch.delenv("FASTNN_DATA", raising=False)
+    with pytest.raises(Unavailable, match=r"FASTNN_DATA names no folder with mnist\.npz"):
+        make_problem(WORKLOADS["T1m"])
+
+
+# What counts
+
+
+def test_a_turn_beside_a_slow_core_does_not_count():
+    """Two cores of 100 GFLOP/s; the second is slow after the second turn."""
+    fine, slow = (100.0, 100.0), (100.0, 60.0)
+    turns = [Turn(1.0, fine, fine), Turn(9.0, fine, slow), Turn(1.0, fine, fine)]
+    best = best_rates([[turn] for turn in turns])
+    assert best == [100.0, 100.0]
+    assert [is_good(turn, best) for turn in turns] == [True, False, True]
+
+
+def test_a_ratio_compares_turns_of_one_round():
+    fine, slow = (100.0,), (50.0,)
+    ours = [Turn(1.0, fine, fine), Turn(9.0, slow, slow), Turn(2.0, fine, fine)]
+    theirs = [Turn(3.0, fine, fine), Turn(9.0, fine, fine), Turn(8.0, fine, fine)]
+    assert median_ratio(ours, theirs, [100.0]) == 3.5  # of 3/1 and 8/2
+    assert math.isnan(median_ratio(ours[1:2], theirs[1:2], [100.0]))
+
+
+class StandIn:
+    """An entrant's process that answers from memory."""
+
+    n_threads = 1
+
+    def __init__(self, name, seconds, loss):
+        self.key = f"{name}@1"
+        self.answers = {
+            "build": {"variant": ""},
+            "first": {"loss": loss},
+            "calibrate": {"epochs": 1},
+            "round": {"seconds": seconds},
+        }
+
+    def ask(self, request, **arguments):
+        if self.answers["round"]["seconds"] is None and request == "round":
+            raise Failed("out of memory")
+        return dict(self.answers[request])
+
+
+class SteadyCanaries:
+    def rates(self):
+        return [100.0]
+
+
+def test_who_does_other_work_or_fails_does_not_count(capsys):
+    plan = Plan(rounds=2, enough=2, bound=4, seconds=0.1, pause=0, short_pause=0)
+    entrants = [
+        StandIn("fastnn", 8e-6, 0.5),
+        StandIn("slower", 16e-6, 0.5001),
+        StandIn("lazy", 1e-6, 0.6),
+        StandIn("broken", None, 0.5),
+    ]
+    found = measure(SMALL[0], entrants, SteadyCanaries(), plan, "fastnn@1")["entrants"]
+    assert found["fastnn@1"]["median_us"] == pytest.approx(1.0)  # 8 steps
+    assert found["slower@1"]["ratio"] == pytest.approx(2.0)
+    assert found["lazy@1"]["wrong"] == "first epoch's loss is 0.6, not 0.5"
+    assert "lazy@1" in capsys.readouterr().err
+    assert found["broken@1"]["failed"] == "out of memory"
+    assert results.best_peer({key.split("@")[0]: one for key, one in found.items()}) == "slower"
+
+
+# Processes
+
+
+def test_a_process_serves_several_workloads_and_says_why_it_fails():
+    env = environment(1)
+    with EntrantProcess("numpy_by_hand", 1, machine.cores()[:1], env) as process:
+        for workload in SMALL[:2]:
+            process.ask("build", workload=workload.as_dict())
+            loss = process.ask("first")["loss"]
+            assert loss == pytest.approx(NumpyByHand(make_problem(workload)).train(1)[0], rel=1e-6)
+            assert process.ask("calibrate", seconds=0.001)["epochs"] >= 1
+            assert process.ask("round")["seconds"] > 0
+        with pytest.raises(Failed, match="Worker"):
+            process.ask("no_such_request")
+        process.ask("build", workload=SMALL[0].as_dict())  # and goes on
+
+
+def test_a_missing_peer_is_named(monkeypatch, capsys):
+    absent = Listing("absent", "Absent", "Absent", "no_such_package", ())
+    monkeypatch.setitem(ENTRANTS, "absent", absent)
+    options = Namespace(entrants=["fastnn", "absent"], isa="", no_mkl_as_intel=True)
+    with Session(options, 1) as session:
+        assert session.entrants == ["fastnn"]
+        assert session.missing == {"absent": "no_such_package is not installed"}
+    assert capsys.readouterr().out == "without absent: no_such_package is not installed\n"
+
+
+def test_an_unknown_name_lists_the_known():
+    with pytest.raises(ArgumentTypeError, match="'T9' is none of T1, T1m, T2"):
+        names_of(WORKLOADS)("T1,T9")
+
+
+# The sweep
+
+
+def test_shapes_are_in_bounds_and_follow_from_the_seed():
+    shapes = sweep.random_shapes(200, seed=3)
+    assert shapes == sweep.random_shapes(300, seed=3)[:200]
+    assert shapes != sweep.random_shapes(200, seed=4)
+    for shape in shapes:
+        assert 1 <= len(shape.sizes) - 1 <= 5
+        assert all(1 <= size <= 4096 for size in (*shape.sizes, shape.batch))
+        assert shape.flops <= sweep.MAX_FLOPS and shape.n_parameters <= sweep.MAX_PARAMETERS
+        assert 2 <= shape.steps <= 512
+    assert {len(shape.sizes) for shape in shapes} == {2, 3, 4, 5, 6}
+    assert min(shape.batch for shape in shapes) < 4 and max(shape.batch for shape in shapes) > 2000
+
+
+# The report
+
+
+def run_result():
+    """fastnn at 2 us a step, JAX at 5, PyTorch at 20, NumPy with another loss."""
+    entrants = {
+        name: {"median_us": us, "thousand_samples_s": 4000 / us, "ratio": us / 2, "variant": ""}
+        for name, us in [("fastnn", 2.0), ("jax_scan", 5.0), ("pytorch_eager", 20.0)]
+    }
+    entrants["numpy_by_hand"] = {**entrants["fastnn"], "wrong": "first epoch's loss is 2, not 1"}
+    info = dict.fromkeys(["cpu", "isa", "compiler", "python", "numpy", "fastnn"], "some")
+    measurement = {"threads": 1, "commit": "abc", "entrants": entrants, "best_peer": "jax_scan"}
+    return {
+        "kind": "run",
+        "date": "2000-01-01",
+        "machine": info,
+        "packages": {"jax": "1.0"},
+        "mkl_as_intel": False,
+        "isa_limited_to": None,
+        "measurements": [{**measurement, "workload": SMALL[0].as_dict()}],
+    }
+
+
+def test_report_fills_the_pages_between_the_markers(tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "results").mkdir()
+    results.write(run_result(), tmp_path / "results")
+    marked = "before\n<!-- bench:{} -->\nold\n<!-- bench:end -->\nafter\n"
+    (tmp_path / "README.md").write_text(marked.format("summary"))
+    (tmp_path / "docs" / "benchmarks.md").write_text(marked.format("run"))
+    for _ in range(2):  # the second time it replaces its own text
+        report.main(Namespace(results=tmp_path / "results", root=tmp_path))
+    readme = (tmp_path / "README.md").read_text()
+    page = (tmp_path / "docs" / "benchmarks.md").read_text()
+    row = "| 7-9-5-3, batch 4 | 2000 | 800 JAX | **2.50** |"
+    for text in (readme, page):
+        assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+        assert text.count(row) == 1
+    assert "| 7-9-5-3, batch 4 | 2000 | 200 | 800 |  |" in page  # NumPy's is not counted
+    assert "- 7-9-5-3, batch 4, 1 thread: NumPy by hand: first epoch's loss is 2, not 1" in page
+    assert (tmp_path / "docs" / "benchmarks.png").stat().st_size > 1000
+
+
+def test_no_results_are_named(tmp_path):
+    with pytest.raises(SystemExit, match="no results in"):
+        report.latest(tmp_path)
+
+
+def test_results_of_parts_come_together(tmp_path):
+    one = run_result()
+    other = run_result()
+    other["measurements"][0] = {**other["measurements"][0], "threads": 2}
+    newer = run_result()
+    newer["measurements"][0] = {**newer["measurements"][0], "commit": "def"}
+    for result in (one, other, newer):
+        path = results.write(result, tmp_path)
+    found = json.loads(path.read_text())["measurements"]
+    assert {(m["threads"], m["commit"]) for m in found} == {(1, "def"), (2, "abc")}
+
+
+def test_numbers_have_three_digits():
+    values = [0.0614, 0.614, 9.312, 27.81, 124.4, 12440.0, None]
+    want = ["0.0614", "0.614", "9.31", "27.8", "124", "12440", ""]
+    assert [report.number(value) for value in values] == want
