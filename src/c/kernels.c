@@ -385,7 +385,11 @@ static void scatter(idx rows, idx n, const void *h_, idx stride, void *X_) {
     }
 }
 
-/* Output layer: VL samples at a time, one in each lane, so that a sum over outputs runs in order of j ----------------- */
+/* Output layer. A sum over outputs runs in order of j, whether many samples lie in lanes or one sample's outputs do. ---- */
+
+#define LANES_PAY(rows) (4 * (rows) > VL) /* below, most lanes would be copies */
+
+/* VL samples at a time, one in each lane. */
 
 /* t[j] (VL samples) <- panels, for samples r..r+VL-1; samples past the last are copies of it. */
 INLINE void lanes_in(idx rows, idx r, idx n, const real *h, idx stride, V *t) {
@@ -428,9 +432,47 @@ INLINE V softmax_lanes(idx n, V *a, V peak) {
     return total;
 }
 
+/* One sample, outputs side by side: a[n], with room up to a whole vector. */
+
+INLINE void row_in(idx n, const real *h, idx stride, real *a) {
+    for (idx j = 0; j < n; j += VL) store(a + j, load(h + (j / NR) * stride + j % NR));
+    for (idx j = n; j % VL; j++) a[j] = a[0];
+}
+
+/* Columns past n, up to a whole vector, become 0. */
+INLINE void row_out(idx n, real *a, real scale, real *h, idx stride) {
+    for (idx j = n; j % VL; j++) a[j] = 0;
+    for (idx j = 0; j < n; j += VL) store(h + (j / NR) * stride + j % NR, load(a + j) * splat(scale));
+}
+
+INLINE real peak_of_row(idx n, const real *a) {
+    V peaks = load(a);
+    for (idx j = VL; j < n; j += VL) peaks = at_least(load(a + j), peaks);
+    real peak = peaks[0];
+    UNROLL for (int e = 1; e < VL; e++) peak = peaks[e] < peak ? peak : peaks[e];
+    return peak;
+}
+
+INLINE real softmax_row(idx n, real *a, real peak) {
+    real total = 0;
+    for (idx j = 0; j < n; j += VL) {
+        store(a + j, exp_v(load(a + j) - splat(peak)));
+        const idx end = n - j < VL ? n : j + VL;
+        for (idx e = j; e < end; e++) total += a[e];
+    }
+    for (idx j = 0; j < n; j += VL) store(a + j, load(a + j) / splat(total));
+    return total;
+}
+
 static void softmax(idx rows, idx n, void *a, idx stride, void *scratch) {
     V *t = scratch;
-    for (idx r = 0; r < rows; r += VL) {
+    if (!LANES_PAY(rows)) for (idx r = 0; r < rows; r++) {
+        real *row = scratch, *h = (real *)a + r * NR;
+        row_in(n, h, stride, row);
+        softmax_row(n, row, peak_of_row(n, row));
+        row_out(n, row, 1, h, stride);
+    }
+    else for (idx r = 0; r < rows; r += VL) {
         lanes_in(rows, r, n, a, stride, t);
         softmax_lanes(n, t, peak_of(n, t));
         lanes_out(rows, r, n, t, a, stride);
@@ -458,7 +500,7 @@ INLINE lane_targets targets_in(idx rows, idx r, idx n, const fnn_targets *y, idx
     return t;
 }
 
-/* Each loss: from a[n] (VL samples), in place: h = f(a); delta = dL/da; returns L. */
+/* Each loss: from a[n], of VL samples or of one, in place: h = f(a); delta = dL/da; returns L. */
 
 /* -sum_j y_j ln h_j = sum_j y_j (log total + (peak - a_j)); delta = h - y. (weight: sum of y, 1 but for rounding.) */
 INLINE V cross_entropy_lanes(idx n, V *a, V *delta, const lane_targets *y) {
@@ -502,11 +544,94 @@ INLINE V squared_error_lanes(idx n, V *a, V *delta, const lane_targets *y, int o
     return splat((real)0.5) * L;
 }
 
+/* e(y), or y, for outputs j..j+VL-1 of one sample. */
+INLINE V row_target(idx n, idx j, const real *y, idx label) {
+    V t = {0};
+    if (!y) { if (label >= j && label < j + VL) t[label - j] = 1; }
+    else if (j + VL <= n) t = load(y + j);
+    else for (int e = 0; j + e < n; e++) t[e] = y[j + e];
+    return t;
+}
+
+static real cross_entropy_row(idx n, real *a, real *delta, const real *y, idx label) {
+    const real peak = peak_of_row(n, a);
+    real below = 0, weight = 1;
+    V nothing = {0}; /* NaN where an a_j is not finite */
+    for (idx j = 0; j < n; j += VL) nothing = fma_v(splat(peak) - load(a + j), splat(0), nothing);
+    if (y) {
+        weight = 0;
+        for (idx j = 0; j < n; j++) {
+            below = fma_1(y[j], peak - a[j], below);
+            weight += y[j];
+        }
+    } else {
+        below = peak - a[label];
+    }
+    UNROLL for (int e = 0; e < VL; e++) below += nothing[e];
+    const real total = softmax_row(n, a, peak);
+    for (idx j = 0; j < n; j += VL) store(delta + j, load(a + j) * splat(weight) - row_target(n, j, y, label));
+    return fma_1(weight, log_v(splat(total))[0], below);
+}
+
+static real binary_cross_entropy_row(idx n, real *a, real *delta, const real *y) {
+    real L = 0;
+    for (idx j = 0; j < n; j += VL) {
+        const V x = load(a + j), y_j = row_target(n, j, y, 0), h = sigmoid_v(x);
+        const V terms = at_least(x, splat(0)) - x * y_j + log1p_v(exp_v(-magnitude(x)));
+        for (int e = 0; e < VL && j + e < n; e++) L += terms[e];
+        store(a + j, h);
+        store(delta + j, h - y_j);
+    }
+    return L;
+}
+
+static real squared_error_row(idx n, real *a, real *delta, const real *y, idx label, int output) {
+    real L = 0, mean = 0;
+    if (output == FNN_SOFTMAX) softmax_row(n, a, peak_of_row(n, a));
+    for (idx j = 0; j < n; j += VL) {
+        const V h = activate(load(a + j), output), error = h - row_target(n, j, y, label);
+        for (int e = 0; e < VL && j + e < n; e++) {
+            L = fma_1(error[e], error[e], L);
+            mean = fma_1(error[e], h[e], mean);
+        }
+        store(a + j, h);
+        store(delta + j, error);
+    }
+    for (idx j = 0; j < n; j += VL) {
+        const V h = load(a + j), error = load(delta + j);
+        store(delta + j, output == FNN_SOFTMAX ? h * (error - splat(mean)) : error * derivative(h, output));
+    }
+    return (real)0.5 * L;
+}
+
+/* output_delta where lanes of samples do not pay. */
+static int output_delta_row(idx n, const real *from, idx stride, real *h, real *delta_to, const fnn_targets *y, idx row,
+                            int output, int loss, real scale, double *L_to, real *a) {
+    real *delta = a + (n + VL - 1) / VL * VL;
+    const idx i = y->order ? y->order[row] : row, label = y->labels ? y->labels[i] : 0;
+    const real *values = y->labels ? NULL : (const real *)y->values + i * n;
+    row_in(n, from, stride, a);
+    const real L = loss == fnn_cross_entropy          ? cross_entropy_row(n, a, delta, values, label)
+                   : loss == fnn_binary_cross_entropy ? binary_cross_entropy_row(n, a, delta, values)
+                                                      : squared_error_row(n, a, delta, values, label, output);
+    *L_to = (double)L;
+    if (h) row_out(n, a, 1, h, stride);
+    if (delta_to) row_out(n, delta, scale, delta_to, stride);
+    return L - L == 0;
+}
+
 static int output_delta(idx rows, idx n, const void *a_, idx stride, void *h_, void *delta_, const fnn_targets *y,
                         idx first_row, int output, int loss, double scale, double *losses, void *scratch) {
     V *a = scratch, *delta = a + n; /* the targets' values share delta's place: y_j is read before delta_j is written */
     const V by = splat((real)scale);
     int finite = 1;
+    if (!LANES_PAY(rows)) {
+        for (idx r = 0; r < rows; r++)
+            finite &= output_delta_row(n, (const real *)a_ + r * NR, stride, h_ ? (real *)h_ + r * NR : NULL,
+                                       delta_ ? (real *)delta_ + r * NR : NULL, y, first_row + r, output, loss, (real)scale,
+                                       losses + r, scratch);
+        return finite;
+    }
     for (idx r = 0; r < rows; r += VL) {
         lanes_in(rows, r, n, a_, stride, a);
         const lane_targets t = targets_in(rows, r, n, y, first_row, delta);

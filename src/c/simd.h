@@ -83,6 +83,8 @@ INLINE V fma_v(V a, V b, V c) { return (V)vfmaq_f64((float64x2_t)c, (float64x2_t
 INLINE V fma_v(V a, V b, V c) { return a * b + c; }
 #endif
 
+INLINE real fma_1(real a, real b, real c) { return fma_v(splat(a), splat(b), splat(c))[0]; }
+
 /* Square root, rounded once (IEEE 754) on every ISA. */
 #if FNN_VECTOR_BYTES == 64
 #if FNN_REAL_BITS == 32
