@@ -13,6 +13,7 @@ import reference as ref
 from compiled import engine_of
 
 import fastnn
+from bench.sweep import random_shapes
 from fastnn.kernels import _cpu
 
 NETS = {  # awkward: widths of 1, primes, one past a panel; one layer; no bias; every output
@@ -147,6 +148,58 @@ def test_a_run_in_slices_equals_the_run_in_one(batch):
         e.store(out := np.empty_like(theta))
         results.add(sha256(out))
     assert len(results) == 1
+
+
+def one_step(net, dtype, n):
+    """SHA-256 of theta after a step of SGD on n rows, which must be theta - grad / 2.
+
+    (Online learning rounds alpha delta first, and then once.)
+    """
+    X, y, theta = data(net, dtype, n)
+
+    def compute(threads):
+        e = engine_of(net, dtype)
+        e.load(theta)
+        grad = np.full_like(theta, np.nan)
+        e.gradient(X, y, grad, threads)
+        e = engine_of(net, dtype, n)
+        e.load(theta)
+        losses = np.full(1, np.nan)
+        assert e.train(X, y, np.arange(n), n, {"learning_rate": 0.5}, 0, losses, threads) == 1
+        stepped = np.full_like(theta, np.nan)
+        e.store(stepped)
+        wrong = np.flatnonzero(stepped != theta - grad / 2) if n > 1 else []
+        assert not len(wrong), (threads, wrong, len(theta))
+        return sha256(stepped)
+
+    return compute
+
+
+@pytest.mark.parametrize(
+    ("sizes", "n"),
+    [
+        ((3, 3000, 2), 700),  # activations that outweigh L2: the rows pass in chunks
+        ((5, 900, 901, 3), 3),  # weights that do: delta and step go through them together
+        ((70, 900, 901, 1), 40),
+        ((1100, 1), 9),
+        ((1100, 16, 1, 5), 300),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_way_through_a_step_gives_the_gradients_bits(sizes, n, dtype):
+    net = ref.Net(sizes, "sigmoid", output="softmax" if sizes[-1] > 1 else "identity")
+    results = over_isas_and_threads(one_step(net, dtype, n))
+    assert len(set(results.values())) == 1, results
+
+
+SHAPES = [shape for shape in random_shapes(60, seed=2) if shape.flops < 1e8]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape.sizes}, {shape.batch}")
+def test_random_shapes(shape):
+    net = ref.Net(shape.sizes, "relu", output="softmax" if shape.sizes[-1] > 1 else "identity")
+    results = over_isas_and_threads(one_step(net, "float32", shape.batch))
+    assert len(set(results.values())) == 1, results
 
 
 @pytest.mark.parametrize("isa", _cpu.isas())
