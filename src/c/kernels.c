@@ -245,6 +245,42 @@ INLINE void bring_rows(fnn_prefetch *p) {
 
 #define KG 128 /* samples of a gradient before it moves on: their panels of A and B (2 x 16 KiB on AVX-512) stay in L1 */
 
+#define SUMMED_BY_ROW 4 /* so few samples that a row of the block is loaded, summed, stepped and stored at once */
+
+/* gradient_block of K samples, whose rows of B stay in registers. */
+INLINE void gradient_by_row(const int K, const int nv, idx m, const real *A, const real *B, real *G, int first, real *W,
+                            real rate, void *const near[FNN_NEAR]) {
+    V b[SUMMED_BY_ROW][NV];
+    const V step = splat(-rate);
+    UNROLL for (int s = 0; s < K; s++) UNROLL for (int v = 0; v < nv; v++) b[s][v] = load(B + s * NR + v * VL);
+    NO_UNROLL for (idx i = 0; i < m; i++) {
+        V g[NV];
+        if (near) for (int n = 0; n < FNN_NEAR && near[n]; n++)
+            UNROLL for (int v = 0; v < nv; v++) prefetch_write((real *)near[n] + i * NR + v * VL);
+        UNROLL for (int v = 0; v < nv; v++) g[v] = first ? (V){0} : load(G + i * NR + v * VL);
+        UNROLL for (int s = 0; s < K; s++) {
+            const V a = splat(A[s * NR + i]);
+            UNROLL for (int v = 0; v < nv; v++) g[v] = fma_v(a, b[s][v], g[v]);
+        }
+        UNROLL for (int v = 0; v < nv; v++) {
+            if (W) store(W + i * NR + v * VL, fma_v(step, g[v], load(W + i * NR + v * VL)));
+            else store(G + i * NR + v * VL, g[v]);
+        }
+    }
+}
+#define BY_ROW(K, nv)                                                                                                       \
+    NOINLINE void gradient_by_row_##K##x##nv(idx m, const real *A, const real *B, real *G, int first, real *W, real rate,   \
+                                             void *const near[FNN_NEAR]) {                                                  \
+        gradient_by_row(K, nv, m, A, B, G, first, W, rate, near);                                                           \
+    }
+#define F(K) BY_ROW(K, 1) BY_ROW(K, 2)
+TILES_4(F)
+#undef F
+#define F(K) {gradient_by_row_##K##x1, gradient_by_row_##K##x2},
+static void (*const gradients_by_row[SUMMED_BY_ROW][NV])(idx, const real *, const real *, real *, int, real *, real,
+                                                         void *const[FNN_NEAR]) = {TILES_4(F)};
+#undef F
+
 static void gradient_block(idx batch, idx m_rows, const void *A_, const void *B_, int nv, void *G_, int first, void *W_,
                            const fnn_rates *rates, void *const near[FNN_NEAR], fnn_prefetch *rows) {
     assert(batch > 0 && m_rows > 0 && m_rows <= NR);
@@ -256,6 +292,11 @@ static void gradient_block(idx batch, idx m_rows, const void *A_, const void *B_
     const idx lines = near ? (1 + !!near[1] + !!near[2]) * block_lines : 0;
     const char *A_next = (const char *)(A + batch * NR);
     idx visit = 0, done = 0, A_done = 0;
+    if (batch <= SUMMED_BY_ROW) {
+        bring_rows(rows);
+        gradients_by_row[batch - 1][nv - 1](m_rows, A, B, G, first, W, rate, near);
+        return;
+    }
     for (idx k = 0; k < batch; k += KG) {
         const idx n = batch - k < KG ? batch - k : KG;
         for (idx t = 0, r = 0; t < tiles; t++) {
