@@ -50,3 +50,9 @@ def test_it_gives_way_to_another_process_and_comes_back():
             after.append((seconds, threads))
     assert shares(beside)[1] > 0.8
     assert shares(after)[2] > 0.9
+
+
+def test_long_steps_pay_little_for_trials():
+    stretches = pace.simulate(lambda threads, now: 0.06 / threads, 2, 60.0)
+    assert shares(stretches)[2] > 0.94
+    assert {threads for _, threads in stretches[:40]} == {2}

@@ -7,7 +7,8 @@ half or twice as many threads, and the faster number stays. Which one it is chan
 from libc.string cimport memset
 
 cdef double STRETCH = 0.003    # seconds: about a time slice. A trial is two: the first wakes threads and fills caches
-cdef double SOON = 0.1         # pause after a change; each trial that changes nothing doubles it ...
+cdef double SOON = 0.1         # pause after a change, but at least ...
+cdef double RARE = 100         # ... so many steps, of which a trial takes two or four; each that changes nothing doubles it ...
 cdef double LATE = 4.0         # ... up to this
 cdef double SLOWER = 1.2       # a stretch so much slower than the best calls for a trial at once
 cdef double FASTER = 0.97      # a trial must be so much faster to win
@@ -42,12 +43,16 @@ cdef void took(Pace *pace, Py_ssize_t steps, double seconds, double now) noexcep
         return
     if pace.tried:
         if cost < FASTER * pace.cost:
-            pace.threads, pace.cost, pace.pause = pace.tried, cost, SOON
+            pace.threads, pace.cost, pace.pause = pace.tried, cost, max(SOON, RARE * cost)
         else:
-            pace.upwards, pace.pause, pace.warm = not pace.upwards, min(2 * pace.pause, LATE), False
+            pace.upwards, pace.warm = not pace.upwards, False
+            pace.pause = max(min(2 * pace.pause, LATE), RARE * pace.cost)
         pace.tried, pace.best, pace.due = 0, pace.cost, now + pace.pause
         return
     pace.cost = cost
+    if pace.best == 0 and cost > STRETCH:  # long steps: the work's answer is good enough for a while
+        pace.pause = RARE * cost
+        pace.due = now + pace.pause
     if pace.best == 0 or cost < pace.best:
         pace.best = cost
     if now >= pace.due or (cost > SLOWER * pace.best and now >= pace.due - pace.pause + SOON):
