@@ -2,7 +2,7 @@
 # make build     compile in place
 # make lint      ruff, cython-lint, mypy
 # make test      all tests, docstrings, the pages' Python blocks and examples/*.py
-# make bench     timings against PyTorch, where it is installed
+# make bench     how fast this machine runs fastnn
 # make asan      the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 # make clean     remove what was built
 #
@@ -25,7 +25,7 @@ test:
 	$(PYTHON) -m pytest
 
 bench:
-	$(PYTHON) bench/pytorch_steps.py
+	$(PYTHON) -m fastnn bench
 
 # A report ends the run and is shown: pytest must leave stderr's descriptor alone.
 ASAN = build/address-undefined
