@@ -2,6 +2,7 @@
 # make build     compile in place
 # make lint      ruff, cython-lint, mypy
 # make test      all tests, docstrings, the pages' Python blocks and examples/*.py
+# make bench     how fast this machine runs fastnn
 # make asan      the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 # make clean     remove what was built
 # make bench-peers   timings against other libraries, into bench/results, README.md and docs
@@ -10,7 +11,7 @@
 
 PYTHON ?= python
 
-.PHONY: check build lint test asan clean bench-peers
+.PHONY: check build lint test bench bench-peers asan clean
 check: build lint test
 
 build:
@@ -38,6 +39,9 @@ $(PEERS)/installed: pyproject.toml
 	$(PEERS)/bin/pip install --quiet --upgrade pip
 	$(PEERS)/bin/pip install --quiet --group bench --extra-index-url https://download.pytorch.org/whl/cpu
 	touch $@
+
+bench: build
+	$(PYTHON) -m fastnn bench
 
 # A report ends the run and is shown: pytest must leave stderr's descriptor alone.
 ASAN = build/address-undefined

@@ -23,6 +23,7 @@ C = Path("src/c")
 MODULES = [
     *("_cpu", "panels", "forward", "output_delta", "update", "backward"),  # of a layer
     *("net", "predict", "online", "pace", "engine"),  # of a network
+    "measure",
 ]
 DEBUG = os.environ.get("FASTNN_DEBUG", "") not in ("", "0")
 SANITIZE = os.environ.get("FASTNN_SANITIZE", "")

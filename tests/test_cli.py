@@ -230,7 +230,7 @@ def test_a_table_without_header_is_read_so_again(here, run):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("", "a command must be given: train, predict, evaluate, info, demo"),
+        ("", "a command must be given: train, predict, evaluate, info, demo, bench"),
         ("trian", "invalid choice: 'trian'"),
         ("train", "the following arguments are required: data, -o/--output"),
         ("train none.csv -t y -o m.st", "none.csv: no such file"),

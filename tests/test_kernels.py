@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import reference as ref
 
-from fastnn.kernels import _cpu, backward, forward, output_delta, update
+from fastnn.kernels import _cpu, backward, forward, measure, output_delta, update
 
 WIDER = {"float32": np.float64, "float64": np.longdouble}
 
@@ -201,6 +201,30 @@ def test_update(isa, dtype, threads, rng, rule):
         update.update(theta, grad, state, _cpu.OPTIMIZERS[rule], rates, 3, threads)
         assert_within(theta, want, 4 * u * size, n)
         assert_within(state, want_state, 4 * u * size, n)
+
+
+def test_multiply_adds_do_what_they_count(isa, dtype, threads):
+    _, vl, _ = _cpu.panel_sizes(np.dtype(dtype).itemsize)
+    a_round, _ = measure.multiply_adds(dtype, 1, threads)
+    assert a_round % (2 * vl * threads) == 0
+    assert a_round / (2 * vl * threads) >= 12  # chains
+    assert measure.multiply_adds(dtype, 1000, threads)[0] == 1000 * a_round
+
+    def quickest(rounds):
+        return min(measure.multiply_adds(dtype, rounds, 1)[1] for _ in range(5))
+
+    assert quickest(200_000) > 5 * quickest(20_000)
+
+
+@pytest.mark.parametrize("rule", ["sgd", "adam"])
+def test_layer_passes_take_their_time(isa, dtype, rng, rule):
+    rates = {"learning_rate": 1e-6, "beta1": 0.9, "beta2": 0.99, "epsilon": 1e-6}
+    for batch, n_in, n_out in [(1, 1, 1), (37, 65, 33), (131, 7, 300)]:
+        shapes = (batch, n_in), (n_out, n_in), (batch, n_out)
+        arrays = [rng.random(shape, dtype) for shape in shapes]
+        layer = measure.LayerPasses(*arrays, _cpu.OPTIMIZERS[rule], rates)
+        for run in (layer.forward, layer.hidden_delta, layer.gradient):
+            assert 0 < min(run(10) for _ in range(5)) < run(1000)
 
 
 def test_every_entry_has_its_twin_in_the_reference():

@@ -1,4 +1,4 @@
-"""The command line: ``fastnn train | predict | evaluate | info | demo``.
+"""The command line: ``fastnn train | predict | evaluate | info | demo | bench``.
 
 Standard output holds results only; progress, notes, warnings and errors go to standard error.
 Exit status: 0 done, 2 bad use (arguments, data files), 1 failure, 130 stopped by Ctrl-C.
@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import fastnn
 
-from . import demo, evaluate, info, predict, train
+from . import bench, demo, evaluate, info, predict, train
 from ._messages import BadUse, Failure, note
 
 COMMANDS = {
@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "info": info,
     "demo": demo,
+    "bench": bench,
 }
 INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + SIGINT and 128 + SIGPIPE, as shells have it
 

@@ -112,6 +112,10 @@ typedef struct fnn_kernels {
     /* The numbers i, in order, for which x[i] or y[i] (unless NULL) is not 0; returns how many. list: n + 16 of room. */
     ptrdiff_t (*nonzeros)(ptrdiff_t n, const void *x, const void *y, int32_t *list);
     int (*all_finite)(ptrdiff_t n, const void *x);                                   /* no NaN, no infinity */
+
+    /* Rounds of fused multiply-adds in registers alone: the most arithmetic that this CPU can do. x: a vector, in and out.
+     * Returns the floating-point operations done. */
+    double (*multiply_adds)(ptrdiff_t rounds, void *x);
 } fnn_kernels;
 
 #endif

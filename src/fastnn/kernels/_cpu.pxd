@@ -53,6 +53,7 @@ cdef extern from "kernels.h" nogil:
         void (*row_add)(Py_ssize_t n, const void *x, void *y) noexcept nogil
         Py_ssize_t (*nonzeros)(Py_ssize_t n, const void *x, const void *y, int32_t *list) noexcept nogil
         int (*all_finite)(Py_ssize_t n, const void *x) noexcept nogil
+        double (*multiply_adds)(Py_ssize_t rounds, void *x) noexcept nogil
 
     enum:
         FNN_FORWARD
