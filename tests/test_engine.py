@@ -97,6 +97,36 @@ def test_against_the_reference(isa, dtype, seed):
         assert_near(state, want_state, dtype, f"state of {case}")
 
 
+@pytest.mark.parametrize("optimizer", list(_cpu.OPTIMIZERS))
+@pytest.mark.parametrize(
+    ("sizes", "batch"),
+    [
+        ((3, 3000, 2), 700),  # rows pass in chunks
+        ((5, 900, 901, 3), 3),  # delta and step go through the weights together
+    ],
+)
+def test_every_way_through_a_step_against_the_reference(optimizer, sizes, batch):
+    rng = np.random.default_rng(0)
+    net = ref.Net(sizes, "tanh")
+    theta = 0.02 * rng.standard_normal(net.n_parameters)
+    n = 2 * batch + 1
+    X, y = rng.standard_normal((n, sizes[0])), rng.integers(0, sizes[-1], n).astype(np.int32)
+    order, losses = rng.permutation(n), np.full(3, np.nan)
+    want, want_state, want_losses = ref.train(
+        net, theta.copy(), X, y, order, batch, optimizer, RATES[optimizer], None, 0
+    )
+    for threads in (1, 2):
+        engine = engine_of(net, "float64", batch, optimizer)
+        got, state = theta.copy(), np.zeros((engine.n_states, theta.size))
+        engine.load(got, state)
+        assert engine.train(X, y, order, batch, RATES[optimizer], 0, losses, threads) == 3
+        engine.store(got, state)
+        assert_near(got, want, "float64", "theta")
+        assert_near(losses, want_losses, "float64", "losses")
+        if engine.n_states:
+            assert_near(state, want_state, "float64", "state")
+
+
 def test_a_loss_that_is_no_number_stops_before_its_step(isa):
     for batch in (1, 4):
         engine = engine_of(ref.Net((2, 3, 1), "relu", output="identity"), "float32", batch)
@@ -114,3 +144,22 @@ def test_a_loss_that_is_no_number_stops_before_its_step(isa):
         engine.train(X, y, np.arange(steps * batch), batch, rates, 0, before, 2)
         engine.store(expected := np.empty_like(theta))
         assert after.tobytes() == expected.tobytes() and np.isfinite(after).all()
+
+
+@pytest.mark.parametrize("sizes, batch", [((3, 3000, 1), 700), ((5, 900, 901, 1), 3)])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_no_way_through_a_step_moves_theta_before_the_loss_is_known(sizes, batch, threads):
+    rng = np.random.default_rng(0)
+    net = ref.Net(sizes, "relu", output="identity")
+    theta = 0.02 * rng.standard_normal(net.n_parameters)
+    engine = engine_of(net, "float64", batch)
+    engine.load(theta)
+    X, y = rng.standard_normal((batch, sizes[0])), np.zeros((batch, 1))
+    y[0] = np.inf
+    losses = np.zeros(1)
+    assert (
+        engine.train(X, y, np.arange(batch), batch, {"learning_rate": 0.1}, 0, losses, threads) == 0
+    )
+    after = np.full_like(theta, np.nan)
+    engine.store(after)
+    assert after.tobytes() == theta.tobytes()

@@ -403,16 +403,50 @@ static void unpack_panel(idx n_in, idx cols, const void *Wp_, void *W_) {
     }
 }
 
-static void gather(idx rows, idx n, const void *X_, const ptrdiff_t *order, void *h_, idx stride) {
-    const real *X = X_;
+/* Elements of v that are infinite or NaN: all exponent bits are set. */
+INLINE VI not_finite(V v) {
+    const VI exponent = (VI){0} + (((real_int)2 * FNN_BIAS + 1) << FNN_MANTISSA);
+    return ((VI)v & exponent) == exponent;
+}
+
+INLINE int any(VI mask) {
+    real_int some = 0;
+    UNROLL for (int e = 0; e < VL; e++) some |= mask[e];
+    return some != 0;
+}
+
+static int all_finite(idx n, const void *x_) {
+    const real *x = x_;
+    VI bad = {0};
+    idx i = 0;
+    for (; i + 4 * VL <= n; i += 4 * VL) UNROLL for (int v = 0; v < 4; v++) bad |= not_finite(load(x + i + v * VL));
+    for (; i + VL <= n; i += VL) bad |= not_finite(load(x + i));
+    for (; i < n; i++) bad[0] |= !isfinite(x[i]);
+    return !any(bad);
+}
+
+INLINE int rows_into_panels(const int check, idx rows, idx n, const real *X, const ptrdiff_t *order, real *to, idx stride) {
+    VI bad = {0};
     for (idx r = 0; r < rows; r++) {
         const real *x = X + (order ? order[r] : r) * n;
-        real *h = (real *)h_ + r * NR;
+        real *h = to + r * NR;
         idx j = 0;
-        for (; j + NR <= n; j += NR, h += stride)
-            UNROLL for (int v = 0; v < NV; v++) store(h + v * VL, load(x + j + v * VL));
+        for (; j + NR <= n; j += NR, h += stride) UNROLL for (int v = 0; v < NV; v++) {
+            const V numbers = load(x + j + v * VL);
+            store(h + v * VL, numbers);
+            if (check) bad |= not_finite(numbers);
+        }
         if (j < n) memcpy(h, x + j, (size_t)(n - j) * sizeof(real));
+        if (check) for (; j < n; j++) bad[0] |= !isfinite(x[j]);
     }
+    return !any(bad);
+}
+
+static void gather(idx rows, idx n, const void *X, const ptrdiff_t *order, void *h, idx stride) {
+    rows_into_panels(0, rows, n, X, order, h, stride);
+}
+static int gather_finite(idx rows, idx n, const void *X, void *h, idx stride) {
+    return rows_into_panels(1, rows, n, X, NULL, h, stride);
 }
 
 static void scatter(idx rows, idx n, const void *h_, idx stride, void *X_) {
@@ -791,20 +825,6 @@ static ptrdiff_t nonzeros(idx n, const void *x_, const void *y_, int32_t *list) 
     return count;
 }
 
-static int all_finite(idx n, const void *x_) {
-    const real *x = x_;
-    const VI exponent = (VI){0} + (((real_int)2 * FNN_BIAS + 1) << FNN_MANTISSA);
-    VI bad = {0}; /* all exponent bits set: infinity or NaN */
-    idx i = 0;
-    for (; i + 4 * VL <= n; i += 4 * VL)
-        UNROLL for (int v = 0; v < 4; v++) bad |= ((VI)load(x + i + v * VL) & exponent) == exponent;
-    for (; i + VL <= n; i += VL) bad |= ((VI)load(x + i) & exponent) == exponent;
-    for (; i < n; i++) bad[0] |= !isfinite(x[i]);
-    real_int some = 0;
-    UNROLL for (int e = 0; e < VL; e++) some |= bad[e];
-    return !some;
-}
-
 /* Chains of x = x / 2 + 1, each step waiting for the one before it alone. There are more chains than an FMA's latency times the FMAs
  * that start in a cycle (4 x 2 on x86-64, 4 x 4 on arm64), and they stay in registers with the two constants. */
 static double multiply_adds(idx rounds, void *x_) {
@@ -825,7 +845,7 @@ static double multiply_adds(idx rounds, void *x_) {
 #define STRING(x) STRING_(x)
 const fnn_kernels TABLE_(FNN_ISA_NAME, FNN_REAL_BITS) = {
     STRING(FNN_ISA_NAME), sizeof(real), NR, VL, MR,
-    pack_panel, unpack_panel, transpose_block, gather, scatter,
+    pack_panel, unpack_panel, transpose_block, gather, gather_finite, scatter,
     product_panel, product_turned, gradient_block, bias_gradient, update,
     softmax, output_delta,
     row_product, row_update, row_update_product, row_activate, row_derivative, row_scale, row_add, nonzeros, all_finite,

@@ -68,6 +68,7 @@ typedef struct fnn_kernels {
     void (*unpack_panel)(ptrdiff_t n_in, ptrdiff_t cols, const void *Wp, void *W);
     void (*transpose_block)(ptrdiff_t rows, int vectors, const void *Wp, void *Wt);  /* (rows <= NR, NR) -> (NR, NR) */
     void (*gather)(ptrdiff_t rows, ptrdiff_t n, const void *X, const ptrdiff_t *order, void *h, ptrdiff_t stride);
+    int (*gather_finite)(ptrdiff_t rows, ptrdiff_t n, const void *X, void *h, ptrdiff_t stride); /* 0: a number is not finite */
     void (*scatter)(ptrdiff_t rows, ptrdiff_t n, const void *h, ptrdiff_t stride, void *X);
 
     /* One panel of C = finish(A B): A panels of n columns, B n rows of a panel. finish: FNN_FORWARD, g(. + b) with X = b, or

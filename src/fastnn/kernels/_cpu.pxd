@@ -24,6 +24,7 @@ cdef extern from "kernels.h" nogil:
         void (*transpose_block)(Py_ssize_t rows, int vectors, const void *Wp, void *Wt) noexcept nogil
         void (*gather)(Py_ssize_t rows, Py_ssize_t n, const void *X, const Py_ssize_t *order, void *h,
                        Py_ssize_t stride) noexcept nogil
+        int (*gather_finite)(Py_ssize_t rows, Py_ssize_t n, const void *X, void *h, Py_ssize_t stride) noexcept nogil
         void (*scatter)(Py_ssize_t rows, Py_ssize_t n, const void *h, Py_ssize_t stride, void *X) noexcept nogil
         void (*product_panel)(Py_ssize_t rows, Py_ssize_t n, const void *A, Py_ssize_t stride, const void *B, int far,
                               int vectors, int finish, const void *X, int activation, void *C) noexcept nogil

@@ -21,7 +21,7 @@ from fastnn.kernels.net cimport Buffers, Net, Run, address, flops, load_net, mak
 from fastnn.kernels.online cimport train_online
 from fastnn.kernels.output_delta cimport mean, scratch_bytes
 from fastnn.kernels.pace cimport Pace, next_stretch, took
-from fastnn.kernels.panels cimport L2_BYTES, Layer, at, bias_panels, panels, prepare_transpose, unpack, weight_panels
+from fastnn.kernels.panels cimport L2_BYTES, Layer, at, bias_panels, panels, prepare_transpose, row_room, unpack, weight_panels
 from fastnn.kernels.predict cimport forward_rows, free_room
 from fastnn.kernels.update cimport Step, as_rates, correct
 
@@ -230,7 +230,7 @@ cdef class Engine:
             b.batch = batch
         if b.capacity >= capacity:
             return 0
-        cdef Py_ssize_t stride = capacity * k.nr
+        cdef Py_ssize_t stride = row_room(capacity) * k.nr
         for s in range(2):
             b.h0[s] = self.memory.take(panels(k, self.net.layers[0].n_in) * stride * k.item)
         b.h = <char **> self.memory.take((K + 1) * sizeof(char *))
@@ -367,7 +367,7 @@ cdef class Engine:
         cdef Run run
         cdef Py_ssize_t n = order.shape[0], steps = (n + batch - 1) // batch, done = 0, stretch
         cdef int most, nt
-        cdef double start, end
+        cdef double start
         if n == 0:
             return 0
         self.prepare_states()
@@ -385,8 +385,7 @@ cdef class Engine:
             run.order, run.losses, run.taken = &order[done * batch], &losses[done], taken + done
             start = seconds()
             self._run(&run, X, y, min(stretch * batch, n - done * batch), nt)
-            end = seconds()
-            took(&self.pace, run.done, end - start, end)
+            took(&self.pace, run.done, seconds() - start)
             done += run.done
             if run.done < stretch:
                 break

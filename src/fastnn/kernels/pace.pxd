@@ -8,7 +8,8 @@ cdef struct Pace:
     Py_ssize_t steps           # of the stretch being timed ...
     double seconds             # ... and their time so far
     double cost, best          # seconds a step: the last stretch with `threads`, and the least since the last change
+    double clock               # seconds of training so far: what lies between two calls does not count
     double due, pause          # when the next trial is due, and how long after it the one after that
 
 cdef Py_ssize_t next_stretch(Pace *pace, int most, Py_ssize_t steps, int *threads) noexcept nogil
-cdef void took(Pace *pace, Py_ssize_t steps, double seconds, double now) noexcept nogil
+cdef void took(Pace *pace, Py_ssize_t steps, double seconds) noexcept nogil

@@ -29,9 +29,11 @@ cdef Py_ssize_t next_stretch(Pace *pace, int most, Py_ssize_t steps, int *thread
     return steps
 
 
-cdef void took(Pace *pace, Py_ssize_t steps, double seconds, double now) noexcept nogil:
-    """The stretch took so long and ended now."""
-    cdef double cost
+cdef void took(Pace *pace, Py_ssize_t steps, double seconds) noexcept nogil:
+    """The stretch took so long."""
+    cdef double cost, now
+    pace.clock += seconds
+    now = pace.clock
     pace.steps += steps
     pace.seconds += seconds
     if pace.most == 1 or pace.seconds < STRETCH:  # too short to tell: the next stretch adds to it
@@ -84,6 +86,6 @@ def simulate(cost, int most, double duration):
         steps = min(steps, <Py_ssize_t> (0.025 / step) + 1)
         taken = steps * step
         now += taken
-        took(&pace, steps, taken, now)
+        took(&pace, steps, taken)
         stretches.append((taken, threads))
     return stretches

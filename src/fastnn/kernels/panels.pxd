@@ -23,6 +23,13 @@ cdef inline Py_ssize_t columns(const fnn_kernels *k, Py_ssize_t n, Py_ssize_t p)
 cdef inline int vectors(const fnn_kernels *k, Py_ssize_t n, Py_ssize_t p) noexcept nogil:
     return 2 if n - p * k.nr > k.vl else 1
 
+cdef inline Py_ssize_t row_room(Py_ssize_t rows) noexcept nogil:
+    """Rows to leave room for in a panel: an odd number, so that panels do not start at the same place in a page of memory.
+
+    A row passes through all panels, and addresses that agree in their last 12 bits get in each other's way in L1.
+    """
+    return rows | 1
+
 cdef inline char *at(const fnn_kernels *k, const void *base, Py_ssize_t element) noexcept nogil:
     return <char *> base + element * k.item
 

@@ -14,7 +14,7 @@ from fastnn.kernels._cpu cimport (
 from fastnn.kernels.forward cimport forward_part
 from fastnn.kernels.net cimport Net, address, flops, load_net, make_net
 from fastnn.kernels.output_delta cimport scratch_bytes
-from fastnn.kernels.panels cimport at
+from fastnn.kernels.panels cimport at, row_room
 
 np.import_array()
 
@@ -78,7 +78,7 @@ cdef int forward_rows(const Net *net, void **idle, const char *X, char *out, con
     rows = min(n, block)
     n_chunks = ((rows + CHUNK - 1) // CHUNK + nt - 1) // nt * nt
     chunk = (rows + n_chunks - 1) // n_chunks
-    size = widest * chunk * k.nr * k.item
+    size = widest * row_room(chunk) * k.nr * k.item
     scratch_size = scratch_bytes(k, n_K)
     part = 2 * size + scratch_size
     room = take_room(idle, nt * part)
@@ -111,19 +111,15 @@ cdef int forward_chunk(const Net *net, const char *X, char *out, Py_ssize_t rows
     room: two buffers of `size` bytes, and the output layer's scratch.
     """
     cdef const fnn_kernels *k = net.k
-    cdef Py_ssize_t stride = rows * k.nr, K = net.n_layers, n_K = net.layers[K - 1].n_out, l
+    cdef Py_ssize_t stride = row_room(rows) * k.nr, K = net.n_layers, n_K = net.layers[K - 1].n_out, l
     cdef const char *h_prev
     cdef char *h = room
     cdef char *other = room + size
     cdef char *scratch = room + 2 * size
     cdef int activation
-    if not k.all_finite(rows * net.layers[0].n_in, X):
+    h_prev = X if rows == 1 else other  # a row is its own panels
+    if not (k.all_finite(net.layers[0].n_in, X) if rows == 1 else k.gather_finite(rows, net.layers[0].n_in, X, other, stride)):
         return 0
-    if rows == 1:  # a row is its own panels
-        h_prev = X
-    else:
-        k.gather(rows, net.layers[0].n_in, X, NULL, other, stride)
-        h_prev = other
     for l in range(K):
         activation = net.activations[l]
         if l == K - 1 and y == NULL and net.output != FNN_SOFTMAX:
