@@ -409,12 +409,6 @@ INLINE VI not_finite(V v) {
     return ((VI)v & exponent) == exponent;
 }
 
-INLINE int any(VI mask) {
-    real_int some = 0;
-    UNROLL for (int e = 0; e < VL; e++) some |= mask[e];
-    return some != 0;
-}
-
 static int all_finite(idx n, const void *x_) {
     const real *x = x_;
     VI bad = {0};
@@ -818,9 +812,15 @@ static ptrdiff_t nonzeros(idx n, const void *x_, const void *y_, int32_t *list) 
         count += __builtin_popcount(some);
     }
 #endif
-    for (; i < n; i++) {
-        list[count] = (int32_t)i;
-        count += (x[i] != 0) | (y && y[i] != 0); /* no branch: the next number overwrites */
+    while (i < n) {
+        if (i + VL <= n && !any((load(x + i) != 0) | (load((y ? y : x) + i) != 0))) {
+            i += VL;
+            continue;
+        }
+        for (const idx end = i + VL < n ? i + VL : n; i < end; i++) {
+            list[count] = (int32_t)i;
+            count += (x[i] != 0) | (y && y[i] != 0); /* no branch: the next number overwrites */
+        }
     }
     return count;
 }

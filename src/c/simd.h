@@ -111,6 +111,21 @@ INLINE V root_v(V x) {
 }
 #endif
 
+/* Whether a comparison held in any element. */
+#if FNN_VECTOR_BYTES == 64
+INLINE int any(VI mask) { return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0; }
+#elif FNN_VECTOR_BYTES == 32
+INLINE int any(VI mask) { return !_mm256_testz_si256((__m256i)mask, (__m256i)mask); }
+#elif defined(__aarch64__) || defined(_M_ARM64)
+INLINE int any(VI mask) { return vmaxvq_u32((uint32x4_t)mask) != 0; }
+#else
+INLINE int any(VI mask) {
+    real_int some = 0;
+    for (int e = 0; e < VL; e++) some |= mask[e];
+    return some != 0;
+}
+#endif
+
 INLINE void prefetch(const void *p) { __builtin_prefetch(p, 0, 2); }
 INLINE void prefetch_write(const void *p) { __builtin_prefetch(p, 1, 2); }
 #define LINE 64 /* bytes of a cache line on every machine we know (128 on some arm64: then every other one is spare) */

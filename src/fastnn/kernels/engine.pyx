@@ -30,6 +30,7 @@ from fastnn.kernels._cpu import STATES
 cdef Py_ssize_t KEEP = 256     # rows at a time when the gradient itself is asked for
 cdef Py_ssize_t CHUNK = 128    # rows at a time in training, at least
 cdef Py_ssize_t SHORT = 32     # rows of a mini-batch whose time goes into reading weights
+cdef double IDLE = 0.01        # seconds after which caches and threads are cold
 cdef double RUN = 16           # how much more threads are worth in a run of steps than in a pass alone
 
 
@@ -212,6 +213,7 @@ cdef class Engine:
     cdef int optimizer
     cdef readonly int n_states
     cdef Pace pace
+    cdef double ended          # when the last stretch of training did
 
     def __init__(self, sizes, activations, int output, int loss, bias, dtype, Py_ssize_t batch=1, int optimizer=0):
         self.memory = Memory()
@@ -377,6 +379,8 @@ cdef class Engine:
         most = worth(n_threads, RUN * flops(&self.net, min(batch, n), 3))
         if batch == 1 and self.optimizer == fnn_sgd:
             most = 1
+        if seconds() - self.ended > IDLE:
+            self.pace.warm = False
         while done < steps:
             stretch = steps - done
             nt = most
@@ -385,7 +389,8 @@ cdef class Engine:
             run.order, run.losses, run.taken = &order[done * batch], &losses[done], taken + done
             start = seconds()
             self._run(&run, X, y, min(stretch * batch, n - done * batch), nt)
-            took(&self.pace, run.done, seconds() - start)
+            self.ended = seconds()
+            took(&self.pace, run.done, self.ended - start)
             done += run.done
             if run.done < stretch:
                 break

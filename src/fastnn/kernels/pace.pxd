@@ -4,6 +4,7 @@ cdef struct Pace:
     int threads                # in use, ...
     int tried                  # ... or on trial (0: none)
     bint upwards               # the next trial is of more threads, not of fewer
+    bint slow                  # the last stretch was
     bint warm                  # the threads in use have run for a stretch: from here on time counts
     Py_ssize_t steps           # of the stretch being timed ...
     double seconds             # ... and their time so far

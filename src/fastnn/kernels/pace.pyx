@@ -8,9 +8,9 @@ from libc.string cimport memset
 
 cdef double STRETCH = 0.003    # seconds: about a time slice. A trial is two: the first wakes threads and fills caches
 cdef double SOON = 0.1         # pause after a change, but at least ...
-cdef double RARE = 100         # ... so many steps, of which a trial takes two or four; each that changes nothing doubles it ...
+cdef double RARE = 40          # ... so many steps, of which a trial takes two or four; each that changes nothing doubles it ...
 cdef double LATE = 4.0         # ... up to this
-cdef double SLOWER = 1.2       # a stretch so much slower than the best calls for a trial at once
+cdef double SLOWER = 1.2       # two stretches so much slower than the best call for a trial at once
 cdef double FASTER = 0.97      # a trial must be so much faster to win
 
 
@@ -32,6 +32,7 @@ cdef Py_ssize_t next_stretch(Pace *pace, int most, Py_ssize_t steps, int *thread
 cdef void took(Pace *pace, Py_ssize_t steps, double seconds) noexcept nogil:
     """The stretch took so long."""
     cdef double cost, now
+    cdef bint slow
     pace.clock += seconds
     now = pace.clock
     pace.steps += steps
@@ -57,7 +58,8 @@ cdef void took(Pace *pace, Py_ssize_t steps, double seconds) noexcept nogil:
         pace.due = now + pace.pause
     if pace.best == 0 or cost < pace.best:
         pace.best = cost
-    if now >= pace.due or (cost > SLOWER * pace.best and now >= pace.due - pace.pause + SOON):
+    slow, pace.slow = pace.slow, cost > SLOWER * pace.best
+    if now >= pace.due or (slow and pace.slow and now >= pace.due - pace.pause + SOON):
         if pace.threads == 1:
             pace.upwards = True
         elif pace.threads == pace.most or cost > SLOWER * pace.best:
