@@ -98,7 +98,7 @@ def measure_one(session: Session, shape: Workload, plan: Plan) -> dict[str, Any]
         "commit": machine.commit(),
         "entrants": entrants,
         "best_peer": peer,
-        "ratio": entrants[peer].get("ratio") if peer else None,
+        "ratio": entrants[peer].get("ratio") if peer and "median_us" in entrants["fastnn"] else None,
         "ratio_to_one_thread": alone.get("ratio"),
     }
 
