@@ -92,13 +92,14 @@ def measure_one(session: Session, shape: Workload, plan: Plan) -> dict[str, Any]
     alone = found.pop("fastnn@1", {}) if n_threads > 1 else {}
     entrants = {key.partition("@")[0]: _short(one) for key, one in found.items()}
     peer = best_peer(entrants)
+    measured = peer and "median_us" in entrants["fastnn"]
     return {
         "workload": shape.as_dict(),
         "threads": n_threads,
         "commit": machine.commit(),
         "entrants": entrants,
         "best_peer": peer,
-        "ratio": entrants[peer].get("ratio") if peer and "median_us" in entrants["fastnn"] else None,
+        "ratio": entrants[peer].get("ratio") if measured else None,
         "ratio_to_one_thread": alone.get("ratio"),
     }
 

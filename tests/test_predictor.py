@@ -99,14 +99,47 @@ def test_out_may_overlap_x_in_part(shift):
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("n", [1, 2, 300])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_what_is_not_finite_is_refused_wherever_it_stands(bad, n, dtype):
+@pytest.mark.parametrize("others", ["ordinary", "largest"])
+def test_what_is_not_finite_is_refused_wherever_it_stands(bad, n, dtype, others):
+    fill = 1 if others == "ordinary" else np.finfo(dtype).max
     predict = fastnn.Model([37, 5, 2], dtype=dtype, seed=0).predictor()
     for i in {0, n // 2, n - 1}:
         for j in range(37):
-            X = np.full((n, 37), np.finfo(dtype).max, dtype)
+            X = np.full((n, 37), fill, dtype)
             X[i, j] = bad
             with pytest.raises(ValueError, match=r"x must be finite|X must be finite"):
                 predict(X)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("n", [1, 2, 300])
+def test_what_is_not_finite_is_refused_where_its_weight_is_zero(bad, n):
+    model = fastnn.Model([37, 40, 2], seed=0)
+    model.W[0][:] = 0
+    X = np.ones((n, 37), np.float32)
+    X[n - 1, 20] = bad
+    with pytest.raises(ValueError, match="finite"):
+        model.predictor()(X)
+
+
+@pytest.mark.parametrize("n", [1, 2, 300])
+def test_sums_that_overflow_are_no_error(n):
+    model = fastnn.Model([3, 40, 2], output="identity", seed=0)
+    model.W[0][:] = 2
+    model.W[1][:] = 1
+    X = np.full((n, 3), np.finfo(np.float32).max, np.float32)
+    assert np.isposinf(model.predictor()(X)).all()
+
+
+@pytest.mark.parametrize("n_in", [512, 1024, 1025, 2048, 3000])
+@pytest.mark.parametrize("n_out", [3, 70])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_that_start_at_one_place_of_every_page(n_in, n_out, dtype):
+    model = fastnn.Model([n_in, n_out], output="tanh", dtype=dtype, seed=0)
+    X = np.random.default_rng(0).normal(size=(150, n_in)).astype(dtype)
+    together = model.predictor()(X)
+    assert together.tobytes() == np.stack([model.predictor()(x) for x in X]).tobytes()
+    np.testing.assert_allclose(together, np.tanh(X @ model.W[0].T + model.b[0]), atol=1e-4)
 
 
 @pytest.mark.parametrize(

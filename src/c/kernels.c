@@ -65,8 +65,9 @@ static void differentiate_rows(int m, int nv, real *delta, const real *h, int ac
 
 enum { PARTIAL = FNN_BACKWARD + 1 }; /* more of the sum follows */
 
-/* C[m, nv] (+)= A[m, K] B[K, nv]. A: panels, `stride` apart; B: rows of NR. Each element of C is one sum, in order of k. */
-INLINE void product_tile(const int m, const int nv, idx K, const real *A, idx stride, const real *B, real *C, int first,
+/* C[m, nv] (+)= A[m, K] B[K, nv]. A: panels, `stride` apart, their rows `row` apart; B: rows of NR. Each element of C is one sum, in
+ * order of k. */
+INLINE void product_tile(const int m, const int nv, idx K, const real *A, idx row, idx stride, const real *B, real *C, int first,
                          int finish, const real *X, int activation) {
     V acc[MR][NV];
     if (first) { ALL(r, v) acc[r][v] = (V){0}; }
@@ -76,7 +77,7 @@ INLINE void product_tile(const int m, const int nv, idx K, const real *A, idx st
         V b[NV];                                                               \
         UNROLL for (int v = 0; v < nv; v++) b[v] = load(B + (u) * NR + v * VL); \
         UNROLL for (int r = 0; r < m; r++) {                                   \
-            V a = splat(A[r * NR + (u)]);                                      \
+            V a = splat(A[r * row + (u)]);                                     \
             UNROLL for (int v = 0; v < nv; v++) acc[r][v] = fma_v(a, b[v], acc[r][v]); \
         }                                                                      \
     }
@@ -84,6 +85,7 @@ INLINE void product_tile(const int m, const int nv, idx K, const real *A, idx st
         const idx n = K < NR ? K : NR;
         const real *panel = A;
         idx k = 0;
+        if (row != NR) UNROLL for (int r = 0; r < m; r++) { prefetch(A + r * row + NR); prefetch(A + r * row + NR + VL); }
         NO_UNROLL for (; k + 4 <= n; k += 4, A += 4, B += 4 * NR) { STEP(0) STEP(1) STEP(2) STEP(3) }
         NO_UNROLL for (; k < n; k++, A++, B += NR) STEP(0)
         A = panel + stride;
@@ -130,13 +132,19 @@ INLINE void gradient_tile(const int m, const int nv, idx K, const real *A, const
     else { ALL(r, v) store(G + r * NR + v * VL, acc[r][v]); }
 }
 
-typedef void product_tile_fn(idx, const real *, idx, const real *, real *, int, int, const real *, int);
+typedef void product_tile_fn(idx, const real *, idx, idx, const real *, real *, int, int, const real *, int);
 typedef void gradient_tile_fn(idx, const real *, const real *, real *, int, real *, real);
 
 #define TILE(m, nv)                                                                                                      \
-    NOINLINE void product_tile_##m##x##nv(idx K, const real *A, idx stride, const real *B, real *C, int first, int finish, \
-                                          const real *X, int activation) {                                               \
-        product_tile(m, nv, K, A, stride, B, C, first, finish, X, activation);                                           \
+    NOINLINE void product_tile_##m##x##nv(idx K, const real *A, idx row, idx stride, const real *B, real *C, int first,  \
+                                          int finish, const real *X, int activation) {                                   \
+        (void)row;                                                                                                       \
+        product_tile(m, nv, K, A, NR, stride, B, C, first, finish, X, activation);                                       \
+    }                                                                                                                    \
+    NOINLINE void rows_tile_##m##x##nv(idx K, const real *A, idx row, idx stride, const real *B, real *C, int first,     \
+                                       int finish, const real *X, int activation) {                                      \
+        (void)stride;                                                                                                    \
+        product_tile(m, nv, K, A, row, NR, B, C, first, finish, X, activation);                                          \
     }                                                                                                                    \
     NOINLINE void gradient_tile_##m##x##nv(idx K, const real *A, const real *B, real *G, int first, real *W, real rate) { \
         gradient_tile(m, nv, K, A, B, G, first, W, rate);                                                              \
@@ -152,6 +160,9 @@ TILES_(FNN_MR, F)
 #undef F
 #define F(m) {product_tile_##m##x1, product_tile_##m##x2},
 static product_tile_fn *const product_tiles[MR][NV] = {TILES_(FNN_MR, F)};
+#undef F
+#define F(m) {rows_tile_##m##x1, rows_tile_##m##x2},
+static product_tile_fn *const rows_tiles[MR][NV] = {TILES_(FNN_MR, F)};
 #undef F
 #define F(m) {gradient_tile_##m##x1, gradient_tile_##m##x2},
 static gradient_tile_fn *const gradient_tiles[MR][NV] = {TILES_(FNN_MR, F)};
@@ -179,6 +190,7 @@ INLINE void turn(idx rows, int vectors, const real *Wp, real *Wt, const real *ne
 static void transpose_block(idx rows, int vectors, const void *Wp, void *Wt) { turn(rows, vectors, Wp, Wt, NULL); }
 
 #define KC 128       /* steps of a product before it moves on: KC rows of weights (16 KiB on AVX-512) stay in L1 for all tiles */
+#define KX 1024     /* ... where the user's rows are read as they lie: rather few runs of theirs than L1 for all of the weights */
 #define FEW (2 * MR) /* rows that leave little time to bring anything near: the hardware does better where it can */
 
 /* What a pass needs next: `lines` cache lines, in runs of `run` lines that start `gap` bytes apart. */
@@ -189,8 +201,9 @@ typedef struct {
 
 /* All rows of a panel of C over n steps of the sum. A: from its column k on; B: the n rows of weights. What comes next is
  * brought near in lines spread over the tiles. */
-INLINE void product_rows(idx rows, idx n, const real *A, idx stride, const real *B, real *C, int nv, int first, int finish,
-                         const real *X, int activation, coming next) {
+INLINE void product_rows(idx rows, idx n, const real *A, idx row, idx stride, const real *B, real *C, int nv, int first,
+                         int finish, const real *X, int activation, coming next) {
+    product_tile_fn *const (*tile)[NV] = row == NR ? product_tiles : rows_tiles;
     const idx tiles = tiles_of(rows);
     idx done = 0, in_run = 0;
     for (idx t = 0, r = 0; t < tiles; t++) {
@@ -199,20 +212,20 @@ INLINE void product_rows(idx rows, idx n, const real *A, idx stride, const real 
             prefetch(next.from + in_run * LINE);
             if (++in_run == next.run) { next.from += next.gap; in_run = 0; }
         }
-        product_tiles[m - 1][nv - 1](n, A + r * NR, stride, B, C + r * NR, first, finish, finish == FNN_BACKWARD ? X + r * NR : X, activation);
+        tile[m - 1][nv - 1](n, A + r * row, row, stride, B, C + r * NR, first, finish, finish == FNN_BACKWARD ? X + r * NR : X, activation);
         r += m;
     }
 }
 
-static void product_panel(idx rows, idx n, const void *A_, idx stride, const void *B_, int far, int vectors, int finish,
+static void product_panel(idx rows, idx n, const void *A_, idx row, idx stride, const void *B_, int far, int vectors, int finish,
                           const void *X, int activation, void *C) {
-    assert(rows > 0 && n > 0 && (vectors == 1 || vectors == 2));
+    assert(rows > 0 && n > 0 && (vectors == 1 || vectors == 2) && (row == NR || stride == NR));
     const real *A = A_, *B = B_;
-    const idx most = rows <= FEW ? n : KC;
+    const idx most = rows <= FEW ? n : row != NR ? KX : KC;
     for (idx k = 0; k < n; k += most) {
         const idx steps = n - k < most ? n - k : most, left = n - k - steps; /* none left: the next panel's first rows come */
         const idx lines = far && rows > FEW ? (left > 0 && left < KC ? left : KC) * NR * (idx)sizeof(real) / LINE : 0;
-        product_rows(rows, steps, A + (k / NR) * stride, stride, B + k * NR, C, vectors, k == 0, left ? PARTIAL : finish, X,
+        product_rows(rows, steps, A + (k / NR) * stride, row, stride, B + k * NR, C, vectors, k == 0, left ? PARTIAL : finish, X,
                      activation, (coming){(const char *)(B + (k + steps) * NR), lines, lines, 0});
     }
 }
@@ -229,7 +242,7 @@ static void product_turned(idx rows, idx n, const void *A_, idx stride, const vo
         const idx lines = far && rows > FEW ? (left > 0 && left < KC ? left : steps) / NR * run : 0;
         for (idx j = 0; j < steps; j += NR)
             turn(columns, steps - j > VL ? 2 : 1, W + (k + j) / NR * panel, B + j * NR, far && rows <= FEW ? next : NULL);
-        product_rows(rows, steps, A + (k / NR) * stride, stride, B, C, columns > VL ? 2 : 1, k == 0, left ? PARTIAL : finish, X,
+        product_rows(rows, steps, A + (k / NR) * stride, NR, stride, B, C, columns > VL ? 2 : 1, k == 0, left ? PARTIAL : finish, X,
                      activation, (coming){(const char *)next, lines, run, panel * (idx)sizeof(real)});
     }
 }
@@ -419,38 +432,27 @@ static int all_finite(idx n, const void *x_) {
     return !any(bad);
 }
 
-INLINE int rows_into_panels(const int check, idx rows, idx n, const real *X, const ptrdiff_t *order, real *to, idx stride) {
-    VI bad = {0};
+static void gather(idx rows, idx n, const void *X, const ptrdiff_t *order, void *to, idx stride) {
+    const idx part = n % NR;
     for (idx r = 0; r < rows; r++) {
-        const real *x = X + (order ? order[r] : r) * n;
-        real *h = to + r * NR;
+        const real *x = (const real *)X + (order ? order[r] : r) * n;
+        real *h = (real *)to + r * NR;
         idx j = 0;
-        for (; j + NR <= n; j += NR, h += stride) UNROLL for (int v = 0; v < NV; v++) {
-            const V numbers = load(x + j + v * VL);
-            store(h + v * VL, numbers);
-            if (check) bad |= not_finite(numbers);
-        }
-        if (j < n) memcpy(h, x + j, (size_t)(n - j) * sizeof(real));
-        if (check) for (; j < n; j++) bad[0] |= !isfinite(x[j]);
+        for (; j + NR <= n; j += NR, h += stride) UNROLL for (int v = 0; v < NV; v++) store(h + v * VL, load(x + j + v * VL));
+        if (part >= VL) store(h, load(x + j));
+        if (part % VL) store(h + part / VL * VL, load_part(x + j + part / VL * VL, part % VL));
     }
-    return !any(bad);
-}
-
-static void gather(idx rows, idx n, const void *X, const ptrdiff_t *order, void *h, idx stride) {
-    rows_into_panels(0, rows, n, X, order, h, stride);
-}
-static int gather_finite(idx rows, idx n, const void *X, void *h, idx stride) {
-    return rows_into_panels(1, rows, n, X, NULL, h, stride);
 }
 
 static void scatter(idx rows, idx n, const void *h_, idx stride, void *X_) {
-    real *X = X_;
+    const idx part = n % NR;
     for (idx r = 0; r < rows; r++) {
         const real *h = (const real *)h_ + r * NR;
+        real *x = (real *)X_ + r * n;
         idx j = 0;
-        for (; j + NR <= n; j += NR, h += stride)
-            UNROLL for (int v = 0; v < NV; v++) store(X + r * n + j + v * VL, load(h + v * VL));
-        if (j < n) memcpy(X + r * n + j, h, (size_t)(n - j) * sizeof(real));
+        for (; j + NR <= n; j += NR, h += stride) UNROLL for (int v = 0; v < NV; v++) store(x + j + v * VL, load(h + v * VL));
+        if (part >= VL) store(x + j, load(h));
+        if (part % VL) store_part(x + j + part / VL * VL, load(h + part / VL * VL), part % VL);
     }
 }
 
@@ -785,6 +787,15 @@ static void row_activate(idx n, void *z, const void *b, int activation) {
     for (idx i = n; i % NR; i++) h[i] = 0;
 }
 
+/* C = g(C), rows of a panel; 0 if an element before was not finite. */
+static int activate_finite(idx rows, int vectors, void *C_, int activation) {
+    real *C = C_;
+    VI bad = {0};
+    for (idx r = 0; r < rows; r++) for (int v = 0; v < vectors; v++) bad |= not_finite(load(C + r * NR + v * VL));
+    for (idx r = 0; r < rows; r += MR) activate_rows((int)(rows - r < MR ? rows - r : MR), vectors, C + r * NR, activation);
+    return !any(bad);
+}
+
 static void row_derivative(idx n, void *delta, const void *h, int activation) {
     if (activation == fnn_identity) return;
     for (idx i = 0; i < n; i += NR) differentiate_rows(1, NV, (real *)delta + i, (const real *)h + i, activation);
@@ -845,9 +856,9 @@ static double multiply_adds(idx rounds, void *x_) {
 #define STRING(x) STRING_(x)
 const fnn_kernels TABLE_(FNN_ISA_NAME, FNN_REAL_BITS) = {
     STRING(FNN_ISA_NAME), sizeof(real), NR, VL, MR,
-    pack_panel, unpack_panel, transpose_block, gather, gather_finite, scatter,
+    pack_panel, unpack_panel, transpose_block, gather, scatter,
     product_panel, product_turned, gradient_block, bias_gradient, update,
     softmax, output_delta,
-    row_product, row_update, row_update_product, row_activate, row_derivative, row_scale, row_add, nonzeros, all_finite,
+    row_product, row_update, row_update_product, row_activate, row_derivative, row_scale, row_add, nonzeros, all_finite, activate_finite,
     multiply_adds,
 };

@@ -68,13 +68,13 @@ typedef struct fnn_kernels {
     void (*unpack_panel)(ptrdiff_t n_in, ptrdiff_t cols, const void *Wp, void *W);
     void (*transpose_block)(ptrdiff_t rows, int vectors, const void *Wp, void *Wt);  /* (rows <= NR, NR) -> (NR, NR) */
     void (*gather)(ptrdiff_t rows, ptrdiff_t n, const void *X, const ptrdiff_t *order, void *h, ptrdiff_t stride);
-    int (*gather_finite)(ptrdiff_t rows, ptrdiff_t n, const void *X, void *h, ptrdiff_t stride); /* 0: a number is not finite */
     void (*scatter)(ptrdiff_t rows, ptrdiff_t n, const void *h, ptrdiff_t stride, void *X);
 
-    /* One panel of C = finish(A B): A panels of n columns, B n rows of a panel. finish: FNN_FORWARD, g(. + b) with X = b, or
-     * FNN_BACKWARD, . * g'(a) with X the panel of h = g(a). far: weights that do not stay in L2 are brought near in time. */
-    void (*product_panel)(ptrdiff_t rows, ptrdiff_t n, const void *A, ptrdiff_t stride, const void *B, int far, int vectors,
-                          int finish, const void *X, int activation, void *C);
+    /* One panel of C = finish(A B): A panels of n columns (row = NR, stride), or the user's rows as they lie (row from one to the
+     * next, stride = NR); B n rows of a panel. finish: FNN_FORWARD, g(. + b) with X = b, or FNN_BACKWARD, . * g'(a) with X the
+     * panel of h = g(a). far: weights that do not stay in L2 are brought near in time. */
+    void (*product_panel)(ptrdiff_t rows, ptrdiff_t n, const void *A, ptrdiff_t row, ptrdiff_t stride, const void *B, int far,
+                          int vectors, int finish, const void *X, int activation, void *C);
     /* The same where B is stored by its columns: `columns` (1..NR) rows of a panel, one panel for every NR rows of B, `panel`
      * elements apart; each is transposed as it is used. */
     void (*product_turned)(ptrdiff_t rows, ptrdiff_t n, const void *A, ptrdiff_t stride, const void *W, ptrdiff_t panel,
@@ -113,6 +113,7 @@ typedef struct fnn_kernels {
     /* The numbers i, in order, for which x[i] or y[i] (unless NULL) is not 0; returns how many. list: n + 16 of room. */
     ptrdiff_t (*nonzeros)(ptrdiff_t n, const void *x, const void *y, int32_t *list);
     int (*all_finite)(ptrdiff_t n, const void *x);                                   /* no NaN, no infinity */
+    int (*activate_finite)(ptrdiff_t rows, int vectors, void *C, int activation);    /* C = g(C); 0 if C was not finite */
 
     /* Rounds of fused multiply-adds in registers alone: the most arithmetic that this CPU can do. x: a vector, in and out.
      * Returns the floating-point operations done. */

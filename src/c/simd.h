@@ -60,6 +60,30 @@ INLINE V at_most(V x, V high) { return select_v(x > high, high, x); }
 INLINE V magnitude(V x) { return (V)((VI)x & ~(VI)splat((real)-0.0)); }
 INLINE V with_sign_of(V x, V sign) { return (V)((VI)x | ((VI)sign & (VI)splat((real)-0.0))); }
 
+/* The first n < VL elements alone; the others are read as 0. */
+#if FNN_VECTOR_BYTES == 64 && FNN_REAL_BITS == 32
+INLINE V load_part(const real *p, idx n) { return (V)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
+INLINE void store_part(real *p, V v, idx n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v); }
+#elif FNN_VECTOR_BYTES == 64
+INLINE V load_part(const real *p, idx n) { return (V)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p); }
+INLINE void store_part(real *p, V v, idx n) { _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)v); }
+#elif FNN_VECTOR_BYTES == 32 && FNN_REAL_BITS == 32
+#define FIRST(n) _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+INLINE V load_part(const real *p, idx n) { return (V)_mm256_maskload_ps(p, FIRST(n)); }
+INLINE void store_part(real *p, V v, idx n) { _mm256_maskstore_ps(p, FIRST(n), (__m256)v); }
+#elif FNN_VECTOR_BYTES == 32
+#define FIRST(n) _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3))
+INLINE V load_part(const real *p, idx n) { return (V)_mm256_maskload_pd(p, FIRST(n)); }
+INLINE void store_part(real *p, V v, idx n) { _mm256_maskstore_pd(p, FIRST(n), (__m256d)v); }
+#else
+INLINE V load_part(const real *p, idx n) {
+    V v = {0};
+    for (int e = 0; e < VL; e++) if (e < n) v[e] = p[e];
+    return v;
+}
+INLINE void store_part(real *p, V v, idx n) { for (int e = 0; e < VL; e++) if (e < n) p[e] = v[e]; }
+#endif
+
 /* fma(a, b, c) = a * b + c, rounded once. */
 #if FNN_VECTOR_BYTES == 64
 #if FNN_REAL_BITS == 32

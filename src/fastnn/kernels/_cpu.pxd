@@ -24,10 +24,9 @@ cdef extern from "kernels.h" nogil:
         void (*transpose_block)(Py_ssize_t rows, int vectors, const void *Wp, void *Wt) noexcept nogil
         void (*gather)(Py_ssize_t rows, Py_ssize_t n, const void *X, const Py_ssize_t *order, void *h,
                        Py_ssize_t stride) noexcept nogil
-        int (*gather_finite)(Py_ssize_t rows, Py_ssize_t n, const void *X, void *h, Py_ssize_t stride) noexcept nogil
         void (*scatter)(Py_ssize_t rows, Py_ssize_t n, const void *h, Py_ssize_t stride, void *X) noexcept nogil
-        void (*product_panel)(Py_ssize_t rows, Py_ssize_t n, const void *A, Py_ssize_t stride, const void *B, int far,
-                              int vectors, int finish, const void *X, int activation, void *C) noexcept nogil
+        void (*product_panel)(Py_ssize_t rows, Py_ssize_t n, const void *A, Py_ssize_t row, Py_ssize_t stride, const void *B,
+                              int far, int vectors, int finish, const void *X, int activation, void *C) noexcept nogil
         void (*product_turned)(Py_ssize_t rows, Py_ssize_t n, const void *A, Py_ssize_t stride, const void *W,
                                Py_ssize_t panel, int far, Py_ssize_t columns, int finish, const void *X, int activation,
                                void *C) noexcept nogil
@@ -54,6 +53,7 @@ cdef extern from "kernels.h" nogil:
         void (*row_add)(Py_ssize_t n, const void *x, void *y) noexcept nogil
         Py_ssize_t (*nonzeros)(Py_ssize_t n, const void *x, const void *y, int32_t *list) noexcept nogil
         int (*all_finite)(Py_ssize_t n, const void *x) noexcept nogil
+        int (*activate_finite)(Py_ssize_t rows, int vectors, void *C, int activation) noexcept nogil
         double (*multiply_adds)(Py_ssize_t rounds, void *x) noexcept nogil
 
     enum:

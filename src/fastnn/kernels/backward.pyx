@@ -33,7 +33,7 @@ cdef void hidden_delta_part(const fnn_kernels *k, const Layer *layer, const char
             d, h = at(k, delta, start * k.nr), at(k, h_prev, q * stride + start * k.nr)
             out, W = at(k, delta_prev, q * stride + start * k.nr), at(k, layer.Wp, block(k, layer, 0, q))
             if layer.turned:
-                k.product_panel(stop - start, layer.n_out, d, stride, W, layer.far, vectors(k, layer.n_in, q), FNN_BACKWARD,
+                k.product_panel(stop - start, layer.n_out, d, k.nr, stride, W, layer.far, vectors(k, layer.n_in, q), FNN_BACKWARD,
                                 h, activation, out)
             else:
                 k.product_turned(stop - start, layer.n_out, d, stride, W, layer.n_in * k.nr, layer.far,

@@ -27,7 +27,7 @@ cdef void forward_part(const fnn_kernels *k, const Layer *layer, const char *h_p
                                  columns(k, layer.n_out, p), FNN_FORWARD, at(k, layer.b, p * k.nr), activation,
                                  at(k, h, p * stride + start * k.nr))
             else:
-                k.product_panel(stop - start, layer.n_in, at(k, h_prev, start * k.nr), stride,
+                k.product_panel(stop - start, layer.n_in, at(k, h_prev, start * k.nr), k.nr, stride,
                                 at(k, layer.Wp, block(k, layer, p, 0)), layer.far, vectors(k, layer.n_out, p),
                                 FNN_FORWARD, at(k, layer.b, p * k.nr), activation, at(k, h, p * stride + start * k.nr))
 

@@ -9,12 +9,12 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_SOFTMAX, Memory, allocate, fnn_kernels, fnn_targets, fp_enter, fp_leave, release, worth,
+    FNN_FORWARD, FNN_SOFTMAX, Memory, allocate, fnn_identity, fnn_kernels, fnn_targets, fp_enter, fp_leave, release, worth,
 )
 from fastnn.kernels.forward cimport forward_part
 from fastnn.kernels.net cimport Net, address, flops, load_net, make_net
 from fastnn.kernels.output_delta cimport scratch_bytes
-from fastnn.kernels.panels cimport at, row_room
+from fastnn.kernels.panels cimport Layer, at, block, row_room, vectors
 
 np.import_array()
 
@@ -29,6 +29,7 @@ cdef double ALONE = 1. / 3
 cdef double QUICK = 1e6         # operations, some 10 us, for which the GIL is not worth giving away
 
 cdef enum:
+    PAGE = 4096
     ON_STACK = 1 << 14          # bytes of activations of one row that lie on the stack
 
 
@@ -66,16 +67,16 @@ cdef int forward_rows(const Net *net, void **idle, const char *X, char *out, con
     cdef const fnn_kernels *k = net.k
     cdef Py_ssize_t K = net.n_layers, n_0 = net.layers[0].n_in, n_K = net.layers[K - 1].n_out
     cdef int nt = worth(n_threads, ALONE * flops(net, n, 1))
-    cdef Py_ssize_t per_thread = CHUNK * nt, block = per_thread, n_chunks, chunk, widest = 0, start, stop, rows, c, l
+    cdef Py_ssize_t per_thread = CHUNK * nt, span, n_chunks, chunk, widest = 0, start, stop, rows, c, l
     cdef size_t size, scratch_size, part
     cdef unsigned long long mode = 0
     cdef int finite = 1
     cdef char *rooms
     cdef void *room
-    block = max(per_thread, <Py_ssize_t> (BLOCK / flops(net, 1, 1)) // per_thread * per_thread)
+    span = max(per_thread, <Py_ssize_t> (BLOCK / flops(net, 1, 1)) // per_thread * per_thread)
     for l in range(K):
         widest = max(widest, net.layers[l].in_panels, net.layers[l].out_panels)
-    rows = min(n, block)
+    rows = min(n, span)
     n_chunks = ((rows + CHUNK - 1) // CHUNK + nt - 1) // nt * nt
     chunk = (rows + n_chunks - 1) // n_chunks
     size = widest * row_room(chunk) * k.nr * k.item
@@ -86,8 +87,8 @@ cdef int forward_rows(const Net *net, void **idle, const char *X, char *out, con
         raise MemoryError(f"{nt * part} bytes for the buffers of a pass")
     rooms = <char *> room + 64
     try:
-        for start in range(0, n, block):
-            stop = min(n, start + block)
+        for start in range(0, n, span):
+            stop = min(n, start + span)
             n_chunks = (stop - start + chunk - 1) // chunk
             with nogil, parallel(num_threads=nt):
                 mode = fp_enter()
@@ -116,21 +117,23 @@ cdef int forward_chunk(const Net *net, const char *X, char *out, Py_ssize_t rows
     cdef char *h = room
     cdef char *other = room + size
     cdef char *scratch = room + 2 * size
+    cdef const Layer *layer
     cdef int activation
-    h_prev = X if rows == 1 else other  # a row is its own panels
-    if not (k.all_finite(net.layers[0].n_in, X) if rows == 1 else k.gather_finite(rows, net.layers[0].n_in, X, other, stride)):
-        return 0
     for l in range(K):
-        activation = net.activations[l]
+        layer, activation = &net.layers[l], net.activations[l]
         if l == K - 1 and y == NULL and net.output != FNN_SOFTMAX:
             activation = net.output
-        if rows == 1 and not net.layers[l].turned:
-            memset(h, 0, net.layers[l].out_panels * k.nr * k.item)
-            k.row_product(net.layers[l].n_in, NULL, h_prev, net.layers[l].Wp, net.layers[l].n_in * k.nr,
-                          net.layers[l].out_panels, h)
-            k.row_activate(net.layers[l].n_out, h, net.layers[l].b, activation)
+        if rows == 1 and not layer.turned:
+            memset(h, 0, layer.out_panels * k.nr * k.item)
+            k.row_product(layer.n_in, NULL, X if l == 0 else h_prev, layer.Wp, layer.n_in * k.nr, layer.out_panels, h)
+            if l == 0 and not (k.all_finite(layer.n_out, h) or k.all_finite(layer.n_in, X)):
+                return 0
+            k.row_activate(layer.n_out, h, layer.b, activation)
+        elif l == 0:
+            if not first_layer(k, layer, X, other, h, stride, activation, rows):
+                return 0
         else:
-            forward_part(k, &net.layers[l], h_prev, h, stride, activation, 0, net.layers[l].out_panels, 0, rows)
+            forward_part(k, layer, h_prev, h, stride, activation, 0, layer.out_panels, 0, rows)
         h_prev, h, other = h, other, h
     if y != NULL:
         k.output_delta(rows, n_K, h_prev, stride, <void *> h_prev, NULL, y, first, net.output, net.loss, 1.0,
@@ -139,6 +142,31 @@ cdef int forward_chunk(const Net *net, const char *X, char *out, Py_ssize_t rows
         k.softmax(rows, n_K, <void *> h_prev, stride, scratch)
     k.scatter(rows, n_K, h_prev, stride, out)
     return 1
+
+
+cdef int first_layer(const fnn_kernels *k, const Layer *layer, const char *X, char *h0, char *h, Py_ssize_t stride,
+                     int activation, Py_ssize_t rows) noexcept nogil:
+    """h = g(X W^T + b) from the user's rows; 0 if X is not finite. h0: room for X in panels.
+
+    The tile reads rows of X as they lie, unless they start at the same place in every page of memory and so would push each other
+    out of L1. A number that is not finite makes every sum of its row so: the first panel is looked at before g hides it.
+    """
+    cdef Py_ssize_t p, row = layer.n_in, x_stride = k.nr
+    cdef const char *x = X
+    cdef int finite = 1
+    if layer.turned or row * k.item % PAGE == 0:
+        k.gather(rows, layer.n_in, X, NULL, h0, stride)
+        x, row, x_stride = h0, k.nr, stride
+    for p in range(layer.out_panels):
+        if layer.turned:
+            forward_part(k, layer, x, h, stride, fnn_identity, p, p + 1, 0, rows)
+        else:
+            k.product_panel(rows, layer.n_in, x, row, x_stride, at(k, layer.Wp, block(k, layer, p, 0)), layer.far,
+                            vectors(k, layer.n_out, p), FNN_FORWARD, at(k, layer.b, p * k.nr),
+                            activation if p else fnn_identity, at(k, h, p * stride))
+        if p == 0:
+            finite = k.activate_finite(rows, vectors(k, layer.n_out, 0), h, activation) or k.all_finite(rows * layer.n_in, X)
+    return finite
 
 
 cdef class Frozen:
