@@ -79,7 +79,9 @@ def test_plot_of_everything():
         name: list(np.linspace(1, 2, n))
         for name in ("loss", "val_loss", "learning_rate", "val_f1", "f1", "val_auc", "seconds")
     }
-    history = fastnn.History({"epoch": list(range(1, n + 1)), **columns, "gradient_norm_1": [1] * n})
+    history = fastnn.History(
+        {"epoch": list(range(1, n + 1)), **columns, "gradient_norm_1": [1] * n}
+    )
     labels = [[line.get_label() for line in axes.lines] for axes in history.plot().axes]
     assert labels == [["loss", "val_loss"], ["val_f1", "f1"], ["val_auc"], ["learning_rate"]]
 
