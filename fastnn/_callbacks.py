@@ -208,7 +208,7 @@ class EarlyStopping(Callback):
         self._theta = self._optimizer = None
 
     def state(self) -> dict[str, Any]:
-        state = {
+        state: dict[str, Any] = {
             "best": self.best,
             "best_epoch": self.best_epoch,
             "stopped_epoch": self.stopped_epoch,
@@ -361,7 +361,8 @@ class TensorBoard(Callback):
     Raises
     ------
     MissingExtraError
-        With neither tensorboardX nor PyTorch's torch.utils.tensorboard to write them.
+        With neither tensorboardX, which comes with the extra ``tensorboard``, nor PyTorch's
+        torch.utils.tensorboard to write them.
     """
 
     def __init__(self, folder: str | PathLike[str]) -> None:
@@ -391,7 +392,7 @@ def _summary_writer() -> Any:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise MissingExtraError(
-                "TensorBoard needs a writer of its files: pip install tensorboardX "
+                "TensorBoard needs a writer of its files: pip install 'fastnn[tensorboard]' "
                 "(or torch and tensorboard)"
             ) from None
     return SummaryWriter

@@ -131,19 +131,20 @@ class History:
                 "plot_gradients needs a fit with callbacks=[fastnn.GradientNorms(X, y)]"
             )
         figure = _figure("History.plot_gradients", 6, 3.8)
+        from matplotlib import colormaps
+
         axes = figure.add_subplot()
-        for i, name in enumerate(names):
-            shade = 0.15 + 0.85 * i / max(len(names) - 1, 1)
-            color = (0.1, 0.35 + 0.3 * shade, 1 - 0.75 * shade)  # blue below, green above
+        for i, name in reversed(list(enumerate(names))):  # the top layer above in the legend, too
             axes.plot(
                 *(self.epoch, self._columns[name]),
                 marker="." if len(self) < 50 else "",
-                color=color,
+                color=colormaps["viridis"](0.9 * i / max(len(names) - 1, 1)),
                 label=f"layer {name.removeprefix(GRADIENT)}",
             )
         axes.set_yscale("log")
         axes.set_title("norm of dL/dW")
         _finish(axes)
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
         return _saved(figure, path)
 
 

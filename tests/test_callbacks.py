@@ -466,7 +466,7 @@ def test_tensorboard_in_earnest(tmp_path):
 def test_tensorboard_names_what_is_missing(monkeypatch):
     for name in ("tensorboardX", "torch.utils.tensorboard"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(fastnn.MissingExtraError, match="pip install tensorboardX"):
+    with pytest.raises(fastnn.MissingExtraError, match=r"pip install 'fastnn\[tensorboard\]'"):
         fastnn.TensorBoard("runs")
 
 

@@ -97,7 +97,7 @@ def test_plot_gradients(tmp_path):
         assert got == pytest.approx(np.linalg.norm(grad[layer.W]), rel=1e-14)
     figure = history.plot_gradients(tmp_path / "norms.svg")
     (axes,) = figure.axes
-    assert [line.get_label() for line in axes.lines] == ["layer 1", "layer 2", "layer 3"]
+    assert [line.get_label() for line in axes.lines] == ["layer 3", "layer 2", "layer 1"]
     assert axes.get_yscale() == "log" and (tmp_path / "norms.svg").exists()
     with pytest.raises(ValueError, match="GradientNorms"):
         fastnn.History().plot_gradients()
