@@ -239,10 +239,11 @@ class Checkpoint(Callback):
     every : int, default 1
         Write after every so many epochs of the fit, and after its last one.
     monitor : str, default "val_loss"
-        With best_only: the column of the history that tells. Its sense must be known (the loss,
-        fastnn's metrics).
+        With best_only: the column of the history that tells.
     best_only : bool, default False
         Write only where the column is better than it was after every epoch looked at before.
+    mode : {"min", "max"}, optional
+        As of `EarlyStopping`.
     """
 
     def __init__(
@@ -251,14 +252,15 @@ class Checkpoint(Callback):
         every: int = 1,
         monitor: str | None = None,
         best_only: bool = False,
+        mode: str | None = None,
     ) -> None:
         self.path = os.fspath(path)
         self.every = as_int("every", every, 1)
-        if monitor is not None and not best_only:
-            raise ValueError(f"monitor must come with best_only=True, got {monitor!r} without it")
         self._monitor = None
         if as_bool("best_only", best_only):
-            self._monitor = _Monitor("Checkpoint", monitor or "val_loss", None)
+            self._monitor = _Monitor("Checkpoint", monitor or "val_loss", mode)
+        elif monitor is not None or mode is not None:
+            raise ValueError("monitor and mode must come with best_only=True")
 
     def on_fit_begin(self, fit: Fit) -> None:
         folder = os.path.dirname(os.path.abspath(self.path))
@@ -315,7 +317,8 @@ class ProgressBar(Callback):
 class CSVLogger(Callback):
     """Write the history to a CSV file, a line as each epoch ends.
 
-    The file begins anew with each fit; a resumed fit writes the epochs done before, too.
+    The file begins anew with each fit; a resumed fit writes the epochs done before, too. Columns
+    are those of the first epoch, without what callbacks that come later in the list add.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ from fastnn._history import History
 
 if TYPE_CHECKING:
     from fastnn._callbacks import Callback
-    from fastnn._storage import Checkpoint
+    from fastnn._storage import Loaded
     from fastnn.model import Model
 
 
@@ -148,8 +148,11 @@ class Fit:
         model = self.model
         _storage.save(path, model._parameters, model.seed, model.metadata, checkpoint)
 
-    def resume(self, checkpoint: Checkpoint) -> None:
-        """Go on where the fit that wrote the checkpoint stood; refuse one of other settings."""
+    def resume(self, loaded: Loaded) -> None:
+        """Make the model what it was at the checkpoint and go on from there; refuse a checkpoint
+        of other settings."""
+        checkpoint = loaded.checkpoint
+        assert checkpoint is not None
         for name, came in self._settings.items():
             want = checkpoint.settings.get(name)
             if came != want:
@@ -163,10 +166,13 @@ class Fit:
                 "resume: callbacks that keep a state must be those of the checkpoint, "
                 f"{', '.join(names) or 'none'}, got {', '.join(mine) or 'none'}"
             )
-        self._states = [state for _, state in checkpoint.callbacks]
-        self._schedule = checkpoint.schedule
+        self.model._parameters.restore(loaded.parameters)
+        self.model.seed = loaded.seed
+        self.epoch = loaded.parameters.epoch
         self.history = History(checkpoint.history)
         self.stopped = checkpoint.stopped
+        self._states = [state for _, state in checkpoint.callbacks]
+        self._schedule = checkpoint.schedule
 
 
 def described(value: Any) -> Any:

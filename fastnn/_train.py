@@ -9,13 +9,15 @@ are answered and progress is shown.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
 
 from fastnn._errors import DivergenceError
+from fastnn._evaluate import evaluate
 from fastnn._fit import Fit
+from fastnn._metrics import Metric
 from fastnn._optimizers import Optimizer
 from fastnn._parameters import Parameters
 from fastnn._progress import Progress
@@ -98,20 +100,34 @@ def _mean(losses: np.ndarray, batch: int, n: int) -> float:
     return float((losses[:-1].sum() * batch + losses[-1] * last) / n)
 
 
+@dataclass(frozen=True)
+class Data:
+    """What a fit trains on, and what it measures after each epoch."""
+
+    X: np.ndarray
+    y: np.ndarray
+    rows: np.ndarray  # those of X and y that are trained on
+    validation: tuple[np.ndarray, np.ndarray] | None
+    metrics: dict[str, Metric]
+
+    def measure(self, run: Run) -> dict[str, float]:
+        if self.validation is None:
+            return {}
+        network = run.parameters.network
+        scores = evaluate(run.engine, network, *self.validation, run.n_threads, self.metrics)
+        return {f"val_{name}": value for name, value in scores.items()}
+
+    @property
+    def measured(self) -> list[str]:
+        """Names of what `measure` returns."""
+        return [f"val_{name}" for name in ("loss", *self.metrics)] if self.validation else []
+
+
 def fit(
-    run: Run,
-    X: np.ndarray,
-    y: np.ndarray,
-    rows: np.ndarray,
-    fit: Fit,
-    *,
-    shuffle: bool,
-    seed: int,
-    validate: Callable[[Engine], dict[str, float]] | None,
-    progress: Progress | None,
+    run: Run, data: Data, fit: Fit, *, shuffle: bool, seed: int, progress: Progress | None
 ) -> None:
-    """Train on the given rows until `fit` is done. Interrupted, parameters stand at the last whole
-    step; a run that diverges, or that a callback refuses as it begins, leaves them as they were."""
+    """Train until `fit` is done. Interrupted, parameters stand at the last whole step; a run that
+    diverges, or that a callback refuses as it begins, leaves them as they were."""
     begun = False
     try:
         with fit.running():
@@ -120,7 +136,7 @@ def fit(
                 if fit.watched:
                     run.load()
                 while not fit.done:
-                    _epoch(run, X, y, rows, fit, shuffle, seed, validate, progress)
+                    _epoch(run, data, fit, shuffle, seed, progress)
             except DivergenceError as error:
                 epoch = run.parameters.epoch
                 run.parameters.restore(run.before)
@@ -135,33 +151,24 @@ def fit(
 
 
 def _epoch(
-    run: Run,
-    X: np.ndarray,
-    y: np.ndarray,
-    rows: np.ndarray,
-    fit: Fit,
-    shuffle: bool,
-    seed: int,
-    validate: Callable[[Engine], dict[str, float]] | None,
-    progress: Progress | None,
+    run: Run, data: Data, fit: Fit, shuffle: bool, seed: int, progress: Progress | None
 ) -> None:
     parameters = run.parameters
     if fit.watched:
         fit.epoch_begins(parameters.epoch + 1)
         run.load()
     begin = perf_counter()
-    order = rows
+    order = data.rows
     if shuffle:
-        order = rows[permutation(seed, SHUFFLE, parameters.epoch, len(rows))]
+        order = order[permutation(seed, SHUFFLE, parameters.epoch, len(order))]
     parameters.epoch += 1
-    loss = run.epoch(X, y, order, progress)
+    loss = run.epoch(data.X, data.y, order, progress)
     run.store()
     check_theta(parameters)
-    scores = {} if validate is None else validate(run.engine)
     fit.history.append(
         epoch=parameters.epoch,
         loss=loss,
-        **{f"val_{name}": value for name, value in scores.items()},
+        **data.measure(run),
         learning_rate=run.optimizer.learning_rate,
         seconds=perf_counter() - begin,
     )

@@ -30,7 +30,6 @@ from fastnn._trace import Trace
 
 if TYPE_CHECKING:
     from fastnn._storage import Loaded
-    from fastnn.kernels.engine import Engine
 
 
 class Model:
@@ -281,46 +280,28 @@ class Model:
         elif share:
             rows, held_out = _hold_out(X, y, share, seed, network)
             validation = X[held_out], y[held_out]
-        measured = [f"val_{name}" for name in ("loss", *chosen)] if validation else []
-        fit = Fit(
-            self,
-            epochs,
-            watching,
-            measured=["epoch", "loss", *measured, "learning_rate", "seconds"],
-            settings={
-                "rows": len(rows),
-                "batch_size": batch_size,
-                "optimizer": described(rule),
-                "validation_split": share,
-                "metrics": measured,
-                "shuffle": shuffle,
-            },
-        )
-        if loaded is not None and loaded.checkpoint is not None:
-            fit.resume(loaded.checkpoint)
-            self._parameters.restore(loaded.parameters)
-            self.seed = seed
-            fit.epoch = self._parameters.epoch
+        data = _train.Data(X, y, rows, validation, chosen)
+        settings = {
+            "rows": len(rows),
+            "batch_size": batch_size,
+            "optimizer": described(rule),
+            "validation_split": share,
+            "metrics": data.measured,
+            "shuffle": shuffle,
+        }
+        measured = ["epoch", "loss", *data.measured, "learning_rate", "seconds"]
+        fit = Fit(self, epochs, watching, measured, settings)
+        if loaded is not None:
+            fit.resume(loaded)
         batch = min(batch_size, len(rows))
-        threads = bound_threads(self.n_threads)
-
-        def validate(engine: Engine) -> dict[str, float]:
-            assert validation is not None
-            return _evaluate.evaluate(engine, network, *validation, threads, chosen)
-
         progress = verbose if isinstance(verbose, Progress) else None
         if verbose is True and not fit.done:
             progress = Progress(epochs - len(fit.history), len(rows))
         try:
             with self._engines.lend(batch, rule.kind) as engine:
-                _train.fit(
-                    _train.Run(self._parameters, engine, rule, batch, threads),
-                    *(X, y, rows, fit),
-                    shuffle=shuffle,
-                    seed=seed,
-                    validate=validate if validation else None,
-                    progress=progress,
-                )
+                threads = bound_threads(self.n_threads)
+                run = _train.Run(self._parameters, engine, rule, batch, threads)
+                _train.fit(run, data, fit, shuffle=shuffle, seed=seed, progress=progress)
         finally:
             if verbose is True and progress is not None:
                 progress.close()

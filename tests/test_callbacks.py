@@ -231,16 +231,18 @@ def test_weights_that_a_callback_sets_count():
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_a_callback_must_not_train_the_model(optimizer):
+@pytest.mark.parametrize("epoch", [1, 4])
+def test_a_callback_must_not_train_the_model(optimizer, epoch):
     def train(fit):
-        fit.model.fit(*data(), epochs=1, optimizer=optimizer)
+        if fit.epoch == epoch:
+            fit.model.fit(*data(), epochs=1, optimizer=optimizer)
 
     model, good = make(), make()
-    fit(good, epochs=1)
+    fit(good, epochs=epoch)
     with pytest.raises(RuntimeError, match="a callback must not train"):
         fit(model, callbacks=[fastnn.LambdaCallback(on_epoch_end=train)])
     assert model.theta.tobytes() == good.theta.tobytes()
-    assert (model._parameters.optimizer, model._parameters.steps) == ("momentum", 8)
+    assert (model._parameters.optimizer, model._parameters.steps) == ("momentum", 8 * epoch)
 
 
 def test_stop_log_and_what_is_seen():
@@ -501,8 +503,10 @@ def test_checkpoint_every_and_best_only(tmp_path):
     lowest = int(np.argmin(history.val_loss))
     assert fastnn.load(best).theta.tobytes() == _after(lowest + 1).theta.tobytes()
     assert fastnn.load(best)._parameters.epoch == lowest + 1 < 30
-    with pytest.raises(ValueError, match="monitor must come with best_only=True"):
+    with pytest.raises(ValueError, match="monitor and mode must come with best_only=True"):
         fastnn.Checkpoint(best, monitor="val_loss")
+    with pytest.raises(ValueError, match="Checkpoint needs mode='min' or mode='max' for 'mine'"):
+        fastnn.Checkpoint(best, monitor="mine", best_only=True)
     with pytest.raises(ValueError, match="every must be at least 1"):
         fastnn.Checkpoint(best, every=0)
 
