@@ -23,7 +23,7 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
     cdef const char *x_next
     cdef char *h
     cdef bint sparse = mostly_zeros(net, run, buffers.list[0])
-    cdef double minus_rate = -run.step.rates.learning_rate
+    cdef double rate = run.step.rates.learning_rate
 
     for l in range(1, K):  # from here on every update keeps Wt in step
         transpose(k, &net.layers[l])
@@ -56,9 +56,11 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
             k.row_derivative(layer.n_in, buffers.delta[l], buffers.h[l], net.activations[l - 1])
 
         # Update: W -= alpha delta h_prev^T, with -alpha delta made first.
+        if run.learning_rates != NULL:
+            rate = run.learning_rates[t]
         for l in range(K - 1, -1, -1):
             layer = &net.layers[l]
-            k.row_scale(layer.out_panels * k.nr, minus_rate, buffers.delta[l + 1], buffers.delta[l + 1])
+            k.row_scale(layer.out_panels * k.nr, -rate, buffers.delta[l + 1], buffers.delta[l + 1])
             if layer.has_bias:
                 k.row_add(layer.out_panels * k.nr, buffers.delta[l + 1], layer.b)
             if l > 0:
