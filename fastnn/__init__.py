@@ -19,9 +19,22 @@ Model([784, 128, 10], activation='relu', output='softmax', loss='cross_entropy',
 dtype='float32', seed=0)
 """
 
+from fastnn._callbacks import (
+    Callback,
+    Checkpoint,
+    CSVLogger,
+    EarlyStopping,
+    GradientNorms,
+    LambdaCallback,
+    ProgressBar,
+    TensorBoard,
+)
 from fastnn._config import show_config, threads
 from fastnn._errors import DivergenceError, FastnnError, MissingExtraError, ModelFileError
+from fastnn._fit import Fit
 from fastnn._history import History
+from fastnn._initialize import Normal, Orthogonal, Uniform
+from fastnn._metrics import TopK
 from fastnn._optimizers import SGD, Adam
 from fastnn._predictor import Predictor
 from fastnn._trace import Trace
@@ -31,14 +44,27 @@ __version__ = "0.1.0"
 __all__ = [
     "SGD",
     "Adam",
+    "CSVLogger",
+    "Callback",
+    "Checkpoint",
     "DivergenceError",
+    "EarlyStopping",
     "FastnnError",
+    "Fit",
+    "GradientNorms",
     "History",
+    "LambdaCallback",
     "MissingExtraError",
     "Model",
     "ModelFileError",
+    "Normal",
+    "Orthogonal",
     "Predictor",
+    "ProgressBar",
+    "TensorBoard",
+    "TopK",
     "Trace",
+    "Uniform",
     "load",
     "show_config",
     "threads",

@@ -9,13 +9,15 @@ are answered and progress is shown.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
 
 from fastnn._errors import DivergenceError
 from fastnn._evaluate import evaluate
-from fastnn._history import History
+from fastnn._fit import Fit
+from fastnn._metrics import Metric
 from fastnn._optimizers import Optimizer
 from fastnn._parameters import Parameters
 from fastnn._progress import Progress
@@ -55,6 +57,14 @@ class Run:
         self.engine.store(self.parameters.theta, self.parameters.state)
         self.parameters.steps = self.steps
 
+    def load(self) -> None:
+        """Take over what callbacks have made of the weights."""
+        parameters = self.parameters
+        if (parameters.optimizer, parameters.steps) != (self.optimizer.kind, self.steps):
+            parameters.use(self.optimizer.kind, self.engine.n_states)  # room for a last store
+            raise RuntimeError("a callback must not train the model whose fit it watches")
+        self.engine.load(parameters.theta, parameters.state)
+
     def epoch(
         self, X: np.ndarray, y: np.ndarray, order: np.ndarray, progress: Progress | None = None
     ) -> float:
@@ -90,45 +100,83 @@ def _mean(losses: np.ndarray, batch: int, n: int) -> float:
     return float((losses[:-1].sum() * batch + losses[-1] * last) / n)
 
 
+@dataclass(frozen=True)
+class Data:
+    """What a fit trains on, and what it measures after each epoch."""
+
+    X: np.ndarray
+    y: np.ndarray
+    rows: np.ndarray  # those of X and y that are trained on
+    validation: tuple[np.ndarray, np.ndarray] | None
+    metrics: dict[str, Metric]
+
+    def measure(self, run: Run) -> dict[str, float]:
+        if self.validation is None:
+            return {}
+        network = run.parameters.network
+        scores = evaluate(run.engine, network, *self.validation, run.n_threads, self.metrics)
+        return {f"val_{name}": value for name, value in scores.items()}
+
+    @property
+    def measured(self) -> list[str]:
+        """Names of what `measure` returns."""
+        return [f"val_{name}" for name in ("loss", *self.metrics)] if self.validation else []
+
+
 def fit(
-    run: Run,
-    X: np.ndarray,
-    y: np.ndarray,
-    *,
-    epochs: int,
-    shuffle: bool,
-    seed: int,
-    validation: tuple[np.ndarray, np.ndarray] | None,
-    progress: Progress | None,
-) -> History:
-    """Train for some epochs. Interrupted, parameters stand at the last whole step; a run that
-    diverges leaves them as they were."""
-    parameters = run.parameters
-    history = History()
-    order = np.arange(len(X))
+    run: Run, data: Data, fit: Fit, *, shuffle: bool, seed: int, progress: Progress | None
+) -> None:
+    """Train until `fit` is done. Interrupted, parameters stand at the last whole step; a run that
+    diverges, or that a callback refuses as it begins, leaves them as they were."""
+    begun = False
     try:
-        for _ in range(epochs):
-            begin = perf_counter()
-            if shuffle:
-                order = permutation(seed, SHUFFLE, parameters.epoch, len(X))
-            parameters.epoch += 1
-            loss = run.epoch(X, y, order, progress)
-            run.store()
-            check_theta(parameters)
-            score = {}
-            if validation is not None:
-                score = evaluate(run.engine, parameters.network, *validation, run.n_threads)
-            history.append(parameters.epoch, loss, score, perf_counter() - begin)
-            if progress is not None:
-                progress.epoch(history)
-    except DivergenceError as error:
-        epoch = parameters.epoch
-        parameters.restore(run.before)
-        raise DivergenceError(_remedy(f"epoch {epoch}, {error}")) from None
+        with fit.running():
+            begun = True
+            try:
+                if fit.watched:
+                    run.load()
+                while not fit.done:
+                    _epoch(run, data, fit, shuffle, seed, progress)
+            except DivergenceError as error:
+                epoch = run.parameters.epoch
+                run.parameters.restore(run.before)
+                raise DivergenceError(_remedy(f"epoch {epoch}, {error}")) from None
+            except BaseException:
+                run.store()
+                raise
     except BaseException:
-        run.store()
+        if not begun:
+            run.parameters.restore(run.before)
         raise
-    return history
+
+
+def _epoch(
+    run: Run, data: Data, fit: Fit, shuffle: bool, seed: int, progress: Progress | None
+) -> None:
+    parameters = run.parameters
+    if fit.watched:
+        fit.epoch_begins(parameters.epoch + 1)
+        run.load()
+    begin = perf_counter()
+    order = data.rows
+    if shuffle:
+        order = order[permutation(seed, SHUFFLE, parameters.epoch, len(order))]
+    parameters.epoch += 1
+    loss = run.epoch(data.X, data.y, order, progress)
+    run.store()
+    check_theta(parameters)
+    fit.history.append(
+        epoch=parameters.epoch,
+        loss=loss,
+        **data.measure(run),
+        learning_rate=run.optimizer.learning_rate,
+        seconds=perf_counter() - begin,
+    )
+    if fit.watched:
+        fit.epoch_ended()
+        run.load()
+    if progress is not None:
+        progress.epoch(fit.history)
 
 
 def partial_fit(run: Run, X: np.ndarray, y: np.ndarray) -> float:

@@ -5,24 +5,31 @@ It checks and converts what it is given, then hands on: _train.py, _evaluate.py,
 
 from __future__ import annotations
 
+import os
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import _evaluate, _train
+from fastnn import _evaluate, _metrics, _train
 from fastnn._arrays import as_features, as_finite, as_numbers, as_pair
-from fastnn._checks import as_bool, as_int
+from fastnn._callbacks import Callback, as_callbacks
+from fastnn._checks import as_bool, as_int, as_real
 from fastnn._config import n_threads as bound_threads
+from fastnn._fit import Fit, described
 from fastnn._history import History
 from fastnn._initialize import initial_theta
-from fastnn._network import as_network
+from fastnn._network import NetworkSpec, as_network
 from fastnn._optimizers import Optimizer, as_optimizer
 from fastnn._parameters import Engines, Parameters, Views
 from fastnn._predictor import Predictor
 from fastnn._progress import Progress
 from fastnn._random import as_seed
+from fastnn._split import split
 from fastnn._trace import Trace
+
+if TYPE_CHECKING:
+    from fastnn._storage import Loaded
 
 
 class Model:
@@ -49,6 +56,12 @@ class Model:
     n_threads : int, optional
         At most so many threads; by default what affinity, cgroup quota and OMP_NUM_THREADS allow.
         Results do not depend on it.
+    init : str, fastnn.Uniform, fastnn.Normal, fastnn.Orthogonal, or list, optional
+        First weights; biases are 0. "glorot_uniform", "glorot_normal", "he_uniform", "he_normal",
+        "lecun_uniform", "lecun_normal", "uniform", "normal", "orthogonal" or "zeros" (which never
+        learns where there are hidden layers). Or a list of one of these for each layer, in which
+        an array W (n_out, n_in) or a tuple (W, b) may stand, too. By default he_uniform for relu
+        layers and glorot_uniform for others.
 
     Attributes
     ----------
@@ -78,11 +91,12 @@ class Model:
         dtype: Any = "float32",
         seed: int | None = None,
         n_threads: int | None = None,
+        init: Any = None,
     ) -> None:
         network = as_network(sizes, activation, output, loss, bias, dtype)
         n_threads = None if n_threads is None else as_int("n_threads", n_threads, 1)
         seed = as_seed(seed)
-        self._assemble(Parameters(network, initial_theta(network, seed)), seed, {}, n_threads)
+        self._assemble(Parameters(network, initial_theta(network, seed, init)), seed, {}, n_threads)
 
     def _assemble(
         self, parameters: Parameters, seed: int, metadata: dict[str, Any], n_threads: int | None
@@ -159,6 +173,24 @@ class Model:
         parts += [f"dtype={network.dtype!r}", f"seed={self.seed}"]
         return f"Model({', '.join(parts)})"
 
+    def summary(self) -> str:
+        """The layers as a table, with shapes, parameters and bytes; print it."""
+        size = self.theta.itemsize
+        rows = [("layer", "activation", "W", "b", "parameters", "bytes")]
+        for layer in self._network.layers:
+            n = layer.b.stop - layer.start
+            shapes = f"({layer.n_out}, {layer.n_in})", f"({layer.n_out},)" if layer.bias else "-"
+            rows.append((str(layer.k), layer.activation, *shapes, f"{n:,}", f"{n * size:,}"))
+        n = self.n_parameters
+        rows.append(("", "", "", "", f"{n:,}", f"{n * size:,}"))
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        lines = []
+        for row in rows:
+            cells = list(zip(row, widths, strict=True))
+            texts = [c.ljust(w) for c, w in cells[:2]] + [c.rjust(w) for c, w in cells[2:]]
+            lines.append("  ".join(texts).rstrip())
+        return "\n".join([f"{self.sizes[0]} inputs, {self.loss} loss, {self.dtype}", *lines])
+
     # Training
 
     def fit(
@@ -171,7 +203,11 @@ class Model:
         optimizer: str | Optimizer = "sgd",
         learning_rate: float | None = None,
         validation_data: tuple[Any, Any] | None = None,
+        validation_split: float = 0.0,
+        metrics: list[Any] | None = None,
+        callbacks: list[Callback] | tuple[Callback, ...] = (),
         shuffle: bool = True,
+        resume: str | PathLike[str] | None = None,
         verbose: bool | Progress = False,
     ) -> History:
         """Train; a second call goes on where the first one ended.
@@ -191,9 +227,23 @@ class Model:
         learning_rate : float, optional
             In place of the optimizer's own, which is 0.1 for SGD, 0.001 for Adam.
         validation_data : (X, y), optional
-            Loss and score on it after each epoch go into the history.
+            Loss and metrics on it after each epoch go into the history, as val_loss, val_....
+        validation_split : float, default 0.0
+            Or: hold out this share of the rows, below 1, to measure on and not to train on. The
+            model's seed chooses them, the same in each call; of each class its share.
+        metrics : list, optional
+            What is measured, as of `evaluate`.
+        callbacks : list of fastnn.Callback, default ()
+            Such as `EarlyStopping`, `Checkpoint`, `CSVLogger`.
         shuffle : bool, default True
             False takes samples in the order given.
+        resume : path, optional
+            A file that `Checkpoint` wrote in the same call of `fit`, killed or ended. The model
+            becomes what it was then, its seed included, and the rest of the `epochs` are run:
+            with epochs=20 and a file from the end of the 12th, 8. The weights end as the same bits,
+            and the history as the same rows, as if nothing had happened. Where there is no such
+            file yet, the fit begins, so that one command can be started again and again. Data and
+            arguments must be as before (epochs may differ; otherwise ValueError).
         verbose : bool, default False
             Show progress on stderr.
 
@@ -204,42 +254,58 @@ class Model:
         Raises
         ------
         DivergenceError
-            A mini-batch had a loss that is not finite; the model is as before the call.
+            A mini-batch had a loss that is not finite; the model is as before the call (resumed:
+            as in the checkpoint).
         KeyboardInterrupt
-            Raised on; the model stands at the last whole step.
+            Raised on, like what a callback raises; the model stands at the last whole step.
         """
         network = self._network
         epochs = as_int("epochs", epochs, 1)
         batch_size = as_int("batch_size", batch_size, 1)
         rule = as_optimizer(optimizer, learning_rate)
         shuffle = as_bool("shuffle", shuffle)
+        share = as_real("validation_split", validation_split, below=1.0)
+        chosen = _metrics.as_metrics(metrics, network.output)
+        watching = as_callbacks(callbacks)
         if not isinstance(verbose, Progress):  # the command line's own, over several calls
             verbose = as_bool("verbose", verbose)
+        if share and validation_data is not None:
+            raise ValueError("validation_data and validation_split exclude each other")
         X, y = as_pair(X, y, network)
-        validation = None
+        loaded = None if resume is None else _checkpoint(resume, network)
+        seed = self.seed if loaded is None else loaded.seed
+        rows, validation = np.arange(len(X)), None
         if validation_data is not None:
             validation = _as_validation(validation_data, network)
-        batch = min(batch_size, len(X))
+        elif share:
+            rows, held_out = _hold_out(X, y, share, seed, network)
+            validation = X[held_out], y[held_out]
+        data = _train.Data(X, y, rows, validation, chosen)
+        settings = {
+            "rows": len(rows),
+            "batch_size": batch_size,
+            "optimizer": described(rule),
+            "validation_split": share,
+            "metrics": data.measured,
+            "shuffle": shuffle,
+        }
+        measured = ["epoch", "loss", *data.measured, "learning_rate", "seconds"]
+        fit = Fit(self, epochs, watching, measured, settings)
+        if loaded is not None:
+            fit.resume(loaded)
+        batch = min(batch_size, len(rows))
         progress = verbose if isinstance(verbose, Progress) else None
-        if verbose is True:
-            progress = Progress(epochs, len(X))
+        if verbose is True and not fit.done:
+            progress = Progress(epochs - len(fit.history), len(rows))
         try:
             with self._engines.lend(batch, rule.kind) as engine:
                 threads = bound_threads(self.n_threads)
                 run = _train.Run(self._parameters, engine, rule, batch, threads)
-                return _train.fit(
-                    run,
-                    X,
-                    y,
-                    epochs=epochs,
-                    shuffle=shuffle,
-                    seed=self.seed,
-                    validation=validation,
-                    progress=progress,
-                )
+                _train.fit(run, data, fit, shuffle=shuffle, seed=seed, progress=progress)
         finally:
             if verbose is True and progress is not None:
                 progress.close()
+        return fit.history
 
     def partial_fit(
         self,
@@ -309,8 +375,8 @@ class Model:
             (n, n_out), or (n,) with one output.
         """
         f = self.forward(X)
-        if self.output in ("softmax", "sigmoid"):
-            f = _evaluate.classes(f, self.output)
+        if _metrics.decides(self.output):
+            f = _metrics.classes(f, self.output)
         return f[:, 0] if f.ndim == 2 and f.shape[1] == 1 else f
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -326,7 +392,7 @@ class Model:
             softmax: (n, n_out). One sigmoid output: (n, 2), columns P(0) and P(1). More sigmoid
             outputs: (n, n_out), P(1) of each.
         """
-        if self.output not in ("softmax", "sigmoid"):
+        if not _metrics.decides(self.output):
             raise ValueError(
                 f"predict_proba needs softmax or sigmoid outputs, got {self.output}; "
                 "see predict or forward"
@@ -345,20 +411,30 @@ class Model:
 
     # Measures
 
-    def evaluate(self, X: Any, y: Any) -> dict[str, float]:
-        """Mean loss and score.
+    def evaluate(self, X: Any, y: Any, *, metrics: list[Any] | None = None) -> dict[str, float]:
+        """Mean loss and metrics.
+
+        Parameters
+        ----------
+        X, y : array
+            As of `fit`.
+        metrics : list, optional
+            softmax and sigmoid outputs: "accuracy" (the default), "precision", "recall", "f1",
+            "auc", "log_loss", and of softmax fastnn.TopK(k). Other outputs: "rmse", "mae", "r2"
+            (the default). Or functions f(y_true, y_pred) of y as `fit` keeps it (labels (n,), or
+            (n, n_out)) and of f(x), (n, n_out). docs/maths.md, section 11, defines them.
 
         Returns
         -------
         dict
-            "loss", and "accuracy" (softmax: share of right classes; sigmoid: share of outputs on
-            the right side of 1/2) or "r2" (mean over the outputs).
+            "loss", and each metric under its name ("top_5" for TopK(5)).
         """
+        chosen = _metrics.as_metrics(metrics, self.output)
         X, y = as_pair(X, y, self._network)
         with self._engines.lend() as engine:
             engine.load(self.theta)
             threads = bound_threads(self.n_threads)
-            return _evaluate.evaluate(engine, self._network, X, y, threads)
+            return _evaluate.evaluate(engine, self._network, X, y, threads, chosen)
 
     def loss_and_gradient(self, X: Any, y: Any) -> tuple[float, np.ndarray]:
         """Mean loss over the rows, and its gradient laid out like theta."""
@@ -455,13 +531,48 @@ def load(path: str | PathLike[str]) -> Model:
     """
     from fastnn import _storage
 
-    parameters, seed, metadata = _storage.load(path)
+    loaded = _storage.load(path)
     model = Model.__new__(Model)
-    model._assemble(parameters, seed, metadata, None)
+    model._assemble(loaded.parameters, loaded.seed, loaded.metadata, None)
     return model
 
 
-def _as_validation(pair: Any, network: Any) -> tuple[np.ndarray, np.ndarray]:
+def _checkpoint(path: str | PathLike[str], network: NetworkSpec) -> Loaded | None:
+    """The checkpoint at `path`, which must be one of this network; None where there is no file."""
+    if not os.path.exists(path):
+        return None
+    from fastnn import _storage
+
+    loaded = _storage.load(path)
+    if loaded.checkpoint is None:
+        raise ValueError(
+            f"resume: {os.fspath(path)!s} must be a file that Checkpoint wrote, not Model.save; "
+            "to train a saved model on, fastnn.load it and call its fit"
+        )
+    if loaded.parameters.network != network:
+        raise ValueError(
+            f"resume: the checkpoint must be of this network, {network}, "
+            f"got {loaded.parameters.network}"
+        )
+    return loaded
+
+
+def _hold_out(
+    X: np.ndarray, y: np.ndarray, share: float, seed: int, network: NetworkSpec
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on and rows to measure on; classes give their share each."""
+    labels = None
+    if y.ndim == 1:
+        labels = y
+    elif network.output == "sigmoid" and network.n_out == 1 and np.isin(y, (0, 1)).all():
+        labels = y[:, 0]
+    rows, held_out = split(len(X), share, seed, labels)
+    if not len(held_out):
+        raise ValueError(f"validation_split must hold out at least a row, {share:g} of {len(X)}")
+    return rows, held_out
+
+
+def _as_validation(pair: Any, network: NetworkSpec) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         raise TypeError("validation_data must be a pair (X, y)")
     try:
