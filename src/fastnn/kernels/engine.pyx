@@ -366,7 +366,8 @@ cdef class Engine:
         if online:
             self.prepare(&self.row, 1, 1)
             for l in range(1, net.n_layers):
-                prepare_transpose(k, self.memory, &net.layers[l])
+                if not net.layers[l].far:
+                    prepare_transpose(k, self.memory, &net.layers[l])
             with nogil:
                 mode = fp_enter()
                 train_online(net, &self.row, run)
@@ -382,7 +383,7 @@ cdef class Engine:
         return 0
 
     def train(self, X, y, const Py_ssize_t[::1] order, Py_ssize_t batch, dict rates, long long taken,
-              double[::1] losses, int n_threads, const double[::1] learning_rates=None):
+              double[::1] losses, int n_threads, double[::1] learning_rates=None):
         """One mini-batch after another over the rows X[order], a step after each.
 
         Parameters
