@@ -508,7 +508,7 @@ class LBFGS(Optimizer):
         return ()
 
 
-NAMES: dict[str, type[Optimizer]] = {
+NAMES: dict[str, Callable[[], Optimizer]] = {
     "sgd": SGD,
     "adam": Adam,
     "adamw": AdamW,

@@ -349,7 +349,7 @@ class Running:
     """
 
     def __init__(self, rate: Any, per_epoch: int, total: int) -> None:
-        self.rate = Constant(rate) if isinstance(rate, float) else rate
+        self.rate: Any = Constant(rate) if isinstance(rate, float) else rate
         self.per_epoch = per_epoch
         self.total = total
         self.last = math.nan  # the rate of the step before
@@ -388,7 +388,7 @@ def as_learning_rate(value: Any) -> float | Schedule | Callable[[int], float]:
     if isinstance(value, Schedule):
         return value
     if callable(value) and not isinstance(value, type):
-        return value  # type: ignore[no-any-return]
+        return value
     return as_real("learning_rate", value)
 
 

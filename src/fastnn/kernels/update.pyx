@@ -15,7 +15,8 @@ cdef enum:
 
 RATES = {  # what fnn_rates takes, and what it is where not given
     "learning_rate": 0, "momentum": 0, "dampening": 0, "beta1": 0, "beta2": 0, "epsilon": 0, "psi": 0, "shrink": 1, "grow": 1,
-    "least": 0, "most": 0, "l1": 0, "l2": 0, "weight_decay": 0, "clip_value": 0, "clip_norm": 0, "max_norm": 0, "decay_bias": True,
+    "least": 0, "most": 0, "l1": 0, "l2": 0, "weight_decay": 0, "clip_value": 0, "clip_norm": 0, "max_norm": 0,
+    "decay_bias": True,
 }
 
 
