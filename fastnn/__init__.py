@@ -35,32 +35,71 @@ from fastnn._fit import Fit
 from fastnn._history import History
 from fastnn._initialize import Normal, Orthogonal, Uniform
 from fastnn._metrics import TopK
-from fastnn._optimizers import SGD, Adam
+from fastnn._optimizers import (
+    LBFGS,
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Lion,
+    NAdam,
+    Optimizer,
+    RMSprop,
+    Rprop,
+)
 from fastnn._predictor import Predictor
+from fastnn._schedules import (
+    Adaptive,
+    Constant,
+    CosineDecay,
+    Exponential,
+    InverseScaling,
+    OneCycle,
+    ReduceOnPlateau,
+    Schedule,
+    StepDecay,
+)
 from fastnn._trace import Trace
 from fastnn.model import Model, load
 
 __version__ = "0.1.0"
 __all__ = [
+    "LBFGS",
     "SGD",
+    "Adagrad",
     "Adam",
+    "AdamW",
+    "Adaptive",
     "CSVLogger",
     "Callback",
     "Checkpoint",
+    "Constant",
+    "CosineDecay",
     "DivergenceError",
     "EarlyStopping",
+    "Exponential",
     "FastnnError",
     "Fit",
     "GradientNorms",
     "History",
+    "InverseScaling",
     "LambdaCallback",
+    "Lion",
     "MissingExtraError",
     "Model",
     "ModelFileError",
+    "NAdam",
     "Normal",
+    "OneCycle",
+    "Optimizer",
     "Orthogonal",
     "Predictor",
     "ProgressBar",
+    "RMSprop",
+    "ReduceOnPlateau",
+    "Rprop",
+    "Schedule",
+    "StepDecay",
     "TensorBoard",
     "TopK",
     "Trace",

@@ -62,7 +62,7 @@ class Fit:
         self._callbacks = callbacks
         self._settings = settings
         self._states: list[Any] | None = None  # of the callbacks, from a checkpoint
-        self._schedule: Any = None  # state of the learning rate's schedule, from a checkpoint
+        self.schedule: Any = None  # state of the learning rate's schedule
         self._paths: list[str | PathLike[str]] | None = None  # asked for in on_epoch_end
 
     def stop(self) -> None:
@@ -88,6 +88,10 @@ class Fit:
     @property
     def done(self) -> bool:
         return self.stopped or len(self.history) >= self.epochs
+
+    @property
+    def resumed(self) -> bool:
+        return self._states is not None
 
     @property
     def watched(self) -> bool:
@@ -141,7 +145,7 @@ class Fit:
         checkpoint = _storage.Checkpoint(
             settings=self._settings,
             stopped=self.stopped,
-            schedule=self._schedule,
+            schedule=self.schedule,
             history=self.history.columns(),
             callbacks=[(type(c).__name__, c.state()) for c in self._stateful()],
         )
@@ -172,7 +176,7 @@ class Fit:
         self.history = History(checkpoint.history)
         self.stopped = checkpoint.stopped
         self._states = [state for _, state in checkpoint.callbacks]
-        self._schedule = checkpoint.schedule
+        self.schedule = checkpoint.schedule
 
 
 def described(value: Any) -> Any:

@@ -36,6 +36,15 @@ STATES = {
     "momentum": ("velocity",),
     "nesterov": ("velocity",),
     "adam": ("first_moment", "second_moment"),
+    "amsgrad": ("first_moment", "second_moment", "largest_second_moment"),
+    "nadam": ("first_moment", "second_moment"),
+    "rmsprop": ("mean_square",),
+    "rmsprop_momentum": ("mean_square", "velocity"),
+    "rmsprop_centered": ("mean_square", "mean"),
+    "rmsprop_centered_momentum": ("mean_square", "mean", "velocity"),
+    "adagrad": ("sum_of_squares",),
+    "lion": ("first_moment",),
+    "rprop": ("last_gradient", "step_size"),
 }
 KEYS = {
     "metadata": {"format", "version", "architecture", "training", "metadata"},

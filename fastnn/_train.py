@@ -11,17 +11,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
-from fastnn._errors import DivergenceError
+from fastnn._errors import DivergenceError, MissingExtraError
 from fastnn._evaluate import evaluate
 from fastnn._fit import Fit
 from fastnn._metrics import Metric
-from fastnn._optimizers import Optimizer
-from fastnn._parameters import Parameters
+from fastnn._optimizers import LBFGS, Optimizer
+from fastnn._parameters import Parameters, views
 from fastnn._progress import Progress
 from fastnn._random import SHUFFLE, permutation
+from fastnn._schedules import Running
 from fastnn.kernels.engine import Engine
 
 SLICE_SECONDS = 0.025  # an interrupt within 100 ms, with room for a slow step
@@ -51,7 +53,15 @@ class Run:
         self.before = parameters.copy()
         parameters.use(optimizer.kind, engine.n_states)
         self.steps = parameters.steps
+        self.plan(1, 1)
         engine.load(parameters.theta, parameters.state)
+
+    def plan(self, rows: int, epochs: int) -> None:
+        """Begin the learning rate's schedule for so many epochs of so many rows."""
+        per_epoch = -(-rows // self.batch)
+        self.schedule = Running(
+            self.optimizer.learning_rate, per_epoch, self.steps + epochs * per_epoch
+        )
 
     def store(self) -> None:
         self.engine.store(self.parameters.theta, self.parameters.state)
@@ -81,6 +91,7 @@ class Run:
             steps = self.engine.train(
                 *(X, y, order[start * batch : stop * batch], batch),
                 *(rates, self.steps, losses[start:stop], self.n_threads),
+                self.schedule.rates(self.steps, self.steps + stop - start),
             )
             self.steps += steps
             if steps < stop - start:
@@ -129,12 +140,17 @@ def fit(
     """Train until `fit` is done. Interrupted, parameters stand at the last whole step; a run that
     diverges, or that a callback refuses as it begins, leaves them as they were."""
     begun = False
+    run.plan(len(data.rows), fit.epochs - len(fit.history))
+    if fit.resumed:
+        run.schedule.restore(fit.schedule)
     try:
         with fit.running():
             begun = True
             try:
                 if fit.watched:
                     run.load()
+                if isinstance(run.optimizer, LBFGS):
+                    lbfgs(run, run.optimizer, data, fit, progress)
                 while not fit.done:
                     _epoch(run, data, fit, shuffle, seed, progress)
             except DivergenceError as error:
@@ -165,13 +181,10 @@ def _epoch(
     loss = run.epoch(data.X, data.y, order, progress)
     run.store()
     check_theta(parameters)
-    fit.history.append(
-        epoch=parameters.epoch,
-        loss=loss,
-        **data.measure(run),
-        learning_rate=run.optimizer.learning_rate,
-        seconds=perf_counter() - begin,
-    )
+    row = {"epoch": parameters.epoch, "loss": loss, **data.measure(run)}
+    run.schedule.epoch_ended(row)
+    fit.schedule = run.schedule.state()
+    fit.history.append(**row, learning_rate=run.schedule.last, seconds=perf_counter() - begin)
     if fit.watched:
         fit.epoch_ended()
         run.load()
@@ -179,8 +192,80 @@ def _epoch(
         progress.epoch(fit.history)
 
 
+def lbfgs(run: Run, optimizer: LBFGS, data: Data, fit: Fit, progress: Progress | None) -> None:
+    """Train with SciPy's L-BFGS-B, an epoch each iteration."""
+    try:
+        from scipy.optimize import minimize
+    except ImportError:
+        raise MissingExtraError("LBFGS needs SciPy: pip install 'fastnn[lbfgs]'") from None
+    parameters, engine = run.parameters, run.engine
+    whole = len(data.rows) == len(data.X)
+    X, y = (data.X, data.y) if whole else (data.X[data.rows], data.y[data.rows])
+    decay = np.full(parameters.theta.size, optimizer.l2)
+    for b in views(parameters.network, decay)[1]:
+        if b is not None and not optimizer.decay_bias:
+            b[:] = 0.0
+    grad, begin = np.empty_like(parameters.theta), perf_counter()
+
+    def penalty(theta: np.ndarray) -> float:
+        return float(decay @ (theta * theta)) / 2
+
+    def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        engine.load(theta.astype(parameters.theta.dtype))
+        loss = engine.gradient(X, y, grad, run.n_threads)
+        if not math.isfinite(loss):
+            raise DivergenceError(f"the loss is {loss}")
+        return loss + penalty(theta), grad + decay * theta
+
+    def epoch_ended(intermediate_result: Any) -> None:
+        nonlocal begin
+        theta = intermediate_result.x
+        parameters.theta[:] = theta
+        parameters.epoch += 1
+        engine.load(parameters.theta, parameters.state)
+        check_theta(parameters)
+        fit.history.append(
+            epoch=parameters.epoch,
+            loss=float(intermediate_result.fun) - penalty(theta),
+            **data.measure(run),
+            learning_rate=math.nan,
+            seconds=perf_counter() - begin,
+        )
+        if fit.watched:
+            fit.epoch_ended()
+        if progress is not None:
+            progress.epoch(fit.history)
+        begin = perf_counter()
+        if fit.done:
+            raise StopIteration
+        if fit.watched:
+            fit.epoch_begins(parameters.epoch + 1)
+
+    try:
+        if fit.watched:
+            fit.epoch_begins(parameters.epoch + 1)
+        minimize(
+            objective,
+            parameters.theta.astype(np.float64),
+            jac=True,
+            method="L-BFGS-B",
+            callback=epoch_ended,
+            options={
+                "maxiter": fit.epochs,
+                "maxfun": 100 * fit.epochs,
+                "maxcor": optimizer.memory,
+                "gtol": optimizer.tol,
+                "ftol": 64 * np.finfo(np.float64).eps,
+            },
+        )
+    finally:  # not where a line search may have been
+        engine.load(parameters.theta, parameters.state)
+    fit.stop()
+
+
 def partial_fit(run: Run, X: np.ndarray, y: np.ndarray) -> float:
     """One pass over the rows in their order; returns the mean of the loss before each step."""
+    run.plan(len(X), 1)
     try:
         loss = run.epoch(X, y, np.arange(len(X)))
         run.store()

@@ -20,11 +20,12 @@ from fastnn._fit import Fit, described
 from fastnn._history import History
 from fastnn._initialize import initial_theta
 from fastnn._network import NetworkSpec, as_network
-from fastnn._optimizers import Optimizer, as_optimizer
+from fastnn._optimizers import LBFGS, Optimizer, Rate, as_optimizer
 from fastnn._parameters import Engines, Parameters, Views
 from fastnn._predictor import Predictor
 from fastnn._progress import Progress
 from fastnn._random import as_seed
+from fastnn._schedules import Watching
 from fastnn._split import split
 from fastnn._trace import Trace
 
@@ -201,7 +202,7 @@ class Model:
         epochs: int = 10,
         batch_size: int = 128,
         optimizer: str | Optimizer = "sgd",
-        learning_rate: float | None = None,
+        learning_rate: Rate | None = None,
         validation_data: tuple[Any, Any] | None = None,
         validation_split: float = 0.0,
         metrics: list[Any] | None = None,
@@ -223,9 +224,15 @@ class Model:
             Passes over the data, each in a new order.
         batch_size : int, default 128
             Samples a step; the last mini-batch of an epoch may be smaller.
-        optimizer : {"sgd", "adam"}, fastnn.SGD or fastnn.Adam, default "sgd"
-        learning_rate : float, optional
-            In place of the optimizer's own, which is 0.1 for SGD, 0.001 for Adam.
+        optimizer : str or fastnn.Optimizer, default "sgd"
+            "sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "lion", "rprop" or "lbfgs" with
+            its defaults, or an object with settings: ``fastnn.AdamW(weight_decay=0.05,
+            clip_norm=1.0)``. l1, l2, weight_decay, clip_norm, clip_value, max_norm and decay_bias
+            are settings of all of them (LBFGS: l2 and decay_bias).
+        learning_rate : float, fastnn.Schedule or function, optional
+            In place of the optimizer's own, which is 0.1 for SGD, 0.001 for Adam: a number, a
+            schedule such as ``fastnn.OneCycle(0.01)``, or a function of the step number from 0.
+            Steps are counted on from fit to fit as long as the kind of optimizer stays.
         validation_data : (X, y), optional
             Loss and metrics on it after each epoch go into the history, as val_loss, val_....
         validation_split : float, default 0.0
@@ -289,6 +296,7 @@ class Model:
             "metrics": data.measured,
             "shuffle": shuffle,
         }
+        _check_rate(rule, data.measured, resume)
         measured = ["epoch", "loss", *data.measured, "learning_rate", "seconds"]
         fit = Fit(self, epochs, watching, measured, settings)
         if loaded is not None:
@@ -314,7 +322,7 @@ class Model:
         *,
         batch_size: int = 1,
         optimizer: str | Optimizer = "sgd",
-        learning_rate: float | None = None,
+        learning_rate: Rate | None = None,
     ) -> float:
         """Online learning: one pass over what it is given, in its order.
 
@@ -337,6 +345,9 @@ class Model:
         """
         batch_size = as_int("batch_size", batch_size, 1)
         rule = as_optimizer(optimizer, learning_rate)
+        if isinstance(rule, LBFGS) or getattr(rule.learning_rate, "by_epochs", False):
+            what = "LBFGS" if isinstance(rule, LBFGS) else type(rule.learning_rate).__name__
+            raise ValueError(f"{what} must be used in fit: partial_fit has no epochs")
         X, y = as_pair(X, y, self._network)
         batch = min(batch_size, len(X))
         with self._engines.lend(batch, rule.kind) as engine:
@@ -579,3 +590,15 @@ def _as_validation(pair: Any, network: NetworkSpec) -> tuple[np.ndarray, np.ndar
         return as_pair(pair[0], pair[1], network)
     except (TypeError, ValueError) as error:
         raise type(error)(f"validation_data: {error}") from None
+
+
+def _check_rate(rule: Optimizer, measured: list[str], resume: Any) -> None:
+    """What an optimizer asks of the rest of a fit."""
+    rate = rule.learning_rate
+    if isinstance(rate, Watching) and rate.column not in ("loss", *measured):
+        raise ValueError(
+            f"{type(rate).__name__}(monitor={rate.column!r}) must come with validation_data or "
+            "validation_split"
+        )
+    if isinstance(rule, LBFGS) and resume is not None:
+        raise ValueError("LBFGS must come without resume: its memory is in no checkpoint")

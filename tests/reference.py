@@ -214,40 +214,136 @@ def loss_and_gradient(net, theta, x, y):
 # --- Optimizers and training ----------------------------------------------------------------------
 
 
-STATES = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2}  # vectors kept between steps
+STATES = {  # vectors kept between steps
+    "sgd": 0,
+    "momentum": 1,
+    "nesterov": 1,
+    "adam": 2,
+    "amsgrad": 3,
+    "nadam": 2,
+    "rmsprop": 1,
+    "rmsprop_momentum": 2,
+    "rmsprop_centered": 2,
+    "rmsprop_centered_momentum": 3,
+    "adagrad": 1,
+    "lion": 1,
+    "rprop": 2,
+}
 OPTIMIZERS = tuple(STATES)
 
 
 def step(theta, grad, state, n, optimizer, rates):
     """Step n = 1, 2, ...; returns the new theta and the new state.
 
-    alpha: learning_rate, mu: momentum; state: what the rule keeps, zeros before step 1.
+    alpha: learning_rate, mu: momentum; state: what the rule keeps, zeros before step 1. What shapes
+    grad and theta before it: `shaped`.
 
     sgd:       theta <- theta - alpha grad
-    momentum:  v <- mu v + grad,  theta <- theta - alpha v
+    momentum:  v <- mu v + (1 - dampening) grad,  theta <- theta - alpha v;  step 1: v <- grad
     nesterov:  v <- mu v + grad,  theta <- theta - alpha (grad + mu v)
     adam:      m <- beta1 m + (1 - beta1) grad,  v <- beta2 v + (1 - beta2) grad^2,
                theta <- theta - alpha (m / (1 - beta1^n)) / (sqrt(v / (1 - beta2^n)) + epsilon)
+    amsgrad:   ... with max(u, v) -> u in place of v in the last line
+    nadam:     theta <- theta - alpha ((1 - mu_n) / (1 - Pi_n) grad + mu_n+1 / (1 - Pi_n+1) m)
+                       / (sqrt(v / (1 - beta2^n)) + epsilon),
+               mu_n = beta1 (1 - psi^n / 2),  Pi_n = mu_1 ... mu_n
+    rmsprop:   v <- beta2 v + (1 - beta2) grad^2,  s = grad / (sqrt(v) + epsilon),
+               centered:  c <- beta2 c + (1 - beta2) grad,  v - c^2 in place of v
+               momentum:  u <- mu u + s in place of s
+               theta <- theta - alpha s
+    adagrad:   v <- v + grad^2,  theta <- theta - alpha grad / (sqrt(v) + epsilon)
+    lion:      theta <- theta - alpha sign(beta1 m + (1 - beta1) grad),
+               m <- beta2 m + (1 - beta2) grad
+    rprop:     step sizes d, alpha at first, times grow (sign of grad as before), shrink (turned:
+               then grad <- 0) or 1, within least..most;  theta <- theta - d sign(grad)
     """
     kind = theta.dtype.type
     alpha = kind(rates["learning_rate"])
+    names = ("momentum", "beta1", "beta2", "epsilon")
+    mu, beta1, beta2, epsilon = (kind(rates.get(name, 0)) for name in names)
     if optimizer == "sgd":
         return theta - alpha * grad, state
-    if optimizer in ("momentum", "nesterov"):
-        mu = kind(rates["momentum"])
+    if optimizer == "momentum":
+        undamped = 1 if n == 1 else kind(1 - rates.get("dampening", 0))
+        v = mu * state[0] + undamped * grad
+        return theta - alpha * v, np.array([v])
+    if optimizer == "nesterov":
         v = mu * state[0] + grad
-        return theta - alpha * (grad + mu * v if optimizer == "nesterov" else v), np.array([v])
-    if optimizer == "adam":
-        beta1, beta2, epsilon = (kind(rates[name]) for name in ("beta1", "beta2", "epsilon"))
+        return theta - alpha * (grad + mu * v), np.array([v])
+    if optimizer in ("adam", "amsgrad", "nadam"):
         m = beta1 * state[0] + (1 - beta1) * grad
         v = beta2 * state[1] + (1 - beta2) * grad**2
-        mean, square = m / (1 - beta1**n), v / (1 - beta2**n)
-        return theta - alpha * mean / (np.sqrt(square) + epsilon), np.array([m, v])
+        largest, state = state[-1], [m, v]
+        if optimizer == "amsgrad":
+            v = np.maximum(largest, v)
+            state = [m, state[1], v]
+        mean = m / (1 - beta1**n)
+        if optimizer == "nadam":
+            psi = kind(rates["psi"])
+            mus = [beta1 * (1 - psi**i / 2) for i in range(1, n + 2)]
+            product = np.prod(mus[:n], dtype=kind)
+            mean = (1 - mus[n - 1]) / (1 - product) * grad + mus[n] / (1 - product * mus[n]) * m
+        return theta - alpha * mean / (np.sqrt(v / (1 - beta2**n)) + epsilon), np.array(state)
+    if optimizer.startswith("rmsprop"):
+        v = beta2 * state[0] + (1 - beta2) * grad**2
+        square, state = v, [v, *state[1:]]
+        if "centered" in optimizer:
+            state[1] = beta2 * state[1] + (1 - beta2) * grad
+            square = np.maximum(v - state[1] ** 2, 0)
+        s = grad / (np.sqrt(square) + epsilon)
+        if "momentum" in optimizer:
+            s = state[-1] = mu * state[-1] + s
+        return theta - alpha * s, np.array(state)
+    if optimizer == "adagrad":
+        v = state[0] + grad**2
+        return theta - alpha * grad / (np.sqrt(v) + epsilon), np.array([v])
+    if optimizer == "lion":
+        u = np.sign(beta1 * state[0] + (1 - beta1) * grad)
+        return theta - alpha * u, np.array([beta2 * state[0] + (1 - beta2) * grad])
+    if optimizer == "rprop":
+        shrink, grow, least, most = (kind(rates[k]) for k in ("shrink", "grow", "least", "most"))
+        same = np.sign(grad) * np.sign(state[0])
+        d = np.where(state[1] == 0, alpha, state[1])
+        d = np.clip(d * np.where(same > 0, grow, np.where(same < 0, shrink, 1)), least, most)
+        grad = np.where(same < 0, 0, grad)
+        return theta - d * np.sign(grad), np.array([grad, d])
     raise ValueError(f"optimizer must be one of {OPTIMIZERS}, got {optimizer!r}")
 
 
-def train(net, theta, X, y, order, batch, optimizer, rates, state=None, taken=0):
-    """Mini-batches over rows X[order], in order; the last one may be smaller. taken: steps before.
+def shaped(net, theta, grad, rates):
+    """What the rule gets in place of theta and grad; rates 0 or left out: none.
+
+    grad <- min(1, clip_norm / (||grad|| + 1e-6)) grad,  within -clip_value..clip_value,
+    + l2 theta + l1 sign(theta);  theta <- (1 - alpha weight_decay) theta
+    """
+    kind = theta.dtype.type
+    decayed = np.ones_like(theta)  # 0 for biases that are exempt
+    if not rates.get("decay_bias", True):
+        for b in unpack(net, decayed)[1][1:]:
+            if b is not None:
+                b[:] = 0
+    if rates.get("clip_norm"):
+        grad = grad * min(kind(1), kind(rates["clip_norm"]) / (np.sqrt((grad**2).sum()) + 1e-6))
+    if rates.get("clip_value"):
+        grad = np.clip(grad, -rates["clip_value"], rates["clip_value"])
+    l1, l2 = kind(rates.get("l1", 0)), kind(rates.get("l2", 0))
+    grad = grad + decayed * (l2 * theta + l1 * np.sign(theta))
+    decay = kind(rates["learning_rate"]) * kind(rates.get("weight_decay", 0))
+    return theta - decay * decayed * theta, grad
+
+
+def limited(net, theta, rates):
+    """theta with each unit's incoming weights scaled back to the norm max_norm."""
+    theta = theta.copy()
+    for W in unpack(net, theta)[0][1:] if rates.get("max_norm") else ():
+        norms = np.sqrt((W**2).sum(1, keepdims=True))
+        W *= np.where(norms > rates["max_norm"], rates["max_norm"] / norms, 1)
+    return theta
+
+
+def train(net, theta, X, y, order, batch, optimizer, rates, state=None, taken=0, alphas=None):
+    """Mini-batches over rows X[order], in order; the last one may be smaller. taken: steps before;
+    alphas: the learning rate of each step, in place of the one in rates.
 
     Returns theta, the optimizer's state, and the mean loss of each mini-batch before its step.
     """
@@ -256,7 +352,11 @@ def train(net, theta, X, y, order, batch, optimizer, rates, state=None, taken=0)
     for i, start in enumerate(range(0, len(order), batch)):
         rows = order[start : start + batch]
         mean_loss, grad = loss_and_gradient(net, theta, X[rows], y[rows])
+        if alphas is not None:
+            rates = {**rates, "learning_rate": alphas[i]}
+        theta, grad = shaped(net, theta, grad, rates)
         theta, state = step(theta, grad, state, taken + i + 1, optimizer, rates)
+        theta = limited(net, theta, rates)
         losses.append(mean_loss)
     return theta, state, np.array(losses)
 

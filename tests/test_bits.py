@@ -25,7 +25,19 @@ NETS = {  # awkward: widths of 1, primes, one past a panel; one layer; no bias; 
     "many": ref.Net((5, 17, 1031), "sigmoid", output="softmax", loss="squared_error"),
     "deeper": ref.Net((64,) * 6 + (10,), "relu"),
 }
-RATES = {"learning_rate": 0.05, "momentum": 0.9, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
+RATES = {
+    **{"learning_rate": 0.05, "momentum": 0.9, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
+    **{"psi": 0.99, "shrink": 0.5, "grow": 1.2, "least": 1e-6, "most": 0.5},
+}
+SHAPED = {  # what shapes a step: penalties, clipping, limits
+    "l2": {"l2": 0.01},
+    "clip_norm": {"clip_norm": 0.1},
+    "max_norm": {"max_norm": 0.5},
+    "all": {
+        **{"dampening": 0.1, "l1": 0.001, "l2": 0.01, "weight_decay": 0.1, "decay_bias": False},
+        **{"clip_norm": 0.1, "clip_value": 0.01, "max_norm": 0.5},
+    },
+}
 WITH_FMA = [isa for isa in _cpu.isas() if isa != "baseline"]
 
 
@@ -57,7 +69,7 @@ def sha256(*arrays):
     return digest.hexdigest()
 
 
-def trained(net, dtype, batch, optimizer, threads, zeros=0.0):
+def trained(net, dtype, batch, optimizer, threads, zeros=0.0, shaped=None):
     """SHA-256 of theta, the optimizer's state and the losses after two epochs."""
     X, y, theta = data(net, dtype, 67, zeros)
     e = engine_of(net, dtype, batch, optimizer)
@@ -67,7 +79,8 @@ def trained(net, dtype, batch, optimizer, threads, zeros=0.0):
     for epoch in range(2):
         order = np.random.default_rng(epoch).permutation(67)
         steps = losses.shape[1]
-        assert e.train(X, y, order, batch, RATES, epoch * steps, losses[epoch], threads) == steps
+        rates = {**RATES, **(shaped or {})}
+        assert e.train(X, y, order, batch, rates, epoch * steps, losses[epoch], threads) == steps
     before = theta.copy()
     e.store(theta, state)
     assert not np.array_equal(theta, before) and np.isfinite(theta).all()
@@ -89,6 +102,18 @@ def over_isas_and_threads(compute):
 @pytest.mark.parametrize("optimizer", _cpu.OPTIMIZERS)
 def test_training(name, dtype, batch, optimizer):
     results = over_isas_and_threads(lambda t: trained(NETS[name], dtype, batch, optimizer, t))
+    assert len(set(results.values())) == 1, results
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("batch", [1, 31])
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
+@pytest.mark.parametrize("shaped", SHAPED)
+def test_shaped_steps(name, dtype, batch, optimizer, shaped):
+    results = over_isas_and_threads(
+        lambda t: trained(NETS[name], dtype, batch, optimizer, t, shaped=SHAPED[shaped])
+    )
     assert len(set(results.values())) == 1, results
 
 

@@ -15,7 +15,34 @@ TOLERANCE = {"float32": 5e-5, "float64": 1e-13}
 # error is all of it, does not become a step of full size.
 ADAM = {"learning_rate": 0.0005, "beta1": 0.5, "beta2": 0.75, "epsilon": 0.1}
 HEAVY = {"learning_rate": 0.0005, "momentum": 0.5}
-RATES = {"sgd": HEAVY, "momentum": HEAVY, "nesterov": HEAVY, "adam": ADAM}
+SLOW = {**HEAVY, "beta2": 0.75, "epsilon": 0.1}
+RATES = {
+    "sgd": HEAVY,
+    "momentum": {**HEAVY, "dampening": 0.25},
+    "nesterov": HEAVY,
+    "adam": ADAM,
+    "amsgrad": ADAM,
+    "nadam": {**ADAM, "psi": 0.96},
+    "rmsprop": SLOW,
+    "rmsprop_momentum": SLOW,
+    "rmsprop_centered": SLOW,
+    "rmsprop_centered_momentum": SLOW,
+    "adagrad": SLOW,
+}
+SIGNS = ("lion", "rprop")  # a gradient that is rounding error alone decides theirs: not here
+SETTINGS = {  # what shapes a step
+    "l2": {"l2": 0.5},
+    "l1": {"l1": 0.25},
+    "weight_decay": {"weight_decay": 8.0},
+    "not of biases": {"l1": 0.25, "l2": 0.5, "weight_decay": 8.0, "decay_bias": False},
+    "clip_norm": {"clip_norm": 0.125},
+    "clip_value": {"clip_value": 1 / 64},
+    "max_norm": {"max_norm": 0.25},
+    "all": {
+        **{"l1": 0.25, "l2": 0.5, "weight_decay": 8.0},
+        **{"clip_norm": 0.125, "clip_value": 1 / 64, "max_norm": 0.25},
+    },
+}
 
 
 def random_case(rng):
@@ -65,11 +92,15 @@ def test_against_the_reference(isa, dtype, seed):
         wide_y = y if labels else y.astype(np.longdouble)
         n, threads = len(X), int(rng.integers(1, 4))
         batch = int(rng.choice([1, 3, 16, 64, 300]))
-        optimizer = str(rng.choice(list(_cpu.OPTIMIZERS)))
+        optimizer = str(rng.choice(list(RATES)))
+        rates = RATES[optimizer]
+        if rng.integers(2):
+            rates = {**rates, **SETTINGS[str(rng.choice(list(SETTINGS)))]}
+        alphas = None if rng.integers(2) else 0.0005 * rng.random(-(-len(X) // batch))
         engine = engine_of(net, dtype, batch, optimizer)
         state = np.zeros((engine.n_states, theta.size), dtype)
         engine.load(theta, state)
-        case = f"{net}, {n} rows, batch {batch}, {optimizer}, {threads} threads"
+        case = f"{net}, {n} rows, batch {batch}, {optimizer}, {rates}, {threads} threads"
 
         out, again = np.full((2, n, net.sizes[-1]), np.nan, dtype)
         engine.forward(X, out, threads)
@@ -85,19 +116,24 @@ def test_against_the_reference(isa, dtype, seed):
         order = rng.permutation(n)
         losses = np.full(-(-n // batch), np.nan)
         taken = int(rng.integers(0, 3))
-        steps = engine.train(X, y, order, batch, RATES[optimizer], taken, losses, threads)
+        steps = engine.train(X, y, order, batch, rates, taken, losses, threads, alphas)
         assert steps == len(losses)
         engine.store(theta, state)
         want_theta, want_state, want_losses = ref.train(
             *(net, wide_theta, wide_X, wide_y, order, batch),
-            *(optimizer, RATES[optimizer], None, taken),
+            *(optimizer, rates, None, taken, alphas),
         )
         assert_near(theta, want_theta, dtype, f"theta of {case}")
         assert_near(losses, want_losses, dtype, f"losses of {case}")
         assert_near(state, want_state, dtype, f"state of {case}")
 
 
-@pytest.mark.parametrize("optimizer", list(_cpu.OPTIMIZERS))
+def test_every_optimizer_has_its_rates():
+    assert {*RATES, *SIGNS} == set(_cpu.OPTIMIZERS)
+
+
+@pytest.mark.parametrize("settings", [{}, *SETTINGS.values()], ids=["none", *SETTINGS])
+@pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "rmsprop_centered_momentum"])
 @pytest.mark.parametrize(
     ("sizes", "batch"),
     [
@@ -105,7 +141,8 @@ def test_against_the_reference(isa, dtype, seed):
         ((5, 900, 901, 3), 3),  # delta and step go through the weights together
     ],
 )
-def test_every_way_through_a_step_against_the_reference(optimizer, sizes, batch):
+def test_every_way_through_a_step_against_the_reference(optimizer, sizes, batch, settings):
+    rates = {**RATES[optimizer], **settings}
     rng = np.random.default_rng(0)
     net = ref.Net(sizes, "tanh")
     theta = 0.02 * rng.standard_normal(net.n_parameters)
@@ -113,13 +150,13 @@ def test_every_way_through_a_step_against_the_reference(optimizer, sizes, batch)
     X, y = rng.standard_normal((n, sizes[0])), rng.integers(0, sizes[-1], n).astype(np.int32)
     order, losses = rng.permutation(n), np.full(3, np.nan)
     want, want_state, want_losses = ref.train(
-        net, theta.copy(), X, y, order, batch, optimizer, RATES[optimizer], None, 0
+        net, theta.copy(), X, y, order, batch, optimizer, rates, None, 0
     )
     for threads in (1, 2):
         engine = engine_of(net, "float64", batch, optimizer)
         got, state = theta.copy(), np.zeros((engine.n_states, theta.size))
         engine.load(got, state)
-        assert engine.train(X, y, order, batch, RATES[optimizer], 0, losses, threads) == 3
+        assert engine.train(X, y, order, batch, rates, 0, losses, threads) == 3
         engine.store(got, state)
         assert_near(got, want, "float64", "theta")
         assert_near(losses, want_losses, "float64", "losses")

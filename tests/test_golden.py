@@ -57,6 +57,17 @@ OPTIMIZERS = {  # rates are exact in every dtype
     "momentum": fastnn.SGD(0.125, 0.75),
     "nesterov": fastnn.SGD(0.125, 0.75, nesterov=True),
     "adam": fastnn.Adam(0.03125, 0.75, 0.875, 2.0**-10),
+    "dampening": fastnn.SGD(0.125, 0.75, dampening=0.25),
+    "amsgrad": fastnn.Adam(0.03125, 0.75, 0.875, 2.0**-10, amsgrad=True),
+    "adamw": fastnn.AdamW(0.03125, 0.75, 0.875, 2.0**-10, weight_decay=0.5),
+    "nadam": fastnn.NAdam(0.03125, 0.75, 0.875, 2.0**-10),
+    "rmsprop": fastnn.RMSprop(0.03125, 0.875, 0.5, 2.0**-4),
+    "rmsprop, centered": fastnn.RMSprop(0.03125, 0.875, 0.0, 2.0**-4, centered=True),
+    "adagrad": fastnn.Adagrad(0.0625, 2.0**-10),
+    "lion": fastnn.Lion(0.015625, 0.75, 0.875),
+    "rprop": fastnn.Rprop(0.015625, 0.5, 1.25, 2.0**-10, 0.125),
+    "penalties": fastnn.SGD(0.125, 0.75, l1=2.0**-6, l2=0.125, weight_decay=0.25),
+    "limits": fastnn.SGD(0.25, 0.5, clip_norm=0.5, clip_value=0.125, max_norm=1.25),
 }
 N, BATCH = 38, 4  # ten mini-batches, the last one of 2
 
@@ -78,8 +89,8 @@ def reference_curve(name, optimizer, dtype):
     X, y = curve_data(net)
     theta = curve_theta(net).astype(dtype)
     X = X.astype(dtype)
-    rates = OPTIMIZERS[optimizer].rates
-    return ref.train(net, theta, X, y, np.arange(N), BATCH, optimizer, rates)[2]
+    rule = OPTIMIZERS[optimizer]
+    return ref.train(net, theta, X, y, np.arange(N), BATCH, rule.kind, rule.rates)[2]
 
 
 def fastnn_curve(name, optimizer, dtype):

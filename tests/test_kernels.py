@@ -190,12 +190,23 @@ def test_nan_passes_through(isa, dtype, activation):
 @pytest.mark.parametrize("rule", _cpu.OPTIMIZERS)
 def test_update(isa, dtype, threads, rng, rule):
     u, wide = ref.unit_roundoff(dtype), WIDER[dtype]
-    rates = {"learning_rate": 0.1, "momentum": 0.9, "beta1": 0.9, "beta2": 0.99, "epsilon": 1e-6}
+    rates = {
+        **{"learning_rate": 0.1, "momentum": 0.9, "beta1": 0.9, "beta2": 0.99, "epsilon": 0.125},
+        **{"dampening": 0.25, "psi": 0.75, "shrink": 0.5, "grow": 1.25, "least": 0.01, "most": 2},
+    }
+    if rule == "adam":
+        rates["epsilon"] = 1e-6
     for n in [0, 1, 7, 16, 33, 1021]:
         theta, grad = rng.standard_normal((2, n)).astype(dtype)
         state = rng.standard_normal((ref.STATES[rule], n)).astype(dtype)
-        if rule == "adam":
+        if rule in ("adam", "amsgrad", "nadam"):
             state[1] = state[0] ** 2 + 1  # an average of squares
+        elif "rmsprop" in rule or rule == "adagrad":
+            state[0] = (
+                state[0] ** 2 + (state[1] ** 2 if rule != "rmsprop" and len(state) > 1 else 0) + 1
+            )
+        elif rule == "rprop":
+            state[1] = np.abs(state[1])
         want, want_state = ref.step(*(v.astype(wide) for v in (theta, grad, state)), 3, rule, rates)
         size = np.abs(theta) + 4 * (np.abs(grad) + np.abs(state).sum(0) + np.abs(grad) ** 2)
         update.update(theta, grad, state, _cpu.OPTIMIZERS[rule], rates, 3, threads)

@@ -7,10 +7,19 @@ import pytest
 import reference as ref
 
 import fastnn
+from fastnn._schedules import Running
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 RELATIVE = 1e-12
+
+
+@pytest.fixture(autouse=True)
+def scalars_in_float64():  # such as NAdam's product of momenta
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
 
 NETS = {
     "softmax": ref.Net((7, 9, 6, 4), "tanh", "softmax"),
@@ -38,6 +47,57 @@ OPTIMIZERS = {  # ours, and PyTorch's with the same numbers
         lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9, nesterov=True),
     ),
     "adam": (fastnn.Adam(0.005), lambda p: torch.optim.Adam(p, lr=0.005)),
+    "dampening": (
+        fastnn.SGD(0.02, 0.9, dampening=0.5, l2=0.125),
+        lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9, dampening=0.5, weight_decay=0.125),
+    ),
+    "l2": (
+        fastnn.Adam(0.005, l2=0.125),
+        lambda p: torch.optim.Adam(p, lr=0.005, weight_decay=0.125),
+    ),
+    "amsgrad": (
+        fastnn.Adam(0.005, amsgrad=True),
+        lambda p: torch.optim.Adam(p, lr=0.005, amsgrad=True),
+    ),
+    "adamw": (
+        fastnn.AdamW(0.005, weight_decay=0.5),
+        lambda p: torch.optim.AdamW(p, lr=0.005, weight_decay=0.5),
+    ),
+    "nadam": (fastnn.NAdam(0.005), lambda p: torch.optim.NAdam(p, lr=0.005)),
+    "nadam, decoupled": (
+        fastnn.NAdam(0.005, weight_decay=0.5, momentum_decay=0.1),
+        lambda p: torch.optim.NAdam(
+            p, lr=0.005, weight_decay=0.5, momentum_decay=0.1, decoupled_weight_decay=True
+        ),
+    ),
+    "rmsprop": (fastnn.RMSprop(0.002), lambda p: torch.optim.RMSprop(p, lr=0.002)),
+    "rmsprop, momentum": (
+        fastnn.RMSprop(0.002, momentum=0.5),
+        lambda p: torch.optim.RMSprop(p, lr=0.002, momentum=0.5),
+    ),
+    "rmsprop, centered": (
+        fastnn.RMSprop(0.002, decay=0.5, epsilon=0.01, centered=True),
+        lambda p: torch.optim.RMSprop(p, lr=0.002, alpha=0.5, eps=0.01, centered=True),
+    ),
+    "rmsprop, centered, momentum": (
+        fastnn.RMSprop(0.002, decay=0.5, momentum=0.5, epsilon=0.01, centered=True),
+        lambda p: torch.optim.RMSprop(
+            p, lr=0.002, alpha=0.5, momentum=0.5, eps=0.01, centered=True
+        ),
+    ),
+    "adagrad": (fastnn.Adagrad(0.01), lambda p: torch.optim.Adagrad(p, lr=0.01)),
+    "rprop": (fastnn.Rprop(0.001), lambda p: torch.optim.Rprop(p, lr=0.001)),
+}
+FULL_BATCHES = ("rprop",)
+CLIPPED = {  # and what PyTorch does to the gradients
+    "norm": (
+        fastnn.SGD(0.05, 0.5, clip_norm=0.25),
+        lambda p: torch.nn.utils.clip_grad_norm_(p, 0.25),
+    ),
+    "value": (
+        fastnn.SGD(0.05, 0.5, clip_value=0.03125),
+        lambda p: torch.nn.utils.clip_grad_value_(p, 0.03125),
+    ),
 }
 
 each_net = pytest.mark.parametrize("net", NETS.values(), ids=NETS.keys())
@@ -121,9 +181,23 @@ def test_forward_loss_and_gradient(net):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_hundred_steps(net, name):
     X, y = data(net)
-    batch, epochs = 5, 10
+    batch, epochs = (len(X), 100) if name in FULL_BATCHES else (5, 10)
     ours, theirs = OPTIMIZERS[name]
+    trajectory(net, X, y, batch, epochs, ours, theirs)
 
+
+@each_net
+@pytest.mark.parametrize("name", CLIPPED)
+def test_a_hundred_clipped_steps(net, name):
+    ours, clip = CLIPPED[name]
+
+    def sgd(parameters):
+        return torch.optim.SGD(parameters, lr=0.05, momentum=0.5)
+
+    trajectory(net, *data(net), 5, 10, ours, sgd, clip)
+
+
+def trajectory(net, X, y, batch, epochs, ours, theirs, clip=lambda p: None):
     model = fastnn_model(net)
     peer = TorchNet(net, model.theta)
     start = model.theta.copy()
@@ -141,6 +215,72 @@ def test_a_hundred_steps(net, name):
         for i in range(0, len(X), batch):
             steps.zero_grad()
             peer.loss(X[i : i + batch], y[i : i + batch]).backward()
+            clip(peer.parameters)
             steps.step()
     assert np.abs(model.theta - start).max() > 0.01  # it moved
     assert_close(model.theta, peer.vector(peer.parameters))
+
+
+SCHEDULES = {  # ours, PyTorch's, and whether PyTorch's counts steps (or epochs)
+    "step": (
+        fastnn.StepDecay(0.1, epochs=3, gamma=0.5),
+        lambda o: torch.optim.lr_scheduler.StepLR(o, 3, 0.5),
+        False,
+    ),
+    "exponential": (
+        fastnn.Exponential(0.1, 0.9),
+        lambda o: torch.optim.lr_scheduler.ExponentialLR(o, 0.9),
+        False,
+    ),
+    "cosine": (
+        fastnn.CosineDecay(0.1, minimum=0.01),
+        lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 84, 0.01),
+        True,
+    ),
+    "restarts": (
+        fastnn.CosineDecay(0.1, minimum=0.01, period=2),
+        lambda o: torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(o, 14, 1, 0.01),
+        True,
+    ),
+    "longer restarts": (
+        fastnn.CosineDecay(0.1, period=1, grow=2),
+        lambda o: torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(o, 7, 2),
+        True,
+    ),
+    "one cycle": (
+        fastnn.OneCycle(0.1),
+        lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.1, 84, cycle_momentum=False),
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules(name):
+    ours, theirs, by_step = SCHEDULES[name]
+    got = Running(ours, 7, 84).rates(0, 84)
+    peer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
+    schedule, want = theirs(peer), []
+    for t in range(84):
+        want.append(peer.param_groups[0]["lr"])
+        peer.step()
+        if (by_step and t < 83) or t % 7 == 6:
+            schedule.step()
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-13)  # 1e-12 of the largest
+
+
+@pytest.mark.parametrize("cooldown", [0, 2])
+def test_reduce_on_plateau(cooldown):
+    losses = 1 / (1 + np.arange(60) // 7) + 0.3
+    running = Running(fastnn.ReduceOnPlateau(0.1, 0.5, 3, cooldown=cooldown, minimum=0.001), 1, 60)
+    peer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
+    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        peer, factor=0.5, patience=3, cooldown=cooldown, min_lr=0.001
+    )
+    rates = set()
+    for t, loss in enumerate(losses):
+        assert running.rates(t, t + 1)[0] == peer.param_groups[0]["lr"]
+        rates.add(running.last)
+        running.epoch_ended({"loss": float(loss)})
+        schedule.step(float(loss))
+    assert len(rates) > 3

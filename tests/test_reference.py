@@ -139,19 +139,42 @@ def test_mean_over_the_batch():
 
 def test_optimizers_by_hand():
     """Two steps with gradients 1 and 2, alpha = mu = beta1 = 0.5, beta2 = 0.75, from theta = 0."""
+    t = 2 / (np.sqrt(1.1875) + 1)
+    c, d = 1 / (np.sqrt(0.1875) + 1), 2 / (np.sqrt(1.1875 - 0.6875**2) + 1)
     want = {
         "sgd": (-0.5, -1.5),
         "momentum": (-0.5, -1.75),  # v = 1, then 2.5
         "nesterov": (-0.75, -2.375),  # grad + mu v = 1.5, then 3.25
         # m = 0.5, then 1.25; v = 0.25, then 1.1875; corrected 1 and 1, then 5/3 and 19/7
         "adam": (-0.25, -0.25 - 0.5 * (5 / 3) / (np.sqrt(19 / 7) + 1)),
+        "amsgrad": (-0.25, -0.25 - 0.5 * (5 / 3) / (np.sqrt(19 / 7) + 1)),  # v grew
+        # mu = 3/8, 7/16, 15/32; their products 3/8, 21/128 and 315/4096
+        "nadam": (
+            -0.5 * (1 + (7 / 16) / (107 / 128) * 0.5) / 2,
+            -0.5 * (1 + (7 / 16) / (107 / 128) * 0.5) / 2
+            - 0.5
+            * ((9 / 16) / (107 / 128) * 2 + (15 / 32) / (3781 / 4096) * 1.25)
+            / (np.sqrt(19 / 7) + 1),
+        ),
+        # v = 0.25, then 1.1875; s = 2/3, then t
+        "rmsprop": (-1 / 3, -1 / 3 - 0.5 * t),
+        "rmsprop_momentum": (-1 / 3, -1 / 3 - 0.5 * (t + 1 / 3)),
+        # c = 0.25, then 0.6875
+        "rmsprop_centered": (-0.5 * c, -0.5 * (c + d)),
+        "rmsprop_centered_momentum": (-0.5 * c, -0.5 * (1.5 * c + d)),
+        "adagrad": (-0.25, -0.25 - 1 / (np.sqrt(5) + 1)),
+        "lion": (-0.5, -1.0),
+        "rprop": (-0.5, -1.25),  # steps of 0.5, then 0.75
     }
-    rates = {"learning_rate": 0.5, "momentum": 0.5, "beta1": 0.5, "beta2": 0.75, "epsilon": 1.0}
+    rates = {
+        **{"learning_rate": 0.5, "momentum": 0.5, "beta1": 0.5, "beta2": 0.75, "epsilon": 1.0},
+        **{"psi": 0.5, "shrink": 0.5, "grow": 1.5, "least": 0.0, "most": 9.0},
+    }
     assert set(want) == set(ref.OPTIMIZERS)
     for optimizer, (first, second) in want.items():
         state = np.zeros((ref.STATES[optimizer], 1))
         theta, state = ref.step(np.zeros(1), np.ones(1), state, 1, optimizer, rates)
-        assert theta == first
+        assert abs(theta - first) <= U
         theta, state = ref.step(theta, 2 * np.ones(1), state, 2, optimizer, rates)
         assert abs(theta - second) <= 4 * U
 

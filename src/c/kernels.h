@@ -35,10 +35,16 @@ enum {
 #undef X
 };
 
-/* What an optimizer multiplies with. alpha1 and root2 follow from the others and the number of the step (fnn_correct). */
+/* What an optimizer multiplies with, and what shapes the gradient g that it gets (regular):
+ *   g <- clip g, then within -clip_value..clip_value, then + l2 w + l1 sign(w);  w <- keep w before the step. */
 typedef struct {
-    double learning_rate, momentum, beta1, beta2, epsilon;
-    double alpha1, root2;
+    double learning_rate, momentum, dampening, beta1, beta2, epsilon, psi; /* psi: nadam's 0.96^momentum_decay */
+    double shrink, grow, least, most;                                      /* rprop's */
+    double l1, l2, weight_decay, clip_value, clip_norm, max_norm;          /* 0: none */
+    int decay_bias, regular;
+    /* What follows from these and the number of the step, n (update.pyx: correct), and, clip, from the gradient. */
+    double alpha1, root2, damped, alpha_g, alpha_m, product, keep, clip;
+    long long n;                                                           /* product: of nadam's momenta up to step n */
 } fnn_rates;
 
 /* Rows of X that the next mini-batch will gather: brought near, a few cache lines between two tiles. */
@@ -89,6 +95,14 @@ typedef struct fnn_kernels {
     /* One optimizer step on a block: rows of `cols` elements, ld elements apart. state[s] laid out like w. */
     void (*update)(int optimizer, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t ld, const void *g, void *w,
                    void *const *state, const fnn_rates *rates);
+
+    /* sums[j] = sum_i W[i][j]^2 over n rows of a panel, NR columns, in double and in order of i. */
+    void (*column_squares)(ptrdiff_t n, const void *W, double *sums);
+    /* sums[i] += sum_j W[i][j]^2 over the first `columns` of a panel, in double and in order of j. */
+    void (*row_squares)(ptrdiff_t n, ptrdiff_t columns, const void *W, double *sums);
+    /* W[i][j] *= factors[j] of a panel; W[i][j] *= factors[i]. */
+    void (*scale_columns)(ptrdiff_t n, const double *factors, void *W);
+    void (*scale_rows)(ptrdiff_t n, const double *factors, void *W);
 
     /* Output layer, rows of panels. scratch: 2 n_out vectors. h may be a. */
     void (*softmax)(ptrdiff_t rows, ptrdiff_t n_out, void *a, ptrdiff_t stride, void *scratch);

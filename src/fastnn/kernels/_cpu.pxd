@@ -2,8 +2,12 @@ from libc.stdint cimport int32_t
 
 cdef extern from "kernels.h" nogil:
     ctypedef struct fnn_rates:
-        double learning_rate, momentum, beta1, beta2, epsilon
-        double alpha1, root2
+        double learning_rate, momentum, dampening, beta1, beta2, epsilon, psi
+        double shrink, grow, least, most
+        double l1, l2, weight_decay, clip_value, clip_norm, max_norm
+        bint decay_bias, regular
+        double alpha1, root2, damped, alpha_g, alpha_m, product, keep, clip
+        long long n
 
     ctypedef struct fnn_prefetch:
         const char *X
@@ -36,6 +40,10 @@ cdef extern from "kernels.h" nogil:
         void (*bias_gradient)(Py_ssize_t batch, const void *delta, void *g, int first) noexcept nogil
         void (*update)(int optimizer, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t ld, const void *g, void *w,
                        void **state, const fnn_rates *rates) noexcept nogil
+        void (*column_squares)(Py_ssize_t n, const void *W, double *sums) noexcept nogil
+        void (*row_squares)(Py_ssize_t n, Py_ssize_t columns, const void *W, double *sums) noexcept nogil
+        void (*scale_columns)(Py_ssize_t n, const double *factors, void *W) noexcept nogil
+        void (*scale_rows)(Py_ssize_t n, const double *factors, void *W) noexcept nogil
         void (*softmax)(Py_ssize_t rows, Py_ssize_t n_out, void *a, Py_ssize_t stride, void *scratch) noexcept nogil
         int (*output_delta)(Py_ssize_t rows, Py_ssize_t n_out, const void *a, Py_ssize_t stride, void *h, void *delta,
                             const fnn_targets *y, Py_ssize_t first_row, int output, int loss, double scale,

@@ -1,7 +1,6 @@
 """delta_prev = (delta W) * g'(a_prev),  dL/dW = delta^T h_prev,  dL/db = sum of delta: the backward pass of one layer."""
 from cython cimport floating
 from cython.parallel cimport parallel, prange
-from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
     FNN_BACKWARD, FNN_NEAR, Memory, fnn_kernels, fnn_prefetch, fnn_sgd, fp_enter, fp_leave, kernels_for, worth,
@@ -9,7 +8,7 @@ from fastnn.kernels._cpu cimport (
 from fastnn.kernels.panels cimport (
     L2_BYTES, Layer, at, bias_panels, block, columns, make_layer, pack, unpack, vectors, weight_panels,
 )
-from fastnn.kernels.update cimport Slots, Step, update_bias, update_block
+from fastnn.kernels.update cimport Slots, Step, clear_padding, update_bias, update_block
 
 cdef Py_ssize_t ROW_BYTES = 1 << 21   # as in forward.pyx, of delta
 cdef Py_ssize_t H_BYTES = 800_000     # panels of h_prev whose gradients are made together: they stay in L2
@@ -83,11 +82,12 @@ cdef void _blocks(const fnn_kernels *k, const Layer *layer, const Slots *slots, 
     cdef const char *h
     cdef char *g
     cdef char *W
-    cdef bint first = step.first or not step.summed, sgd = step.apply and step.optimizer == fnn_sgd
-    cdef Py_ssize_t q, i, j, s, n_in, n_out = columns(k, layer.n_out, p)
+    cdef bint first = step.first or not step.summed, sgd = step.apply and step.optimizer == fnn_sgd and not step.rates.regular
+    cdef Py_ssize_t q, i, s, n_in, n_out = columns(k, layer.n_out, p)
     cdef void *blocks[FNN_NEAR]
     cdef void **near = blocks if bring else NULL
-    blocks[1], blocks[2] = NULL, NULL
+    for s in range(1, FNN_NEAR):
+        blocks[s] = NULL
     if q0 == 0 and layer.has_bias:
         g = at(k, slots.Gb, p * k.nr) if step.summed else scratch
         k.bias_gradient(batch, d, g, first)
@@ -108,9 +108,8 @@ cdef void _blocks(const fnn_kernels *k, const Layer *layer, const Slots *slots, 
             k.gradient_block(batch, n_in, h, d, vectors(k, layer.n_out, p), g, first, W if sgd else NULL, &step.rates, near, rows)
         if step.apply and not sgd:
             update_block(k, layer, slots, step, p, q, g)
-        if step.apply and layer.turned and n_in < k.nr:  # h has numbers in its padding
-            for j in range(n_out):
-                memset(at(k, W, j * k.nr + n_in), 0, (k.nr - n_in) * k.item)
+        if step.apply and layer.turned:  # h has numbers in its padding
+            clear_padding(k, layer, p, q)
 
 
 def hidden_delta(

@@ -8,6 +8,7 @@ is row-owned, without barriers between its forward pass, the loss and its delta.
 it changes no bit.
 """
 from cython.parallel cimport parallel, threadid
+from libc.math cimport sqrt
 from libc.stdint cimport int32_t
 from libc.string cimport memset
 
@@ -23,7 +24,7 @@ from fastnn.kernels.output_delta cimport mean, scratch_bytes
 from fastnn.kernels.pace cimport Pace, next_stretch, took
 from fastnn.kernels.panels cimport L2_BYTES, Layer, at, bias_panels, panels, prepare_transpose, row_room, unpack, weight_panels
 from fastnn.kernels.predict cimport forward_rows, free_room
-from fastnn.kernels.update cimport Step, as_rates, correct
+from fastnn.kernels.update cimport Step, as_rates, correct, limit_part, squares_part, update_part
 
 from fastnn.kernels._cpu import STATES
 
@@ -65,7 +66,7 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
     cdef char *h0_next
     cdef const Layer *layer
     cdef bint rows_owned, met  # what I read next: my own rows; written before the last barrier
-    cdef bint last, wanted = run.step.apply
+    cdef bint last, wanted = run.step.apply, clipped = wanted and run.step.rates.clip_norm > 0
     cdef fnn_prefetch coming
     cdef double scale
     cdef Step step = run.step
@@ -111,7 +112,10 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
         ) and (first == start or run.finite[t])
 
         # Backward: delta[l] = (delta[l + 1] W) * g'(a[l]).
-        step.summed, step.first, step.apply = not (wanted and first == start and last), first == start, wanted and last
+        step.summed = clipped or not (wanted and first == start and last)
+        step.first, step.apply = first == start, wanted and last and not clipped
+        if run.learning_rates != NULL:
+            step.rates.learning_rate = run.learning_rates[s]
         correct(&step.rates, run.taken + s + 1)
         for l in range(K - 1, 0, -1):
             layer = &net.layers[l]
@@ -163,10 +167,37 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
             units = layer.in_panels * layer.out_panels
             gradient_part(k, layer, &net.slots[l], &step, buffers.delta[l + 1], buffers.h[l] if l else h0, stride, rows,
                           units * t // threads, units * (t + 1) // threads, scratch, &coming)
+        if last and clipped:  # the whole gradient before any weight moves
+            wait(&run.barrier, threads)
+            for l in range(K):
+                layer = &net.layers[l]
+                squares_part(k, layer, &net.slots[l], layer.out_panels * t // threads, layer.out_panels * (t + 1) // threads)
+            wait(&run.barrier, threads)
+            step.rates.clip = clip(net, step.rates.clip_norm)
+            for l in range(K):
+                layer = &net.layers[l]
+                units = layer.in_panels * layer.out_panels
+                update_part(k, layer, &net.slots[l], &step, units * t // threads, units * (t + 1) // threads)
+        if last and wanted and step.rates.max_norm > 0:
+            wait(&run.barrier, threads)
+            for l in range(K):
+                layer = &net.layers[l]
+                limit_part(k, layer, step.rates.max_norm, layer.out_panels * t // threads, layer.out_panels * (t + 1) // threads)
         if r1 > r0:
             gather_rows(net, run, h0_next, stride, first, r0, r1)
         rows, h0, h0_next = next_rows, h0_next, <char *> h0
         wait(&run.barrier, threads)
+
+
+cdef double clip(const Net *net, double most) noexcept nogil:
+    """What the gradient is multiplied with so that its norm is at most `most`: summed over layers and units in their order."""
+    cdef Py_ssize_t l, i
+    cdef double total = 0
+    for l in range(net.n_layers):
+        for i in range(net.layers[l].n_out):
+            total += net.slots[l].squares[i]
+    total = most / (sqrt(total) + 1e-6)
+    return total if total < 1 else 1  # one that is not a number stops at the loss that follows
 
 
 cdef inline bint step_at_once(const Layer *layer, const Step *step, Py_ssize_t rows) noexcept nogil:
@@ -184,6 +215,11 @@ cdef void gather_rows(const Net *net, const Run *run, char *h0, Py_ssize_t strid
         k.gather(r1 - r0, n, at(k, run.X, (first + r0) * n), NULL, at(k, h0, r0 * k.nr), stride)
     else:
         k.gather(r1 - r0, n, run.X, run.order + first + r0, at(k, h0, r0 * k.nr), stride)
+
+
+cdef inline bint plain_sgd(const Run *run) noexcept nogil:
+    """Whether a step is theta -= alpha g alone."""
+    return run.step.apply and run.step.optimizer == fnn_sgd and not run.step.rates.regular and run.step.rates.max_norm == 0
 
 
 cdef class Engine:
@@ -277,6 +313,8 @@ cdef class Engine:
             return 0
         for l in range(self.net.n_layers):
             self.net.slots[l].Gb = bias_panels(self.net.k, self.memory, &self.net.layers[l])
+            self.net.slots[l].squares = <double *> self.memory.take(
+                self.net.layers[l].out_panels * self.net.k.nr * sizeof(double))
         for l in range(self.net.n_layers - 1, -1, -1):  # layer 0 last: its G says that all are there
             self.net.slots[l].G = weight_panels(self.net.k, self.memory, &self.net.layers[l])
         return 0
@@ -313,7 +351,7 @@ cdef class Engine:
         """The mini-batches of `run`, n rows, on nt threads."""
         cdef Net *net = &self.net
         cdef const fnn_kernels *k = net.k
-        cdef bint online = run.batch == 1 and run.step.optimizer == fnn_sgd and run.step.apply and self.batch == 1
+        cdef bint online = run.batch == 1 and self.batch == 1 and plain_sgd(run)
         cdef unsigned long long mode = 0
         cdef Memory own = Memory()
         cdef Py_ssize_t l
@@ -335,7 +373,7 @@ cdef class Engine:
                 train_online(net, &self.row, run)
                 fp_leave(mode)
             return 0
-        if run.chunk < run.batch or not run.step.apply:
+        if run.chunk < run.batch or not run.step.apply or run.step.rates.clip_norm > 0:
             self.prepare_gradients()
         self.prepare(&self.buffers, min(run.chunk, max(self.batch, min(run.batch, n))), max(self.batch, min(run.batch, n)))
         with nogil, parallel(num_threads=nt):
@@ -345,7 +383,7 @@ cdef class Engine:
         return 0
 
     def train(self, X, y, const Py_ssize_t[::1] order, Py_ssize_t batch, dict rates, long long taken,
-              double[::1] losses, int n_threads):
+              double[::1] losses, int n_threads, double[::1] learning_rates=None):
         """One mini-batch after another over the rows X[order], a step after each.
 
         Parameters
@@ -356,11 +394,13 @@ cdef class Engine:
         batch : int
             Rows of a mini-batch; the last one may be smaller, and each step divides by its own size.
         rates : dict
-            Of the optimizer: learning_rate, and momentum or beta1, beta2, epsilon.
+            Of the optimizer: names of ``update.RATES``.
         taken : int
             Steps of the optimizer before these.
         losses : (ceil(m / batch),) float64
             Out: mean loss of each mini-batch, before its step.
+        learning_rates : (ceil(m / batch),) float64, optional
+            Of each step, in place of the one in `rates`.
 
         Returns
         -------
@@ -376,9 +416,10 @@ cdef class Engine:
         self.prepare_states()
         run.step.apply, run.step.optimizer, run.step.n_states = True, self.optimizer, self.n_states
         run.step.rates, run.batch, run.chunk = as_rates(rates), batch, self.chunk()
+        correct(&run.step.rates, taken + 1)  # threads go on from there
         # A run of steps pays for its threads once: far less work than a pass alone is worth a trial of more.
         most = worth(n_threads, RUN * flops(&self.net, min(batch, n), 3))
-        if batch == 1 and self.optimizer == fnn_sgd:
+        if batch == 1 and plain_sgd(&run):
             most = 1
         if seconds() - self.ended > IDLE:
             self.pace.warm = False
@@ -388,6 +429,7 @@ cdef class Engine:
             if not all_share():
                 stretch = next_stretch(&self.pace, most, stretch, &nt)
             run.order, run.losses, run.taken = &order[done * batch], &losses[done], taken + done
+            run.learning_rates = NULL if learning_rates is None else &learning_rates[done]
             start = seconds()
             self._run(&run, X, y, min(stretch * batch, n - done * batch), nt)
             self.ended = seconds()
@@ -403,7 +445,7 @@ cdef class Engine:
         cdef Run run
         cdef double loss
         run.step.apply, run.step.optimizer, run.step.n_states = False, fnn_sgd, 0
-        run.step.rates, run.taken = as_rates({"learning_rate": 0}), 0
+        run.step.rates, run.taken, run.learning_rates = as_rates({"learning_rate": 0}), 0, NULL
         run.order, run.batch, run.chunk, run.losses = NULL, n, KEEP, &loss
         self._run(&run, X, y, n, worth(n_threads, flops(&self.net, min(KEEP, n), 3)))
         if run.done:

@@ -28,6 +28,7 @@ cdef struct Run:
     fnn_targets y
     Py_ssize_t n, batch, chunk  # rows, of a mini-batch, and how many pass through the network at a time
     Step step
+    double *learning_rates     # of each step of this run; NULL: the one in step.rates
     long long taken            # steps before this run
     double *losses             # mean loss of each mini-batch
     fnn_barrier barrier

@@ -26,7 +26,6 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
     cdef const char *x_next
     cdef char *h
     cdef bint sparse = mostly_zeros(net, run, buffers.list[0])
-    cdef double minus_rate = -run.step.rates.learning_rate
     cdef Step step = run.step
 
     step.summed = False
@@ -53,6 +52,9 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
                               run.losses + t, run.scratch):
             return
 
+        if run.learning_rates != NULL:
+            step.rates.learning_rate = run.learning_rates[t]
+
         # Backward: all deltas before any weight moves that they need.
         for l in range(K - 1, 0, -1):
             layer = &net.layers[l]
@@ -70,7 +72,7 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
             layer = &net.layers[l]
             if l > 0 and layer.far:
                 continue
-            k.row_scale(layer.out_panels * k.nr, minus_rate, buffers.delta[l + 1], buffers.delta[l + 1])
+            k.row_scale(layer.out_panels * k.nr, -step.rates.learning_rate, buffers.delta[l + 1], buffers.delta[l + 1])
             if layer.has_bias:
                 k.row_add(layer.out_panels * k.nr, buffers.delta[l + 1], layer.b)
             if l > 0:
