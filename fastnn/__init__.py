@@ -22,6 +22,7 @@ dtype='float32', seed=0)
 from fastnn._config import show_config, threads
 from fastnn._errors import DivergenceError, FastnnError, MissingExtraError, ModelFileError
 from fastnn._history import History
+from fastnn._losses import BinaryCrossEntropy, CrossEntropy, Focal, Huber, Quantile
 from fastnn._optimizers import SGD, Adam
 from fastnn._predictor import Predictor
 from fastnn._trace import Trace
@@ -31,13 +32,18 @@ __version__ = "0.1.0"
 __all__ = [
     "SGD",
     "Adam",
+    "BinaryCrossEntropy",
+    "CrossEntropy",
     "DivergenceError",
     "FastnnError",
+    "Focal",
     "History",
+    "Huber",
     "MissingExtraError",
     "Model",
     "ModelFileError",
     "Predictor",
+    "Quantile",
     "Trace",
     "load",
     "show_config",

@@ -17,9 +17,9 @@ class History:
         Numbers of the epochs, going on from the fit before.
     loss : list of float
         Mean over the epoch's samples of the loss each mini-batch had before its step.
-    val_loss, val_accuracy, val_r2 : list of float
+    val_loss, val_accuracy, val_r2, val_d2 : list of float
         On the validation data after the epoch; empty without them. Accuracy of softmax and
-        sigmoid outputs, r2 of others.
+        sigmoid outputs and of hinge, d2 of quantiles, r2 of others.
     seconds : list of float
         What each epoch took, its validation included.
     """
@@ -30,6 +30,7 @@ class History:
         self.val_loss: list[float] = []
         self.val_accuracy: list[float] = []
         self.val_r2: list[float] = []
+        self.val_d2: list[float] = []
         self.seconds: list[float] = []
 
     def append(self, epoch: int, loss: float, validation: dict[str, float], seconds: float) -> None:
@@ -78,7 +79,8 @@ class History:
             raise MissingExtraError(
                 "History.plot needs matplotlib: pip install 'fastnn[plot]'"
             ) from None
-        score = "val_accuracy" if self.val_accuracy else "val_r2"
+        scores = ("val_accuracy", "val_r2", "val_d2")
+        score = next((name for name in scores if getattr(self, name)), "val_r2")
         panels = [["loss", "val_loss"]] + ([[score]] if getattr(self, score) else [])
         figure = Figure(figsize=(5 * len(panels), 3.5), layout="constrained")
         for axes, names in zip(

@@ -16,6 +16,7 @@ from fastnn._checks import as_bool, as_int
 from fastnn._config import n_threads as bound_threads
 from fastnn._history import History
 from fastnn._initialize import initial_theta
+from fastnn._losses import Loss
 from fastnn._network import as_network
 from fastnn._optimizers import Optimizer, as_optimizer
 from fastnn._parameters import Engines, Parameters, Views
@@ -23,6 +24,7 @@ from fastnn._predictor import Predictor
 from fastnn._progress import Progress
 from fastnn._random import as_seed
 from fastnn._trace import Trace
+from fastnn._weights import as_weights, training_weights
 
 
 class Model:
@@ -34,12 +36,25 @@ class Model:
         Widths of the layers, [n_in, ..., n_out]; two are a linear or logistic regression.
     activation : {"identity", "relu", "sigmoid", "tanh"} or list of them, default "relu"
         One for all hidden layers or one for each.
-    output : {"softmax", "sigmoid", "identity", "relu", "tanh"}, default "softmax"
+    output : {"softmax", "sigmoid", "identity", "relu", "tanh", "exp"}, default "softmax"
         Activation of the output layer.
-    loss : {"cross_entropy", "binary_cross_entropy", "squared_error"}, optional
+    loss : str or object, optional
         By default it follows the output: cross_entropy for softmax, binary_cross_entropy for
-        sigmoid, squared_error (half the squared error, summed over outputs) otherwise.
-        squared_error goes with every output, the others with their own alone.
+        sigmoid, poisson for exp, squared_error (half the squared error, summed over outputs)
+        otherwise. With settings: `CrossEntropy`, `BinaryCrossEntropy`, `Focal`, `Huber`,
+        `Quantile`. The outputs that a loss goes with:
+
+        ====================  ====================================================
+        cross_entropy         softmax
+        binary_cross_entropy  sigmoid, one yes-or-no question each (multi-label)
+        focal                 softmax, sigmoid
+        hinge                 identity, one for each class; y are labels
+        poisson               exp: f(x) are rates, y counts
+        squared_error         any
+        absolute_error        any but softmax
+        huber                 any but softmax
+        quantile              any but softmax and sigmoid; several q: `Quantile`
+        ====================  ====================================================
     bias : bool or list of bool, default True
         Whether layers have a bias: all alike or one for each.
     dtype : {"float32", "float64"}, default "float32"
@@ -73,7 +88,7 @@ class Model:
         sizes: Any,
         activation: Any = "relu",
         output: str = "softmax",
-        loss: str | None = None,
+        loss: str | Loss | None = None,
         bias: Any = True,
         dtype: Any = "float32",
         seed: int | None = None,
@@ -109,7 +124,7 @@ class Model:
         return self._network.output
 
     @property
-    def loss(self) -> str:
+    def loss(self) -> str | Loss:
         return self._network.loss
 
     @property
@@ -171,6 +186,8 @@ class Model:
         optimizer: str | Optimizer = "sgd",
         learning_rate: float | None = None,
         validation_data: tuple[Any, Any] | None = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
         shuffle: bool = True,
         verbose: bool | Progress = False,
     ) -> History:
@@ -182,7 +199,8 @@ class Model:
             Used without a copy where it is C-contiguous and of the model's dtype.
         y : array
             softmax: labels (n,) from 0, or rows (n, n_out) of a distribution. sigmoid: (n, n_out)
-            in [0, 1]. Other outputs: values (n, n_out). With one output (n,) will do.
+            in [0, 1]. hinge: labels (n,). Other outputs: values (n, n_out), with several quantiles
+            (n, n_targets). With one column (n,) will do.
         epochs : int, default 10
             Passes over the data, each in a new order.
         batch_size : int, default 128
@@ -192,6 +210,13 @@ class Model:
             In place of the optimizer's own, which is 0.1 for SGD, 0.001 for Adam.
         validation_data : (X, y), optional
             Loss and score on it after each epoch go into the history.
+        sample_weight : array, (n,), optional
+            At least 0, not all 0. The loss of a mini-batch, and of an epoch, is
+            sum w_i L_i / sum w_i. A mini-batch whose weights are all 0 has the gradient 0.
+        class_weight : "balanced" or dict {class: weight}, optional
+            Multiplies the weights of the samples of a class; "balanced" is n / (classes in y *
+            samples of the class), and a class that the dict leaves out has 1. For labels (n,) and
+            one sigmoid output. Loss and score on validation data are not weighted.
         shuffle : bool, default True
             False takes samples in the order given.
         verbose : bool, default False
@@ -216,6 +241,7 @@ class Model:
         if not isinstance(verbose, Progress):  # the command line's own, over several calls
             verbose = as_bool("verbose", verbose)
         X, y = as_pair(X, y, network)
+        weights = training_weights(sample_weight, class_weight, y, network, batch_size)
         validation = None
         if validation_data is not None:
             validation = _as_validation(validation_data, network)
@@ -226,7 +252,7 @@ class Model:
         try:
             with self._engines.lend(batch, rule.kind) as engine:
                 threads = bound_threads(self.n_threads)
-                run = _train.Run(self._parameters, engine, rule, batch, threads)
+                run = _train.Run(self._parameters, engine, rule, batch, threads, weights)
                 return _train.fit(
                     run,
                     X,
@@ -249,15 +275,18 @@ class Model:
         batch_size: int = 1,
         optimizer: str | Optimizer = "sgd",
         learning_rate: float | None = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
     ) -> float:
         """Online learning: one pass over what it is given, in its order.
 
         Parameters
         ----------
-        X, y, optimizer, learning_rate
-            As of `fit`.
+        X, y, optimizer, learning_rate, sample_weight, class_weight
+            As of `fit`; "balanced" counts the rows of this call.
         batch_size : int, default 1
-            Samples a step.
+            Samples a step. Weights that differ need more than 1: a mini-batch is divided by the
+            sum of its weights, so one sample's own would cancel.
 
         Returns
         -------
@@ -272,9 +301,11 @@ class Model:
         batch_size = as_int("batch_size", batch_size, 1)
         rule = as_optimizer(optimizer, learning_rate)
         X, y = as_pair(X, y, self._network)
+        weights = training_weights(sample_weight, class_weight, y, self._network, batch_size)
         batch = min(batch_size, len(X))
         with self._engines.lend(batch, rule.kind) as engine:
-            run = _train.Run(self._parameters, engine, rule, batch, bound_threads(self.n_threads))
+            threads = bound_threads(self.n_threads)
+            run = _train.Run(self._parameters, engine, rule, batch, threads, weights)
             return _train.partial_fit(run, X, y)
 
     # Prediction
@@ -305,12 +336,12 @@ class Model:
         Returns
         -------
         array
-            softmax: class indices (n,). sigmoid: 0 or 1, where f(x) > 1/2. Other outputs: f(x).
-            (n, n_out), or (n,) with one output.
+            softmax, hinge: class indices (n,). sigmoid: 0 or 1, where f(x) > 1/2. Other outputs:
+            f(x) (of poisson, rates). (n, n_out), or (n,) with one output.
         """
         f = self.forward(X)
-        if self.output in ("softmax", "sigmoid"):
-            f = _evaluate.classes(f, self.output)
+        if self._network.decides:
+            f = _evaluate.classes(f, self._network)
         return f[:, 0] if f.ndim == 2 and f.shape[1] == 1 else f
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -345,30 +376,45 @@ class Model:
 
     # Measures
 
-    def evaluate(self, X: Any, y: Any) -> dict[str, float]:
+    def evaluate(self, X: Any, y: Any, *, sample_weight: Any = None) -> dict[str, float]:
         """Mean loss and score.
+
+        Parameters
+        ----------
+        X, y : array
+            As of `fit`.
+        sample_weight : array, (n,), optional
+            At least 0, not all 0: every mean becomes a weighted one.
 
         Returns
         -------
         dict
-            "loss", and "accuracy" (softmax: share of right classes; sigmoid: share of outputs on
-            the right side of 1/2) or "r2" (mean over the outputs).
+            "loss", and "accuracy" (softmax, hinge: share of right classes; sigmoid: share of
+            outputs on the right side of 1/2), "r2", or for quantiles other than the median "d2":
+            the share of the loss of the best constant that the model saves. r2 and d2 are means
+            over the outputs.
         """
         X, y = as_pair(X, y, self._network)
+        weights = as_weights(sample_weight, len(X))
         with self._engines.lend() as engine:
             engine.load(self.theta)
             threads = bound_threads(self.n_threads)
-            return _evaluate.evaluate(engine, self._network, X, y, threads)
+            return _evaluate.evaluate(engine, self._network, X, y, threads, weights)
 
-    def loss_and_gradient(self, X: Any, y: Any) -> tuple[float, np.ndarray]:
-        """Mean loss over the rows, and its gradient laid out like theta."""
+    def loss_and_gradient(
+        self, X: Any, y: Any, *, sample_weight: Any = None
+    ) -> tuple[float, np.ndarray]:
+        """Mean loss over the rows, weighted where asked, and its gradient laid out like theta."""
         X, y = as_pair(X, y, self._network)
+        weights = as_weights(sample_weight, len(X))
         grad = np.empty_like(self.theta)
         with self._engines.lend() as engine:
             engine.load(self.theta)
-            return engine.gradient(X, y, grad, bound_threads(self.n_threads)), grad
+            return engine.gradient(X, y, grad, bound_threads(self.n_threads), weights), grad
 
-    def gradient_check(self, X: Any, y: Any, eps: float | None = None) -> float:
+    def gradient_check(
+        self, X: Any, y: Any, eps: float | None = None, *, sample_weight: Any = None
+    ) -> float:
         """Largest relative error of the gradient against central differences.
 
         Computed in float64, a float32 model through a float64 copy. Above 1e-6 something is wrong.
@@ -379,6 +425,8 @@ class Model:
             A few rows will do.
         eps : float, optional
             Step of the differences, relative to max(1, |parameter|); 1e-4 by default.
+        sample_weight : array, (n,), optional
+            As of `evaluate`.
 
         Returns
         -------
@@ -386,11 +434,11 @@ class Model:
             Largest |gradient - difference| within a W or b, divided by the largest entry of that
             W's or b's gradient. Of a big network a seeded sample of each W and b is checked, 1000
             parameters in all (50 beyond a few million); parameters whose step carries a relu
-            across its kink are left out.
+            or the loss across a kink are left out.
         """
         from fastnn._gradient_check import gradient_check
 
-        return gradient_check(self._network, self.theta, X, y, eps, self.seed)
+        return gradient_check(self._network, self.theta, X, y, eps, self.seed, sample_weight)
 
     def trace(self, x: Any, y: Any, learning_rate: float | None = None) -> Trace:
         """Every quantity of the forward and backward pass; print it for the derivation.
