@@ -117,7 +117,9 @@ def focal_softmax(a, y, gamma):
     f = softmax(a)
     x = a - a.max(1, keepdims=True)
     minus_log = np.log(np.exp(x).sum(1, keepdims=True)) - x
-    c = -y * (1 - f) ** gamma * (1 + gamma * f * minus_log / (1 - f))
+    rest = np.where(f == 1, 1, 1 - f)  # where f = 1, 1 - f and -ln f go to 0 together
+    ratio = np.where(f == 1, 1, minus_log / rest)
+    c = -y * (1 - f) ** gamma * (1 + gamma * f * ratio)
     return (y * (1 - f) ** gamma * minus_log).sum(1), c - f * c.sum(1, keepdims=True)
 
 

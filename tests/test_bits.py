@@ -80,7 +80,7 @@ LOSSES = [
     ("softmax", fastnn.Focal(1.3)),
     ("sigmoid", "focal"),
     ("exp", "poisson"),
-    ("exp", "squared_error"),
+    ("exp", "absolute_error"),
     ("identity", "absolute_error"),
     ("tanh", fastnn.Huber(0.3)),
     ("identity", fastnn.Quantile([0.1, 0.5, 0.7])),

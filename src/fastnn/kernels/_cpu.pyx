@@ -71,11 +71,12 @@ while fnn_optimizer_ids[_i].name != NULL:
     OPTIMIZERS[fnn_optimizer_ids[_i].name.decode()] = fnn_optimizer_ids[_i].id
     STATES[fnn_optimizer_ids[_i].id] = fnn_states[_i]  # vectors of state, each as long as theta
     _i += 1
-OUTPUTS = {"softmax": FNN_SOFTMAX}
+OUTPUTS = {}
 _i = 0
 while fnn_output_ids[_i].name != NULL:
     OUTPUTS[fnn_output_ids[_i].name.decode()] = fnn_output_ids[_i].id
     _i += 1
+OUTPUTS["softmax"] = FNN_SOFTMAX
 
 
 cdef const fnn_kernels *_kernels_32 = NULL
