@@ -43,7 +43,7 @@ def training_weights(
         if above.min() != above.max():
             raise ValueError(
                 "batch_size must be above 1 where sample_weight or class_weight differ: a "
-                "mini-batch divides by the sum of its weights, so of one sample's only 0 would count"
+                "mini-batch divides by the sum of its weights, so of one sample's only 0 counts"
             )
     return weights
 

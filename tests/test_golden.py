@@ -61,7 +61,9 @@ NETS = {  # each loss, with every output that it takes
     "squared_error exp": ref.Net((5, 7, 2), "tanh", "exp", "squared_error"),
     "absolute_error identity": ref.Net((5, 7, 2), "tanh", "identity", "absolute_error"),
     "huber tanh": ref.Net((5, 7, 2), "tanh", "tanh", "huber", settings=(("delta", 0.25),)),
-    "quantile identity": ref.Net((5, 7, 2), "tanh", "identity", "quantile", settings=(("q", 0.25),)),
+    "quantile identity": ref.Net(
+        (5, 7, 2), "tanh", "identity", "quantile", settings=(("q", 0.25),)
+    ),
     "poisson exp": ref.Net((5, 7, 2), "tanh", "exp"),
     "focal softmax": ref.Net((5, 7, 3), "tanh", "softmax", "focal", settings=(("gamma", 1.5),)),
     "focal sigmoid": ref.Net((5, 7, 2), "tanh", "sigmoid", "focal"),
@@ -99,7 +101,9 @@ def reference_curve(name, optimizer, dtype):
 
 def loss_of(net):
     """The loss as a user says it."""
-    return from_json({"name": net.loss_name, **dict(net.settings)}) if net.settings else net.loss_name
+    return (
+        from_json({"name": net.loss_name, **dict(net.settings)}) if net.settings else net.loss_name
+    )
 
 
 def fastnn_curve(name, optimizer, dtype):

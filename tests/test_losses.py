@@ -33,7 +33,11 @@ def test_a_name_means_the_defaults():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: fastnn.CrossEntropy(1), ValueError, "label_smoothing must be at least 0 and below"),
+        (
+            lambda: fastnn.CrossEntropy(1),
+            ValueError,
+            "label_smoothing must be at least 0 and below",
+        ),
         (lambda: fastnn.BinaryCrossEntropy(-0.1), ValueError, "label_smoothing must be at least 0"),
         (lambda: fastnn.CrossEntropy("much"), TypeError, "label_smoothing must be a number"),
         (lambda: fastnn.Focal(-1), ValueError, "gamma must be at least 0"),
@@ -72,12 +76,22 @@ def test_losses_that_do_not_fit(sizes, output, loss, error, message):
 @pytest.mark.parametrize(
     ("output", "loss", "y", "message"),
     [
-        ("exp", "poisson", [[1, -1]], "y must not be below 0 for poisson, got -1.0 in row 0, column 1"),
+        (
+            "exp",
+            "poisson",
+            [[1, -1]],
+            "y must not be below 0 for poisson, got -1.0 in row 0, column 1",
+        ),
         ("sigmoid", "focal", [[0, 2]], r"y must lie in \[0, 1\] for focal, got 2.0"),
         ("softmax", "focal", [[0.5, 0.7]], "rows of y must sum to 1"),
         ("identity", "hinge", [[0, 1]], r"y must have shape \(n,\), labels 0 to 1, got \(1, 2\)"),
         ("identity", "hinge", [2], "y must hold labels 0 to 1, got 2 in row 0"),
-        ("identity", fastnn.Quantile([0.2, 0.8]), [[1, 2]], r"y must have shape \(n,\) or \(n, 1\)"),
+        (
+            "identity",
+            fastnn.Quantile([0.2, 0.8]),
+            [[1, 2]],
+            r"y must have shape \(n,\) or \(n, 1\)",
+        ),
     ],
 )
 def test_targets_that_do_not_fit(output, loss, y, message):
@@ -93,7 +107,9 @@ def test_several_quantiles_of_several_targets():
     z = rng.uniform(size=(4000, 2)) * [1, 10]
     q = [0.1, 0.5, 0.9]
     model = fastnn.Model([1, 6], output="identity", loss=fastnn.Quantile(q), seed=0)
-    model.fit(np.zeros((4000, 1)), z, epochs=60, batch_size=100, optimizer="adam", learning_rate=0.05)
+    model.fit(
+        np.zeros((4000, 1)), z, epochs=60, batch_size=100, optimizer="adam", learning_rate=0.05
+    )
     f = model.predict(np.zeros((1, 1)))[0]
     np.testing.assert_allclose(f[:3], np.quantile(z[:, 0], q), atol=0.05)
     np.testing.assert_allclose(f[3:], np.quantile(z[:, 1], q), atol=0.5)
@@ -171,7 +187,9 @@ def test_smoothing_pulls_probabilities_from_0_and_1():
     y = np.zeros(50, int)
     model = fastnn.Model([3, 4], loss=fastnn.CrossEntropy(0.2), seed=0)
     model.fit(np.zeros((50, 3)), y, epochs=2000, learning_rate=0.5)
-    np.testing.assert_allclose(model.predict_proba(np.zeros((1, 3)))[0], [0.85, *[0.05] * 3], rtol=1e-3)
+    np.testing.assert_allclose(
+        model.predict_proba(np.zeros((1, 3)))[0], [0.85, *[0.05] * 3], rtol=1e-3
+    )
     model = fastnn.Model([3, 2], output="sigmoid", loss=fastnn.BinaryCrossEntropy(0.2), seed=0)
     model.fit(np.zeros((50, 3)), np.tile([0, 1], (50, 1)), epochs=1000, learning_rate=0.5)
     np.testing.assert_allclose(model.predict_proba(np.zeros((1, 3)))[0], [0.1, 0.9], rtol=1e-3)
@@ -199,9 +217,9 @@ def test_a_damaged_loss_in_a_file_is_refused(tmp_path):
     path = tmp_path / "model.safetensors"
     fastnn.Model([3, 1], output="identity", loss=fastnn.Huber(2), seed=0).save(path)
     raw = path.read_bytes()
-    text = rb'\"loss\":{\"name\":\"huber\",\"delta\":2.0}'
+    text = rb"\"loss\":{\"name\":\"huber\",\"delta\":2.0}"
     assert raw.count(text) == 1
-    for bad in (rb"-2.0", rb'\"a\"', rb"[1]", rb"2.0,\"d\":1"):
+    for bad in (rb"-2.0", rb"\"a\"", rb"[1]", rb"2.0,\"d\":1"):
         new = text.replace(b"2.0", bad)
         n = int.from_bytes(raw[:8], "little") + len(new) - len(text)
         path.write_bytes(n.to_bytes(8, "little") + raw[8:].replace(text, new))

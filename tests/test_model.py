@@ -132,7 +132,7 @@ def test_wrong_theta(value, error, message):
         (
             {"loss": "cross_entropy", "output": "tanh"},
             ValueError,
-            "loss of tanh outputs must be squared_error or absolute_error or huber or quantile, got",
+            "loss of tanh outputs must be squared_error or absolute_error or huber or quantile,",
         ),
         ({"bias": [True]}, ValueError, r"bias must have one entry per layer \(2\)"),
         ({"bias": 1}, TypeError, "bias must be"),

@@ -110,9 +110,9 @@ SUMS = {
     ),
     "focal": (
         *("softmax", fastnn.Focal(1.5), "labels"),
-        lambda a, y: -(
-            (1 - a.softmax(1)) ** 1.5 * a.log_softmax(1) * F.one_hot(y, a.shape[1])
-        ).sum(),
+        lambda a, y: (
+            -((1 - a.softmax(1)) ** 1.5 * a.log_softmax(1) * F.one_hot(y, a.shape[1])).sum()
+        ),
     ),
     "focal of sigmoid": (
         *("sigmoid", fastnn.Focal(2), "binary"),

@@ -149,10 +149,22 @@ def test_balanced_finds_a_rare_class():
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"sample_weight": np.ones(59)}, ValueError, r"sample_weight must have shape \(60,\) like y"),
+        (
+            {"sample_weight": np.ones(59)},
+            ValueError,
+            r"sample_weight must have shape \(60,\) like y",
+        ),
         ({"sample_weight": np.ones((60, 1))}, ValueError, "sample_weight must have shape"),
-        ({"sample_weight": -np.ones(60)}, ValueError, "sample_weight must not be below 0, got -1.0"),
-        ({"sample_weight": np.zeros(60)}, ValueError, "sample_weight must have a finite sum above 0"),
+        (
+            {"sample_weight": -np.ones(60)},
+            ValueError,
+            "sample_weight must not be below 0, got -1.0",
+        ),
+        (
+            {"sample_weight": np.zeros(60)},
+            ValueError,
+            "sample_weight must have a finite sum above 0",
+        ),
         ({"sample_weight": [np.nan] * 60}, ValueError, "sample_weight must be finite, got nan"),
         ({"sample_weight": ["a"] * 60}, TypeError, "sample_weight must be real numbers"),
         ({"class_weight": "even"}, TypeError, "class_weight must be 'balanced' or a dict"),
