@@ -120,7 +120,7 @@ def _labels(y: np.ndarray, n_classes: int) -> np.ndarray:
     return np.ascontiguousarray(y, np.int32)
 
 
-def _check_range(y: np.ndarray, low: int, high: int, must: str, hint: str = "") -> None:
+def _check_range(y: np.ndarray, low: float, high: float, must: str, hint: str = "") -> None:
     if y.dtype == bool:
         y = y.view(np.uint8)
     if y.min() >= low and y.max() <= high:

@@ -184,7 +184,7 @@ def settings_of(loss: str | Loss) -> dict[str, Any]:
         if loss not in CLASSES:
             return {}
         loss = CLASSES[loss]()
-    return asdict(loss)  # type: ignore[call-overload,no-any-return]
+    return asdict(loss)  # type: ignore[call-overload]
 
 
 def quantiles_of(loss: str | Loss) -> tuple[float, ...]:

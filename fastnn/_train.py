@@ -74,7 +74,8 @@ class Run:
             begin = perf_counter()
             steps = self.engine.train(
                 *(X, y, order[start * batch : stop * batch], batch),
-                *(rates, self.steps, losses[start:stop], self.n_threads, self.weights),
+                *(rates, self.steps, losses[start:stop], self.n_threads),
+                weights=self.weights,
             )
             self.steps += steps
             if steps < stop - start:

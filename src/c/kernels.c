@@ -568,6 +568,7 @@ typedef struct {
 } smoothing;
 
 INLINE smoothing smoothing_of(const fnn_loss *loss, idx n) {
+    if (loss->smoothing == 0) return (smoothing){1, 0};
     const double classes = loss->id == fnn_cross_entropy ? (double)n : 2;
     return (smoothing){(real)(1 - loss->smoothing), (real)(loss->smoothing / classes)};
 }
