@@ -34,6 +34,7 @@ from fastnn._errors import DivergenceError, FastnnError, MissingExtraError, Mode
 from fastnn._fit import Fit
 from fastnn._history import History
 from fastnn._initialize import Normal, Orthogonal, Uniform
+from fastnn._losses import BinaryCrossEntropy, CrossEntropy, Focal, Huber, Quantile
 from fastnn._metrics import TopK
 from fastnn._optimizers import (
     LBFGS,
@@ -70,18 +71,22 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adaptive",
+    "BinaryCrossEntropy",
     "CSVLogger",
     "Callback",
     "Checkpoint",
     "Constant",
     "CosineDecay",
+    "CrossEntropy",
     "DivergenceError",
     "EarlyStopping",
     "Exponential",
     "FastnnError",
     "Fit",
+    "Focal",
     "GradientNorms",
     "History",
+    "Huber",
     "InverseScaling",
     "LambdaCallback",
     "Lion",
@@ -95,6 +100,7 @@ __all__ = [
     "Orthogonal",
     "Predictor",
     "ProgressBar",
+    "Quantile",
     "RMSprop",
     "ReduceOnPlateau",
     "Rprop",

@@ -1,4 +1,4 @@
-"""Loss and metrics of a network on many rows."""
+"""Loss and metrics of a network on many rows; with weights, every mean is a weighted one."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ def evaluate(
     y: np.ndarray,
     n_threads: int,
     metrics: dict[str, Metric],
+    weights: np.ndarray | None = None,
 ) -> dict[str, float]:
     """{"loss": mean loss, ...: each metric}, from one pass over the rows."""
     f = np.empty((len(X), network.n_out), network.dtype)
-    loss = engine.loss(X, y, f, n_threads)
-    return {"loss": loss, **measure(metrics, y, f)}
+    loss = engine.loss(X, y, f, n_threads, weights)
+    return {"loss": loss, **measure(metrics, y, f, weights)}

@@ -15,9 +15,11 @@ import numpy as np
 
 from fastnn._arrays import as_pair
 from fastnn._checks import as_real
+from fastnn._losses import name_of, settings_of
 from fastnn._network import NetworkSpec
 from fastnn._parameters import new_engine, views
 from fastnn._random import GRADIENT_CHECK, permutation
+from fastnn._weights import as_weights
 from fastnn.kernels._cpu import OUTPUTS
 from fastnn.kernels.forward import forward
 
@@ -32,7 +34,13 @@ OFFSETS = (-2, -1, 1, 2)
 
 
 def gradient_check(
-    network: NetworkSpec, theta: np.ndarray, X: Any, y: Any, eps: float | None, seed: int
+    network: NetworkSpec,
+    theta: np.ndarray,
+    X: Any,
+    y: Any,
+    eps: float | None,
+    seed: int,
+    sample_weight: Any = None,
 ) -> float:
     """Largest |g - d| over the parameters of a W or b / the largest |g| of that W or b."""
     eps = STEP if eps is None else as_real("eps", eps)
@@ -40,18 +48,20 @@ def gradient_check(
         raise ValueError("eps must be above 0, got 0.0")
     network = replace(network, dtype="float64")
     X, y = as_pair(X, y, network)
+    weights = as_weights(sample_weight, len(X))
     theta = theta.astype(np.float64)
     engine = new_engine(network)
     out = np.empty((len(X), network.n_out))
 
     def loss() -> float:
         engine.load(theta)
-        return engine.loss(X, y, out, 1)
+        return engine.loss(X, y, out, 1, weights)
 
     g = np.empty_like(theta)
     engine.load(theta)
-    floor = NEGLIGIBLE * max(1.0, engine.gradient(X, y, g, 1))
-    kinks = _active(network, theta, X)
+    floor = NEGLIGIBLE * max(1.0, engine.gradient(X, y, g, 1, weights))
+    loss()
+    kinks = _active(network, theta, X, y, out)
     worst, checked = 0.0, 0
     spans = [span for layer in network.layers for span in (layer.W, layer.b) if g[span].size]
     share = int(np.clip(OPERATIONS // theta.size, CHECKED_MIN, CHECKED_MAX)) // len(spans)
@@ -65,7 +75,7 @@ def gradient_check(
             for offset in OFFSETS:
                 theta[i] = centre + offset * step
                 values.append(loss())
-                crossed = crossed or not np.array_equal(kinks, _active(network, theta, X))
+                crossed = crossed or not np.array_equal(kinks, _active(network, theta, X, y, out))
             theta[i] = centre
             if crossed:
                 continue
@@ -74,19 +84,39 @@ def gradient_check(
             worst = max(worst, error if math.isfinite(error) else math.inf)
             checked += 1
     if not checked:
-        raise ValueError("every parameter's step carries a relu across its kink; use other rows")
+        raise ValueError(
+            "every parameter's step carries a relu or the loss across a kink; use other rows"
+        )
     return float(worst)
 
 
-def _active(network: NetworkSpec, theta: np.ndarray, X: np.ndarray) -> np.ndarray:
-    """Which relu units are above 0, for every row: differences hold while this stays the same."""
+def _active(
+    network: NetworkSpec, theta: np.ndarray, X: np.ndarray, y: np.ndarray, f: np.ndarray
+) -> np.ndarray:
+    """On which side of each kink relu units and the loss are, for every row: differences hold while
+    this stays the same."""
+    sides = _sides(network, y, f)
     if not any(layer.activation == "relu" for layer in network.layers):
-        return np.empty(0, bool)
+        return sides
     W, b = views(network, theta)
-    h, active = X, []
+    h, active = X, [sides]
     for layer in network.layers:
         h_prev, h = h, np.empty((len(X), layer.n_out))
         forward(h_prev, W[layer.k - 1], b[layer.k - 1], h, OUTPUTS[layer.activation], 1)
         if layer.activation == "relu":
             active.append((h > 0).ravel())
     return np.concatenate(active)
+
+
+def _sides(network: NetworkSpec, y: np.ndarray, f: np.ndarray) -> np.ndarray:
+    """On which piece of a loss that is made of pieces f lies."""
+    name = name_of(network.loss)
+    if name in ("absolute_error", "quantile"):
+        return (f > y).ravel()
+    if name == "huber":
+        return (abs(f - y) > settings_of(network.loss)["delta"]).ravel()
+    if name != "hinge":
+        return np.empty(0, bool)
+    others, own = f.copy(), f[np.arange(len(y)), y]
+    others[np.arange(len(y)), y] = -np.inf
+    return np.where(1 + others.max(1) > own, others.argmax(1), -1)

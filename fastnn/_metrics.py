@@ -1,6 +1,7 @@
 """How well outputs f(x) meet their targets: measures by name, and the user's own.
 
-Classes: softmax outputs decide for argmax f(x), sigmoid outputs each for 1 where f(x)_j > 1/2.
+Classes: outputs of classes that exclude each other (softmax; hinge) decide for argmax f(x), sigmoid
+outputs each for 1 where f(x)_j > 1/2.
 For class c: TP rows of c taken for c, FP others taken for c, FN rows of c taken for others.
 
 accuracy    share of right decisions
@@ -21,6 +22,7 @@ Values, each the mean over the outputs:
 rmse        sqrt(mean (f - y)^2)
 mae         mean |f - y|
 r2          1 - sum (f - y)^2 / sum (y - mean y)^2; where y does not vary 1 if met, else 0
+d2          the same share of the quantile loss of the best constant, y's own quantile
 """
 
 from __future__ import annotations
@@ -34,8 +36,10 @@ from typing import Any
 import numpy as np
 
 from fastnn._checks import as_int
+from fastnn._losses import name_of, quantiles_of
+from fastnn._network import NetworkSpec
 
-Metric = Callable[[np.ndarray, np.ndarray], float]  # of targets y and outputs f, rows as samples
+Metric = Callable[..., float]  # of targets y and outputs f, rows as samples (and weights)
 
 
 @dataclass(frozen=True)
@@ -67,36 +71,43 @@ class TopK:
 # --- names
 
 
-def default_metric(output: str) -> str:
+def default_metric(network: NetworkSpec) -> str:
     """What is measured unless something else is asked for."""
-    return "accuracy" if decides(output) else "r2"
+    if network.decides:
+        return "accuracy"
+    return "r2" if set(quantiles_of(network.loss)) <= {0.5} else "d2"
 
 
-def decides(output: str) -> bool:
-    """Whether the outputs are probabilities of classes."""
-    return output in ("softmax", "sigmoid")
+def as_metrics(metrics: Any, network: NetworkSpec, weighted: bool = False) -> dict[str, Metric]:
+    """Functions f(y, f(x)) by name, from a list of names, TopK objects and functions.
 
-
-def as_metrics(metrics: Any, output: str) -> dict[str, Metric]:
-    """Functions f(y, f(x)) by name, from a list of names, TopK objects and functions."""
+    weighted: all must have a weighted form, f(y, f(x), weights).
+    """
     if metrics is None:
-        metrics = [default_metric(output)]
+        metrics = [default_metric(network)]
     if isinstance(metrics, (str, bytes)) or not isinstance(metrics, Iterable):
         raise TypeError(f"metrics must be a list of names or functions, got {metrics!r}")
     chosen: dict[str, Metric] = {}
     for metric in metrics:
-        name, function = _as_metric(metric, output)
+        name, function = _as_metric(metric, network)
         if name in chosen or name == "loss":
             raise ValueError(f"metrics must have different names, none of them loss, got {name!r}")
+        if weighted and metric not in WEIGHTED:
+            raise ValueError(
+                f"metrics with sample_weight must be among {', '.join(WEIGHTED)}, got {name!r}"
+            )
         chosen[name] = function
     return chosen
 
 
-def _as_metric(metric: Any, output: str) -> tuple[str, Metric]:
-    known = CLASSES if decides(output) else VALUES
+def _as_metric(metric: Any, network: NetworkSpec) -> tuple[str, Metric]:
+    known = known_metrics(network)
     if isinstance(metric, TopK):
-        if output != "softmax":
-            raise ValueError(f"TopK needs softmax outputs, got {output}")
+        if not network.one_of_many:
+            raise ValueError(
+                "TopK needs outputs of classes that exclude each other (softmax, hinge), "
+                f"got {network.output}"
+            )
         return f"top_{metric.k}", metric
     if callable(metric):
         name = getattr(metric, "__name__", "")
@@ -107,18 +118,31 @@ def _as_metric(metric: Any, output: str) -> tuple[str, Metric]:
         raise TypeError(f"each of metrics must be a name or a function, got {metric!r}")
     if metric not in known:
         raise ValueError(
-            f"metrics of {output} outputs must be among {', '.join(known)} or functions, "
+            f"metrics of {network.output} outputs must be among {', '.join(known)} or functions, "
             f"got {metric!r}"
         )
-    function = known[metric]
-    return metric, partial(function, output=output) if known is CLASSES else function
+    return metric, known[metric]
 
 
-def measure(metrics: dict[str, Metric], y: np.ndarray, f: np.ndarray) -> dict[str, float]:
+def known_metrics(network: NetworkSpec) -> dict[str, Metric]:
+    """What can be measured of a network, by name."""
+    if network.decides:
+        hinge = network.loss == "hinge"  # outputs that are no probabilities
+        names = [name for name in CLASSES if not (hinge and name in ("auc", "log_loss"))]
+        return {name: partial(CLASSES[name], exclusive=network.one_of_many) for name in names}
+    if name_of(network.loss) != "quantile":
+        return VALUES
+    q = np.tile(quantiles_of(network.loss), network.n_targets)
+    return {**VALUES, "d2": partial(d2, q=q)}
+
+
+def measure(
+    metrics: dict[str, Metric], y: np.ndarray, f: np.ndarray, weights: np.ndarray | None = None
+) -> dict[str, float]:
     """The value of each metric."""
     values = {}
     for name, function in metrics.items():
-        value = function(y, f)
+        value = function(y, f) if weights is None else function(y, f, weights=weights)
         try:
             values[name] = float(value)
         except (TypeError, ValueError):
@@ -129,7 +153,7 @@ def measure(metrics: dict[str, Metric], y: np.ndarray, f: np.ndarray) -> dict[st
 def better_is(name: str) -> str | None:
     """ "max" or "min" for the columns of a history whose sense is known, otherwise None."""
     name = name.removeprefix("val_")
-    if name in ("accuracy", "precision", "recall", "f1", "auc", "r2") or (
+    if name in ("accuracy", "precision", "recall", "f1", "auc", "r2", "d2") or (
         name.startswith("top_") and name[4:].isdigit()
     ):
         return "max"
@@ -139,17 +163,21 @@ def better_is(name: str) -> str | None:
 # --- classes
 
 
-def classes(f: np.ndarray, output: str) -> np.ndarray:
-    """What softmax (n,) and sigmoid (n, n_out) outputs decide; of targets, what they say."""
-    return f.argmax(1) if output == "softmax" else (f > 0.5).astype(np.intp)
+def classes(f: np.ndarray, exclusive: bool) -> np.ndarray:
+    """What outputs decide, (n,) if they exclude each other and otherwise (n, n_out); of targets,
+    what they say."""
+    return f.argmax(1) if exclusive else (f > 0.5).astype(np.intp)
 
 
-def _labels(y: np.ndarray, output: str) -> np.ndarray:
-    return y if y.ndim == 1 else classes(y, output)
+def _labels(y: np.ndarray, exclusive: bool) -> np.ndarray:
+    return y if y.ndim == 1 else classes(y, exclusive)
 
 
-def accuracy(y: np.ndarray, f: np.ndarray, output: str) -> float:
-    return float((classes(f, output) == _labels(y, output)).mean())
+def accuracy(
+    y: np.ndarray, f: np.ndarray, exclusive: bool, weights: np.ndarray | None = None
+) -> float:
+    right = classes(f, exclusive) == _labels(y, exclusive)
+    return float(np.average(right, 0, weights).mean())
 
 
 def confusion_matrix(labels: np.ndarray, decided: np.ndarray, n_classes: int) -> np.ndarray:
@@ -168,9 +196,9 @@ def ratios(tp: np.ndarray, decided: np.ndarray, actual: np.ndarray) -> dict[str,
         }
 
 
-def _ratio(name: str, y: np.ndarray, f: np.ndarray, output: str) -> float:
-    labels, decided = _labels(y, output), classes(f, output)
-    if output == "softmax":
+def _ratio(name: str, y: np.ndarray, f: np.ndarray, exclusive: bool) -> float:
+    labels, decided = _labels(y, exclusive), classes(f, exclusive)
+    if exclusive:
         n = f.shape[1]
         tp = np.bincount(labels[labels == decided], minlength=n)
         counts = tp, np.bincount(decided, minlength=n), np.bincount(labels, minlength=n)
@@ -183,10 +211,10 @@ def _ratio(name: str, y: np.ndarray, f: np.ndarray, output: str) -> float:
     return float(np.nan_to_num(ratios(*counts)[name][occurs]).mean())
 
 
-def auc(y: np.ndarray, f: np.ndarray, output: str) -> float:
+def auc(y: np.ndarray, f: np.ndarray, exclusive: bool) -> float:
     """NaN where no class has both rows of its own and others."""
-    labels = _labels(y, output)
-    if output == "softmax":
+    labels = _labels(y, exclusive)
+    if exclusive:
         chosen = [1] if f.shape[1] == 2 else range(f.shape[1])
         areas = [_area(labels == c, f[:, c]) for c in chosen]
     else:
@@ -210,14 +238,18 @@ def _area(positive: np.ndarray, score: np.ndarray) -> float:
     return float((rank[place.reshape(-1)[positive]].sum() - n1 * (n1 + 1) / 2) / (n1 * n0))
 
 
-def log_loss(y: np.ndarray, f: np.ndarray, output: str) -> float:
+def log_loss(
+    y: np.ndarray, f: np.ndarray, exclusive: bool, weights: np.ndarray | None = None
+) -> float:
     """From rounded probabilities: those that are 0 count as the smallest number above."""
     f = f.astype(np.float64)
-    if output == "softmax":
-        if y.ndim == 1:
-            return float(-_log(f[np.arange(len(y)), y]).mean())
-        return float(-(y * _log(f)).sum(1).mean())
-    return float(-(y * _log(f) + (1 - y) * _log(1 - f)).sum(1).mean())
+    if not exclusive:
+        losses = -(y * _log(f) + (1 - y) * _log(1 - f)).sum(1)
+    elif y.ndim == 1:
+        losses = -_log(f[np.arange(len(y)), y])
+    else:
+        losses = -(y * _log(f)).sum(1)
+    return float(np.average(losses, weights=weights))
 
 
 def _log(p: np.ndarray) -> np.ndarray:
@@ -227,21 +259,45 @@ def _log(p: np.ndarray) -> np.ndarray:
 # --- values
 
 
-def rmse(y: np.ndarray, f: np.ndarray) -> float:
-    return float(np.sqrt((_error(y, f) ** 2).mean(0)).mean())
+def rmse(y: np.ndarray, f: np.ndarray, weights: np.ndarray | None = None) -> float:
+    return float(np.sqrt(np.average(_error(y, f) ** 2, 0, weights)).mean())
 
 
-def mae(y: np.ndarray, f: np.ndarray) -> float:
-    return float(np.abs(_error(y, f)).mean())
+def mae(y: np.ndarray, f: np.ndarray, weights: np.ndarray | None = None) -> float:
+    return float(np.average(np.abs(_error(y, f)), 0, weights).mean())
 
 
-def r2(y: np.ndarray, f: np.ndarray) -> float:
+def r2(y: np.ndarray, f: np.ndarray, weights: np.ndarray | None = None) -> float:
     y = y.astype(np.float64)
-    residual = ((f - y) ** 2).sum(0)
-    total = ((y - y.mean(0)) ** 2).sum(0)
-    varies = total > 0
-    score = np.where(varies, 1 - residual / np.where(varies, total, 1), residual == 0)
-    return float(score.mean())
+    return _saved((f - y) ** 2, (y - np.average(y, 0, weights)) ** 2, weights)
+
+
+def d2(y: np.ndarray, f: np.ndarray, q: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """q: of each output. Koenker & Machado (1999), JASA 94(448)."""
+    y = y.astype(np.float64)
+    best = _quantiles(y, q, weights)
+    return _saved(_pinball(f - y, q), _pinball(best - y, q), weights)
+
+
+def _saved(loss: np.ndarray, constant: np.ndarray, weights: np.ndarray | None) -> float:
+    """1 - sum loss / sum of the best constant's, mean over the outputs; where y does not vary, 1 if
+    it is met exactly, otherwise 0."""
+    own, best = np.average(loss, 0, weights), np.average(constant, 0, weights)
+    varies = best > 0
+    return float(np.where(varies, 1 - own / np.where(varies, best, 1), own == 0).mean())
+
+
+def _pinball(e: np.ndarray, q: np.ndarray) -> np.ndarray:
+    return np.where(e > 0, (1 - q) * e, -q * e)
+
+
+def _quantiles(y: np.ndarray, q: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """For each column the smallest y below or at which a share q of the weights lies."""
+    weights = np.ones(len(y)) if weights is None else weights
+    order = y.argsort(0)
+    below = weights[order].cumsum(0)
+    places = (below < q * below[-1]).sum(0)
+    return np.take_along_axis(y, np.take_along_axis(order, places[None], 0), 0)[0]
 
 
 def _error(y: np.ndarray, f: np.ndarray) -> np.ndarray:
@@ -257,3 +313,4 @@ CLASSES: dict[str, Callable[..., float]] = {
     "log_loss": log_loss,
 }
 VALUES: dict[str, Callable[..., float]] = {"rmse": rmse, "mae": mae, "r2": r2}
+WEIGHTED = ("accuracy", "log_loss", "rmse", "mae", "r2", "d2")

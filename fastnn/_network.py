@@ -14,12 +14,23 @@ from typing import Any
 import numpy as np
 
 from fastnn._checks import as_bool, as_int, as_name
-from fastnn.kernels._cpu import ACTIVATIONS, LOSSES, OUTPUTS
+from fastnn._losses import Loss, as_loss, name_of, quantiles_of
+from fastnn.kernels._cpu import ACTIVATIONS, OUTPUTS
 
 DTYPES = ("float32", "float64")
-DEFAULT_LOSS = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}
-# cross_entropy and binary_cross_entropy are losses of a distribution; each has one output.
-ONLY_OUTPUT = {"cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}
+DEFAULT_LOSS = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy", "exp": "poisson"}
+# The outputs that a loss goes with. Of a sigmoid's two classes a quantile would say nothing.
+LOSS_OUTPUTS = {
+    "cross_entropy": ("softmax",),
+    "binary_cross_entropy": ("sigmoid",),
+    "focal": ("softmax", "sigmoid"),
+    "hinge": ("identity",),
+    "poisson": ("exp",),
+    "squared_error": tuple(OUTPUTS),
+    "absolute_error": tuple(name for name in OUTPUTS if name != "softmax"),
+    "huber": tuple(name for name in OUTPUTS if name != "softmax"),
+    "quantile": tuple(name for name in OUTPUTS if name not in ("softmax", "sigmoid")),
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +60,7 @@ class NetworkSpec:
     sizes: tuple[int, ...]
     activations: tuple[str, ...]  # one per hidden layer
     output: str
-    loss: str
+    loss: str | Loss
     bias: tuple[bool, ...]  # one per layer
     dtype: str
 
@@ -60,6 +71,21 @@ class NetworkSpec:
     @property
     def n_out(self) -> int:
         return self.sizes[-1]
+
+    @property
+    def n_targets(self) -> int:
+        """Columns of y: with several quantiles, fewer than outputs."""
+        return self.n_out // max(len(quantiles_of(self.loss)), 1)
+
+    @property
+    def one_of_many(self) -> bool:
+        """Whether outputs are classes that exclude each other: y may be labels (n,)."""
+        return self.output == "softmax" or self.loss == "hinge"
+
+    @property
+    def decides(self) -> bool:
+        """Whether the outputs decide for classes."""
+        return self.one_of_many or self.output == "sigmoid"
 
     @cached_property
     def layers(self) -> tuple[LayerSpec, ...]:
@@ -89,10 +115,17 @@ def as_network(
     activations = tuple(as_name("activation", name, ACTIVATIONS) for name in names)
     output = as_name("output", output, OUTPUTS)
     loss = DEFAULT_LOSS.get(output, "squared_error") if loss is None else loss
-    loss = as_name("loss", loss, LOSSES)
-    if ONLY_OUTPUT.get(loss, output) != output:
-        allowed = [name for name in LOSSES if ONLY_OUTPUT.get(name, output) == output]
+    loss = as_loss(loss)
+    if output not in LOSS_OUTPUTS[name_of(loss)]:
+        allowed = [name for name, outputs in LOSS_OUTPUTS.items() if output in outputs]
         raise ValueError(f"loss of {output} outputs must be {' or '.join(allowed)}, got {loss!r}")
+    if loss == "hinge" and sizes[-1] == 1:
+        raise ValueError("hinge must have an output for each class, two at least, got 1 output")
+    q = quantiles_of(loss)
+    if q and sizes[-1] % len(q):
+        raise ValueError(
+            f"{len(q)} quantiles must have as many outputs for each target, got {sizes[-1]} outputs"
+        )
     if isinstance(bias, (bool, np.bool_)):
         bias = [bias] * K
     biases = tuple(as_bool("bias", one) for one in _per_layer("bias", bias, K, "layer"))

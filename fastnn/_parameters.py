@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._losses import for_kernel
 from fastnn._network import NetworkSpec
-from fastnn.kernels._cpu import ACTIVATIONS, LOSSES, OPTIMIZERS, OUTPUTS
+from fastnn.kernels._cpu import ACTIVATIONS, OPTIMIZERS, OUTPUTS
 from fastnn.kernels.engine import Engine
 
 
@@ -110,7 +111,7 @@ def new_engine(network: NetworkSpec, batch: int = 1, optimizer: str = "sgd") -> 
         network.sizes,
         tuple(ACTIVATIONS[name] for name in network.activations),
         OUTPUTS[network.output],
-        LOSSES[network.loss],
+        for_kernel(network.loss, network.n_out),
         network.bias,
         network.dtype,
         batch=batch,

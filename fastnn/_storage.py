@@ -24,6 +24,7 @@ import numpy as np
 
 from fastnn._errors import ModelFileError
 from fastnn._files import replacing
+from fastnn._losses import from_json, to_json
 from fastnn._network import NetworkSpec, as_network
 from fastnn._parameters import Parameters, views
 from fastnn._random import as_seed
@@ -91,10 +92,11 @@ def save(
         "optimizer": parameters.optimizer,
         "steps": parameters.steps,
     }
+    network = parameters.network
     texts = {
         "format": FORMAT,
         "version": str(VERSION),
-        "architecture": _json(asdict(parameters.network)),
+        "architecture": _json({**asdict(network), "loss": to_json(network.loss)}),
         "training": _json(training),
         "metadata": _json(as_metadata(metadata)),
     }
@@ -186,6 +188,7 @@ def _check_metadata(texts: dict[str, str]) -> tuple[NetworkSpec, dict[str, Any],
     try:
         if not isinstance(architecture["activation"], list) or len(architecture["bias"]) == 0:
             raise ValueError("activations and bias must be lists")
+        architecture["loss"] = from_json(architecture["loss"])
         network = as_network(**architecture)
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"architecture: {error}") from None

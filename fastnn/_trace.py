@@ -8,9 +8,10 @@ import numpy as np
 
 from fastnn._arrays import as_numbers, as_pair
 from fastnn._checks import as_real
+from fastnn._losses import for_kernel, name_of
 from fastnn._network import LayerSpec, NetworkSpec
 from fastnn._parameters import views
-from fastnn.kernels._cpu import LOSSES, OPTIMIZERS, OUTPUTS
+from fastnn.kernels._cpu import OPTIMIZERS, OUTPUTS
 from fastnn.kernels.backward import gradient, hidden_delta
 from fastnn.kernels.forward import forward
 from fastnn.kernels.output_delta import output_delta
@@ -24,12 +25,33 @@ FORMULAS = {
     "relu": ("max(a, 0)", "1 where h > 0, else 0"),
     "sigmoid": ("1 / (1 + e^-a)", "h (1 - h)"),
     "tanh": ("tanh(a)", "1 - h^2"),
+    "exp": ("e^a", "h"),
     "softmax": ("e^a / sum e^a", ""),
 }
 LOSS_FORMULAS = {
     "squared_error": "1/2 sum (h - y)^2",
     "binary_cross_entropy": "-sum [y ln h + (1 - y) ln(1 - h)]",
     "cross_entropy": "-sum y ln h = -ln h_y",
+    "absolute_error": "sum |h - y|",
+    "huber": "sum c (|e| - c / 2), e = h - y, c = min(|e|, delta)",
+    "quantile": "sum (1 - q) e where e > 0, -q e elsewhere, e = h - y",
+    "poisson": "sum h - y ln h",
+    "focal": "-sum y (1 - h)^gamma ln h",
+    "hinge": "max(0, 1 + max_(j != y) h_j - h_y)",
+}
+# dL/dh, where delta = dL/dh g'(a); or delta itself where dL/dh does not help
+SLOPES = {
+    "squared_error": "h - y",
+    "absolute_error": "sign(h - y)",
+    "huber": "max(-delta, min(h - y, delta))",
+    "quantile": "(1 - q where h > y, -q elsewhere)",
+}
+DELTAS = {
+    "focal softmax": "c - h sum c, c = -y (1 - h)^gamma (1 - gamma h ln h / (1 - h))",
+    "focal sigmoid": "(1 - y) h^gamma (h - gamma (1 - h) ln(1 - h))"
+    " - y (1 - h)^gamma (1 - h - gamma h ln h)",
+    "hinge identity": "e(the largest other) - e(y) where L > 0, else 0",
+    "squared_error softmax": "h * (e - sum e h), e = h - y",
 }
 
 
@@ -76,7 +98,7 @@ class Trace:
             forward(h_prev, W[k], b[k], a[k], OUTPUTS["identity"], 1)
             forward(h_prev, W[k], b[k], h[k], OUTPUTS[layer.activation], 1)
         losses = np.empty(n)
-        ids = OUTPUTS[network.output], LOSSES[network.loss]
+        ids = OUTPUTS[network.output], for_kernel(network.loss, network.n_out)
         output_delta(a[-1], Y, h[-1], delta[-1], losses, *ids, 1)
         for k in range(len(layers) - 1, -1, -1):
             h_prev = h[k - 1] if k else X
@@ -86,6 +108,8 @@ class Trace:
                 hidden_delta(delta[k], W[k], h_prev, delta[k - 1], g, 1)
         grad /= n
 
+        if Y.ndim == 2:  # as given: with several quantiles a target stands in several columns
+            Y = Y[:, :: network.n_out // network.n_targets]
         self.x, self.y = self._plain(X), self._plain(Y)
         self.a, self.h, self.delta = ([self._plain(one) for one in many] for many in (a, h, delta))
         self.W, self.b, self.grad_W, self.grad_b = (list(v) for v in (W, b, grad_W, grad_b))
@@ -118,9 +142,9 @@ class Trace:
         lines = ["data", _line("x = h^(0)", self.x), _line("y", self.y)]
         for layer in layers:
             lines += ["", *self._forward_lines(layer)]
-        L = LOSS_FORMULAS[self._network.loss]
+        L = _loss_formula(self._network)
         L = L if self._single else f"mean over rows of {L}"
-        lines += ["", f"loss ({self._network.loss})", _line(f"L = {L}", self.loss)]
+        lines += ["", f"loss ({_loss_name(self._network)})", _line(f"L = {L}", self.loss)]
         for layer in reversed(layers):
             lines += ["", *self._backward_lines(layer)]
         if self.after is not None:
@@ -185,17 +209,33 @@ def _as_rows(network: NetworkSpec, x: Any, y: Any) -> tuple[bool, np.ndarray, np
     single = x.ndim == 1
     if not single:
         return False, *as_pair(x, y, network)
-    if y.size == 1 and network.output == "softmax" and network.n_out > 1:
+    if y.size == 1 and network.one_of_many and network.n_out > 1:
         y = y.reshape(())  # a label
     return True, *as_pair(x[None], y[None], network)
 
 
 def _output_formula(network: NetworkSpec) -> str:
-    if network.loss != "squared_error" or network.output == "identity":
+    loss = name_of(network.loss)
+    if f"{loss} {network.output}" in DELTAS:
+        return DELTAS[f"{loss} {network.output}"]
+    if loss not in SLOPES:
         return "h - y"
-    if network.output == "softmax":
-        return "h * (e - sum e h), e = h - y"
-    return f"(h - y) * g'(a), g' = {FORMULAS[network.output][1]}"
+    if network.output == "identity":
+        return SLOPES[loss]
+    slope = SLOPES[loss] if loss != "squared_error" else "(h - y)"
+    return f"{slope} * g'(a), g' = {FORMULAS[network.output][1]}"
+
+
+def _loss_formula(network: NetworkSpec) -> str:
+    loss = name_of(network.loss)
+    if loss == "focal" and network.output == "sigmoid":
+        return "-sum [y (1 - h)^gamma ln h + (1 - y) h^gamma ln(1 - h)]"
+    return LOSS_FORMULAS[loss]
+
+
+def _loss_name(network: NetworkSpec) -> str:
+    """With its settings, where they are not the defaults' name alone."""
+    return network.loss if isinstance(network.loss, str) else repr(network.loss)
 
 
 def _line(formula: str, value: Any) -> str:

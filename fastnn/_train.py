@@ -43,6 +43,7 @@ class Run:
         optimizer: Optimizer,
         batch: int,
         n_threads: int,
+        weights: np.ndarray | None = None,
     ) -> None:
         self.parameters = parameters
         self.engine = engine
@@ -53,6 +54,7 @@ class Run:
         self.before = parameters.copy()
         parameters.use(optimizer.kind, engine.n_states)
         self.steps = parameters.steps
+        self.weights = weights
         self.plan(1, 1)
         engine.load(parameters.theta, parameters.state)
 
@@ -78,12 +80,14 @@ class Run:
     def epoch(
         self, X: np.ndarray, y: np.ndarray, order: np.ndarray, progress: Progress | None = None
     ) -> float:
-        """Train on the rows X[order]; returns the mean over them of the loss before each step.
+        """Train on the rows X[order]; returns the mean over them of the loss before each step,
+        weighted as they are.
 
         Raises DivergenceError with the number of the mini-batch, from 1.
         """
         n, batch, rates = len(order), self.batch, self.optimizer.rates
         losses = np.empty(-(-n // batch))
+        sizes = _sizes(order, batch, self.weights)
         start = 0
         while start < len(losses):
             stop = min(len(losses), start + max(1, int(SLICE_SECONDS / self.step_seconds)))
@@ -91,7 +95,8 @@ class Run:
             steps = self.engine.train(
                 *(X, y, order[start * batch : stop * batch], batch),
                 *(rates, self.steps, losses[start:stop], self.n_threads),
-                self.schedule.rates(self.steps, self.steps + stop - start),
+                learning_rates=self.schedule.rates(self.steps, self.steps + stop - start),
+                weights=self.weights,
             )
             self.steps += steps
             if steps < stop - start:
@@ -100,15 +105,23 @@ class Run:
             self.step_seconds = max((perf_counter() - begin) / steps, 1e-9)
             if progress is not None:
                 seen = min(stop * batch, n)
-                progress.samples(seen - start * batch, _mean(losses[:stop], batch, seen))
+                progress.samples(seen - start * batch, _mean(losses[:stop], sizes[:stop]))
             start = stop
-        return _mean(losses, batch, n)
+        return _mean(losses, sizes)
 
 
-def _mean(losses: np.ndarray, batch: int, n: int) -> float:
-    """Mean over n samples of the mean losses of mini-batches, the last of which may be smaller."""
-    last = n - (len(losses) - 1) * batch
-    return float((losses[:-1].sum() * batch + losses[-1] * last) / n)
+def _sizes(order: np.ndarray, batch: int, weights: np.ndarray | None) -> np.ndarray:
+    """What each mini-batch counts: its samples, or the sum of their weights."""
+    starts = np.arange(0, len(order), batch)
+    if weights is None:
+        return np.minimum(batch, len(order) - starts)
+    return np.add.reduceat(weights[order], starts)
+
+
+def _mean(losses: np.ndarray, sizes: np.ndarray) -> float:
+    """Mean over the samples of mini-batches from the mean losses of these."""
+    total = sizes.sum()
+    return float((losses * sizes).sum() / total) if total else 0.0
 
 
 @dataclass(frozen=True)
@@ -200,7 +213,10 @@ def lbfgs(run: Run, optimizer: LBFGS, data: Data, fit: Fit, progress: Progress |
         raise MissingExtraError("LBFGS needs SciPy: pip install 'fastnn[lbfgs]'") from None
     parameters, engine = run.parameters, run.engine
     whole = len(data.rows) == len(data.X)
-    X, y = (data.X, data.y) if whole else (data.X[data.rows], data.y[data.rows])
+    X, y, weights = data.X, data.y, run.weights
+    if not whole:
+        X, y = X[data.rows], y[data.rows]
+        weights = None if weights is None else weights[data.rows]
     decay = np.full(parameters.theta.size, optimizer.l2)
     for b in views(parameters.network, decay)[1]:
         if b is not None and not optimizer.decay_bias:
@@ -212,7 +228,7 @@ def lbfgs(run: Run, optimizer: LBFGS, data: Data, fit: Fit, progress: Progress |
 
     def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
         engine.load(theta.astype(parameters.theta.dtype))
-        loss = engine.gradient(X, y, grad, run.n_threads)
+        loss = engine.gradient(X, y, grad, run.n_threads, weights)
         if not math.isfinite(loss):
             raise DivergenceError(f"the loss is {loss}")
         return loss + penalty(theta), grad + decay * theta

@@ -19,6 +19,7 @@ from fastnn._config import n_threads as bound_threads
 from fastnn._fit import Fit, described
 from fastnn._history import History
 from fastnn._initialize import initial_theta
+from fastnn._losses import Loss
 from fastnn._network import NetworkSpec, as_network
 from fastnn._optimizers import LBFGS, Optimizer, Rate, as_optimizer
 from fastnn._parameters import Engines, Parameters, Views
@@ -28,6 +29,7 @@ from fastnn._random import as_seed
 from fastnn._schedules import Watching
 from fastnn._split import split
 from fastnn._trace import Trace
+from fastnn._weights import as_weights, training_weights
 
 if TYPE_CHECKING:
     from fastnn._storage import Loaded
@@ -42,12 +44,25 @@ class Model:
         Widths of the layers, [n_in, ..., n_out]; two are a linear or logistic regression.
     activation : {"identity", "relu", "sigmoid", "tanh"} or list of them, default "relu"
         One for all hidden layers or one for each.
-    output : {"softmax", "sigmoid", "identity", "relu", "tanh"}, default "softmax"
+    output : {"softmax", "sigmoid", "identity", "relu", "tanh", "exp"}, default "softmax"
         Activation of the output layer.
-    loss : {"cross_entropy", "binary_cross_entropy", "squared_error"}, optional
+    loss : str or object, optional
         By default it follows the output: cross_entropy for softmax, binary_cross_entropy for
-        sigmoid, squared_error (half the squared error, summed over outputs) otherwise.
-        squared_error goes with every output, the others with their own alone.
+        sigmoid, poisson for exp, squared_error (half the squared error, summed over outputs)
+        otherwise. With settings: `CrossEntropy`, `BinaryCrossEntropy`, `Focal`, `Huber`,
+        `Quantile`. The outputs that a loss goes with:
+
+        ====================  ====================================================
+        cross_entropy         softmax
+        binary_cross_entropy  sigmoid, one yes-or-no question each (multi-label)
+        focal                 softmax, sigmoid
+        hinge                 identity, one for each class; y are labels
+        poisson               exp: f(x) are rates, y counts
+        squared_error         any
+        absolute_error        any but softmax
+        huber                 any but softmax
+        quantile              any but softmax and sigmoid; several q: `Quantile`
+        ====================  ====================================================
     bias : bool or list of bool, default True
         Whether layers have a bias: all alike or one for each.
     dtype : {"float32", "float64"}, default "float32"
@@ -87,7 +102,7 @@ class Model:
         sizes: Any,
         activation: Any = "relu",
         output: str = "softmax",
-        loss: str | None = None,
+        loss: str | Loss | None = None,
         bias: Any = True,
         dtype: Any = "float32",
         seed: int | None = None,
@@ -124,7 +139,7 @@ class Model:
         return self._network.output
 
     @property
-    def loss(self) -> str:
+    def loss(self) -> str | Loss:
         return self._network.loss
 
     @property
@@ -207,6 +222,8 @@ class Model:
         validation_split: float = 0.0,
         metrics: list[Any] | None = None,
         callbacks: list[Callback] | tuple[Callback, ...] = (),
+        sample_weight: Any = None,
+        class_weight: Any = None,
         shuffle: bool = True,
         resume: str | PathLike[str] | None = None,
         verbose: bool | Progress = False,
@@ -219,7 +236,8 @@ class Model:
             Used without a copy where it is C-contiguous and of the model's dtype.
         y : array
             softmax: labels (n,) from 0, or rows (n, n_out) of a distribution. sigmoid: (n, n_out)
-            in [0, 1]. Other outputs: values (n, n_out). With one output (n,) will do.
+            in [0, 1]. hinge: labels (n,). Other outputs: values (n, n_out), with several quantiles
+            (n, n_targets). With one column (n,) will do.
         epochs : int, default 10
             Passes over the data, each in a new order.
         batch_size : int, default 128
@@ -242,6 +260,13 @@ class Model:
             What is measured, as of `evaluate`.
         callbacks : list of fastnn.Callback, default ()
             Such as `EarlyStopping`, `Checkpoint`, `CSVLogger`.
+        sample_weight : array, (n,), optional
+            At least 0, not all 0. The loss of a mini-batch, and of an epoch, is
+            sum w_i L_i / sum w_i. A mini-batch whose weights are all 0 has the gradient 0.
+        class_weight : "balanced" or dict {class: weight}, optional
+            Multiplies the weights of the samples of a class; "balanced" is n / (classes in y *
+            samples of the class), of the rows trained on, and a class that the dict leaves out has
+            1. For labels (n,) and one sigmoid output. Measures on validation data are not weighted.
         shuffle : bool, default True
             False takes samples in the order given.
         resume : path, optional
@@ -272,7 +297,7 @@ class Model:
         rule = as_optimizer(optimizer, learning_rate)
         shuffle = as_bool("shuffle", shuffle)
         share = as_real("validation_split", validation_split, below=1.0)
-        chosen = _metrics.as_metrics(metrics, network.output)
+        chosen = _metrics.as_metrics(metrics, network)
         watching = as_callbacks(callbacks)
         if not isinstance(verbose, Progress):  # the command line's own, over several calls
             verbose = as_bool("verbose", verbose)
@@ -287,6 +312,7 @@ class Model:
         elif share:
             rows, held_out = _hold_out(X, y, share, seed, network)
             validation = X[held_out], y[held_out]
+        weights = training_weights(sample_weight, class_weight, y, network, batch_size, rows)
         data = _train.Data(X, y, rows, validation, chosen)
         settings = {
             "rows": len(rows),
@@ -295,6 +321,7 @@ class Model:
             "validation_split": share,
             "metrics": data.measured,
             "shuffle": shuffle,
+            "weighted": weights is not None,
         }
         _check_rate(rule, data.measured, resume)
         measured = ["epoch", "loss", *data.measured, "learning_rate", "seconds"]
@@ -308,7 +335,7 @@ class Model:
         try:
             with self._engines.lend(batch, rule.kind) as engine:
                 threads = bound_threads(self.n_threads)
-                run = _train.Run(self._parameters, engine, rule, batch, threads)
+                run = _train.Run(self._parameters, engine, rule, batch, threads, weights)
                 _train.fit(run, data, fit, shuffle=shuffle, seed=seed, progress=progress)
         finally:
             if verbose is True and progress is not None:
@@ -323,15 +350,18 @@ class Model:
         batch_size: int = 1,
         optimizer: str | Optimizer = "sgd",
         learning_rate: Rate | None = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
     ) -> float:
         """Online learning: one pass over what it is given, in its order.
 
         Parameters
         ----------
-        X, y, optimizer, learning_rate
-            As of `fit`.
+        X, y, optimizer, learning_rate, sample_weight, class_weight
+            As of `fit`; "balanced" counts the rows of this call.
         batch_size : int, default 1
-            Samples a step.
+            Samples a step. Weights that differ need more than 1: a mini-batch is divided by the
+            sum of its weights, so one sample's own would cancel.
 
         Returns
         -------
@@ -349,9 +379,11 @@ class Model:
             what = "LBFGS" if isinstance(rule, LBFGS) else type(rule.learning_rate).__name__
             raise ValueError(f"{what} must be used in fit: partial_fit has no epochs")
         X, y = as_pair(X, y, self._network)
+        weights = training_weights(sample_weight, class_weight, y, self._network, batch_size)
         batch = min(batch_size, len(X))
         with self._engines.lend(batch, rule.kind) as engine:
-            run = _train.Run(self._parameters, engine, rule, batch, bound_threads(self.n_threads))
+            threads = bound_threads(self.n_threads)
+            run = _train.Run(self._parameters, engine, rule, batch, threads, weights)
             return _train.partial_fit(run, X, y)
 
     # Prediction
@@ -382,12 +414,12 @@ class Model:
         Returns
         -------
         array
-            softmax: class indices (n,). sigmoid: 0 or 1, where f(x) > 1/2. Other outputs: f(x).
-            (n, n_out), or (n,) with one output.
+            softmax, hinge: class indices (n,). sigmoid: 0 or 1, where f(x) > 1/2. Other outputs:
+            f(x) (of poisson, rates). (n, n_out), or (n,) with one output.
         """
         f = self.forward(X)
-        if _metrics.decides(self.output):
-            f = _metrics.classes(f, self.output)
+        if self._network.decides:
+            f = _metrics.classes(f, self._network.one_of_many)
         return f[:, 0] if f.ndim == 2 and f.shape[1] == 1 else f
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -403,7 +435,7 @@ class Model:
             softmax: (n, n_out). One sigmoid output: (n, 2), columns P(0) and P(1). More sigmoid
             outputs: (n, n_out), P(1) of each.
         """
-        if not _metrics.decides(self.output):
+        if self.output not in ("softmax", "sigmoid"):
             raise ValueError(
                 f"predict_proba needs softmax or sigmoid outputs, got {self.output}; "
                 "see predict or forward"
@@ -422,7 +454,9 @@ class Model:
 
     # Measures
 
-    def evaluate(self, X: Any, y: Any, *, metrics: list[Any] | None = None) -> dict[str, float]:
+    def evaluate(
+        self, X: Any, y: Any, *, metrics: list[Any] | None = None, sample_weight: Any = None
+    ) -> dict[str, float]:
         """Mean loss and metrics.
 
         Parameters
@@ -430,32 +464,42 @@ class Model:
         X, y : array
             As of `fit`.
         metrics : list, optional
-            softmax and sigmoid outputs: "accuracy" (the default), "precision", "recall", "f1",
-            "auc", "log_loss", and of softmax fastnn.TopK(k). Other outputs: "rmse", "mae", "r2"
-            (the default). Or functions f(y_true, y_pred) of y as `fit` keeps it (labels (n,), or
+            Of classes (softmax, sigmoid, hinge): "accuracy" (the default), "precision", "recall",
+            "f1"; of softmax and sigmoid also "auc", "log_loss", of classes that exclude each other
+            fastnn.TopK(k). Of values: "rmse", "mae", "r2" (the default, but of quantiles other than
+            the median "d2"). Or functions f(y_true, y_pred) of y as `fit` keeps it (labels (n,), or
             (n, n_out)) and of f(x), (n, n_out). docs/maths.md, section 11, defines them.
+        sample_weight : array, (n,), optional
+            At least 0, not all 0: every mean becomes a weighted one. For loss, accuracy, log_loss,
+            rmse, mae, r2 and d2.
 
         Returns
         -------
         dict
             "loss", and each metric under its name ("top_5" for TopK(5)).
         """
-        chosen = _metrics.as_metrics(metrics, self.output)
+        chosen = _metrics.as_metrics(metrics, self._network, weighted=sample_weight is not None)
         X, y = as_pair(X, y, self._network)
+        weights = as_weights(sample_weight, len(X))
         with self._engines.lend() as engine:
             engine.load(self.theta)
             threads = bound_threads(self.n_threads)
-            return _evaluate.evaluate(engine, self._network, X, y, threads, chosen)
+            return _evaluate.evaluate(engine, self._network, X, y, threads, chosen, weights)
 
-    def loss_and_gradient(self, X: Any, y: Any) -> tuple[float, np.ndarray]:
-        """Mean loss over the rows, and its gradient laid out like theta."""
+    def loss_and_gradient(
+        self, X: Any, y: Any, *, sample_weight: Any = None
+    ) -> tuple[float, np.ndarray]:
+        """Mean loss over the rows, weighted where asked, and its gradient laid out like theta."""
         X, y = as_pair(X, y, self._network)
+        weights = as_weights(sample_weight, len(X))
         grad = np.empty_like(self.theta)
         with self._engines.lend() as engine:
             engine.load(self.theta)
-            return engine.gradient(X, y, grad, bound_threads(self.n_threads)), grad
+            return engine.gradient(X, y, grad, bound_threads(self.n_threads), weights), grad
 
-    def gradient_check(self, X: Any, y: Any, eps: float | None = None) -> float:
+    def gradient_check(
+        self, X: Any, y: Any, eps: float | None = None, *, sample_weight: Any = None
+    ) -> float:
         """Largest relative error of the gradient against central differences.
 
         Computed in float64, a float32 model through a float64 copy. Above 1e-6 something is wrong.
@@ -466,6 +510,8 @@ class Model:
             A few rows will do.
         eps : float, optional
             Step of the differences, relative to max(1, |parameter|); 1e-4 by default.
+        sample_weight : array, (n,), optional
+            As of `evaluate`.
 
         Returns
         -------
@@ -473,11 +519,11 @@ class Model:
             Largest |gradient - difference| within a W or b, divided by the largest entry of that
             W's or b's gradient. Of a big network a seeded sample of each W and b is checked, 1000
             parameters in all (50 beyond a few million); parameters whose step carries a relu
-            across its kink are left out.
+            or the loss across a kink are left out.
         """
         from fastnn._gradient_check import gradient_check
 
-        return gradient_check(self._network, self.theta, X, y, eps, self.seed)
+        return gradient_check(self._network, self.theta, X, y, eps, self.seed, sample_weight)
 
     def trace(self, x: Any, y: Any, learning_rate: float | None = None) -> Trace:
         """Every quantity of the forward and backward pass; print it for the derivation.

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
+import reference as ref
+
 from fastnn.kernels import _cpu
 from fastnn.kernels.engine import Engine
+
+
+def kernel_settings(net):
+    """The loss's settings, with a q for each output."""
+    settings = {**ref.SETTINGS.get(net.loss_name, {}), **dict(net.settings)}
+    if "q" in settings:
+        settings["q"] = tuple(np.broadcast_to(settings["q"], net.sizes[-1]).tolist())
+    return settings
 
 
 def engine_of(net, dtype, batch=1, optimizer="sgd"):
@@ -12,7 +23,7 @@ def engine_of(net, dtype, batch=1, optimizer="sgd"):
         net.sizes,
         [_cpu.ACTIVATIONS[g] for g in net.g[1:-1]],
         _cpu.OUTPUTS[net.output],
-        _cpu.LOSSES[net.loss_name],
+        (_cpu.LOSSES[net.loss_name], kernel_settings(net)),
         net.has_bias[1:],
         dtype,
         batch,

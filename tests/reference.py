@@ -51,7 +51,8 @@ DG_OF_H = {  # the same derivative written in h = g(a), as the kernels compute i
     "sigmoid": lambda h: h * (1 - h),
     "tanh": lambda h: 1 - h**2,
 }
-OUTPUTS = {**G, "softmax": softmax}
+OUTPUTS = {**G, "exp": np.exp, "softmax": softmax}
+DG_OUTPUT = {**DG, "exp": np.exp}
 
 # --- Losses of each row, and delta = dL/da of that row --------------------------------------------
 
@@ -77,35 +78,120 @@ def squared_error(a, y, output):
     if output == "softmax":  # df_i/da_j = f_i ([i = j] - f_j)
         delta = f * (e - (e * f).sum(1, keepdims=True))
     else:
-        delta = e * DG[output](a)
+        delta = e * DG_OUTPUT[output](a)
     return (e**2).sum(1) / 2, delta
+
+
+def absolute_error(e):
+    """l(e) = |e| and l'(e); 0 is taken at the kink."""
+    return np.abs(e), np.sign(e)
+
+
+def huber(e, delta):
+    """l(e) = e^2 / 2 where |e| <= delta, delta (|e| - delta / 2) elsewhere."""
+    inside = np.abs(e) <= delta
+    return (
+        np.where(inside, e**2 / 2, delta * (np.abs(e) - delta / 2)),
+        np.where(inside, e, delta * np.sign(e)),
+    )
+
+
+def quantile(e, q):
+    """l(e) = (1 - q) e where e > 0, -q e elsewhere. q: one for each output."""
+    return np.maximum((1 - q) * e, -q * e), np.where(e > 0, 1 - q, -q) * (e != 0)
+
+
+def of_residual(l, a, y, output):
+    """L = sum_j l(e_j), e = f - y,  delta = l'(e) g'(a)."""
+    value, slope = l(OUTPUTS[output](a) - y)
+    return value.sum(1), slope * DG_OUTPUT[output](a)
+
+
+def poisson(a, y):
+    """Exp outputs. L = sum_j f_j - y_j ln f_j = sum_j e^a_j - y_j a_j,  delta = f - y."""
+    return (np.exp(a) - y * a).sum(1), np.exp(a) - y
+
+
+def focal_softmax(a, y, gamma):
+    """L = -sum_j y_j (1 - f_j)^gamma ln f_j,  delta = c - f sum_j c_j,  c_j = f_j dL/df_j."""
+    f = softmax(a)
+    x = a - a.max(1, keepdims=True)
+    minus_log = np.log(np.exp(x).sum(1, keepdims=True)) - x
+    rest = np.where(f == 1, 1, 1 - f)  # where f = 1, 1 - f and -ln f go to 0 together
+    ratio = np.where(f == 1, 1, minus_log / rest)
+    c = -y * (1 - f) ** gamma * (1 + gamma * f * ratio)
+    return (y * (1 - f) ** gamma * minus_log).sum(1), c - f * c.sum(1, keepdims=True)
+
+
+def focal_sigmoid(a, y, gamma):
+    """L = -sum_j [y_j (1 - f_j)^gamma ln f_j + (1 - y_j) f_j^gamma ln(1 - f_j)]."""
+    f, rest = sigmoid(a), sigmoid(-a)
+    low, high = np.logaddexp(0, -a), np.logaddexp(0, a)  # -ln f, -ln(1 - f)
+    yes, no = y * rest**gamma, (1 - y) * f**gamma
+    delta = no * (gamma * rest * high + f) - yes * (gamma * f * low + rest)
+    return (yes * low + no * high).sum(1), delta
+
+
+def hinge(a, y):
+    """L = max(0, 1 + max_(j != y) a_j - a_y),  delta = e(that j) - e(y) where L > 0. y: one-hot."""
+    others = np.where(y == 1, -np.inf, a)
+    rival = np.eye(a.shape[1], dtype=a.dtype)[others.argmax(1)]
+    L = np.maximum(0, 1 + (a * rival).sum(1) - (a * y).sum(1))
+    return L, (rival - y) * (L > 0)[:, None]
 
 
 LOSSES = {  # loss: the outputs it goes with
     "cross_entropy": ("softmax",),
     "binary_cross_entropy": ("sigmoid",),
     "squared_error": tuple(OUTPUTS),
+    "absolute_error": (*G, "exp"),
+    "huber": (*G, "exp"),
+    "quantile": tuple(name for name in (*G, "exp") if name != "sigmoid"),
+    "poisson": ("exp",),
+    "focal": ("softmax", "sigmoid"),
+    "hinge": ("identity",),
 }
-DEFAULT_LOSS = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}
+DEFAULT_LOSS = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy", "exp": "poisson"}
+SETTINGS = {  # of each loss, with their defaults; q: one, or one for each output
+    "cross_entropy": {"label_smoothing": 0.0},
+    "binary_cross_entropy": {"label_smoothing": 0.0},
+    "huber": {"delta": 1.0},
+    "quantile": {"q": 0.5},
+    "focal": {"gamma": 2.0},
+}
 
 
-def losses_and_delta(a, y, output, loss):
+def losses_and_delta(a, y, output, loss, **settings):
     """Loss of each row (batch,), and delta = dL/da (batch, n_out).
 
-    a: (batch, n_out). y: labels (batch,) for softmax; values or distributions (batch, n_out).
+    a: (batch, n_out). y: labels (batch,) for softmax and hinge; values or distributions
+    (batch, n_out).
     """
-    y = target_rows(y, output, a.shape[1], a.dtype)
+    y = target_rows(y, output, a.shape[1], a.dtype, loss)
+    s = {**SETTINGS.get(loss, {}), **settings}
+    if loss in ("cross_entropy", "binary_cross_entropy"):
+        classes = a.shape[1] if loss == "cross_entropy" else 2
+        y = (1 - s["label_smoothing"]) * y + a.dtype.type(s["label_smoothing"]) / classes
+        return cross_entropy(a, y) if loss == "cross_entropy" else binary_cross_entropy(a, y)
     if loss == "squared_error":
         return squared_error(a, y, output)
-    return cross_entropy(a, y) if loss == "cross_entropy" else binary_cross_entropy(a, y)
+    if loss == "focal":
+        return (focal_softmax if output == "softmax" else focal_sigmoid)(a, y, s["gamma"])
+    if loss == "absolute_error":
+        return of_residual(absolute_error, a, y, output)
+    if loss == "huber":
+        return of_residual(lambda e: huber(e, s["delta"]), a, y, output)
+    if loss == "quantile":
+        return of_residual(lambda e: quantile(e, np.asarray(s["q"], a.dtype)), a, y, output)
+    return poisson(a, y) if loss == "poisson" else hinge(a, y)
 
 
-def target_rows(y, output, n_out, dtype):
+def target_rows(y, output, n_out, dtype, loss=None):
     """y as (batch, n_out): labels become one-hot rows e(y); a vector of values becomes a column."""
     y = np.asarray(y)
     if y.ndim == 2:
         return y.astype(dtype)
-    if output == "softmax":
+    if output == "softmax" or loss == "hinge":
         return np.eye(n_out, dtype=dtype)[y.astype(int)]
     return y.astype(dtype)[:, None]
 
@@ -125,6 +211,7 @@ class Net:
     output: str = "softmax"
     loss: str | None = None
     bias: bool | tuple = True
+    settings: tuple = ()  # of the loss: (("delta", 2.0), ...)
 
     @property
     def K(self):
@@ -183,13 +270,16 @@ def forward(net, theta, x):
     return a, h
 
 
-def backward(net, theta, x, y):
-    """losses (batch,), delta[k] (batch, n_k), and grad_W[k], grad_b[k] summed over the rows."""
+def backward(net, theta, x, y, weights=None):
+    """losses (batch,), delta[k] (batch, n_k), and grad_W[k], grad_b[k] summed over the rows, all
+    times the rows' weights (batch,) where given."""
     W, b = unpack(net, theta)
     a, h = forward(net, theta, x)
     K = net.K
     delta, grad_W, grad_b = [None] * (K + 1), [None] * (K + 1), [None] * (K + 1)
-    losses, delta[K] = losses_and_delta(a[K], y, net.output, net.loss_name)
+    losses, delta[K] = losses_and_delta(a[K], y, net.output, net.loss_name, **dict(net.settings))
+    if weights is not None:  # sum_i w_i L_i
+        losses, delta[K] = weights * losses, weights[:, None] * delta[K]
     for k in range(K, 0, -1):
         grad_W[k] = delta[k].T @ h[k - 1]  # dL/dW[k]
         if b[k] is not None:
@@ -199,16 +289,20 @@ def backward(net, theta, x, y):
     return losses, delta, grad_W, grad_b
 
 
-def loss(net, theta, x, y):
-    """Mean loss over the rows."""
+def loss(net, theta, x, y, weights=None):
+    """Mean loss over the rows, sum_i w_i L_i / sum_i w_i."""
     a, _ = forward(net, theta, x)
-    return losses_and_delta(a[net.K], y, net.output, net.loss_name)[0].mean()
+    losses = losses_and_delta(a[net.K], y, net.output, net.loss_name, **dict(net.settings))[0]
+    return losses.mean() if weights is None else (weights * losses).sum() / weights.sum()
 
 
-def loss_and_gradient(net, theta, x, y):
-    """Mean loss over the rows, and its gradient laid out like theta."""
-    losses, _, grad_W, grad_b = backward(net, theta, x, y)
-    return losses.mean(), pack(grad_W, grad_b) / len(losses)
+def loss_and_gradient(net, theta, x, y, weights=None):
+    """Mean loss over the rows, and its gradient laid out like theta; 0 where all weights are."""
+    losses, _, grad_W, grad_b = backward(net, theta, x, y, weights)
+    total = len(losses) if weights is None else weights.sum()
+    if total == 0:
+        return 0 * losses.sum(), 0 * pack(grad_W, grad_b)
+    return losses.sum() / total, pack(grad_W, grad_b) / total
 
 
 # --- Optimizers and training ----------------------------------------------------------------------
@@ -341,7 +435,9 @@ def limited(net, theta, rates):
     return theta
 
 
-def train(net, theta, X, y, order, batch, optimizer, rates, state=None, taken=0, alphas=None):
+def train(
+    net, theta, X, y, order, batch, optimizer, rates, state=None, taken=0, alphas=None, weights=None
+):
     """Mini-batches over rows X[order], in order; the last one may be smaller. taken: steps before;
     alphas: the learning rate of each step, in place of the one in rates.
 
@@ -351,7 +447,8 @@ def train(net, theta, X, y, order, batch, optimizer, rates, state=None, taken=0,
     losses = []
     for i, start in enumerate(range(0, len(order), batch)):
         rows = order[start : start + batch]
-        mean_loss, grad = loss_and_gradient(net, theta, X[rows], y[rows])
+        w = None if weights is None else weights[rows]
+        mean_loss, grad = loss_and_gradient(net, theta, X[rows], y[rows], w)
         if alphas is not None:
             rates = {**rates, "learning_rate": alphas[i]}
         theta, grad = shaped(net, theta, grad, rates)
@@ -409,6 +506,9 @@ def activation_bound(a, a_bound, activation, u, ulps=4):
     """For h = g(a) where a is off by a_bound and g is computed to `ulps` units of roundoff."""
     if activation == "softmax":
         return softmax_bound(a, a_bound, u, ulps)
+    if activation == "exp":  # e^(a + d) = e^a e^d; the exponent's own rounding is u |a|
+        relative = np.expm1(a_bound + u * np.abs(a)) + ulps * u
+        return np.exp(a) * relative * 1.01 + smallest(u)
     own = 0 if activation in ("identity", "relu") else ulps * u
     return LIPSCHITZ[activation] * a_bound + own * np.abs(G[activation](a)) + smallest(u)
 

@@ -87,6 +87,50 @@ def trained(net, dtype, batch, optimizer, threads, zeros=0.0, shaped=None):
     return sha256(theta, state, losses)
 
 
+LOSSES = [
+    ("softmax", fastnn.CrossEntropy(0.1)),
+    ("sigmoid", fastnn.BinaryCrossEntropy(0.1)),
+    ("softmax", fastnn.Focal(1.3)),
+    ("sigmoid", "focal"),
+    ("exp", "poisson"),
+    ("exp", "absolute_error"),
+    ("identity", "absolute_error"),
+    ("tanh", fastnn.Huber(0.3)),
+    ("identity", fastnn.Quantile([0.1, 0.5, 0.7])),
+    ("identity", "hinge"),
+]
+
+
+@pytest.mark.parametrize(("output", "loss"), LOSSES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n_out", [3, 33])
+@pytest.mark.parametrize("batch", [2, 31])
+def test_losses_and_weights(output, loss, dtype, n_out, batch):
+    rng = np.random.default_rng(3)
+    X, weights = rng.standard_normal((67, 9)), rng.integers(0, 4, 67) / 3
+    y = rng.random((67, n_out))
+    if output == "softmax" or loss == "hinge":
+        y = rng.integers(0, n_out, 67)
+    if isinstance(loss, fastnn.Quantile):
+        y = y[:, : n_out // 3]
+
+    def compute(threads):
+        model = fastnn.Model([9, 17, n_out], "tanh", output, loss, dtype=dtype, seed=1)
+        model.n_threads = threads
+        history = model.fit(X, y, epochs=2, batch_size=batch, sample_weight=weights)
+        losses = np.array([*history.loss, model.evaluate(X, y, sample_weight=weights)["loss"]])
+        # In a mini-batch of 31 a vector of samples, or else of a sample's outputs: the same bits.
+        alone = [model.loss_and_gradient(X[i : i + 1], y[i : i + 1])[0] for i in range(5)]
+        together = [  # weight 1 of row i alone: divided by 1
+            model.loss_and_gradient(X, y, sample_weight=np.arange(67) == i)[0] for i in range(5)
+        ]
+        assert alone == together
+        return sha256(model.theta, losses)
+
+    results = over_isas_and_threads(compute)
+    assert len(set(results.values())) == 1, results
+
+
 def over_isas_and_threads(compute):
     results = {}
     for isa in WITH_FMA:

@@ -58,9 +58,11 @@ def random_case(rng):
     X = rng.standard_normal((n, sizes[0]))
     X[rng.random(X.shape) < rng.choice([0, 0.8])] = 0
     y = rng.random((n, sizes[-1]))
+    if loss == "hinge" and sizes[-1] == 1:
+        return random_case(rng)
     if loss == "cross_entropy":
         y /= y.sum(1, keepdims=True)
-    if output == "softmax" and rng.integers(2):
+    if loss == "hinge" or (output == "softmax" and rng.integers(2)):
         y = rng.integers(0, sizes[-1], n)
     return net, 0.1 * rng.standard_normal(net.n_parameters), X, y
 
@@ -91,6 +93,9 @@ def test_against_the_reference(isa, dtype, seed):
         wide_theta, wide_X = theta.astype(np.longdouble), X.astype(np.longdouble)
         wide_y = y if labels else y.astype(np.longdouble)
         n, threads = len(X), int(rng.integers(1, 4))
+        weights = rng.integers(0, 4, n) / 2 if rng.integers(2) else None
+        if weights is not None:
+            weights[0] = 1
         batch = int(rng.choice([1, 3, 16, 64, 300]))
         optimizer = str(rng.choice(list(RATES)))
         rates = RATES[optimizer]
@@ -105,23 +110,23 @@ def test_against_the_reference(isa, dtype, seed):
         out, again = np.full((2, n, net.sizes[-1]), np.nan, dtype)
         engine.forward(X, out, threads)
         assert_near(out, ref.forward(net, wide_theta, wide_X)[1][-1], dtype, f"forward of {case}")
-        loss = engine.loss(X, y, again, threads)
+        loss = engine.loss(X, y, again, threads, weights)
         assert out.tobytes() == again.tobytes()
         grad = np.full_like(theta, np.nan)
-        same = engine.gradient(X, y, grad, threads)
-        want_loss, want_grad = ref.loss_and_gradient(net, wide_theta, wide_X, wide_y)
+        same = engine.gradient(X, y, grad, threads, weights)
+        want_loss, want_grad = ref.loss_and_gradient(net, wide_theta, wide_X, wide_y, weights)
         assert_near(np.array([loss, same]), want_loss, dtype, f"loss of {case}")
         assert_near(grad, want_grad, dtype, f"gradient of {case}")
 
         order = rng.permutation(n)
         losses = np.full(-(-n // batch), np.nan)
         taken = int(rng.integers(0, 3))
-        steps = engine.train(X, y, order, batch, rates, taken, losses, threads, alphas)
+        steps = engine.train(X, y, order, batch, rates, taken, losses, threads, alphas, weights)
         assert steps == len(losses)
         engine.store(theta, state)
         want_theta, want_state, want_losses = ref.train(
             *(net, wide_theta, wide_X, wide_y, order, batch),
-            *(optimizer, rates, None, taken, alphas),
+            *(optimizer, rates, None, taken, alphas, weights),
         )
         assert_near(theta, want_theta, dtype, f"theta of {case}")
         assert_near(losses, want_losses, dtype, f"losses of {case}")

@@ -24,6 +24,7 @@ import pytest
 import reference as ref
 
 import fastnn
+from fastnn._losses import from_json
 from fastnn.kernels import _cpu
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -51,6 +52,22 @@ NETS = {  # each loss, with every output that it takes
     "squared_error sigmoid": ref.Net((5, 7, 2), "sigmoid", "sigmoid", "squared_error"),
     "squared_error tanh": ref.Net((5, 7, 2), "identity", "tanh", "squared_error", bias=False),
     "squared_error softmax": ref.Net((5, 7, 3), "tanh", "softmax", "squared_error"),
+    "cross_entropy softmax, smoothed": ref.Net(
+        (5, 7, 3), "tanh", "softmax", settings=(("label_smoothing", 0.125),)
+    ),
+    "binary_cross_entropy sigmoid, smoothed": ref.Net(
+        (5, 7, 2), "tanh", "sigmoid", settings=(("label_smoothing", 0.125),)
+    ),
+    "squared_error exp": ref.Net((5, 7, 2), "tanh", "exp", "squared_error"),
+    "absolute_error identity": ref.Net((5, 7, 2), "tanh", "identity", "absolute_error"),
+    "huber tanh": ref.Net((5, 7, 2), "tanh", "tanh", "huber", settings=(("delta", 0.25),)),
+    "quantile identity": ref.Net(
+        (5, 7, 2), "tanh", "identity", "quantile", settings=(("q", 0.25),)
+    ),
+    "poisson exp": ref.Net((5, 7, 2), "tanh", "exp"),
+    "focal softmax": ref.Net((5, 7, 3), "tanh", "softmax", "focal", settings=(("gamma", 1.5),)),
+    "focal sigmoid": ref.Net((5, 7, 2), "tanh", "sigmoid", "focal"),
+    "hinge identity": ref.Net((5, 7, 3), "tanh", "identity", "hinge"),
 }
 OPTIMIZERS = {  # rates are exact in every dtype
     "sgd": fastnn.SGD(0.25),
@@ -74,7 +91,7 @@ N, BATCH = 38, 4  # ten mini-batches, the last one of 2
 
 def curve_data(net):
     X = 2 * fractions(N, net.sizes[0], seed=1)
-    if net.output == "softmax":
+    if net.output == "softmax" or net.loss_name == "hinge":
         return X, (np.arange(N) * 7 + np.arange(N) // 3) % net.sizes[-1]
     return X, fractions(N, net.sizes[-1], seed=2) + 0.5
 
@@ -93,6 +110,13 @@ def reference_curve(name, optimizer, dtype):
     return ref.train(net, theta, X, y, np.arange(N), BATCH, rule.kind, rule.rates)[2]
 
 
+def loss_of(net):
+    """The loss as a user says it."""
+    return (
+        from_json({"name": net.loss_name, **dict(net.settings)}) if net.settings else net.loss_name
+    )
+
+
 def fastnn_curve(name, optimizer, dtype):
     """One fit call a mini-batch: its loss is what stands in the history."""
     net = NETS[name]
@@ -101,7 +125,7 @@ def fastnn_curve(name, optimizer, dtype):
         list(net.sizes),
         activation=net.activation if isinstance(net.activation, str) else list(net.activation),
         output=net.output,
-        loss=net.loss_name,
+        loss=loss_of(net),
         bias=net.bias,
         dtype=dtype,
     )
@@ -165,6 +189,24 @@ TRAINED = {  # name: sizes, activation, output, bias, batch size, optimizer
         fastnn.SGD(0.0625, 0.5, nesterov=True),
     ),
     "130-70-3 tanh, adam": ([130, 70, 3], "tanh", "softmax", True, 16, fastnn.Adam()),
+    "19-23-7 cross_entropy, smoothed": ([19, 23, 7], "relu", "softmax", True, 16, SGD),
+    "19-23-7 focal": ([19, 23, 7], "relu", "softmax", True, 16, SGD),
+    "19-23-7 focal, sigmoid": ([19, 23, 7], "relu", "sigmoid", True, 16, SGD),
+    "19-23-7 poisson": ([19, 23, 7], "tanh", "exp", True, 16, SGD),
+    "19-23-7 huber": ([19, 23, 7], "tanh", "identity", True, 16, SGD),
+    "19-23-9 quantile": ([19, 23, 9], "tanh", "identity", True, 16, SGD),
+    "19-23-7 absolute_error": ([19, 23, 7], "tanh", "tanh", True, 16, SGD),
+    "19-23-7 hinge": ([19, 23, 7], "relu", "identity", True, 16, SGD),
+    "19-23-7 weights": ([19, 23, 7], "relu", "softmax", True, 16, SGD),
+}
+LOSSES = {  # where it is not the output's own
+    "19-23-7 cross_entropy, smoothed": fastnn.CrossEntropy(0.125),
+    "19-23-7 focal": "focal",
+    "19-23-7 focal, sigmoid": fastnn.Focal(1.5),
+    "19-23-7 huber": fastnn.Huber(0.25),
+    "19-23-9 quantile": fastnn.Quantile([0.125, 0.5, 0.75]),
+    "19-23-7 absolute_error": "absolute_error",
+    "19-23-7 hinge": "hinge",
 }
 
 
@@ -173,11 +215,14 @@ def trained_theta(name, dtype, n_threads=None):
     n = 300
     X = fractions(n, sizes[0], seed=5)
     y = fractions(n, sizes[-1], seed=6) + 0.5
-    y = np.arange(n) * 13 % sizes[-1] if output == "softmax" else y
+    loss = LOSSES.get(name)
+    y = np.arange(n) * 13 % sizes[-1] if output == "softmax" or loss == "hinge" else y
+    y = y[:, :3] if name.endswith("quantile") else y
     model = fastnn.Model(
-        sizes, activation, output, bias=bias, dtype=dtype, seed=11, n_threads=n_threads
+        sizes, activation, output, loss, bias=bias, dtype=dtype, seed=11, n_threads=n_threads
     )
-    model.fit(X, y, epochs=2, batch_size=batch, optimizer=optimizer)
+    weights = np.arange(n) % 5 / 4 if name.endswith("weights") else None
+    model.fit(X, y, epochs=2, batch_size=batch, optimizer=optimizer, sample_weight=weights)
     return model.theta
 
 

@@ -114,17 +114,31 @@ TARGETS = [
     (output, loss, labels)
     for loss, outputs in ref.LOSSES.items()
     for output in outputs
-    for labels in ([True, False] if output == "softmax" else [False])
+    for labels in ([True, False] if output == "softmax" else [loss == "hinge"])
 ]
+
+
+def random_settings(rng, loss, n):
+    """Exact in every dtype."""
+    return {
+        "cross_entropy": {"label_smoothing": float(rng.choice([0, 0.125]))},
+        "binary_cross_entropy": {"label_smoothing": float(rng.choice([0, 0.125]))},
+        "huber": {"delta": 0.75},
+        "quantile": {"q": tuple((rng.integers(1, 16, n) / 16).tolist())},
+        "focal": {"gamma": float(rng.choice([0, 1.5, 2]))},
+    }.get(loss, {})
 
 
 @pytest.mark.parametrize(("output", "loss", "labels"), TARGETS)
 def test_output_delta(isa, dtype, threads, rng, output, loss, labels):
     u, wide = ref.unit_roundoff(dtype), WIDER[dtype]
     for batch, _, n in awkward_sizes(dtype):
+        if loss == "hinge" and n == 1:
+            continue
+        settings = random_settings(rng, loss, n)
         a = (3 * rng.standard_normal((batch, n))).astype(dtype)
         y = rng.random((batch, n)).astype(dtype)
-        if loss == "cross_entropy":
+        if output == "softmax":
             y /= y.sum(1, keepdims=True)
         if labels:
             y = rng.integers(0, n, batch).astype(np.int32)
@@ -134,30 +148,40 @@ def test_output_delta(isa, dtype, threads, rng, output, loss, labels):
             nan(batch, dtype="f8"),
         )
         output_delta.output_delta(
-            a, y, h, delta, losses, _cpu.OUTPUTS[output], _cpu.LOSSES[loss], threads
+            *(a, y, h, delta, losses, _cpu.OUTPUTS[output]),
+            *((_cpu.LOSSES[loss], settings), threads),
         )
         wide_y = y if labels else y.astype(wide)
-        want_losses, want_delta = ref.losses_and_delta(a.astype(wide), wide_y, output, loss)
+        want_losses, want_delta = ref.losses_and_delta(
+            a.astype(wide), wide_y, output, loss, **settings
+        )
         want_h = ref.OUTPUTS[output](a.astype(wide))
         h_bound = ref.activation_bound(a.astype(wide), 0, output, u)
         assert_within(h, want_h, h_bound, (batch, n))
         # e = h - y is off by h's error and its own rounding; what follows multiplies it by at
         # most n numbers of h (softmax) or one of g', each product rounded.
-        rows = ref.target_rows(y, output, n, wide)
-        e_bound = h_bound + u * (np.abs(want_h) + np.abs(rows))
+        rows = ref.target_rows(y, output, n, wide, loss)
+        e_bound = h_bound + u * (np.abs(want_h) + np.abs(rows) + settings.get("label_smoothing", 0))
         scale = 1 + np.abs(want_h) + np.abs(want_h) ** 2
         e_sum = (np.abs(want_h - rows) + e_bound).sum(1, keepdims=True)
         delta_bound = scale * (
             e_bound + e_bound.sum(1, keepdims=True) + ref.gamma(n + 8, u) * e_sum
         )
+        if loss in ("absolute_error", "quantile"):  # g' times a slope that does not go to 0 with e
+            delta_bound += 4 * u * scale
+        if loss == "focal":  # powers multiply the errors of ln f, of the size of |a|, by gamma
+            delta_bound = ref.gamma(16 * n + 64, u) * (1 + np.abs(a).max(1, keepdims=True)) ** 2
         assert_within(delta, want_delta, delta_bound, (batch, n))
         # The loss: n terms of the size of |a| (log sum exp, a y) or of e^2.
-        size = (
-            np.abs(a).astype(wide).sum(1) + np.log(n) + 1
-            if loss != "squared_error"
-            else e_sum[:, 0] ** 2
-        )
-        slack = (e_bound * e_sum).sum(1) if loss == "squared_error" else 0
+        residual = loss in ("squared_error", "absolute_error", "huber", "quantile")
+        size = np.abs(a).astype(wide).sum(1) + np.log(n) + 1
+        if residual:
+            size = e_sum[:, 0] * (e_sum[:, 0] if loss == "squared_error" else 1)
+        elif loss == "poisson":
+            size += 4 * want_h.sum(1) * (1 + np.abs(a).max(1))
+        elif loss == "focal":
+            size *= 16 * (1 + np.abs(a).max(1))
+        slack = (e_bound * (1 + e_sum)).sum(1) if residual else 0
         assert_within(losses, want_losses, ref.gamma(n + 12, u) * size + 2 * slack, (batch, n))
 
 
@@ -166,17 +190,44 @@ def test_losses_do_not_overflow(isa, dtype):
     h, delta, losses = np.empty_like(a), np.empty_like(a), np.empty(2)
     y = np.array([1, 1], np.int32)
     output_delta.output_delta(
-        a, y, h, delta, losses, _cpu.OUTPUTS["softmax"], _cpu.LOSSES["cross_entropy"], 1
+        *(a, y, h, delta, losses, _cpu.OUTPUTS["softmax"]),
+        *((_cpu.LOSSES["cross_entropy"], {}), 1),
     )
     assert losses.tolist() == [2e4, 0.0]
     assert h.tolist() == [[1, 0, 0], [0, 1, 0]]
     assert delta.tolist() == [[1, -1, 0], [0, 0, 0]]
     y = np.array([[0, 1, 1], [0, 1, 0.5]], dtype)
     output_delta.output_delta(
-        a, y, h, delta, losses, _cpu.OUTPUTS["sigmoid"], _cpu.LOSSES["binary_cross_entropy"], 1
+        *(a, y, h, delta, losses, _cpu.OUTPUTS["sigmoid"]),
+        *((_cpu.LOSSES["binary_cross_entropy"], {}), 1),
     )
     np.testing.assert_allclose(losses, [2e4 + np.log(2), np.log(2)], rtol=4 * np.finfo(dtype).eps)
     assert h.tolist() == [[1, 0, 0.5], [0, 1, 0.5]]
+
+
+@pytest.mark.parametrize("batch", [1, 37])
+@pytest.mark.parametrize("loss", _cpu.LOSSES)
+def test_far_out_the_new_losses_stay_finite_and_nan_shows(isa, dtype, loss, batch):
+    for output in ref.LOSSES[loss]:
+        y = np.ones((batch, 3), dtype) / 3
+        if output == "softmax" or loss == "hinge":
+            y = np.ones(batch, np.int32)
+        settings = {"quantile": {"q": (0.1, 0.5, 0.9)}, "huber": {"delta": 1.0}}.get(
+            loss, {"gamma": 2.0} if loss == "focal" else {}
+        )
+        for row in ([50, -50, 0], [-1e4, 80, 1e4], [0, np.nan, 0], [np.nan, 0, 0]):
+            a = np.tile(np.array(row, dtype), (batch, 1))
+            if output == "exp":
+                a = np.minimum(a, 40)
+            h, delta, losses = nan(batch, 3, dtype=dtype), np.empty_like(a), np.empty(batch)
+            output_delta.output_delta(
+                *(a, y, h, delta, losses, _cpu.OUTPUTS[output]),
+                *((_cpu.LOSSES[loss], settings), 1),
+            )
+            if np.isnan(a).any():
+                assert np.isnan(losses).all(), (output, row)
+            else:
+                assert np.isfinite(losses).all() and np.isfinite(delta).all(), (output, row)
 
 
 @pytest.mark.parametrize("activation", _cpu.ACTIVATIONS)

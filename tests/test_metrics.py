@@ -7,12 +7,14 @@ import pytest
 
 import fastnn
 from fastnn import _metrics
+from fastnn._network import as_network
 
 CLASSES = ("accuracy", "precision", "recall", "f1", "auc", "log_loss")
 
 
 def of(name, y, f, output):
-    return _metrics.measure(_metrics.as_metrics([name], output), y, f)[name]
+    network = as_network([1, f.shape[1]], "relu", output, None, True, "float64")
+    return _metrics.measure(_metrics.as_metrics([name], network), y, f)[name]
 
 
 def softmax_case(n_classes, n=200, seed=0):
@@ -165,8 +167,53 @@ def test_wrong_metrics(metrics, error, message):
 
 def test_more_wrong_metrics():
     with pytest.raises(ValueError, match="TopK needs softmax outputs, got sigmoid"):
-        _metrics.as_metrics([fastnn.TopK()], "sigmoid")
+        fastnn.Model([2, 3], output="sigmoid").evaluate(
+            [[0, 1]], [[0, 1, 1]], metrics=[fastnn.TopK()]
+        )
     with pytest.raises(ValueError, match="k must be at least 1"):
         fastnn.TopK(0)
     with pytest.raises(TypeError, match=r"'text' must return a number, got 'a'"):
         _metrics.measure({"text": lambda y, f: "a"}, np.ones(1), np.ones((1, 1)))
+
+
+def test_weighted_means():
+    rng = np.random.default_rng(3)
+    X, w = rng.normal(size=(40, 3)), rng.integers(0, 4, 40)
+    rows = np.repeat(np.arange(40), w)
+    labels, values = rng.integers(0, 3, 40), rng.normal(size=(40, 2))
+    quantiles = fastnn.Model([3, 2], output="identity", loss=fastnn.Quantile(0.3), seed=0)
+    for model, y, names in [
+        (fastnn.Model([3, 3], dtype="float64", seed=0), labels, ["accuracy", "log_loss"]),
+        (fastnn.Model([3, 2], output="identity", seed=0), values, ["rmse", "mae", "r2"]),
+        (quantiles, values, ["mae", "d2"]),
+    ]:
+        weighted = model.evaluate(X, y, metrics=names, sample_weight=w)
+        repeated = model.evaluate(X[rows], y[rows], metrics=names)
+        assert list(weighted) == ["loss", *names]
+        assert weighted == pytest.approx(repeated, rel=1e-6)
+    with pytest.raises(ValueError, match="sample_weight must be among accuracy"):
+        fastnn.Model([3, 3]).evaluate(X, labels, metrics=["f1"], sample_weight=w)
+
+
+def test_metrics_of_hinge():
+    model = fastnn.Model([3, 3], output="identity", loss="hinge", seed=0)
+    X, y = np.eye(3), [0, 1, 2]
+    assert set(model.evaluate(X, y, metrics=["accuracy", "f1", fastnn.TopK(2)])) == {
+        "loss",
+        "accuracy",
+        "f1",
+        "top_2",
+    }
+    with pytest.raises(ValueError, match="among accuracy, precision, recall, f1 or"):
+        model.evaluate(X, y, metrics=["auc"])
+
+
+def test_balanced_counts_the_rows_trained_on():
+    X, y = np.zeros((40, 1)), np.repeat([0, 1], [30, 10])
+    model = fastnn.Model([1, 2], seed=0)
+    model.W[0][:] = 0
+    history = model.fit(
+        *(X, y), epochs=1, batch_size=40, class_weight="balanced", validation_split=0.5
+    )
+    assert history.loss[0] == pytest.approx(np.log(2))
+    assert model.b[0] == pytest.approx([0, 0], abs=1e-7)

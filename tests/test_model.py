@@ -48,6 +48,7 @@ def test_attributes():
         ("identity", "squared_error"),
         ("relu", "squared_error"),
         ("tanh", "squared_error"),
+        ("exp", "poisson"),
     ],
 )
 def test_loss_follows_output(output, loss):
@@ -126,12 +127,12 @@ def test_wrong_theta(value, error, message):
         (
             {"loss": "binary_cross_entropy"},
             ValueError,
-            "loss of softmax outputs must be squared_error or cross_entropy, got",
+            "loss of softmax outputs must be cross_entropy or focal or squared_error, got",
         ),
         (
             {"loss": "cross_entropy", "output": "tanh"},
             ValueError,
-            "loss of tanh outputs must be squared_error, got",
+            "loss of tanh outputs must be squared_error or absolute_error or huber or quantile,",
         ),
         ({"bias": [True]}, ValueError, r"bias must have one entry per layer \(2\)"),
         ({"bias": 1}, TypeError, "bias must be"),

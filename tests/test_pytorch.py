@@ -123,6 +123,108 @@ def fastnn_model(net):
     )
 
 
+def crammer_singer(a, y):
+    own = a.gather(1, y[:, None])[:, 0]
+    others = a.scatter(1, y[:, None], -torch.inf).amax(1)
+    return (1 + others - own).clamp(0).sum()
+
+
+F = torch.nn.functional
+# output, loss, kind of target, and the sum over the rows as PyTorch computes it from a
+SUMS = {
+    "cross_entropy, smoothed": (
+        *("softmax", fastnn.CrossEntropy(0.1), "labels"),
+        lambda a, y: F.cross_entropy(a, y, label_smoothing=0.1, reduction="sum"),
+    ),
+    "cross_entropy, soft and smoothed": (
+        *("softmax", fastnn.CrossEntropy(0.1), "soft"),
+        lambda a, y: F.cross_entropy(a, y, label_smoothing=0.1, reduction="sum"),
+    ),
+    "cross_entropy, soft": (
+        *("softmax", "cross_entropy", "soft"),
+        lambda a, y: F.cross_entropy(a, y, reduction="sum"),
+    ),
+    "binary_cross_entropy, smoothed": (
+        *("sigmoid", fastnn.BinaryCrossEntropy(0.2), "values"),
+        lambda a, y: F.binary_cross_entropy_with_logits(a, 0.8 * y + 0.1, reduction="sum"),
+    ),
+    "absolute_error": (
+        *("identity", "absolute_error", "values"),
+        lambda a, y: F.l1_loss(a, y, reduction="sum"),
+    ),
+    "huber": (
+        *("identity", fastnn.Huber(0.3), "values"),
+        lambda a, y: F.huber_loss(a, y, delta=0.3, reduction="sum"),
+    ),
+    "huber of tanh": (
+        *("tanh", fastnn.Huber(0.3), "values"),
+        lambda a, y: F.huber_loss(a.tanh(), y, delta=0.3, reduction="sum"),
+    ),
+    "quantile": (
+        *("identity", fastnn.Quantile(0.3), "values"),
+        lambda a, y: torch.maximum(0.7 * (a - y), -0.3 * (a - y)).sum(),
+    ),
+    "poisson": (
+        *("exp", "poisson", "values"),
+        lambda a, y: F.poisson_nll_loss(a, y, log_input=True, full=False, reduction="sum"),
+    ),
+    "focal": (
+        *("softmax", fastnn.Focal(1.5), "labels"),
+        lambda a, y: (
+            -((1 - a.softmax(1)) ** 1.5 * a.log_softmax(1) * F.one_hot(y, a.shape[1])).sum()
+        ),
+    ),
+    "focal of sigmoid": (
+        *("sigmoid", fastnn.Focal(2), "binary"),
+        lambda a, y: (
+            F.binary_cross_entropy_with_logits(a, y, reduction="none")
+            * (1 - torch.where(y == 1, a.sigmoid(), 1 - a.sigmoid())) ** 2
+        ).sum(),
+    ),
+    "hinge": ("identity", "hinge", "labels", crammer_singer),
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n", [2, 50])
+def test_losses(name, weighted, n):
+    output, loss, kind, total = SUMS[name]
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(n, 7))
+    y = {
+        "labels": rng.integers(0, 4, n),
+        "soft": rng.dirichlet(np.ones(4), n),
+        "values": rng.uniform(size=(n, 4)),
+        "binary": rng.integers(0, 2, (n, 4)).astype(float),
+    }[kind]
+    weights = rng.uniform(size=n) if weighted else None
+    model = fastnn.Model([7, 9, 4], "tanh", output, loss, dtype="float64", seed=4)
+    peer = TorchNet(ref.Net((7, 9, 4), "tanh", "identity"), model.theta)
+    a, target = peer.pre_output(X), torch.tensor(y)
+    each = np.ones(n) if weights is None else weights
+    want = sum(w * total(a[i : i + 1], target[i : i + 1]) for i, w in enumerate(each)) / each.sum()
+    want.backward()
+    got, grad = model.loss_and_gradient(X, y, sample_weight=weights)
+    assert_close(got, want.item())
+    assert_close(grad, peer.vector([p.grad for p in peer.parameters]))
+
+
+def test_class_weights_are_pytorchs():
+    rng = np.random.default_rng(5)
+    X, y = rng.normal(size=(50, 7)), rng.integers(0, 4, 50)
+    weights = {0: 1.0, 1: 0.5, 2: 3.0, 3: 2.0}
+    model = fastnn.Model([7, 9, 4], "tanh", dtype="float64", seed=4)
+    peer = TorchNet(ref.Net((7, 9, 4), "tanh"), model.theta)
+    each = torch.tensor(list(weights.values()), dtype=torch.float64)
+    model.fit(X, y, epochs=1, batch_size=50, learning_rate=0.5, class_weight=weights)
+    F.cross_entropy(peer.pre_output(X), torch.tensor(y), weight=each).backward()
+    with torch.no_grad():
+        for p in peer.parameters:
+            p -= 0.5 * p.grad
+    assert_close(model.theta, peer.vector(peer.parameters))
+
+
 class TorchNet:
     """The same network with tensors for parameters, in the order of theta."""
 

@@ -20,15 +20,15 @@ def make(net, batch, seed=0, labels=False):
     n_out = net.sizes[-1]
     theta = rng.normal(0, 0.7, net.n_parameters).astype(REAL)
     x = rng.normal(0, 1, (batch, net.sizes[0])).astype(REAL)
-    if labels:
+    if labels or net.loss_name == "hinge":
         return theta, x, rng.integers(0, n_out, batch)
     y = rng.uniform(0, 1, (batch, n_out)).astype(REAL)
     return theta, x, y / y.sum(1, keepdims=True) if net.output == "softmax" else y
 
 
-def check_gradient(net, theta, x, y):
-    _, grad = ref.loss_and_gradient(net, theta, x, y)
-    numeric = ref.central_differences(lambda t: ref.loss(net, t, x, y), theta, EPS)
+def check_gradient(net, theta, x, y, weights=None):
+    _, grad = ref.loss_and_gradient(net, theta, x, y, weights)
+    numeric = ref.central_differences(lambda t: ref.loss(net, t, x, y, weights), theta, EPS)
     error = np.abs(grad - numeric).max() / (np.abs(grad).max() + np.abs(numeric).max())
     assert np.abs(grad).max() > 1e-6  # a gradient of zeros would prove nothing
     assert error < TOLERANCE
@@ -61,6 +61,27 @@ def test_labels(loss):
     assert ref.loss(net, theta, x, labels) == ref.loss(net, theta, x, one_hot)
 
 
+@pytest.mark.parametrize(
+    ("output", "loss", "settings"),
+    [
+        ("softmax", "cross_entropy", (("label_smoothing", 0.3),)),
+        ("sigmoid", "binary_cross_entropy", (("label_smoothing", 0.3),)),
+        ("softmax", "focal", (("gamma", 0.5),)),
+        ("sigmoid", "focal", (("gamma", 3.5),)),
+        ("identity", "huber", (("delta", 0.125),)),
+        ("identity", "quantile", (("q", (0.1, 0.5, 0.9)),)),
+    ],
+)
+def test_settings_of_losses_and_weights_of_rows(output, loss, settings):
+    net = ref.Net((3, 4, 3), "tanh", output, loss, settings=settings)
+    theta, x, y = make(net, batch=5)
+    weights = np.array([1, 0, 0.5, 2, 1], REAL)
+    assert ref.loss(net, theta, x, y) != ref.loss(
+        ref.Net((3, 4, 3), "tanh", output, loss), theta, x, y
+    )
+    check_gradient(net, theta, x, y, weights)
+
+
 @pytest.mark.parametrize("bias", [True, False, (True, False, True), (False, True, False)])
 def test_biases_and_one_activation_per_layer(bias):
     net = ref.Net((2, 3, 4, 1), ("sigmoid", "tanh"), "identity", bias=bias)
@@ -73,7 +94,7 @@ def test_biases_and_one_activation_per_layer(bias):
 
 @pytest.mark.parametrize(("output", "loss"), PAIRS)
 def test_one_layer_and_widths_of_one(output, loss):
-    net = ref.Net((1, 2 if output == "softmax" else 1), (), output, loss)
+    net = ref.Net((1, 2 if output == "softmax" or loss == "hinge" else 1), (), output, loss)
     theta, x, y = make(net, batch=3)
     theta[:] = np.abs(theta)  # a relu output must be alive
     x[:] = np.abs(x) + REAL(0.1)
@@ -113,6 +134,29 @@ def test_losses_by_hand():
     assert got == pytest.approx([ln(4 / 3) + ln(2)], rel=1e-15)
     got = ref.losses_and_delta(np.array([[3.0, -1.0]]), y, "identity", "squared_error")[0]
     assert got == [(2**2 + 1**2) / 2]
+    e = np.array([[3.0, -1.0]]), np.zeros((1, 2))  # residuals 3 and -1
+    for loss, settings, want, want_delta in [
+        ("absolute_error", {}, 4, [1, -1]),
+        ("huber", {"delta": 2.0}, 2 * (3 - 1) + 0.5, [2, -1]),
+        ("quantile", {"q": 0.25}, 0.75 * 3 + 0.25 * 1, [0.75, -0.25]),
+        ("quantile", {"q": (0.25, 0.5)}, 0.75 * 3 + 0.5 * 1, [0.75, -0.5]),
+    ]:
+        got, delta = ref.losses_and_delta(*e, "identity", loss, **settings)
+        assert got == [want] and delta.tolist() == [want_delta]
+    got, delta = ref.losses_and_delta(np.array([[ln(2.0)]]), np.array([[3]]), "exp", "poisson")
+    assert got == pytest.approx([2 - 3 * ln(2)], rel=1e-15)
+    assert delta == pytest.approx(np.array([[-1.0]]), rel=1e-15)
+    a = np.array([[1.0, 3.0, 2.5], [0.0, 5.0, 0.0]])
+    got, delta = ref.losses_and_delta(a, np.array([1, 1]), "identity", "hinge")
+    assert got.tolist() == [0.5, 0] and delta.tolist() == [[0, -1, 1], [0, 0, 0]]
+    a = np.array([[ln(1.0), ln(2.0), ln(5.0)]])
+    got = ref.losses_and_delta(a, np.array([1]), "softmax", "focal")[0]
+    assert got == pytest.approx([(3 / 4) ** 2 * ln(4)], rel=1e-15)
+    got = ref.losses_and_delta(a, np.array([1]), "softmax", "cross_entropy", label_smoothing=0.3)[0]
+    assert got == pytest.approx([0.8 * ln(4) + 0.1 * ln(8) + 0.1 * ln(8 / 5)], rel=1e-15)
+    a = np.array([[ln(3.0), 0.0]])
+    got = ref.losses_and_delta(a, y, "sigmoid", "focal", gamma=1.0)[0]
+    assert got == pytest.approx([ln(4 / 3) / 4 + ln(2) / 2], rel=1e-15)
 
 
 def test_losses_far_out_are_finite():

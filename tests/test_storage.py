@@ -25,6 +25,10 @@ NETS = [
     {"sizes": [4, 1], "output": "sigmoid", "bias": False, "dtype": "float64"},
     {"sizes": [4, 5, 2], "activation": "tanh", "output": "identity", "bias": [True, False]},
     {"sizes": [4, 5, 6, 3], "activation": ["relu", "sigmoid"], "loss": "squared_error"},
+    {"sizes": [4, 3], "loss": fastnn.CrossEntropy(0.1)},
+    {"sizes": [4, 1], "output": "exp", "loss": "poisson"},
+    {"sizes": [4, 2], "output": "identity", "loss": fastnn.Huber(2)},
+    {"sizes": [4, 3], "output": "identity", "loss": fastnn.Quantile([0.1, 0.5, 0.9])},
 ]
 
 
@@ -33,7 +37,7 @@ def data(model, n=20):
     X = rng.normal(size=(n, 4))
     if model.output == "softmax":
         return X, rng.integers(0, model.sizes[-1], n)
-    return X, rng.uniform(size=(n, model.sizes[-1]))
+    return X, rng.uniform(size=(n, model._network.n_targets))
 
 
 @pytest.fixture

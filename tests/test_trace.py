@@ -14,6 +14,13 @@ CASES = [
     ("sigmoid", "sigmoid", "binary_cross_entropy"),
     ("identity", "tanh", "squared_error"),
     ("relu", "identity", "squared_error"),
+    ("tanh", "exp", "poisson"),
+    ("tanh", "tanh", "huber"),
+    ("tanh", "identity", "absolute_error"),
+    ("tanh", "relu", "quantile"),
+    ("tanh", "softmax", "focal"),
+    ("tanh", "sigmoid", "focal"),
+    ("tanh", "identity", "hinge"),
 ]
 
 
@@ -23,15 +30,16 @@ def make(activation, output, loss, bias=(True, False, True)):
     return model, net
 
 
-def targets(output, n):
+def targets(output, n, loss=None):
     rng = np.random.default_rng(1)
-    return rng.integers(0, 2, n) if output == "softmax" else rng.uniform(size=(n, 2))
+    labels = output == "softmax" or loss == "hinge"
+    return rng.integers(0, 2, n) if labels else rng.uniform(size=(n, 2))
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_numbers_meet_the_reference(case):
     model, net = make(*case)
-    X, y = np.random.default_rng(0).normal(size=(6, 4)), targets(case[1], 6)
+    X, y = np.random.default_rng(0).normal(size=(6, 4)), targets(case[1], 6, case[2])
     before = model.theta.copy()
     trace = model.trace(X, y, learning_rate=0.5)
     a, h = ref.forward(net, model.theta, X)

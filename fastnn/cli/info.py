@@ -19,6 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from fastnn._losses import to_json
+
     from ._model_file import load
 
     model = load(args.model)
@@ -28,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
             "sizes": model.sizes,
             "activations": model.activations,
             "output": model.output,
-            "loss": model.loss,
+            "loss": to_json(model.loss),
             "dtype": model.dtype,
             "parameters": model.n_parameters,
             "metadata": model.metadata,

@@ -22,8 +22,8 @@ def classification(labels: np.ndarray, probabilities: np.ndarray, classes: list[
         report[name] = {**scores, "support": int(support[i])}
     return {
         "rows": len(labels),
-        "accuracy": _metrics.accuracy(labels, probabilities, "softmax"),
-        "log_loss": _metrics.log_loss(labels, probabilities, "softmax"),
+        "accuracy": _metrics.accuracy(labels, probabilities, exclusive=True),
+        "log_loss": _metrics.log_loss(labels, probabilities, exclusive=True),
         "classes": report,
         "confusion_matrix": confusion.tolist(),
     }

@@ -13,7 +13,7 @@ class Engine:
         sizes: Sequence[int],
         activations: Sequence[int],
         output: int,
-        loss: int,
+        loss: tuple[int, dict[str, Any]],
         bias: Sequence[bool],
         dtype: str,
         batch: int = 1,
@@ -32,7 +32,22 @@ class Engine:
         losses: npt.NDArray[np.float64],
         n_threads: int,
         learning_rates: npt.NDArray[np.float64] | None = None,
+        weights: npt.NDArray[np.float64] | None = None,
     ) -> int: ...
-    def gradient(self, X: Reals, y: npt.NDArray[Any], grad: Reals, n_threads: int) -> float: ...
+    def gradient(
+        self,
+        X: Reals,
+        y: npt.NDArray[Any],
+        grad: Reals,
+        n_threads: int,
+        weights: npt.NDArray[np.float64] | None = None,
+    ) -> float: ...
     def forward(self, X: Reals, out: Reals, n_threads: int) -> None: ...
-    def loss(self, X: Reals, y: npt.NDArray[Any], out: Reals, n_threads: int) -> float: ...
+    def loss(
+        self,
+        X: Reals,
+        y: npt.NDArray[Any],
+        out: Reals,
+        n_threads: int,
+        weights: npt.NDArray[np.float64] | None = None,
+    ) -> float: ...

@@ -12,6 +12,6 @@ def output_delta(
     delta: Reals,
     losses: npt.NDArray[np.float64],
     output: int,
-    loss: int,
+    loss: tuple[int, dict[str, Any]],
     n_threads: int,
 ) -> None: ...

@@ -9,5 +9,10 @@
     X(tanh,      3, tanh_v(a),                          splat(1) - h * h)
 /* Ids are stored in saved models: append, never renumber. */
 
+/* With those of the output layer alone. */
+#define FNN_OUTPUTS(X)                                                          \
+    FNN_ACTIVATIONS(X)                                                          \
+    X(exp,     101, exp_v(a),                           h)
+
 /* Of a whole row, for the output layer alone: softmax, h_j = e^(a_j) / sum_i e^(a_i). */
 #define FNN_SOFTMAX 100

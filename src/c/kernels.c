@@ -13,7 +13,7 @@
 INLINE V activate(V a, int activation) {
     switch (activation) {
 #define X(name, id, g, dg) case id: return g;
-        FNN_ACTIVATIONS(X)
+        FNN_OUTPUTS(X)
 #undef X
     default: return a; /* softmax needs the whole row: the output pass applies it */
     }
@@ -22,7 +22,7 @@ INLINE V activate(V a, int activation) {
 INLINE V derivative(V h, int activation) {
     switch (activation) {
 #define X(name, id, g, dg) case id: return dg;
-        FNN_ACTIVATIONS(X)
+        FNN_OUTPUTS(X)
 #undef X
     default: return splat(1);
     }
@@ -40,13 +40,13 @@ INLINE V derivative(V h, int activation) {
             store(d, load(d) * derivative(load(h + r * NR + v * VL), id));                           \
         }                                                                                            \
     }
-FNN_ACTIVATIONS(X)
+FNN_OUTPUTS(X)
 #undef X
 
 static void activate_rows(int m, int nv, real *h, int activation) {
     switch (activation) {
 #define X(name, id, g, dg) case id: activate_rows_##name(m, nv, h); return;
-        FNN_ACTIVATIONS(X)
+        FNN_OUTPUTS(X)
 #undef X
     default: return;
     }
@@ -55,7 +55,7 @@ static void activate_rows(int m, int nv, real *h, int activation) {
 static void differentiate_rows(int m, int nv, real *delta, const real *h, int activation) {
     switch (activation) {
 #define X(name, id, g, dg) case id: differentiate_rows_##name(m, nv, delta, h); return;
-        FNN_ACTIVATIONS(X)
+        FNN_OUTPUTS(X)
 #undef X
     default: return;
     }
@@ -601,24 +601,44 @@ static void softmax(idx rows, idx n, void *a, idx stride, void *scratch) {
     }
 }
 
-/* The targets of VL samples: e(y)_j from labels, or y_j from values. */
+/* The targets of VL samples: e(y)_j from labels, or y_j from values; cross-entropies may smooth them. */
 typedef struct {
     int one_hot;
     VI label;
     const V *y;
+    V on, off; /* of a one-hot row: 1 and 0, smoothed */
 } lane_targets;
 
 INLINE V target(const lane_targets *y, idx j) {
-    return y->one_hot ? select_v(y->label == (VI){0} + (real_int)j, splat(1), splat(0)) : y->y[j];
+    return y->one_hot ? select_v(y->label == (VI){0} + (real_int)j, y->on, y->off) : y->y[j];
 }
 
-INLINE lane_targets targets_in(idx rows, idx r, idx n, const fnn_targets *y, idx first_row, V *values) {
-    lane_targets t = {y->labels != NULL, {0}, values};
+/* y <- keep y + spread: towards all classes alike (Szegedy et al. 2016). A sigmoid's two classes are 0 and 1. */
+typedef struct {
+    real keep, spread;
+} smoothing;
+
+INLINE smoothing smoothing_of(const fnn_loss *loss, idx n) {
+    if (loss->smoothing == 0) return (smoothing){1, 0};
+    const double classes = loss->id == fnn_cross_entropy ? (double)n : 2;
+    return (smoothing){(real)(1 - loss->smoothing), (real)(loss->smoothing / classes)};
+}
+
+INLINE V smooth(V y, smoothing s) { return fma_v(splat(s.keep), y, splat(s.spread)); }
+
+INLINE idx sample_of(const fnn_targets *y, idx row) { return y->order ? y->order[row] : row; }
+
+INLINE double weight_of(const fnn_targets *y, idx row) { return y->weights ? y->weights[sample_of(y, row)] : 1; }
+
+INLINE lane_targets targets_in(idx rows, idx r, idx n, const fnn_targets *y, idx first_row, const fnn_loss *loss, V *values) {
+    const smoothing s = smoothing_of(loss, n);
+    lane_targets t = {y->labels != NULL, {0}, values, smooth(splat(1), s), smooth(splat(0), s)};
     for (int e = 0; e < VL; e++) {
-        const idx row = first_row + (r + e < rows ? r + e : rows - 1), i = y->order ? y->order[row] : row;
+        const idx i = sample_of(y, first_row + (r + e < rows ? r + e : rows - 1));
         if (y->labels) t.label[e] = y->labels[i];
         else for (idx j = 0; j < n; j++) ((real *)(values + j))[e] = ((const real *)y->values)[i * n + j];
     }
+    if (!y->labels && s.spread > 0) for (idx j = 0; j < n; j++) values[j] = smooth(values[j], s);
     return t;
 }
 
@@ -638,18 +658,6 @@ INLINE V cross_entropy_lanes(idx n, V *a, V *delta, const lane_targets *y) {
     return fma_v(weight, log_v(total), below);
 }
 
-/* -y ln h - (1 - y) ln(1 - h) = max(a, 0) - a y + log(1 + e^-|a|); delta = h - y. */
-INLINE V binary_cross_entropy_lanes(idx n, V *a, V *delta, const lane_targets *y) {
-    V L = {0};
-    for (idx j = 0; j < n; j++) {
-        const V y_j = target(y, j);
-        L += at_least(a[j], splat(0)) - a[j] * y_j + log1p_v(exp_v(-magnitude(a[j])));
-        a[j] = sigmoid_v(a[j]);
-        delta[j] = a[j] - y_j;
-    }
-    return L;
-}
-
 /* sum (h - y)^2 / 2; delta = (h - y) g'(a); softmax couples the outputs: delta_j = h_j ((h - y)_j - sum_i (h - y)_i h_i). */
 INLINE V squared_error_lanes(idx n, V *a, V *delta, const lane_targets *y, int output) {
     V L = {0}, mean = {0};
@@ -666,52 +674,168 @@ INLINE V squared_error_lanes(idx n, V *a, V *delta, const lane_targets *y, int o
     return splat((real)0.5) * L;
 }
 
-/* e(y), or y, for outputs j..j+VL-1 of one sample. */
-INLINE V row_target(idx n, idx j, const real *y, idx label) {
-    V t = {0};
-    if (!y) { if (label >= j && label < j + VL) t[label - j] = 1; }
-    else if (j + VL <= n) t = load(y + j);
-    else for (int e = 0; j + e < n; e++) t[e] = y[j + e];
-    return t;
+/* (1 - h)^g (-ln h) of a softmax output h = e^x / total, x = a - peak; *c = h times its derivative in h:
+ *     c = -(1 - h)^g (g h r + 1),  r = -ln h / (1 - h), which goes to 1 where h does
+ * and delta_j = y_j c_j - h_j sum_i y_i c_i. For h > 1/2, -ln h comes from 1 - h, so that both vanish together. */
+INLINE V focal_term(V x, V h, V log_total, real g, V *c) {
+    const V rest = splat(1) - h, near = twice_artanh(rest / (splat(2) - rest), FNN_REAL_BITS == 32 ? 8 : 17);
+    const V minus_log = select_v(rest > splat((real)0.5), log_total - x, near);
+    const V ratio = select_v(rest > splat(0), minus_log / rest, splat(1));
+    const V power = select_v(rest > splat(0), exp_v(splat(g) * log_v(at_least(rest, splat((real)1e-30)))), splat(g == 0));
+    *c = -power * fma_v(splat(g) * h, ratio, splat(1));
+    return power * minus_log;
 }
 
-static real cross_entropy_row(idx n, real *a, real *delta, const real *y, idx label) {
-    const real peak = peak_of_row(n, a);
-    real below = 0, weight = 1;
-    V nothing = {0}; /* NaN where an a_j is not finite */
-    for (idx j = 0; j < n; j += VL) nothing = fma_v(splat(peak) - load(a + j), splat(0), nothing);
-    if (y) {
-        weight = 0;
-        for (idx j = 0; j < n; j++) {
-            below = fma_1(y[j], peak - a[j], below);
-            weight += y[j];
-        }
-    } else {
-        below = peak - a[label];
+NOINLINE V focal_lanes(idx n, V *a, V *delta, const lane_targets *y, real g) {
+    const V peak = peak_of(n, a);
+    V total = {0}, L = {0}, sum = {0}, c;
+    for (idx j = 0; j < n; j++) total += exp_v(a[j] - peak);
+    const V log_total = log_v(total);
+    for (idx j = 0; j < n; j++) {
+        const V x = a[j] - peak, y_j = target(y, j);
+        a[j] = exp_v(x) / total;
+        L = fma_v(y_j, focal_term(x, a[j], log_total, g, &c), L);
+        delta[j] = y_j * c;
+        sum += delta[j];
     }
-    UNROLL for (int e = 0; e < VL; e++) below += nothing[e];
-    const real total = softmax_row(n, a, peak);
-    for (idx j = 0; j < n; j += VL) store(delta + j, load(a + j) * splat(weight) - row_target(n, j, y, label));
-    return fma_1(weight, log_v(splat(total))[0], below);
+    for (idx j = 0; j < n; j++) delta[j] = fma_v(-a[j], sum, delta[j]);
+    return L;
 }
 
-static real binary_cross_entropy_row(idx n, real *a, real *delta, const real *y) {
-    real L = 0;
-    for (idx j = 0; j < n; j += VL) {
-        const V x = load(a + j), y_j = row_target(n, j, y, 0), h = sigmoid_v(x);
-        const V terms = at_least(x, splat(0)) - x * y_j + log1p_v(exp_v(-magnitude(x)));
-        for (int e = 0; e < VL && j + e < n; e++) L += terms[e];
-        store(a + j, h);
-        store(delta + j, h - y_j);
+/* max(0, 1 + max_(j != y) a_j - a_y); above 0, delta = e(rival) - e(y), the rival being the first of the largest a_j
+ * (Crammer & Singer 2001). nothing: NaN where an a_j is not finite. */
+NOINLINE V hinge_lanes(idx n, const V *a, V *delta, const lane_targets *y) {
+    V own = {0}, best = splat(-(real)INFINITY), nothing = {0};
+    VI rival = {0};
+    for (idx j = 0; j < n; j++) {
+        const VI number = (VI){0} + (real_int)j, mine = y->label == number, better = ~mine & (VI)(a[j] > best);
+        own = select_v(mine, a[j], own);
+        best = select_v(better, a[j], best);
+        rival = (rival & ~better) | (number & better);
+        nothing = fma_v(a[j], splat(0), nothing);
+    }
+    const V L = at_least(splat(1) + best - own, splat(0));
+    for (idx j = 0; j < n; j++) {
+        const VI number = (VI){0} + (real_int)j;
+        const V one = select_v(rival == number, splat(1), select_v(y->label == number, splat(-1), splat(0)));
+        delta[j] = select_v(L > splat(0), one, splat(0));
+    }
+    return L + nothing;
+}
+
+/* Losses that are sums over outputs: one term of L, from a_j and y_j; h = f(a), delta = dL/da. q: of a quantile. */
+INLINE V term(const int id, const fnn_loss *loss, int output, V a, V y, V q, V *h, V *delta) {
+    if (id == fnn_binary_cross_entropy) { /* -y ln h - (1 - y) ln(1 - h) */
+        *h = sigmoid_v(a);
+        *delta = *h - y;
+        return at_least(a, splat(0)) - a * y + log1p_v(exp_v(-magnitude(a)));
+    }
+    if (id == fnn_poisson) { /* h = e^a: h - y ln h */
+        *h = exp_v(a);
+        *delta = *h - y;
+        return fma_v(-y, a, *h);
+    }
+    if (id == fnn_focal) { /* sigmoid: -y (1 - h)^g ln h - (1 - y) h^g ln(1 - h), with low = -ln h, high = -ln(1 - h) */
+        const V g = splat((real)loss->gamma), one = splat(1), rest = sigmoid_v(-a);
+        const V log1p = log1p_v(exp_v(-magnitude(a)));
+        const V low = log1p + at_least(-a, splat(0)), high = log1p + at_least(a, splat(0));
+        const V yes = y * exp_v(-g * high), no = (one - y) * exp_v(-g * low);
+        *h = sigmoid_v(a);
+        *delta = no * fma_v(g * rest, high, *h) - yes * fma_v(g * *h, low, rest);
+        return fma_v(no, high, yes * low);
+    }
+    *h = activate(a, output);
+    const V e = *h - y, size = magnitude(e);
+    V slope, L;
+    if (id == fnn_absolute_error) {
+        slope = select_v(e == splat(0), splat(0), with_sign_of(splat(1), e));
+        L = size;
+    } else if (id == fnn_huber) { /* e^2 / 2, from |e| = d on a line of slope d (Huber 1964) */
+        const V c = at_most(size, splat((real)loss->delta));
+        slope = with_sign_of(c, e);
+        L = c * fma_v(splat((real)-0.5), c, size);
+    } else { /* quantile (Koenker & Bassett 1978) */
+        slope = select_v(e > splat(0), splat(1) - q, select_v(e == splat(0), splat(0), -q));
+        L = e * slope;
+    }
+    *delta = slope * derivative(*h, output);
+    return L;
+}
+
+INLINE V terms_lanes(const int id, const fnn_loss *loss, int output, idx n, V *a, V *delta, const lane_targets *y) {
+    V L = {0};
+    for (idx j = 0; j < n; j++) {
+        const V q = splat(id == fnn_quantile ? ((const real *)loss->q)[j] : 0);
+        L += term(id, loss, output, a[j], target(y, j), q, a + j, delta + j);
     }
     return L;
 }
 
-static real squared_error_row(idx n, real *a, real *delta, const real *y, idx label, int output) {
+INLINE V losses_lanes(const fnn_loss *loss, int output, idx n, V *a, V *delta, const lane_targets *y) {
+    switch (loss->id) {
+    case fnn_cross_entropy: return cross_entropy_lanes(n, a, delta, y);
+    case fnn_binary_cross_entropy: return terms_lanes(fnn_binary_cross_entropy, loss, output, n, a, delta, y);
+    case fnn_absolute_error: return terms_lanes(fnn_absolute_error, loss, output, n, a, delta, y);
+    case fnn_huber: return terms_lanes(fnn_huber, loss, output, n, a, delta, y);
+    case fnn_quantile: return terms_lanes(fnn_quantile, loss, output, n, a, delta, y);
+    case fnn_poisson: return terms_lanes(fnn_poisson, loss, output, n, a, delta, y);
+    case fnn_focal:
+        if (output == FNN_SOFTMAX) return focal_lanes(n, a, delta, y, (real)loss->gamma);
+        return terms_lanes(fnn_focal, loss, output, n, a, delta, y);
+    case fnn_hinge: return hinge_lanes(n, a, delta, y);
+    default: return squared_error_lanes(n, a, delta, y, output);
+    }
+}
+
+/* One sample's targets: a label (y NULL) or values. */
+typedef struct {
+    const real *y;
+    idx label;
+    smoothing s;
+} row_targets;
+
+/* Of a[n] or the like, outputs j..j+VL-1: those past n are 0. */
+INLINE V row_part(idx n, idx j, const real *x) {
+    V t = {0};
+    if (j + VL <= n) t = load(x + j);
+    else for (int e = 0; j + e < n; e++) t[e] = x[j + e];
+    return t;
+}
+
+/* e(y), or y, for outputs j..j+VL-1 of one sample. */
+INLINE V row_target(idx n, idx j, const row_targets *y) {
+    V t = {0};
+    if (y->y) t = row_part(n, j, y->y);
+    else if (y->label >= j && y->label < j + VL) t[y->label - j] = 1;
+    return smooth(t, y->s);
+}
+
+static real cross_entropy_row(idx n, real *a, real *delta, const row_targets *y) {
+    const real peak = peak_of_row(n, a);
+    real below = 0, weight = 1;
+    V nothing = {0}; /* NaN where an a_j is not finite */
+    for (idx j = 0; j < n; j += VL) nothing = fma_v(splat(peak) - load(a + j), splat(0), nothing);
+    if (y->y || y->s.spread > 0) {
+        weight = 0;
+        for (idx j = 0; j < n; j++) {
+            const real y_j = fma_1(y->s.keep, y->y ? y->y[j] : (real)(j == y->label), y->s.spread);
+            below = fma_1(y_j, peak - a[j], below);
+            weight += y_j;
+        }
+    } else {
+        below = peak - a[y->label];
+    }
+    UNROLL for (int e = 0; e < VL; e++) below += nothing[e];
+    const real total = softmax_row(n, a, peak);
+    for (idx j = 0; j < n; j += VL) store(delta + j, load(a + j) * splat(weight) - row_target(n, j, y));
+    return fma_1(weight, log_v(splat(total))[0], below);
+}
+
+static real squared_error_row(idx n, real *a, real *delta, const row_targets *y, int output) {
     real L = 0, mean = 0;
     if (output == FNN_SOFTMAX) softmax_row(n, a, peak_of_row(n, a));
     for (idx j = 0; j < n; j += VL) {
-        const V h = activate(load(a + j), output), error = h - row_target(n, j, y, label);
+        const V h = activate(load(a + j), output), error = h - row_target(n, j, y);
         for (int e = 0; e < VL && j + e < n; e++) {
             L = fma_1(error[e], error[e], L);
             mean = fma_1(error[e], h[e], mean);
@@ -726,43 +850,111 @@ static real squared_error_row(idx n, real *a, real *delta, const real *y, idx la
     return (real)0.5 * L;
 }
 
+static real focal_row(idx n, real *a, real *delta, const row_targets *y, real g) {
+    const V peak = splat(peak_of_row(n, a));
+    real total = 0, L = 0, sum = 0;
+    for (idx j = 0; j < n; j += VL) {
+        const V e_x = exp_v(load(a + j) - peak);
+        for (int e = 0; e < VL && j + e < n; e++) total += e_x[e];
+    }
+    const V log_total = log_v(splat(total));
+    for (idx j = 0; j < n; j += VL) {
+        const V x = load(a + j) - peak, y_j = row_target(n, j, y), h = exp_v(x) / splat(total);
+        V c, t = focal_term(x, h, log_total, g, &c);
+        c = y_j * c;
+        for (int e = 0; e < VL && j + e < n; e++) {
+            L = fma_1(y_j[e], t[e], L);
+            sum += c[e];
+        }
+        store(a + j, h);
+        store(delta + j, c);
+    }
+    for (idx j = 0; j < n; j += VL) store(delta + j, fma_v(-load(a + j), splat(sum), load(delta + j)));
+    return L;
+}
+
+static real hinge_row(idx n, const real *a, real *delta, idx label) {
+    idx rival = label == 0;
+    real nothing = 0;
+    for (idx j = 0; j < n; j++) {
+        if (j != label && a[j] > a[rival]) rival = j;
+        nothing += a[j] * 0;
+        delta[j] = 0;
+    }
+    real L = 1 + a[rival] - a[label];
+    if (L < 0) L = 0;
+    if (L > 0) delta[rival] = 1, delta[label] = -1;
+    return L + nothing;
+}
+
+INLINE real terms_row(const int id, const fnn_loss *loss, int output, idx n, real *a, real *delta, const row_targets *y) {
+    real L = 0;
+    for (idx j = 0; j < n; j += VL) {
+        V h, d;
+        const V q = id == fnn_quantile ? row_part(n, j, loss->q) : splat(0);
+        const V terms = term(id, loss, output, load(a + j), row_target(n, j, y), q, &h, &d);
+        for (int e = 0; e < VL && j + e < n; e++) L += terms[e];
+        store(a + j, h);
+        store(delta + j, d);
+    }
+    return L;
+}
+
+INLINE real losses_row(const fnn_loss *loss, int output, idx n, real *a, real *delta, const row_targets *y) {
+    switch (loss->id) {
+    case fnn_cross_entropy: return cross_entropy_row(n, a, delta, y);
+    case fnn_binary_cross_entropy: return terms_row(fnn_binary_cross_entropy, loss, output, n, a, delta, y);
+    case fnn_absolute_error: return terms_row(fnn_absolute_error, loss, output, n, a, delta, y);
+    case fnn_huber: return terms_row(fnn_huber, loss, output, n, a, delta, y);
+    case fnn_quantile: return terms_row(fnn_quantile, loss, output, n, a, delta, y);
+    case fnn_poisson: return terms_row(fnn_poisson, loss, output, n, a, delta, y);
+    case fnn_focal:
+        if (output == FNN_SOFTMAX) return focal_row(n, a, delta, y, (real)loss->gamma);
+        return terms_row(fnn_focal, loss, output, n, a, delta, y);
+    case fnn_hinge: return hinge_row(n, a, delta, y->label);
+    default: return squared_error_row(n, a, delta, y, output);
+    }
+}
+
 /* output_delta where lanes of samples do not pay. */
 static int output_delta_row(idx n, const real *from, idx stride, real *h, real *delta_to, const fnn_targets *y, idx row,
-                            int output, int loss, real scale, double *L_to, real *a) {
+                            int output, const fnn_loss *loss, double scale, double *L_to, real *a) {
     real *delta = a + (n + VL - 1) / VL * VL;
-    const idx i = y->order ? y->order[row] : row, label = y->labels ? y->labels[i] : 0;
-    const real *values = y->labels ? NULL : (const real *)y->values + i * n;
+    const idx i = sample_of(y, row);
+    const double weight = weight_of(y, row);
+    const row_targets t = {y->labels ? NULL : (const real *)y->values + i * n, y->labels ? y->labels[i] : 0, smoothing_of(loss, n)};
     row_in(n, from, stride, a);
-    const real L = loss == fnn_cross_entropy          ? cross_entropy_row(n, a, delta, values, label)
-                   : loss == fnn_binary_cross_entropy ? binary_cross_entropy_row(n, a, delta, values)
-                                                      : squared_error_row(n, a, delta, values, label, output);
-    *L_to = (double)L;
+    const real L = losses_row(loss, output, n, a, delta, &t);
+    *L_to = weight * (double)L;
     if (h) row_out(n, a, 1, h, stride);
-    if (delta_to) row_out(n, delta, scale, delta_to, stride);
+    if (delta_to) row_out(n, delta, (real)(weight * scale), delta_to, stride);
     return L - L == 0;
 }
 
 static int output_delta(idx rows, idx n, const void *a_, idx stride, void *h_, void *delta_, const fnn_targets *y,
-                        idx first_row, int output, int loss, double scale, double *losses, void *scratch) {
+                        idx first_row, int output, const fnn_loss *loss, double scale, double *losses, void *scratch) {
     V *a = scratch, *delta = a + n; /* the targets' values share delta's place: y_j is read before delta_j is written */
-    const V by = splat((real)scale);
+    V by = splat((real)scale);
     int finite = 1;
     if (!LANES_PAY(rows)) {
         for (idx r = 0; r < rows; r++)
             finite &= output_delta_row(n, (const real *)a_ + r * NR, stride, h_ ? (real *)h_ + r * NR : NULL,
-                                       delta_ ? (real *)delta_ + r * NR : NULL, y, first_row + r, output, loss, (real)scale,
+                                       delta_ ? (real *)delta_ + r * NR : NULL, y, first_row + r, output, loss, scale,
                                        losses + r, scratch);
         return finite;
     }
     for (idx r = 0; r < rows; r += VL) {
         lanes_in(rows, r, n, a_, stride, a);
-        const lane_targets t = targets_in(rows, r, n, y, first_row, delta);
-        const V L = loss == fnn_cross_entropy          ? cross_entropy_lanes(n, a, delta, &t)
-                    : loss == fnn_binary_cross_entropy ? binary_cross_entropy_lanes(n, a, delta, &t)
-                                                       : squared_error_lanes(n, a, delta, &t, output);
+        const lane_targets t = targets_in(rows, r, n, y, first_row, loss, delta);
+        const V L = losses_lanes(loss, output, n, a, delta, &t);
         for (int e = 0; e < VL && r + e < rows; e++) {
             losses[r + e] = (double)L[e];
             finite &= (L[e] - L[e] == 0);
+        }
+        if (y->weights) for (int e = 0; e < VL && r + e < rows; e++) {
+            const double weight = weight_of(y, first_row + r + e);
+            losses[r + e] = weight * losses[r + e];
+            by[e] = (real)(weight * scale);
         }
         if (h_) lanes_out(rows, r, n, a, h_, stride);
         if (!delta_) continue;

@@ -21,7 +21,7 @@
 
 enum {
 #define X(name, id, ...) fnn_##name = id,
-    FNN_ACTIVATIONS(X)
+    FNN_OUTPUTS(X)
 #undef X
 };
 enum {
@@ -54,10 +54,20 @@ typedef struct {
     ptrdiff_t row_bytes, next, last, lines_a_tile; /* next, last: cache lines, counted over all rows */
 } fnn_prefetch;
 
+/* A loss and its settings. */
+typedef struct {
+    int id;
+    double smoothing; /* cross-entropies: y <- (1 - smoothing) y + smoothing / (classes of one question) */
+    double delta;     /* huber: where the square ends */
+    double gamma;     /* focal */
+    const void *q;    /* quantile: (n_out,) reals */
+} fnn_loss;
+
 /* What a loss compares with: rows[order[r]] of labels or values (order NULL: row r). */
 typedef struct {
     const int32_t *labels; /* (n,) or NULL */
     const void *values;    /* (n, n_out) reals, or NULL */
+    const double *weights; /* (n,) of the samples, or NULL: 1 */
     const ptrdiff_t *order;
 } fnn_targets;
 
@@ -106,11 +116,11 @@ typedef struct fnn_kernels {
 
     /* Output layer, rows of panels. scratch: 2 n_out vectors. h may be a. */
     void (*softmax)(ptrdiff_t rows, ptrdiff_t n_out, void *a, ptrdiff_t stride, void *scratch);
-    /* From a: h = f(a) (unless NULL), delta = scale * dL/da (unless NULL), losses[r] = L (unscaled).
+    /* From a: h = f(a) (unless NULL), delta = scale * w dL/da (unless NULL), losses[r] = w L, w being the sample's weight.
      * Returns 0 if a loss was not finite. */
     int (*output_delta)(ptrdiff_t rows, ptrdiff_t n_out, const void *a, ptrdiff_t stride, void *h, void *delta,
-                        const fnn_targets *y, ptrdiff_t first_row, int output, int loss, double scale, double *losses,
-                        void *scratch);
+                        const fnn_targets *y, ptrdiff_t first_row, int output, const fnn_loss *loss, double scale,
+                        double *losses, void *scratch);
 
     /* One row. x (n,), z and d (panels * NR,); W: `panels` panels, `stride` apart. order: the n rows of W to visit
      * (NULL: 0..n-1); x is indexed by the same numbers. */

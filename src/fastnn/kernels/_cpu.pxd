@@ -14,9 +14,15 @@ cdef extern from "kernels.h" nogil:
         const Py_ssize_t *order
         Py_ssize_t row_bytes, next, last, lines_a_tile
 
+    ctypedef struct fnn_loss:
+        int id
+        double smoothing, delta, gamma
+        const void *q
+
     ctypedef struct fnn_targets:
         const int32_t *labels
         const void *values
+        const double *weights
         const Py_ssize_t *order
 
     # The contracts stand in kernels.h.
@@ -46,7 +52,7 @@ cdef extern from "kernels.h" nogil:
         void (*scale_rows)(Py_ssize_t n, const double *factors, void *W) noexcept nogil
         void (*softmax)(Py_ssize_t rows, Py_ssize_t n_out, void *a, Py_ssize_t stride, void *scratch) noexcept nogil
         int (*output_delta)(Py_ssize_t rows, Py_ssize_t n_out, const void *a, Py_ssize_t stride, void *h, void *delta,
-                            const fnn_targets *y, Py_ssize_t first_row, int output, int loss, double scale,
+                            const fnn_targets *y, Py_ssize_t first_row, int output, const fnn_loss *loss, double scale,
                             double *losses, void *scratch) noexcept nogil
         void (*row_product)(Py_ssize_t n, const int32_t *order, const void *x, const void *W, Py_ssize_t stride,
                             Py_ssize_t panels, void *z) noexcept nogil

@@ -21,6 +21,7 @@ cdef extern from *:
     """
     #define NAMED(name, id, ...) {#name, id},
     static const struct { const char *name; int id; } fnn_activation_ids[] = { FNN_ACTIVATIONS(NAMED) {0, 0} };
+    static const struct { const char *name; int id; } fnn_output_ids[] = { FNN_OUTPUTS(NAMED) {0, 0} };
     static const struct { const char *name; int id; } fnn_loss_ids[] = { FNN_LOSSES(NAMED) {0, 0} };
     static const struct { const char *name; int id; } fnn_optimizer_ids[] = { FNN_OPTIMIZERS(NAMED) {0, 0} };
     #undef NAMED
@@ -49,6 +50,7 @@ cdef extern from *:
         const char *name
         int id
     const named_id fnn_activation_ids[]
+    const named_id fnn_output_ids[]
     const named_id fnn_loss_ids[]
     const named_id fnn_optimizer_ids[]
     const int fnn_states[]
@@ -69,7 +71,12 @@ while fnn_optimizer_ids[_i].name != NULL:
     OPTIMIZERS[fnn_optimizer_ids[_i].name.decode()] = fnn_optimizer_ids[_i].id
     STATES[fnn_optimizer_ids[_i].id] = fnn_states[_i]  # vectors of state, each as long as theta
     _i += 1
-OUTPUTS = {**ACTIVATIONS, "softmax": FNN_SOFTMAX}
+OUTPUTS = {}
+_i = 0
+while fnn_output_ids[_i].name != NULL:
+    OUTPUTS[fnn_output_ids[_i].name.decode()] = fnn_output_ids[_i].id
+    _i += 1
+OUTPUTS["softmax"] = FNN_SOFTMAX
 
 
 cdef const fnn_kernels *_kernels_32 = NULL

@@ -20,7 +20,7 @@ from fastnn.kernels.backward cimport delta_and_gradient_part, gradient_part, hid
 from fastnn.kernels.forward cimport forward_part
 from fastnn.kernels.net cimport Buffers, Net, Run, address, flops, load_net, make_net, set_targets
 from fastnn.kernels.online cimport train_online
-from fastnn.kernels.output_delta cimport mean, scratch_bytes
+from fastnn.kernels.output_delta cimport mean, scratch_bytes, weight_of
 from fastnn.kernels.pace cimport Pace, next_stretch, took
 from fastnn.kernels.panels cimport L2_BYTES, Layer, at, bias_panels, panels, prepare_transpose, row_room, unpack, weight_panels
 from fastnn.kernels.predict cimport forward_rows, free_room
@@ -68,7 +68,7 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
     cdef bint rows_owned, met  # what I read next: my own rows; written before the last barrier
     cdef bint last, wanted = run.step.apply, clipped = wanted and run.step.rates.clip_norm > 0
     cdef fnn_prefetch coming
-    cdef double scale
+    cdef double weight = 0, scale
     cdef Step step = run.step
 
     for l in range(K):
@@ -105,10 +105,12 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
         if not (met or rows_owned):
             wait(&run.barrier, threads)
         rows_owned, met = True, False
-        scale = 1.0 / b  # the mean over the batch goes into delta
+        if first == start:
+            weight = weight_of(&run.y, start, b)
+        scale = 1.0 / weight if weight > 0 else 0  # the mean over the batch goes into delta
         run.finite[t] = (r1 == r0 or k.output_delta(
             r1 - r0, n_K, at(k, buffers.h[K], r0 * k.nr), stride, NULL, at(k, buffers.delta[K], r0 * k.nr), &run.y,
-            first + r0, net.output, net.loss, scale, buffers.losses + first - start + r0, scratch)
+            first + r0, net.output, &net.loss, scale, buffers.losses + first - start + r0, scratch)
         ) and (first == start or run.finite[t])
 
         # Backward: delta[l] = (delta[l + 1] W) * g'(a[l]).
@@ -145,7 +147,7 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
 
         if last:
             if t == 0:
-                run.losses[s] = mean(buffers.losses, b)
+                run.losses[s] = mean(buffers.losses, b, weight)
             if not all_finite(run, threads):
                 return
             if t == 0:
@@ -231,8 +233,10 @@ cdef class Engine:
         Widths n_0..n_K.
     activations : tuple of int
         Ids of ``_cpu.ACTIVATIONS``, one for each hidden layer.
-    output, loss, optimizer : int
-        Ids of ``_cpu.OUTPUTS``, ``LOSSES``, ``OPTIMIZERS``.
+    output, optimizer : int
+        Ids of ``_cpu.OUTPUTS`` and ``OPTIMIZERS``.
+    loss : (int, dict)
+        Id of ``_cpu.LOSSES``, and the loss's settings.
     bias : tuple of bool
         One for each layer.
     dtype : {"float32", "float64"}
@@ -251,7 +255,7 @@ cdef class Engine:
     cdef Pace pace
     cdef double ended          # when the last stretch of training did
 
-    def __init__(self, sizes, activations, int output, int loss, bias, dtype, Py_ssize_t batch=1, int optimizer=0):
+    def __init__(self, sizes, activations, int output, loss, bias, dtype, Py_ssize_t batch=1, int optimizer=0):
         self.memory = Memory()
         self.batch, self.optimizer, self.n_states = batch, optimizer, STATES[optimizer]
         make_net(&self.net, self.memory, sizes, activations, output, loss, bias, dtype, batch > 1)
@@ -347,16 +351,16 @@ cdef class Engine:
                 offset += layer.n_out * (layer.n_in + layer.has_bias)
         return 0
 
-    cdef int _run(self, Run *run, X, y, Py_ssize_t n, int nt) except -1:
+    cdef int _run(self, Run *run, X, y, weights, Py_ssize_t n, int nt) except -1:
         """The mini-batches of `run`, n rows, on nt threads."""
         cdef Net *net = &self.net
         cdef const fnn_kernels *k = net.k
-        cdef bint online = run.batch == 1 and self.batch == 1 and plain_sgd(run)
+        cdef bint online = run.batch == 1 and self.batch == 1 and plain_sgd(run) and weights is None
         cdef unsigned long long mode = 0
         cdef Memory own = Memory()
         cdef Py_ssize_t l
         run.X = address(X)
-        set_targets(&run.y, y)
+        set_targets(&run.y, y, weights)
         run.y.order = run.order
         run.n, run.done = n, 0
         run.scratch_size = max(scratch_bytes(k, net.layers[net.n_layers - 1].n_out), k.nr * k.nr * k.item)
@@ -383,7 +387,7 @@ cdef class Engine:
         return 0
 
     def train(self, X, y, const Py_ssize_t[::1] order, Py_ssize_t batch, dict rates, long long taken,
-              double[::1] losses, int n_threads, double[::1] learning_rates=None):
+              double[::1] losses, int n_threads, double[::1] learning_rates=None, weights=None):
         """One mini-batch after another over the rows X[order], a step after each.
 
         Parameters
@@ -401,6 +405,8 @@ cdef class Engine:
             Out: mean loss of each mini-batch, before its step.
         learning_rates : (ceil(m / batch),) float64, optional
             Of each step, in place of the one in `rates`.
+        weights : (n,) float64 array, optional
+            Of the samples: losses and gradients are sums of w_i L_i over the sum of w_i, and 0 where that is 0.
 
         Returns
         -------
@@ -431,7 +437,7 @@ cdef class Engine:
             run.order, run.losses, run.taken = &order[done * batch], &losses[done], taken + done
             run.learning_rates = NULL if learning_rates is None else &learning_rates[done]
             start = seconds()
-            self._run(&run, X, y, min(stretch * batch, n - done * batch), nt)
+            self._run(&run, X, y, weights, min(stretch * batch, n - done * batch), nt)
             self.ended = seconds()
             took(&self.pace, run.done, self.ended - start)
             done += run.done
@@ -439,15 +445,15 @@ cdef class Engine:
                 break
         return done
 
-    def gradient(self, X, y, grad, int n_threads):
-        """Mean loss over all rows; grad (n_parameters,) <- its gradient, laid out like theta."""
+    def gradient(self, X, y, grad, int n_threads, weights=None):
+        """Mean loss over all rows, weighted; grad (n_parameters,) <- its gradient, laid out like theta."""
         cdef Py_ssize_t n = len(X)
         cdef Run run
         cdef double loss
         run.step.apply, run.step.optimizer, run.step.n_states = False, fnn_sgd, 0
         run.step.rates, run.taken, run.learning_rates = as_rates({"learning_rate": 0}), 0, NULL
         run.order, run.batch, run.chunk, run.losses = NULL, n, KEEP, &loss
-        self._run(&run, X, y, n, worth(n_threads, flops(&self.net, min(KEEP, n), 3)))
+        self._run(&run, X, y, weights, n, worth(n_threads, flops(&self.net, min(KEEP, n), 3)))
         if run.done:
             self._store(address(grad), -2)
         else:
@@ -458,12 +464,12 @@ cdef class Engine:
         """out (n, n_K) <- h^(K). Safe to call from several threads at once, between load and train."""
         forward_rows(&self.net, &self.idle, address(X), address(out), NULL, NULL, len(X), n_threads)
 
-    def loss(self, X, y, out, int n_threads):
-        """Mean loss over all rows; out (n, n_K) <- h^(K)."""
+    def loss(self, X, y, out, int n_threads, weights=None):
+        """Mean loss over all rows, weighted; out (n, n_K) <- h^(K)."""
         cdef Memory own = Memory()
         cdef double *losses = <double *> own.take(len(X) * sizeof(double))
         cdef fnn_targets targets
-        set_targets(&targets, y)
+        set_targets(&targets, y, weights)
         targets.order = NULL
         forward_rows(&self.net, &self.idle, address(X), address(out), &targets, losses, len(X), n_threads)
-        return mean(losses, len(X))
+        return mean(losses, len(X), weight_of(&targets, 0, len(X)))

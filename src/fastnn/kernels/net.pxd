@@ -1,6 +1,6 @@
 from libc.stdint cimport int32_t
 
-from fastnn.kernels._cpu cimport Memory, fnn_barrier, fnn_kernels, fnn_targets
+from fastnn.kernels._cpu cimport Memory, fnn_barrier, fnn_kernels, fnn_loss, fnn_targets
 from fastnn.kernels.panels cimport Layer
 from fastnn.kernels.update cimport Slots, Step
 
@@ -10,7 +10,8 @@ cdef struct Net:
     Layer *layers              # [n_layers]
     Slots *slots               # [n_layers]
     int *activations           # [n_layers], the last identity: output_delta applies the output's
-    int output, loss
+    int output
+    fnn_loss loss
 
 cdef struct Buffers:
     # What a run of mini-batches needs beside the weights. h[k] and delta[k] are panels of `capacity` rows.
@@ -37,9 +38,9 @@ cdef struct Run:
     int *finite                # [threads]: this thread's losses of this step were finite
     Py_ssize_t done            # steps taken
 
-cdef int make_net(Net *net, Memory memory, sizes, activations, int output, int loss, bias, str dtype,
+cdef int make_net(Net *net, Memory memory, sizes, activations, int output, loss, bias, str dtype,
                   bint may_turn) except -1
 cdef int load_net(const Net *net, const char *vector, Py_ssize_t state) except -1
 cdef double flops(const Net *net, Py_ssize_t batch, int passes) noexcept nogil
 cdef char *address(array) except NULL
-cdef int set_targets(fnn_targets *targets, y) except -1
+cdef int set_targets(fnn_targets *targets, y, weights) except -1

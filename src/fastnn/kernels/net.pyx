@@ -1,13 +1,16 @@
 """A whole network in panels, and what passes over it need."""
 from fastnn.kernels._cpu cimport Memory, fnn_identity, fnn_kernels, fnn_targets, kernels_for
+from fastnn.kernels.output_delta cimport set_loss
 from fastnn.kernels.panels cimport Layer, at, make_layer, pack
 
 
-cdef int make_net(Net *net, Memory memory, sizes, activations, int output, int loss, bias, str dtype,
+cdef int make_net(Net *net, Memory memory, sizes, activations, int output, loss, bias, str dtype,
                   bint may_turn) except -1:
-    """Room for the weights. sizes: n_0..n_K; activations: of hidden layers, ids of `_cpu.ACTIVATIONS`; bias: of each layer."""
+    """Room for the weights. sizes: n_0..n_K; activations: of hidden layers, ids of `_cpu.ACTIVATIONS`; bias: of each layer;
+    loss: as `set_loss` takes it."""
     cdef Py_ssize_t K = len(sizes) - 1, l
-    net.k, net.n_layers, net.output, net.loss = kernels_for(4 if dtype == "float32" else 8), K, output, loss
+    net.k, net.n_layers, net.output = kernels_for(4 if dtype == "float32" else 8), K, output
+    set_loss(&net.loss, memory, loss, net.k)
     net.layers = <Layer *> memory.take(K * sizeof(Layer))
     net.slots = <Slots *> memory.take(K * sizeof(Slots))
     net.activations = <int *> memory.take(K * sizeof(int))
@@ -50,7 +53,9 @@ cdef char *address(array) except NULL:
     return <char *> &bytes[0]
 
 
-cdef int set_targets(fnn_targets *targets, y) except -1:
+cdef int set_targets(fnn_targets *targets, y, weights) except -1:
+    """y: int32 labels (n,) or values (n, n_K); weights: (n,) float64 or None."""
     targets.labels = <const int32_t *> address(y) if y.ndim == 1 else NULL
     targets.values = NULL if y.ndim == 1 else <const void *> address(y)
+    targets.weights = NULL if weights is None else <const double *> address(weights)
     return 0

@@ -48,7 +48,7 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
                 memset(h, 0, layer.out_panels * k.nr * k.item)
                 k.row_product(n[l], listed(net, buffers, l), buffers.h[l], layer.Wp, layer.n_in * k.nr, layer.out_panels, h)
             k.row_activate(layer.n_out, h, layer.b, net.activations[l])
-        if not k.output_delta(1, layer.n_out, h, k.nr, NULL, buffers.delta[K], &run.y, t, net.output, net.loss, 1.0,
+        if not k.output_delta(1, layer.n_out, h, k.nr, NULL, buffers.delta[K], &run.y, t, net.output, &net.loss, 1.0,
                               run.losses + t, run.scratch):
             return
 

@@ -136,7 +136,7 @@ cdef int forward_chunk(const Net *net, const char *X, char *out, Py_ssize_t rows
             forward_part(k, layer, h_prev, h, stride, activation, 0, layer.out_panels, 0, rows)
         h_prev, h, other = h, other, h
     if y != NULL:
-        k.output_delta(rows, n_K, h_prev, stride, <void *> h_prev, NULL, y, first, net.output, net.loss, 1.0,
+        k.output_delta(rows, n_K, h_prev, stride, <void *> h_prev, NULL, y, first, net.output, &net.loss, 1.0,
                        losses + first, scratch)
     elif net.output == FNN_SOFTMAX:
         k.softmax(rows, n_K, <void *> h_prev, stride, scratch)
@@ -190,7 +190,7 @@ cdef class Frozen:
     def __init__(self, sizes, activations, int output, bias, str dtype, theta):
         cdef Py_ssize_t widest = 0, l
         self.memory = Memory()
-        make_net(&self.net, self.memory, sizes, activations, output, 0, bias, dtype, False)
+        make_net(&self.net, self.memory, sizes, activations, output, (0, {}), bias, dtype, False)
         load_net(&self.net, address(theta), -1)
         self.type_number = np.NPY_FLOAT32 if dtype == "float32" else np.NPY_FLOAT64
         self.n_in, self.n_out = sizes[0], sizes[len(sizes) - 1]
