@@ -19,6 +19,7 @@ Model([784, 128, 10], activation='relu', output='softmax', loss='cross_entropy',
 dtype='float32', seed=0)
 """
 
+from fastnn._activations import ELU, LeakyReLU
 from fastnn._config import show_config, threads
 from fastnn._errors import DivergenceError, FastnnError, MissingExtraError, ModelFileError
 from fastnn._history import History
@@ -29,11 +30,13 @@ from fastnn.model import Model, load
 
 __version__ = "0.1.0"
 __all__ = [
+    "ELU",
     "SGD",
     "Adam",
     "DivergenceError",
     "FastnnError",
     "History",
+    "LeakyReLU",
     "MissingExtraError",
     "Model",
     "ModelFileError",

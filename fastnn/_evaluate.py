@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastnn._activations import name_of
 from fastnn._network import NetworkSpec
 from fastnn.kernels.engine import Engine
 
@@ -26,7 +27,7 @@ def evaluate(
     f = np.empty((len(X), network.n_out), network.dtype)
     loss = engine.loss(X, y, f, n_threads)
     name = score_name(network)
-    score = _accuracy(f, y, network.output) if name == "accuracy" else _r2(f, y)
+    score = _accuracy(f, y, name_of(network.output)) if name == "accuracy" else _r2(f, y)
     return {"loss": loss, name: score}
 
 

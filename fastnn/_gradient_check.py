@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._activations import kernel, name_of
 from fastnn._arrays import as_pair
 from fastnn._checks import as_real
 from fastnn._network import NetworkSpec
 from fastnn._parameters import new_engine, views
 from fastnn._random import GRADIENT_CHECK, permutation
-from fastnn.kernels._cpu import OUTPUTS
 from fastnn.kernels.forward import forward
 
 STEP = 1e-4
@@ -29,6 +29,9 @@ OPERATIONS = 2e8  # parameters checked times parameters in all, about
 # below this share of the loss (as at a minimum), the error is relative to this share: 1e-7.
 NEGLIGIBLE = 1e-5
 OFFSETS = (-2, -1, 1, 2)
+# Activations made of pieces: on which one h lies.
+PIECE = dict.fromkeys(("relu", "leaky_relu", "elu", "selu"), lambda h: h > 0)
+PIECE["hard_tanh"] = lambda h: abs(h) < 1
 
 
 def gradient_check(
@@ -74,19 +77,20 @@ def gradient_check(
             worst = max(worst, error if math.isfinite(error) else math.inf)
             checked += 1
     if not checked:
-        raise ValueError("every parameter's step carries a relu across its kink; use other rows")
+        raise ValueError("every parameter's step carries a unit across a kink; use other rows")
     return float(worst)
 
 
 def _active(network: NetworkSpec, theta: np.ndarray, X: np.ndarray) -> np.ndarray:
-    """Which relu units are above 0, for every row: differences hold while this stays the same."""
-    if not any(layer.activation == "relu" for layer in network.layers):
+    """The piece on which each unit lies, for every row: differences hold while it stays so."""
+    if not any(name_of(layer.activation) in PIECE for layer in network.layers):
         return np.empty(0, bool)
     W, b = views(network, theta)
     h, active = X, []
     for layer in network.layers:
         h_prev, h = h, np.empty((len(X), layer.n_out))
-        forward(h_prev, W[layer.k - 1], b[layer.k - 1], h, OUTPUTS[layer.activation], 1)
-        if layer.activation == "relu":
-            active.append((h > 0).ravel())
+        forward(h_prev, W[layer.k - 1], b[layer.k - 1], h, kernel(layer.activation), 1)
+        name = name_of(layer.activation)
+        if name in PIECE:
+            active.append(PIECE[name](h).ravel())
     return np.concatenate(active)

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._activations import Activation, as_activation, described, name_of
 from fastnn._checks import as_bool, as_int, as_name
-from fastnn.kernels._cpu import ACTIVATIONS, LOSSES, OUTPUTS
+from fastnn.kernels._cpu import LOSSES, OUTPUTS
 
 DTYPES = ("float32", "float64")
 DEFAULT_LOSS = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}
@@ -29,7 +30,7 @@ class LayerSpec:
     k: int
     n_in: int
     n_out: int
-    activation: str
+    activation: str | Activation
     bias: bool
     start: int  # of W in theta; b follows W
 
@@ -47,8 +48,8 @@ class NetworkSpec:
     """A checked network; made by `as_network`."""
 
     sizes: tuple[int, ...]
-    activations: tuple[str, ...]  # one per hidden layer
-    output: str
+    activations: tuple[str | Activation, ...]  # one per hidden layer
+    output: str | Activation
     loss: str
     bias: tuple[bool, ...]  # one per layer
     dtype: str
@@ -75,6 +76,18 @@ class NetworkSpec:
     def n_parameters(self) -> int:
         return self.layers[-1].b.stop
 
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """What JSON can hold of it."""
+        return {
+            "sizes": self.sizes,
+            "activations": [described(one) for one in self.activations],
+            "output": described(self.output),
+            "loss": self.loss,
+            "bias": self.bias,
+            "dtype": self.dtype,
+        }
+
 
 def as_network(
     sizes: Any, activation: Any, output: Any, loss: Any, bias: Any, dtype: Any
@@ -82,17 +95,17 @@ def as_network(
     """Check a user's description of a network and write out what it leaves open."""
     sizes = _sizes(sizes)
     K = len(sizes) - 1
-    names = [activation] * (K - 1) if isinstance(activation, str) else activation
-    names = _per_layer("activation", names, K - 1, "hidden layer")
-    if isinstance(activation, str):  # checked also where there is no hidden layer
-        as_name("activation", activation, ACTIVATIONS)
-    activations = tuple(as_name("activation", name, ACTIVATIONS) for name in names)
-    output = as_name("output", output, OUTPUTS)
-    loss = DEFAULT_LOSS.get(output, "squared_error") if loss is None else loss
+    if isinstance(activation, (str, Activation)):
+        activation = [as_activation("activation", activation)] * (K - 1)
+    hidden = _per_layer("activation", activation, K - 1, "hidden layer")
+    activations = tuple(as_activation("activation", one) for one in hidden)
+    output = as_activation("output", output, OUTPUTS)
+    f = name_of(output)
+    loss = DEFAULT_LOSS.get(f, "squared_error") if loss is None else loss
     loss = as_name("loss", loss, LOSSES)
-    if ONLY_OUTPUT.get(loss, output) != output:
-        allowed = [name for name in LOSSES if ONLY_OUTPUT.get(name, output) == output]
-        raise ValueError(f"loss of {output} outputs must be {' or '.join(allowed)}, got {loss!r}")
+    if ONLY_OUTPUT.get(loss, f) != f:
+        allowed = [name for name in LOSSES if ONLY_OUTPUT.get(name, f) == f]
+        raise ValueError(f"loss of {f} outputs must be {' or '.join(allowed)}, got {loss!r}")
     if isinstance(bias, (bool, np.bool_)):
         bias = [bias] * K
     biases = tuple(as_bool("bias", one) for one in _per_layer("bias", bias, K, "layer"))

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._activations import kernel
 from fastnn._network import NetworkSpec
-from fastnn.kernels._cpu import ACTIVATIONS, LOSSES, OPTIMIZERS, OUTPUTS
+from fastnn.kernels._cpu import LOSSES, OPTIMIZERS
 from fastnn.kernels.engine import Engine
 
 
@@ -108,8 +109,8 @@ def new_engine(network: NetworkSpec, batch: int = 1, optimizer: str = "sgd") -> 
     """The compiled twin of a network."""
     return Engine(
         network.sizes,
-        tuple(ACTIVATIONS[name] for name in network.activations),
-        OUTPUTS[network.output],
+        tuple(kernel(one) for one in network.activations),
+        kernel(network.output),
         LOSSES[network.loss],
         network.bias,
         network.dtype,

@@ -13,12 +13,12 @@ import json
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import asdict
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
+from fastnn._activations import restored
 from fastnn._errors import ModelFileError
 from fastnn._files import replacing
 from fastnn._network import NetworkSpec, as_network
@@ -55,7 +55,7 @@ def save(
     texts = {
         "format": FORMAT,
         "version": str(VERSION),
-        "architecture": _json(asdict(parameters.network)),
+        "architecture": _json(parameters.network.architecture),
         "training": _json(training),
         "metadata": _json(as_metadata(metadata)),
     }
@@ -135,10 +135,12 @@ def _check_metadata(texts: dict[str, str]) -> tuple[NetworkSpec, dict[str, Any],
     _check_keys("metadata", texts)
     architecture = loads(texts["architecture"], "architecture")
     _check_keys("architecture", architecture)
-    architecture["activation"] = architecture.pop("activations")
+    activations = architecture.pop("activations")
     try:
-        if not isinstance(architecture["activation"], list) or len(architecture["bias"]) == 0:
+        if not isinstance(activations, list) or len(architecture["bias"]) == 0:
             raise ValueError("activations and bias must be lists")
+        architecture["activation"] = [restored(one) for one in activations]
+        architecture["output"] = restored(architecture["output"])
         network = as_network(**architecture)
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"architecture: {error}") from None

@@ -6,24 +6,40 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._activations import Activation, kernel, name_of
 from fastnn._arrays import as_numbers, as_pair
 from fastnn._checks import as_real
 from fastnn._network import LayerSpec, NetworkSpec
 from fastnn._parameters import views
-from fastnn.kernels._cpu import LOSSES, OPTIMIZERS, OUTPUTS
+from fastnn.kernels._cpu import KEEPING, LOSSES, OPTIMIZERS, OUTPUTS, PARAMETERS
 from fastnn.kernels.backward import gradient, hidden_delta
-from fastnn.kernels.forward import forward
+from fastnn.kernels.forward import forward, slope
 from fastnn.kernels.output_delta import output_delta
 from fastnn.kernels.update import update
 
 FEW = 64  # numbers printed in full; longer arrays are shortened
 
-# name: (g(a), g'(a) in terms of h)
+# name: (g(a), g'(a), in terms of h where h tells it); {p} is the parameter
 FORMULAS = {
     "identity": ("a", "1"),
     "relu": ("max(a, 0)", "1 where h > 0, else 0"),
     "sigmoid": ("1 / (1 + e^-a)", "h (1 - h)"),
     "tanh": ("tanh(a)", "1 - h^2"),
+    "leaky_relu": ("a where a > 0, else {p} a", "1 where h > 0, else {p}"),
+    "elu": ("a where a > 0, else {p} (e^a - 1)", "1 where h > 0, else h + {p}"),
+    "selu": (
+        "1.0507 a where a > 0, else 1.7581 (e^a - 1)",
+        "1.0507 where h > 0, else h + 1.7581",
+    ),
+    "softplus": ("ln(1 + e^a)", "1 - e^-h"),
+    "hard_tanh": ("min(max(a, -1), 1)", "1 where -1 < h < 1, else 0"),
+    "gelu": ("a Phi(a)", "Phi(a) + a phi(a)"),
+    "gelu_tanh": (
+        "a s(u), u = 1.5958 (a + 0.044715 a^3), s the sigmoid",
+        "s + 1.5958 (a + 0.134145 a^3) s (1 - s)",
+    ),
+    "silu": ("a s(a), s the sigmoid", "s + a s (1 - s)"),
+    "mish": ("a tanh(ln(1 + e^a))", "t + a (1 - t^2) s, t = tanh(ln(1 + e^a)), s the sigmoid"),
     "softmax": ("e^a / sum e^a", ""),
 }
 LOSS_FORMULAS = {
@@ -74,16 +90,18 @@ class Trace:
         for k, layer in enumerate(layers):
             h_prev = h[k - 1] if k else X
             forward(h_prev, W[k], b[k], a[k], OUTPUTS["identity"], 1)
-            forward(h_prev, W[k], b[k], h[k], OUTPUTS[layer.activation], 1)
+            forward(h_prev, W[k], b[k], h[k], kernel(layer.activation), 1)
         losses = np.empty(n)
-        ids = OUTPUTS[network.output], LOSSES[network.loss]
+        ids = kernel(network.output), LOSSES[network.loss]
         output_delta(a[-1], Y, h[-1], delta[-1], losses, *ids, 1)
         for k in range(len(layers) - 1, -1, -1):
             h_prev = h[k - 1] if k else X
             gradient(delta[k], h_prev, grad_W[k], grad_b[k], 1)
             if k:
-                g = OUTPUTS[layers[k - 1].activation]
-                hidden_delta(delta[k], W[k], h_prev, delta[k - 1], g, 1)
+                g, d = layers[k - 1].activation, h_prev
+                if name_of(g) in KEEPING:
+                    slope(a[k - 1], d := np.empty_like(d), kernel(g))
+                hidden_delta(delta[k], W[k], d, delta[k - 1], kernel(g), 1)
         grad /= n
 
         self.x, self.y = self._plain(X), self._plain(Y)
@@ -131,7 +149,7 @@ class Trace:
         return rows[0] if self._single else rows
 
     def _forward_lines(self, layer: LayerSpec) -> list[str]:
-        k, name = layer.k, layer.activation
+        k, name = layer.k, name_of(layer.activation)
         bias = f" + b^({k})" if layer.bias else ""
         lines = [
             f"layer {k}: {layer.n_in} -> {layer.n_out}, {name}",
@@ -142,7 +160,7 @@ class Trace:
         return [
             *lines,
             _line(f"a^({k}) = h^({k - 1}) W^({k})T{bias}", self.a[k - 1]),
-            _line(f"h^({k}) = {name}(a^({k})) = {FORMULAS[name][0]}", self.h[k - 1]),
+            _line(f"h^({k}) = {name}(a^({k})) = {_formulas(layer.activation)[0]}", self.h[k - 1]),
         ]
 
     def _backward_lines(self, layer: LayerSpec) -> list[str]:
@@ -150,9 +168,8 @@ class Trace:
         if k == len(self._network.layers):
             title, formula = "output", _output_formula(self._network)
         else:
-            slope = FORMULAS[layer.activation][1]
-            title = "hidden"
-            formula = f"(delta^({k + 1}) W^({k + 1})) * g'(a^({k})), g' = {slope}"
+            title, g = "hidden", _formulas(layer.activation)[1]
+            formula = f"(delta^({k + 1}) W^({k + 1})) * g'(a^({k})), g' = {g}"
         lines = [
             f"back through layer {k} ({title})",
             _line(f"delta^({k}) = dL/da^({k}) = {formula}", self.delta[k - 1]),
@@ -195,7 +212,15 @@ def _output_formula(network: NetworkSpec) -> str:
         return "h - y"
     if network.output == "softmax":
         return "h * (e - sum e h), e = h - y"
-    return f"(h - y) * g'(a), g' = {FORMULAS[network.output][1]}"
+    return f"(h - y) * g'(a), g' = {_formulas(network.output)[1]}"
+
+
+def _formulas(activation: str | Activation) -> tuple[str, str]:
+    """g(a) and g'(a), with the parameter's number."""
+    name = name_of(activation)
+    p = PARAMETERS.get(name, 0) if isinstance(activation, str) else activation.parameter
+    g, slope = FORMULAS[name]
+    return g.replace("{p}", f"{p:g}"), slope.replace("{p}", f"{p:g}")
 
 
 def _line(formula: str, value: Any) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import _evaluate, _train
+from fastnn._activations import Activation
 from fastnn._arrays import as_features, as_finite, as_numbers, as_pair
 from fastnn._checks import as_bool, as_int
 from fastnn._config import n_threads as bound_threads
@@ -32,10 +33,12 @@ class Model:
     ----------
     sizes : list of int
         Widths of the layers, [n_in, ..., n_out]; two are a linear or logistic regression.
-    activation : {"identity", "relu", "sigmoid", "tanh"} or list of them, default "relu"
-        One for all hidden layers or one for each.
-    output : {"softmax", "sigmoid", "identity", "relu", "tanh"}, default "softmax"
-        Activation of the output layer.
+    activation : str, fastnn.LeakyReLU, fastnn.ELU or list of them, default "relu"
+        One for all hidden layers or one for each: "identity", "relu", "sigmoid", "tanh",
+        "leaky_relu", "elu", "selu", "softplus", "hard_tanh", "gelu" (with the normal distribution
+        itself), "gelu_tanh" (its approximation), "silu", "mish". An object sets the parameter.
+    output : str, fastnn.LeakyReLU or fastnn.ELU, default "softmax"
+        Activation of the output layer: "softmax", or any of the above.
     loss : {"cross_entropy", "binary_cross_entropy", "squared_error"}, optional
         By default it follows the output: cross_entropy for softmax, binary_cross_entropy for
         sigmoid, squared_error (half the squared error, summed over outputs) otherwise.
@@ -72,7 +75,7 @@ class Model:
         self,
         sizes: Any,
         activation: Any = "relu",
-        output: str = "softmax",
+        output: str | Activation = "softmax",
         loss: str | None = None,
         bias: Any = True,
         dtype: Any = "float32",
@@ -101,11 +104,11 @@ class Model:
         return list(self._network.sizes)
 
     @property
-    def activations(self) -> list[str]:
+    def activations(self) -> list[str | Activation]:
         return list(self._network.activations)
 
     @property
-    def output(self) -> str:
+    def output(self) -> str | Activation:
         return self._network.output
 
     @property
@@ -148,10 +151,10 @@ class Model:
 
     def __repr__(self) -> str:
         network = self._network
-        names = sorted(set(network.activations))
-        activation = repr(names[0]) if len(names) == 1 else repr(list(network.activations))
+        hidden = list(network.activations)
+        activation = repr(hidden[0] if len(set(hidden)) == 1 else hidden)
         parts = [str(list(network.sizes))]
-        if names:
+        if hidden:
             parts.append(f"activation={activation}")
         parts += [f"output={network.output!r}", f"loss={network.loss!r}"]
         if not all(network.bias):

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reference as ref
+from compiled import activation
 
 import fastnn
 from fastnn.kernels import _cpu
@@ -51,6 +52,13 @@ NETS = {  # each loss, with every output that it takes
     "squared_error sigmoid": ref.Net((5, 7, 2), "sigmoid", "sigmoid", "squared_error"),
     "squared_error tanh": ref.Net((5, 7, 2), "identity", "tanh", "squared_error", bias=False),
     "squared_error softmax": ref.Net((5, 7, 3), "tanh", "softmax", "squared_error"),
+    **{
+        f"hidden {g}": ref.Net((5, 7, 6, 3), g)
+        for g in ("leaky_relu", "elu", "selu", "softplus", "gelu", "gelu_tanh", "silu", "mish")
+    },
+    "hidden hard_tanh": ref.Net((5, 7, 6, 3), "hard_tanh"),
+    "parameters": ref.Net((5, 7, 6, 3), (("leaky_relu", 0.25), ("elu", 0.5))),
+    "squared_error silu": ref.Net((5, 7, 2), "gelu", "silu", "squared_error"),
 }
 OPTIMIZERS = {  # rates are exact in every dtype
     "sgd": fastnn.SGD(0.25),
@@ -88,8 +96,8 @@ def fastnn_curve(name, optimizer, dtype):
     X, y = curve_data(net)
     model = fastnn.Model(
         list(net.sizes),
-        activation=net.activation if isinstance(net.activation, str) else list(net.activation),
-        output=net.output,
+        activation=[activation(g) for g in net.g[1:-1]],
+        output=activation(net.output),
         loss=net.loss_name,
         bias=net.bias,
         dtype=dtype,
@@ -152,6 +160,12 @@ TRAINED = {  # name: sizes, activation, output, bias, batch size, optimizer
     "1-1-2 nesterov": (
         *([1, 1, 2], "sigmoid", "sigmoid", True, 2),
         fastnn.SGD(0.0625, 0.5, nesterov=True),
+    ),
+    "67-33-17-5 gelu and mish": ([67, 33, 17, 5], ["gelu", "mish"], "softmax", True, 13, HEAVY),
+    "67-33-17-5 silu and elu, batch 1": ([67, 33, 17, 5], ["silu", "elu"], "softmax", True, 1, SGD),
+    "67-33-17-5 the others": (
+        *([67, 33, 17, 9, 8, 7, 5], ["gelu_tanh", "selu", "softplus", "leaky_relu", "hard_tanh"]),
+        *("softmax", True, 13, SGD),
     ),
     "130-70-3 tanh, adam": ([130, 70, 3], "tanh", "softmax", True, 16, fastnn.Adam()),
 }

@@ -19,6 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from fastnn._activations import described
+
     from ._model_file import load
 
     model = load(args.model)
@@ -26,8 +28,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         content = {
             "sizes": model.sizes,
-            "activations": model.activations,
-            "output": model.output,
+            "activations": [described(one) for one in model.activations],
+            "output": described(model.output),
             "loss": model.loss,
             "dtype": model.dtype,
             "parameters": model.n_parameters,
@@ -52,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def network_lines(model) -> list[tuple[str, str]]:
-    names = model.activations
+    names = [str(one) for one in model.activations]
     hidden = f", {'/'.join(names if len(set(names)) > 1 else names[:1])} hidden units"
     return [
         (

@@ -5,14 +5,15 @@ import numpy as np
 import numpy.typing as npt
 
 Reals = npt.NDArray[Any]  # float32 or float64, the engine's dtype
+Activation = int | tuple[int, float]  # an id, or id and parameter
 
 class Engine:
     n_states: int
     def __init__(
         self,
         sizes: Sequence[int],
-        activations: Sequence[int],
-        output: int,
+        activations: Sequence[Activation],
+        output: Activation,
         loss: int,
         bias: Sequence[bool],
         dtype: str,

@@ -35,6 +35,12 @@ enum {
 #undef X
 };
 
+/* Which activation, and its parameter. */
+typedef struct {
+    int id;
+    double parameter;
+} fnn_activation;
+
 /* What an optimizer multiplies with. alpha1 and root2 follow from the others and the number of the step (fnn_correct). */
 typedef struct {
     double learning_rate, momentum, beta1, beta2, epsilon;
@@ -72,13 +78,13 @@ typedef struct fnn_kernels {
 
     /* One panel of C = finish(A B): A panels of n columns (row = NR, stride), or the user's rows as they lie (row from one to the
      * next, stride = NR); B n rows of a panel. finish: FNN_FORWARD, g(. + b) with X = b, or FNN_BACKWARD, . * g'(a) with X the
-     * panel of h = g(a). far: weights that do not stay in L2 are brought near in time. */
+     * panel of h = g(a), or of g'(a) where g keeps it. far: weights that do not stay in L2 are brought near in time. */
     void (*product_panel)(ptrdiff_t rows, ptrdiff_t n, const void *A, ptrdiff_t row, ptrdiff_t stride, const void *B, int far,
-                          int vectors, int finish, const void *X, int activation, void *C);
+                          int vectors, int finish, const void *X, fnn_activation g, void *C);
     /* The same where B is stored by its columns: `columns` (1..NR) rows of a panel, one panel for every NR rows of B, `panel`
      * elements apart; each is transposed as it is used. */
     void (*product_turned)(ptrdiff_t rows, ptrdiff_t n, const void *A, ptrdiff_t stride, const void *W, ptrdiff_t panel,
-                           int far, ptrdiff_t columns, int finish, const void *X, int activation, void *C);
+                           int far, ptrdiff_t columns, int finish, const void *X, fnn_activation g, void *C);
     /* G = A^T B (+ G unless `first`), one block of m_rows <= NR columns of A x a panel of B: samples summed in order. With W, the
      * SGD step W -= learning_rate * (that sum) straight from registers; G then only holds what a long sum has reached.
      * near: blocks (NULL: none) that will be written soon and do not stay in L2, brought near meanwhile, and with them the
@@ -90,12 +96,15 @@ typedef struct fnn_kernels {
     void (*update)(int optimizer, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t ld, const void *g, void *w,
                    void *const *state, const fnn_rates *rates);
 
+    /* From a panel of a, in its place: h = g(a), and d = g'(a). */
+    void (*activate_panel)(ptrdiff_t rows, int vectors, void *h, fnn_activation g, void *d);
+
     /* Output layer, rows of panels. scratch: 2 n_out vectors. h may be a. */
     void (*softmax)(ptrdiff_t rows, ptrdiff_t n_out, void *a, ptrdiff_t stride, void *scratch);
     /* From a: h = f(a) (unless NULL), delta = scale * dL/da (unless NULL), losses[r] = L (unscaled).
      * Returns 0 if a loss was not finite. */
     int (*output_delta)(ptrdiff_t rows, ptrdiff_t n_out, const void *a, ptrdiff_t stride, void *h, void *delta,
-                        const fnn_targets *y, ptrdiff_t first_row, int output, int loss, double scale, double *losses,
+                        const fnn_targets *y, ptrdiff_t first_row, fnn_activation output, int loss, double scale, double *losses,
                         void *scratch);
 
     /* One row. x (n,), z and d (panels * NR,); W: `panels` panels, `stride` apart. order: the n rows of W to visit
@@ -106,14 +115,14 @@ typedef struct fnn_kernels {
                        ptrdiff_t panels);                                            /* W += x d^T */
     void (*row_update_product)(ptrdiff_t n, const int32_t *order, const void *x, const void *d, const void *x_next,
                                void *W, ptrdiff_t stride, ptrdiff_t panels, void *z); /* both, in one pass over W */
-    void (*row_activate)(ptrdiff_t n, void *z, const void *b, int activation);       /* z = g(z + b), padding 0 */
-    void (*row_derivative)(ptrdiff_t n, void *delta, const void *h, int activation); /* delta *= g'(a) */
+    void (*row_activate)(ptrdiff_t n, void *z, const void *b, fnn_activation g, void *d); /* z = g(z + b), padding 0; d as below */
+    void (*row_derivative)(ptrdiff_t n, void *delta, const void *h, fnn_activation g); /* delta *= g'(a), from h or d */
     void (*row_scale)(ptrdiff_t n, double scale, const void *x, void *y);            /* y = scale x */
     void (*row_add)(ptrdiff_t n, const void *x, void *y);                            /* y += x */
     /* The numbers i, in order, for which x[i] or y[i] (unless NULL) is not 0; returns how many. list: n + 16 of room. */
     ptrdiff_t (*nonzeros)(ptrdiff_t n, const void *x, const void *y, int32_t *list);
     int (*all_finite)(ptrdiff_t n, const void *x);                                   /* no NaN, no infinity */
-    int (*activate_finite)(ptrdiff_t rows, int vectors, void *C, int activation);    /* C = g(C); 0 if C was not finite */
+    int (*activate_finite)(ptrdiff_t rows, int vectors, void *C, fnn_activation g);  /* C = g(C); 0 if C was not finite */
 
     /* Rounds of fused multiply-adds in registers alone: the most arithmetic that this CPU can do. x: a vector, in and out.
      * Returns the floating-point operations done. */

@@ -12,8 +12,8 @@ from libc.stdint cimport int32_t
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    Memory, all_share, fnn_barrier, fnn_kernels, fnn_prefetch, fnn_sgd, fnn_targets, fnn_team_size, fp_enter, fp_leave, seconds,
-    wait, worth,
+    Memory, all_share, fnn_barrier, fnn_kernels, fnn_prefetch, fnn_sgd, fnn_targets, fnn_team_size, fp_enter, fp_leave, keeps,
+    seconds, wait, worth,
 )
 from fastnn.kernels.backward cimport delta_and_gradient_part, gradient_part, hidden_delta_part
 from fastnn.kernels.forward cimport forward_part
@@ -62,6 +62,7 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
     cdef char *scratch = run.scratch + t * run.scratch_size
     cdef const char *h_prev
     cdef const char *h0
+    cdef const char *slope
     cdef char *h0_next
     cdef const Layer *layer
     cdef bint rows_owned, met  # what I read next: my own rows; written before the last barrier
@@ -91,13 +92,14 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
             if owns_panels(layer.out_panels, threads):
                 if not met:
                     wait(&run.barrier, threads)
-                forward_part(k, layer, h_prev, buffers.h[l + 1], stride, net.activations[l],
+                forward_part(k, layer, h_prev, buffers.h[l + 1], buffers.d[l + 1], stride, net.activations[l],
                              layer.out_panels * t // threads, layer.out_panels * (t + 1) // threads, 0, rows)
                 rows_owned, met = False, False
             else:
                 if not (met or rows_owned):
                     wait(&run.barrier, threads)
-                forward_part(k, layer, h_prev, buffers.h[l + 1], stride, net.activations[l], 0, layer.out_panels, r0, r1)
+                forward_part(k, layer, h_prev, buffers.h[l + 1], buffers.d[l + 1], stride, net.activations[l], 0,
+                             layer.out_panels, r0, r1)
                 rows_owned, met = True, False
 
         # Output: L and delta[K], my rows.
@@ -115,26 +117,27 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
         correct(&step.rates, run.taken + s + 1)
         for l in range(K - 1, 0, -1):
             layer = &net.layers[l]
+            slope = buffers.d[l] if buffers.d[l] != NULL else buffers.h[l]
             if step_at_once(layer, &step, rows):
                 if not met:
                     wait(&run.barrier, threads)
                 if not all_finite(run, threads):  # known before theta moves: all threads stop here
                     break
-                delta_and_gradient_part(k, layer, &net.slots[l], &step, buffers.delta[l + 1], buffers.h[l],
+                delta_and_gradient_part(k, layer, &net.slots[l], &step, buffers.delta[l + 1], buffers.h[l], slope,
                                         buffers.delta[l], stride, net.activations[l - 1], rows,
                                         layer.in_panels * t // threads, layer.in_panels * (t + 1) // threads, scratch)
                 rows_owned, met = False, False
             elif owns_panels(layer.in_panels, threads) and not (rows_owned and layer.out_panels <= 2 and threads > 1):
                 if not met:
                     wait(&run.barrier, threads)
-                hidden_delta_part(k, layer, buffers.delta[l + 1], buffers.h[l], buffers.delta[l], stride,
+                hidden_delta_part(k, layer, buffers.delta[l + 1], slope, buffers.delta[l], stride,
                                   net.activations[l - 1], layer.in_panels * t // threads,
                                   layer.in_panels * (t + 1) // threads, 0, rows)
                 rows_owned, met = False, False
             else:
                 if not (met or rows_owned):
                     wait(&run.barrier, threads)
-                hidden_delta_part(k, layer, buffers.delta[l + 1], buffers.h[l], buffers.delta[l], stride,
+                hidden_delta_part(k, layer, buffers.delta[l + 1], slope, buffers.delta[l], stride,
                                   net.activations[l - 1], 0, layer.in_panels, r0, r1)
                 rows_owned, met = True, False
         wait(&run.barrier, threads)
@@ -193,10 +196,12 @@ cdef class Engine:
     ----------
     sizes : tuple of int
         Widths n_0..n_K.
-    activations : tuple of int
-        Ids of ``_cpu.ACTIVATIONS``, one for each hidden layer.
-    output, loss, optimizer : int
-        Ids of ``_cpu.OUTPUTS``, ``LOSSES``, ``OPTIMIZERS``.
+    activations : tuple of int or (int, float)
+        Ids of ``_cpu.ACTIVATIONS``, or ids and parameters, one for each hidden layer.
+    output : int or (int, float)
+        Of ``_cpu.OUTPUTS``.
+    loss, optimizer : int
+        Ids of ``_cpu.LOSSES``, ``OPTIMIZERS``.
     bias : tuple of bool
         One for each layer.
     dtype : {"float32", "float64"}
@@ -215,7 +220,7 @@ cdef class Engine:
     cdef Pace pace
     cdef double ended          # when the last stretch of training did
 
-    def __init__(self, sizes, activations, int output, int loss, bias, dtype, Py_ssize_t batch=1, int optimizer=0):
+    def __init__(self, sizes, activations, output, int loss, bias, dtype, Py_ssize_t batch=1, int optimizer=0):
         self.memory = Memory()
         self.batch, self.optimizer, self.n_states = batch, optimizer, STATES[optimizer]
         make_net(&self.net, self.memory, sizes, activations, output, loss, bias, dtype, batch > 1)
@@ -236,9 +241,12 @@ cdef class Engine:
         for s in range(2):
             b.h0[s] = self.memory.take(panels(k, self.net.layers[0].n_in) * stride * k.item)
         b.h = <char **> self.memory.take((K + 1) * sizeof(char *))
+        b.d = <char **> self.memory.take((K + 1) * sizeof(char *))
         b.delta = <char **> self.memory.take((K + 1) * sizeof(char *))
         for l in range(1, K + 1):
             b.h[l] = self.memory.take(self.net.layers[l - 1].out_panels * stride * k.item)
+            if keeps(self.net.activations[l - 1]):
+                b.d[l] = self.memory.take(self.net.layers[l - 1].out_panels * stride * k.item)
             b.delta[l] = self.memory.take(self.net.layers[l - 1].out_panels * stride * k.item)
         b.list = <int32_t **> self.memory.take(K * sizeof(int32_t *))
         b.n_list = <Py_ssize_t *> self.memory.take(K * sizeof(Py_ssize_t))

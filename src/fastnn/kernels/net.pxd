@@ -1,6 +1,6 @@
 from libc.stdint cimport int32_t
 
-from fastnn.kernels._cpu cimport Memory, fnn_barrier, fnn_kernels, fnn_targets
+from fastnn.kernels._cpu cimport Memory, fnn_activation, fnn_barrier, fnn_kernels, fnn_targets
 from fastnn.kernels.panels cimport Layer
 from fastnn.kernels.update cimport Slots, Step
 
@@ -9,14 +9,16 @@ cdef struct Net:
     Py_ssize_t n_layers
     Layer *layers              # [n_layers]
     Slots *slots               # [n_layers]
-    int *activations           # [n_layers], the last identity: output_delta applies the output's
-    int output, loss
+    fnn_activation *activations  # [n_layers], the last identity: output_delta applies the output's
+    fnn_activation output
+    int loss
 
 cdef struct Buffers:
     # What a run of mini-batches needs beside the weights. h[k] and delta[k] are panels of `capacity` rows.
     Py_ssize_t capacity, stride, batch
     char *h0[2]                # the rows in use and those being gathered
     char **h                   # [n_layers + 1]; h[0] is not used
+    char **d                   # [n_layers + 1]; d[k] = g'(a[k]) where h[k] does not tell it, otherwise NULL
     char **delta               # [n_layers + 1]; delta[0] is not used
     double *losses             # [batch]
     int32_t **list             # [n_layers]: numbers of a layer's inputs that are worth visiting (single rows) ...
@@ -36,7 +38,7 @@ cdef struct Run:
     int *finite                # [threads]: this thread's losses of this step were finite
     Py_ssize_t done            # steps taken
 
-cdef int make_net(Net *net, Memory memory, sizes, activations, int output, int loss, bias, str dtype,
+cdef int make_net(Net *net, Memory memory, sizes, activations, output, int loss, bias, str dtype,
                   bint may_turn) except -1
 cdef int load_net(const Net *net, const char *vector, Py_ssize_t state) except -1
 cdef double flops(const Net *net, Py_ssize_t batch, int passes) noexcept nogil

@@ -38,11 +38,11 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
             layer, h = &net.layers[l], buffers.h[l + 1]
             if l > 0:
                 n[l] = layer.n_in
-                if net.activations[l - 1] == fnn_relu:
+                if net.activations[l - 1].id == fnn_relu:
                     n[l] = k.nonzeros(layer.n_in, buffers.h[l], NULL, buffers.list[l])
                 memset(h, 0, layer.out_panels * k.nr * k.item)
                 k.row_product(n[l], listed(net, buffers, l), buffers.h[l], layer.Wp, layer.n_in * k.nr, layer.out_panels, h)
-            k.row_activate(layer.n_out, h, layer.b, net.activations[l])
+            k.row_activate(layer.n_out, h, layer.b, net.activations[l], buffers.d[l + 1])
         if not k.output_delta(1, layer.n_out, h, k.nr, NULL, buffers.delta[K], &run.y, t, net.output, net.loss, 1.0,
                               run.losses + t, run.scratch):
             return
@@ -53,7 +53,8 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
             memset(buffers.delta[l], 0, layer.in_panels * k.nr * k.item)
             k.row_product(layer.n_out, NULL, buffers.delta[l + 1], layer.Wt, layer.out_panels * k.nr * k.nr,
                           layer.in_panels, buffers.delta[l])
-            k.row_derivative(layer.n_in, buffers.delta[l], buffers.h[l], net.activations[l - 1])
+            k.row_derivative(layer.n_in, buffers.delta[l], buffers.d[l] if buffers.d[l] != NULL else buffers.h[l],
+                             net.activations[l - 1])
 
         # Update: W -= alpha delta h_prev^T, with -alpha delta made first.
         for l in range(K - 1, -1, -1):
@@ -80,7 +81,7 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
 
 cdef inline const int32_t *listed(const Net *net, const Buffers *buffers, Py_ssize_t l) noexcept nogil:
     """Which units of hidden layer l are worth visiting: those of a ReLU that are not dead; NULL: all."""
-    return buffers.list[l] if net.activations[l - 1] == fnn_relu else NULL
+    return buffers.list[l] if net.activations[l - 1].id == fnn_relu else NULL
 
 
 cdef const char *row_of(const Net *net, const Run *run, Py_ssize_t i) noexcept nogil:
