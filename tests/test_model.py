@@ -76,7 +76,7 @@ def test_repr_is_code():
         fastnn.Model([2, 3, 4, 1], [fastnn.LeakyReLU(0.25), "gelu"], fastnn.ELU(0.5), seed=1),
         fastnn.Model([2, 4, 4, 1], "tanh", "sigmoid", "squared_error", False, "float64", 3),
     ):
-        twin = eval(repr(model), {"Model": fastnn.Model})
+        twin = eval(repr(model), vars(fastnn))
         assert repr(twin) == repr(model) and (twin.theta == model.theta).all()
 
 

@@ -58,7 +58,7 @@ def test_numbers_meet_the_reference(case):
 
 def test_formulas_of_every_activation_show():
     for g in [*_cpu.ACTIVATIONS, fastnn.LeakyReLU(0.25), fastnn.ELU(0.5)]:
-        model = fastnn.Model([4, 5, 3], g, g, dtype="float64", seed=3)
+        model = fastnn.Model([4, 5, 3], g, g, "squared_error", dtype="float64", seed=3)
         text = str(model.trace([1, 2, 3, 4], [1, 2, 3]))
         assert "{" not in text and "g' = " in text
         assert ("0.25 a" in text) == (g == fastnn.LeakyReLU(0.25))

@@ -15,9 +15,10 @@ cdef Py_ssize_t ROW_BYTES = 1 << 21
 
 
 cdef void forward_part(const fnn_kernels *k, const Layer *layer, const char *h_prev, char *h, char *d,
-                       Py_ssize_t stride, fnn_activation g, Py_ssize_t p0, Py_ssize_t p1, Py_ssize_t r0, Py_ssize_t r1) noexcept nogil:
-    """Rows r0..r1 of output panels p0..p1; unless d is NULL, d = g'(a) too. stride: elements from one panel of h (h_prev, d) to the
-    next."""
+                       Py_ssize_t stride, fnn_activation g, Py_ssize_t p0, Py_ssize_t p1, Py_ssize_t r0,
+                       Py_ssize_t r1) noexcept nogil:
+    """Rows r0..r1 of output panels p0..p1; unless d is NULL, d = g'(a) too. stride: elements from one panel of h, h_prev
+    and d to the next."""
     cdef Py_ssize_t rows = r1 - r0, n_blocks = (rows * layer.n_in * k.item + ROW_BYTES - 1) // ROW_BYTES
     cdef Py_ssize_t i, p, start, stop, to
     cdef fnn_activation first = g if d == NULL else plain(fnn_identity)

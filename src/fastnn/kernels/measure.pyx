@@ -93,8 +93,8 @@ cdef class LayerPasses:
         cdef Py_ssize_t _i
         with nogil:
             for _i in range(times):
-                forward_part(self.k, &self.layer, self.h_prev, self.h, NULL, self.stride, plain(fnn_relu), 0, self.layer.out_panels,
-                             0, self.batch)
+                forward_part(self.k, &self.layer, self.h_prev, self.h, NULL, self.stride, plain(fnn_relu), 0,
+                             self.layer.out_panels, 0, self.batch)
         start = seconds() - start
         fp_leave(mode)
         return start

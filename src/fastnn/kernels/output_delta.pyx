@@ -6,7 +6,9 @@ from cython cimport floating
 from cython.parallel cimport parallel, prange
 from libc.stdint cimport int32_t
 
-from fastnn.kernels._cpu cimport Memory, as_activation, fnn_activation, fnn_kernels, fnn_targets, fp_enter, fp_leave, kernels_for, worth
+from fastnn.kernels._cpu cimport (
+    Memory, as_activation, fnn_activation, fnn_kernels, fnn_targets, fp_enter, fp_leave, kernels_for, worth,
+)
 from fastnn.kernels.panels cimport at, panels
 
 
