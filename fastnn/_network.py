@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._activations import Activation, as_activation, described, name_of
-from fastnn._checks import as_bool, as_int, as_name
+from fastnn._checks import as_bool, as_int, as_name, as_real
 from fastnn.kernels._cpu import LOSSES, OUTPUTS
 
 DTYPES = ("float32", "float64")
@@ -53,6 +53,8 @@ class NetworkSpec:
     loss: str
     bias: tuple[bool, ...]  # one per layer
     dtype: str
+    dropout: tuple[float, ...]  # of the inputs and of each hidden layer
+    noise: tuple[float, ...]
 
     @property
     def n_in(self) -> int:
@@ -86,11 +88,20 @@ class NetworkSpec:
             "loss": self.loss,
             "bias": self.bias,
             "dtype": self.dtype,
+            "dropout": self.dropout,
+            "noise": self.noise,
         }
 
 
 def as_network(
-    sizes: Any, activation: Any, output: Any, loss: Any, bias: Any, dtype: Any
+    sizes: Any,
+    activation: Any,
+    output: Any,
+    loss: Any,
+    bias: Any,
+    dtype: Any,
+    dropout: Any = 0.0,
+    noise: Any = 0.0,
 ) -> NetworkSpec:
     """Check a user's description of a network and write out what it leaves open."""
     sizes = _sizes(sizes)
@@ -109,7 +120,17 @@ def as_network(
     if isinstance(bias, (bool, np.bool_)):
         bias = [bias] * K
     biases = tuple(as_bool("bias", one) for one in _per_layer("bias", bias, K, "layer"))
-    return NetworkSpec(sizes, activations, output, loss, biases, _dtype(dtype))
+    dropout = _inside("dropout", dropout, K, below=1.0)
+    noise = _inside("noise", noise, K)
+    return NetworkSpec(sizes, activations, output, loss, biases, _dtype(dtype), dropout, noise)
+
+
+def _inside(name: str, value: Any, K: int, **limits: float) -> tuple[float, ...]:
+    """Of the inputs and of each hidden layer; one number is that of all hidden layers."""
+    if not isinstance(value, (list, tuple, np.ndarray)):
+        value = [0.0] + [as_real(name, value, **limits)] * (K - 1)
+    values = _per_layer(name, value, K, "layer below the output (inputs, then hidden layers)")
+    return tuple(as_real(f"each of {name}", one, **limits) for one in values)
 
 
 def _sizes(sizes: Any) -> tuple[int, ...]:

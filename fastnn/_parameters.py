@@ -32,6 +32,7 @@ class Parameters:
         # The optimizer and its state in one attribute: an interrupt cannot fall between the two.
         self._optimizer = "sgd", np.zeros((0, theta.size), theta.dtype)
         self.steps = 0  # steps of this optimizer so far, which its state is the outcome of
+        self.all_steps = 0  # of every optimizer: numbers what dropout and noise draw
         self.epoch = 0  # epochs begun by fit so far: numbers the shuffles
 
     @property
@@ -61,14 +62,14 @@ class Parameters:
     def copy(self) -> Parameters:
         copy = Parameters(self.network, self.theta.copy())
         copy._optimizer = self.optimizer, self.state.copy()
-        copy.steps, copy.epoch = self.steps, self.epoch
+        copy.steps, copy.all_steps, copy.epoch = self.steps, self.all_steps, self.epoch
         return copy
 
     def restore(self, copy: Parameters) -> None:
         """Become what `copy` is, which gives up its state."""
         self.theta[:] = copy.theta
         self._optimizer = copy._optimizer
-        self.steps, self.epoch = copy.steps, copy.epoch
+        self.steps, self.all_steps, self.epoch = copy.steps, copy.all_steps, copy.epoch
 
 
 def views(network: NetworkSpec, theta: np.ndarray) -> tuple[Views, Views]:
@@ -116,4 +117,6 @@ def new_engine(network: NetworkSpec, batch: int = 1, optimizer: str = "sgd") -> 
         network.dtype,
         batch=batch,
         optimizer=OPTIMIZERS[optimizer],
+        dropout=network.dropout,
+        noise=network.noise,
     )

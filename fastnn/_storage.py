@@ -36,8 +36,8 @@ STATES = {
 }
 KEYS = {
     "metadata": {"format", "version", "architecture", "training", "metadata"},
-    "architecture": {"sizes", "activations", "output", "loss", "bias", "dtype"},
-    "training": {"seed", "epoch", "optimizer", "steps"},
+    "architecture": {"sizes", "activations", "output", "loss", "bias", "dtype", "dropout", "noise"},
+    "training": {"seed", "epoch", "optimizer", "steps", "all_steps"},
 }
 
 
@@ -51,6 +51,7 @@ def save(
         "epoch": parameters.epoch,
         "optimizer": parameters.optimizer,
         "steps": parameters.steps,
+        "all_steps": parameters.all_steps,
     }
     texts = {
         "format": FORMAT,
@@ -77,6 +78,7 @@ def load(path: str | PathLike[str]) -> tuple[Parameters, int, dict[str, Any]]:
             parameters = Parameters(network, np.empty(network.n_parameters, network.dtype))
             parameters.use(training["optimizer"], len(STATES[training["optimizer"]]))
             parameters.steps, parameters.epoch = training["steps"], training["epoch"]
+            parameters.all_steps = training["all_steps"]
             targets = _tensors(network, parameters.theta)
             targets.update(zip(STATES[training["optimizer"]], parameters.state, strict=True))
             for name in names:
@@ -134,6 +136,8 @@ def _check_metadata(texts: dict[str, str]) -> tuple[NetworkSpec, dict[str, Any],
         )
     _check_keys("metadata", texts)
     architecture = loads(texts["architecture"], "architecture")
+    if not {"dropout", "noise"} & set(architecture):  # a file from before they were
+        architecture |= {"dropout": 0.0, "noise": 0.0}
     _check_keys("architecture", architecture)
     activations = architecture.pop("activations")
     try:
@@ -145,10 +149,11 @@ def _check_metadata(texts: dict[str, str]) -> tuple[NetworkSpec, dict[str, Any],
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"architecture: {error}") from None
     training = loads(texts["training"], "training")
+    training.setdefault("all_steps", training.get("steps"))  # likewise
     _check_keys("training", training)
     if training["optimizer"] not in list(STATES):
         raise ModelFileError(f"training: optimizer must be one of {', '.join(STATES)}")
-    for name in ("epoch", "steps"):
+    for name in ("epoch", "steps", "all_steps"):
         if type(training[name]) is not int or not 0 <= training[name] < 2**62:
             raise ModelFileError(f"training: {name} must be a count")
     try:

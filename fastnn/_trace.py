@@ -133,7 +133,7 @@ class Trace:
 
     def __repr__(self) -> str:
         layers = self._network.layers
-        lines = ["data", _line("x = h^(0)", self.x), _line("y", self.y)]
+        lines = [f"data{self._left_out(0)}", _line("x = h^(0)", self.x), _line("y", self.y)]
         for layer in layers:
             lines += ["", *self._forward_lines(layer)]
         L = LOSS_FORMULAS[self._network.loss]
@@ -148,11 +148,19 @@ class Trace:
     def _plain(self, rows: np.ndarray) -> np.ndarray:
         return rows[0] if self._single else rows
 
+    def _left_out(self, k: int) -> str:
+        """What training does to h^(k), and this pass does not."""
+        if k == len(self._network.layers):
+            return ""
+        did = {"noise": self._network.noise[k], "dropout": self._network.dropout[k]}
+        shown = ", ".join(f"{name} {value:g}" for name, value in did.items() if value)
+        return f" ({shown}: in training alone)" if shown else ""
+
     def _forward_lines(self, layer: LayerSpec) -> list[str]:
         k, name = layer.k, name_of(layer.activation)
         bias = f" + b^({k})" if layer.bias else ""
         lines = [
-            f"layer {k}: {layer.n_in} -> {layer.n_out}, {name}",
+            f"layer {k}: {layer.n_in} -> {layer.n_out}, {name}{self._left_out(k)}",
             _line(f"W^({k})", self.W[k - 1]),
         ]
         if layer.bias:

@@ -19,7 +19,7 @@ from fastnn._history import History
 from fastnn._optimizers import Optimizer
 from fastnn._parameters import Parameters
 from fastnn._progress import Progress
-from fastnn._random import SHUFFLE, permutation
+from fastnn._random import SHUFFLE, keys, permutation
 from fastnn.kernels.engine import Engine
 
 SLICE_SECONDS = 0.025  # an interrupt within 100 ms, with room for a slow step
@@ -39,8 +39,10 @@ class Run:
         optimizer: Optimizer,
         batch: int,
         n_threads: int,
+        seed: int,
     ) -> None:
         self.parameters = parameters
+        self.seed = seed
         self.engine = engine
         self.optimizer = optimizer
         self.batch = batch
@@ -48,12 +50,13 @@ class Run:
         self.step_seconds = 3 * parameters.theta.size * batch / SLOWEST
         self.before = parameters.copy()
         parameters.use(optimizer.kind, engine.n_states)
-        self.steps = parameters.steps
+        self.steps, self.all_steps = parameters.steps, parameters.all_steps
+        self.keys = keys(seed, len(parameters.network.layers))
         engine.load(parameters.theta, parameters.state)
 
     def store(self) -> None:
         self.engine.store(self.parameters.theta, self.parameters.state)
-        self.parameters.steps = self.steps
+        self.parameters.steps, self.parameters.all_steps = self.steps, self.all_steps
 
     def epoch(
         self, X: np.ndarray, y: np.ndarray, order: np.ndarray, progress: Progress | None = None
@@ -71,8 +74,10 @@ class Run:
             steps = self.engine.train(
                 *(X, y, order[start * batch : stop * batch], batch),
                 *(rates, self.steps, losses[start:stop], self.n_threads),
+                *(self.keys, self.all_steps),
             )
             self.steps += steps
+            self.all_steps += steps
             if steps < stop - start:
                 bad = start + steps
                 raise DivergenceError(f"batch {bad + 1} has the loss {losses[bad]}")
@@ -97,7 +102,6 @@ def fit(
     *,
     epochs: int,
     shuffle: bool,
-    seed: int,
     validation: tuple[np.ndarray, np.ndarray] | None,
     progress: Progress | None,
 ) -> History:
@@ -110,7 +114,7 @@ def fit(
         for _ in range(epochs):
             begin = perf_counter()
             if shuffle:
-                order = permutation(seed, SHUFFLE, parameters.epoch, len(X))
+                order = permutation(run.seed, SHUFFLE, parameters.epoch, len(X))
             parameters.epoch += 1
             loss = run.epoch(X, y, order, progress)
             run.store()

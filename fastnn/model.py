@@ -52,11 +52,19 @@ class Model:
     n_threads : int, optional
         At most so many threads; by default what affinity, cgroup quota and OMP_NUM_THREADS allow.
         Results do not depend on it.
+    dropout : float or list of float, default 0.0
+        In `fit` and `partial_fit` each h is set to 0 with this probability, the others divided by
+        1 - dropout: one number for all hidden layers, or a list for the inputs and each hidden
+        layer. Everything else (prediction, `evaluate`, `loss_and_gradient`, `gradient_check`,
+        `trace`) goes without.
+    noise : float or list of float, default 0.0
+        Standard deviation of normal noise added to each h, likewise, before dropout.
 
     Attributes
     ----------
-    sizes, activations, output, loss, bias, dtype, seed, n_threads
-        As above; activations (of hidden layers) and bias written out for each layer.
+    sizes, activations, output, loss, bias, dtype, seed, n_threads, dropout, noise
+        As above; activations (of hidden layers), bias, dropout and noise written out for each
+        layer.
     n_parameters : int
     metadata : dict
         The user's own, saved with the model; must be what JSON can hold.
@@ -81,8 +89,10 @@ class Model:
         dtype: Any = "float32",
         seed: int | None = None,
         n_threads: int | None = None,
+        dropout: Any = 0.0,
+        noise: Any = 0.0,
     ) -> None:
-        network = as_network(sizes, activation, output, loss, bias, dtype)
+        network = as_network(sizes, activation, output, loss, bias, dtype, dropout, noise)
         n_threads = None if n_threads is None else as_int("n_threads", n_threads, 1)
         seed = as_seed(seed)
         self._assemble(Parameters(network, initial_theta(network, seed)), seed, {}, n_threads)
@@ -124,6 +134,14 @@ class Model:
         return self._network.dtype
 
     @property
+    def dropout(self) -> list[float]:
+        return list(self._network.dropout)
+
+    @property
+    def noise(self) -> list[float]:
+        return list(self._network.noise)
+
+    @property
     def n_parameters(self) -> int:
         return self._network.n_parameters
 
@@ -160,6 +178,9 @@ class Model:
         if not all(network.bias):
             parts.append(f"bias={list(network.bias) if any(network.bias) else False}")
         parts += [f"dtype={network.dtype!r}", f"seed={self.seed}"]
+        for name in ("dropout", "noise"):
+            if any(values := getattr(self, name)):
+                parts.append(f"{name}={values}")
         return f"Model({', '.join(parts)})"
 
     # Training
@@ -229,14 +250,13 @@ class Model:
         try:
             with self._engines.lend(batch, rule.kind) as engine:
                 threads = bound_threads(self.n_threads)
-                run = _train.Run(self._parameters, engine, rule, batch, threads)
+                run = _train.Run(self._parameters, engine, rule, batch, threads, self.seed)
                 return _train.fit(
                     run,
                     X,
                     y,
                     epochs=epochs,
                     shuffle=shuffle,
-                    seed=self.seed,
                     validation=validation,
                     progress=progress,
                 )
@@ -277,7 +297,8 @@ class Model:
         X, y = as_pair(X, y, self._network)
         batch = min(batch_size, len(X))
         with self._engines.lend(batch, rule.kind) as engine:
-            run = _train.Run(self._parameters, engine, rule, batch, bound_threads(self.n_threads))
+            threads = bound_threads(self.n_threads)
+            run = _train.Run(self._parameters, engine, rule, batch, threads, self.seed)
             return _train.partial_fit(run, X, y)
 
     # Prediction

@@ -26,4 +26,6 @@ def engine_of(net, dtype, batch=1, optimizer="sgd"):
         dtype,
         batch,
         _cpu.OPTIMIZERS[optimizer],
+        net.dropout or (),
+        net.noise or (),
     )

@@ -198,6 +198,46 @@ def target_rows(y, output, n_out, dtype):
 # --- The network ----------------------------------------------------------------------------------
 
 
+# --- Dropout and noise ----------------------------------------------------------------------------
+
+
+def philox(counter, key):
+    """Philox 4x32-10 (Salmon et al. 2011, section 3.3): four words for each counter of four."""
+    low = np.uint64(0xFFFFFFFF)
+    x = [np.asarray(word, np.uint64) & low for word in counter]
+    k0, k1 = int(key) & 0xFFFFFFFF, int(key) >> 32
+    for _ in range(10):
+        p, q = x[0] * np.uint64(0xD2511F53), x[2] * np.uint64(0xCD9E8D57)
+        x = [
+            (q >> np.uint64(32)) ^ x[1] ^ np.uint64(k0),
+            q & low,
+            (p >> np.uint64(32)) ^ x[3] ^ np.uint64(k1),
+            p & low,
+        ]
+        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
+    return x
+
+
+def words(key, step, batch, n):
+    """For rows r and columns c (batch, n): word r mod 4 of counter (c, r / 4, step); and of its
+    pair, words 0 and 1 or 2 and 3, the first and the second."""
+    r, c = np.arange(batch)[:, None], np.arange(n)[None, :]
+    four = philox((c, r // 4, step & 0xFFFFFFFF, step >> 32), key)
+    four = np.array([np.broadcast_to(word, (batch, n)) for word in four])
+    own = np.choose(r % 4, four)
+    return own, np.choose(r % 4 // 2 * 2, four), np.choose(r % 4 // 2 * 2 + 1, four)
+
+
+def drawn(key_dropout, key_noise, dropout, noise, step, batch, n, dtype):
+    """sigma z, and m / (1 - p): what a step adds to h (batch, n), and multiplies it by."""
+    _, first, second = words(key_noise, step, batch, n)
+    u, v = ((word >> np.uint64(9)).astype(dtype) * dtype.type(2.0**-23) for word in (first, second))
+    r, angle = np.sqrt(-2 * np.log(1 - u)), 8 * np.arctan(dtype.type(1)) * v  # Box & Muller 1958
+    z = r * np.where(np.arange(batch)[:, None] % 2 == 0, np.cos(angle), np.sin(angle))
+    kept = words(key_dropout, step, batch, n)[0] >= np.uint64(int(dropout * 2.0**32))
+    return dtype.type(noise) * z, kept / (1 - dtype.type(dropout))
+
+
 @dataclass(frozen=True)
 class Net:
     """sizes: n_0..n_K; activation: one name, or one per hidden layer; bias likewise (per layer).
@@ -210,6 +250,8 @@ class Net:
     output: str = "softmax"
     loss: str | None = None
     bias: bool | tuple = True
+    dropout: tuple | None = None  # K numbers, of h[0]..h[K-1]; noise likewise
+    noise: tuple | None = None
 
     @property
     def K(self):
@@ -258,20 +300,26 @@ def pack(W, b):
     return np.concatenate([p.ravel() for layer in layers for p in layer if p is not None])
 
 
-def forward(net, theta, x):
-    """a[k] and h[k] of every layer for the rows of x (batch, n_0); h[0] = x."""
+def forward(net, theta, x, draws=None):
+    """a[k] and h[k] of every layer for the rows of x (batch, n_0); h[0] = x.
+
+    draws[k], k < K: what is added to h[k], and what it is then multiplied by.
+    """
     W, b = unpack(net, theta)
     a, h = [None], [np.asarray(x, theta.dtype)]
-    for k in range(1, net.K + 1):
-        a.append(h[k - 1] @ W[k].T + (0 if b[k] is None else b[k]))
-        h.append(apply(OUTPUTS, net.g[k], a[k]))
+    for k in range(net.K + 1):
+        if k > 0:
+            a.append(h[k - 1] @ W[k].T + (0 if b[k] is None else b[k]))
+            h.append(apply(OUTPUTS, net.g[k], a[k]))
+        if draws is not None and k < net.K:
+            h[k] = (h[k] + draws[k][0]) * draws[k][1]
     return a, h
 
 
-def backward(net, theta, x, y):
+def backward(net, theta, x, y, draws=None):
     """losses (batch,), delta[k] (batch, n_k), and grad_W[k], grad_b[k] summed over the rows."""
     W, b = unpack(net, theta)
-    a, h = forward(net, theta, x)
+    a, h = forward(net, theta, x, draws)
     K = net.K
     delta, grad_W, grad_b = [None] * (K + 1), [None] * (K + 1), [None] * (K + 1)
     losses, delta[K] = losses_and_delta(a[K], y, net.output, net.loss_name)
@@ -281,6 +329,8 @@ def backward(net, theta, x, y):
             grad_b[k] = delta[k].sum(0)  # dL/db[k]
         if k > 1:
             delta[k - 1] = (delta[k] @ W[k]) * apply(DG, net.g[k - 1], a[k - 1])  # dL/da[k-1]
+            if draws is not None:
+                delta[k - 1] = delta[k - 1] * draws[k - 1][1]
     return losses, delta, grad_W, grad_b
 
 
@@ -290,9 +340,9 @@ def loss(net, theta, x, y):
     return losses_and_delta(a[net.K], y, net.output, net.loss_name)[0].mean()
 
 
-def loss_and_gradient(net, theta, x, y):
+def loss_and_gradient(net, theta, x, y, draws=None):
     """Mean loss over the rows, and its gradient laid out like theta."""
-    losses, _, grad_W, grad_b = backward(net, theta, x, y)
+    losses, _, grad_W, grad_b = backward(net, theta, x, y, draws)
     return losses.mean(), pack(grad_W, grad_b) / len(losses)
 
 
@@ -331,8 +381,9 @@ def step(theta, grad, state, n, optimizer, rates):
     raise ValueError(f"optimizer must be one of {OPTIMIZERS}, got {optimizer!r}")
 
 
-def train(net, theta, X, y, order, batch, optimizer, rates, state=None, taken=0):
-    """Mini-batches over rows X[order], in order; the last one may be smaller. taken: steps before.
+def train(net, theta, X, y, order, batch, optimizer, rates, state=None, taken=0, keys=None):
+    """Mini-batches over rows X[order], in order; the last one may be smaller. taken: steps before;
+    keys (2, K): of dropout and noise, where the net has them.
 
     Returns theta, the optimizer's state, and the mean loss of each mini-batch before its step.
     """
@@ -340,7 +391,13 @@ def train(net, theta, X, y, order, batch, optimizer, rates, state=None, taken=0)
     losses = []
     for i, start in enumerate(range(0, len(order), batch)):
         rows = order[start : start + batch]
-        mean_loss, grad = loss_and_gradient(net, theta, X[rows], y[rows])
+        draws = None
+        if keys is not None:
+            draws = [
+                drawn(*settings, taken + i, len(rows), n, theta.dtype)
+                for *settings, n in zip(*keys, net.dropout, net.noise, net.sizes, strict=False)
+            ]
+        mean_loss, grad = loss_and_gradient(net, theta, X[rows], y[rows], draws)
         theta, state = step(theta, grad, state, taken + i + 1, optimizer, rates)
         losses.append(mean_loss)
     return theta, state, np.array(losses)

@@ -4,6 +4,7 @@
 
 #include "elementary.h"
 #include "kernels.h"
+#include "random.h"
 #include "simd.h"
 
 #define ALL(r, v) UNROLL for (int r = 0; r < m; r++) UNROLL for (int v = 0; v < nv; v++)
@@ -822,6 +823,35 @@ static int activate_finite(idx rows, int vectors, void *C_, fnn_activation g) {
 
 static void activate_panel(idx rows, int vectors, void *h, fnn_activation g, void *d) { activate_rows((int)rows, vectors, h, g, d); }
 
+/* Rows are drawn for in fours. */
+static void perturb_panel(idx rows, int vectors, void *h_, void *d_, const fnn_draw *draw, int64_t step, idx first_row, idx column) {
+    real *h = (real *)h_ - first_row * NR, *d = d_ ? (real *)d_ - first_row * NR : NULL; /* counted like the mini-batch's rows */
+    const idx end = first_row + rows;
+    if (draw->noise > 0) for (idx quad = first_row / 4; 4 * quad < end; quad++) for (int v = 0; v < vectors; v++) {
+        VI words[4];
+        V z[4];
+        draw_words(draw->noise_key, step, (uint32_t)quad, (uint32_t)(column + v * VL), words);
+        normal_pair(words[0], words[1], z, z + 1);
+        normal_pair(words[2], words[3], z + 2, z + 3);
+        UNROLL for (int e = 0; e < 4; e++) if (4 * quad + e >= first_row && 4 * quad + e < end) {
+            real *to = h + (4 * quad + e) * NR + v * VL;
+            store(to, fma_v(splat((real)draw->noise), z[e], load(to)));
+        }
+    }
+    if (draw->dropout > 0) for (idx quad = first_row / 4; 4 * quad < end; quad++) for (int v = 0; v < vectors; v++) {
+        const uint32_t dropped = (uint32_t)(draw->dropout * 4294967296.0);
+        const V scale = splat((real)(1 / (1 - draw->dropout)));
+        VI words[4];
+        draw_words(draw->dropout_key, step, (uint32_t)quad, (uint32_t)(column + v * VL), words);
+        UNROLL for (int e = 0; e < 4; e++) if (4 * quad + e >= first_row && 4 * quad + e < end) {
+            const V factor = select_v(word_at_least(words[e], dropped), scale, splat(0));
+            const idx at = (4 * quad + e) * NR + v * VL;
+            store(h + at, load(h + at) * factor);
+            if (d) store(d + at, load(d + at) * factor);
+        }
+    }
+}
+
 static void row_derivative(idx n, void *delta, const void *h, fnn_activation g) {
     if (g.id == fnn_identity) return;
     for (idx i = 0; i < n; i += NR) differentiate_rows(1, NV, (real *)delta + i, (const real *)h + i, g);
@@ -884,7 +914,7 @@ const fnn_kernels TABLE_(FNN_ISA_NAME, FNN_REAL_BITS) = {
     STRING(FNN_ISA_NAME), sizeof(real), NR, VL, MR,
     pack_panel, unpack_panel, transpose_block, gather, scatter,
     product_panel, product_turned, gradient_block, bias_gradient, update,
-    activate_panel, softmax, output_delta,
+    activate_panel, perturb_panel, softmax, output_delta,
     row_product, row_update, row_update_product, row_activate, row_derivative, row_scale, row_add, nonzeros, all_finite, activate_finite,
     multiply_adds,
 };

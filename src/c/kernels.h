@@ -41,6 +41,12 @@ typedef struct {
     double parameter;
 } fnn_activation;
 
+/* What training adds to a layer's h and leaves out of it (random.h). */
+typedef struct {
+    double noise, dropout; /* standard deviation; share */
+    uint32_t noise_key[2], dropout_key[2];
+} fnn_draw;
+
 /* What an optimizer multiplies with. alpha1 and root2 follow from the others and the number of the step (fnn_correct). */
 typedef struct {
     double learning_rate, momentum, beta1, beta2, epsilon;
@@ -98,6 +104,11 @@ typedef struct fnn_kernels {
 
     /* From a panel of a, in its place: h = g(a), and d = g'(a). */
     void (*activate_panel)(ptrdiff_t rows, int vectors, void *h, fnn_activation g, void *d);
+
+    /* Rows first_row... of a mini-batch, columns column... of a panel: h = (h + noise z) m / (1 - dropout) with z normal and m 0 or 1,
+     * d *= m / (1 - dropout) (unless NULL). */
+    void (*perturb_panel)(ptrdiff_t rows, int vectors, void *h, void *d, const fnn_draw *draw, int64_t step, ptrdiff_t first_row,
+                          ptrdiff_t column);
 
     /* Output layer, rows of panels. scratch: 2 n_out vectors. h may be a. */
     void (*softmax)(ptrdiff_t rows, ptrdiff_t n_out, void *a, ptrdiff_t stride, void *scratch);

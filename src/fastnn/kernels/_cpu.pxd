@@ -1,9 +1,14 @@
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 
 cdef extern from "kernels.h" nogil:
     ctypedef struct fnn_activation:
         int id
         double parameter
+
+    ctypedef struct fnn_draw:
+        double noise, dropout
+        uint32_t noise_key[2]
+        uint32_t dropout_key[2]
 
     ctypedef struct fnn_rates:
         double learning_rate, momentum, beta1, beta2, epsilon
@@ -42,6 +47,8 @@ cdef extern from "kernels.h" nogil:
         void (*update)(int optimizer, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t ld, const void *g, void *w,
                        void **state, const fnn_rates *rates) noexcept nogil
         void (*activate_panel)(Py_ssize_t rows, int vectors, void *h, fnn_activation g, void *d) noexcept nogil
+        void (*perturb_panel)(Py_ssize_t rows, int vectors, void *h, void *d, const fnn_draw *draw, int64_t step,
+                              Py_ssize_t first_row, Py_ssize_t column) noexcept nogil
         void (*softmax)(Py_ssize_t rows, Py_ssize_t n_out, void *a, Py_ssize_t stride, void *scratch) noexcept nogil
         int (*output_delta)(Py_ssize_t rows, Py_ssize_t n_out, const void *a, Py_ssize_t stride, void *h, void *delta,
                             const fnn_targets *y, Py_ssize_t first_row, fnn_activation output, int loss,

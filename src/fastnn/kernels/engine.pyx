@@ -12,12 +12,12 @@ from libc.stdint cimport int32_t
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    Memory, all_share, fnn_barrier, fnn_kernels, fnn_prefetch, fnn_sgd, fnn_targets, fnn_team_size, fp_enter, fp_leave, keeps,
-    seconds, wait, worth,
+    Memory, all_share, fnn_activation, fnn_barrier, fnn_kernels, fnn_prefetch, fnn_sgd, fnn_targets, fnn_team_size, fp_enter,
+    fp_leave, keeps, seconds, wait, worth,
 )
 from fastnn.kernels.backward cimport delta_and_gradient_part, gradient_part, hidden_delta_part
-from fastnn.kernels.forward cimport forward_part
-from fastnn.kernels.net cimport Buffers, Net, Run, address, flops, load_net, make_net, set_targets
+from fastnn.kernels.forward cimport forward_part, perturb_part
+from fastnn.kernels.net cimport Buffers, Net, Run, address, flops, load_net, make_net, kept, set_targets, slope_of
 from fastnn.kernels.online cimport train_online
 from fastnn.kernels.output_delta cimport mean, scratch_bytes
 from fastnn.kernels.pace cimport Pace, next_stretch, took
@@ -63,6 +63,8 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
     cdef const char *h_prev
     cdef const char *h0
     cdef const char *slope
+    cdef fnn_activation g
+    cdef char *d
     cdef char *h0_next
     cdef const Layer *layer
     cdef bint rows_owned, met  # what I read next: my own rows; written before the last barrier
@@ -89,17 +91,25 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
         for l in range(K):
             layer = &net.layers[l]
             h_prev = h0 if l == 0 else buffers.h[l]
+            d = kept(net, buffers, run, l + 1) if l + 1 < K else NULL
             if owns_panels(layer.out_panels, threads):
                 if not met:
                     wait(&run.barrier, threads)
-                forward_part(k, layer, h_prev, buffers.h[l + 1], buffers.d[l + 1], stride, net.activations[l],
+                forward_part(k, layer, h_prev, buffers.h[l + 1], d, stride, net.activations[l],
                              layer.out_panels * t // threads, layer.out_panels * (t + 1) // threads, 0, rows)
+                if run.perturbs and l + 1 < K:
+                    perturb_part(k, layer.n_out, buffers.h[l + 1], d, stride, &net.draws[l + 1], run.number + s,
+                                 first - start, layer.out_panels * t // threads, layer.out_panels * (t + 1) // threads,
+                                 0, rows)
                 rows_owned, met = False, False
             else:
                 if not (met or rows_owned):
                     wait(&run.barrier, threads)
-                forward_part(k, layer, h_prev, buffers.h[l + 1], buffers.d[l + 1], stride, net.activations[l], 0,
-                             layer.out_panels, r0, r1)
+                forward_part(k, layer, h_prev, buffers.h[l + 1], d, stride, net.activations[l], 0, layer.out_panels,
+                             r0, r1)
+                if run.perturbs and l + 1 < K:
+                    perturb_part(k, layer.n_out, buffers.h[l + 1], d, stride, &net.draws[l + 1], run.number + s,
+                                 first - start, 0, layer.out_panels, r0, r1)
                 rows_owned, met = True, False
 
         # Output: L and delta[K], my rows.
@@ -117,28 +127,27 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
         correct(&step.rates, run.taken + s + 1)
         for l in range(K - 1, 0, -1):
             layer = &net.layers[l]
-            slope = buffers.d[l] if buffers.d[l] != NULL else buffers.h[l]
+            slope = slope_of(net, buffers, run, l, &g)
             if step_at_once(layer, &step, rows):
                 if not met:
                     wait(&run.barrier, threads)
                 if not all_finite(run, threads):  # known before theta moves: all threads stop here
                     break
                 delta_and_gradient_part(k, layer, &net.slots[l], &step, buffers.delta[l + 1], buffers.h[l], slope,
-                                        buffers.delta[l], stride, net.activations[l - 1], rows,
+                                        buffers.delta[l], stride, g, rows,
                                         layer.in_panels * t // threads, layer.in_panels * (t + 1) // threads, scratch)
                 rows_owned, met = False, False
             elif owns_panels(layer.in_panels, threads) and not (rows_owned and layer.out_panels <= 2 and threads > 1):
                 if not met:
                     wait(&run.barrier, threads)
                 hidden_delta_part(k, layer, buffers.delta[l + 1], slope, buffers.delta[l], stride,
-                                  net.activations[l - 1], layer.in_panels * t // threads,
-                                  layer.in_panels * (t + 1) // threads, 0, rows)
+                                  g, layer.in_panels * t // threads, layer.in_panels * (t + 1) // threads, 0, rows)
                 rows_owned, met = False, False
             else:
                 if not (met or rows_owned):
                     wait(&run.barrier, threads)
                 hidden_delta_part(k, layer, buffers.delta[l + 1], slope, buffers.delta[l], stride,
-                                  net.activations[l - 1], 0, layer.in_panels, r0, r1)
+                                  g, 0, layer.in_panels, r0, r1)
                 rows_owned, met = True, False
         wait(&run.barrier, threads)
 
@@ -187,6 +196,9 @@ cdef void gather_rows(const Net *net, const Run *run, char *h0, Py_ssize_t strid
         k.gather(r1 - r0, n, at(k, run.X, (first + r0) * n), NULL, at(k, h0, r0 * k.nr), stride)
     else:
         k.gather(r1 - r0, n, run.X, run.order + first + r0, at(k, h0, r0 * k.nr), stride)
+    if run.perturbs:
+        perturb_part(k, n, h0, NULL, stride, &net.draws[0], run.number + first // run.batch, first % run.batch, 0,
+                     net.layers[0].in_panels, r0, r1)
 
 
 cdef class Engine:
@@ -207,6 +219,8 @@ cdef class Engine:
     dtype : {"float32", "float64"}
     batch : int
         The most rows of a mini-batch that `train` will see.
+    dropout, noise : tuple of float
+        For the inputs and for each hidden layer; empty: none.
     """
 
     cdef Net net
@@ -220,10 +234,15 @@ cdef class Engine:
     cdef Pace pace
     cdef double ended          # when the last stretch of training did
 
-    def __init__(self, sizes, activations, output, int loss, bias, dtype, Py_ssize_t batch=1, int optimizer=0):
+    def __init__(self, sizes, activations, output, int loss, bias, dtype, Py_ssize_t batch=1, int optimizer=0, dropout=(),
+                 noise=()):
+        cdef Py_ssize_t l
         self.memory = Memory()
         self.batch, self.optimizer, self.n_states = batch, optimizer, STATES[optimizer]
         make_net(&self.net, self.memory, sizes, activations, output, loss, bias, dtype, batch > 1)
+        for l in range(len(dropout)):
+            self.net.draws[l].dropout, self.net.draws[l].noise = dropout[l], noise[l]
+        self.net.perturbed = any(dropout) or any(noise)
 
     def __dealloc__(self):
         free_room(&self.idle)
@@ -245,7 +264,7 @@ cdef class Engine:
         b.delta = <char **> self.memory.take((K + 1) * sizeof(char *))
         for l in range(1, K + 1):
             b.h[l] = self.memory.take(self.net.layers[l - 1].out_panels * stride * k.item)
-            if keeps(self.net.activations[l - 1]):
+            if l < K and (keeps(self.net.activations[l - 1]) or self.net.draws[l].noise or self.net.draws[l].dropout):
                 b.d[l] = self.memory.take(self.net.layers[l - 1].out_panels * stride * k.item)
             b.delta[l] = self.memory.take(self.net.layers[l - 1].out_panels * stride * k.item)
         b.list = <int32_t **> self.memory.take(K * sizeof(int32_t *))
@@ -266,6 +285,15 @@ cdef class Engine:
             row += (self.net.layers[l].in_panels + self.net.layers[l].out_panels) * self.net.k.nr * self.net.k.item
             weights += self.net.layers[l].n_in * self.net.layers[l].n_out * self.net.k.item
         return max(CHUNK, max(L2_BYTES, weights) // row)
+
+    cdef int set_keys(self, const unsigned long long[:, ::1] keys) except -1:
+        cdef Py_ssize_t l
+        for l in range(self.net.n_layers):
+            self.net.draws[l].dropout_key[0] = keys[0, l] & 0xffffffff
+            self.net.draws[l].dropout_key[1] = keys[0, l] >> 32
+            self.net.draws[l].noise_key[0] = keys[1, l] & 0xffffffff
+            self.net.draws[l].noise_key[1] = keys[1, l] >> 32
+        return 0
 
     cdef int prepare_states(self) except -1:
         """Panels for the optimizer's state, zeros at first."""
@@ -321,7 +349,8 @@ cdef class Engine:
         """The mini-batches of `run`, n rows, on nt threads."""
         cdef Net *net = &self.net
         cdef const fnn_kernels *k = net.k
-        cdef bint online = run.batch == 1 and run.step.optimizer == fnn_sgd and run.step.apply and self.batch == 1
+        cdef bint plain_sgd = run.step.optimizer == fnn_sgd and run.step.apply and not run.perturbs
+        cdef bint online = run.batch == 1 and plain_sgd and self.batch == 1
         cdef unsigned long long mode = 0
         cdef Memory own = Memory()
         cdef Py_ssize_t l
@@ -353,7 +382,7 @@ cdef class Engine:
         return 0
 
     def train(self, X, y, const Py_ssize_t[::1] order, Py_ssize_t batch, dict rates, long long taken,
-              double[::1] losses, int n_threads):
+              double[::1] losses, int n_threads, keys=None, long long number=0):
         """One mini-batch after another over the rows X[order], a step after each.
 
         Parameters
@@ -369,6 +398,10 @@ cdef class Engine:
             Steps of the optimizer before these.
         losses : (ceil(m / batch),) float64
             Out: mean loss of each mini-batch, before its step.
+        keys : (2, K) uint64
+            Where the engine has dropout or noise: the generators' keys, of dropout and of noise, for inputs and hidden layers.
+        number : int
+            Steps of all optimizers before these: what dropout and noise are drawn by.
 
         Returns
         -------
@@ -384,6 +417,9 @@ cdef class Engine:
         self.prepare_states()
         run.step.apply, run.step.optimizer, run.step.n_states = True, self.optimizer, self.n_states
         run.step.rates, run.batch, run.chunk = as_rates(rates), batch, self.chunk()
+        run.perturbs = self.net.perturbed
+        if run.perturbs:
+            self.set_keys(keys)
         # A run of steps pays for its threads once: far less work than a pass alone is worth a trial of more.
         most = worth(n_threads, RUN * flops(&self.net, min(batch, n), 3))
         if batch == 1 and self.optimizer == fnn_sgd:
@@ -396,6 +432,7 @@ cdef class Engine:
             if not all_share():
                 stretch = next_stretch(&self.pace, most, stretch, &nt)
             run.order, run.losses, run.taken = &order[done * batch], &losses[done], taken + done
+            run.number = number + done
             start = seconds()
             self._run(&run, X, y, min(stretch * batch, n - done * batch), nt)
             self.ended = seconds()
@@ -411,7 +448,7 @@ cdef class Engine:
         cdef Run run
         cdef double loss
         run.step.apply, run.step.optimizer, run.step.n_states = False, fnn_sgd, 0
-        run.step.rates, run.taken = as_rates({"learning_rate": 0}), 0
+        run.step.rates, run.taken, run.number, run.perturbs = as_rates({"learning_rate": 0}), 0, 0, False
         run.order, run.batch, run.chunk, run.losses = NULL, n, KEEP, &loss
         self._run(&run, X, y, n, worth(n_threads, flops(&self.net, min(KEEP, n), 3)))
         if run.done:

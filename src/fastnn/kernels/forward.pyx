@@ -3,8 +3,8 @@ from cython cimport floating
 from cython.parallel cimport parallel, prange
 
 from fastnn.kernels._cpu cimport (
-    FNN_FORWARD, FNN_SOFTMAX, Memory, as_activation, fnn_activation, fnn_identity, fnn_kernels, fp_enter, fp_leave, kernels_for,
-    plain, worth,
+    FNN_FORWARD, FNN_SOFTMAX, Memory, as_activation, fnn_activation, fnn_draw, fnn_identity, fnn_kernels, fp_enter, fp_leave,
+    kernels_for, plain, worth,
 )
 from fastnn.kernels.output_delta cimport scratch_bytes
 from fastnn.kernels.panels cimport Layer, at, block, columns, make_layer, pack, panels, vectors
@@ -38,6 +38,19 @@ cdef void forward_part(const fnn_kernels *k, const Layer *layer, const char *h_p
                                 FNN_FORWARD, at(k, layer.b, p * k.nr), first, at(k, h, to))
             if d != NULL:
                 k.activate_panel(stop - start, vectors(k, layer.n_out, p), at(k, h, to), g, at(k, d, to))
+
+
+cdef void perturb_part(const fnn_kernels *k, Py_ssize_t n, char *h, char *d, Py_ssize_t stride, const fnn_draw *draw,
+                       long long step, Py_ssize_t first_row, Py_ssize_t p0, Py_ssize_t p1, Py_ssize_t r0,
+                       Py_ssize_t r1) noexcept nogil:
+    """Noise and dropout for rows r0..r1 of panels p0..p1 of h (n columns) and d. first_row: row 0's number in its mini-batch."""
+    cdef Py_ssize_t p, to
+    if r1 == r0 or (draw.noise == 0 and draw.dropout == 0):
+        return
+    for p in range(p0, p1):
+        to = p * stride + r0 * k.nr
+        k.perturb_panel(r1 - r0, vectors(k, n, p), at(k, h, to), NULL if d == NULL else at(k, d, to), draw, step,
+                        first_row + r0, p * k.nr)
 
 
 def forward(

@@ -1,5 +1,7 @@
 """A whole network in panels, and what passes over it need."""
-from fastnn.kernels._cpu cimport Memory, as_activation, fnn_activation, fnn_identity, fnn_kernels, fnn_targets, kernels_for
+from fastnn.kernels._cpu cimport (
+    Memory, as_activation, fnn_activation, fnn_draw, fnn_identity, fnn_kernels, fnn_targets, kernels_for,
+)
 from fastnn.kernels.panels cimport Layer, at, make_layer, pack
 
 
@@ -10,6 +12,7 @@ cdef int make_net(Net *net, Memory memory, sizes, activations, output, int loss,
     net.k, net.n_layers, net.output, net.loss = kernels_for(4 if dtype == "float32" else 8), K, as_activation(output), loss
     net.layers = <Layer *> memory.take(K * sizeof(Layer))
     net.slots = <Slots *> memory.take(K * sizeof(Slots))
+    net.draws = <fnn_draw *> memory.take(K * sizeof(fnn_draw))
     net.activations = <fnn_activation *> memory.take(K * sizeof(fnn_activation))
     for l in range(K):
         net.activations[l] = as_activation(activations[l] if l < K - 1 else fnn_identity)
