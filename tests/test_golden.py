@@ -25,6 +25,7 @@ import reference as ref
 from compiled import activation
 
 import fastnn
+from fastnn._random import keys
 from fastnn.kernels import _cpu
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -57,6 +58,8 @@ NETS = {  # each loss, with every output that it takes
         for g in ("leaky_relu", "elu", "selu", "softplus", "gelu", "gelu_tanh", "silu", "mish")
     },
     "hidden hard_tanh": ref.Net((5, 7, 6, 3), "hard_tanh"),
+    "dropout": ref.Net((5, 7, 6, 3), ("relu", "tanh"), dropout=(0.25, 0.5, 0.25), noise=(0,) * 3),
+    "noise": ref.Net((5, 7, 6, 3), ("silu", "tanh"), dropout=(0, 0.5, 0), noise=(0.25, 0.25, 0.5)),
     "parameters": ref.Net((5, 7, 6, 3), (("leaky_relu", 0.25), ("elu", 0.5))),
     "squared_error silu": ref.Net((5, 7, 2), "gelu", "silu", "squared_error"),
 }
@@ -66,6 +69,7 @@ OPTIMIZERS = {  # rates are exact in every dtype
     "nesterov": fastnn.SGD(0.125, 0.75, nesterov=True),
     "adam": fastnn.Adam(0.03125, 0.75, 0.875, 2.0**-10),
 }
+SEED = 5  # of dropout and noise
 N, BATCH = 38, 4  # ten mini-batches, the last one of 2
 
 
@@ -87,7 +91,8 @@ def reference_curve(name, optimizer, dtype):
     theta = curve_theta(net).astype(dtype)
     X = X.astype(dtype)
     rates = OPTIMIZERS[optimizer].rates
-    return ref.train(net, theta, X, y, np.arange(N), BATCH, optimizer, rates)[2]
+    of = keys(SEED, net.K) if net.dropout else None
+    return ref.train(net, theta, X, y, np.arange(N), BATCH, optimizer, rates, keys=of)[2]
 
 
 def fastnn_curve(name, optimizer, dtype):
@@ -101,6 +106,9 @@ def fastnn_curve(name, optimizer, dtype):
         loss=net.loss_name,
         bias=net.bias,
         dtype=dtype,
+        seed=SEED,
+        dropout=net.dropout or 0.0,
+        noise=net.noise or 0.0,
     )
     model.theta = curve_theta(net)
     losses = []
@@ -168,17 +176,23 @@ TRAINED = {  # name: sizes, activation, output, bias, batch size, optimizer
         *("softmax", True, 13, SGD),
     ),
     "130-70-3 tanh, adam": ([130, 70, 3], "tanh", "softmax", True, 16, fastnn.Adam()),
+    "67-33-17-5 dropout and noise": (
+        *([67, 33, 17, 5], "relu", "softmax", True, 13, fastnn.Adam()),
+        {"dropout": [0.2, 0.5, 0.5], "noise": [0.0, 0.125, 0.25]},
+    ),
 }
 
 
 def trained_theta(name, dtype, n_threads=None):
-    sizes, activation, output, bias, batch, optimizer = TRAINED[name]
+    sizes, activation, output, bias, batch, optimizer, *more = TRAINED[name]
     n = 300
     X = fractions(n, sizes[0], seed=5)
     y = fractions(n, sizes[-1], seed=6) + 0.5
     y = np.arange(n) * 13 % sizes[-1] if output == "softmax" else y
     model = fastnn.Model(
-        sizes, activation, output, bias=bias, dtype=dtype, seed=11, n_threads=n_threads
+        *(sizes, activation, output),
+        **{"bias": bias, "dtype": dtype, "seed": 11, "n_threads": n_threads},
+        **(more[0] if more else {}),
     )
     model.fit(X, y, epochs=2, batch_size=batch, optimizer=optimizer)
     return model.theta
