@@ -51,7 +51,9 @@ class Run:
         self.before = parameters.copy()
         parameters.use(optimizer.kind, engine.n_states)
         self.steps, self.all_steps = parameters.steps, parameters.all_steps
-        self.keys = keys(seed, len(parameters.network.layers))
+        network = parameters.network
+        draws = any(network.dropout) or any(network.noise)
+        self.keys = keys(seed, len(network.layers)) if draws else None
         engine.load(parameters.theta, parameters.state)
 
     def store(self) -> None:
