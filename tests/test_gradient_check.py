@@ -39,6 +39,15 @@ def test_every_combination(activation, output, loss, bias):
         assert model.gradient_check(*data(output, loss)) < 1e-6
 
 
+def test_parameters_of_activations():
+    hidden = [fastnn.LeakyReLU(0.3), fastnn.ELU(0.5)]
+    model = fastnn.Model([5, 6, 4, 3], hidden, dtype="float64", seed=0)
+    assert model.gradient_check(*data("softmax", "cross_entropy")) < 1e-6
+    output = fastnn.LeakyReLU(0.3)
+    model = fastnn.Model([5, 6, 3], "gelu", output, dtype="float64", seed=0)
+    assert model.gradient_check(*data("leaky_relu", "squared_error")) < 1e-6
+
+
 def test_distributions_as_targets():
     model = fastnn.Model([5, 6, 3], "tanh", dtype="float64", seed=0)
     y = np.random.default_rng(2).dirichlet(np.ones(3), 7)
