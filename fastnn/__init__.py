@@ -19,6 +19,7 @@ Model([784, 128, 10], activation='relu', output='softmax', loss='cross_entropy',
 dtype='float32', seed=0)
 """
 
+from fastnn._activations import ELU, LeakyReLU
 from fastnn._callbacks import (
     Callback,
     Checkpoint,
@@ -65,6 +66,7 @@ from fastnn.model import Model, load
 
 __version__ = "0.1.0"
 __all__ = [
+    "ELU",
     "LBFGS",
     "SGD",
     "Adagrad",
@@ -89,6 +91,7 @@ __all__ = [
     "Huber",
     "InverseScaling",
     "LambdaCallback",
+    "LeakyReLU",
     "Lion",
     "MissingExtraError",
     "Model",

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._losses import name_of
+from fastnn._checks import name_of
 from fastnn._network import NetworkSpec
 
 SUM_TOLERANCE = 1e-4  # of a target distribution: float32 rows of a thousand classes keep to it

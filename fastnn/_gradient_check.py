@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._activations import kernel
 from fastnn._arrays import as_pair
-from fastnn._checks import as_real
-from fastnn._losses import name_of, settings_of
+from fastnn._checks import as_real, name_of
+from fastnn._losses import settings_of
 from fastnn._network import NetworkSpec
 from fastnn._parameters import new_engine, views
 from fastnn._random import GRADIENT_CHECK, permutation
 from fastnn._weights import as_weights
-from fastnn.kernels._cpu import OUTPUTS
 from fastnn.kernels.forward import forward
 
 STEP = 1e-4
@@ -31,6 +31,9 @@ OPERATIONS = 2e8  # parameters checked times parameters in all, about
 # below this share of the loss (as at a minimum), the error is relative to this share: 1e-7.
 NEGLIGIBLE = 1e-5
 OFFSETS = (-2, -1, 1, 2)
+# Activations made of pieces: on which one h lies.
+PIECE = dict.fromkeys(("relu", "leaky_relu", "elu", "selu"), lambda h: h > 0)
+PIECE["hard_tanh"] = lambda h: abs(h) < 1
 
 
 def gradient_check(
@@ -85,7 +88,7 @@ def gradient_check(
             checked += 1
     if not checked:
         raise ValueError(
-            "every parameter's step carries a relu or the loss across a kink; use other rows"
+            "every parameter's step carries a unit or the loss across a kink; use other rows"
         )
     return float(worst)
 
@@ -93,18 +96,19 @@ def gradient_check(
 def _active(
     network: NetworkSpec, theta: np.ndarray, X: np.ndarray, y: np.ndarray, f: np.ndarray
 ) -> np.ndarray:
-    """On which side of each kink relu units and the loss are, for every row: differences hold while
-    this stays the same."""
+    """The piece on which each unit and the loss lie, for every row: differences hold while it stays
+    so."""
     sides = _sides(network, y, f)
-    if not any(layer.activation == "relu" for layer in network.layers):
+    if not any(name_of(layer.activation) in PIECE for layer in network.layers):
         return sides
     W, b = views(network, theta)
     h, active = X, [sides]
     for layer in network.layers:
         h_prev, h = h, np.empty((len(X), layer.n_out))
-        forward(h_prev, W[layer.k - 1], b[layer.k - 1], h, OUTPUTS[layer.activation], 1)
-        if layer.activation == "relu":
-            active.append((h > 0).ravel())
+        forward(h_prev, W[layer.k - 1], b[layer.k - 1], h, kernel(layer.activation), 1)
+        name = name_of(layer.activation)
+        if name in PIECE:
+            active.append(PIECE[name](h).ravel())
     return np.concatenate(active)
 
 

@@ -9,7 +9,12 @@
     orthogonal      rows (or columns, the fewer) orthonormal       Saxe et al. 2014, arXiv 1312.6120
     zeros
 
-Unless told otherwise, relu layers take he_uniform and others glorot_uniform.
+Unless told otherwise, a layer takes (the variance of U(-l, l) is l^2 / 3)
+
+    relu and alike  he_uniform
+    leaky_relu      U(-l, l), l = sqrt(6 / (1 + slope^2) / n_in)   He et al. 2015, equation 15
+    selu            lecun_uniform                                  Klambauer et al. 2017, NeurIPS
+    others          glorot_uniform
 
 Computed in float64 by IEEE-exact operations on single elements alone (no libm, no BLAS, sums by
 halving), then rounded to the network's dtype: every machine gets the same bits.
@@ -23,8 +28,9 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._activations import LeakyReLU
 from fastnn._arrays import as_finite, as_numbers
-from fastnn._checks import as_name, as_real
+from fastnn._checks import as_name, as_real, name_of
 from fastnn._network import LayerSpec, NetworkSpec
 from fastnn._random import WEIGHTS, normal, uniform
 
@@ -142,8 +148,18 @@ RULES = {
 }
 
 
-def default_rule(activation: str) -> str:
-    return "he_uniform" if activation == "relu" else "glorot_uniform"
+# Zero, or nearly, for very negative a: such units pass about half of it.
+LIKE_RELU = {"relu", "leaky_relu", "elu", "softplus", "gelu", "gelu_tanh", "silu", "mish"}
+
+
+def default_rule(layer: LayerSpec) -> str | Init:
+    name = name_of(layer.activation)
+    if name == "leaky_relu":
+        leaky = LeakyReLU() if isinstance(layer.activation, str) else layer.activation
+        return Uniform(math.sqrt(6 / (1 + leaky.parameter**2) / layer.n_in))
+    if name == "selu":
+        return "lecun_uniform"
+    return "he_uniform" if name in LIKE_RELU else "glorot_uniform"
 
 
 def initial_theta(network: NetworkSpec, seed: int, init: Any = None) -> np.ndarray:
@@ -152,7 +168,7 @@ def initial_theta(network: NetworkSpec, seed: int, init: Any = None) -> np.ndarr
     A rule is a name, an Init, an array W, or a tuple (W, b).
     """
     if init is None:
-        init = [default_rule(layer.activation) for layer in network.layers]
+        init = [default_rule(layer) for layer in network.layers]
     K = len(network.layers)
     if isinstance(init, (str, Init)):
         init = [init] * K

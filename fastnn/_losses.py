@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastnn._checks import as_name, as_real
+from fastnn._checks import as_name, as_real, name_of
 from fastnn.kernels._cpu import LOSSES
 
 
@@ -172,10 +172,6 @@ def as_loss(loss: Any) -> str | Loss:
         objects = ", ".join(f"fastnn.{one.__name__}" for one in CLASSES.values())
         raise TypeError(f"loss must be a name ({', '.join(LOSSES)}) or {objects}, got {loss!r}")
     return as_name("loss", loss, LOSSES)
-
-
-def name_of(loss: str | Loss) -> str:
-    return loss if isinstance(loss, str) else loss.name
 
 
 def settings_of(loss: str | Loss) -> dict[str, Any]:

@@ -35,8 +35,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._checks import as_int
-from fastnn._losses import name_of, quantiles_of
+from fastnn._checks import as_int, name_of
+from fastnn._losses import quantiles_of
 from fastnn._network import NetworkSpec
 
 Metric = Callable[..., float]  # of targets y and outputs f, rows as samples (and weights)

@@ -15,7 +15,7 @@ import numpy as np
 from fastnn._checks import as_int
 
 # What a stream is for: the top word of the counter but one. Append, never renumber.
-WEIGHTS, SHUFFLE, GRADIENT_CHECK = 0, 1, 2
+WEIGHTS, SHUFFLE, GRADIENT_CHECK, DROPOUT, NOISE = 0, 1, 2, 3, 4
 HELD_OUT = 1000  # its number from the time when only the command line held rows out
 _SEED_BITS = 128  # of Philox's key
 
@@ -42,6 +42,11 @@ def raw(seed: int, purpose: int, index: int, n: int) -> np.ndarray:
 def uniform(seed: int, purpose: int, index: int, n: int) -> np.ndarray:
     """n numbers of [0, 1): multiples of 2^-53, exact in float64."""
     return (raw(seed, purpose, index, n) >> np.uint64(11)) * 2.0**-53
+
+
+def keys(seed: int, n: int) -> np.ndarray:
+    """(2, n) uint64: of the core's generator, for dropout and for noise of n layers."""
+    return np.array([[raw(seed, what, k, 1)[0] for k in range(n)] for what in (DROPOUT, NOISE)])
 
 
 def normal(seed: int, purpose: int, index: int, n: int) -> np.ndarray:

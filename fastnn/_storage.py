@@ -16,15 +16,16 @@ import math
 import os
 import stat
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
+from fastnn._activations import restored
 from fastnn._errors import ModelFileError
 from fastnn._files import replacing
-from fastnn._losses import from_json, to_json
+from fastnn._losses import from_json
 from fastnn._network import NetworkSpec, as_network
 from fastnn._parameters import Parameters, views
 from fastnn._random import as_seed
@@ -49,8 +50,8 @@ STATES = {
 }
 KEYS = {
     "metadata": {"format", "version", "architecture", "training", "metadata"},
-    "architecture": {"sizes", "activations", "output", "loss", "bias", "dtype"},
-    "training": {"seed", "epoch", "optimizer", "steps"},
+    "architecture": {"sizes", "activations", "output", "loss", "bias", "dtype", "dropout", "noise"},
+    "training": {"seed", "epoch", "optimizer", "steps", "all_steps"},
     "fit": {"settings", "stopped", "schedule", "history", "callbacks"},
     "callback": {"name", "values", "arrays"},
 }
@@ -91,12 +92,12 @@ def save(
         "epoch": parameters.epoch,
         "optimizer": parameters.optimizer,
         "steps": parameters.steps,
+        "all_steps": parameters.all_steps,
     }
-    network = parameters.network
     texts = {
         "format": FORMAT,
         "version": str(VERSION),
-        "architecture": _json({**asdict(network), "loss": to_json(network.loss)}),
+        "architecture": _json(parameters.network.architecture),
         "training": _json(training),
         "metadata": _json(as_metadata(metadata)),
     }
@@ -123,6 +124,7 @@ def load(path: str | PathLike[str]) -> Loaded:
             parameters = Parameters(network, np.empty(network.n_parameters, network.dtype))
             parameters.use(training["optimizer"], len(STATES[training["optimizer"]]))
             parameters.steps, parameters.epoch = training["steps"], training["epoch"]
+            parameters.all_steps = training["all_steps"]
             targets = _tensors(network, parameters.theta)
             targets.update(zip(STATES[training["optimizer"]], parameters.state, strict=True))
             for name in arrays:
@@ -183,20 +185,25 @@ def _check_metadata(texts: dict[str, str]) -> tuple[NetworkSpec, dict[str, Any],
         )
     _check_keys("metadata", texts, optional={"fit"})
     architecture = loads(texts["architecture"], "architecture")
+    if not {"dropout", "noise"} & set(architecture):  # a file from before they were
+        architecture |= {"dropout": 0.0, "noise": 0.0}
     _check_keys("architecture", architecture)
-    architecture["activation"] = architecture.pop("activations")
+    activations = architecture.pop("activations")
     try:
-        if not isinstance(architecture["activation"], list) or len(architecture["bias"]) == 0:
+        if not isinstance(activations, list) or len(architecture["bias"]) == 0:
             raise ValueError("activations and bias must be lists")
+        architecture["activation"] = [restored(one) for one in activations]
+        architecture["output"] = restored(architecture["output"])
         architecture["loss"] = from_json(architecture["loss"])
         network = as_network(**architecture)
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"architecture: {error}") from None
     training = loads(texts["training"], "training")
+    training.setdefault("all_steps", training.get("steps"))  # likewise
     _check_keys("training", training)
     if training["optimizer"] not in list(STATES):
         raise ModelFileError(f"training: optimizer must be one of {', '.join(STATES)}")
-    for name in ("epoch", "steps"):
+    for name in ("epoch", "steps", "all_steps"):
         if type(training[name]) is not int or not 0 <= training[name] < 2**62:
             raise ModelFileError(f"training: {name} must be a count")
     try:

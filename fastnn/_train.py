@@ -22,7 +22,7 @@ from fastnn._metrics import Metric
 from fastnn._optimizers import LBFGS, Optimizer
 from fastnn._parameters import Parameters, views
 from fastnn._progress import Progress
-from fastnn._random import SHUFFLE, permutation
+from fastnn._random import SHUFFLE, keys, permutation
 from fastnn._schedules import Running
 from fastnn.kernels.engine import Engine
 
@@ -43,9 +43,11 @@ class Run:
         optimizer: Optimizer,
         batch: int,
         n_threads: int,
+        seed: int,
         weights: np.ndarray | None = None,
     ) -> None:
         self.parameters = parameters
+        self.seed = seed
         self.engine = engine
         self.optimizer = optimizer
         self.batch = batch
@@ -53,8 +55,11 @@ class Run:
         self.step_seconds = 3 * parameters.theta.size * batch / SLOWEST
         self.before = parameters.copy()
         parameters.use(optimizer.kind, engine.n_states)
-        self.steps = parameters.steps
+        self.steps, self.all_steps = parameters.steps, parameters.all_steps
         self.weights = weights
+        network = parameters.network
+        draws = any(network.dropout) or any(network.noise)
+        self.keys = keys(seed, len(network.layers)) if draws else None
         self.plan(1, 1)
         engine.load(parameters.theta, parameters.state)
 
@@ -67,7 +72,7 @@ class Run:
 
     def store(self) -> None:
         self.engine.store(self.parameters.theta, self.parameters.state)
-        self.parameters.steps = self.steps
+        self.parameters.steps, self.parameters.all_steps = self.steps, self.all_steps
 
     def load(self) -> None:
         """Take over what callbacks have made of the weights."""
@@ -97,8 +102,11 @@ class Run:
                 *(rates, self.steps, losses[start:stop], self.n_threads),
                 learning_rates=self.schedule.rates(self.steps, self.steps + stop - start),
                 weights=self.weights,
+                keys=self.keys,
+                number=self.all_steps,
             )
             self.steps += steps
+            self.all_steps += steps
             if steps < stop - start:
                 bad = start + steps
                 raise DivergenceError(f"batch {bad + 1} has the loss {losses[bad]}")
@@ -147,9 +155,7 @@ class Data:
         return [f"val_{name}" for name in ("loss", *self.metrics)] if self.validation else []
 
 
-def fit(
-    run: Run, data: Data, fit: Fit, *, shuffle: bool, seed: int, progress: Progress | None
-) -> None:
+def fit(run: Run, data: Data, fit: Fit, *, shuffle: bool, progress: Progress | None) -> None:
     """Train until `fit` is done. Interrupted, parameters stand at the last whole step; a run that
     diverges, or that a callback refuses as it begins, leaves them as they were."""
     begun = False
@@ -165,7 +171,7 @@ def fit(
                 if isinstance(run.optimizer, LBFGS):
                     lbfgs(run, run.optimizer, data, fit, progress)
                 while not fit.done:
-                    _epoch(run, data, fit, shuffle, seed, progress)
+                    _epoch(run, data, fit, shuffle, progress)
             except DivergenceError as error:
                 epoch = run.parameters.epoch
                 run.parameters.restore(run.before)
@@ -179,9 +185,7 @@ def fit(
         raise
 
 
-def _epoch(
-    run: Run, data: Data, fit: Fit, shuffle: bool, seed: int, progress: Progress | None
-) -> None:
+def _epoch(run: Run, data: Data, fit: Fit, shuffle: bool, progress: Progress | None) -> None:
     parameters = run.parameters
     if fit.watched:
         fit.epoch_begins(parameters.epoch + 1)
@@ -189,7 +193,7 @@ def _epoch(
     begin = perf_counter()
     order = data.rows
     if shuffle:
-        order = order[permutation(seed, SHUFFLE, parameters.epoch, len(order))]
+        order = order[permutation(run.seed, SHUFFLE, parameters.epoch, len(order))]
     parameters.epoch += 1
     loss = run.epoch(data.X, data.y, order, progress)
     run.store()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn import _evaluate, _metrics, _train
+from fastnn._activations import Activation
 from fastnn._arrays import as_features, as_finite, as_numbers, as_pair
 from fastnn._callbacks import Callback, as_callbacks
 from fastnn._checks import as_bool, as_int, as_real
@@ -42,10 +43,12 @@ class Model:
     ----------
     sizes : list of int
         Widths of the layers, [n_in, ..., n_out]; two are a linear or logistic regression.
-    activation : {"identity", "relu", "sigmoid", "tanh"} or list of them, default "relu"
-        One for all hidden layers or one for each.
-    output : {"softmax", "sigmoid", "identity", "relu", "tanh", "exp"}, default "softmax"
-        Activation of the output layer.
+    activation : str, fastnn.LeakyReLU, fastnn.ELU or list of them, default "relu"
+        One for all hidden layers or one for each: "identity", "relu", "sigmoid", "tanh",
+        "leaky_relu", "elu", "selu", "softplus", "hard_tanh", "gelu" (with the normal distribution
+        itself), "gelu_tanh" (its approximation), "silu", "mish". An object sets the parameter.
+    output : str, fastnn.LeakyReLU or fastnn.ELU, default "softmax"
+        Activation of the output layer: "softmax", "exp", or any of the above.
     loss : str or object, optional
         By default it follows the output: cross_entropy for softmax, binary_cross_entropy for
         sigmoid, poisson for exp, squared_error (half the squared error, summed over outputs)
@@ -77,12 +80,21 @@ class Model:
         "lecun_uniform", "lecun_normal", "uniform", "normal", "orthogonal" or "zeros" (which never
         learns where there are hidden layers). Or a list of one of these for each layer, in which
         an array W (n_out, n_in) or a tuple (W, b) may stand, too. By default he_uniform for relu
-        layers and glorot_uniform for others.
+        and what resembles it (leaky_relu's with its slope), lecun_uniform for selu and
+        glorot_uniform for others.
+    dropout : float or list of float, default 0.0
+        In `fit` and `partial_fit` each h is set to 0 with this probability, the others divided by
+        1 - dropout: one number for all hidden layers, or a list for the inputs and each hidden
+        layer. Everything else (prediction, `evaluate`, `loss_and_gradient`, `gradient_check`,
+        `trace`) goes without.
+    noise : float or list of float, default 0.0
+        Standard deviation of normal noise added to each h, likewise, before dropout.
 
     Attributes
     ----------
-    sizes, activations, output, loss, bias, dtype, seed, n_threads
-        As above; activations (of hidden layers) and bias written out for each layer.
+    sizes, activations, output, loss, bias, dtype, seed, n_threads, dropout, noise
+        As above; activations (of hidden layers), bias, dropout and noise written out for each
+        layer.
     n_parameters : int
     metadata : dict
         The user's own, saved with the model; must be what JSON can hold.
@@ -101,15 +113,17 @@ class Model:
         self,
         sizes: Any,
         activation: Any = "relu",
-        output: str = "softmax",
+        output: str | Activation = "softmax",
         loss: str | Loss | None = None,
         bias: Any = True,
         dtype: Any = "float32",
         seed: int | None = None,
         n_threads: int | None = None,
         init: Any = None,
+        dropout: Any = 0.0,
+        noise: Any = 0.0,
     ) -> None:
-        network = as_network(sizes, activation, output, loss, bias, dtype)
+        network = as_network(sizes, activation, output, loss, bias, dtype, dropout, noise)
         n_threads = None if n_threads is None else as_int("n_threads", n_threads, 1)
         seed = as_seed(seed)
         self._assemble(Parameters(network, initial_theta(network, seed, init)), seed, {}, n_threads)
@@ -131,11 +145,11 @@ class Model:
         return list(self._network.sizes)
 
     @property
-    def activations(self) -> list[str]:
+    def activations(self) -> list[str | Activation]:
         return list(self._network.activations)
 
     @property
-    def output(self) -> str:
+    def output(self) -> str | Activation:
         return self._network.output
 
     @property
@@ -149,6 +163,14 @@ class Model:
     @property
     def dtype(self) -> str:
         return self._network.dtype
+
+    @property
+    def dropout(self) -> list[float]:
+        return list(self._network.dropout)
+
+    @property
+    def noise(self) -> list[float]:
+        return list(self._network.noise)
 
     @property
     def n_parameters(self) -> int:
@@ -178,15 +200,18 @@ class Model:
 
     def __repr__(self) -> str:
         network = self._network
-        names = sorted(set(network.activations))
-        activation = repr(names[0]) if len(names) == 1 else repr(list(network.activations))
+        hidden = list(network.activations)
+        activation = repr(hidden[0] if len(set(hidden)) == 1 else hidden)
         parts = [str(list(network.sizes))]
-        if names:
+        if hidden:
             parts.append(f"activation={activation}")
         parts += [f"output={network.output!r}", f"loss={network.loss!r}"]
         if not all(network.bias):
             parts.append(f"bias={list(network.bias) if any(network.bias) else False}")
         parts += [f"dtype={network.dtype!r}", f"seed={self.seed}"]
+        for name in ("dropout", "noise"):
+            if any(values := getattr(self, name)):
+                parts.append(f"{name}={values}")
         return f"Model({', '.join(parts)})"
 
     def summary(self) -> str:
@@ -196,7 +221,7 @@ class Model:
         for layer in self._network.layers:
             n = layer.b.stop - layer.start
             shapes = f"({layer.n_out}, {layer.n_in})", f"({layer.n_out},)" if layer.bias else "-"
-            rows.append((str(layer.k), layer.activation, *shapes, f"{n:,}", f"{n * size:,}"))
+            rows.append((str(layer.k), str(layer.activation), *shapes, f"{n:,}", f"{n * size:,}"))
         n = self.n_parameters
         rows.append(("", "", "", "", f"{n:,}", f"{n * size:,}"))
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
@@ -303,6 +328,8 @@ class Model:
             verbose = as_bool("verbose", verbose)
         if share and validation_data is not None:
             raise ValueError("validation_data and validation_split exclude each other")
+        if isinstance(rule, LBFGS) and (any(network.dropout) or any(network.noise)):
+            raise ValueError("LBFGS must have a network without dropout and noise: L must stay one")
         X, y = as_pair(X, y, network)
         loaded = None if resume is None else _checkpoint(resume, network)
         seed = self.seed if loaded is None else loaded.seed
@@ -335,8 +362,8 @@ class Model:
         try:
             with self._engines.lend(batch, rule.kind) as engine:
                 threads = bound_threads(self.n_threads)
-                run = _train.Run(self._parameters, engine, rule, batch, threads, weights)
-                _train.fit(run, data, fit, shuffle=shuffle, seed=seed, progress=progress)
+                run = _train.Run(self._parameters, engine, rule, batch, threads, seed, weights)
+                _train.fit(run, data, fit, shuffle=shuffle, progress=progress)
         finally:
             if verbose is True and progress is not None:
                 progress.close()
@@ -383,7 +410,7 @@ class Model:
         batch = min(batch_size, len(X))
         with self._engines.lend(batch, rule.kind) as engine:
             threads = bound_threads(self.n_threads)
-            run = _train.Run(self._parameters, engine, rule, batch, threads, weights)
+            run = _train.Run(self._parameters, engine, rule, batch, threads, self.seed, weights)
             return _train.partial_fit(run, X, y)
 
     # Prediction

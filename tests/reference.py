@@ -33,26 +33,111 @@ def softmax(a):
     return e / e.sum(1, keepdims=True)
 
 
-G = {
+def softplus(a):
+    """ln(1 + exp(a)), with an exponential that cannot overflow."""
+    return np.maximum(a, 0) + np.log1p(np.exp(-np.abs(a)))
+
+
+def normal(a):
+    """Phi(a), the normal distribution, and phi(a), its density.
+
+    Phi(a) = 1/2 + phi(a) (a + a^3/3 + a^5/(3 5) + ...), and for a < -3
+    Phi(a) = phi(a) / (t + 1/(t + 2/(t + 3/...))), t = -a  [Abramowitz & Stegun, 26.2.11, 26.2.14]
+    """
+    a = np.asarray(a)
+    phi = np.exp(-a * a / 2) / np.sqrt(8 * np.arctan(a.dtype.type(1)))
+    near = np.clip(a, -3, 3)
+    term = total = near
+    for n in range(3, 161, 2):
+        term = term * near * near / n
+        total = total + term
+    t = np.maximum(np.abs(a), 3)
+    fraction = t
+    for n in range(200, 0, -1):
+        fraction = t + n / fraction
+    tail = phi / fraction
+    return np.where(np.abs(a) <= 3, 0.5 + phi * total, np.where(a < 0, tail, 1 - tail)), phi
+
+
+def gelu_tanh_argument(a):
+    """u = 2 sqrt(2 / pi) (a + 0.044715 a^3), and du/da."""
+    by, cubic = np.sqrt(2 / np.arctan(a.dtype.type(1))), a.dtype.type("0.044715")
+    return by * (a + cubic * a**3), by * (1 + 3 * cubic * a**2)
+
+
+SELU, SELU_ALPHA = np.longdouble("1.0507009873554804934"), np.longdouble("1.6732632423543772848")
+
+
+def selu(a):
+    scale, alpha = a.dtype.type(SELU), a.dtype.type(SELU_ALPHA)
+    return scale * np.where(a > 0, a, alpha * np.expm1(np.minimum(a, 0)))
+
+
+def selu_slope(a):
+    scale, alpha = a.dtype.type(SELU), a.dtype.type(SELU_ALPHA)
+    return scale * np.where(a > 0, 1, alpha * np.exp(np.minimum(a, 0)))
+
+
+def gelu_tanh_slope(a):
+    u, du = gelu_tanh_argument(a)
+    return sigmoid(u) + a * sigmoid(u) * sigmoid(-u) * du
+
+
+def mish_slope(a):
+    t = np.tanh(softplus(a))
+    return t + a * (1 - t**2) * sigmoid(a)
+
+
+G = {  # p: the parameter, of those that have one
     "identity": lambda a: a,
     "relu": lambda a: np.maximum(a, 0),
     "sigmoid": sigmoid,
     "tanh": np.tanh,
+    "leaky_relu": lambda a, p=0.01: np.where(a > 0, a, a.dtype.type(p) * a),
+    "elu": lambda a, p=1.0: np.where(a > 0, a, a.dtype.type(p) * np.expm1(np.minimum(a, 0))),
+    "selu": selu,
+    "softplus": softplus,
+    "hard_tanh": lambda a: np.clip(a, -1, 1),
+    "gelu": lambda a: a * normal(a)[0],
+    "gelu_tanh": lambda a: a * sigmoid(gelu_tanh_argument(a)[0]),
+    "silu": lambda a: a * sigmoid(a),
+    "mish": lambda a: a * np.tanh(softplus(a)),
 }
-DG = {  # g'(a); the derivative of relu at 0 is taken as 0
+DG = {  # g'(a); where pieces meet, that of the left one (hard_tanh: 0)
     "identity": lambda a: np.ones_like(a),
     "relu": lambda a: (a > 0).astype(a.dtype),
     "sigmoid": lambda a: sigmoid(a) * (1 - sigmoid(a)),
     "tanh": lambda a: 1 - np.tanh(a) ** 2,
+    "leaky_relu": lambda a, p=0.01: np.where(a > 0, 1, a.dtype.type(p)),
+    "elu": lambda a, p=1.0: np.where(a > 0, 1, a.dtype.type(p) * np.exp(np.minimum(a, 0))),
+    "selu": selu_slope,
+    "softplus": sigmoid,
+    "hard_tanh": lambda a: (np.abs(a) < 1).astype(a.dtype),
+    "gelu": lambda a: normal(a)[0] + a * normal(a)[1],
+    "gelu_tanh": gelu_tanh_slope,
+    "silu": lambda a: sigmoid(a) + a * sigmoid(a) * sigmoid(-a),
+    "mish": mish_slope,
 }
-DG_OF_H = {  # the same derivative written in h = g(a), as the kernels compute it
+DG_OF_H = {  # the same derivative written in h = g(a), as the kernels compute it where h tells it
     "identity": lambda h: np.ones_like(h),
     "relu": lambda h: (h > 0).astype(h.dtype),
     "sigmoid": lambda h: h * (1 - h),
     "tanh": lambda h: 1 - h**2,
+    "leaky_relu": lambda h, p=0.01: np.where(h > 0, 1, h.dtype.type(p)),
+    "elu": lambda h, p=1.0: np.where(h > 0, 1, h + h.dtype.type(p)),
+    "selu": lambda h: np.where(h > 0, h.dtype.type(SELU), h + h.dtype.type(SELU * SELU_ALPHA)),
+    "softplus": lambda h: -np.expm1(-h),
+    "hard_tanh": lambda h: (np.abs(h) < 1).astype(h.dtype),
 }
 OUTPUTS = {**G, "exp": np.exp, "softmax": softmax}
 DG_OUTPUT = {**DG, "exp": np.exp}
+
+
+def apply(table, g, a):
+    """Of table G, DG, ...: g is a name, or a name and its parameter."""
+    name, *parameter = (g,) if isinstance(g, str) else g
+    return table[name](a, *parameter)
+
 
 # --- Losses of each row, and delta = dL/da of that row --------------------------------------------
 
@@ -73,12 +158,12 @@ def binary_cross_entropy(a, y):
 
 def squared_error(a, y, output):
     """Any output. L = 1/2 sum_j (f_j - y_j)^2,  delta = (f - y) times the Jacobian df/da."""
-    f = OUTPUTS[output](a)
+    f = apply(OUTPUTS, output, a)
     e = f - y
     if output == "softmax":  # df_i/da_j = f_i ([i = j] - f_j)
         delta = f * (e - (e * f).sum(1, keepdims=True))
     else:
-        delta = e * DG_OUTPUT[output](a)
+        delta = e * apply(DG_OUTPUT, output, a)
     return (e**2).sum(1) / 2, delta
 
 
@@ -103,8 +188,8 @@ def quantile(e, q):
 
 def of_residual(l, a, y, output):
     """L = sum_j l(e_j), e = f - y,  delta = l'(e) g'(a)."""
-    value, slope = l(OUTPUTS[output](a) - y)
-    return value.sum(1), slope * DG_OUTPUT[output](a)
+    value, slope = l(apply(OUTPUTS, output, a) - y)
+    return value.sum(1), slope * apply(DG_OUTPUT, output, a)
 
 
 def poisson(a, y):
@@ -199,11 +284,51 @@ def target_rows(y, output, n_out, dtype, loss=None):
 # --- The network ----------------------------------------------------------------------------------
 
 
+# --- Dropout and noise ----------------------------------------------------------------------------
+
+
+def philox(counter, key):
+    """Philox 4x32-10 (Salmon et al. 2011, section 3.3): four words for each counter of four."""
+    low = np.uint64(0xFFFFFFFF)
+    x = [np.asarray(word, np.uint64) & low for word in counter]
+    k0, k1 = int(key) & 0xFFFFFFFF, int(key) >> 32
+    for _ in range(10):
+        p, q = x[0] * np.uint64(0xD2511F53), x[2] * np.uint64(0xCD9E8D57)
+        x = [
+            (q >> np.uint64(32)) ^ x[1] ^ np.uint64(k0),
+            q & low,
+            (p >> np.uint64(32)) ^ x[3] ^ np.uint64(k1),
+            p & low,
+        ]
+        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
+    return x
+
+
+def words(key, step, batch, n):
+    """For rows r and columns c (batch, n): word r mod 4 of counter (c, r / 4, step); and of its
+    pair, words 0 and 1 or 2 and 3, the first and the second."""
+    r, c = np.arange(batch)[:, None], np.arange(n)[None, :]
+    four = philox((c, r // 4, step & 0xFFFFFFFF, step >> 32), key)
+    four = np.array([np.broadcast_to(word, (batch, n)) for word in four])
+    own = np.choose(r % 4, four)
+    return own, np.choose(r % 4 // 2 * 2, four), np.choose(r % 4 // 2 * 2 + 1, four)
+
+
+def drawn(key_dropout, key_noise, dropout, noise, step, batch, n, dtype):
+    """sigma z, and m / (1 - p): what a step adds to h (batch, n), and multiplies it by."""
+    _, first, second = words(key_noise, step, batch, n)
+    u, v = ((word >> np.uint64(9)).astype(dtype) * dtype.type(2.0**-23) for word in (first, second))
+    r, angle = np.sqrt(-2 * np.log(1 - u)), 8 * np.arctan(dtype.type(1)) * v  # Box & Muller 1958
+    z = r * np.where(np.arange(batch)[:, None] % 2 == 0, np.cos(angle), np.sin(angle))
+    kept = words(key_dropout, step, batch, n)[0] >= np.uint64(int(dropout * 2.0**32))
+    return dtype.type(noise) * z, kept / (1 - dtype.type(dropout))
+
+
 @dataclass(frozen=True)
 class Net:
     """sizes: n_0..n_K; activation: one name, or one per hidden layer; bias likewise (per layer).
 
-    loss None follows the output.
+    An activation with a parameter is a pair (name, parameter). loss None follows the output.
     """
 
     sizes: tuple
@@ -212,6 +337,8 @@ class Net:
     loss: str | None = None
     bias: bool | tuple = True
     settings: tuple = ()  # of the loss: (("delta", 2.0), ...)
+    dropout: tuple | None = None  # K numbers, of h[0]..h[K-1]; noise likewise
+    noise: tuple | None = None
 
     @property
     def K(self):
@@ -260,21 +387,27 @@ def pack(W, b):
     return np.concatenate([p.ravel() for layer in layers for p in layer if p is not None])
 
 
-def forward(net, theta, x):
-    """a[k] and h[k] of every layer for the rows of x (batch, n_0); h[0] = x."""
+def forward(net, theta, x, draws=None):
+    """a[k] and h[k] of every layer for the rows of x (batch, n_0); h[0] = x.
+
+    draws[k], k < K: what is added to h[k], and what it is then multiplied by.
+    """
     W, b = unpack(net, theta)
     a, h = [None], [np.asarray(x, theta.dtype)]
-    for k in range(1, net.K + 1):
-        a.append(h[k - 1] @ W[k].T + (0 if b[k] is None else b[k]))
-        h.append(OUTPUTS[net.g[k]](a[k]))
+    for k in range(net.K + 1):
+        if k > 0:
+            a.append(h[k - 1] @ W[k].T + (0 if b[k] is None else b[k]))
+            h.append(apply(OUTPUTS, net.g[k], a[k]))
+        if draws is not None and k < net.K:
+            h[k] = (h[k] + draws[k][0]) * draws[k][1]
     return a, h
 
 
-def backward(net, theta, x, y, weights=None):
+def backward(net, theta, x, y, weights=None, draws=None):
     """losses (batch,), delta[k] (batch, n_k), and grad_W[k], grad_b[k] summed over the rows, all
     times the rows' weights (batch,) where given."""
     W, b = unpack(net, theta)
-    a, h = forward(net, theta, x)
+    a, h = forward(net, theta, x, draws)
     K = net.K
     delta, grad_W, grad_b = [None] * (K + 1), [None] * (K + 1), [None] * (K + 1)
     losses, delta[K] = losses_and_delta(a[K], y, net.output, net.loss_name, **dict(net.settings))
@@ -285,7 +418,9 @@ def backward(net, theta, x, y, weights=None):
         if b[k] is not None:
             grad_b[k] = delta[k].sum(0)  # dL/db[k]
         if k > 1:
-            delta[k - 1] = (delta[k] @ W[k]) * DG[net.g[k - 1]](a[k - 1])  # dL/da[k-1]
+            delta[k - 1] = (delta[k] @ W[k]) * apply(DG, net.g[k - 1], a[k - 1])  # dL/da[k-1]
+            if draws is not None:
+                delta[k - 1] = delta[k - 1] * draws[k - 1][1]
     return losses, delta, grad_W, grad_b
 
 
@@ -296,9 +431,9 @@ def loss(net, theta, x, y, weights=None):
     return losses.mean() if weights is None else (weights * losses).sum() / weights.sum()
 
 
-def loss_and_gradient(net, theta, x, y, weights=None):
+def loss_and_gradient(net, theta, x, y, weights=None, draws=None):
     """Mean loss over the rows, and its gradient laid out like theta; 0 where all weights are."""
-    losses, _, grad_W, grad_b = backward(net, theta, x, y, weights)
+    losses, _, grad_W, grad_b = backward(net, theta, x, y, weights, draws)
     total = len(losses) if weights is None else weights.sum()
     if total == 0:
         return 0 * losses.sum(), 0 * pack(grad_W, grad_b)
@@ -436,10 +571,23 @@ def limited(net, theta, rates):
 
 
 def train(
-    net, theta, X, y, order, batch, optimizer, rates, state=None, taken=0, alphas=None, weights=None
+    net,
+    theta,
+    X,
+    y,
+    order,
+    batch,
+    optimizer,
+    rates,
+    state=None,
+    taken=0,
+    alphas=None,
+    weights=None,
+    keys=None,
 ):
     """Mini-batches over rows X[order], in order; the last one may be smaller. taken: steps before;
-    alphas: the learning rate of each step, in place of the one in rates.
+    alphas: the learning rate of each step, in place of the one in rates; keys (2, K): of dropout
+    and noise, where the net has them.
 
     Returns theta, the optimizer's state, and the mean loss of each mini-batch before its step.
     """
@@ -448,7 +596,13 @@ def train(
     for i, start in enumerate(range(0, len(order), batch)):
         rows = order[start : start + batch]
         w = None if weights is None else weights[rows]
-        mean_loss, grad = loss_and_gradient(net, theta, X[rows], y[rows], w)
+        draws = None
+        if keys is not None:
+            draws = [
+                drawn(*settings, taken + i, len(rows), n, theta.dtype)
+                for *settings, n in zip(*keys, net.dropout, net.noise, net.sizes, strict=False)
+            ]
+        mean_loss, grad = loss_and_gradient(net, theta, X[rows], y[rows], w, draws)
         if alphas is not None:
             rates = {**rates, "learning_rate": alphas[i]}
         theta, grad = shaped(net, theta, grad, rates)
@@ -499,7 +653,11 @@ def affine_bound(h_prev, W, b, u):
     return gamma(W.shape[1] + 2, u) * terms
 
 
-LIPSCHITZ = {"identity": 1.0, "relu": 1.0, "sigmoid": 0.25, "tanh": 1.0}
+LIPSCHITZ = {
+    **{"identity": 1.0, "relu": 1.0, "sigmoid": 0.25, "tanh": 1.0, "leaky_relu": 1.0, "elu": 1.0},
+    **{"selu": 1.7582, "softplus": 1.0, "hard_tanh": 1.0, "gelu": 1.13, "gelu_tanh": 1.13},
+    **{"silu": 1.1, "mish": 1.09},
+}
 
 
 def activation_bound(a, a_bound, activation, u, ulps=4):
@@ -509,8 +667,17 @@ def activation_bound(a, a_bound, activation, u, ulps=4):
     if activation == "exp":  # e^(a + d) = e^a e^d; the exponent's own rounding is u |a|
         relative = np.expm1(a_bound + u * np.abs(a)) + ulps * u
         return np.exp(a) * relative * 1.01 + smallest(u)
-    own = 0 if activation in ("identity", "relu") else ulps * u
-    return LIPSCHITZ[activation] * a_bound + own * np.abs(G[activation](a)) + smallest(u)
+    own = 0 if activation in ("identity", "relu", "hard_tanh") else ulps * u
+    size = np.abs(G[activation](a))
+    if activation not in DG_OF_H:  # a times a function of a, whose argument has roundings too
+        own *= 2
+        size = size + np.abs(a * DG[activation](a)) + np.abs(a) * smallest(u) / u
+    return LIPSCHITZ[activation] * a_bound + own * size + 2 * smallest(u)
+
+
+def slope_bound(u, ulps=6):
+    """For g'(a): a sum of terms of at most about 1 (selu: 1.76)."""
+    return ulps * u + smallest(u)
 
 
 def softmax_bound(a, a_bound, u, ulps=4):
@@ -527,11 +694,14 @@ def softmax_bound(a, a_bound, u, ulps=4):
 
 
 def hidden_delta_bound(delta, W, h_prev, activation, u):
-    """For delta_prev = (delta W) * g'(a_prev), with g' from h_prev."""
-    dg = np.abs(DG_OF_H[activation](h_prev))
+    """For delta_prev = (delta W) * g'(a_prev), with g' from h_prev, or kept and in its place."""
+    dg = np.abs(DG_OF_H[activation](h_prev) if activation in DG_OF_H else h_prev)
     terms = np.abs(delta) @ np.abs(W)
-    dg_bound = {"identity": 0 * dg, "relu": 0 * dg, "sigmoid": 2 * u * dg, "tanh": 2 * u + 0 * dg}
-    return gamma(W.shape[0] + 2, u) * terms * dg + 1.01 * terms * dg_bound[activation] + smallest(u)
+    dg_bound = {  # roundings, and those of constants
+        **{"sigmoid": 2 * u * dg, "tanh": 2 * u + 0 * dg, "leaky_relu": u * dg, "elu": u * dg},
+        **{"selu": 2 * u * (1.76 + np.abs(h_prev)), "softplus": 4 * u * dg},
+    }.get(activation, 0 * dg)
+    return gamma(W.shape[0] + 2, u) * terms * dg + 1.01 * terms * dg_bound + smallest(u)
 
 
 def gradient_bounds(delta, h_prev, u):

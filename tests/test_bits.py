@@ -23,6 +23,8 @@ NETS = {  # awkward: widths of 1, primes, one past a panel; one layer; no bias; 
     "logistic": ref.Net((129, 1), (), output="sigmoid"),
     "wide": ref.Net((3, 257, 131), "relu", output="tanh"),
     "many": ref.Net((5, 17, 1031), "sigmoid", output="softmax", loss="squared_error"),
+    "keeping": ref.Net((19, 33, 20, 17, 5), ("gelu", ("leaky_relu", 0.2), "mish"), "softmax"),
+    "kept last": ref.Net((40, 70, 50, 3), ("silu", "gelu_tanh"), "gelu", "squared_error"),
     "deeper": ref.Net((64,) * 6 + (10,), "relu"),
 }
 RATES = {
@@ -261,9 +263,10 @@ def one_step(net, dtype, n):
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_way_through_a_step_gives_the_gradients_bits(sizes, n, dtype):
-    net = ref.Net(sizes, "sigmoid", output="softmax" if sizes[-1] > 1 else "identity")
-    results = over_isas_and_threads(one_step(net, dtype, n))
-    assert len(set(results.values())) == 1, results
+    for g in ("sigmoid", "silu"):
+        net = ref.Net(sizes, g, output="softmax" if sizes[-1] > 1 else "identity")
+        results = over_isas_and_threads(one_step(net, dtype, n))
+        assert len(set(results.values())) == 1, results
 
 
 SHAPES = [shape for shape in random_shapes(60, seed=2) if shape.flops < 1e8]

@@ -119,7 +119,10 @@ def test_against_the_reference(isa, dtype, seed):
         assert_near(grad, want_grad, dtype, f"gradient of {case}")
 
         order = rng.permutation(n)
-        losses = np.full(-(-n // batch), np.nan)
+        if "l1" in rates:  # in the long run its sign of a weight near 0 is a matter of rounding
+            order = order[: 8 * batch]
+        losses = np.full(-(-len(order) // batch), np.nan)
+        alphas = None if alphas is None else alphas[: len(losses)]
         taken = int(rng.integers(0, 3))
         steps = engine.train(X, y, order, batch, rates, taken, losses, threads, alphas, weights)
         assert steps == len(losses)
@@ -149,7 +152,7 @@ def test_every_optimizer_has_its_rates():
 def test_every_way_through_a_step_against_the_reference(optimizer, sizes, batch, settings):
     rates = {**RATES[optimizer], **settings}
     rng = np.random.default_rng(0)
-    net = ref.Net(sizes, "tanh")
+    net = ref.Net(sizes, ("tanh", "gelu")[: len(sizes) - 2] if len(sizes) > 3 else "mish")
     theta = 0.02 * rng.standard_normal(net.n_parameters)
     n = 2 * batch + 1
     X, y = rng.standard_normal((n, sizes[0])), rng.integers(0, sizes[-1], n).astype(np.int32)

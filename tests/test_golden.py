@@ -22,9 +22,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reference as ref
+from compiled import activation
 
 import fastnn
 from fastnn._losses import from_json
+from fastnn._random import keys
 from fastnn.kernels import _cpu
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -68,6 +70,15 @@ NETS = {  # each loss, with every output that it takes
     "focal softmax": ref.Net((5, 7, 3), "tanh", "softmax", "focal", settings=(("gamma", 1.5),)),
     "focal sigmoid": ref.Net((5, 7, 2), "tanh", "sigmoid", "focal"),
     "hinge identity": ref.Net((5, 7, 3), "tanh", "identity", "hinge"),
+    **{
+        f"hidden {g}": ref.Net((5, 7, 6, 3), g)
+        for g in ("leaky_relu", "elu", "selu", "softplus", "gelu", "gelu_tanh", "silu", "mish")
+    },
+    "hidden hard_tanh": ref.Net((5, 7, 6, 3), "hard_tanh"),
+    "dropout": ref.Net((5, 7, 6, 3), ("relu", "tanh"), dropout=(0.25, 0.5, 0.25), noise=(0,) * 3),
+    "noise": ref.Net((5, 7, 6, 3), ("silu", "tanh"), dropout=(0, 0.5, 0), noise=(0.25, 0.25, 0.5)),
+    "parameters": ref.Net((5, 7, 6, 3), (("leaky_relu", 0.25), ("elu", 0.5))),
+    "squared_error silu": ref.Net((5, 7, 2), "gelu", "silu", "squared_error"),
 }
 OPTIMIZERS = {  # rates are exact in every dtype
     "sgd": fastnn.SGD(0.25),
@@ -86,6 +97,7 @@ OPTIMIZERS = {  # rates are exact in every dtype
     "penalties": fastnn.SGD(0.125, 0.75, l1=2.0**-6, l2=0.125, weight_decay=0.25),
     "limits": fastnn.SGD(0.25, 0.5, clip_norm=0.5, clip_value=0.125, max_norm=1.25),
 }
+SEED = 5  # of dropout and noise
 FIRST_NETS, FIRST_OPTIMIZERS = list(NETS)[:8], list(OPTIMIZERS)[:4]
 
 
@@ -115,7 +127,8 @@ def reference_curve(name, optimizer, dtype):
     theta = curve_theta(net).astype(dtype)
     X = X.astype(dtype)
     rule = OPTIMIZERS[optimizer]
-    return ref.train(net, theta, X, y, np.arange(N), BATCH, rule.kind, rule.rates)[2]
+    of = keys(SEED, net.K) if net.dropout else None
+    return ref.train(net, theta, X, y, np.arange(N), BATCH, rule.kind, rule.rates, keys=of)[2]
 
 
 def loss_of(net):
@@ -131,11 +144,14 @@ def fastnn_curve(name, optimizer, dtype):
     X, y = curve_data(net)
     model = fastnn.Model(
         list(net.sizes),
-        activation=net.activation if isinstance(net.activation, str) else list(net.activation),
-        output=net.output,
+        activation=[activation(g) for g in net.g[1:-1]],
+        output=activation(net.output),
         loss=loss_of(net),
         bias=net.bias,
         dtype=dtype,
+        seed=SEED,
+        dropout=net.dropout or 0.0,
+        noise=net.noise or 0.0,
     )
     model.theta = curve_theta(net)
     losses = []
@@ -196,6 +212,12 @@ TRAINED = {  # name: sizes, activation, output, bias, batch size, optimizer
         *([1, 1, 2], "sigmoid", "sigmoid", True, 2),
         fastnn.SGD(0.0625, 0.5, nesterov=True),
     ),
+    "67-33-17-5 gelu and mish": ([67, 33, 17, 5], ["gelu", "mish"], "softmax", True, 13, HEAVY),
+    "67-33-17-5 silu and elu, batch 1": ([67, 33, 17, 5], ["silu", "elu"], "softmax", True, 1, SGD),
+    "67-33-17-5 the others": (
+        *([67, 33, 17, 9, 8, 7, 5], ["gelu_tanh", "selu", "softplus", "leaky_relu", "hard_tanh"]),
+        *("softmax", True, 13, SGD),
+    ),
     "130-70-3 tanh, adam": ([130, 70, 3], "tanh", "softmax", True, 16, fastnn.Adam()),
     "19-23-7 cross_entropy, smoothed": ([19, 23, 7], "relu", "softmax", True, 16, SGD),
     "19-23-7 focal": ([19, 23, 7], "relu", "softmax", True, 16, SGD),
@@ -206,6 +228,10 @@ TRAINED = {  # name: sizes, activation, output, bias, batch size, optimizer
     "19-23-7 absolute_error": ([19, 23, 7], "tanh", "tanh", True, 16, SGD),
     "19-23-7 hinge": ([19, 23, 7], "relu", "identity", True, 16, SGD),
     "19-23-7 weights": ([19, 23, 7], "relu", "softmax", True, 16, SGD),
+    "67-33-17-5 dropout and noise": (
+        *([67, 33, 17, 5], "relu", "softmax", True, 13, fastnn.Adam()),
+        {"dropout": [0.2, 0.5, 0.5], "noise": [0.0, 0.125, 0.25]},
+    ),
 }
 LOSSES = {  # where it is not the output's own
     "19-23-7 cross_entropy, smoothed": fastnn.CrossEntropy(0.125),
@@ -219,7 +245,7 @@ LOSSES = {  # where it is not the output's own
 
 
 def trained_theta(name, dtype, n_threads=None):
-    sizes, activation, output, bias, batch, optimizer = TRAINED[name]
+    sizes, activation, output, bias, batch, optimizer, *more = TRAINED[name]
     n = 300
     X = fractions(n, sizes[0], seed=5)
     y = fractions(n, sizes[-1], seed=6) + 0.5
@@ -227,7 +253,9 @@ def trained_theta(name, dtype, n_threads=None):
     y = np.arange(n) * 13 % sizes[-1] if output == "softmax" or loss == "hinge" else y
     y = y[:, :3] if name.endswith("quantile") else y
     model = fastnn.Model(
-        sizes, activation, output, loss, bias=bias, dtype=dtype, seed=11, n_threads=n_threads
+        *(sizes, activation, output, loss),
+        **{"bias": bias, "dtype": dtype, "seed": 11, "n_threads": n_threads},
+        **(more[0] if more else {}),
     )
     weights = np.arange(n) % 5 / 4 if name.endswith("weights") else None
     model.fit(X, y, epochs=2, batch_size=batch, optimizer=optimizer, sample_weight=weights)

@@ -62,7 +62,14 @@ def test_permutations_are_uniform():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
-    ("activation", "limit"), [("relu", (6 / 50) ** 0.5), ("tanh", (6 / 130) ** 0.5)]
+    ("activation", "limit"),
+    [
+        *((g, (6 / 50) ** 0.5) for g in ("relu", "elu", "softplus", "gelu", "silu", "mish")),
+        *((g, (6 / 130) ** 0.5) for g in ("identity", "sigmoid", "tanh", "hard_tanh")),
+        ("leaky_relu", (6 / 50 / 1.0001) ** 0.5),
+        (fastnn.LeakyReLU(0.5), (6 / 50 / 1.25) ** 0.5),
+        ("selu", (3 / 50) ** 0.5),
+    ],
 )
 def test_limits(activation, limit, dtype):
     model = fastnn.Model([50, 80, 10], activation=activation, dtype=dtype, seed=0)

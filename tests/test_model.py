@@ -40,6 +40,22 @@ def test_attributes():
     )
 
 
+def test_activations_with_parameters():
+    for other in ("leaky_relu", fastnn.LeakyReLU(), [fastnn.LeakyReLU(0.01)]):
+        model = fastnn.Model([2, 3, 1], other, fastnn.ELU(), seed=0)
+        assert model.activations == ["leaky_relu"] and model.output == "elu"
+        assert model.loss == "squared_error"
+    model = fastnn.Model([2, 3, 1], fastnn.LeakyReLU(0.2), fastnn.ELU(2), seed=0)
+    assert model.activations == [fastnn.LeakyReLU(slope=0.2)]
+    assert model.output == fastnn.ELU(alpha=2.0)
+    x = np.array([[0.5, -1.0]], np.float32)
+    assert (model.predictor()(x) == model.forward(x)).all()
+    for one in (fastnn.LeakyReLU, fastnn.ELU):
+        for value, error in ((-0.1, ValueError), (np.nan, ValueError), ("1", TypeError)):
+            with pytest.raises(error, match=r"(slope|alpha) must be"):
+                one(value)
+
+
 @pytest.mark.parametrize(
     ("output", "loss"),
     [
@@ -58,9 +74,10 @@ def test_loss_follows_output(output, loss):
 def test_repr_is_code():
     for model in (
         fastnn.Model([2, 3], seed=1),
+        fastnn.Model([2, 3, 4, 1], [fastnn.LeakyReLU(0.25), "gelu"], fastnn.ELU(0.5), seed=1),
         fastnn.Model([2, 4, 4, 1], "tanh", "sigmoid", "squared_error", False, "float64", 3),
     ):
-        twin = eval(repr(model), {"Model": fastnn.Model})
+        twin = eval(repr(model), vars(fastnn))
         assert repr(twin) == repr(model) and (twin.theta == model.theta).all()
 
 
@@ -113,10 +130,11 @@ def test_wrong_theta(value, error, message):
         ({"sizes": "32"}, TypeError, "sizes must be a list of integers"),
         ({"sizes": 3}, TypeError, "sizes must be a list of integers"),
         (
-            {"activation": "gelu"},
+            {"activation": "rleu"},
             ValueError,
-            "activation must be one of identity, relu, sigmoid, tanh, got 'gelu'",
+            r"activation must be one of identity, relu, .*, mish, got 'rleu'",
         ),
+        ({"activation": fastnn.LeakyReLU}, TypeError, "activation must be one value or a list"),
         ({"activation": "softmax"}, ValueError, "activation must be one of"),
         ({"activation": ["relu"] * 2}, ValueError, r"activation must have .* \(1\), got"),
         ({"activation": 1}, TypeError, "activation must be one value or a list"),

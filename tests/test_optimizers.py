@@ -145,6 +145,8 @@ def test_lbfgs_with_callbacks_and_without_scipy(monkeypatch):
     before = model.theta.copy()
     with pytest.raises(ValueError, match="LBFGS must be used in fit"):
         model.partial_fit(X, y, optimizer="lbfgs")
+    with pytest.raises(ValueError, match="LBFGS must have a network without dropout and noise"):
+        fastnn.Model([4, 6, 3], dropout=0.5).fit(X, y, optimizer="lbfgs")
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
     with pytest.raises(fastnn.MissingExtraError, match=r"fastnn\[lbfgs\]"):
         model.fit(X, y, optimizer="lbfgs")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import reference as ref
+from compiled import activation
 
 import fastnn
 from fastnn._schedules import Running
+from fastnn.kernels import _cpu
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
@@ -30,6 +32,13 @@ NETS = {
     "sigmoid, squared error": ref.Net((7, 9, 3), "tanh", "sigmoid", "squared_error"),
     "tanh": ref.Net((7, 9, 3), "sigmoid", "tanh", "squared_error"),
     "identity, no bias": ref.Net((7, 9, 5, 1), ("tanh", "relu"), "identity", bias=False),
+    **{
+        f"hidden {g}": ref.Net((7, 9, 6, 4), g)
+        for g in ("leaky_relu", "elu", "selu", "softplus", "hard_tanh", *sorted(_cpu.KEEPING))
+    },
+    "parameters": ref.Net((7, 9, 6, 4), (("leaky_relu", 0.25), ("elu", 0.5))),
+    "gelu output": ref.Net((7, 9, 3), "mish", "gelu", "squared_error"),
+    "leaky_relu output": ref.Net((7, 9, 3), "silu", ("leaky_relu", 0.125), "squared_error"),
     "identity, some biases": ref.Net((7, 9, 2), "tanh", "identity", bias=(False, True)),
 }
 TORCH = {
@@ -37,6 +46,15 @@ TORCH = {
     "relu": lambda a: a.relu(),
     "sigmoid": lambda a: a.sigmoid(),
     "tanh": lambda a: a.tanh(),
+    "leaky_relu": torch.nn.functional.leaky_relu,
+    "elu": torch.nn.functional.elu,
+    "selu": torch.selu,
+    "softplus": torch.nn.functional.softplus,
+    "hard_tanh": torch.nn.functional.hardtanh,
+    "gelu": torch.nn.functional.gelu,
+    "gelu_tanh": lambda a: torch.nn.functional.gelu(a, approximate="tanh"),
+    "silu": torch.nn.functional.silu,
+    "mish": torch.nn.functional.mish,
     "softmax": lambda a: a.softmax(1),
 }
 OPTIMIZERS = {  # ours, and PyTorch's with the same numbers
@@ -114,8 +132,8 @@ def data(net, n=50, seed=1):
 def fastnn_model(net):
     return fastnn.Model(
         list(net.sizes),
-        activation=net.activation if isinstance(net.activation, str) else list(net.activation),
-        output=net.output,
+        activation=[activation(g) for g in net.g[1:-1]],
+        output=activation(net.output),
         loss=net.loss_name,
         bias=net.bias,
         dtype="float64",
@@ -241,11 +259,11 @@ class TorchNet:
         h = torch.tensor(x)
         for k, (W, b) in enumerate(self.layers, 1):
             a = torch.nn.functional.linear(h, W, b)
-            h = TORCH[self.net.g[k]](a)
+            h = ref.apply(TORCH, self.net.g[k], a)
         return a
 
     def forward(self, x):
-        return TORCH[self.net.output](self.pre_output(x))
+        return ref.apply(TORCH, self.net.output, self.pre_output(x))
 
     def loss(self, x, y):
         a, y = self.pre_output(x), torch.tensor(y)
@@ -256,7 +274,7 @@ class TorchNet:
             return loss(a, y, reduction="sum") / len(y)
         if self.net.output == "softmax":
             y = torch.nn.functional.one_hot(y, a.shape[1])
-        return ((TORCH[self.net.output](a) - y) ** 2).sum() / 2 / len(y)
+        return ((ref.apply(TORCH, self.net.output, a) - y) ** 2).sum() / 2 / len(y)
 
     def vector(self, tensors):
         return np.concatenate([p.detach().numpy().ravel() for p in tensors])

@@ -29,6 +29,8 @@ NETS = [
     {"sizes": [4, 1], "output": "exp", "loss": "poisson"},
     {"sizes": [4, 2], "output": "identity", "loss": fastnn.Huber(2)},
     {"sizes": [4, 3], "output": "identity", "loss": fastnn.Quantile([0.1, 0.5, 0.9])},
+    {"sizes": [4, 5, 6, 3], "activation": [fastnn.LeakyReLU(0.2), "gelu"]},
+    {"sizes": [4, 5, 3], "activation": "mish", "output": fastnn.ELU(0.5)},
 ]
 
 
@@ -222,8 +224,20 @@ DAMAGE = {
     "sizes of floats": (in_text("architecture", sizes=[4.0, 3, 2]), "architecture: each of sizes"),
     "sizes zero": (in_text("architecture", sizes=[0, 3, 2]), "architecture: each of sizes"),
     "activation unknown": (
-        in_text("architecture", activations=["gelu"]),
-        "activation must be one of identity, relu, sigmoid, tanh, got 'gelu'",
+        in_text("architecture", activations=["rleu"]),
+        r"activation must be one of identity, relu, .*, mish, got 'rleu'",
+    ),
+    "activation of no name": (
+        in_text("architecture", activations=[{"slope": 0.1}]),
+        "architecture: name must be one of leaky_relu, elu, got None",
+    ),
+    "activation's parameter": (
+        in_text("architecture", activations=[{"name": "elu", "slope": 0.1}]),
+        "architecture: .*unexpected keyword argument 'slope'",
+    ),
+    "activation's parameter no number": (
+        in_text("architecture", activations=[{"name": "elu", "alpha": -1}]),
+        "architecture: alpha must be at least 0",
     ),
     "activations a text": (in_text("architecture", activations="relu"), "must be lists"),
     "loss unfit": (in_text("architecture", loss="binary_cross_entropy"), "architecture: loss of"),

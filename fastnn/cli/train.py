@@ -39,7 +39,10 @@ are empty or hold ?, NA, N/A, NaN, null or none are missing. Ctrl-C stops the tr
 the network as it stands in a file beside MODEL, with .partial in its name."""
 
 VALIDATION_FRACTION = 0.1
-ACTIVATIONS = ("relu", "tanh", "sigmoid", "identity")
+ACTIVATIONS = (
+    *("relu", "tanh", "sigmoid", "identity", "leaky_relu", "elu", "selu", "gelu", "gelu_tanh"),
+    *("silu", "softplus", "hard_tanh", "mish"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

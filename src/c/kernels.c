@@ -4,58 +4,83 @@
 
 #include "elementary.h"
 #include "kernels.h"
+#include "random.h"
 #include "simd.h"
 
 #define ALL(r, v) UNROLL for (int r = 0; r < m; r++) UNROLL for (int v = 0; v < nv; v++)
 
 /* Activations ------------------------------------------------------------------------------------------------- */
 
-INLINE V activate(V a, int activation) {
-    switch (activation) {
-#define X(name, id, g, dg) case id: return g;
+/* h = g(a), and *slope = g'(a). */
+INLINE V activate(V a, fnn_activation g, V *slope) {
+    const V p = splat((real)g.parameter);
+    V h = a, d = splat(1);
+    (void)p;
+    switch (g.id) {
+#define X(name, id, initial, keeps, formula, dg) case id: h = formula; if (!keeps) d = dg; break;
         FNN_OUTPUTS(X)
 #undef X
-    default: return a; /* softmax needs the whole row: the output pass applies it */
+    default: break; /* softmax needs the whole row: the output pass applies it */
     }
+    *slope = d;
+    return h;
 }
 
-INLINE V derivative(V h, int activation) {
-    switch (activation) {
-#define X(name, id, g, dg) case id: return dg;
-        FNN_OUTPUTS(X)
+/* g'(a) from h, or from what is kept. */
+INLINE V derivative(V h, fnn_activation g) {
+    const V p = splat((real)g.parameter);
+    (void)p;
+    switch (g.id) {
+#define X(name, id, initial, keeps, formula, dg) case id: return dg;
+        FNN_ACTIVATIONS(X)
 #undef X
+    case FNN_FACTOR: return h;
     default: return splat(1);
     }
 }
 
+static const fnn_activation relu = {fnn_relu, 0};
+
 /* The choice of formula stands outside the loop over elements. */
-#define X(name, id, g, dg)                                                                           \
-    NOINLINE void activate_rows_##name(const int m, const int nv, real *h) {                         \
-        for (int r = 0; r < m; r++) for (int v = 0; v < nv; v++)                                     \
-            store(h + r * NR + v * VL, activate(load(h + r * NR + v * VL), id));                     \
-    }                                                                                                \
-    NOINLINE void differentiate_rows_##name(const int m, const int nv, real *delta, const real *h) { \
-        for (int r = 0; r < m; r++) for (int v = 0; v < nv; v++) {                                   \
-            real *d = delta + r * NR + v * VL;                                                       \
-            store(d, load(d) * derivative(load(h + r * NR + v * VL), id));                           \
+#define X(name, id, initial, keeps, formula, dg)                                                   \
+    NOINLINE void activate_rows_##name(const int m, const int nv, real *h, double p, real *d) {      \
+        const fnn_activation g = {id, p};                                                            \
+        V slope;                                                                                     \
+        if (d) for (int r = 0; r < m; r++) for (int v = 0; v < nv; v++) {                            \
+            store(h + r * NR + v * VL, activate(load(h + r * NR + v * VL), g, &slope));              \
+            store(d + r * NR + v * VL, slope);                                                       \
         }                                                                                            \
+        else for (int r = 0; r < m; r++) for (int v = 0; v < nv; v++)                                \
+            store(h + r * NR + v * VL, activate(load(h + r * NR + v * VL), g, &slope));              \
     }
 FNN_OUTPUTS(X)
 #undef X
 
-static void activate_rows(int m, int nv, real *h, int activation) {
-    switch (activation) {
-#define X(name, id, g, dg) case id: activate_rows_##name(m, nv, h); return;
+#define X(name, id, ...)                                                                             \
+    NOINLINE void differentiate_rows_##name(const int m, const int nv, real *delta, const real *h, double p) { \
+        const fnn_activation g = {id, p};                                                            \
+        for (int r = 0; r < m; r++) for (int v = 0; v < nv; v++) {                                   \
+            real *d = delta + r * NR + v * VL;                                                       \
+            store(d, load(d) * derivative(load(h + r * NR + v * VL), g));                            \
+        }                                                                                            \
+    }
+FNN_ACTIVATIONS(X) X(factor, FNN_FACTOR)
+#undef X
+
+/* h = g(h) in place, and unless NULL d = g'. */
+static void activate_rows(int m, int nv, real *h, fnn_activation g, real *d) {
+    switch (g.id) {
+#define X(name, id, ...) case id: activate_rows_##name(m, nv, h, g.parameter, d); return;
         FNN_OUTPUTS(X)
 #undef X
     default: return;
     }
 }
 
-static void differentiate_rows(int m, int nv, real *delta, const real *h, int activation) {
-    switch (activation) {
-#define X(name, id, g, dg) case id: differentiate_rows_##name(m, nv, delta, h); return;
-        FNN_OUTPUTS(X)
+static void differentiate_rows(int m, int nv, real *delta, const real *h, fnn_activation g) {
+    switch (g.id) {
+#define X(name, id, ...) case id: differentiate_rows_##name(m, nv, delta, h, g.parameter); return;
+        FNN_ACTIVATIONS(X) X(factor, FNN_FACTOR)
 #undef X
     default: return;
     }
@@ -68,7 +93,7 @@ enum { PARTIAL = FNN_BACKWARD + 1 }; /* more of the sum follows */
 /* C[m, nv] (+)= A[m, K] B[K, nv]. A: panels, `stride` apart, their rows `row` apart; B: rows of NR. Each element of C is one sum, in
  * order of k. */
 INLINE void product_tile(const int m, const int nv, idx K, const real *A, idx row, idx stride, const real *B, real *C, int first,
-                         int finish, const real *X, int activation) {
+                         int finish, const real *X, fnn_activation g) {
     V acc[MR][NV];
     if (first) { ALL(r, v) acc[r][v] = (V){0}; }
     else { ALL(r, v) acc[r][v] = load(C + r * NR + v * VL); }
@@ -95,14 +120,14 @@ INLINE void product_tile(const int m, const int nv, idx K, const real *A, idx ro
     if (finish == FNN_FORWARD) {
         V b[NV];
         UNROLL for (int v = 0; v < nv; v++) b[v] = load(X + v * VL);
-        if (activation == fnn_relu) { ALL(r, v) store(C + r * NR + v * VL, activate(acc[r][v] + b[v], fnn_relu)); return; }
+        if (g.id == fnn_relu) { ALL(r, v) { V d; store(C + r * NR + v * VL, activate(acc[r][v] + b[v], relu, &d)); } return; }
         ALL(r, v) store(C + r * NR + v * VL, acc[r][v] + b[v]);
-        if (activation != fnn_identity) activate_rows(m, nv, C, activation);
-    } else if (finish == FNN_BACKWARD && activation == fnn_relu) {
-        ALL(r, v) store(C + r * NR + v * VL, acc[r][v] * derivative(load(X + r * NR + v * VL), fnn_relu));
+        if (g.id != fnn_identity) activate_rows(m, nv, C, g, NULL);
+    } else if (finish == FNN_BACKWARD && g.id == fnn_relu) {
+        ALL(r, v) store(C + r * NR + v * VL, acc[r][v] * derivative(load(X + r * NR + v * VL), relu));
     } else {
         ALL(r, v) store(C + r * NR + v * VL, acc[r][v]);
-        if (finish == FNN_BACKWARD && activation != fnn_identity) differentiate_rows(m, nv, C, X, activation);
+        if (finish == FNN_BACKWARD && g.id != fnn_identity) differentiate_rows(m, nv, C, X, g);
     }
 }
 
@@ -132,19 +157,19 @@ INLINE void gradient_tile(const int m, const int nv, idx K, const real *A, const
     else { ALL(r, v) store(G + r * NR + v * VL, acc[r][v]); }
 }
 
-typedef void product_tile_fn(idx, const real *, idx, idx, const real *, real *, int, int, const real *, int);
+typedef void product_tile_fn(idx, const real *, idx, idx, const real *, real *, int, int, const real *, fnn_activation);
 typedef void gradient_tile_fn(idx, const real *, const real *, real *, int, real *, real);
 
 #define TILE(m, nv)                                                                                                      \
     NOINLINE void product_tile_##m##x##nv(idx K, const real *A, idx row, idx stride, const real *B, real *C, int first,  \
-                                          int finish, const real *X, int activation) {                                   \
+                                          int finish, const real *X, fnn_activation g) {                                   \
         (void)row;                                                                                                       \
-        product_tile(m, nv, K, A, NR, stride, B, C, first, finish, X, activation);                                       \
+        product_tile(m, nv, K, A, NR, stride, B, C, first, finish, X, g);                                       \
     }                                                                                                                    \
     NOINLINE void rows_tile_##m##x##nv(idx K, const real *A, idx row, idx stride, const real *B, real *C, int first,     \
-                                       int finish, const real *X, int activation) {                                      \
+                                       int finish, const real *X, fnn_activation g) {                                      \
         (void)stride;                                                                                                    \
-        product_tile(m, nv, K, A, row, NR, B, C, first, finish, X, activation);                                          \
+        product_tile(m, nv, K, A, row, NR, B, C, first, finish, X, g);                                          \
     }                                                                                                                    \
     NOINLINE void gradient_tile_##m##x##nv(idx K, const real *A, const real *B, real *G, int first, real *W, real rate) { \
         gradient_tile(m, nv, K, A, B, G, first, W, rate);                                                              \
@@ -202,7 +227,7 @@ typedef struct {
 /* All rows of a panel of C over n steps of the sum. A: from its column k on; B: the n rows of weights. What comes next is
  * brought near in lines spread over the tiles. */
 INLINE void product_rows(idx rows, idx n, const real *A, idx row, idx stride, const real *B, real *C, int nv, int first,
-                         int finish, const real *X, int activation, coming next) {
+                         int finish, const real *X, fnn_activation g, coming next) {
     product_tile_fn *const (*tile)[NV] = row == NR ? product_tiles : rows_tiles;
     const idx tiles = tiles_of(rows);
     idx done = 0, in_run = 0;
@@ -212,13 +237,13 @@ INLINE void product_rows(idx rows, idx n, const real *A, idx row, idx stride, co
             prefetch(next.from + in_run * LINE);
             if (++in_run == next.run) { next.from += next.gap; in_run = 0; }
         }
-        tile[m - 1][nv - 1](n, A + r * row, row, stride, B, C + r * NR, first, finish, finish == FNN_BACKWARD ? X + r * NR : X, activation);
+        tile[m - 1][nv - 1](n, A + r * row, row, stride, B, C + r * NR, first, finish, finish == FNN_BACKWARD ? X + r * NR : X, g);
         r += m;
     }
 }
 
 static void product_panel(idx rows, idx n, const void *A_, idx row, idx stride, const void *B_, int far, int vectors, int finish,
-                          const void *X, int activation, void *C) {
+                          const void *X, fnn_activation g, void *C) {
     assert(rows > 0 && n > 0 && (vectors == 1 || vectors == 2) && (row == NR || stride == NR));
     const real *A = A_, *B = B_;
     const idx most = rows <= FEW ? n : row != NR ? KX : KC;
@@ -226,12 +251,12 @@ static void product_panel(idx rows, idx n, const void *A_, idx row, idx stride, 
         const idx steps = n - k < most ? n - k : most, left = n - k - steps; /* none left: the next panel's first rows come */
         const idx lines = far && rows > FEW ? (left > 0 && left < KC ? left : KC) * NR * (idx)sizeof(real) / LINE : 0;
         product_rows(rows, steps, A + (k / NR) * stride, row, stride, B + k * NR, C, vectors, k == 0, left ? PARTIAL : finish, X,
-                     activation, (coming){(const char *)(B + (k + steps) * NR), lines, lines, 0});
+                     g, (coming){(const char *)(B + (k + steps) * NR), lines, lines, 0});
     }
 }
 
 static void product_turned(idx rows, idx n, const void *A_, idx stride, const void *W_, idx panel, int far, idx columns,
-                           int finish, const void *X, int activation, void *C) {
+                           int finish, const void *X, fnn_activation g, void *C) {
     assert(rows > 0 && n > 0 && columns > 0 && columns <= NR);
     const real *A = A_, *W = W_;
     const idx run = columns * NR * (idx)sizeof(real) / LINE, most = rows <= FEW ? NR : KC;
@@ -243,7 +268,7 @@ static void product_turned(idx rows, idx n, const void *A_, idx stride, const vo
         for (idx j = 0; j < steps; j += NR)
             turn(columns, steps - j > VL ? 2 : 1, W + (k + j) / NR * panel, B + j * NR, far && rows <= FEW ? next : NULL);
         product_rows(rows, steps, A + (k / NR) * stride, NR, stride, B, C, columns > VL ? 2 : 1, k == 0, left ? PARTIAL : finish, X,
-                     activation, (coming){(const char *)next, lines, run, panel * (idx)sizeof(real)});
+                     g, (coming){(const char *)next, lines, run, panel * (idx)sizeof(real)});
     }
 }
 
@@ -659,18 +684,19 @@ INLINE V cross_entropy_lanes(idx n, V *a, V *delta, const lane_targets *y) {
 }
 
 /* sum (h - y)^2 / 2; delta = (h - y) g'(a); softmax couples the outputs: delta_j = h_j ((h - y)_j - sum_i (h - y)_i h_i). */
-INLINE V squared_error_lanes(idx n, V *a, V *delta, const lane_targets *y, int output) {
+INLINE V squared_error_lanes(idx n, V *a, V *delta, const lane_targets *y, fnn_activation output) {
     V L = {0}, mean = {0};
-    if (output == FNN_SOFTMAX) softmax_lanes(n, a, peak_of(n, a));
+    const int coupled = output.id == FNN_SOFTMAX;
+    if (coupled) softmax_lanes(n, a, peak_of(n, a));
     for (idx j = 0; j < n; j++) {
-        const V h = activate(a[j], output), error = h - target(y, j);
+        V slope;
+        const V h = activate(a[j], output, &slope), error = h - target(y, j);
         L = fma_v(error, error, L);
         mean = fma_v(error, h, mean);
         a[j] = h;
-        delta[j] = error;
+        delta[j] = error * slope;
     }
-    for (idx j = 0; j < n; j++)
-        delta[j] = output == FNN_SOFTMAX ? a[j] * (delta[j] - mean) : delta[j] * derivative(a[j], output);
+    if (coupled) for (idx j = 0; j < n; j++) delta[j] = a[j] * (delta[j] - mean);
     return splat((real)0.5) * L;
 }
 
@@ -724,7 +750,7 @@ NOINLINE V hinge_lanes(idx n, const V *a, V *delta, const lane_targets *y) {
 }
 
 /* Losses that are sums over outputs: one term of L, from a_j and y_j; h = f(a), delta = dL/da. q: of a quantile. */
-INLINE V term(const int id, const fnn_loss *loss, int output, V a, V y, V q, V *h, V *delta) {
+INLINE V term(const int id, const fnn_loss *loss, fnn_activation output, V a, V y, V q, V *h, V *delta) {
     if (id == fnn_binary_cross_entropy) { /* -y ln h - (1 - y) ln(1 - h) */
         *h = sigmoid_v(a);
         *delta = *h - y;
@@ -744,9 +770,9 @@ INLINE V term(const int id, const fnn_loss *loss, int output, V a, V y, V q, V *
         *delta = no * fma_v(g * rest, high, *h) - yes * fma_v(g * *h, low, rest);
         return fma_v(no, high, yes * low);
     }
-    *h = activate(a, output);
+    V g_slope, slope, L;
+    *h = activate(a, output, &g_slope);
     const V e = *h - y, size = magnitude(e);
-    V slope, L;
     if (id == fnn_absolute_error) {
         slope = select_v(e == splat(0), splat(0), with_sign_of(splat(1), e));
         L = size;
@@ -758,11 +784,11 @@ INLINE V term(const int id, const fnn_loss *loss, int output, V a, V y, V q, V *
         slope = select_v(e > splat(0), splat(1) - q, select_v(e == splat(0), splat(0), -q));
         L = e * slope;
     }
-    *delta = slope * derivative(*h, output);
+    *delta = slope * g_slope;
     return L;
 }
 
-INLINE V terms_lanes(const int id, const fnn_loss *loss, int output, idx n, V *a, V *delta, const lane_targets *y) {
+INLINE V terms_lanes(const int id, const fnn_loss *loss, fnn_activation output, idx n, V *a, V *delta, const lane_targets *y) {
     V L = {0};
     for (idx j = 0; j < n; j++) {
         const V q = splat(id == fnn_quantile ? ((const real *)loss->q)[j] : 0);
@@ -771,7 +797,7 @@ INLINE V terms_lanes(const int id, const fnn_loss *loss, int output, idx n, V *a
     return L;
 }
 
-INLINE V losses_lanes(const fnn_loss *loss, int output, idx n, V *a, V *delta, const lane_targets *y) {
+INLINE V losses_lanes(const fnn_loss *loss, fnn_activation output, idx n, V *a, V *delta, const lane_targets *y) {
     switch (loss->id) {
     case fnn_cross_entropy: return cross_entropy_lanes(n, a, delta, y);
     case fnn_binary_cross_entropy: return terms_lanes(fnn_binary_cross_entropy, loss, output, n, a, delta, y);
@@ -780,7 +806,7 @@ INLINE V losses_lanes(const fnn_loss *loss, int output, idx n, V *a, V *delta, c
     case fnn_quantile: return terms_lanes(fnn_quantile, loss, output, n, a, delta, y);
     case fnn_poisson: return terms_lanes(fnn_poisson, loss, output, n, a, delta, y);
     case fnn_focal:
-        if (output == FNN_SOFTMAX) return focal_lanes(n, a, delta, y, (real)loss->gamma);
+        if (output.id == FNN_SOFTMAX) return focal_lanes(n, a, delta, y, (real)loss->gamma);
         return terms_lanes(fnn_focal, loss, output, n, a, delta, y);
     case fnn_hinge: return hinge_lanes(n, a, delta, y);
     default: return squared_error_lanes(n, a, delta, y, output);
@@ -831,22 +857,21 @@ static real cross_entropy_row(idx n, real *a, real *delta, const row_targets *y)
     return fma_1(weight, log_v(splat(total))[0], below);
 }
 
-static real squared_error_row(idx n, real *a, real *delta, const row_targets *y, int output) {
+static real squared_error_row(idx n, real *a, real *delta, const row_targets *y, fnn_activation output) {
     real L = 0, mean = 0;
-    if (output == FNN_SOFTMAX) softmax_row(n, a, peak_of_row(n, a));
+    const int coupled = output.id == FNN_SOFTMAX;
+    if (coupled) softmax_row(n, a, peak_of_row(n, a));
     for (idx j = 0; j < n; j += VL) {
-        const V h = activate(load(a + j), output), error = h - row_target(n, j, y);
+        V slope;
+        const V h = activate(load(a + j), output, &slope), error = h - row_target(n, j, y);
         for (int e = 0; e < VL && j + e < n; e++) {
             L = fma_1(error[e], error[e], L);
             mean = fma_1(error[e], h[e], mean);
         }
         store(a + j, h);
-        store(delta + j, error);
+        store(delta + j, error * slope);
     }
-    for (idx j = 0; j < n; j += VL) {
-        const V h = load(a + j), error = load(delta + j);
-        store(delta + j, output == FNN_SOFTMAX ? h * (error - splat(mean)) : error * derivative(h, output));
-    }
+    if (coupled) for (idx j = 0; j < n; j += VL) store(delta + j, load(a + j) * (load(delta + j) - splat(mean)));
     return (real)0.5 * L;
 }
 
@@ -887,7 +912,7 @@ static real hinge_row(idx n, const real *a, real *delta, idx label) {
     return L + nothing;
 }
 
-INLINE real terms_row(const int id, const fnn_loss *loss, int output, idx n, real *a, real *delta, const row_targets *y) {
+INLINE real terms_row(const int id, const fnn_loss *loss, fnn_activation output, idx n, real *a, real *delta, const row_targets *y) {
     real L = 0;
     for (idx j = 0; j < n; j += VL) {
         V h, d;
@@ -900,7 +925,7 @@ INLINE real terms_row(const int id, const fnn_loss *loss, int output, idx n, rea
     return L;
 }
 
-INLINE real losses_row(const fnn_loss *loss, int output, idx n, real *a, real *delta, const row_targets *y) {
+INLINE real losses_row(const fnn_loss *loss, fnn_activation output, idx n, real *a, real *delta, const row_targets *y) {
     switch (loss->id) {
     case fnn_cross_entropy: return cross_entropy_row(n, a, delta, y);
     case fnn_binary_cross_entropy: return terms_row(fnn_binary_cross_entropy, loss, output, n, a, delta, y);
@@ -909,7 +934,7 @@ INLINE real losses_row(const fnn_loss *loss, int output, idx n, real *a, real *d
     case fnn_quantile: return terms_row(fnn_quantile, loss, output, n, a, delta, y);
     case fnn_poisson: return terms_row(fnn_poisson, loss, output, n, a, delta, y);
     case fnn_focal:
-        if (output == FNN_SOFTMAX) return focal_row(n, a, delta, y, (real)loss->gamma);
+        if (output.id == FNN_SOFTMAX) return focal_row(n, a, delta, y, (real)loss->gamma);
         return terms_row(fnn_focal, loss, output, n, a, delta, y);
     case fnn_hinge: return hinge_row(n, a, delta, y->label);
     default: return squared_error_row(n, a, delta, y, output);
@@ -918,7 +943,7 @@ INLINE real losses_row(const fnn_loss *loss, int output, idx n, real *a, real *d
 
 /* output_delta where lanes of samples do not pay. */
 static int output_delta_row(idx n, const real *from, idx stride, real *h, real *delta_to, const fnn_targets *y, idx row,
-                            int output, const fnn_loss *loss, double scale, double *L_to, real *a) {
+                            fnn_activation output, const fnn_loss *loss, double scale, double *L_to, real *a) {
     real *delta = a + (n + VL - 1) / VL * VL;
     const idx i = sample_of(y, row);
     const double weight = weight_of(y, row);
@@ -932,7 +957,7 @@ static int output_delta_row(idx n, const real *from, idx stride, real *h, real *
 }
 
 static int output_delta(idx rows, idx n, const void *a_, idx stride, void *h_, void *delta_, const fnn_targets *y,
-                        idx first_row, int output, const fnn_loss *loss, double scale, double *losses, void *scratch) {
+                        idx first_row, fnn_activation output, const fnn_loss *loss, double scale, double *losses, void *scratch) {
     V *a = scratch, *delta = a + n; /* the targets' values share delta's place: y_j is read before delta_j is written */
     V by = splat((real)scale);
     int finite = 1;
@@ -1021,27 +1046,58 @@ static void row_update_product(idx n, const int32_t *order, const void *x, const
     row_update_product_panels(n, order, x, d, x_next, W, stride, panels, z);
 }
 
-static void row_activate(idx n, void *z, const void *b, int activation) {
+static void row_activate(idx n, void *z, const void *b, fnn_activation g, void *d) {
     real *h = z;
     for (idx i = 0; i < n; i += NR) {
         for (int v = 0; v < NV; v++) store(h + i + v * VL, load(h + i + v * VL) + load((const real *)b + i + v * VL));
-        activate_rows(1, NV, h + i, activation);
+        activate_rows(1, NV, h + i, g, d ? (real *)d + i : NULL);
     }
     for (idx i = n; i % NR; i++) h[i] = 0;
 }
 
 /* C = g(C), rows of a panel; 0 if an element before was not finite. */
-static int activate_finite(idx rows, int vectors, void *C_, int activation) {
+static int activate_finite(idx rows, int vectors, void *C_, fnn_activation g) {
     real *C = C_;
     VI bad = {0};
     for (idx r = 0; r < rows; r++) for (int v = 0; v < vectors; v++) bad |= not_finite(load(C + r * NR + v * VL));
-    for (idx r = 0; r < rows; r += MR) activate_rows((int)(rows - r < MR ? rows - r : MR), vectors, C + r * NR, activation);
+    activate_rows((int)rows, vectors, C, g, NULL);
     return !any(bad);
 }
 
-static void row_derivative(idx n, void *delta, const void *h, int activation) {
-    if (activation == fnn_identity) return;
-    for (idx i = 0; i < n; i += NR) differentiate_rows(1, NV, (real *)delta + i, (const real *)h + i, activation);
+static void activate_panel(idx rows, int vectors, void *h, fnn_activation g, void *d) { activate_rows((int)rows, vectors, h, g, d); }
+
+/* Rows are drawn for in fours. */
+static void perturb_panel(idx rows, int vectors, void *h_, void *d_, const fnn_draw *draw, int64_t step, idx first_row, idx column) {
+    real *h = (real *)h_ - first_row * NR, *d = d_ ? (real *)d_ - first_row * NR : NULL; /* counted like the mini-batch's rows */
+    const idx end = first_row + rows;
+    if (draw->noise > 0) for (idx quad = first_row / 4; 4 * quad < end; quad++) for (int v = 0; v < vectors; v++) {
+        VI words[4];
+        V z[4];
+        draw_words(draw->noise_key, step, (uint32_t)quad, (uint32_t)(column + v * VL), words);
+        normal_pair(words[0], words[1], z, z + 1);
+        normal_pair(words[2], words[3], z + 2, z + 3);
+        UNROLL for (int e = 0; e < 4; e++) if (4 * quad + e >= first_row && 4 * quad + e < end) {
+            real *to = h + (4 * quad + e) * NR + v * VL;
+            store(to, fma_v(splat((real)draw->noise), z[e], load(to)));
+        }
+    }
+    if (draw->dropout > 0) for (idx quad = first_row / 4; 4 * quad < end; quad++) for (int v = 0; v < vectors; v++) {
+        const uint32_t dropped = (uint32_t)(draw->dropout * 4294967296.0);
+        const V scale = splat((real)(1 / (1 - draw->dropout)));
+        VI words[4];
+        draw_words(draw->dropout_key, step, (uint32_t)quad, (uint32_t)(column + v * VL), words);
+        UNROLL for (int e = 0; e < 4; e++) if (4 * quad + e >= first_row && 4 * quad + e < end) {
+            const V factor = select_v(word_at_least(words[e], dropped), scale, splat(0));
+            const idx at = (4 * quad + e) * NR + v * VL;
+            store(h + at, load(h + at) * factor);
+            if (d) store(d + at, load(d + at) * factor);
+        }
+    }
+}
+
+static void row_derivative(idx n, void *delta, const void *h, fnn_activation g) {
+    if (g.id == fnn_identity) return;
+    for (idx i = 0; i < n; i += NR) differentiate_rows(1, NV, (real *)delta + i, (const real *)h + i, g);
 }
 
 static void row_scale(idx n, double scale, const void *x, void *y) {
@@ -1102,7 +1158,7 @@ const fnn_kernels TABLE_(FNN_ISA_NAME, FNN_REAL_BITS) = {
     pack_panel, unpack_panel, transpose_block, gather, scatter,
     product_panel, product_turned, gradient_block, bias_gradient, update,
     column_squares, row_squares, scale_columns, scale_rows,
-    softmax, output_delta,
+    activate_panel, perturb_panel, softmax, output_delta,
     row_product, row_update, row_update_product, row_activate, row_derivative, row_scale, row_add, nonzeros, all_finite, activate_finite,
     multiply_adds,
 };

@@ -35,6 +35,18 @@ enum {
 #undef X
 };
 
+/* Which activation, and its parameter. */
+typedef struct {
+    int id;
+    double parameter;
+} fnn_activation;
+
+/* What training adds to a layer's h and leaves out of it (random.h). */
+typedef struct {
+    double noise, dropout; /* standard deviation; share */
+    uint32_t noise_key[2], dropout_key[2];
+} fnn_draw;
+
 /* What an optimizer multiplies with, and what shapes the gradient g that it gets (regular):
  *   g <- clip g, then within -clip_value..clip_value, then + l2 w + l1 sign(w);  w <- keep w before the step. */
 typedef struct {
@@ -88,13 +100,13 @@ typedef struct fnn_kernels {
 
     /* One panel of C = finish(A B): A panels of n columns (row = NR, stride), or the user's rows as they lie (row from one to the
      * next, stride = NR); B n rows of a panel. finish: FNN_FORWARD, g(. + b) with X = b, or FNN_BACKWARD, . * g'(a) with X the
-     * panel of h = g(a). far: weights that do not stay in L2 are brought near in time. */
+     * panel of h = g(a), or of g'(a) where g keeps it. far: weights that do not stay in L2 are brought near in time. */
     void (*product_panel)(ptrdiff_t rows, ptrdiff_t n, const void *A, ptrdiff_t row, ptrdiff_t stride, const void *B, int far,
-                          int vectors, int finish, const void *X, int activation, void *C);
+                          int vectors, int finish, const void *X, fnn_activation g, void *C);
     /* The same where B is stored by its columns: `columns` (1..NR) rows of a panel, one panel for every NR rows of B, `panel`
      * elements apart; each is transposed as it is used. */
     void (*product_turned)(ptrdiff_t rows, ptrdiff_t n, const void *A, ptrdiff_t stride, const void *W, ptrdiff_t panel,
-                           int far, ptrdiff_t columns, int finish, const void *X, int activation, void *C);
+                           int far, ptrdiff_t columns, int finish, const void *X, fnn_activation g, void *C);
     /* G = A^T B (+ G unless `first`), one block of m_rows <= NR columns of A x a panel of B: samples summed in order. With W, the
      * SGD step W -= learning_rate * (that sum) straight from registers; G then only holds what a long sum has reached.
      * near: blocks (NULL: none) that will be written soon and do not stay in L2, brought near meanwhile, and with them the
@@ -113,13 +125,20 @@ typedef struct fnn_kernels {
     /* W[i][j] *= factors[j] of a panel; W[i][j] *= factors[i]. */
     void (*scale_columns)(ptrdiff_t n, const double *factors, void *W);
     void (*scale_rows)(ptrdiff_t n, const double *factors, void *W);
+    /* From a panel of a, in its place: h = g(a), and d = g'(a). */
+    void (*activate_panel)(ptrdiff_t rows, int vectors, void *h, fnn_activation g, void *d);
+
+    /* Rows first_row... of a mini-batch, columns column... of a panel: h = (h + noise z) m / (1 - dropout) with z normal and m 0 or 1,
+     * d *= m / (1 - dropout) (unless NULL). */
+    void (*perturb_panel)(ptrdiff_t rows, int vectors, void *h, void *d, const fnn_draw *draw, int64_t step, ptrdiff_t first_row,
+                          ptrdiff_t column);
 
     /* Output layer, rows of panels. scratch: 2 n_out vectors. h may be a. */
     void (*softmax)(ptrdiff_t rows, ptrdiff_t n_out, void *a, ptrdiff_t stride, void *scratch);
     /* From a: h = f(a) (unless NULL), delta = scale * w dL/da (unless NULL), losses[r] = w L, w being the sample's weight.
      * Returns 0 if a loss was not finite. */
     int (*output_delta)(ptrdiff_t rows, ptrdiff_t n_out, const void *a, ptrdiff_t stride, void *h, void *delta,
-                        const fnn_targets *y, ptrdiff_t first_row, int output, const fnn_loss *loss, double scale,
+                        const fnn_targets *y, ptrdiff_t first_row, fnn_activation output, const fnn_loss *loss, double scale,
                         double *losses, void *scratch);
 
     /* One row. x (n,), z and d (panels * NR,); W: `panels` panels, `stride` apart. order: the n rows of W to visit
@@ -130,14 +149,14 @@ typedef struct fnn_kernels {
                        ptrdiff_t panels);                                            /* W += x d^T */
     void (*row_update_product)(ptrdiff_t n, const int32_t *order, const void *x, const void *d, const void *x_next,
                                void *W, ptrdiff_t stride, ptrdiff_t panels, void *z); /* both, in one pass over W */
-    void (*row_activate)(ptrdiff_t n, void *z, const void *b, int activation);       /* z = g(z + b), padding 0 */
-    void (*row_derivative)(ptrdiff_t n, void *delta, const void *h, int activation); /* delta *= g'(a) */
+    void (*row_activate)(ptrdiff_t n, void *z, const void *b, fnn_activation g, void *d); /* z = g(z + b), padding 0; d as below */
+    void (*row_derivative)(ptrdiff_t n, void *delta, const void *h, fnn_activation g); /* delta *= g'(a), from h or d */
     void (*row_scale)(ptrdiff_t n, double scale, const void *x, void *y);            /* y = scale x */
     void (*row_add)(ptrdiff_t n, const void *x, void *y);                            /* y += x */
     /* The numbers i, in order, for which x[i] or y[i] (unless NULL) is not 0; returns how many. list: n + 16 of room. */
     ptrdiff_t (*nonzeros)(ptrdiff_t n, const void *x, const void *y, int32_t *list);
     int (*all_finite)(ptrdiff_t n, const void *x);                                   /* no NaN, no infinity */
-    int (*activate_finite)(ptrdiff_t rows, int vectors, void *C, int activation);    /* C = g(C); 0 if C was not finite */
+    int (*activate_finite)(ptrdiff_t rows, int vectors, void *C, fnn_activation g);  /* C = g(C); 0 if C was not finite */
 
     /* Rounds of fused multiply-adds in registers alone: the most arithmetic that this CPU can do. x: a vector, in and out.
      * Returns the floating-point operations done. */

@@ -13,12 +13,12 @@ from libc.stdint cimport int32_t
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    Memory, all_share, fnn_barrier, fnn_kernels, fnn_prefetch, fnn_sgd, fnn_targets, fnn_team_size, fp_enter, fp_leave, seconds,
-    wait, worth,
+    Memory, all_share, fnn_activation, fnn_barrier, fnn_kernels, fnn_prefetch, fnn_sgd, fnn_targets, fnn_team_size, fp_enter,
+    fp_leave, keeps, seconds, wait, worth,
 )
 from fastnn.kernels.backward cimport delta_and_gradient_part, gradient_part, hidden_delta_part
-from fastnn.kernels.forward cimport forward_part
-from fastnn.kernels.net cimport Buffers, Net, Run, address, flops, load_net, make_net, set_targets
+from fastnn.kernels.forward cimport forward_part, perturb_part
+from fastnn.kernels.net cimport Buffers, Net, Run, address, flops, load_net, make_net, kept, set_targets, slope_of
 from fastnn.kernels.online cimport train_online
 from fastnn.kernels.output_delta cimport mean, scratch_bytes, weight_of
 from fastnn.kernels.pace cimport Pace, next_stretch, took
@@ -63,6 +63,9 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
     cdef char *scratch = run.scratch + t * run.scratch_size
     cdef const char *h_prev
     cdef const char *h0
+    cdef const char *slope
+    cdef fnn_activation g
+    cdef char *d
     cdef char *h0_next
     cdef const Layer *layer
     cdef bint rows_owned, met  # what I read next: my own rows; written before the last barrier
@@ -89,16 +92,25 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
         for l in range(K):
             layer = &net.layers[l]
             h_prev = h0 if l == 0 else buffers.h[l]
+            d = kept(net, buffers, run, l + 1) if l + 1 < K else NULL
             if owns_panels(layer.out_panels, threads):
                 if not met:
                     wait(&run.barrier, threads)
-                forward_part(k, layer, h_prev, buffers.h[l + 1], stride, net.activations[l],
+                forward_part(k, layer, h_prev, buffers.h[l + 1], d, stride, net.activations[l],
                              layer.out_panels * t // threads, layer.out_panels * (t + 1) // threads, 0, rows)
+                if run.perturbs and l + 1 < K:
+                    perturb_part(k, layer.n_out, buffers.h[l + 1], d, stride, &net.draws[l + 1], run.number + s,
+                                 first - start, layer.out_panels * t // threads, layer.out_panels * (t + 1) // threads,
+                                 0, rows)
                 rows_owned, met = False, False
             else:
                 if not (met or rows_owned):
                     wait(&run.barrier, threads)
-                forward_part(k, layer, h_prev, buffers.h[l + 1], stride, net.activations[l], 0, layer.out_panels, r0, r1)
+                forward_part(k, layer, h_prev, buffers.h[l + 1], d, stride, net.activations[l], 0, layer.out_panels,
+                             r0, r1)
+                if run.perturbs and l + 1 < K:
+                    perturb_part(k, layer.n_out, buffers.h[l + 1], d, stride, &net.draws[l + 1], run.number + s,
+                                 first - start, 0, layer.out_panels, r0, r1)
                 rows_owned, met = True, False
 
         # Output: L and delta[K], my rows.
@@ -121,27 +133,27 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
         correct(&step.rates, run.taken + s + 1)
         for l in range(K - 1, 0, -1):
             layer = &net.layers[l]
+            slope = slope_of(net, buffers, run, l, &g)
             if step_at_once(layer, &step, rows):
                 if not met:
                     wait(&run.barrier, threads)
                 if not all_finite(run, threads):  # known before theta moves: all threads stop here
                     break
-                delta_and_gradient_part(k, layer, &net.slots[l], &step, buffers.delta[l + 1], buffers.h[l],
-                                        buffers.delta[l], stride, net.activations[l - 1], rows,
+                delta_and_gradient_part(k, layer, &net.slots[l], &step, buffers.delta[l + 1], buffers.h[l], slope,
+                                        buffers.delta[l], stride, g, rows,
                                         layer.in_panels * t // threads, layer.in_panels * (t + 1) // threads, scratch)
                 rows_owned, met = False, False
             elif owns_panels(layer.in_panels, threads) and not (rows_owned and layer.out_panels <= 2 and threads > 1):
                 if not met:
                     wait(&run.barrier, threads)
-                hidden_delta_part(k, layer, buffers.delta[l + 1], buffers.h[l], buffers.delta[l], stride,
-                                  net.activations[l - 1], layer.in_panels * t // threads,
-                                  layer.in_panels * (t + 1) // threads, 0, rows)
+                hidden_delta_part(k, layer, buffers.delta[l + 1], slope, buffers.delta[l], stride,
+                                  g, layer.in_panels * t // threads, layer.in_panels * (t + 1) // threads, 0, rows)
                 rows_owned, met = False, False
             else:
                 if not (met or rows_owned):
                     wait(&run.barrier, threads)
-                hidden_delta_part(k, layer, buffers.delta[l + 1], buffers.h[l], buffers.delta[l], stride,
-                                  net.activations[l - 1], 0, layer.in_panels, r0, r1)
+                hidden_delta_part(k, layer, buffers.delta[l + 1], slope, buffers.delta[l], stride,
+                                  g, 0, layer.in_panels, r0, r1)
                 rows_owned, met = True, False
         wait(&run.barrier, threads)
 
@@ -217,11 +229,15 @@ cdef void gather_rows(const Net *net, const Run *run, char *h0, Py_ssize_t strid
         k.gather(r1 - r0, n, at(k, run.X, (first + r0) * n), NULL, at(k, h0, r0 * k.nr), stride)
     else:
         k.gather(r1 - r0, n, run.X, run.order + first + r0, at(k, h0, r0 * k.nr), stride)
+    if run.perturbs:
+        perturb_part(k, n, h0, NULL, stride, &net.draws[0], run.number + first // run.batch, first % run.batch, 0,
+                     net.layers[0].in_panels, r0, r1)
 
 
 cdef inline bint plain_sgd(const Run *run) noexcept nogil:
-    """Whether a step is theta -= alpha g alone."""
-    return run.step.apply and run.step.optimizer == fnn_sgd and not run.step.rates.regular and run.step.rates.max_norm == 0
+    """Whether a step is theta -= alpha g alone, of h as they are."""
+    return (run.step.apply and run.step.optimizer == fnn_sgd and not run.step.rates.regular and run.step.rates.max_norm == 0
+            and not run.perturbs)
 
 
 cdef class Engine:
@@ -231,17 +247,21 @@ cdef class Engine:
     ----------
     sizes : tuple of int
         Widths n_0..n_K.
-    activations : tuple of int
-        Ids of ``_cpu.ACTIVATIONS``, one for each hidden layer.
-    output, optimizer : int
-        Ids of ``_cpu.OUTPUTS`` and ``OPTIMIZERS``.
+    activations : tuple of int or (int, float)
+        Ids of ``_cpu.ACTIVATIONS``, or ids and parameters, one for each hidden layer.
+    output : int or (int, float)
+        Of ``_cpu.OUTPUTS``.
     loss : (int, dict)
         Id of ``_cpu.LOSSES``, and the loss's settings.
+    optimizer : int
+        Id of ``_cpu.OPTIMIZERS``.
     bias : tuple of bool
         One for each layer.
     dtype : {"float32", "float64"}
     batch : int
         The most rows of a mini-batch that `train` will see.
+    dropout, noise : tuple of float
+        For the inputs and for each hidden layer; empty: none.
     """
 
     cdef Net net
@@ -255,10 +275,15 @@ cdef class Engine:
     cdef Pace pace
     cdef double ended          # when the last stretch of training did
 
-    def __init__(self, sizes, activations, int output, loss, bias, dtype, Py_ssize_t batch=1, int optimizer=0):
+    def __init__(self, sizes, activations, output, loss, bias, dtype, Py_ssize_t batch=1, int optimizer=0, dropout=(),
+                 noise=()):
+        cdef Py_ssize_t l
         self.memory = Memory()
         self.batch, self.optimizer, self.n_states = batch, optimizer, STATES[optimizer]
         make_net(&self.net, self.memory, sizes, activations, output, loss, bias, dtype, batch > 1)
+        for l in range(len(dropout)):
+            self.net.draws[l].dropout, self.net.draws[l].noise = dropout[l], noise[l]
+        self.net.perturbed = any(dropout) or any(noise)
 
     def __dealloc__(self):
         free_room(&self.idle)
@@ -276,9 +301,12 @@ cdef class Engine:
         for s in range(2):
             b.h0[s] = self.memory.take(panels(k, self.net.layers[0].n_in) * stride * k.item)
         b.h = <char **> self.memory.take((K + 1) * sizeof(char *))
+        b.d = <char **> self.memory.take((K + 1) * sizeof(char *))
         b.delta = <char **> self.memory.take((K + 1) * sizeof(char *))
         for l in range(1, K + 1):
             b.h[l] = self.memory.take(self.net.layers[l - 1].out_panels * stride * k.item)
+            if l < K and (keeps(self.net.activations[l - 1]) or self.net.draws[l].noise or self.net.draws[l].dropout):
+                b.d[l] = self.memory.take(self.net.layers[l - 1].out_panels * stride * k.item)
             b.delta[l] = self.memory.take(self.net.layers[l - 1].out_panels * stride * k.item)
         b.list = <int32_t **> self.memory.take(K * sizeof(int32_t *))
         b.n_list = <Py_ssize_t *> self.memory.take(K * sizeof(Py_ssize_t))
@@ -298,6 +326,15 @@ cdef class Engine:
             row += (self.net.layers[l].in_panels + self.net.layers[l].out_panels) * self.net.k.nr * self.net.k.item
             weights += self.net.layers[l].n_in * self.net.layers[l].n_out * self.net.k.item
         return max(CHUNK, max(L2_BYTES, weights) // row)
+
+    cdef int set_keys(self, const unsigned long long[:, ::1] keys) except -1:
+        cdef Py_ssize_t l
+        for l in range(self.net.n_layers):
+            self.net.draws[l].dropout_key[0] = keys[0, l] & 0xffffffff
+            self.net.draws[l].dropout_key[1] = keys[0, l] >> 32
+            self.net.draws[l].noise_key[0] = keys[1, l] & 0xffffffff
+            self.net.draws[l].noise_key[1] = keys[1, l] >> 32
+        return 0
 
     cdef int prepare_states(self) except -1:
         """Panels for the optimizer's state, zeros at first."""
@@ -387,7 +424,8 @@ cdef class Engine:
         return 0
 
     def train(self, X, y, const Py_ssize_t[::1] order, Py_ssize_t batch, dict rates, long long taken,
-              double[::1] losses, int n_threads, double[::1] learning_rates=None, weights=None):
+              double[::1] losses, int n_threads, double[::1] learning_rates=None, weights=None, keys=None,
+              long long number=0):
         """One mini-batch after another over the rows X[order], a step after each.
 
         Parameters
@@ -407,6 +445,10 @@ cdef class Engine:
             Of each step, in place of the one in `rates`.
         weights : (n,) float64 array, optional
             Of the samples: losses and gradients are sums of w_i L_i over the sum of w_i, and 0 where that is 0.
+        keys : (2, K) uint64
+            Where the engine has dropout or noise: the generators' keys, of dropout and of noise, for inputs and hidden layers.
+        number : int
+            Steps of all optimizers before these: what dropout and noise are drawn by.
 
         Returns
         -------
@@ -422,6 +464,9 @@ cdef class Engine:
         self.prepare_states()
         run.step.apply, run.step.optimizer, run.step.n_states = True, self.optimizer, self.n_states
         run.step.rates, run.batch, run.chunk = as_rates(rates), batch, self.chunk()
+        run.perturbs = self.net.perturbed
+        if run.perturbs:
+            self.set_keys(keys)
         correct(&run.step.rates, taken + 1)  # threads go on from there
         # A run of steps pays for its threads once: far less work than a pass alone is worth a trial of more.
         most = worth(n_threads, RUN * flops(&self.net, min(batch, n), 3))
@@ -436,6 +481,7 @@ cdef class Engine:
                 stretch = next_stretch(&self.pace, most, stretch, &nt)
             run.order, run.losses, run.taken = &order[done * batch], &losses[done], taken + done
             run.learning_rates = NULL if learning_rates is None else &learning_rates[done]
+            run.number = number + done
             start = seconds()
             self._run(&run, X, y, weights, min(stretch * batch, n - done * batch), nt)
             self.ended = seconds()
@@ -452,6 +498,7 @@ cdef class Engine:
         cdef double loss
         run.step.apply, run.step.optimizer, run.step.n_states = False, fnn_sgd, 0
         run.step.rates, run.taken, run.learning_rates = as_rates({"learning_rate": 0}), 0, NULL
+        run.number, run.perturbs = 0, False
         run.order, run.batch, run.chunk, run.losses = NULL, n, KEEP, &loss
         self._run(&run, X, y, weights, n, worth(n_threads, flops(&self.net, min(KEEP, n), 3)))
         if run.done:

@@ -1,21 +1,24 @@
 """A whole network in panels, and what passes over it need."""
-from fastnn.kernels._cpu cimport Memory, fnn_identity, fnn_kernels, fnn_targets, kernels_for
+from fastnn.kernels._cpu cimport (
+    Memory, as_activation, fnn_activation, fnn_draw, fnn_identity, fnn_kernels, fnn_targets, kernels_for,
+)
 from fastnn.kernels.output_delta cimport set_loss
 from fastnn.kernels.panels cimport Layer, at, make_layer, pack
 
 
-cdef int make_net(Net *net, Memory memory, sizes, activations, int output, loss, bias, str dtype,
+cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bias, str dtype,
                   bint may_turn) except -1:
-    """Room for the weights. sizes: n_0..n_K; activations: of hidden layers, ids of `_cpu.ACTIVATIONS`; bias: of each layer;
+    """Room for the weights. sizes: n_0..n_K; activations: of hidden layers (`_cpu.as_activation`); bias: of each layer;
     loss: as `set_loss` takes it."""
     cdef Py_ssize_t K = len(sizes) - 1, l
-    net.k, net.n_layers, net.output = kernels_for(4 if dtype == "float32" else 8), K, output
+    net.k, net.n_layers, net.output = kernels_for(4 if dtype == "float32" else 8), K, as_activation(output)
     set_loss(&net.loss, memory, loss, net.k)
     net.layers = <Layer *> memory.take(K * sizeof(Layer))
     net.slots = <Slots *> memory.take(K * sizeof(Slots))
-    net.activations = <int *> memory.take(K * sizeof(int))
+    net.draws = <fnn_draw *> memory.take(K * sizeof(fnn_draw))
+    net.activations = <fnn_activation *> memory.take(K * sizeof(fnn_activation))
     for l in range(K):
-        net.activations[l] = activations[l] if l < K - 1 else fnn_identity
+        net.activations[l] = as_activation(activations[l] if l < K - 1 else fnn_identity)
         make_layer(net.k, memory, sizes[l], sizes[l + 1], bias[l], may_turn, &net.layers[l])
     return 0
 

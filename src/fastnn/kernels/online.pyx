@@ -2,9 +2,9 @@
 from libc.stdint cimport int32_t
 from libc.string cimport memset
 
-from fastnn.kernels._cpu cimport bring_near, fnn_kernels, fnn_relu
+from fastnn.kernels._cpu cimport bring_near, fnn_activation, fnn_kernels, fnn_relu
 from fastnn.kernels.backward cimport delta_and_gradient_part
-from fastnn.kernels.net cimport Buffers, Net, Run
+from fastnn.kernels.net cimport Buffers, Net, Run, kept, slope_of
 from fastnn.kernels.panels cimport Layer, at, transpose
 from fastnn.kernels.update cimport Step
 
@@ -24,6 +24,8 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
     cdef const Layer *layer
     cdef const char *x = row_of(net, run, 0)
     cdef const char *x_next
+    cdef const char *slope
+    cdef fnn_activation g
     cdef char *h
     cdef bint sparse = mostly_zeros(net, run, buffers.list[0])
     cdef Step step = run.step
@@ -43,11 +45,11 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
             layer, h = &net.layers[l], buffers.h[l + 1]
             if l > 0:
                 n[l] = layer.n_in
-                if net.activations[l - 1] == fnn_relu:
+                if net.activations[l - 1].id == fnn_relu:
                     n[l] = k.nonzeros(layer.n_in, buffers.h[l], NULL, buffers.list[l])
                 memset(h, 0, layer.out_panels * k.nr * k.item)
                 k.row_product(n[l], listed(net, buffers, l), buffers.h[l], layer.Wp, layer.n_in * k.nr, layer.out_panels, h)
-            k.row_activate(layer.n_out, h, layer.b, net.activations[l])
+            k.row_activate(layer.n_out, h, layer.b, net.activations[l], kept(net, buffers, run, l + 1))
         if not k.output_delta(1, layer.n_out, h, k.nr, NULL, buffers.delta[K], &run.y, t, net.output, &net.loss, 1.0,
                               run.losses + t, run.scratch):
             return
@@ -57,15 +59,15 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
 
         # Backward: all deltas before any weight moves that they need.
         for l in range(K - 1, 0, -1):
-            layer = &net.layers[l]
+            layer, slope = &net.layers[l], slope_of(net, buffers, run, l, &g)
             if layer.far:
-                delta_and_gradient_part(k, layer, &net.slots[l], &step, buffers.delta[l + 1], buffers.h[l], buffers.delta[l],
-                                        k.nr, net.activations[l - 1], 1, 0, layer.in_panels, run.scratch)
+                delta_and_gradient_part(k, layer, &net.slots[l], &step, buffers.delta[l + 1], buffers.h[l], slope,
+                                        buffers.delta[l], k.nr, g, 1, 0, layer.in_panels, run.scratch)
                 continue
             memset(buffers.delta[l], 0, layer.in_panels * k.nr * k.item)
             k.row_product(layer.n_out, NULL, buffers.delta[l + 1], layer.Wt, layer.out_panels * k.nr * k.nr,
                           layer.in_panels, buffers.delta[l])
-            k.row_derivative(layer.n_in, buffers.delta[l], buffers.h[l], net.activations[l - 1])
+            k.row_derivative(layer.n_in, buffers.delta[l], slope, g)
 
         # Update: W -= alpha delta h_prev^T, with -alpha delta made first.
         for l in range(K - 1, -1, -1):
@@ -94,7 +96,7 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
 
 cdef inline const int32_t *listed(const Net *net, const Buffers *buffers, Py_ssize_t l) noexcept nogil:
     """Which units of hidden layer l are worth visiting: those of a ReLU that are not dead; NULL: all."""
-    return buffers.list[l] if net.activations[l - 1] == fnn_relu else NULL
+    return buffers.list[l] if net.activations[l - 1].id == fnn_relu else NULL
 
 
 cdef const char *row_of(const Net *net, const Run *run, Py_ssize_t i) noexcept nogil:

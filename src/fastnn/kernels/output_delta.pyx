@@ -6,7 +6,9 @@ from cython cimport floating
 from cython.parallel cimport parallel, prange
 from libc.stdint cimport int32_t
 
-from fastnn.kernels._cpu cimport Memory, fnn_kernels, fnn_loss, fnn_targets, fp_enter, fp_leave, kernels_for, worth
+from fastnn.kernels._cpu cimport (
+    Memory, as_activation, fnn_activation, fnn_kernels, fnn_loss, fnn_targets, fp_enter, fp_leave, kernels_for, worth,
+)
 from fastnn.kernels.panels cimport at, panels
 
 
@@ -66,7 +68,7 @@ def output_delta(
     floating[:, ::1] h,            # (batch, n_out)  out
     floating[:, ::1] delta,        # (batch, n_out)  out, not divided by the batch
     double[::1] losses,            # (batch,)  out
-    int output,                    # id of OUTPUTS
+    output,                        # of OUTPUTS: an id, or (id, parameter)
     loss,                          # (id of LOSSES, dict of its settings)
     int n_threads,
 ):
@@ -77,6 +79,7 @@ def output_delta(
     cdef const int32_t[::1] labels
     cdef const floating[:, ::1] values
     cdef fnn_targets targets
+    cdef fnn_activation f = as_activation(output)
     cdef fnn_loss of
     if batch == 0:
         return
@@ -101,7 +104,7 @@ def output_delta(
         for i in prange(nt, schedule="static"):
             start, stop = batch * i // nt, batch * (i + 1) // nt
             k.output_delta(stop - start, n_out, at(k, ap, start * k.nr), stride, at(k, ap, start * k.nr),
-                           at(k, dp, start * k.nr), &targets, start, output, &of, 1.0, &losses[start],
+                           at(k, dp, start * k.nr), &targets, start, f, &of, 1.0, &losses[start],
                            scratch + i * scratch_size)
         fp_leave(mode)
     k.scatter(batch, n_out, ap, stride, &h[0, 0])

@@ -9,7 +9,8 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_FORWARD, FNN_SOFTMAX, Memory, allocate, fnn_identity, fnn_kernels, fnn_targets, fp_enter, fp_leave, release, worth,
+    FNN_FORWARD, FNN_SOFTMAX, Memory, allocate, fnn_activation, fnn_identity, fnn_kernels, fnn_targets, fp_enter, fp_leave, plain,
+    release, worth,
 )
 from fastnn.kernels.forward cimport forward_part
 from fastnn.kernels.net cimport Net, address, flops, load_net, make_net
@@ -118,34 +119,34 @@ cdef int forward_chunk(const Net *net, const char *X, char *out, Py_ssize_t rows
     cdef char *other = room + size
     cdef char *scratch = room + 2 * size
     cdef const Layer *layer
-    cdef int activation
+    cdef fnn_activation g
     for l in range(K):
-        layer, activation = &net.layers[l], net.activations[l]
-        if l == K - 1 and y == NULL and net.output != FNN_SOFTMAX:
-            activation = net.output
+        layer, g = &net.layers[l], net.activations[l]
+        if l == K - 1 and y == NULL and net.output.id != FNN_SOFTMAX:
+            g = net.output
         if rows == 1 and not layer.turned:
             memset(h, 0, layer.out_panels * k.nr * k.item)
             k.row_product(layer.n_in, NULL, X if l == 0 else h_prev, layer.Wp, layer.n_in * k.nr, layer.out_panels, h)
             if l == 0 and not (k.all_finite(layer.n_out, h) or k.all_finite(layer.n_in, X)):
                 return 0
-            k.row_activate(layer.n_out, h, layer.b, activation)
+            k.row_activate(layer.n_out, h, layer.b, g, NULL)
         elif l == 0:
-            if not first_layer(k, layer, X, other, h, stride, activation, rows):
+            if not first_layer(k, layer, X, other, h, stride, g, rows):
                 return 0
         else:
-            forward_part(k, layer, h_prev, h, stride, activation, 0, layer.out_panels, 0, rows)
+            forward_part(k, layer, h_prev, h, NULL, stride, g, 0, layer.out_panels, 0, rows)
         h_prev, h, other = h, other, h
     if y != NULL:
         k.output_delta(rows, n_K, h_prev, stride, <void *> h_prev, NULL, y, first, net.output, &net.loss, 1.0,
                        losses + first, scratch)
-    elif net.output == FNN_SOFTMAX:
+    elif net.output.id == FNN_SOFTMAX:
         k.softmax(rows, n_K, <void *> h_prev, stride, scratch)
     k.scatter(rows, n_K, h_prev, stride, out)
     return 1
 
 
 cdef int first_layer(const fnn_kernels *k, const Layer *layer, const char *X, char *h0, char *h, Py_ssize_t stride,
-                     int activation, Py_ssize_t rows) noexcept nogil:
+                     fnn_activation g, Py_ssize_t rows) noexcept nogil:
     """h = g(X W^T + b) from the user's rows; 0 if X is not finite. h0: room for X in panels.
 
     The tile reads rows of X as they lie, unless they start at the same place in every page of memory and so would push each other
@@ -159,13 +160,13 @@ cdef int first_layer(const fnn_kernels *k, const Layer *layer, const char *X, ch
         x, row, x_stride = h0, k.nr, stride
     for p in range(layer.out_panels):
         if layer.turned:
-            forward_part(k, layer, x, h, stride, fnn_identity, p, p + 1, 0, rows)
+            forward_part(k, layer, x, h, NULL, stride, plain(fnn_identity), p, p + 1, 0, rows)
         else:
             k.product_panel(rows, layer.n_in, x, row, x_stride, at(k, layer.Wp, block(k, layer, p, 0)), layer.far,
                             vectors(k, layer.n_out, p), FNN_FORWARD, at(k, layer.b, p * k.nr),
-                            activation if p else fnn_identity, at(k, h, p * stride))
+                            g if p else plain(fnn_identity), at(k, h, p * stride))
         if p == 0:
-            finite = k.activate_finite(rows, vectors(k, layer.n_out, 0), h, activation) or k.all_finite(rows * layer.n_in, X)
+            finite = k.activate_finite(rows, vectors(k, layer.n_out, 0), h, g) or k.all_finite(rows * layer.n_in, X)
     return finite
 
 
@@ -187,7 +188,7 @@ cdef class Frozen:
     cdef double row_flops
     cdef size_t row_bytes            # of one buffer of a single row
 
-    def __init__(self, sizes, activations, int output, bias, str dtype, theta):
+    def __init__(self, sizes, activations, output, bias, str dtype, theta):
         cdef Py_ssize_t widest = 0, l
         self.memory = Memory()
         make_net(&self.net, self.memory, sizes, activations, output, (0, {}), bias, dtype, False)
