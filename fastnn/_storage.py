@@ -184,7 +184,21 @@ def _check_metadata(texts: dict[str, str]) -> tuple[NetworkSpec, dict[str, Any],
             "reading it needs one"
         )
     _check_keys("metadata", texts, optional={"fit"})
-    architecture = loads(texts["architecture"], "architecture")
+    network = as_saved_network(loads(texts["architecture"], "architecture"))
+    training = loads(texts["training"], "training")
+    training.setdefault("all_steps", training.get("steps"))  # likewise
+    _check_keys("training", training)
+    if training["optimizer"] not in list(STATES):
+        raise ModelFileError(f"training: optimizer must be one of {', '.join(STATES)}")
+    for name in ("epoch", "steps", "all_steps"):
+        if type(training[name]) is not int or not 0 <= training[name] < 2**62:
+            raise ModelFileError(f"training: {name} must be a count")
+    as_saved_seed(training["seed"])
+    return network, training, loads(texts["metadata"], "metadata")
+
+
+def as_saved_network(architecture: dict[str, Any]) -> NetworkSpec:
+    """The network that `NetworkSpec.architecture` described, checked."""
     if not {"dropout", "noise"} & set(architecture):  # a file from before they were
         architecture |= {"dropout": 0.0, "noise": 0.0}
     _check_keys("architecture", architecture)
@@ -195,24 +209,18 @@ def _check_metadata(texts: dict[str, str]) -> tuple[NetworkSpec, dict[str, Any],
         architecture["activation"] = [restored(one) for one in activations]
         architecture["output"] = restored(architecture["output"])
         architecture["loss"] = from_json(architecture["loss"])
-        network = as_network(**architecture)
+        return as_network(**architecture)
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"architecture: {error}") from None
-    training = loads(texts["training"], "training")
-    training.setdefault("all_steps", training.get("steps"))  # likewise
-    _check_keys("training", training)
-    if training["optimizer"] not in list(STATES):
-        raise ModelFileError(f"training: optimizer must be one of {', '.join(STATES)}")
-    for name in ("epoch", "steps", "all_steps"):
-        if type(training[name]) is not int or not 0 <= training[name] < 2**62:
-            raise ModelFileError(f"training: {name} must be a count")
+
+
+def as_saved_seed(seed: Any) -> int:
     try:
-        if type(training["seed"]) is not int:
+        if type(seed) is not int:
             raise TypeError("seed must be an integer")
-        as_seed(training["seed"])
+        return as_seed(seed)
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"training: {error}") from None
-    return network, training, loads(texts["metadata"], "metadata")
 
 
 def _checkpoint_text(checkpoint: Checkpoint) -> tuple[str, dict[str, np.ndarray]]:

@@ -1,0 +1,265 @@
+"""Networks from elsewhere: a sequence of steps, folded into the layers of a Model.
+
+    Linear     a = W h + b
+    Scale      factor * h + shift, each entry on its own: normalisation, parts of activations
+    Apply      h = g(a)
+    Dropout    of the h so far, in training
+
+A Scale is folded into the Linear before it, or else into the one after it. Where there is none, and
+where nothing stands between two activations, a layer with a diagonal W takes its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn._activations import ELU, Activation
+from fastnn._checks import name_of
+
+if TYPE_CHECKING:
+    from fastnn import Model
+
+DIAGONAL_MAX = 4096  # widest layer with a diagonal W: such a W is square
+LAST = ("softmax", "exp")  # activations of the output layer alone
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """a = W h + b; where: its place at its origin, for errors."""
+
+    W: np.ndarray  # (n_out, n_in)
+    b: np.ndarray | None  # (n_out,)
+    where: str
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """factor * h + shift, of numbers or arrays (n,)."""
+
+    factor: Any
+    shift: Any
+
+    def after(self, first: Scale) -> Scale:
+        return Scale(self.factor * first.factor, self.factor * first.shift + self.shift)
+
+    @property
+    def nothing(self) -> bool:
+        return bool(np.all(self.factor == 1) and np.all(self.shift == 0))
+
+
+@dataclass(frozen=True)
+class Apply:
+    """h = g(a)."""
+
+    activation: str | Activation
+    where: str
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """In training: dropout with this rate, or noise of this standard deviation."""
+
+    rate: float = 0.0
+    noise: float = 0.0
+
+
+Step = Linear | Scale | Apply | Dropout
+
+
+def hard_sigmoid(alpha: float, beta: float, where: str) -> list[Step]:
+    """max(0, min(1, alpha a + beta))."""
+    return clipped(0.0, 1.0, where, alpha, beta)
+
+
+def clipped(
+    low: float, high: float, where: str, factor: float = 1.0, shift: float = 0.0
+) -> list[Step]:
+    """max(low, min(high, factor a + shift)), as hard_tanh between two Scales."""
+    if not np.isfinite([low, high]).all() or not low < high:
+        raise ValueError(f"{where}: must clip between two finite numbers, got {low:g} and {high:g}")
+    middle, half = (low + high) / 2, (high - low) / 2
+    return [
+        Scale(factor / half, (shift - middle) / half),
+        Apply("hard_tanh", where),
+        Scale(half, middle),
+    ]
+
+
+def selu(alpha: float, gamma: float, where: str) -> list[Step]:
+    """gamma a where a > 0, gamma alpha (e^a - 1) elsewhere."""
+    if abs(alpha - 1.6732632423543772) < 1e-6 and abs(gamma - 1.0507009873554805) < 1e-6:
+        return [Apply("selu", where)]
+    return [Apply(ELU(alpha), where), Scale(gamma, 0.0)]
+
+
+def stretched(activation: str | Activation, factor: float, where: str) -> list[Step]:
+    """g(factor a) / factor: PyTorch's beta of softplus, alpha of CELU (as 1 / factor) and swish."""
+    if factor == 0:
+        raise ValueError(f"{where}: its factor must not be 0")
+    return [Scale(factor, 0.0), Apply(activation, where), Scale(1 / factor, 0.0)]
+
+
+@dataclass
+class Layer:
+    W: np.ndarray
+    b: np.ndarray | None
+    where: str
+    activation: str | Activation | None = None  # None: not yet known
+    dropout: float = 0.0
+    noise: float = 0.0
+
+
+@dataclass
+class _Folding:
+    width: int | None
+    layers: list[Layer] = field(default_factory=list)
+    scale: Scale = Scale(1.0, 0.0)  # of the last h, not yet in a layer
+    before: Dropout = Dropout()  # of the inputs
+
+    @property
+    def open(self) -> Layer | None:
+        """The last layer, if its activation is still to come."""
+        return self.layers[-1] if self.layers and self.layers[-1].activation is None else None
+
+    def take(self, step: Step) -> None:
+        if isinstance(step, Linear):
+            self.linear(step)
+        elif isinstance(step, Scale):
+            self.scaled(step)
+        elif isinstance(step, Apply):
+            self.applied(step)
+        elif self.layers:
+            self.layers[-1].dropout = step.rate or self.layers[-1].dropout
+            self.layers[-1].noise = step.noise or self.layers[-1].noise
+        else:
+            self.before = Dropout(
+                step.rate or self.before.rate, step.noise or self.before.noise
+            )
+
+    def linear(self, step: Linear) -> None:
+        n_out, n_in = step.W.shape
+        if self.width not in (None, n_in):
+            raise ValueError(f"{step.where}: must take {self.width} inputs, its W has {n_in}")
+        if n_out < 1 or n_in < 1:
+            raise ValueError(f"{step.where}: W must not be empty, got shape {step.W.shape}")
+        if self.open:
+            self.open.activation = "identity"
+        W, b = step.W, step.b
+        if not self.scale.nothing:
+            factor, shift = (_spread(v, n_in, step.where) for v in self.scale_parts())
+            b = _sum(b, W.astype(np.float64) @ shift if shift.any() else None)
+            W = W * factor
+        self.scale, self.width = Scale(1.0, 0.0), n_out
+        self.layers.append(Layer(W, b, step.where))
+
+    def scaled(self, step: Scale) -> None:
+        layer = self.open
+        if step.nothing:
+            return
+        if layer is None:
+            self.scale = step.after(self.scale)
+            return
+        factor, shift = (
+            _spread(v, len(layer.W), layer.where) for v in (step.factor, step.shift)
+        )
+        layer.W = layer.W * factor[:, None]
+        b = None if layer.b is None else layer.b * factor
+        layer.b = _sum(b, shift if shift.any() else None)
+
+    def applied(self, step: Apply) -> None:
+        if step.activation == "identity":
+            return
+        if self.open is None:
+            self.diagonal(step.where)
+        assert self.open is not None
+        self.open.where = step.where
+        self.open.activation = step.activation
+
+    def diagonal(self, where: str) -> None:
+        """A layer whose W is diagonal: what has been scaled, or just the h before it."""
+        n = self.width or max(map(np.size, self.scale_parts()))
+        if self.width is None and n == 1:
+            raise ValueError(f"{where}: the number of inputs must be known, or a linear layer first")
+        if n > DIAGONAL_MAX:
+            raise ValueError(
+                f"{where}: must follow a linear layer; to put one between, n must be at most "
+                f"{DIAGONAL_MAX}, got {n}"
+            )
+        factor, shift = (_spread(v, n, where) for v in self.scale_parts())
+        self.layers.append(Layer(np.diag(factor), shift if shift.any() else None, where))
+        self.scale, self.width = Scale(1.0, 0.0), n
+
+    def scale_parts(self) -> tuple[Any, Any]:
+        return self.scale.factor, self.scale.shift
+
+
+def _spread(value: Any, n: int, where: str) -> np.ndarray:
+    """A number or (n,) as (n,) float64."""
+    value = np.asarray(value, np.float64)
+    if value.ndim and value.shape != (n,):
+        raise ValueError(f"{where}: must have {n} entries to scale, got shape {value.shape}")
+    return np.broadcast_to(value, (n,))
+
+
+def _sum(a: np.ndarray | None, b: np.ndarray | None) -> np.ndarray | None:
+    return b if a is None else a if b is None else a + b
+
+
+def as_model(
+    steps: Sequence[Step],
+    width: int | None = None,
+    *,
+    output: Any = None,
+    loss: Any = None,
+    dtype: str | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> Model:
+    """The network as a Model.
+
+    width: n_in, where known before the first Linear. output: stands for the activation that the
+    origin leaves to its loss. dtype: by default float64 where a Linear is, float32 otherwise.
+    """
+    from fastnn import Model
+
+    folding = _Folding(width)
+    for step in steps:
+        folding.take(step)
+    if not folding.layers or not folding.scale.nothing:
+        folding.diagonal("the end of the network")
+    layers = folding.layers
+    if layers[-1].activation is None:
+        layers[-1].activation = "identity" if output is None else output
+    elif output is not None and output != layers[-1].activation:
+        raise ValueError(
+            f"output must be left out, the network ends in {name_of(layers[-1].activation)}; "
+            f"got {output!r}"
+        )
+    for layer in layers[:-1]:
+        if name_of(layer.activation) in LAST:
+            raise ValueError(
+                f"{layer.where}: {layer.activation} must be the network's output, in fastnn no "
+                "hidden layer has it"
+            )
+    if dtype is None:
+        wide = any(s.W.dtype == np.float64 for s in steps if isinstance(s, Linear))
+        dtype = "float64" if wide else "float32"
+    activations = [layer.activation for layer in layers]
+    drops = [folding.before, *layers[:-1]]
+    model = Model(
+        [layers[0].W.shape[1], *(len(layer.W) for layer in layers)],
+        activations[:-1],
+        activations[-1],  # type: ignore[arg-type]
+        loss,
+        [layer.b is not None for layer in layers],
+        dtype,
+        seed=0,
+        init=[layer.W if layer.b is None else (layer.W, layer.b) for layer in layers],
+        dropout=[folding.before.rate, *(layer.dropout for layer in layers[:-1])],
+        noise=[one.noise for one in drops],
+    )
+    model.metadata = metadata or {}
+    return model
