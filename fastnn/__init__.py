@@ -19,6 +19,9 @@ Model([784, 128, 10], activation='relu', output='softmax', loss='cross_entropy',
 dtype='float32', seed=0)
 """
 
+import importlib
+from typing import Any
+
 from fastnn._activations import ELU, LeakyReLU
 from fastnn._callbacks import (
     Callback,
@@ -117,3 +120,10 @@ __all__ = [
     "show_config",
     "threads",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """fastnn.interop and fastnn.onnx, imported when they are first used."""
+    if name in ("interop", "onnx"):
+        return importlib.import_module(f"fastnn.{name}")
+    raise AttributeError(f"module 'fastnn' has no attribute {name!r}")

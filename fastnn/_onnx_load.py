@@ -241,7 +241,7 @@ def _input(data: Any) -> Rows | Unknown:
 
 def _chosen(outputs: Iterable[str], values: dict[str, Any], dtype: str | None) -> Network:
     found: list[Rows] = []
-    classes, why = None, "its output must come from its input"
+    classes, reasons = None, []
     for name in outputs:
         value = values.get(name, Unknown(f"output {name!r} is no node's"))
         if isinstance(value, Labels):
@@ -253,14 +253,12 @@ def _chosen(outputs: Iterable[str], values: dict[str, Any], dtype: str | None) -
             value = value.rows
         if isinstance(value, Rows):
             found.append(value)
-        elif isinstance(value, Unknown):
-            why = value.why
-        elif isinstance(value, Composite):
-            why = value.why
+        elif isinstance(value, (Unknown, Composite)):
+            reasons.append(value.why)
         else:
-            why = f"output {name!r} must be numbers for each row of the input"
+            reasons.append(f"output {name!r} must be numbers for each row of the input")
     if not found:
-        raise ModelFileError(why)
+        raise ModelFileError(reasons[0] if reasons else "must have an output of numbers")
     if not all(same(one.steps, found[0].steps) for one in found):
         raise ModelFileError(f"must have one output, got {len(found)} different ones")
     steps = found[0].steps
@@ -696,8 +694,6 @@ def _clip(node: _Node) -> list[Step]:
         node.number(i, node.attribute(name, limit))
         for i, name, limit in ((1, "min", -math.inf), (2, "max", math.inf))
     )
-    if (low, high) == (0, math.inf):
-        return [Apply("relu", node.where)]
     return _sequence.clipped(low, high, node.where)
 
 

@@ -20,6 +20,8 @@ from fastnn._errors import ModelFileError
 
 HEADER_MAX = 100_000_000  # bytes: the limit of the safetensors package
 DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+# Also in files of others; bfloat16 by its bits.
+FOREIGN = DTYPES | {"F16": np.dtype("<f2"), "BF16": np.dtype("<u2"), "I64": np.dtype("<i8")}
 CODES = {"float32": "F32", "float64": "F64"}
 
 
@@ -53,7 +55,9 @@ def encode(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> list[Any
     return [len(header).to_bytes(8, "little"), header, *buffers]
 
 
-def read_header(file: BinaryIO, size: int) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_header(
+    file: BinaryIO, size: int, dtypes: dict[str, np.dtype[Any]] = DTYPES
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of an open file of `size` bytes. Raises ModelFileError."""
     if size < 8:
         raise ModelFileError(f"must hold at least 8 bytes, got {size}")
@@ -73,7 +77,7 @@ def read_header(file: BinaryIO, size: int) -> tuple[dict[str, Tensor], dict[str,
     tensors = {}
     spans = []
     for name, entry in entries.items():
-        tensors[name], begin, end = _tensor(name, entry, 8 + n)
+        tensors[name], begin, end = _tensor(name, entry, 8 + n, dtypes)
         spans.append((begin, end, name))
     position = 0
     for begin, end, name in sorted(spans):
@@ -110,23 +114,26 @@ def read_exactly(file: BinaryIO, n: int) -> bytes:
     return data
 
 
-def _tensor(name: str, entry: Any, data_start: int) -> tuple[Tensor, int, int]:
+def _tensor(
+    name: str, entry: Any, data_start: int, dtypes: dict[str, np.dtype[Any]]
+) -> tuple[Tensor, int, int]:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise ModelFileError(f"tensor {name!r} must have dtype, shape and data_offsets alone")
     code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(code, str) or code not in DTYPES:
-        raise ModelFileError(f"tensor {name!r} must have dtype F32 or F64, got {code!r:.50}")
+    if not isinstance(code, str) or code not in dtypes:
+        known = " or ".join(dtypes)
+        raise ModelFileError(f"tensor {name!r} must have dtype {known}, got {code!r:.50}")
     if not _counts(shape):
         raise ModelFileError(f"tensor {name!r} must have a shape of counts, got {shape!r:.50}")
     if not _counts(offsets) or len(offsets) != 2:
         raise ModelFileError(f"tensor {name!r} must have two data_offsets, got {offsets!r:.50}")
-    n_bytes = math.prod(shape) * DTYPES[code].itemsize
+    n_bytes = math.prod(shape) * dtypes[code].itemsize
     begin, end = offsets
     if end - begin != n_bytes:
         raise ModelFileError(
             f"tensor {name!r} must have {n_bytes} bytes for its shape {shape}, got {end - begin}"
         )
-    return Tensor(DTYPES[code], tuple(shape), data_start + begin), begin, end
+    return Tensor(dtypes[code], tuple(shape), data_start + begin), begin, end
 
 
 def _counts(values: Any) -> bool:

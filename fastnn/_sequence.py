@@ -78,9 +78,15 @@ def hard_sigmoid(alpha: float, beta: float, where: str) -> list[Step]:
 def clipped(
     low: float, high: float, where: str, factor: float = 1.0, shift: float = 0.0
 ) -> list[Step]:
-    """max(low, min(high, factor a + shift)), as hard_tanh between two Scales."""
-    if not np.isfinite([low, high]).all() or not low < high:
-        raise ValueError(f"{where}: must clip between two finite numbers, got {low:g} and {high:g}")
+    """max(low, min(high, factor a + shift)): a hard_tanh between two Scales; with one limit, a relu."""
+    if not low < high:
+        raise ValueError(f"{where}: must clip between a low and a high number, got {low:g}, {high:g}")
+    if np.isinf(low) and np.isinf(high):
+        return [Scale(factor, shift)]
+    if np.isinf(high):
+        return [Scale(factor, shift - low), Apply("relu", where), Scale(1.0, low)]
+    if np.isinf(low):
+        return [Scale(-factor, high - shift), Apply("relu", where), Scale(-1.0, high)]
     middle, half = (low + high) / 2, (high - low) / 2
     return [
         Scale(factor / half, (shift - middle) / half),

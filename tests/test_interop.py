@@ -1,0 +1,552 @@
+"""Networks of PyTorch, Keras, JAX and scikit-learn, in and out, against their origin.
+
+What a library is not installed for is skipped: CI has scikit-learn, the others are big.
+"""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import interop
+from fastnn.kernels._cpu import ACTIVATIONS, OUTPUTS
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the other libraries' own
+RNG = np.random.default_rng(5)
+X = RNG.normal(size=(40, 6)).astype(np.float32)
+AGREE = 1e-5
+
+
+def agree(got, want, tolerance=AGREE):
+    got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
+    assert got.shape == want.shape
+    assert (abs(got - want) <= tolerance * np.maximum(1, abs(want))).all(), abs(got - want).max()
+
+
+def random_biases(model):
+    for b in model.b:
+        if b is not None:
+            b[:] = RNG.normal(size=b.shape)
+    return model
+
+
+@pytest.fixture(scope="module")
+def torch():
+    return pytest.importorskip("torch", reason="PyTorch is not installed")
+
+
+@pytest.fixture(scope="module")
+def keras():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pytest.importorskip("keras", reason="Keras is not installed")
+
+
+# --- PyTorch
+
+MODULES = {  # and the activation that fastnn makes of each
+    "ReLU()": ["relu"],
+    "LeakyReLU(0.3)": [fastnn.LeakyReLU(0.3)],
+    "PReLU(init=0.25)": [fastnn.LeakyReLU(0.25)],
+    "ELU(0.7)": [fastnn.ELU(0.7)],
+    "CELU(0.7)": ["elu"],
+    "SELU()": ["selu"],
+    "Sigmoid()": ["sigmoid"],
+    "Tanh()": ["tanh"],
+    "Softplus()": ["softplus"],
+    "Softplus(beta=2.5)": ["softplus"],
+    "GELU()": ["gelu"],
+    "GELU('tanh')": ["gelu_tanh"],
+    "SiLU()": ["silu"],
+    "Mish()": ["mish"],
+    "Hardtanh()": ["hard_tanh"],
+    "Hardtanh(-0.5, 2.0)": ["hard_tanh"],
+    "ReLU6()": ["hard_tanh"],
+    "Hardsigmoid()": ["hard_tanh"],
+    "Identity()": ["identity"],
+}
+
+
+@pytest.mark.parametrize("text", MODULES)
+@pytest.mark.parametrize("double", [False, True])
+def test_from_torch_each_activation(torch, text, double):
+    nn = torch.nn
+    torch.manual_seed(1)
+    net = nn.Sequential(nn.Linear(6, 9), eval(text, vars(nn)), nn.Linear(9, 3))
+    net = net.double() if double else net
+    model = interop.from_torch(net)
+    assert model.dtype == ("float64" if double else "float32")
+    assert model.activations == MODULES[text]
+    x = torch.tensor(X, dtype=torch.float64 if double else torch.float32)
+    with torch.no_grad():
+        agree(model.forward(X), net(x), 1e-8 if double else AGREE)  # Softplus is cut at 20: 2e-9
+
+
+@pytest.mark.parametrize("text", MODULES)
+def test_from_torch_each_activation_at_the_output(torch, text):
+    nn = torch.nn
+    torch.manual_seed(2)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 3))
+    net.append(eval(text, vars(nn)))
+    with torch.no_grad():
+        agree(interop.from_torch(net).forward(X), net(torch.tensor(X)))
+
+
+def trained_batch_norm(torch, n):
+    norm = torch.nn.BatchNorm1d(n)
+    with torch.no_grad():
+        for values in (norm.weight, norm.bias, norm.running_mean):
+            values.copy_(torch.tensor(RNG.normal(size=n)))
+        norm.running_var.copy_(torch.tensor(RNG.uniform(0.1, 3, n)))
+    return norm
+
+
+@pytest.mark.parametrize("where", [0, 1, 2, 3, 4])
+def test_from_torch_folds_batch_norm(torch, where):
+    nn = torch.nn
+    parts = [nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 3, bias=False), nn.Sigmoid()]
+    parts.insert(where, trained_batch_norm(torch, [6, 9, 9, 3, 3][where]))
+    net = nn.Sequential(*parts).eval()
+    model = interop.from_torch(net)
+    with torch.no_grad():
+        agree(model.forward(X), net(torch.tensor(X)))
+    extra = where == 4  # after the output's activation there is no linear layer
+    assert model.sizes == ([6, 9, 3, 3] if extra else [6, 9, 3])
+
+
+def test_from_torch_keeps_dropout_and_takes_the_losses_activation(torch):
+    nn = torch.nn
+    net = nn.Sequential(
+        nn.Dropout(0.1),
+        nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Dropout(0.3)),
+        nn.Linear(9, 3, bias=False),
+    )
+    model = interop.from_torch(net, output="softmax")
+    assert (model.dropout, model.bias, model.output) == ([0.1, 0.3], [True, False], "softmax")
+    assert model.loss == "cross_entropy"
+    with torch.no_grad():
+        agree(model.forward(X), net.eval()(torch.tensor(X)).softmax(1))
+    focal = interop.from_torch(net, output="sigmoid", loss=fastnn.Focal(1.0))
+    assert focal.loss == fastnn.Focal(1.0)
+    assert interop.from_torch(net).output == "identity"
+
+
+def test_from_torch_takes_log_softmax_for_softmax(torch):
+    net = torch.nn.Sequential(torch.nn.Linear(6, 3), torch.nn.LogSoftmax(-1))
+    with torch.no_grad():
+        agree(np.log(interop.from_torch(net).forward(X)), net(torch.tensor(X)))
+
+
+def test_from_torch_copies(torch):
+    net = torch.nn.Sequential(torch.nn.Linear(6, 3))
+    model = interop.from_torch(net)
+    before = model.theta.copy()
+    with torch.no_grad():
+        net[0].weight.zero_()
+    assert (model.theta == before).all()
+
+
+def test_from_torch_says_what_it_cannot_take(torch):
+    nn = torch.nn
+
+    def refused(*parts, **options):
+        with pytest.raises(ValueError) as error:
+            interop.from_torch(nn.Sequential(*parts), **options)
+        return str(error.value)
+
+    assert "module 1.0 (Conv1d): fastnn has no such module" in refused(
+        nn.Linear(6, 3), nn.Sequential(nn.Conv1d(1, 1, 1))
+    )
+    assert "module 1 (Softmax): softmax must be the network's output" in refused(
+        nn.Linear(6, 3), nn.Softmax(1), nn.Linear(3, 3)
+    )
+    assert "dim=1" in refused(nn.Linear(6, 3), nn.Softmax(0))
+    assert "must take 3 inputs, its W has 4" in refused(nn.Linear(6, 3), nn.Linear(4, 3))
+    assert "running statistics" in refused(
+        nn.Linear(6, 3), nn.BatchNorm1d(3, track_running_stats=False)
+    )
+    assert "the network ends in tanh" in refused(nn.Linear(6, 3), nn.Tanh(), output="softmax")
+    assert "must be known" in refused(nn.ReLU())
+
+    class Mine(nn.Module):
+        pass
+
+    with pytest.raises(ValueError, match=r"\(itself\) \(Mine\)"):
+        interop.from_torch(Mine())
+    with pytest.raises(TypeError, match=r"must be a torch.nn.Module, got list"):
+        interop.from_torch([])
+
+
+@pytest.mark.parametrize("output", [*OUTPUTS, "softmax"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_to_torch(torch, output, dtype):
+    hidden = output if output in ACTIVATIONS else fastnn.ELU(0.3)
+    model = random_biases(
+        fastnn.Model(
+            [6, 9, 5, 3], [hidden, fastnn.LeakyReLU(0.2)], output, dtype=dtype, seed=3,
+            bias=[True, False, True], dropout=[0.1, 0, 0.2],
+        )
+    )
+    if output == "exp":
+        with pytest.raises(ValueError, match="no module for exp"):
+            interop.to_torch(model)
+        logits = interop.to_torch(model, logits=True)
+        with torch.no_grad():
+            agree(model.forward(X), logits(torch.tensor(X, dtype=torch.float32 if dtype == "float32" else torch.float64)).exp())
+        return
+    net = interop.to_torch(model)
+    assert not net.training and [m.p for m in net if type(m) is torch.nn.Dropout] == [0.1, 0.2]
+    x = torch.tensor(X.astype(dtype))
+    with torch.no_grad():
+        agree(model.forward(X), net(x), AGREE if dtype == "float32" else 1e-8)
+    back = interop.from_torch(net)
+    assert (back.theta == model.theta).all() and back.dropout == model.dropout
+    assert back.activations == model.activations and back.output == model.output
+
+
+def test_to_torch_logits_train_as_we_do(torch):
+    model = fastnn.Model([6, 9, 3], "tanh", dtype="float64", seed=3)
+    y = RNG.integers(0, 3, len(X))
+    net = interop.to_torch(model, logits=True)
+    loss = torch.nn.CrossEntropyLoss()(net(torch.tensor(X, dtype=torch.float64)), torch.tensor(y))
+    loss.backward()
+    ours, grad = model.loss_and_gradient(X, y)
+    agree(ours, loss.item(), 1e-12)
+    agree(grad, np.concatenate([p.grad.numpy().ravel() for p in net.parameters()]), 1e-12)
+
+
+def test_to_torch_has_no_noise(torch):
+    with pytest.raises(ValueError, match="must have no noise"):
+        interop.to_torch(fastnn.Model([6, 9, 3], noise=0.1))
+
+
+# --- Keras
+
+KERAS = [
+    "linear", "relu", "sigmoid", "tanh", "leaky_relu", "elu", "selu", "softplus", "hard_tanh",
+    "gelu", "silu", "mish", "relu6", "hard_sigmoid", "celu",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*KERAS, "softmax", "log_softmax", "exponential"])
+def test_from_keras_each_activation(keras, name):
+    L = keras.layers
+    hidden = name if name in KERAS else "tanh"
+    net = keras.Sequential([keras.Input((6,)), L.Dense(9, activation=hidden), L.Dense(3, name)])
+    for layer in net.layers:
+        layer.bias.assign(RNG.normal(size=layer.bias.shape))
+    want = np.asarray(net(X))
+    agree(interop.from_keras(net).forward(X), np.exp(want) if name == "log_softmax" else want)
+
+
+def test_from_keras_layers(keras):
+    L = keras.layers
+    data = RNG.normal(2, 3, (200, 2, 3)).astype(np.float32)
+    normalize = L.Normalization(axis=(1, 2))
+    normalize.adapt(data)
+    net = keras.Sequential(
+        [
+            keras.Input((2, 3)),
+            L.Rescaling(0.5, offset=-0.1),
+            normalize,
+            L.Flatten(),
+            L.GaussianNoise(0.2),
+            L.Dense(9, use_bias=False),
+            L.BatchNormalization(),
+            L.Activation("relu"),
+            L.Dropout(0.3),
+            keras.Sequential([L.Dense(8), L.LeakyReLU(negative_slope=0.2)]),
+            L.BatchNormalization(center=False, scale=False),
+            L.Dense(7),
+            L.ELU(alpha=0.4),
+            L.Dense(7),
+            L.ReLU(max_value=3.0),
+            L.Dense(7),
+            L.ReLU(negative_slope=0.3),
+            L.Dense(3),
+            L.Softmax(),
+        ]
+    )
+    for layer in net.layers:
+        if isinstance(layer, L.BatchNormalization):
+            layer.set_weights([abs(RNG.normal(size=w.shape)) for w in layer.get_weights()])
+    model = interop.from_keras(net)
+    agree(model.forward(data.reshape(-1, 6)), net(data))
+    assert model.dropout[1] == pytest.approx(0.3) and model.noise[0] == pytest.approx(0.2)
+    assert model.sizes == [6, 9, 8, 7, 7, 7, 3] and model.output == "softmax"
+
+
+def test_from_keras_functional(keras):
+    L = keras.layers
+    inputs = keras.Input((6,))
+    hidden = L.Dense(9, "relu")(inputs)
+    net = keras.Model(inputs, L.Dense(3)(hidden))
+    agree(interop.from_keras(net, output="softmax").forward(X), keras.ops.softmax(net(X)))
+    branches = keras.Model(inputs, L.Add()([L.Dense(9)(hidden), hidden]))
+    with pytest.raises(ValueError, match="a network with branches is not sequential"):
+        interop.from_keras(branches)
+
+
+def test_from_keras_says_what_it_cannot_take(keras):
+    L = keras.layers
+    net = keras.Sequential([keras.Input((6, 1)), L.Conv1D(2, 3, name="conv")])
+    with pytest.raises(ValueError, match=r"layer 'conv' \(Conv1D\): fastnn has no such layer"):
+        interop.from_keras(net)
+    net = keras.Sequential([keras.Input((6,)), L.Dense(2, "softsign", name="d")])
+    with pytest.raises(ValueError, match=r"layer 'd' \(Dense\): fastnn has no activation 'softsign"):
+        interop.from_keras(net)
+    with pytest.raises(ValueError, match="must be built"):
+        interop.from_keras(keras.Sequential([L.Dense(2)]))
+    with pytest.raises(TypeError, match="must be a Keras model, got list"):
+        interop.from_keras([])
+
+
+@pytest.mark.parametrize("output", [*OUTPUTS, "softmax"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_to_keras(keras, output, dtype):
+    hidden = output if output in ACTIVATIONS else fastnn.ELU(0.3)
+    model = random_biases(
+        fastnn.Model(
+            [6, 9, 5, 3], [hidden, fastnn.LeakyReLU(0.2)], output, dtype=dtype, seed=3,
+            bias=[True, False, True], dropout=[0.1, 0, 0.2], noise=[0, 0.3, 0],
+        )
+    )
+    net = interop.to_keras(model)
+    agree(model.forward(X), net(X.astype(dtype)), AGREE if dtype == "float32" else 1e-7)
+    back = interop.from_keras(net)
+    assert (back.theta == model.theta).all()
+    assert (back.dropout, back.noise) == (model.dropout, model.noise)
+    assert back.activations == model.activations and back.output == model.output
+    logits = interop.to_keras(model, logits=True)
+    assert interop.from_keras(logits).output == "identity"
+
+
+# --- scikit-learn
+
+
+def sklearn_mlp(kind, y, **settings):
+    neural_network = pytest.importorskip("sklearn.neural_network")
+    settings = {"hidden_layer_sizes": (9, 5), "max_iter": 20, "random_state": 0} | settings
+    return getattr(neural_network, kind)(**settings).fit(X, y)
+
+
+TARGETS = {
+    "three names": ("MLPClassifier", np.array(["a", "b", "c"])[RNG.integers(0, 3, 40)]),
+    "two numbers": ("MLPClassifier", RNG.integers(0, 2, 40) * 4 + 3),
+    "labels": ("MLPClassifier", RNG.integers(0, 2, (40, 3))),
+    "value": ("MLPRegressor", RNG.normal(size=40)),
+    "values": ("MLPRegressor", RNG.normal(size=(40, 2))),
+}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
+def test_from_and_to_sklearn(target, activation):
+    kind, y = TARGETS[target]
+    theirs = sklearn_mlp(kind, y, activation=activation)
+    model = interop.from_sklearn(theirs)
+    json.dumps(model.metadata)
+    assert model.dtype == "float32"
+    again = interop.to_sklearn(model)
+    assert type(again) is type(theirs)
+    assert (again.predict(X) == theirs.predict(X)).all()
+    if kind == "MLPClassifier":
+        agree(model.predict_proba(X), theirs.predict_proba(X))
+        assert (again.predict_proba(X) == theirs.predict_proba(X)).all()
+        if target != "labels":
+            classes = np.array(model.metadata["classes"])
+            assert (classes[model.predict(X)] == theirs.predict(X)).all()
+    else:
+        agree(model.predict(X), theirs.predict(X))
+    again.partial_fit(X, y)
+    assert (again.predict(X) != theirs.predict(X)).any() or kind == "MLPClassifier"
+
+
+def test_two_softmax_outputs_become_sklearns_one():
+    model = random_biases(fastnn.Model([6, 9, 2], "tanh", dtype="float64", seed=2))
+    pytest.importorskip("sklearn")
+    theirs = interop.to_sklearn(model)
+    assert theirs.coefs_[-1].shape == (9, 1)
+    agree(theirs.predict_proba(X), model.predict_proba(X), 1e-12)
+
+
+def test_sklearn_pipelines_take_them():
+    pytest.importorskip("sklearn")
+    from sklearn.model_selection import cross_val_score
+
+    model = fastnn.Model([6, 9, 1], "relu", output="identity", seed=2)
+    assert np.isfinite(interop.to_sklearn(model).score(X, X[:, 0]))
+    assert len(cross_val_score(interop.to_sklearn(model), X, X[:, 0], cv=2)) == 2
+
+
+@pytest.mark.parametrize(
+    "model, what",
+    [
+        (fastnn.Model([6, 9, 3], "gelu"), "one activation of identity, sigmoid, tanh, relu; got gelu"),
+        (fastnn.Model([6, 9, 9, 3], ["relu", "tanh"]), "got relu, tanh"),
+        (fastnn.Model([6, 9, 3], "relu", "tanh"), "output must be softmax, sigmoid, identity or exp"),
+    ],
+)
+def test_to_sklearn_says_what_it_cannot_be(model, what):
+    pytest.importorskip("sklearn")
+    with pytest.raises(ValueError, match=what):
+        interop.to_sklearn(model)
+
+
+def test_from_sklearn_wants_a_fitted_network():
+    neural_network = pytest.importorskip("sklearn.neural_network")
+    with pytest.raises(ValueError, match="must be fitted"):
+        interop.from_sklearn(neural_network.MLPClassifier())
+    with pytest.raises(TypeError, match="MLPClassifier or MLPRegressor, got dict"):
+        interop.from_sklearn({})
+
+
+# --- JAX and files of weights
+
+
+def numpy_network(layers):
+    """tanh between, identity at the end; W (n_in, n_out)."""
+    h = X
+    for k, (W, b) in enumerate(layers):
+        h = h @ W + b
+        h = np.tanh(h) if k < len(layers) - 1 else h
+    return h
+
+
+@pytest.fixture
+def pairs():
+    sizes = [6, 9, 9, 3]
+    return [
+        (RNG.normal(size=(n, m)).astype(np.float32), RNG.normal(size=m).astype(np.float32))
+        for n, m in zip(sizes, sizes[1:], strict=False)
+    ]
+
+
+def test_from_jax(pairs):
+    model = interop.from_jax(pairs, activation="tanh", output="identity")
+    agree(model.forward(X), numpy_network(pairs))
+    back = [(W.T, b) for W, b in zip(model.W, model.b, strict=True)]
+    assert all((a == b).all() for one, two in zip(pairs, back, strict=True) for a, b in zip(one, two, strict=True))
+    stax = [pairs[0], (), pairs[1], (), pairs[2]]
+    assert (interop.from_jax(stax, activation="tanh", output="identity").theta == model.theta).all()
+    flax = {"params": {f"Dense_{k}": {"bias": b, "kernel": W} for k, (W, b) in enumerate(pairs)}}
+    assert (interop.from_jax(flax, activation="tanh", output="identity").theta == model.theta).all()
+    wide = interop.from_jax([(pairs[0][0].astype(float), None)], activation="relu", output="softmax")
+    assert (wide.dtype, wide.bias) == ("float64", [False])
+
+
+def test_from_jax_arrays(pairs):
+    jax = pytest.importorskip("jax", reason="JAX is not installed")
+    params = jax.tree.map(jax.numpy.asarray, pairs)
+    model = interop.from_jax(params, activation="tanh", output="identity")
+    agree(model.forward(jax.numpy.asarray(X)), numpy_network(pairs))
+    history = model.fit(jax.numpy.asarray(X), jax.numpy.ones((40, 3)), epochs=2)
+    assert history.loss[-1] < history.loss[0]
+
+
+def test_from_jax_says_what_must_hold(pairs):
+    options = {"activation": "tanh", "output": "identity"}
+    with pytest.raises(TypeError, match="entry 2 is none"):
+        interop.from_jax([pairs[0], pairs[1][0]], **options)
+    with pytest.raises(ValueError, match="layer 2 must take the 9 values of the layer before it"):
+        interop.from_jax([pairs[0], pairs[0]], **options)
+    with pytest.raises(ValueError, match=r"layer 1: must have a matrix W and b \(n_out,\)"):
+        interop.from_jax([(pairs[0][0], pairs[2][1])], **options)
+    with pytest.raises(ValueError, match="kernel and bias of dense layers alone, got"):
+        interop.from_jax({"BatchNorm_0": {"scale": np.ones(3)}}, **options)
+    with pytest.raises(ValueError, match="at least one layer"):
+        interop.from_jax([], **options)
+    with pytest.raises(TypeError, match="must be a list of"):
+        interop.from_jax(3, **options)
+
+
+def state_dict(pairs, names):
+    weights = {}
+    for name, (W, b) in zip(names, pairs, strict=True):
+        weights[f"{name}.weight"], weights[f"{name}.bias"] = W.T, b
+    return weights
+
+
+def test_from_state_dict(pairs):
+    # "10" comes after "2", and a mapping tells the order itself.
+    for names in (["net.0", "net.2", "net.10"], ["last", "first", "middle"]):
+        model = interop.from_state_dict(
+            state_dict(pairs, names), activation="tanh", output="identity"
+        )
+        agree(model.forward(X), numpy_network(pairs))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+def test_state_dict_files(pairs, tmp_path, dtype):
+    safetensors = pytest.importorskip("safetensors.numpy")
+    weights = state_dict(pairs, ["net.0", "net.2", "net.10"])
+    path = tmp_path / "weights.safetensors"
+    if dtype == "bfloat16":
+        ml_dtypes = pytest.importorskip("ml_dtypes")
+        weights = {name: w.astype(ml_dtypes.bfloat16) for name, w in weights.items()}
+    else:
+        weights = {name: w.astype(dtype) for name, w in weights.items()}
+    safetensors.save_file({k: np.ascontiguousarray(v) for k, v in weights.items()}, path)
+    model = interop.from_state_dict(path, activation="tanh", output="identity")
+    assert model.dtype == ("float64" if dtype == "float64" else "float32")
+    rounded = [tuple(np.asarray(v, np.float32) for v in (weights[f"net.{k}.weight"].T, weights[f"net.{k}.bias"])) for k in (0, 2, 10)]
+    agree(model.forward(X), numpy_network(rounded))
+
+
+def test_state_dict_of_torch(torch, tmp_path):
+    net = torch.nn.Sequential(torch.nn.Linear(6, 9), torch.nn.ReLU(), torch.nn.Linear(9, 3)).half()
+    model = interop.from_state_dict(net.state_dict(), activation="relu", output="softmax")
+    agree(model.forward(X), net.float()(torch.tensor(X)).softmax(1).detach())
+
+
+def test_state_dict_says_what_must_hold(pairs, tmp_path):
+    options = {"activation": "tanh", "output": "identity"}
+    weights = state_dict(pairs, ["a", "b", "c"])
+    with pytest.raises(ValueError, match="linear layers alone, got bn.running_mean"):
+        interop.from_state_dict(weights | {"bn.running_mean": np.ones(3)}, **options)
+    some = interop.from_state_dict(
+        weights | {"bn.running_mean": np.ones(3)}, layers=["a", "b"], **options
+    )
+    assert some.sizes == [6, 9, 9]
+    with pytest.raises(ValueError, match="'d' has no d.weight"):
+        interop.from_state_dict(weights, layers=["a", "d"], **options)
+    with pytest.raises(ValueError, match=r"the order was c, a"):
+        interop.from_state_dict(weights, layers=["c", "a"], **options)
+    with pytest.raises(ValueError, match=r"one entry per hidden layer \(2\), got 1"):
+        interop.from_state_dict(weights, activation=["relu"], output="identity")
+    with pytest.raises(ValueError, match="must be a matrix of a linear layer"):
+        interop.from_state_dict({"conv.weight": np.ones((3, 3, 3))}, **options)
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"\xff" * 100)
+    with pytest.raises(fastnn.ModelFileError, match=r"broken\.safetensors"):
+        interop.from_state_dict(broken, **options)
+    with pytest.raises(FileNotFoundError):
+        interop.from_state_dict(tmp_path / "none", **options)
+
+
+def test_state_dict_activations_are_named(pairs):
+    with pytest.raises(TypeError):
+        interop.from_state_dict(state_dict(pairs, "abc"))
+
+
+# --- data
+
+
+def test_torch_tensors_are_data(torch):
+    model, twin = (fastnn.Model([6, 9, 3], seed=1) for _ in range(2))
+    y = RNG.integers(0, 3, len(X))
+    model.fit(torch.tensor(X), torch.tensor(y), epochs=2)
+    twin.fit(X, y, epochs=2)
+    assert (model.theta == twin.theta).all()
+    assert (model.predict(torch.tensor(X)) == twin.predict(X)).all()
+
+
+@pytest.mark.parametrize("name", ["from_torch", "to_torch", "to_keras", "to_sklearn"])
+def test_a_missing_library_is_named(name, monkeypatch):
+    library = {"torch": "torch", "keras": "keras", "sklearn": "sklearn"}[name.partition("_")[2]]
+    monkeypatch.setitem(__import__("sys").modules, library, None)
+    monkeypatch.setitem(__import__("sys").modules, "sklearn.neural_network", None)
+    with pytest.raises(fastnn.MissingExtraError, match="pip install"):
+        getattr(interop, name)(fastnn.Model([2, 1], output="identity"))

@@ -1,0 +1,757 @@
+"""ONNX out, against ONNX Runtime; in, from what PyTorch, Keras and skl2onnx write, against them;
+the onnx package's own node tests; and files that are none."""
+
+import json
+import os
+import re
+import warnings
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn.kernels._cpu import ACTIVATIONS, OUTPUTS
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the other libraries' own
+AGREE = 1e-6
+RNG = np.random.default_rng(3)
+X = RNG.normal(size=(50, 6))
+
+
+def agree(got, want, tolerance):
+    got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
+    assert got.shape == want.shape
+    assert (abs(got - want) <= tolerance * np.maximum(1, abs(want))).all(), abs(got - want).max()
+
+
+def runtime(path, **inputs):
+    """ONNX Runtime's outputs by name."""
+    ort = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_outputs()]
+    return dict(zip(names, session.run(None, inputs), strict=True))
+
+
+def network(dtype, output="identity", hidden=("relu", fastnn.LeakyReLU(0.3)), **options):
+    options = {"bias": [True, False, True], "seed": 1, "dtype": dtype} | options
+    model = fastnn.Model([6, 9, 5, 4], list(hidden), output, **options)
+    for b in model.b:
+        if b is not None:
+            b[:] = RNG.normal(size=b.shape)
+    return model
+
+
+def without_our_property(path):
+    proto = onnx.load(path)
+    del proto.metadata_props[:]
+    onnx.save(proto, path)
+
+
+# --- out
+
+
+@pytest.mark.parametrize("name", [*OUTPUTS, "softmax"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [1, 50])
+def test_onnx_runtime_computes_what_we_do(tmp_path, name, dtype, n):
+    hidden = name if name in ACTIVATIONS else "relu"
+    model = network(dtype, name, (hidden, fastnn.ELU(0.3)))
+    path = tmp_path / "model.onnx"
+    fastnn.onnx.export(model, path)
+    f = runtime(path, X=X[:n].astype(dtype))["f"]
+    assert f.dtype == dtype
+    agree(f, model.forward(X[:n]), AGREE)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", [*OUTPUTS, "softmax"])
+def test_an_export_comes_back_as_the_same_model(tmp_path, name, dtype):
+    hidden = name if name in ACTIVATIONS else "identity"
+    third = fastnn.ELU(1 / 3)  # no float32, which attributes are
+    options = {"dropout": [0.1, 0, 0.3], "noise": [0.1, 0, 0], "seed": 77}
+    model = network(dtype, name, (hidden, third), **options)
+    model.metadata = {"name": "ä", "numbers": [1, 2.5, None]}
+    path = tmp_path / "model.onnx"
+    fastnn.onnx.export(model, path)
+    back = fastnn.onnx.load(path)
+    assert repr(back) == repr(model) and back.metadata == model.metadata
+    assert (back.theta == model.theta).all() and back.loss == model.loss
+    without_our_property(path)  # by the graph alone
+    plain = fastnn.onnx.load(path)
+    agree(plain.forward(X), model.forward(X), 1e-7)
+    assert plain.sizes == model.sizes and plain.output == model.output
+    assert plain.activations[0] == model.activations[0]
+
+
+def test_losses_come_back(tmp_path):
+    model = fastnn.Model([3, 4], output="softmax", loss=fastnn.Focal(1.5), dtype="float64")
+    fastnn.onnx.export(model, tmp_path / "model.onnx")
+    assert fastnn.onnx.load(tmp_path / "model.onnx").loss == fastnn.Focal(1.5)
+
+
+def test_the_graph_counts_where_it_was_edited(tmp_path):
+    path = tmp_path / "model.onnx"
+    fastnn.onnx.export(fastnn.Model([3, 5, 2], "tanh", seed=1), path)
+    proto = onnx.load(path)
+    for node in proto.graph.node:
+        if node.op_type == "Tanh":
+            node.op_type = "Sigmoid"
+    onnx.save(proto, path)
+    assert fastnn.onnx.load(path).activations == ["sigmoid"]
+
+
+def test_names_of_classes_give_labels(tmp_path):
+    path = tmp_path / "model.onnx"
+    for output, sizes, classes in (
+        ("softmax", [6, 5, 3], ["x", "ü", "z"]),
+        ("softmax", [6, 5, 3], [10, 20, 30]),
+        ("sigmoid", [6, 5, 1], ["no", "yes"]),
+    ):
+        model = fastnn.Model(sizes, "tanh", output, seed=4)
+        model.metadata["classes"] = classes
+        fastnn.onnx.export(model, path)
+        got = runtime(path, X=X.astype(np.float32))
+        assert list(got["label"]) == [classes[i] for i in model.predict(X)]
+        agree(got["f"], model.forward(X), AGREE)
+        assert fastnn.onnx.load(path).metadata["classes"] == classes
+        without_our_property(path)
+        assert fastnn.onnx.load(path).metadata.get("classes") == classes
+
+
+def test_an_export_is_whole_or_not_there(tmp_path, monkeypatch):
+    path = tmp_path / "model.onnx"
+    fastnn.onnx.export(fastnn.Model([2, 1], output="identity"), path)
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="disk full"):
+        fastnn.onnx.export(fastnn.Model([2, 3]), path)
+    assert path.read_bytes() == before and os.listdir(tmp_path) == ["model.onnx"]
+    monkeypatch.undo()
+    with pytest.raises(FileNotFoundError):
+        fastnn.onnx.export(fastnn.Model([2, 3]), tmp_path / "none" / "model.onnx")
+    with pytest.raises(fastnn.ModelFileError, match="regular file"):
+        fastnn.onnx.export(fastnn.Model([2, 3]), tmp_path)
+
+
+def test_the_checker_is_asked(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(onnx.checker, "check_model", lambda m, **k: asked.append(k))
+    fastnn.onnx.export(fastnn.Model([2, 3]), tmp_path / "model.onnx")
+    assert asked == [{"full_check": True}]
+
+
+def test_a_missing_onnx_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    for call in (
+        lambda: fastnn.onnx.export(fastnn.Model([2, 3]), tmp_path / "m.onnx"),
+        lambda: fastnn.onnx.load(tmp_path / "m.onnx"),
+    ):
+        with pytest.raises(fastnn.MissingExtraError, match=r"pip install 'fastnn\[onnx\]'"):
+            call()
+
+
+# --- in: the real other side
+
+
+def torch_network(torch):
+    """Everything that comes from PyTorch, trained enough to have statistics."""
+    nn = torch.nn
+    torch.manual_seed(7)
+    parts = [nn.Flatten(), nn.Linear(12, 7), nn.BatchNorm1d(7), nn.GELU()]
+    activations = [
+        nn.SiLU(), nn.Mish(), nn.ReLU6(), nn.GELU("tanh"), nn.Hardsigmoid(), nn.Softplus(),
+        nn.Hardtanh(), nn.SELU(), nn.ELU(0.5), nn.LeakyReLU(0.2), nn.CELU(0.7), nn.Sigmoid(),
+        nn.Tanh(), nn.Hardtanh(-0.3, 2.0), nn.PReLU(init=0.3), nn.ReLU(),
+    ]  # fmt: skip
+    for i, activation in enumerate(activations):
+        parts += [nn.Linear(7, 7, bias=i % 3 > 0), activation]
+        parts += [nn.BatchNorm1d(7)] if i % 4 == 2 else [nn.Dropout(0.2)] if i % 4 == 1 else []
+    net = nn.Sequential(*parts, nn.Linear(7, 4))
+    for _ in range(5):
+        net(torch.randn(64, 3, 4))  # moves the running statistics
+    return net.eval()
+
+
+ENDS = {"logits": None, "softmax": "Softmax", "log_softmax": "LogSoftmax"}
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("how", ["script", "script, fixed", "dynamo", "dynamo, dynamic", "raw"])
+def test_pytorchs_exports(tmp_path, end, how):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    if how not in ("script", "script, fixed"):
+        pytest.importorskip("onnxscript", reason="onnxscript, which torch.onnx needs, is missing")
+    net = torch_network(torch)
+    if ENDS[end]:
+        net.append(getattr(torch.nn, ENDS[end])(-1))
+    x, path = torch.randn(5, 3, 4), tmp_path / "net.onnx"
+    options = {
+        "script": {"dynamo": False, "dynamic_axes": {"x": {0: "n"}}, "input_names": ["x"]},
+        "script, fixed": {"dynamo": False, "opset_version": 13},
+        "dynamo": {"dynamo": True, "verbose": False},  # its weights in net.onnx.data
+        "dynamo, dynamic": {"dynamo": True, "dynamic_shapes": ({0: torch.export.Dim("n")},)},
+        "raw": {
+            "dynamo": True, "optimize": False, "external_data": False,
+            "dynamic_shapes": ({0: torch.export.Dim("n")},),
+        },
+    }[how]  # fmt: skip
+    torch.onnx.export(net, (x,), str(path), **options)
+    model = fastnn.onnx.load(path)
+    with torch.no_grad():
+        want = net(x).numpy()
+    agree(model.forward(x.numpy().reshape(5, 12)), np.exp(want) if end == "log_softmax" else want, 1e-5)
+    assert model.output == ("identity" if end == "logits" else "softmax")
+    if end == "logits":
+        model = fastnn.onnx.load(path, output="softmax", loss=fastnn.Focal(1.0))
+        assert (model.output, model.loss) == ("softmax", fastnn.Focal(1.0))
+        agree(model.forward(x.numpy().reshape(5, 12)), torch.tensor(want).softmax(1), 1e-5)
+    else:
+        with pytest.raises(ValueError, match="output must be left out, the network ends in softmax"):
+            fastnn.onnx.load(path, output="sigmoid")
+
+
+@pytest.mark.parametrize("end", ["softmax", "sigmoid", "linear"])
+def test_keras_exports(tmp_path, end):
+    keras = pytest.importorskip("keras", reason="Keras is not installed")
+    pytest.importorskip("tf2onnx", reason="tf2onnx, which Keras exports with, is not installed")
+    L = keras.layers
+    names = [
+        "silu", "mish", "hard_sigmoid", "softplus", "selu", "elu", "tanh", "relu", "leaky_relu",
+        "relu6", "hard_tanh", "gelu", "sigmoid",
+    ]  # fmt: skip
+    net = keras.Sequential([keras.Input((3, 4)), L.Flatten(), L.Dense(7), L.BatchNormalization()])
+    for name in names:
+        net.add(L.Dense(7, activation=name))
+    net.add(L.Dense(7, activation=lambda x: keras.activations.gelu(x, approximate=True)))
+    net.add(L.Dropout(0.3))
+    net.add(L.Dense(7, use_bias=False))
+    net.add(L.ReLU())
+    net.add(L.BatchNormalization())
+    net.add(L.Dense(3, activation=end))
+    for layer in net.layers:
+        for weights in layer.weights:
+            if "kernel" not in weights.name and "seed" not in weights.name:
+                weights.assign(RNG.uniform(0.1, 1, weights.shape))
+    x = RNG.normal(size=(5, 3, 4)).astype(np.float32)
+    want = np.asarray(net(x))
+    net.export(str(tmp_path / "net.onnx"), format="onnx", verbose=False)
+    model = fastnn.onnx.load(tmp_path / "net.onnx")
+    agree(model.forward(x.reshape(5, 12)), want, 1e-5)
+    assert model.output == {"linear": "identity"}.get(end, end)
+
+
+@pytest.mark.parametrize("zipmap", [True, False, "columns"])
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("classes", [["a", "b"], ["a", "b", "c"], [3, 7], [1, 2, 4]])
+def test_skl2onnxs_classifiers(tmp_path, classes, zipmap, scaled):
+    skl2onnx = pytest.importorskip("skl2onnx", reason="skl2onnx is not installed")
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    x = (X * 3 + 1).astype(np.float32)
+    y = np.array(classes)[RNG.integers(0, len(classes), 50)]
+    net = MLPClassifier((9, 5), activation="tanh", max_iter=20, random_state=0)
+    net = (make_pipeline(StandardScaler(), net) if scaled else net).fit(x, y)
+    if zipmap == "columns":
+        if len(classes) > 2 or scaled:
+            pytest.skip("as many outputs as classes: no sequential network")
+        zipmap = True
+    options = {id(net): {"zipmap": zipmap}}
+    path = tmp_path / "net.onnx"
+    path.write_bytes(skl2onnx.to_onnx(net, x[:1], options=options).SerializeToString())
+    model = fastnn.onnx.load(path)
+    agree(model.predict_proba(x), net.predict_proba(x), 1e-5)
+    assert model.metadata["classes"] == classes
+    assert (np.array(classes)[model.predict(x)] == net.predict(x)).all()
+
+
+def test_skl2onnxs_labels_and_values(tmp_path):
+    skl2onnx = pytest.importorskip("skl2onnx", reason="skl2onnx is not installed")
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+    x, path = X.astype(np.float32), tmp_path / "net.onnx"
+    for activation in ("relu", "logistic", "identity"):
+        settings = {"hidden_layer_sizes": (9,), "max_iter": 20, "activation": activation}
+        net = MLPRegressor(**settings).fit(x, x[:, 0] + 5)
+        path.write_bytes(skl2onnx.to_onnx(net, x[:1]).SerializeToString())
+        agree(fastnn.onnx.load(path).predict(x), net.predict(x), 1e-5)
+        net = MLPClassifier(**settings).fit(x, x[:, :3] > 0)
+        path.write_bytes(skl2onnx.to_onnx(net, x[:1]).SerializeToString())
+        model = fastnn.onnx.load(path)
+        assert (model.output, model.sizes[-1]) == ("sigmoid", 3)
+        agree(model.predict_proba(x), net.predict_proba(x), 1e-5)
+
+
+# --- in: the onnx package's own node tests
+
+OPERATORS = [
+    "Gemm", "MatMul", "Add", "BatchNormalization", "Dropout", "Identity", "Flatten", "Reshape",
+    "Cast", "Relu", "LeakyRelu", "Elu", "Selu", "Sigmoid", "Tanh", "Softplus", "Gelu",
+    "HardSigmoid", "Softmax", "LogSoftmax", "Celu", "Clip", "Exp", "Mish", "PRelu", "Swish",
+]  # fmt: skip
+BRANCHES = "adds two inputs: branches"
+ROW = "not over the entries of each row alone, or entries change their row"
+TRAINING = "training mode"
+OTHER_TYPE = "to or from a type that rounds, or that is no number"
+# Of the cases with one of these operators alone, those a sequential network cannot express.
+# A case ends in its operator's function body where it is called _expanded; these are written in
+# other operators, and are in EXPANDED below.
+EXCLUDED = {
+    **dict.fromkeys(
+        ["add", "add_int8", "add_int16", "add_uint8", "add_uint16", "add_uint32", "add_uint64"],
+        BRANCHES,
+    ),
+    "batchnorm_example_training_mode": TRAINING,
+    "batchnorm_epsilon_training_mode": TRAINING,
+    **{
+        f"training_dropout{name}": TRAINING
+        for name in (
+            "", "_default", "_mask", "_default_mask", "_zero_ratio", "_zero_ratio_mask",
+        )
+    },
+    **{
+        f"flatten_{name}": ROW
+        for name in (
+            "axis0", "axis2", "axis3", "negative_axis1", "negative_axis2", "negative_axis4",
+        )
+    },
+    **{
+        f"reshape_{name}": ROW
+        for name in (
+            "reordered_all_dims", "one_dim", "negative_extended_dims", "allowzero_reordered",
+        )
+    },
+    **{
+        f"{kind}_{name}": ROW
+        for kind in ("softmax", "logsoftmax")
+        for name in ("axis_0", "axis_1", "axis_2", "negative_axis", "default_axis")
+    },
+    "gemm_default_matrix_bias": "a bias for each row of the batch",
+    **{
+        f"matmul_{name}": "a W of other than two dimensions"
+        for name in ("3d", "4d", "bcast", "1d_1d", "1d_3d", "4d_1d")
+    },
+    "clip_min_greater_than_max": "a constant, whatever comes in",
+    "prelu_example": "a slope for each entry",
+    "prelu_broadcast": "a slope for each entry",
+    "mish": "10,000 inputs and no linear layer: its diagonal W would hold 10^8 numbers",
+    "identity_sequence": OTHER_TYPE,
+    "identity_opt": OTHER_TYPE,
+    "celu_bfloat16": OTHER_TYPE,
+}  # fmt: skip
+
+
+def node_cases():
+    from onnx.backend.test.loader import load_model_tests
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cases = load_model_tests(kind="node")
+    for case in cases:
+        if case.model is not None:
+            yield case.name.removeprefix("test_"), case
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    return dict(node_cases())
+
+
+def loaded(case, path):
+    """fastnn's outputs and the case's own; every input but the first is a constant."""
+    proto = onnx.ModelProto()
+    proto.CopyFrom(case.model)
+    inputs, outputs = (
+        [numpy_helper.to_array(v) if isinstance(v, TensorProto) else v for v in values]
+        for values in case.data_sets[0]
+    )
+    for value, entry in list(zip(inputs, proto.graph.input, strict=False))[1:]:
+        proto.graph.initializer.append(numpy_helper.from_array(np.asarray(value), entry.name))
+    path.write_bytes(proto.SerializeToString())
+    model = fastnn.onnx.load(path)
+    x, want = np.asarray(inputs[0]), np.asarray(outputs[0])
+    x = x if x.dtype.kind in "buif" else x.astype(np.float32)  # bfloat16 and narrower
+    (node,) = proto.graph.node[:1]
+    if any(one.name == "transA" and one.i for one in node.attribute):
+        x = x.T
+    x = x[None] if x.ndim == 1 else x.reshape(len(x), -1)
+    f = model.forward(x)
+    want = np.exp(want) if case.name.startswith("test_logsoftmax") else want
+    return f, want.reshape(f.shape)
+
+
+def test_node_tests(nodes, tmp_path):
+    """All that a sequential network can express pass; the rest is excluded by name and reason."""
+    counts, wrong, left = {}, [], set(EXCLUDED)
+    for name, case in nodes.items():
+        kinds = [node.op_type for node in case.model.graph.node]
+        if len(kinds) != 1 or kinds[0] not in OPERATORS or "_expanded" in name:
+            continue
+        excluded = name in EXCLUDED or (kinds == ["Cast"] and not between_floats(name))
+        left.discard(name)
+        try:
+            got, want = loaded(case, tmp_path / "node.onnx")
+            same = np.allclose(got, want, rtol=1e-5, atol=1e-5 if "float16" not in name else 1e-3)
+            problem = None if same else "wrong"
+        except (ValueError, TypeError) as error:
+            problem = str(error)
+        if (problem is None) == excluded:
+            wrong.append((name, problem))
+        if problem is None:
+            counts[kinds[0]] = counts.get(kinds[0], 0) + 1
+    assert not wrong
+    assert set(OPERATORS) - set(counts) <= {"Mish", "PRelu"}, counts
+    assert len(left) < len(EXCLUDED) / 2, left  # older packages have not all of them
+
+
+def between_floats(name):
+    return re.fullmatch(r"cast_.*_to_(FLOAT|DOUBLE)", name) and "STRING" not in name
+
+
+def test_node_tests_of_function_bodies(nodes, tmp_path):
+    """Operators spelt out in others: right, or refused with the node's name."""
+    passed = 0
+    for name, case in nodes.items():
+        functions = ("gelu", "elu", "celu", "mish", "swish", "relu", "leakyrelu", "clip", "selu")
+        if "_expanded" not in name or not name.startswith(functions):
+            continue
+        try:
+            got, want = loaded(case, tmp_path / "node.onnx")
+        except fastnn.ModelFileError as error:
+            assert "node '" in str(error) or "must follow a linear layer" in str(error), (name, error)
+            continue
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5, err_msg=name)
+        passed += 1
+    assert passed > 10
+
+
+# --- graphs by hand
+
+
+def graph(nodes, constants, inputs=(("x", ["n", 4]),), outputs=("y",), opset=17, **more):
+    """A ModelProto. constants: name -> array."""
+    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name, dims in inputs]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
+    tensors = [numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items()]
+    made = helper.make_graph(
+        [helper.make_node(op, ins.split(), outs.split(), f"the_{op}", **attributes)
+         for op, ins, outs, attributes in nodes], "g", infos, ends, tensors,
+    )  # fmt: skip
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", opset)], **more)
+
+
+def load(tmp_path, proto, **options):
+    path = tmp_path / "graph.onnx"
+    path.write_bytes(proto if isinstance(proto, bytes) else proto.SerializeToString())
+    return fastnn.onnx.load(path, **options)
+
+
+def f32(*shape):
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("transA", [0, 1])
+@pytest.mark.parametrize("transB", [0, 1])
+@pytest.mark.parametrize("alpha, beta", [(1.0, 1.0), (0.5, -2.0), (2.0, 0.0)])
+@pytest.mark.parametrize("C", [None, (), (1,), (3,), (1, 3)])
+def test_gemm(tmp_path, transA, transB, alpha, beta, C):
+    W = f32(3, 4) if transB else f32(4, 3)
+    constants = {"W": W} if C is None else {"W": W, "C": f32(*C)}
+    options = {"transA": transA, "transB": transB, "alpha": alpha, "beta": beta}
+    proto = graph(
+        [("Gemm", "x W" + " C" * (C is not None), "y", options)], constants,
+        inputs=[("x", [4, "n"] if transA else ["n", 4])],
+    )  # fmt: skip
+    x = f32(5, 4)
+    want = alpha * x @ (W.T if transB else W) + beta * constants.get("C", np.float32(0))
+    agree(load(tmp_path, proto).forward(x), want, AGREE)
+
+
+@pytest.mark.parametrize("c", [(3, 1), (1, 1), ()])
+def test_samples_in_columns(tmp_path, c):
+    W, V, b = f32(3, 4), f32(2, 3), f32(*c)
+    nodes = [
+        ("Transpose", "x", "t", {}),
+        ("Gemm", "W t b", "a", {}),
+        ("Tanh", "a", "h", {}),
+        ("MatMul", "V h", "z", {}),
+        ("Transpose", "z", "y", {}),
+    ]
+    x = f32(5, 4)
+    want = (V @ np.tanh(W @ x.T + b)).T
+    agree(load(tmp_path, graph(nodes, {"W": W, "V": V, "b": b})).forward(x), want, AGREE)
+    agree(load(tmp_path, graph(nodes[:-1], {"W": W, "V": V, "b": b}, outputs=["z"])).forward(x), want, AGREE)
+
+
+def test_what_is_left_out_and_folded(tmp_path):
+    W, b, x = f32(12, 3), f32(3), f32(5, 3, 4)
+    nodes = [
+        ("Identity", "x", "i", {}),
+        ("Cast", "i", "c", {"to": TensorProto.DOUBLE}),
+        ("Shape", "c", "s", {}),
+        ("Slice", "s zero one", "batch", {}),
+        ("Concat", "batch rest", "flat", {"axis": 0}),
+        ("Reshape", "c flat", "r", {}),
+        ("Sub", "r mean", "m", {}),
+        ("Div", "m two", "d", {}),
+        ("Transpose", "Wt", "W", {"perm": [1, 0]}),
+        ("MatMul", "d W", "a", {}),
+        ("Add", "b a", "z", {}),
+        ("Dropout", "z", "y", {}),
+    ]
+    constants = {
+        "Wt": W.T, "b": b, "mean": np.arange(12, dtype=np.float32), "two": np.float32(2),
+        "zero": np.array([0]), "one": np.array([1]), "rest": np.array([-1]),
+    }  # fmt: skip
+    model = load(tmp_path, graph(nodes, constants, inputs=[("x", ["n", 3, 4])]))
+    assert model.sizes == [12, 3]  # all of it in one layer
+    agree(model.forward(x.reshape(5, 12)), ((x.reshape(5, 12) - np.arange(12)) / 2) @ W + b, AGREE)
+
+
+BODIES = {
+    "silu": [("Sigmoid", "a", "s", {}), ("Mul", "s a", "y", {})],
+    "mish": [("Softplus", "a", "s", {}), ("Tanh", "s", "t", {}), ("Mul", "a t", "y", {})],
+    "gelu": [
+        ("Div", "a root2", "s", {}), ("Erf", "s", "e", {}), ("Add", "e one", "p", {}),
+        ("Mul", "a half", "h", {}), ("Mul", "h p", "y", {}),
+    ],
+    "gelu_tanh": [
+        ("Pow", "a three", "c", {}), ("Mul", "c cubic", "k", {}), ("Add", "a k", "s", {}),
+        ("Mul", "s root", "t", {}), ("Tanh", "t", "u", {}), ("Add", "u one", "v", {}),
+        ("Mul", "a v", "w", {}), ("Mul", "w half", "y", {}),
+    ],
+    "relu": [("Max", "a nought", "y", {})],
+    "leaky_relu": [("Mul", "a cubic", "s", {}), ("Max", "a s", "y", {})],
+    "hard_tanh": [("Min", "a one", "s", {}), ("Max", "s minus", "y", {})],
+}  # fmt: skip
+NUMBERS = {
+    "one": 1, "half": 0.5, "three": 3, "root2": np.sqrt(2), "cubic": 0.044715,
+    "root": np.sqrt(2 / np.pi), "nought": 0, "minus": -1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_activations_spelt_out(tmp_path, name):
+    W, x = f32(4, 3), f32(200, 4)
+    constants = {key: np.float32(value) for key, value in NUMBERS.items()}
+    nodes = [("MatMul", "x W", "a", {}), *BODIES[name]]
+    model = load(tmp_path, graph(nodes, constants | {"W": W}))
+    wanted = fastnn.LeakyReLU(0.044715) if name == "leaky_relu" else name
+    assert (model.output, model.sizes) == (wanted, [4, 3])
+    twin = fastnn.Model([4, 3], output=wanted, init=[W.T])
+    agree(model.forward(x), twin.forward(x), AGREE)
+
+
+def test_what_only_looks_like_an_activation(tmp_path):
+    W = f32(4, 3)
+    nodes = [
+        ("MatMul", "x W", "a", {}),
+        ("Relu", "a", "r", {}),
+        ("Min", "r limit", "y", {}),  # a relu, up to 500
+    ]
+    x = f32(50, 4) * 1000
+    model = load(tmp_path, graph(nodes, {"W": W, "limit": np.float32(500)}))
+    agree(model.forward(x), np.clip(x @ W, 0, 500), AGREE)
+    nodes[-1] = ("Mul", "r r", "y", {})
+    with pytest.raises(fastnn.ModelFileError, match=r"node 'the_Mul' \(Mul\): what it computes is"):
+        load(tmp_path, graph(nodes, {"W": W}))
+
+
+REFUSED = {
+    "an unknown operator": (
+        [("MatMul", "x W", "a", {}), ("Softsign", "a", "y", {})],
+        r"node 'the_Softsign' \(Softsign\): fastnn has no such operator",
+    ),
+    "a residual": (
+        [("MatMul", "x V", "a", {}), ("Add", "a x", "y", {})],
+        r"node 'the_Add' \(Add\): joins branches: a sequential network has none",
+    ),
+    "two inputs": (
+        [("MatMul", "x z", "y", {})],
+        "must have one input, got 2: x, z",
+    ),
+    "a softmax over samples": (
+        [("MatMul", "x W", "a", {}), ("Softmax", "a", "y", {"axis": 0})],
+        r"node 'the_Softmax' \(Softmax\): must be over the 3 entries of each row, got axis 0",
+    ),
+    "a softmax inside": (
+        [("Softmax", "x", "a", {}), ("MatMul", "a W", "y", {})],
+        r"node 'the_Softmax' \(Softmax\): softmax must be the network's output",
+    ),
+    "a slope below 0": (
+        [("LeakyRelu", "x", "y", {"alpha": -0.1})],
+        r"node 'the_LeakyRelu' \(LeakyRelu\): slope must be at least 0 and finite, got -0.1",
+    ),
+    "a norm in training": (
+        [("BatchNormalization", "x v v v v", "y m w", {"training_mode": 1})],
+        r"node 'the_BatchNormalization' \(BatchNormalization\): must not be in training mode",
+    ),
+    "widths that do not fit": (
+        [("MatMul", "x U", "y", {})],
+        r"node 'the_MatMul' \(MatMul\): must have 4 inputs, its W has 3",
+    ),
+    "rows that mix": (
+        [("Reshape", "x shape", "r", {}), ("MatMul", "r W", "y", {})],
+        r"node 'the_Reshape' \(Reshape\): must keep each row's 4 entries in its row",
+    ),
+    "whole numbers": (
+        [("Cast", "x", "i", {"to": TensorProto.INT64}), ("MatMul", "i W", "y", {})],
+        r"node 'the_Cast' \(Cast\): must cast to FLOAT or DOUBLE, got INT64",
+    ),
+    "no way from the input": ([("Identity", "W", "y", {})], "must be numbers for each row"),
+    "a name nobody gives": ([("Relu", "q", "y", {})], "'q' is no value"),
+    "not a number": (
+        [("MatMul", "x N", "y", {})],
+        "W of layer 1 must be finite, got nan in row 0, column 0",
+    ),
+    "another domain": (
+        [("MatMul", "x W", "a", {}), ("Gelu", "a", "y", {"domain": "com.example"})],
+        "operators of 'com.example' are not known",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_refused_by_node_operator_and_reason(tmp_path, what):
+    nodes, message = REFUSED[what]
+    constants = {
+        "W": f32(4, 3), "V": f32(4, 4), "U": f32(3, 3), "v": np.ones(4, np.float32),
+        "shape": np.array([-1, 2, 4]), "N": np.full((4, 3), np.nan, np.float32),
+    }  # fmt: skip
+    inputs = [("x", ["n", 4]), ("z", [4, 4])][: 1 + (what == "two inputs")]
+    with pytest.raises(fastnn.ModelFileError, match=message) as error:
+        load(tmp_path, graph(nodes, constants, inputs=inputs))
+    assert "graph.onnx: " in str(error.value)
+
+
+def test_old_opsets(tmp_path):
+    nodes = [("MatMul", "x W", "a", {}), ("Clip", "a", "h", {"min": -1.0, "max": 1.0}), ("Softmax", "h", "y", {})]
+    W, x = f32(4, 3), f32(5, 4)
+    model = load(tmp_path, graph(nodes, {"W": W}, opset=9))
+    h = np.exp(np.clip(x @ W, -1, 1))
+    agree(model.forward(x), h / h.sum(1, keepdims=True), AGREE)
+    with pytest.raises(fastnn.ModelFileError, match="opset 7 at least, got 6"):
+        load(tmp_path, graph(nodes, {"W": W}, opset=6))
+
+
+# --- files one should not trust
+
+
+def test_damaged_files(tmp_path):
+    proto = graph([("MatMul", "x W", "a", {}), ("Tanh", "a", "y", {})], {"W": f32(4, 3)})
+    whole = proto.SerializeToString()
+    rng, kept = np.random.default_rng(0), 0
+    for n in range(0, len(whole) - 1):
+        with pytest.raises(fastnn.ModelFileError, match=r"graph\.onnx: "):
+            load(tmp_path, whole[:n])
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for i in rng.integers(0, len(whole), rng.integers(1, 4)):
+            damaged[i] = rng.integers(256)
+        try:
+            load(tmp_path, bytes(damaged))
+            kept += 1
+        except fastnn.ModelFileError as error:
+            assert "graph.onnx: " in str(error)
+    assert kept < 250  # what is left are names, and numbers of W
+    for content in (b"", b"\0" * 50, b"PK\3\4" * 20, os.urandom(1000)):
+        with pytest.raises(fastnn.ModelFileError):
+            load(tmp_path, content)
+    with pytest.raises(fastnn.ModelFileError, match="regular file"):
+        fastnn.onnx.load("/dev/null")
+    with pytest.raises((IsADirectoryError, fastnn.ModelFileError)):
+        fastnn.onnx.load(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        fastnn.onnx.load(tmp_path / "none.onnx")
+
+
+def test_huge_shapes_allocate_nothing(tmp_path):
+    big = 2**20
+    proto = graph([("MatMul", "x W", "y", {})], {"W": f32(4, 3)})
+    del proto.graph.initializer[0].dims[:]
+    proto.graph.initializer[0].dims.extend([big, big])
+    with pytest.raises(fastnn.ModelFileError, match="tensor 'W' must be a whole tensor"):
+        load(tmp_path, proto)
+    with pytest.raises(fastnn.ModelFileError, match=f"n must be at most 4096, got {big * big}"):
+        load(tmp_path, graph([("Relu", "x", "y", {})], {}, inputs=[("x", ["n", big, big])]))
+    column, row = np.ones((big, 1), np.float32), np.ones((1, big), np.float32)
+    nodes = [("Mul", "c r", "W", {}), ("MatMul", "x W", "y", {})]
+    with pytest.raises(fastnn.ModelFileError, match="must not grow together"):
+        load(tmp_path, graph(nodes, {"c": column, "r": row}))
+    many = [("Identity", f"x{i}" if i else "x", f"x{i + 1}", {}) for i in range(10_001)]
+    with pytest.raises(fastnn.ModelFileError, match="at most 10000 nodes, got 10001"):
+        load(tmp_path, graph(many, {}, outputs=["x10001"]))
+
+
+def external(tmp_path, location, **entries):
+    """W (4, 3) in another file."""
+    proto = graph([("MatMul", "x W", "y", {})], {"W": f32(4, 3)})
+    tensor = proto.graph.initializer[0]
+    W = numpy_helper.to_array(tensor)
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in {"location": location, **entries}.items():
+        tensor.external_data.add(key=key, value=str(value))
+    return proto, W
+
+
+def test_external_data(tmp_path):
+    proto, W = external(tmp_path, "W.data", offset=8, length=48)
+    (tmp_path / "W.data").write_bytes(b"12345678" + W.tobytes() + b"more")
+    assert (load(tmp_path, proto).W[0] == W.T).all()
+    (tmp_path / "W.data").write_bytes(b"12345678" + W.tobytes()[:-1])
+    with pytest.raises(fastnn.ModelFileError, match="must be 48 bytes of 'W.data', got 47"):
+        load(tmp_path, proto)
+
+
+def test_external_data_stays_in_its_folder(tmp_path):
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    W = f32(4, 3)
+    (tmp_path / "secret").write_bytes(W.tobytes())
+    (inner / "link").symlink_to(tmp_path / "secret")
+    (inner / "sub").mkdir()
+    for name, why in (
+        ("../secret", "beside the model's"),
+        (str(tmp_path / "secret"), "beside the model's"),
+        ("..", "beside the model's"),
+        ("sub/../../secret", "beside the model's"),
+        ("..\\secret", "beside the model's"),
+        ("link", "regular file"),
+        ("sub", "regular file"),
+        ("none", "there is no such file"),
+        ("a\0b", "there is no such file"),
+        ("", "beside the model's"),
+    ):
+        proto, _ = external(inner, name)
+        with pytest.raises(fastnn.ModelFileError, match=why):
+            load(inner, proto)
+    for entries in ({"offset": -4}, {"offset": "x"}, {"length": 2**40}, {"offset": 2**70}):
+        proto, _ = external(inner, "data", **entries)
+        (inner / "data").write_bytes(W.tobytes())
+        with pytest.raises(fastnn.ModelFileError, match="48 bytes from an offset"):
+            load(inner, proto)
+
+
+def test_our_property_is_checked(tmp_path):
+    path = tmp_path / "graph.onnx"
+    fastnn.onnx.export(fastnn.Model([3, 4, 2], seed=1), path)
+    good = onnx.load(path)
+    kept = json.loads(good.metadata_props[0].value)
+    for change in (
+        "x", "[]", {"version": 2}, {"version": "1"}, {"begin": 3}, {"begin": "no such"},
+        {"end": "no such"}, {"metadata": []}, {"seed": "x"}, {"seed": -1}, {"architecture": []},
+        {"architecture": {}}, {"more": 1},
+    ):  # fmt: skip
+        text = change if isinstance(change, str) else json.dumps(kept | change)
+        good.metadata_props[0].value = text
+        with pytest.raises(fastnn.ModelFileError, match=r"graph\.onnx: "):
+            load(tmp_path, good)
