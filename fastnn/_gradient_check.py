@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._arrays import as_pair
+from fastnn._arrays import as_dense, as_pair
 from fastnn._checks import as_real
 from fastnn._network import NetworkSpec
 from fastnn._parameters import new_engine, views
@@ -40,6 +40,7 @@ def gradient_check(
         raise ValueError("eps must be above 0, got 0.0")
     network = replace(network, dtype="float64")
     X, y = as_pair(X, y, network)
+    X = as_dense(X, network)
     theta = theta.astype(np.float64)
     engine = new_engine(network)
     out = np.empty((len(X), network.n_out))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._checks import as_bool, as_int, as_name
+from fastnn._checks import as_bool, as_int, as_name, as_real
 from fastnn.kernels._cpu import ACTIVATIONS, LOSSES, OUTPUTS
 
 DTYPES = ("float32", "float64")
@@ -52,6 +52,7 @@ class NetworkSpec:
     loss: str
     bias: tuple[bool, ...]  # one per layer
     dtype: str
+    input_scale: float = 1.0  # integers among the features are multiplied by it
 
     @property
     def n_in(self) -> int:
@@ -77,7 +78,13 @@ class NetworkSpec:
 
 
 def as_network(
-    sizes: Any, activation: Any, output: Any, loss: Any, bias: Any, dtype: Any
+    sizes: Any,
+    activation: Any,
+    output: Any,
+    loss: Any,
+    bias: Any,
+    dtype: Any,
+    input_scale: Any = 1.0,
 ) -> NetworkSpec:
     """Check a user's description of a network and write out what it leaves open."""
     sizes = _sizes(sizes)
@@ -96,7 +103,10 @@ def as_network(
     if isinstance(bias, (bool, np.bool_)):
         bias = [bias] * K
     biases = tuple(as_bool("bias", one) for one in _per_layer("bias", bias, K, "layer"))
-    return NetworkSpec(sizes, activations, output, loss, biases, _dtype(dtype))
+    scale = as_real("input_scale", input_scale)
+    if scale == 0:
+        raise ValueError("input_scale must be above 0, got 0.0")
+    return NetworkSpec(sizes, activations, output, loss, biases, _dtype(dtype), scale)
 
 
 def _sizes(sizes: Any) -> tuple[int, ...]:

@@ -36,7 +36,7 @@ STATES = {
 }
 KEYS = {
     "metadata": {"format", "version", "architecture", "training", "metadata"},
-    "architecture": {"sizes", "activations", "output", "loss", "bias", "dtype"},
+    "architecture": {"sizes", "activations", "output", "loss", "bias", "dtype", "input_scale"},
     "training": {"seed", "epoch", "optimizer", "steps"},
 }
 
@@ -55,7 +55,7 @@ def save(
     texts = {
         "format": FORMAT,
         "version": str(VERSION),
-        "architecture": _json(asdict(parameters.network)),
+        "architecture": _json(_architecture(parameters.network)),
         "training": _json(training),
         "metadata": _json(as_metadata(metadata)),
     }
@@ -106,6 +106,14 @@ def as_metadata(metadata: Any) -> dict[str, Any]:
     return metadata
 
 
+def _architecture(network: NetworkSpec) -> dict[str, Any]:
+    """What the file says of a network; input_scale only where it is not 1, which older files mean."""
+    architecture = asdict(network)
+    if network.input_scale == 1:
+        del architecture["input_scale"]
+    return architecture
+
+
 def _json(value: Any) -> str:
     return json.dumps(value, allow_nan=False, separators=(",", ":"))
 
@@ -134,6 +142,7 @@ def _check_metadata(texts: dict[str, str]) -> tuple[NetworkSpec, dict[str, Any],
         )
     _check_keys("metadata", texts)
     architecture = loads(texts["architecture"], "architecture")
+    architecture.setdefault("input_scale", 1.0)
     _check_keys("architecture", architecture)
     architecture["activation"] = architecture.pop("activations")
     try:

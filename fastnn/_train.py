@@ -13,6 +13,7 @@ from time import perf_counter
 
 import numpy as np
 
+from fastnn._arrays import Features
 from fastnn._errors import DivergenceError
 from fastnn._evaluate import evaluate
 from fastnn._history import History
@@ -56,7 +57,7 @@ class Run:
         self.parameters.steps = self.steps
 
     def epoch(
-        self, X: np.ndarray, y: np.ndarray, order: np.ndarray, progress: Progress | None = None
+        self, X: Features, y: np.ndarray, order: np.ndarray, progress: Progress | None = None
     ) -> float:
         """Train on the rows X[order]; returns the mean over them of the loss before each step.
 
@@ -92,13 +93,13 @@ def _mean(losses: np.ndarray, batch: int, n: int) -> float:
 
 def fit(
     run: Run,
-    X: np.ndarray,
+    X: Features,
     y: np.ndarray,
     *,
     epochs: int,
     shuffle: bool,
     seed: int,
-    validation: tuple[np.ndarray, np.ndarray] | None,
+    validation: tuple[Features, np.ndarray] | None,
     progress: Progress | None,
 ) -> History:
     """Train for some epochs. Interrupted, parameters stand at the last whole step; a run that
@@ -131,7 +132,7 @@ def fit(
     return history
 
 
-def partial_fit(run: Run, X: np.ndarray, y: np.ndarray) -> float:
+def partial_fit(run: Run, X: Features, y: np.ndarray) -> float:
     """One pass over the rows in their order; returns the mean of the loss before each step."""
     try:
         loss = run.epoch(X, y, np.arange(len(X)))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import _evaluate, _train
-from fastnn._arrays import as_features, as_finite, as_numbers, as_pair
+from fastnn._arrays import Features, as_features, as_finite, as_numbers, as_pair
 from fastnn._checks import as_bool, as_int
 from fastnn._config import n_threads as bound_threads
 from fastnn._history import History
@@ -49,10 +49,14 @@ class Model:
     n_threads : int, optional
         At most so many threads; by default what affinity, cgroup quota and OMP_NUM_THREADS allow.
         Results do not depend on it.
+    input_scale : float, default 1.0
+        Integers among the features are multiplied by it as they are read, such as 1 / 255 for
+        images of uint8: ``float(x) * float(input_scale)`` in the model's dtype, each rounded once.
+        Floats are taken as they are. It is saved with the model.
 
     Attributes
     ----------
-    sizes, activations, output, loss, bias, dtype, seed, n_threads
+    sizes, activations, output, loss, bias, dtype, seed, n_threads, input_scale
         As above; activations (of hidden layers) and bias written out for each layer.
     n_parameters : int
     metadata : dict
@@ -78,8 +82,9 @@ class Model:
         dtype: Any = "float32",
         seed: int | None = None,
         n_threads: int | None = None,
+        input_scale: float = 1.0,
     ) -> None:
-        network = as_network(sizes, activation, output, loss, bias, dtype)
+        network = as_network(sizes, activation, output, loss, bias, dtype, input_scale)
         n_threads = None if n_threads is None else as_int("n_threads", n_threads, 1)
         seed = as_seed(seed)
         self._assemble(Parameters(network, initial_theta(network, seed)), seed, {}, n_threads)
@@ -121,6 +126,10 @@ class Model:
         return self._network.dtype
 
     @property
+    def input_scale(self) -> float:
+        return self._network.input_scale
+
+    @property
     def n_parameters(self) -> int:
         return self._network.n_parameters
 
@@ -157,6 +166,8 @@ class Model:
         if not all(network.bias):
             parts.append(f"bias={list(network.bias) if any(network.bias) else False}")
         parts += [f"dtype={network.dtype!r}", f"seed={self.seed}"]
+        if network.input_scale != 1:
+            parts.append(f"input_scale={network.input_scale}")
         return f"Model({', '.join(parts)})"
 
     # Training
@@ -179,7 +190,9 @@ class Model:
         Parameters
         ----------
         X : array, (n, n_in)
-            Used without a copy where it is C-contiguous and of the model's dtype.
+            Of integers, bools or floats with any strides, read as it lies, memory maps included; a
+            table of pandas, polars or pyarrow; or a SciPy sparse matrix, whose zeros cost nothing in
+            CSR. docs/data.md tells what is copied.
         y : array
             softmax: labels (n,) from 0, or rows (n, n_out) of a distribution. sigmoid: (n, n_out)
             in [0, 1]. Other outputs: values (n, n_out). With one output (n,) will do.
@@ -224,7 +237,7 @@ class Model:
         if verbose is True:
             progress = Progress(epochs, len(X))
         try:
-            with self._engines.lend(batch, rule.kind) as engine:
+            with self._engines.lend(X, batch, rule.kind) as engine:
                 threads = bound_threads(self.n_threads)
                 run = _train.Run(self._parameters, engine, rule, batch, threads)
                 return _train.fit(
@@ -273,7 +286,7 @@ class Model:
         rule = as_optimizer(optimizer, learning_rate)
         X, y = as_pair(X, y, self._network)
         batch = min(batch_size, len(X))
-        with self._engines.lend(batch, rule.kind) as engine:
+        with self._engines.lend(X, batch, rule.kind) as engine:
             run = _train.Run(self._parameters, engine, rule, batch, bound_threads(self.n_threads))
             return _train.partial_fit(run, X, y)
 
@@ -291,7 +304,7 @@ class Model:
         array, (n, n_out)
         """
         X = as_features(X, self._network)
-        with self._engines.lend() as engine:
+        with self._engines.lend(X) as engine:
             engine.load(self.theta)
             return _evaluate.forward(engine, self._network, X, bound_threads(self.n_threads))
 
@@ -355,7 +368,7 @@ class Model:
             the right side of 1/2) or "r2" (mean over the outputs).
         """
         X, y = as_pair(X, y, self._network)
-        with self._engines.lend() as engine:
+        with self._engines.lend(X) as engine:
             engine.load(self.theta)
             threads = bound_threads(self.n_threads)
             return _evaluate.evaluate(engine, self._network, X, y, threads)
@@ -364,7 +377,7 @@ class Model:
         """Mean loss over the rows, and its gradient laid out like theta."""
         X, y = as_pair(X, y, self._network)
         grad = np.empty_like(self.theta)
-        with self._engines.lend() as engine:
+        with self._engines.lend(X) as engine:
             engine.load(self.theta)
             return engine.gradient(X, y, grad, bound_threads(self.n_threads)), grad
 
@@ -461,7 +474,7 @@ def load(path: str | PathLike[str]) -> Model:
     return model
 
 
-def _as_validation(pair: Any, network: Any) -> tuple[np.ndarray, np.ndarray]:
+def _as_validation(pair: Any, network: Any) -> tuple[Features, np.ndarray]:
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         raise TypeError("validation_data must be a pair (X, y)")
     try:

@@ -2,7 +2,9 @@
 from cython cimport floating
 from cython.parallel cimport parallel, prange
 
-from fastnn.kernels._cpu cimport FNN_FORWARD, FNN_SOFTMAX, Memory, fnn_kernels, fp_enter, fp_leave, kernels_for, worth
+from fastnn.kernels._cpu cimport (
+    FNN_FORWARD, FNN_SOFTMAX, Memory, fnn_features, fnn_kernels, fp_enter, fp_leave, kernels_for, worth,
+)
 from fastnn.kernels.output_delta cimport scratch_bytes
 from fastnn.kernels.panels cimport Layer, at, block, columns, make_layer, pack, panels, vectors
 
@@ -30,6 +32,17 @@ cdef void forward_part(const fnn_kernels *k, const Layer *layer, const char *h_p
                 k.product_panel(stop - start, layer.n_in, at(k, h_prev, start * k.nr), k.nr, stride,
                                 at(k, layer.Wp, block(k, layer, p, 0)), layer.far, vectors(k, layer.n_out, p),
                                 FNN_FORWARD, at(k, layer.b, p * k.nr), activation, at(k, h, p * stride + start * k.nr))
+
+
+cdef void forward_sparse_part(const fnn_kernels *k, const Layer *layer, const fnn_features *X, const Py_ssize_t *order,
+                              Py_ssize_t first, char *h, Py_ssize_t stride, int activation, Py_ssize_t rows) noexcept nogil:
+    """The first layer from CSR rows order[first].. (order NULL: first ..). Its weights are not turned."""
+    cdef Py_ssize_t p
+    if rows == 0:
+        return
+    k.sparse_product(rows, X, order, first, layer.Wp, layer.n_in * k.nr, layer.out_panels, layer.b, h, stride)
+    for p in range(layer.out_panels):
+        k.activate_finite(rows, vectors(k, layer.n_out, p), at(k, h, p * stride), activation)
 
 
 def forward(

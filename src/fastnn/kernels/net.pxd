@@ -1,6 +1,8 @@
 from libc.stdint cimport int32_t
 
-from fastnn.kernels._cpu cimport Memory, fnn_barrier, fnn_kernels, fnn_targets
+from fastnn.kernels._cpu cimport (
+    Memory, fnn_barrier, fnn_entry, fnn_features, fnn_kernels, fnn_kind_float32, fnn_kind_float64, fnn_targets,
+)
 from fastnn.kernels.panels cimport Layer
 from fastnn.kernels.update cimport Slots, Step
 
@@ -11,6 +13,7 @@ cdef struct Net:
     Slots *slots               # [n_layers]
     int *activations           # [n_layers], the last identity: output_delta applies the output's
     int output, loss
+    double input_scale         # integers among the features are multiplied by it
 
 cdef struct Buffers:
     # What a run of mini-batches needs beside the weights. h[k] and delta[k] are panels of `capacity` rows.
@@ -23,7 +26,7 @@ cdef struct Buffers:
     Py_ssize_t *n_list         # [n_layers]: ... and how many
 
 cdef struct Run:
-    const char *X
+    fnn_features X
     const Py_ssize_t *order    # NULL: rows 0..n-1
     fnn_targets y
     Py_ssize_t n, batch, chunk  # rows, of a mini-batch, and how many pass through the network at a time
@@ -33,12 +36,21 @@ cdef struct Run:
     fnn_barrier barrier
     char *scratch              # a thread's: scratch_size bytes from thread * scratch_size
     Py_ssize_t scratch_size
+    Py_ssize_t row_bytes       # of X, whose rows can be brought near in time; 0: they cannot
+    Py_ssize_t n_entries       # the most entries of CSR rows that pass through the network together
     int *finite                # [threads]: this thread's losses of this step were finite
     Py_ssize_t done            # steps taken
 
-cdef int make_net(Net *net, Memory memory, sizes, activations, int output, int loss, bias, str dtype,
-                  bint may_turn) except -1
+cdef inline bint as_they_lie(const fnn_kernels *k, const fnn_features *X) noexcept nogil:
+    """Whether rows are runs of the network's own kind of real."""
+    return (X.indptr == NULL and X.kind == (fnn_kind_float32 if k.item == 4 else fnn_kind_float64) and X.column == k.item
+            and X.row % k.item == 0)
+
+cdef int make_net(Net *net, Memory memory, sizes, activations, int output, int loss, bias, str dtype, bint may_turn,
+                  bint sparse, double input_scale) except -1
 cdef int load_net(const Net *net, const char *vector, Py_ssize_t state) except -1
 cdef double flops(const Net *net, Py_ssize_t batch, int passes) noexcept nogil
+cdef double work(const Net *net, const fnn_features *X, Py_ssize_t n, Py_ssize_t batch, int passes) noexcept nogil
 cdef char *address(array) except NULL
+cdef int set_features(const Net *net, fnn_features *features, X) except -1
 cdef int set_targets(fnn_targets *targets, y) except -1
