@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._arrays import CSR, Features
 from fastnn._network import NetworkSpec
 from fastnn.kernels._cpu import ACTIVATIONS, LOSSES, OPTIMIZERS, OUTPUTS
 from fastnn.kernels.engine import Engine
@@ -85,24 +84,19 @@ class Engines:
 
     def __init__(self, network: NetworkSpec) -> None:
         self.network = network
-        self._idle: dict[tuple[int, str, bool], Engine] = {}  # the one given back last, or none
+        self._idle: dict[tuple[int, str], Engine] = {}  # the one given back last, or none
 
     @contextmanager
-    def lend(
-        self, X: Features, batch: int | None = None, optimizer: str = "sgd"
-    ) -> Iterator[Engine]:
-        """An engine for X, in mini-batches of `batch` rows; None: for passes that need no batch."""
-        sparse = isinstance(X, CSR)
+    def lend(self, batch: int | None = None, optimizer: str = "sgd") -> Iterator[Engine]:
+        """An engine for mini-batches of `batch` rows; None: for passes that need no batch."""
         try:  # pop and popitem are atomic
             if batch is None:
                 key, engine = self._idle.popitem()
-                if sparse and not key[2]:
-                    raise KeyError
             else:
-                key = batch, optimizer, sparse
+                key = batch, optimizer
                 engine = self._idle.pop(key)
         except KeyError:
-            key = batch or 1, optimizer, sparse
+            key = batch or 1, optimizer
             engine = new_engine(self.network, *key)
         try:
             yield engine
@@ -110,9 +104,7 @@ class Engines:
             self._idle = {key: engine}
 
 
-def new_engine(
-    network: NetworkSpec, batch: int = 1, optimizer: str = "sgd", sparse: bool = False
-) -> Engine:
+def new_engine(network: NetworkSpec, batch: int = 1, optimizer: str = "sgd") -> Engine:
     """The compiled twin of a network."""
     return Engine(
         network.sizes,
@@ -123,6 +115,5 @@ def new_engine(
         network.dtype,
         batch=batch,
         optimizer=OPTIMIZERS[optimizer],
-        sparse=sparse,
         input_scale=network.input_scale,
     )

@@ -237,7 +237,7 @@ class Model:
         if verbose is True:
             progress = Progress(epochs, len(X))
         try:
-            with self._engines.lend(X, batch, rule.kind) as engine:
+            with self._engines.lend(batch, rule.kind) as engine:
                 threads = bound_threads(self.n_threads)
                 run = _train.Run(self._parameters, engine, rule, batch, threads)
                 return _train.fit(
@@ -286,7 +286,7 @@ class Model:
         rule = as_optimizer(optimizer, learning_rate)
         X, y = as_pair(X, y, self._network)
         batch = min(batch_size, len(X))
-        with self._engines.lend(X, batch, rule.kind) as engine:
+        with self._engines.lend(batch, rule.kind) as engine:
             run = _train.Run(self._parameters, engine, rule, batch, bound_threads(self.n_threads))
             return _train.partial_fit(run, X, y)
 
@@ -304,7 +304,7 @@ class Model:
         array, (n, n_out)
         """
         X = as_features(X, self._network)
-        with self._engines.lend(X) as engine:
+        with self._engines.lend() as engine:
             engine.load(self.theta)
             return _evaluate.forward(engine, self._network, X, bound_threads(self.n_threads))
 
@@ -368,7 +368,7 @@ class Model:
             the right side of 1/2) or "r2" (mean over the outputs).
         """
         X, y = as_pair(X, y, self._network)
-        with self._engines.lend(X) as engine:
+        with self._engines.lend() as engine:
             engine.load(self.theta)
             threads = bound_threads(self.n_threads)
             return _evaluate.evaluate(engine, self._network, X, y, threads)
@@ -377,7 +377,7 @@ class Model:
         """Mean loss over the rows, and its gradient laid out like theta."""
         X, y = as_pair(X, y, self._network)
         grad = np.empty_like(self.theta)
-        with self._engines.lend(X) as engine:
+        with self._engines.lend() as engine:
             engine.load(self.theta)
             return engine.gradient(X, y, grad, bound_threads(self.n_threads)), grad
 

@@ -18,7 +18,6 @@ class Engine:
         dtype: str,
         batch: int = 1,
         optimizer: int = 0,
-        sparse: bool = False,
         input_scale: float = 1.0,
     ) -> None: ...
     def load(self, theta: Reals, state: Reals | None = None) -> None: ...

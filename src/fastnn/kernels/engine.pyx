@@ -12,7 +12,7 @@ from libc.stdint cimport int32_t
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    Memory, all_share, fnn_barrier, fnn_entry, fnn_features, fnn_kernels, fnn_prefetch, fnn_sgd, fnn_targets, fnn_team_size, fp_enter, fp_leave, seconds,
+    FNN_MAX_STATES, Memory, all_share, fnn_barrier, fnn_entry, fnn_features, fnn_kernels, fnn_prefetch, fnn_sgd, fnn_targets, fnn_team_size, fp_enter, fp_leave, seconds,
     wait, worth,
 )
 from fastnn.kernels.backward cimport Entries, delta_and_gradient_part, gradient_part, gradient_sparse_part, hidden_delta_part
@@ -23,9 +23,11 @@ from fastnn.kernels.net cimport (
 from fastnn.kernels.online cimport train_online
 from fastnn.kernels.output_delta cimport mean, scratch_bytes
 from fastnn.kernels.pace cimport Pace, next_stretch, took
-from fastnn.kernels.panels cimport L2_BYTES, Layer, at, bias_panels, panels, prepare_transpose, row_room, unpack, weight_panels
+from fastnn.kernels.panels cimport (
+    L2_BYTES, Layer, at, bias_panels, pack, panels, prepare_transpose, row_room, unpack, weight_panels,
+)
 from fastnn.kernels.predict cimport forward_rows, free_room
-from fastnn.kernels.update cimport Step, as_rates, correct
+from fastnn.kernels.update cimport Slots, Step, as_rates, correct
 
 from fastnn.kernels._cpu import STATES
 
@@ -209,7 +211,7 @@ cdef inline Py_ssize_t entries_bytes(const Net *net, const Run *run) noexcept no
     """What a thread needs to sort the entries of CSR rows."""
     if run.X.indptr == NULL:
         return 0
-    return net.layers[0].in_panels * sizeof(Py_ssize_t) + (run.n_entries * (sizeof(fnn_entry) + net.k.item) + 63) // 64 * 64
+    return (net.layers[0].in_panels * sizeof(Py_ssize_t) + run.n_entries * (sizeof(fnn_entry) + net.k.item) + 63) // 64 * 64
 
 
 cdef Py_ssize_t most_entries(const Run *run) noexcept nogil:
@@ -242,8 +244,6 @@ cdef class Engine:
     dtype : {"float32", "float64"}
     batch : int
         The most rows of a mini-batch that `train` will see.
-    sparse : bool
-        Whether features may be CSR.
     input_scale : float
         Integers among the features are multiplied by it.
     """
@@ -260,13 +260,38 @@ cdef class Engine:
     cdef double ended          # when the last stretch of training did
 
     def __init__(self, sizes, activations, int output, int loss, bias, dtype, Py_ssize_t batch=1, int optimizer=0,
-                 bint sparse=False, double input_scale=1):
+                 double input_scale=1):
         self.memory = Memory()
         self.batch, self.optimizer, self.n_states = batch, optimizer, STATES[optimizer]
-        make_net(&self.net, self.memory, sizes, activations, output, loss, bias, dtype, batch > 1, sparse, input_scale)
+        make_net(&self.net, self.memory, sizes, activations, output, loss, bias, dtype, batch > 1, input_scale)
 
     def __dealloc__(self):
         free_room(&self.idle)
+
+    cdef int describe(self, fnn_features *features, X) except -1:
+        """How X lies. CSR visits the first layer's weights by input: where they lay turned, they do no more."""
+        cdef Layer *layer = &self.net.layers[0]
+        cdef Slots *slots = &self.net.slots[0]
+        cdef char **turned[2 + FNN_MAX_STATES]
+        cdef char *W
+        cdef Py_ssize_t i
+        cdef Memory own
+        set_features(&self.net, features, X)
+        if features.indptr == NULL or not layer.turned:
+            return 0
+        own = Memory()
+        W = own.take(layer.n_in * layer.n_out * self.net.k.item)
+        turned[0], turned[1] = &layer.Wp, &slots.G
+        for i in range(FNN_MAX_STATES):
+            turned[2 + i] = &slots.state_W[i]
+        for i in range(2 + FNN_MAX_STATES):
+            if turned[i][0] != NULL:
+                layer.turned = True
+                unpack(self.net.k, layer, turned[i][0], NULL, W, NULL)
+                layer.turned = False
+                turned[i][0] = weight_panels(self.net.k, self.memory, layer)
+                pack(self.net.k, layer, W, NULL, turned[i][0], NULL)
+        return 0
 
     cdef int prepare(self, Buffers *b, Py_ssize_t capacity, Py_ssize_t batch, bint dense) except -1:
         """Room in b for mini-batches of `batch` rows, `capacity` at a time, at least; dense: with their inputs."""
@@ -404,7 +429,7 @@ cdef class Engine:
 
         Parameters
         ----------
-        X : (n, n_0) array of one of `_cpu.KINDS` with any strides, or CSR (`_arrays.CSR`; the engine must be for `sparse`)
+        X : (n, n_0) array of one of `_cpu.KINDS` with any strides, or CSR (`_arrays.CSR`)
         y : (n,) int32 labels, or (n, n_K) array of the engine's dtype
         order : (m,) intp
         batch : int
@@ -428,7 +453,7 @@ cdef class Engine:
         if n == 0:
             return 0
         self.prepare_states()
-        set_features(&self.net, &run.X, X)
+        self.describe(&run.X, X)
         run.step.apply, run.step.optimizer, run.step.n_states = True, self.optimizer, self.n_states
         run.step.rates, run.batch, run.chunk = as_rates(rates), batch, self.chunk()
         # A run of steps pays for its threads once: far less work than a pass alone is worth a trial of more.
@@ -460,7 +485,7 @@ cdef class Engine:
         run.step.apply, run.step.optimizer, run.step.n_states = False, fnn_sgd, 0
         run.step.rates, run.taken = as_rates({"learning_rate": 0}), 0
         run.order, run.batch, run.chunk, run.losses = NULL, n, KEEP, &loss
-        set_features(&self.net, &run.X, X)
+        self.describe(&run.X, X)
         self._run(&run, y, n, worth(n_threads, work(&self.net, &run.X, n, min(KEEP, n), 3)))
         if run.done:
             self._store(address(grad), -2)
@@ -471,7 +496,7 @@ cdef class Engine:
     def forward(self, X, out, int n_threads):
         """out (n, n_K) <- h^(K). Safe to call from several threads at once, between load and train."""
         cdef fnn_features features
-        set_features(&self.net, &features, X)
+        self.describe(&features, X)
         forward_rows(&self.net, &self.idle, &features, address(out), NULL, NULL, len(X), n_threads)
 
     def loss(self, X, y, out, int n_threads):
@@ -480,7 +505,7 @@ cdef class Engine:
         cdef double *losses = <double *> own.take(len(X) * sizeof(double))
         cdef fnn_targets targets
         cdef fnn_features features
-        set_features(&self.net, &features, X)
+        self.describe(&features, X)
         set_targets(&targets, y)
         targets.order = NULL
         forward_rows(&self.net, &self.idle, &features, address(out), &targets, losses, len(X), n_threads)

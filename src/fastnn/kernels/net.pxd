@@ -47,7 +47,7 @@ cdef inline bint as_they_lie(const fnn_kernels *k, const fnn_features *X) noexce
             and X.row % k.item == 0)
 
 cdef int make_net(Net *net, Memory memory, sizes, activations, int output, int loss, bias, str dtype, bint may_turn,
-                  bint sparse, double input_scale) except -1
+                  double input_scale) except -1
 cdef int load_net(const Net *net, const char *vector, Py_ssize_t state) except -1
 cdef double flops(const Net *net, Py_ssize_t batch, int passes) noexcept nogil
 cdef double work(const Net *net, const fnn_features *X, Py_ssize_t n, Py_ssize_t batch, int passes) noexcept nogil

@@ -8,9 +8,8 @@ from fastnn.kernels._cpu import KINDS
 
 
 cdef int make_net(Net *net, Memory memory, sizes, activations, int output, int loss, bias, str dtype, bint may_turn,
-                  bint sparse, double input_scale) except -1:
-    """Room for the weights. sizes: n_0..n_K; activations: of hidden layers, ids of `_cpu.ACTIVATIONS`; bias: of each layer;
-    sparse: features may be CSR, which visits the first layer's weights by input."""
+                  double input_scale) except -1:
+    """Room for the weights. sizes: n_0..n_K; activations: of hidden layers, ids of `_cpu.ACTIVATIONS`; bias: of each layer."""
     cdef Py_ssize_t K = len(sizes) - 1, l
     net.k, net.n_layers, net.output, net.loss = kernels_for(4 if dtype == "float32" else 8), K, output, loss
     net.input_scale = input_scale
@@ -19,7 +18,7 @@ cdef int make_net(Net *net, Memory memory, sizes, activations, int output, int l
     net.activations = <int *> memory.take(K * sizeof(int))
     for l in range(K):
         net.activations[l] = activations[l] if l < K - 1 else fnn_identity
-        make_layer(net.k, memory, sizes[l], sizes[l + 1], bias[l], may_turn and not (sparse and l == 0), &net.layers[l])
+        make_layer(net.k, memory, sizes[l], sizes[l + 1], bias[l], may_turn, &net.layers[l])
     return 0
 
 
@@ -60,8 +59,6 @@ cdef int set_features(const Net *net, fnn_features *features, X) except -1:
     cdef const int64_t[::1] indptr
     features.scale, features.indptr, features.indices = net.input_scale, NULL, NULL
     if hasattr(X, "indptr"):
-        if net.layers[0].turned:
-            raise ValueError("CSR needs an engine for sparse features")
         indptr = X.indptr
         features.indptr, features.indices = &indptr[0], <const int32_t *> address(X.indices)
         features.data, features.row, features.column = address(X.data), 0, 0

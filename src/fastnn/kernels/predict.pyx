@@ -210,7 +210,7 @@ cdef class Frozen:
     def __init__(self, sizes, activations, int output, bias, str dtype, theta, double input_scale=1):
         cdef Py_ssize_t widest = 0, l
         self.memory = Memory()
-        make_net(&self.net, self.memory, sizes, activations, output, 0, bias, dtype, False, True, input_scale)
+        make_net(&self.net, self.memory, sizes, activations, output, 0, bias, dtype, False, input_scale)
         load_net(&self.net, address(theta), -1)
         self.type_number = np.NPY_FLOAT32 if dtype == "float32" else np.NPY_FLOAT64
         self.kind = fnn_kind_float32 if dtype == "float32" else fnn_kind_float64
