@@ -408,7 +408,8 @@ cdef class Engine:
         if online:
             self.prepare(&self.row, 1, 1, True)
             for l in range(1, net.n_layers):
-                prepare_transpose(k, self.memory, &net.layers[l])
+                if not net.layers[l].far:
+                    prepare_transpose(k, self.memory, &net.layers[l])
             with nogil:
                 mode = fp_enter()
                 train_online(net, &self.row, run)

@@ -3,8 +3,10 @@ from libc.stdint cimport int32_t
 from libc.string cimport memcpy, memset
 
 from fastnn.kernels._cpu cimport bring_near, fnn_kernels, fnn_relu
+from fastnn.kernels.backward cimport delta_and_gradient_part
 from fastnn.kernels.net cimport Buffers, Net, Run, as_they_lie
 from fastnn.kernels.panels cimport Layer, at, transpose
+from fastnn.kernels.update cimport Step
 
 cdef Py_ssize_t SAMPLE = 64    # rows whose zeros are counted before a run
 
@@ -13,7 +15,8 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
     """Mini-batches of one, plain SGD, one thread: no tile has anything to reuse, so weights are passed over by rows.
 
     The update of layer 1 with sample t and its forward pass with sample t + 1 are one pass over W1, which visits only inputs
-    that are not 0 in one of them; rows of later layers that belong to a dead ReLU are not visited.
+    that are not 0 in one of them; rows of later layers that belong to a dead ReLU are not visited. Where a later layer's weights
+    come from afar, its backward pass and its step go through them together, and there is no transposed copy to keep in step.
     """
     cdef const fnn_kernels *k = net.k
     cdef Py_ssize_t K = net.n_layers, n_0 = net.layers[0].n_in, t, l
@@ -25,13 +28,16 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
     cdef bint csr = run.X.indptr != NULL
     cdef bint sparse = csr or mostly_zeros(net, run, buffers)
     cdef double minus_rate = -run.step.rates.learning_rate
+    cdef Step step = run.step
+
+    step.summed = False
     if csr:
         for t in range(2):
             memset(buffers.h0[t], 0, n_0 * k.item)
     x = row_of(net, run, buffers, 0)
-
     for l in range(1, K):  # from here on every update keeps Wt in step
-        transpose(k, &net.layers[l])
+        if not net.layers[l].far:
+            transpose(k, &net.layers[l])
     layer = &net.layers[0]
     memset(buffers.h[1], 0, layer.out_panels * k.nr * k.item)
     k.row_product(entries(run, 0) if csr else n_0, inputs(run, 0), x, layer.Wp, n_0 * k.nr, layer.out_panels, buffers.h[1])
@@ -52,9 +58,13 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
                               run.losses + t, run.scratch):
             return
 
-        # Backward: all deltas before any weight moves.
+        # Backward: all deltas before any weight moves that they need.
         for l in range(K - 1, 0, -1):
             layer = &net.layers[l]
+            if layer.far:
+                delta_and_gradient_part(k, layer, &net.slots[l], &step, buffers.delta[l + 1], buffers.h[l], buffers.delta[l],
+                                        k.nr, net.activations[l - 1], 1, 0, layer.in_panels, run.scratch)
+                continue
             memset(buffers.delta[l], 0, layer.in_panels * k.nr * k.item)
             k.row_product(layer.n_out, NULL, buffers.delta[l + 1], layer.Wt, layer.out_panels * k.nr * k.nr,
                           layer.in_panels, buffers.delta[l])
@@ -63,6 +73,8 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
         # Update: W -= alpha delta h_prev^T, with -alpha delta made first.
         for l in range(K - 1, -1, -1):
             layer = &net.layers[l]
+            if l > 0 and layer.far:
+                continue
             k.row_scale(layer.out_panels * k.nr, minus_rate, buffers.delta[l + 1], buffers.delta[l + 1])
             if layer.has_bias:
                 k.row_add(layer.out_panels * k.nr, buffers.delta[l + 1], layer.b)
