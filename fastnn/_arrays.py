@@ -1,8 +1,9 @@
 """Users' arrays, checked before anything changes, as the engine takes them.
 
-Features stay as they lie in memory where the engine can read them so: arrays of the kinds of number
-in `KINDS`, with any strides (`np.ndarray` describes both), and CSR matrices (`CSR`). Rows become the
-network's reals when a mini-batch is gathered; integers are then multiplied by its input_scale.
+Features stay as they lie in memory where the engine can read them so: arrays of the kinds of
+number in `KINDS`, with any strides (`np.ndarray` describes both), and CSR matrices (`CSR`). Rows
+become the network's reals when a mini-batch is gathered; integers are then multiplied by its
+input_scale.
 Targets become C-contiguous arrays of the network's dtype.
 """
 
@@ -22,7 +23,7 @@ CHUNK = 1 << 18  # numbers looked at together
 
 @dataclass(frozen=True, eq=False)
 class CSR:
-    """A matrix of few nonzeros, as the engine takes it: in each row ascending columns, each once."""
+    """A matrix of few nonzeros, as the engine takes it: a row's columns ascend, each once."""
 
     indptr: np.ndarray  # (n + 1,) int64: row i has the entries indptr[i] to indptr[i + 1] - 1
     indices: np.ndarray  # (n_entries,) int32: their columns
@@ -91,7 +92,7 @@ def _check_shape(shape: tuple[int, ...], network: NetworkSpec) -> None:
 
 
 def _as_csr(X: Any, network: NetworkSpec) -> CSR:
-    """A matrix in SciPy's CSR format, by its attributes: checked; sorted and added up if need be."""
+    """A matrix in SciPy's CSR format, by its attributes; sorted and added up if need be."""
     shape = tuple(int(n) for n in X.shape)
     _check_shape(shape, network)
     n, n_in = shape
@@ -188,7 +189,7 @@ def as_targets(y: Any, network: NetworkSpec) -> np.ndarray:
 
 
 def as_numbers(name: str, values: Any) -> np.ndarray:
-    """`values` as an array of bool, int or float, of any shape; a table with columns in their order."""
+    """`values`, or a table, as an array of bool, int or float, of any shape."""
     if hasattr(values, "filled"):
         raise TypeError(f"{name} must not be a masked array; fill or drop what is masked")
     if hasattr(values, "toarray"):
@@ -239,9 +240,7 @@ def as_finite(name: str, values: np.ndarray, dtype: str) -> np.ndarray:
     return array
 
 
-def _check_finite(
-    name: str, array: np.ndarray, dtype: str, came: np.ndarray | None = None
-) -> None:
+def _check_finite(name: str, array: np.ndarray, dtype: str, came: np.ndarray | None = None) -> None:
     """`array` must be finite, in `dtype` too. came: what the user gave, if another array."""
     came = array if came is None else came
     # Along what lies together, a chunk after the other: no copy of the whole is made.
@@ -259,8 +258,8 @@ def _check_finite(
         where[0] += start
         bad = came[tuple(reversed(where) if turned else where)]
         kind = f"finite in {dtype}" if np.isfinite(bad) else "finite"
-        row = int(where[1] if turned else where[0])
-        place = f"row {row}" + (f", column {where[0] if turned else where[1]}" if array.ndim == 2 else "")
+        row, *column = reversed(where) if turned else where
+        place = f"row {row}" + "".join(f", column {j}" for j in column)
         raise ValueError(f"{name} must be {kind}, got {bad} in {place}")
 
 

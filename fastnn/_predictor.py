@@ -23,7 +23,9 @@ class Predictor(Frozen):
     def __init__(self, network: NetworkSpec, theta: np.ndarray, n_threads: int | None) -> None:
         hidden = tuple(ACTIVATIONS[name] for name in network.activations)
         output = OUTPUTS[network.output]
-        super().__init__(network.sizes, hidden, output, network.bias, network.dtype, theta, network.input_scale)
+        super().__init__(
+            network.sizes, hidden, output, network.bias, network.dtype, theta, network.input_scale
+        )
         self._network = network
         self._n_threads = n_threads
         self._theta = theta.copy()

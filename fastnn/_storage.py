@@ -107,7 +107,7 @@ def as_metadata(metadata: Any) -> dict[str, Any]:
 
 
 def _architecture(network: NetworkSpec) -> dict[str, Any]:
-    """What the file says of a network; input_scale only where it is not 1, which older files mean."""
+    """What the file says of a network; input_scale where it is not 1, as older files mean."""
     architecture = asdict(network)
     if network.input_scale == 1:
         del architecture["input_scale"]

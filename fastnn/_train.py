@@ -21,6 +21,7 @@ from fastnn._optimizers import Optimizer
 from fastnn._parameters import Parameters
 from fastnn._progress import Progress
 from fastnn._random import SHUFFLE, permutation
+from fastnn._stream import Stream
 from fastnn.kernels.engine import Engine
 
 SLICE_SECONDS = 0.025  # an interrupt within 100 ms, with room for a slow step
@@ -57,11 +58,16 @@ class Run:
         self.parameters.steps = self.steps
 
     def epoch(
-        self, X: Features, y: np.ndarray, order: np.ndarray, progress: Progress | None = None
+        self,
+        X: Features,
+        y: np.ndarray,
+        order: np.ndarray,
+        progress: Progress | None = None,
+        before: int = 0,
     ) -> float:
         """Train on the rows X[order]; returns the mean over them of the loss before each step.
 
-        Raises DivergenceError with the number of the mini-batch, from 1.
+        Raises DivergenceError with the number of the mini-batch, from 1 and after `before` others.
         """
         n, batch, rates = len(order), self.batch, self.optimizer.rates
         losses = np.empty(-(-n // batch))
@@ -76,13 +82,32 @@ class Run:
             self.steps += steps
             if steps < stop - start:
                 bad = start + steps
-                raise DivergenceError(f"batch {bad + 1} has the loss {losses[bad]}")
+                raise DivergenceError(f"batch {before + bad + 1} has the loss {losses[bad]}")
             self.step_seconds = max((perf_counter() - begin) / steps, 1e-9)
             if progress is not None:
                 seen = min(stop * batch, n)
                 progress.samples(seen - start * batch, _mean(losses[:stop], batch, seen))
             start = stop
         return _mean(losses, batch, n)
+
+    def stream(self, stream: Stream, shuffle: bool, seed: int, epoch: int) -> float:
+        """Train on a stream's blocks one after another; returns the mean loss as `epoch` does.
+
+        Each block is cut into mini-batches of its own: its last one may be smaller.
+        """
+        total, n, batches = 0.0, 0, 0
+        with stream.blocks() as blocks:
+            for number, (X, y) in enumerate(blocks):
+                order = np.arange(len(X))
+                if shuffle:  # block 0 as if it were all: a stream of one block is fit(X, y)
+                    order = permutation(seed, SHUFFLE, epoch + (number << 32), len(X))
+                total += self.epoch(X, y, order, before=batches) * len(X)
+                n += len(X)
+                batches += -(-len(X) // self.batch)
+        if not n:
+            stream.error = ValueError("a stream must yield at least one block, got none")
+            raise stream.error
+        return total / n
 
 
 def _mean(losses: np.ndarray, batch: int, n: int) -> float:
@@ -93,8 +118,8 @@ def _mean(losses: np.ndarray, batch: int, n: int) -> float:
 
 def fit(
     run: Run,
-    X: Features,
-    y: np.ndarray,
+    X: Features | Stream,
+    y: np.ndarray | None,
     *,
     epochs: int,
     shuffle: bool,
@@ -103,17 +128,21 @@ def fit(
     progress: Progress | None,
 ) -> History:
     """Train for some epochs. Interrupted, parameters stand at the last whole step; a run that
-    diverges leaves them as they were."""
+    diverges, or whose stream fails, leaves them as they were."""
     parameters = run.parameters
     history = History()
-    order = np.arange(len(X))
     try:
         for _ in range(epochs):
             begin = perf_counter()
-            if shuffle:
-                order = permutation(seed, SHUFFLE, parameters.epoch, len(X))
             parameters.epoch += 1
-            loss = run.epoch(X, y, order, progress)
+            if isinstance(X, Stream):
+                loss = run.stream(X, shuffle, seed, parameters.epoch - 1)
+            else:
+                assert y is not None
+                order = np.arange(len(X))
+                if shuffle:
+                    order = permutation(seed, SHUFFLE, parameters.epoch - 1, len(X))
+                loss = run.epoch(X, y, order, progress)
             run.store()
             check_theta(parameters)
             score = {}
@@ -126,8 +155,11 @@ def fit(
         epoch = parameters.epoch
         parameters.restore(run.before)
         raise DivergenceError(_remedy(f"epoch {epoch}, {error}")) from None
-    except BaseException:
-        run.store()
+    except BaseException as error:
+        if isinstance(X, Stream) and error is X.error:
+            parameters.restore(run.before)
+        else:
+            run.store()
         raise
     return history
 

@@ -22,6 +22,7 @@ from fastnn._parameters import Engines, Parameters, Views
 from fastnn._predictor import Predictor
 from fastnn._progress import Progress
 from fastnn._random import as_seed
+from fastnn._stream import as_stream
 from fastnn._trace import Trace
 
 
@@ -175,7 +176,7 @@ class Model:
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         *,
         epochs: int = 10,
         batch_size: int = 128,
@@ -191,8 +192,9 @@ class Model:
         ----------
         X : array, (n, n_in)
             Of integers, bools or floats with any strides, read as it lies, memory maps included; a
-            table of pandas, polars or pyarrow; or a SciPy sparse matrix, whose zeros cost nothing in
-            CSR. docs/data.md tells what is copied.
+            table of pandas, polars or pyarrow; or a SciPy sparse matrix, whose zeros cost nothing
+            in CSR. Or, without y, a stream: an iterable that yields blocks (X, y), or a callable
+            that returns an iterator of them, called once an epoch. docs/data.md: what is copied.
         y : array
             softmax: labels (n,) from 0, or rows (n, n_out) of a distribution. sigmoid: (n, n_out)
             in [0, 1]. Other outputs: values (n, n_out). With one output (n,) will do.
@@ -206,7 +208,7 @@ class Model:
         validation_data : (X, y), optional
             Loss and score on it after each epoch go into the history.
         shuffle : bool, default True
-            False takes samples in the order given.
+            False takes samples in the order given. Of a stream each block is shuffled by itself.
         verbose : bool, default False
             Show progress on stderr.
 
@@ -218,6 +220,8 @@ class Model:
         ------
         DivergenceError
             A mini-batch had a loss that is not finite; the model is as before the call.
+        what a stream raises
+            The model is as before the call, too.
         KeyboardInterrupt
             Raised on; the model stands at the last whole step.
         """
@@ -228,14 +232,18 @@ class Model:
         shuffle = as_bool("shuffle", shuffle)
         if not isinstance(verbose, Progress):  # the command line's own, over several calls
             verbose = as_bool("verbose", verbose)
-        X, y = as_pair(X, y, network)
+        if y is None:
+            X, n = as_stream(X, epochs, network), 0
+        else:
+            X, y = as_pair(X, y, network)
+            n = len(X)
         validation = None
         if validation_data is not None:
             validation = _as_validation(validation_data, network)
-        batch = min(batch_size, len(X))
+        batch = min(batch_size, n) if n else batch_size
         progress = verbose if isinstance(verbose, Progress) else None
         if verbose is True:
-            progress = Progress(epochs, len(X))
+            progress = Progress(epochs, n)
         try:
             with self._engines.lend(batch, rule.kind) as engine:
                 threads = bound_threads(self.n_threads)

@@ -1,4 +1,4 @@
-"""Features as they come: kinds of number, layouts, memory maps, tables, CSR; the same bits as dense."""
+"""Features as they come: kinds of number, layouts, memory maps, tables, CSR; the bits of dense."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def laid_out(values, layout):
 
 def numbers(kind, n=N, n_in=N_IN):
     rng = np.random.default_rng(3)
-    if kind == bool:
+    if kind.kind == "b":
         return rng.random((n, n_in)) < 0.5
     if kind.kind == "f":
         return (rng.standard_normal((n, n_in)) * [1e-6, 1][n_in > 1]).astype(kind)
@@ -54,7 +54,9 @@ def labels(n=N, n_classes=3):
     return np.random.default_rng(4).integers(0, n_classes, n)
 
 
-def outcome(X, *, dtype="float32", batch=16, optimizer="sgd", sizes=(N_IN, 8, 3), scale=1 / 255, threads=1):
+def outcome(
+    X, *, dtype="float32", batch=16, optimizer="sgd", sizes=(N_IN, 8, 3), scale=1 / 255, threads=1
+):
     """Bits of all that a model makes of X: losses, theta, predictions, measures."""
     model = fastnn.Model(list(sizes), dtype=dtype, seed=1, input_scale=scale, n_threads=threads)
     y = labels(X.shape[0], sizes[-1])
@@ -201,7 +203,8 @@ def test_memory_maps(tmp_path):
 GROWTH = """
 import sys, numpy as np, fastnn
 def anonymous():
-    return next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("RssAnon")) / 1024
+    lines = [line.split() for line in open("/proc/self/status")]
+    return next(int(words[1]) for words in lines if words[0] == "RssAnon:") / 1024
 X = np.load(sys.argv[1], mmap_mode="r")
 y = np.arange(len(X)) % 10
 model = fastnn.Model([X.shape[1], 64, 10], seed=0, input_scale=1 / 255, n_threads=2)
@@ -228,7 +231,10 @@ def test_no_copy_of_the_data_is_made(tmp_path, kind):
     X = np.zeros((60_000, 784), kind)
     np.save(tmp_path / "X.npy", X)
     run = subprocess.run(
-        [sys.executable, "-c", GROWTH, tmp_path / "X.npy"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", GROWTH, tmp_path / "X.npy"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert float(run.stdout) < 20, "MB above the data"
 
@@ -266,7 +272,7 @@ def test_tables(library):
     assert results[0] == results[1]
     model = fastnn.Model([2, 3], seed=0)
     bad = table_of(library, {"age": np.arange(3), "name": ["a", "b", "c"]})
-    with pytest.raises(TypeError, match="X must be real numbers, got .* in column 'name'"):
+    with pytest.raises(TypeError, match=r"X must be real numbers, got .* in column 'name'"):
         model.fit(bad, [0, 1, 2])
     missing = table_of(library, {"age": [1.0, None, 2.0], "b": [0.0, 1.0, 2.0]})
     with pytest.raises(ValueError, match="X must be finite, got nan in row 1, column 0"):
@@ -349,7 +355,10 @@ def test_csr_is_dense(isa, dtype, optimizer, batch):
             engine = fastnn._parameters.new_engine(net, batch, optimizer)
             state = np.zeros((engine.n_states, theta.size), dtype)
             got, grad = theta.copy(), np.full_like(theta, np.nan)
-            losses, out = np.full((2, -(-N // batch)), np.nan), np.full((N, sizes[-1]), np.nan, dtype)
+            losses, out = (
+                np.full((2, -(-N // batch)), np.nan),
+                np.full((N, sizes[-1]), np.nan, dtype),
+            )
             engine.load(got, state)
             for epoch in range(2):
                 steps = epoch * losses.shape[1]
@@ -384,7 +393,9 @@ def test_csr_through_the_model(isa):
         for optimizer in ("sgd", "adam"):
             want = outcome(dense, batch=batch, optimizer=optimizer)
             got = outcome(plain, batch=batch, optimizer=optimizer, threads=2)
-            np.testing.assert_array_equal(np.frombuffer(got[0][0], "f4"), np.frombuffer(want[0][0], "f4"))
+            np.testing.assert_array_equal(
+                np.frombuffer(got[0][0], "f4"), np.frombuffer(want[0][0], "f4")
+            )
             assert got[1:] == want[1:]
     model = fastnn.Model([N_IN, 3], seed=0)  # one that has trained on dense rows, weights turned
     model.fit(dense, labels(), epochs=1, validation_data=(plain, labels()))
@@ -411,7 +422,13 @@ def test_scipy_matrices():
     sparse = pytest.importorskip("scipy.sparse")
     dense, plain = few_nonzeros()
     want = outcome(plain)
-    for make in (sparse.csr_matrix, sparse.csr_array, sparse.csc_matrix, sparse.coo_array, sparse.lil_array):
+    for make in (
+        sparse.csr_matrix,
+        sparse.csr_array,
+        sparse.csc_matrix,
+        sparse.coo_array,
+        sparse.lil_array,
+    ):
         assert outcome(make(dense)) == want
     wide = sparse.csr_array(np.vstack([np.ones_like(dense), dense]))[N:]  # entries not from 0
     assert outcome(wide) == want
@@ -463,7 +480,11 @@ def test_bad_csr(change, error, message):
     X = Plain(*(np.array(part) for part in parts[:3]), parts[3])
     model = fastnn.Model([3, 2], seed=0)
     before = model.theta.tobytes()
-    for call in (lambda: model.fit(X, [0, 1]), lambda: model.predict(X), lambda: model.predictor()(X)):
+    for call in (
+        lambda: model.fit(X, [0, 1]),
+        lambda: model.predict(X),
+        lambda: model.predictor()(X),
+    ):
         with pytest.raises(error, match=message):
             call()
     assert model.theta.tobytes() == before

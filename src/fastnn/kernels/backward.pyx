@@ -4,7 +4,8 @@ from cython.parallel cimport parallel, prange
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_BACKWARD, FNN_NEAR, Memory, bring_near, fnn_entry, fnn_features, fnn_kernels, fnn_prefetch, fnn_sgd, fp_enter, fp_leave, kernels_for, worth,
+    FNN_BACKWARD, FNN_NEAR, Memory, bring_near, fnn_features, fnn_kernels, fnn_prefetch, fnn_sgd, fp_enter, fp_leave,
+    kernels_for, worth,
 )
 from fastnn.kernels.panels cimport (
     L2_BYTES, Layer, at, bias_panels, block, columns, make_layer, pack, unpack, vectors, weight_panels,

@@ -12,8 +12,8 @@ from libc.stdint cimport int32_t
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_MAX_STATES, Memory, all_share, fnn_barrier, fnn_entry, fnn_features, fnn_kernels, fnn_prefetch, fnn_sgd, fnn_targets, fnn_team_size, fp_enter, fp_leave, seconds,
-    wait, worth,
+    FNN_MAX_STATES, Memory, all_share, fnn_barrier, fnn_entry, fnn_features, fnn_kernels, fnn_prefetch, fnn_sgd, fnn_targets,
+    fnn_team_size, fp_enter, fp_leave, seconds, wait, worth,
 )
 from fastnn.kernels.backward cimport Entries, delta_and_gradient_part, gradient_part, gradient_sparse_part, hidden_delta_part
 from fastnn.kernels.forward cimport forward_part, forward_sparse_part

@@ -9,7 +9,8 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_FORWARD, FNN_SOFTMAX, Memory, allocate, fnn_features, fnn_identity, fnn_kernels, fnn_kind_float32, fnn_kind_float64, fnn_targets, fp_enter, fp_leave, release, worth,
+    FNN_FORWARD, FNN_SOFTMAX, Memory, allocate, fnn_features, fnn_identity, fnn_kernels, fnn_kind_float32,
+    fnn_kind_float64, fnn_targets, fp_enter, fp_leave, release, worth,
 )
 from fastnn.kernels.forward cimport forward_part, forward_sparse_part
 from fastnn.kernels.net cimport Net, address, as_they_lie, flops, load_net, make_net, set_features, work
@@ -175,7 +176,8 @@ cdef int first_layer(const fnn_kernels *k, const Layer *layer, const fnn_feature
                             vectors(k, layer.n_out, p), FNN_FORWARD, at(k, layer.b, p * k.nr),
                             activation if p else fnn_identity, at(k, h, p * stride))
         if p == 0:
-            finite = k.activate_finite(rows, vectors(k, layer.n_out, 0), h, activation) or rows_finite(k, layer.n_in, X, first, rows)
+            finite = (k.activate_finite(rows, vectors(k, layer.n_out, 0), h, activation)
+                      or rows_finite(k, layer.n_in, X, first, rows))
     return finite
 
 
