@@ -183,6 +183,8 @@ def run_section(result: Result) -> str:
     if not limit:
         parts.append(f"![{CAPTION}]({CHART.name})")
     for kind, unit in UNITS.items():
+        if not any(measured(result, kind, n) for n in numbers_of_threads(result)):
+            continue
         parts += [f"{unit}:", against_best(result, kind)]
         for n in numbers_of_threads(result):
             parts += [f"Every entrant, {threads(n)}:", every_entrant(result, kind, n)]

@@ -19,26 +19,100 @@ Model([784, 128, 10], activation='relu', output='softmax', loss='cross_entropy',
 dtype='float32', seed=0)
 """
 
+from fastnn._activations import ELU, LeakyReLU
+from fastnn._callbacks import (
+    Callback,
+    Checkpoint,
+    CSVLogger,
+    EarlyStopping,
+    GradientNorms,
+    LambdaCallback,
+    ProgressBar,
+    TensorBoard,
+)
 from fastnn._config import show_config, threads
 from fastnn._errors import DivergenceError, FastnnError, MissingExtraError, ModelFileError
+from fastnn._fit import Fit
 from fastnn._history import History
-from fastnn._optimizers import SGD, Adam
+from fastnn._initialize import Normal, Orthogonal, Uniform
+from fastnn._losses import BinaryCrossEntropy, CrossEntropy, Focal, Huber, Quantile
+from fastnn._metrics import TopK
+from fastnn._optimizers import (
+    LBFGS,
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Lion,
+    NAdam,
+    Optimizer,
+    RMSprop,
+    Rprop,
+)
 from fastnn._predictor import Predictor
+from fastnn._schedules import (
+    Adaptive,
+    Constant,
+    CosineDecay,
+    Exponential,
+    InverseScaling,
+    OneCycle,
+    ReduceOnPlateau,
+    Schedule,
+    StepDecay,
+)
 from fastnn._trace import Trace
 from fastnn.model import Model, load
 
 __version__ = "0.1.0"
 __all__ = [
+    "ELU",
+    "LBFGS",
     "SGD",
+    "Adagrad",
     "Adam",
+    "AdamW",
+    "Adaptive",
+    "BinaryCrossEntropy",
+    "CSVLogger",
+    "Callback",
+    "Checkpoint",
+    "Constant",
+    "CosineDecay",
+    "CrossEntropy",
     "DivergenceError",
+    "EarlyStopping",
+    "Exponential",
     "FastnnError",
+    "Fit",
+    "Focal",
+    "GradientNorms",
     "History",
+    "Huber",
+    "InverseScaling",
+    "LambdaCallback",
+    "LeakyReLU",
+    "Lion",
     "MissingExtraError",
     "Model",
     "ModelFileError",
+    "NAdam",
+    "Normal",
+    "OneCycle",
+    "Optimizer",
+    "Orthogonal",
     "Predictor",
+    "ProgressBar",
+    "Quantile",
+    "RMSprop",
+    "ReduceOnPlateau",
+    "Rprop",
+    "Schedule",
+    "StepDecay",
+    "TensorBoard",
+    "TopK",
     "Trace",
+    "Uniform",
     "load",
     "show_config",
     "threads",

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._checks import name_of
 from fastnn._network import NetworkSpec
 from fastnn.kernels._cpu import KINDS
 
@@ -50,11 +51,22 @@ Features = np.ndarray | CSR
 
 
 def as_pair(X: Any, y: Any, network: NetworkSpec) -> tuple[Features, np.ndarray]:
-    """X (n, n_in) and y: int32 labels (n,) of a softmax output, otherwise (n, n_out)."""
+    """X (n, n_in) and y: int32 labels (n,) of classes that exclude each other, or (n, n_out)."""
     X = as_features(X, network)
     y = as_targets(y, network)
     if len(X) != len(y):
         raise ValueError(f"X and y must have as many rows as each other, got {len(X)} and {len(y)}")
+    return X, y
+
+
+def as_training_pair(X: Any, y: Any, network: NetworkSpec) -> tuple[Features, np.ndarray]:
+    """`as_pair` of what the network can be trained on."""
+    X, y = as_pair(X, y, network)
+    if isinstance(X, CSR) and (network.dropout[0] or network.noise[0]):
+        raise ValueError(
+            "X must be dense where the inputs have dropout or noise, got a sparse matrix; give "
+            "them to hidden layers alone: dropout=[0, ...], noise=[0, ...]"
+        )
     return X, y
 
 
@@ -162,30 +174,33 @@ def _finite_entries(
 
 
 def as_targets(y: Any, network: NetworkSpec) -> np.ndarray:
-    """y: labels 0..C-1 or rows of a distribution for softmax, values (n, n_out) otherwise."""
+    """y: labels 0..C-1, or rows of a distribution, for classes that exclude each other; otherwise
+    values (n, n_targets), which become (n, n_out): with several quantiles each target repeated."""
     values = as_numbers("y", y)
-    n_out, softmax = network.n_out, network.output == "softmax"
-    if values.ndim == 1 and (softmax or n_out == 1):
+    n, labels, loss = network.n_targets, network.one_of_many, name_of(network.loss)
+    if values.ndim == 1 and (labels or n == 1):
         if not len(values):
             raise ValueError("y must have at least one row, got shape (0,)")
-        if softmax:
-            return _labels(values, n_out)
+        if labels:
+            return _labels(values, n)
         values = values[:, None]
-    if values.ndim != 2 or values.shape[1] != n_out:
-        want = f"(n, {n_out})"
-        if softmax:
-            want = f"(n,), labels 0 to {n_out - 1}, or {want}"
-        elif n_out == 1:
+    if values.ndim != 2 or values.shape[1] != n or loss == "hinge":
+        want = f"(n, {n})"
+        if labels:
+            want = f"(n,), labels 0 to {n - 1}" + ("" if loss == "hinge" else f", or {want}")
+        elif n == 1:
             want = f"(n,) or {want}"
         raise ValueError(f"y must have shape {want}, got {values.shape}")
     if not len(values):
         raise ValueError(f"y must have at least one row, got shape {values.shape}")
     rows = as_finite("y", values, network.dtype)
-    if network.loss == "cross_entropy":
+    if loss in ("cross_entropy", "focal") and labels:
         _check_distributions(rows)
-    elif network.loss == "binary_cross_entropy":
-        _check_range(rows, 0, 1, "y must lie in [0, 1] for binary_cross_entropy")
-    return rows
+    elif loss in ("binary_cross_entropy", "focal"):
+        _check_range(rows, 0, 1, f"y must lie in [0, 1] for {loss}")
+    elif loss == "poisson":
+        _check_range(rows, 0, np.inf, "y must not be below 0 for poisson")
+    return rows if n == network.n_out else np.repeat(rows, network.n_out // n, axis=1)
 
 
 def as_numbers(name: str, values: Any) -> np.ndarray:
@@ -285,7 +300,7 @@ def _labels(y: np.ndarray, n_classes: int) -> np.ndarray:
     return np.ascontiguousarray(y, np.int32)
 
 
-def _check_range(y: np.ndarray, low: int, high: int, must: str, hint: str = "") -> None:
+def _check_range(y: np.ndarray, low: float, high: float, must: str, hint: str = "") -> None:
     if y.dtype == bool:
         y = y.view(np.uint8)
     if y.min() >= low and y.max() <= high:

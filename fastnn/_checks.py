@@ -8,6 +8,11 @@ from collections.abc import Collection
 from typing import Any
 
 
+def name_of(choice: Any) -> str:
+    """Of an activation or loss: a name itself, or an object that carries settings."""
+    return choice if isinstance(choice, str) else choice.name
+
+
 def as_int(name: str, value: Any, minimum: int) -> int:
     """`value` as an int of at least `minimum`."""
     try:

@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._activations import kernel
 from fastnn._arrays import as_dense, as_pair
-from fastnn._checks import as_real
+from fastnn._checks import as_real, name_of
+from fastnn._losses import settings_of
 from fastnn._network import NetworkSpec
 from fastnn._parameters import new_engine, views
 from fastnn._random import GRADIENT_CHECK, permutation
-from fastnn.kernels._cpu import OUTPUTS
+from fastnn._weights import as_weights
 from fastnn.kernels.forward import forward
 
 STEP = 1e-4
@@ -29,10 +31,19 @@ OPERATIONS = 2e8  # parameters checked times parameters in all, about
 # below this share of the loss (as at a minimum), the error is relative to this share: 1e-7.
 NEGLIGIBLE = 1e-5
 OFFSETS = (-2, -1, 1, 2)
+# Activations made of pieces: on which one h lies.
+PIECE = dict.fromkeys(("relu", "leaky_relu", "elu", "selu"), lambda h: h > 0)
+PIECE["hard_tanh"] = lambda h: abs(h) < 1
 
 
 def gradient_check(
-    network: NetworkSpec, theta: np.ndarray, X: Any, y: Any, eps: float | None, seed: int
+    network: NetworkSpec,
+    theta: np.ndarray,
+    X: Any,
+    y: Any,
+    eps: float | None,
+    seed: int,
+    sample_weight: Any = None,
 ) -> float:
     """Largest |g - d| over the parameters of a W or b / the largest |g| of that W or b."""
     eps = STEP if eps is None else as_real("eps", eps)
@@ -41,18 +52,20 @@ def gradient_check(
     network = replace(network, dtype="float64")
     X, y = as_pair(X, y, network)
     X = as_dense(X, network)
+    weights = as_weights(sample_weight, len(X))
     theta = theta.astype(np.float64)
     engine = new_engine(network)
     out = np.empty((len(X), network.n_out))
 
     def loss() -> float:
         engine.load(theta)
-        return engine.loss(X, y, out, 1)
+        return engine.loss(X, y, out, 1, weights)
 
     g = np.empty_like(theta)
     engine.load(theta)
-    floor = NEGLIGIBLE * max(1.0, engine.gradient(X, y, g, 1))
-    kinks = _active(network, theta, X)
+    floor = NEGLIGIBLE * max(1.0, engine.gradient(X, y, g, 1, weights))
+    loss()
+    kinks = _active(network, theta, X, y, out)
     worst, checked = 0.0, 0
     spans = [span for layer in network.layers for span in (layer.W, layer.b) if g[span].size]
     share = int(np.clip(OPERATIONS // theta.size, CHECKED_MIN, CHECKED_MAX)) // len(spans)
@@ -66,7 +79,7 @@ def gradient_check(
             for offset in OFFSETS:
                 theta[i] = centre + offset * step
                 values.append(loss())
-                crossed = crossed or not np.array_equal(kinks, _active(network, theta, X))
+                crossed = crossed or not np.array_equal(kinks, _active(network, theta, X, y, out))
             theta[i] = centre
             if crossed:
                 continue
@@ -75,19 +88,40 @@ def gradient_check(
             worst = max(worst, error if math.isfinite(error) else math.inf)
             checked += 1
     if not checked:
-        raise ValueError("every parameter's step carries a relu across its kink; use other rows")
+        raise ValueError(
+            "every parameter's step carries a unit or the loss across a kink; use other rows"
+        )
     return float(worst)
 
 
-def _active(network: NetworkSpec, theta: np.ndarray, X: np.ndarray) -> np.ndarray:
-    """Which relu units are above 0, for every row: differences hold while this stays the same."""
-    if not any(layer.activation == "relu" for layer in network.layers):
-        return np.empty(0, bool)
+def _active(
+    network: NetworkSpec, theta: np.ndarray, X: np.ndarray, y: np.ndarray, f: np.ndarray
+) -> np.ndarray:
+    """The piece on which each unit and the loss lie, for every row: differences hold while it stays
+    so."""
+    sides = _sides(network, y, f)
+    if not any(name_of(layer.activation) in PIECE for layer in network.layers):
+        return sides
     W, b = views(network, theta)
-    h, active = X, []
+    h, active = X, [sides]
     for layer in network.layers:
         h_prev, h = h, np.empty((len(X), layer.n_out))
-        forward(h_prev, W[layer.k - 1], b[layer.k - 1], h, OUTPUTS[layer.activation], 1)
-        if layer.activation == "relu":
-            active.append((h > 0).ravel())
+        forward(h_prev, W[layer.k - 1], b[layer.k - 1], h, kernel(layer.activation), 1)
+        name = name_of(layer.activation)
+        if name in PIECE:
+            active.append(PIECE[name](h).ravel())
     return np.concatenate(active)
+
+
+def _sides(network: NetworkSpec, y: np.ndarray, f: np.ndarray) -> np.ndarray:
+    """On which piece of a loss that is made of pieces f lies."""
+    name = name_of(network.loss)
+    if name in ("absolute_error", "quantile"):
+        return (f > y).ravel()
+    if name == "huber":
+        return (abs(f - y) > settings_of(network.loss)["delta"]).ravel()
+    if name != "hinge":
+        return np.empty(0, bool)
+    others, own = f.copy(), f[np.arange(len(y)), y]
+    others[np.arange(len(y)), y] = -np.inf
+    return np.where(1 + others.max(1) > own, others.argmax(1), -1)

@@ -13,13 +13,25 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._checks import as_bool, as_int, as_name, as_real
-from fastnn.kernels._cpu import ACTIVATIONS, LOSSES, OUTPUTS
+from fastnn._activations import Activation, as_activation, described
+from fastnn._checks import as_bool, as_int, as_real, name_of
+from fastnn._losses import Loss, as_loss, quantiles_of, to_json
+from fastnn.kernels._cpu import OUTPUTS
 
 DTYPES = ("float32", "float64")
-DEFAULT_LOSS = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}
-# cross_entropy and binary_cross_entropy are losses of a distribution; each has one output.
-ONLY_OUTPUT = {"cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}
+DEFAULT_LOSS = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy", "exp": "poisson"}
+# The outputs that a loss goes with. Of a sigmoid's two classes a quantile would say nothing.
+LOSS_OUTPUTS = {
+    "cross_entropy": ("softmax",),
+    "binary_cross_entropy": ("sigmoid",),
+    "focal": ("softmax", "sigmoid"),
+    "hinge": ("identity",),
+    "poisson": ("exp",),
+    "squared_error": tuple(OUTPUTS),
+    "absolute_error": tuple(name for name in OUTPUTS if name != "softmax"),
+    "huber": tuple(name for name in OUTPUTS if name != "softmax"),
+    "quantile": tuple(name for name in OUTPUTS if name not in ("softmax", "sigmoid")),
+}
 
 
 @dataclass(frozen=True)
@@ -29,7 +41,7 @@ class LayerSpec:
     k: int
     n_in: int
     n_out: int
-    activation: str
+    activation: str | Activation
     bias: bool
     start: int  # of W in theta; b follows W
 
@@ -47,12 +59,14 @@ class NetworkSpec:
     """A checked network; made by `as_network`."""
 
     sizes: tuple[int, ...]
-    activations: tuple[str, ...]  # one per hidden layer
-    output: str
-    loss: str
+    activations: tuple[str | Activation, ...]  # one per hidden layer
+    output: str | Activation
+    loss: str | Loss
     bias: tuple[bool, ...]  # one per layer
     dtype: str
-    input_scale: float = 1.0  # integers among the features are multiplied by it
+    dropout: tuple[float, ...]  # of the inputs and of each hidden layer
+    noise: tuple[float, ...]
+    input_scale: float  # integers among the features are multiplied by it
 
     @property
     def n_in(self) -> int:
@@ -61,6 +75,21 @@ class NetworkSpec:
     @property
     def n_out(self) -> int:
         return self.sizes[-1]
+
+    @property
+    def n_targets(self) -> int:
+        """Columns of y: with several quantiles, fewer than outputs."""
+        return self.n_out // max(len(quantiles_of(self.loss)), 1)
+
+    @property
+    def one_of_many(self) -> bool:
+        """Whether outputs are classes that exclude each other: y may be labels (n,)."""
+        return self.output == "softmax" or self.loss == "hinge"
+
+    @property
+    def decides(self) -> bool:
+        """Whether the outputs decide for classes."""
+        return self.one_of_many or self.output == "sigmoid"
 
     @cached_property
     def layers(self) -> tuple[LayerSpec, ...]:
@@ -76,6 +105,21 @@ class NetworkSpec:
     def n_parameters(self) -> int:
         return self.layers[-1].b.stop
 
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """What JSON can hold of it."""
+        return {
+            "sizes": self.sizes,
+            "activations": [described(one) for one in self.activations],
+            "output": described(self.output),
+            "loss": to_json(self.loss),
+            "bias": self.bias,
+            "dtype": self.dtype,
+            "dropout": self.dropout,
+            "noise": self.noise,
+            "input_scale": self.input_scale,
+        }
+
 
 def as_network(
     sizes: Any,
@@ -84,29 +128,48 @@ def as_network(
     loss: Any,
     bias: Any,
     dtype: Any,
+    dropout: Any = 0.0,
+    noise: Any = 0.0,
     input_scale: Any = 1.0,
 ) -> NetworkSpec:
     """Check a user's description of a network and write out what it leaves open."""
     sizes = _sizes(sizes)
     K = len(sizes) - 1
-    names = [activation] * (K - 1) if isinstance(activation, str) else activation
-    names = _per_layer("activation", names, K - 1, "hidden layer")
-    if isinstance(activation, str):  # checked also where there is no hidden layer
-        as_name("activation", activation, ACTIVATIONS)
-    activations = tuple(as_name("activation", name, ACTIVATIONS) for name in names)
-    output = as_name("output", output, OUTPUTS)
-    loss = DEFAULT_LOSS.get(output, "squared_error") if loss is None else loss
-    loss = as_name("loss", loss, LOSSES)
-    if ONLY_OUTPUT.get(loss, output) != output:
-        allowed = [name for name in LOSSES if ONLY_OUTPUT.get(name, output) == output]
-        raise ValueError(f"loss of {output} outputs must be {' or '.join(allowed)}, got {loss!r}")
+    if isinstance(activation, (str, Activation)):
+        activation = [as_activation("activation", activation)] * (K - 1)
+    hidden = _per_layer("activation", activation, K - 1, "hidden layer")
+    activations = tuple(as_activation("activation", one) for one in hidden)
+    output = as_activation("output", output, OUTPUTS)
+    f = name_of(output)
+    loss = as_loss(DEFAULT_LOSS.get(f, "squared_error") if loss is None else loss)
+    if f not in LOSS_OUTPUTS[name_of(loss)]:
+        allowed = [name for name, outputs in LOSS_OUTPUTS.items() if f in outputs]
+        raise ValueError(f"loss of {f} outputs must be {' or '.join(allowed)}, got {loss!r}")
+    if loss == "hinge" and sizes[-1] == 1:
+        raise ValueError("hinge must have an output for each class, two at least, got 1 output")
+    q = quantiles_of(loss)
+    if q and sizes[-1] % len(q):
+        raise ValueError(
+            f"{len(q)} quantiles must have as many outputs for each target, got {sizes[-1]} outputs"
+        )
     if isinstance(bias, (bool, np.bool_)):
         bias = [bias] * K
     biases = tuple(as_bool("bias", one) for one in _per_layer("bias", bias, K, "layer"))
+    dropout = _inside("dropout", dropout, K, below=1.0)
+    noise = _inside("noise", noise, K)
     scale = as_real("input_scale", input_scale)
     if scale == 0:
         raise ValueError("input_scale must be above 0, got 0.0")
-    return NetworkSpec(sizes, activations, output, loss, biases, _dtype(dtype), scale)
+    dtype = _dtype(dtype)
+    return NetworkSpec(sizes, activations, output, loss, biases, dtype, dropout, noise, scale)
+
+
+def _inside(name: str, value: Any, K: int, **limits: float) -> tuple[float, ...]:
+    """Of the inputs and of each hidden layer; one number is that of all hidden layers."""
+    if not isinstance(value, (list, tuple, np.ndarray)):
+        value = [0.0] + [as_real(name, value, **limits)] * (K - 1)
+    values = _per_layer(name, value, K, "layer below the output (inputs, then hidden layers)")
+    return tuple(as_real(f"each of {name}", one, **limits) for one in values)
 
 
 def _sizes(sizes: Any) -> tuple[int, ...]:

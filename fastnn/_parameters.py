@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._activations import kernel
+from fastnn._losses import for_kernel
 from fastnn._network import NetworkSpec
-from fastnn.kernels._cpu import ACTIVATIONS, LOSSES, OPTIMIZERS, OUTPUTS
+from fastnn.kernels._cpu import OPTIMIZERS
 from fastnn.kernels.engine import Engine
 
 
@@ -31,6 +33,7 @@ class Parameters:
         # The optimizer and its state in one attribute: an interrupt cannot fall between the two.
         self._optimizer = "sgd", np.zeros((0, theta.size), theta.dtype)
         self.steps = 0  # steps of this optimizer so far, which its state is the outcome of
+        self.all_steps = 0  # of every optimizer: numbers what dropout and noise draw
         self.epoch = 0  # epochs begun by fit so far: numbers the shuffles
 
     @property
@@ -60,14 +63,14 @@ class Parameters:
     def copy(self) -> Parameters:
         copy = Parameters(self.network, self.theta.copy())
         copy._optimizer = self.optimizer, self.state.copy()
-        copy.steps, copy.epoch = self.steps, self.epoch
+        copy.steps, copy.all_steps, copy.epoch = self.steps, self.all_steps, self.epoch
         return copy
 
     def restore(self, copy: Parameters) -> None:
         """Become what `copy` is, which gives up its state."""
         self.theta[:] = copy.theta
         self._optimizer = copy._optimizer
-        self.steps, self.epoch = copy.steps, copy.epoch
+        self.steps, self.all_steps, self.epoch = copy.steps, copy.all_steps, copy.epoch
 
 
 def views(network: NetworkSpec, theta: np.ndarray) -> tuple[Views, Views]:
@@ -108,12 +111,14 @@ def new_engine(network: NetworkSpec, batch: int = 1, optimizer: str = "sgd") -> 
     """The compiled twin of a network."""
     return Engine(
         network.sizes,
-        tuple(ACTIVATIONS[name] for name in network.activations),
-        OUTPUTS[network.output],
-        LOSSES[network.loss],
+        tuple(kernel(one) for one in network.activations),
+        kernel(network.output),
+        for_kernel(network.loss, network.n_out),
         network.bias,
         network.dtype,
         batch=batch,
         optimizer=OPTIMIZERS[optimizer],
+        dropout=network.dropout,
+        noise=network.noise,
         input_scale=network.input_scale,
     )

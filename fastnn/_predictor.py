@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._activations import kernel
 from fastnn._arrays import as_features, as_numbers
 from fastnn._config import n_threads
 from fastnn._network import NetworkSpec
-from fastnn.kernels._cpu import ACTIVATIONS, OUTPUTS
 from fastnn.kernels.predict import Frozen
 
 
@@ -21,8 +21,8 @@ class Predictor(Frozen):
     """
 
     def __init__(self, network: NetworkSpec, theta: np.ndarray, n_threads: int | None) -> None:
-        hidden = tuple(ACTIVATIONS[name] for name in network.activations)
-        output = OUTPUTS[network.output]
+        hidden = tuple(kernel(one) for one in network.activations)
+        output = kernel(network.output)
         super().__init__(
             network.sizes, hidden, output, network.bias, network.dtype, theta, network.input_scale
         )

@@ -30,8 +30,8 @@ class Progress:
     def epoch(self, history: History) -> None:
         """An epoch has ended."""
         self.done += 1
-        columns = history.columns().items()
-        self._last = {k: v[-1] for k, v in columns if k not in ("epoch", "seconds")}
+        left_out = ("epoch", "learning_rate", "seconds")
+        self._last = {k: v[-1] for k, v in history.columns().items() if k not in left_out}
         if self._bar is not None:
             self._bar.set_description_str(self._title(self.done + 1), refresh=False)
             self._bar.set_postfix_str(self._values())

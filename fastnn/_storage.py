@@ -1,26 +1,31 @@
 """The model file: safetensors with the architecture in its metadata, replaced in one piece.
 
-tensors         W1, b1, W2, ... in their shapes, and the optimizer's vectors (n_parameters,)
-__metadata__    format "fastnn", version, and three JSON texts:
+tensors         W1, b1, W2, ... in their shapes, and the optimizer's vectors (n_parameters,);
+                of a checkpoint also arrays of callbacks: callback0.NAME, ...
+__metadata__    format "fastnn", version, and three JSON texts, or four:
                 architecture   what NetworkSpec holds
                 training       seed, epochs begun, whose the optimizer's vectors are and its steps
                 metadata       the user's own
+                fit            of a checkpoint: what the Checkpoint below holds
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import stat
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
+from fastnn._activations import restored
 from fastnn._errors import ModelFileError
 from fastnn._files import replacing
+from fastnn._losses import from_json
 from fastnn._network import NetworkSpec, as_network
 from fastnn._parameters import Parameters, views
 from fastnn._random import as_seed
@@ -33,16 +38,55 @@ STATES = {
     "momentum": ("velocity",),
     "nesterov": ("velocity",),
     "adam": ("first_moment", "second_moment"),
+    "amsgrad": ("first_moment", "second_moment", "largest_second_moment"),
+    "nadam": ("first_moment", "second_moment"),
+    "rmsprop": ("mean_square",),
+    "rmsprop_momentum": ("mean_square", "velocity"),
+    "rmsprop_centered": ("mean_square", "mean"),
+    "rmsprop_centered_momentum": ("mean_square", "mean", "velocity"),
+    "adagrad": ("sum_of_squares",),
+    "lion": ("first_moment",),
+    "rprop": ("last_gradient", "step_size"),
 }
 KEYS = {
     "metadata": {"format", "version", "architecture", "training", "metadata"},
-    "architecture": {"sizes", "activations", "output", "loss", "bias", "dtype", "input_scale"},
-    "training": {"seed", "epoch", "optimizer", "steps"},
+    "architecture": {
+        *("sizes", "activations", "output", "loss", "bias", "dtype", "dropout", "noise"),
+        "input_scale",
+    },
+    "training": {"seed", "epoch", "optimizer", "steps", "all_steps"},
+    "fit": {"settings", "stopped", "schedule", "history", "callbacks"},
+    "callback": {"name", "values", "arrays"},
 }
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a fit needs besides the model to go on exactly. Rows of the history count its epochs."""
+
+    settings: dict[str, Any]  # of fit, by name: batch_size, optimizer, ...
+    stopped: bool  # by a callback
+    schedule: Any  # the learning rate's state(), or None
+    history: dict[str, list[Any]]
+    callbacks: list[tuple[str, dict[str, Any] | None]]  # class name and state() of the stateful
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model file's content; checkpoint is None where it was written by Model.save."""
+
+    parameters: Parameters
+    seed: int
+    metadata: dict[str, Any]
+    checkpoint: Checkpoint | None
+
+
 def save(
-    path: str | PathLike[str], parameters: Parameters, seed: int, metadata: dict[str, Any]
+    path: str | PathLike[str],
+    parameters: Parameters,
+    seed: int,
+    metadata: dict[str, Any],
+    checkpoint: Checkpoint | None = None,
 ) -> None:
     """Write a model file; what stood at `path` stays until the new file is whole and on disk."""
     parameters = parameters.copy()  # another thread may be training
@@ -51,21 +95,25 @@ def save(
         "epoch": parameters.epoch,
         "optimizer": parameters.optimizer,
         "steps": parameters.steps,
+        "all_steps": parameters.all_steps,
     }
     texts = {
         "format": FORMAT,
         "version": str(VERSION),
-        "architecture": _json(_architecture(parameters.network)),
+        "architecture": _json(parameters.network.architecture),
         "training": _json(training),
         "metadata": _json(as_metadata(metadata)),
     }
     tensors = _tensors(parameters.network, parameters.theta)
     tensors.update(zip(STATES[parameters.optimizer], parameters.state, strict=True))
+    if checkpoint is not None:
+        texts["fit"], arrays = _checkpoint_text(checkpoint)
+        tensors.update(arrays)
     write_atomically(path, encode(tensors, texts))
 
 
-def load(path: str | PathLike[str]) -> tuple[Parameters, int, dict[str, Any]]:
-    """Parameters, seed and the user's metadata of a model file. Raises ModelFileError."""
+def load(path: str | PathLike[str]) -> Loaded:
+    """The content of a model file. Raises ModelFileError."""
     try:
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
@@ -73,17 +121,23 @@ def load(path: str | PathLike[str]) -> tuple[Parameters, int, dict[str, Any]]:
                 raise ModelFileError("must be a regular file")
             tensors, texts = read_header(file, status.st_size)
             network, training, metadata = _check_metadata(texts)
-            names = _check_tensors(network, STATES[training["optimizer"]], tensors)
+            fit = _check_fit(texts["fit"]) if "fit" in texts else None
+            arrays = _array_names(fit) if fit else []
+            names = _check_tensors(network, STATES[training["optimizer"]], arrays, tensors)
             parameters = Parameters(network, np.empty(network.n_parameters, network.dtype))
             parameters.use(training["optimizer"], len(STATES[training["optimizer"]]))
             parameters.steps, parameters.epoch = training["steps"], training["epoch"]
+            parameters.all_steps = training["all_steps"]
             targets = _tensors(network, parameters.theta)
             targets.update(zip(STATES[training["optimizer"]], parameters.state, strict=True))
+            for name in arrays:
+                targets[name] = np.empty(tensors[name].shape, tensors[name].dtype.newbyteorder("="))
             for name in names:
                 _read(file, tensors[name], targets[name], name)
     except ModelFileError as error:
         raise ModelFileError(f"{os.fspath(path)!s}: {error}") from None
-    return parameters, training["seed"], metadata
+    checkpoint = _checkpoint(fit, targets) if fit else None
+    return Loaded(parameters, training["seed"], metadata, checkpoint)
 
 
 def write_atomically(path: str | PathLike[str], buffers: Iterable[Any]) -> None:
@@ -104,14 +158,6 @@ def as_metadata(metadata: Any) -> dict[str, Any]:
     except (TypeError, ValueError, RecursionError) as error:
         raise TypeError(f"metadata must hold what JSON can hold: {error}") from None
     return metadata
-
-
-def _architecture(network: NetworkSpec) -> dict[str, Any]:
-    """What the file says of a network; input_scale where it is not 1, as older files mean."""
-    architecture = asdict(network)
-    if network.input_scale == 1:
-        del architecture["input_scale"]
-    return architecture
 
 
 def _json(value: Any) -> str:
@@ -140,22 +186,28 @@ def _check_metadata(texts: dict[str, str]) -> tuple[NetworkSpec, dict[str, Any],
             f"version must be at most {VERSION}, got {version}: a newer fastnn wrote it, and "
             "reading it needs one"
         )
-    _check_keys("metadata", texts)
+    _check_keys("metadata", texts, optional={"fit"})
     architecture = loads(texts["architecture"], "architecture")
+    if not {"dropout", "noise"} & set(architecture):  # a file from before they were
+        architecture |= {"dropout": 0.0, "noise": 0.0}
     architecture.setdefault("input_scale", 1.0)
     _check_keys("architecture", architecture)
-    architecture["activation"] = architecture.pop("activations")
+    activations = architecture.pop("activations")
     try:
-        if not isinstance(architecture["activation"], list) or len(architecture["bias"]) == 0:
+        if not isinstance(activations, list) or len(architecture["bias"]) == 0:
             raise ValueError("activations and bias must be lists")
+        architecture["activation"] = [restored(one) for one in activations]
+        architecture["output"] = restored(architecture["output"])
+        architecture["loss"] = from_json(architecture["loss"])
         network = as_network(**architecture)
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"architecture: {error}") from None
     training = loads(texts["training"], "training")
+    training.setdefault("all_steps", training.get("steps"))  # likewise
     _check_keys("training", training)
     if training["optimizer"] not in list(STATES):
         raise ModelFileError(f"training: optimizer must be one of {', '.join(STATES)}")
-    for name in ("epoch", "steps"):
+    for name in ("epoch", "steps", "all_steps"):
         if type(training[name]) is not int or not 0 <= training[name] < 2**62:
             raise ModelFileError(f"training: {name} must be a count")
     try:
@@ -167,8 +219,81 @@ def _check_metadata(texts: dict[str, str]) -> tuple[NetworkSpec, dict[str, Any],
     return network, training, loads(texts["metadata"], "metadata")
 
 
-def _check_keys(what: str, came: dict[str, Any]) -> None:
-    if set(came) != KEYS[what]:
+def _checkpoint_text(checkpoint: Checkpoint) -> tuple[str, dict[str, np.ndarray]]:
+    """A checkpoint as JSON, and the arrays in it as tensors by name."""
+    tensors, callbacks = {}, []
+    for i, (name, state) in enumerate(checkpoint.callbacks):
+        arrays = {k: v for k, v in (state or {}).items() if isinstance(v, np.ndarray)}
+        tensors.update({f"callback{i}.{key}": array for key, array in arrays.items()})
+        values = state and {key: value for key, value in state.items() if key not in arrays}
+        callbacks.append({"name": name, "values": values, "arrays": list(arrays)})
+    content = {
+        "settings": checkpoint.settings,
+        "stopped": checkpoint.stopped,
+        "schedule": checkpoint.schedule,
+        "history": {
+            # JSON has neither NaN nor infinities: these go as texts.
+            name: [value if math.isfinite(value) else str(value) for value in values]
+            for name, values in checkpoint.history.items()
+        },
+        "callbacks": callbacks,
+    }
+    try:
+        return _json(content), tensors
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"a checkpoint must hold what JSON can hold: {error}") from None
+
+
+def _check_fit(text: str) -> dict[str, Any]:
+    fit = loads(text, "fit")
+    _check_keys("fit", fit)
+    settings, columns, callbacks = fit["settings"], fit["history"], fit["callbacks"]
+    if not isinstance(settings, dict) or type(fit["stopped"]) is not bool:
+        raise ModelFileError("fit: settings must be an object, stopped true or false")
+    if not isinstance(columns, dict) or not all(isinstance(v, list) for v in columns.values()):
+        raise ModelFileError("fit: history must map names to lists")
+    for name, values in columns.items():
+        if len(values) != len(columns.get("epoch", ())):
+            raise ModelFileError(f"fit: history's columns must be of one length, {name!r} is not")
+        columns[name] = [_number(value) for value in values]
+    if not isinstance(callbacks, list):
+        raise ModelFileError("fit: callbacks must be a list")
+    for callback in callbacks:
+        if not isinstance(callback, dict):
+            raise ModelFileError("fit: each of callbacks must be an object")
+        _check_keys("callback", callback)
+        values, arrays = callback["values"], callback["arrays"]
+        whole = isinstance(callback["name"], str) and isinstance(arrays, list)
+        whole = whole and (isinstance(values, dict) or (values is None and not arrays))
+        if not whole or not all(isinstance(key, str) for key in arrays):
+            raise ModelFileError("fit: a callback must have a name, values and names of arrays")
+    return fit
+
+
+def _number(value: Any) -> float:
+    if value in ("nan", "inf", "-inf"):
+        return float(value)
+    if type(value) not in (int, float):
+        raise ModelFileError(f"fit: history must hold numbers, got {value!r:.50}")
+    return value
+
+
+def _array_names(fit: dict[str, Any]) -> list[str]:
+    return [f"callback{i}.{key}" for i, c in enumerate(fit["callbacks"]) for key in c["arrays"]]
+
+
+def _checkpoint(fit: dict[str, Any], tensors: dict[str, np.ndarray]) -> Checkpoint:
+    states = []
+    for i, callback in enumerate(fit.pop("callbacks")):
+        state = callback["values"]
+        for key in callback["arrays"]:
+            state[key] = tensors[f"callback{i}.{key}"]
+        states.append((callback["name"], state))
+    return Checkpoint(**fit, callbacks=states)
+
+
+def _check_keys(what: str, came: dict[str, Any], optional: Collection[str] = ()) -> None:
+    if set(came).difference(optional) != KEYS[what]:
         raise ModelFileError(
             f"{what} must have the keys {', '.join(sorted(KEYS[what]))}, "
             f"got {', '.join(sorted(came)):.200}"
@@ -176,18 +301,20 @@ def _check_keys(what: str, came: dict[str, Any]) -> None:
 
 
 def _check_tensors(
-    network: NetworkSpec, states: tuple[str, ...], tensors: dict[str, Tensor]
+    network: NetworkSpec, states: tuple[str, ...], arrays: list[str], tensors: dict[str, Tensor]
 ) -> list[str]:
-    """Names of the tensors, which must be exactly the network's, each in its shape and dtype."""
+    """Names of the tensors, which must be exactly the network's, each in its shape and dtype, and
+    `arrays`, of any."""
     want: dict[str, tuple[int, ...]] = {}
     for layer in network.layers:
         want[f"W{layer.k}"] = (layer.n_out, layer.n_in)
         if layer.bias:
             want[f"b{layer.k}"] = (layer.n_out,)
     want.update(dict.fromkeys(states, (network.n_parameters,)))
-    if set(want) != set(tensors):
+    names = [*want, *arrays]
+    if set(names) != set(tensors) or len(set(names)) != len(names):
         raise ModelFileError(
-            f"must hold the tensors {', '.join(want):.200}, got {', '.join(tensors):.200}"
+            f"must hold the tensors {', '.join(names):.200}, got {', '.join(tensors):.200}"
         )
     dtype = DTYPES[CODES[network.dtype]]
     for name, shape in want.items():
@@ -197,7 +324,7 @@ def _check_tensors(
                 f"tensor {name!r} must be {network.dtype} of shape {shape}, "
                 f"got {got.dtype.name} of shape {got.shape}"
             )
-    return list(want)
+    return names
 
 
 def _read(file: Any, tensor: Tensor, target: np.ndarray, name: str) -> None:

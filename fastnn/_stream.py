@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._arrays import Features, as_pair
+from fastnn._arrays import Features, as_training_pair
 from fastnn._network import NetworkSpec
 
 AHEAD = 2  # blocks that wait, beside the one in use and the one being read
@@ -88,7 +88,7 @@ class Stream:
             raise TypeError(f"block {number}: a stream must yield pairs (X, y), got {kind}")
         try:
             X, y = block
-            return as_pair(X, y, self._network)
+            return as_training_pair(X, y, self._network)
         except (TypeError, ValueError) as error:
             raise type(error)(f"block {number}: {error}") from None
 

@@ -6,30 +6,68 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._activations import Activation, kernel
 from fastnn._arrays import as_dense, as_numbers, as_pair
-from fastnn._checks import as_real
+from fastnn._checks import as_real, name_of
+from fastnn._losses import for_kernel
 from fastnn._network import LayerSpec, NetworkSpec
 from fastnn._parameters import views
-from fastnn.kernels._cpu import LOSSES, OPTIMIZERS, OUTPUTS
+from fastnn.kernels._cpu import KEEPING, OPTIMIZERS, OUTPUTS, PARAMETERS
 from fastnn.kernels.backward import gradient, hidden_delta
-from fastnn.kernels.forward import forward
+from fastnn.kernels.forward import forward, slope
 from fastnn.kernels.output_delta import output_delta
 from fastnn.kernels.update import update
 
 FEW = 64  # numbers printed in full; longer arrays are shortened
 
-# name: (g(a), g'(a) in terms of h)
+# name: (g(a), g'(a), in terms of h where h tells it); {p} is the parameter
 FORMULAS = {
     "identity": ("a", "1"),
     "relu": ("max(a, 0)", "1 where h > 0, else 0"),
     "sigmoid": ("1 / (1 + e^-a)", "h (1 - h)"),
     "tanh": ("tanh(a)", "1 - h^2"),
+    "leaky_relu": ("a where a > 0, else {p} a", "1 where h > 0, else {p}"),
+    "elu": ("a where a > 0, else {p} (e^a - 1)", "1 where h > 0, else h + {p}"),
+    "selu": (
+        "1.0507 a where a > 0, else 1.7581 (e^a - 1)",
+        "1.0507 where h > 0, else h + 1.7581",
+    ),
+    "softplus": ("ln(1 + e^a)", "1 - e^-h"),
+    "hard_tanh": ("min(max(a, -1), 1)", "1 where -1 < h < 1, else 0"),
+    "gelu": ("a Phi(a)", "Phi(a) + a phi(a)"),
+    "gelu_tanh": (
+        "a s(u), u = 1.5958 (a + 0.044715 a^3), s the sigmoid",
+        "s + 1.5958 (a + 0.134145 a^3) s (1 - s)",
+    ),
+    "silu": ("a s(a), s the sigmoid", "s + a s (1 - s)"),
+    "mish": ("a tanh(ln(1 + e^a))", "t + a (1 - t^2) s, t = tanh(ln(1 + e^a)), s the sigmoid"),
+    "exp": ("e^a", "h"),
     "softmax": ("e^a / sum e^a", ""),
 }
 LOSS_FORMULAS = {
     "squared_error": "1/2 sum (h - y)^2",
     "binary_cross_entropy": "-sum [y ln h + (1 - y) ln(1 - h)]",
     "cross_entropy": "-sum y ln h = -ln h_y",
+    "absolute_error": "sum |h - y|",
+    "huber": "sum c (|e| - c / 2), e = h - y, c = min(|e|, delta)",
+    "quantile": "sum (1 - q) e where e > 0, -q e elsewhere, e = h - y",
+    "poisson": "sum h - y ln h",
+    "focal": "-sum y (1 - h)^gamma ln h",
+    "hinge": "max(0, 1 + max_(j != y) h_j - h_y)",
+}
+# dL/dh, where delta = dL/dh g'(a); or delta itself where dL/dh does not help
+SLOPES = {
+    "squared_error": "h - y",
+    "absolute_error": "sign(h - y)",
+    "huber": "max(-delta, min(h - y, delta))",
+    "quantile": "(1 - q where h > y, -q elsewhere)",
+}
+DELTAS = {
+    "focal softmax": "c - h sum c, c = -y (1 - h)^gamma (1 - gamma h ln h / (1 - h))",
+    "focal sigmoid": "(1 - y) h^gamma (h - gamma (1 - h) ln(1 - h))"
+    " - y (1 - h)^gamma (1 - h - gamma h ln h)",
+    "hinge identity": "e(the largest other) - e(y) where L > 0, else 0",
+    "squared_error softmax": "h * (e - sum e h), e = h - y",
 }
 
 
@@ -74,18 +112,22 @@ class Trace:
         for k, layer in enumerate(layers):
             h_prev = h[k - 1] if k else X
             forward(h_prev, W[k], b[k], a[k], OUTPUTS["identity"], 1)
-            forward(h_prev, W[k], b[k], h[k], OUTPUTS[layer.activation], 1)
+            forward(h_prev, W[k], b[k], h[k], kernel(layer.activation), 1)
         losses = np.empty(n)
-        ids = OUTPUTS[network.output], LOSSES[network.loss]
+        ids = kernel(network.output), for_kernel(network.loss, network.n_out)
         output_delta(a[-1], Y, h[-1], delta[-1], losses, *ids, 1)
         for k in range(len(layers) - 1, -1, -1):
             h_prev = h[k - 1] if k else X
             gradient(delta[k], h_prev, grad_W[k], grad_b[k], 1)
             if k:
-                g = OUTPUTS[layers[k - 1].activation]
-                hidden_delta(delta[k], W[k], h_prev, delta[k - 1], g, 1)
+                g, d = layers[k - 1].activation, h_prev
+                if name_of(g) in KEEPING:
+                    slope(a[k - 1], d := np.empty_like(d), kernel(g))
+                hidden_delta(delta[k], W[k], d, delta[k - 1], kernel(g), 1)
         grad /= n
 
+        if Y.ndim == 2:  # as given: with several quantiles a target stands in several columns
+            Y = Y[:, :: network.n_out // network.n_targets]
         self.x, self.y = self._plain(X), self._plain(Y)
         self.a, self.h, self.delta = ([self._plain(one) for one in many] for many in (a, h, delta))
         self.W, self.b, self.grad_W, self.grad_b = (list(v) for v in (W, b, grad_W, grad_b))
@@ -115,12 +157,12 @@ class Trace:
 
     def __repr__(self) -> str:
         layers = self._network.layers
-        lines = ["data", _line("x = h^(0)", self.x), _line("y", self.y)]
+        lines = [f"data{self._left_out(0)}", _line("x = h^(0)", self.x), _line("y", self.y)]
         for layer in layers:
             lines += ["", *self._forward_lines(layer)]
-        L = LOSS_FORMULAS[self._network.loss]
+        L = _loss_formula(self._network)
         L = L if self._single else f"mean over rows of {L}"
-        lines += ["", f"loss ({self._network.loss})", _line(f"L = {L}", self.loss)]
+        lines += ["", f"loss ({_loss_name(self._network)})", _line(f"L = {L}", self.loss)]
         for layer in reversed(layers):
             lines += ["", *self._backward_lines(layer)]
         if self.after is not None:
@@ -130,11 +172,19 @@ class Trace:
     def _plain(self, rows: np.ndarray) -> np.ndarray:
         return rows[0] if self._single else rows
 
+    def _left_out(self, k: int) -> str:
+        """What training does to h^(k), and this pass does not."""
+        if k == len(self._network.layers):
+            return ""
+        did = {"noise": self._network.noise[k], "dropout": self._network.dropout[k]}
+        shown = ", ".join(f"{name} {value:g}" for name, value in did.items() if value)
+        return f" ({shown}: in training alone)" if shown else ""
+
     def _forward_lines(self, layer: LayerSpec) -> list[str]:
-        k, name = layer.k, layer.activation
+        k, name = layer.k, name_of(layer.activation)
         bias = f" + b^({k})" if layer.bias else ""
         lines = [
-            f"layer {k}: {layer.n_in} -> {layer.n_out}, {name}",
+            f"layer {k}: {layer.n_in} -> {layer.n_out}, {name}{self._left_out(k)}",
             _line(f"W^({k})", self.W[k - 1]),
         ]
         if layer.bias:
@@ -142,7 +192,7 @@ class Trace:
         return [
             *lines,
             _line(f"a^({k}) = h^({k - 1}) W^({k})T{bias}", self.a[k - 1]),
-            _line(f"h^({k}) = {name}(a^({k})) = {FORMULAS[name][0]}", self.h[k - 1]),
+            _line(f"h^({k}) = {name}(a^({k})) = {_formulas(layer.activation)[0]}", self.h[k - 1]),
         ]
 
     def _backward_lines(self, layer: LayerSpec) -> list[str]:
@@ -150,9 +200,8 @@ class Trace:
         if k == len(self._network.layers):
             title, formula = "output", _output_formula(self._network)
         else:
-            slope = FORMULAS[layer.activation][1]
-            title = "hidden"
-            formula = f"(delta^({k + 1}) W^({k + 1})) * g'(a^({k})), g' = {slope}"
+            title, g = "hidden", _formulas(layer.activation)[1]
+            formula = f"(delta^({k + 1}) W^({k + 1})) * g'(a^({k})), g' = {g}"
         lines = [
             f"back through layer {k} ({title})",
             _line(f"delta^({k}) = dL/da^({k}) = {formula}", self.delta[k - 1]),
@@ -186,18 +235,42 @@ def _as_rows(network: NetworkSpec, x: Any, y: Any) -> tuple[bool, np.ndarray, np
     if not single:
         x, y = as_pair(x, y, network)
         return False, as_dense(x, network), y
-    if y.size == 1 and network.output == "softmax" and network.n_out > 1:
+    if y.size == 1 and network.one_of_many and network.n_out > 1:
         y = y.reshape(())  # a label
     x, y = as_pair(x[None], y[None], network)
     return True, as_dense(x, network), y
 
 
 def _output_formula(network: NetworkSpec) -> str:
-    if network.loss != "squared_error" or network.output == "identity":
+    loss = name_of(network.loss)
+    if f"{loss} {network.output}" in DELTAS:
+        return DELTAS[f"{loss} {network.output}"]
+    if loss not in SLOPES:
         return "h - y"
-    if network.output == "softmax":
-        return "h * (e - sum e h), e = h - y"
-    return f"(h - y) * g'(a), g' = {FORMULAS[network.output][1]}"
+    if network.output == "identity":
+        return SLOPES[loss]
+    slope = SLOPES[loss] if loss != "squared_error" else "(h - y)"
+    return f"{slope} * g'(a), g' = {_formulas(network.output)[1]}"
+
+
+def _loss_formula(network: NetworkSpec) -> str:
+    loss = name_of(network.loss)
+    if loss == "focal" and network.output == "sigmoid":
+        return "-sum [y (1 - h)^gamma ln h + (1 - y) h^gamma ln(1 - h)]"
+    return LOSS_FORMULAS[loss]
+
+
+def _loss_name(network: NetworkSpec) -> str:
+    """With its settings, where they are not the defaults' name alone."""
+    return network.loss if isinstance(network.loss, str) else repr(network.loss)
+
+
+def _formulas(activation: str | Activation) -> tuple[str, str]:
+    """g(a) and g'(a), with the parameter's number."""
+    name = name_of(activation)
+    p = PARAMETERS.get(name, 0) if isinstance(activation, str) else activation.parameter
+    g, slope = FORMULAS[name]
+    return g.replace("{p}", f"{p:g}"), slope.replace("{p}", f"{p:g}")
 
 
 def _line(formula: str, value: Any) -> str:

@@ -9,18 +9,22 @@ are answered and progress is shown.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
 from fastnn._arrays import Features
-from fastnn._errors import DivergenceError
+from fastnn._errors import DivergenceError, MissingExtraError
 from fastnn._evaluate import evaluate
-from fastnn._history import History
-from fastnn._optimizers import Optimizer
-from fastnn._parameters import Parameters
+from fastnn._fit import Fit
+from fastnn._metrics import Metric
+from fastnn._optimizers import LBFGS, Optimizer
+from fastnn._parameters import Parameters, views
 from fastnn._progress import Progress
-from fastnn._random import SHUFFLE, permutation
+from fastnn._random import SHUFFLE, keys, permutation
+from fastnn._schedules import Running
 from fastnn._stream import Stream
 from fastnn.kernels.engine import Engine
 
@@ -41,8 +45,11 @@ class Run:
         optimizer: Optimizer,
         batch: int,
         n_threads: int,
+        seed: int,
+        weights: np.ndarray | None = None,
     ) -> None:
         self.parameters = parameters
+        self.seed = seed
         self.engine = engine
         self.optimizer = optimizer
         self.batch = batch
@@ -50,12 +57,32 @@ class Run:
         self.step_seconds = 3 * parameters.theta.size * batch / SLOWEST
         self.before = parameters.copy()
         parameters.use(optimizer.kind, engine.n_states)
-        self.steps = parameters.steps
+        self.steps, self.all_steps = parameters.steps, parameters.all_steps
+        self.weights = weights
+        network = parameters.network
+        draws = any(network.dropout) or any(network.noise)
+        self.keys = keys(seed, len(network.layers)) if draws else None
+        self.plan(1, 1)
         engine.load(parameters.theta, parameters.state)
+
+    def plan(self, rows: int, epochs: int) -> None:
+        """Begin the learning rate's schedule for so many epochs of so many rows."""
+        per_epoch = -(-rows // self.batch)
+        self.schedule = Running(
+            self.optimizer.learning_rate, per_epoch, self.steps + epochs * per_epoch
+        )
 
     def store(self) -> None:
         self.engine.store(self.parameters.theta, self.parameters.state)
-        self.parameters.steps = self.steps
+        self.parameters.steps, self.parameters.all_steps = self.steps, self.all_steps
+
+    def load(self) -> None:
+        """Take over what callbacks have made of the weights."""
+        parameters = self.parameters
+        if (parameters.optimizer, parameters.steps) != (self.optimizer.kind, self.steps):
+            parameters.use(self.optimizer.kind, self.engine.n_states)  # room for a last store
+            raise RuntimeError("a callback must not train the model whose fit it watches")
+        self.engine.load(parameters.theta, parameters.state)
 
     def epoch(
         self,
@@ -65,12 +92,14 @@ class Run:
         progress: Progress | None = None,
         before: int = 0,
     ) -> float:
-        """Train on the rows X[order]; returns the mean over them of the loss before each step.
+        """Train on the rows X[order]; returns the mean over them of the loss before each step,
+        weighted as they are.
 
         Raises DivergenceError with the number of the mini-batch, from 1 and after `before` others.
         """
         n, batch, rates = len(order), self.batch, self.optimizer.rates
         losses = np.empty(-(-n // batch))
+        sizes = _sizes(order, batch, self.weights)
         start = 0
         while start < len(losses):
             stop = min(len(losses), start + max(1, int(SLICE_SECONDS / self.step_seconds)))
@@ -78,19 +107,24 @@ class Run:
             steps = self.engine.train(
                 *(X, y, order[start * batch : stop * batch], batch),
                 *(rates, self.steps, losses[start:stop], self.n_threads),
+                learning_rates=self.schedule.rates(self.steps, self.steps + stop - start),
+                weights=self.weights,
+                keys=self.keys,
+                number=self.all_steps,
             )
             self.steps += steps
+            self.all_steps += steps
             if steps < stop - start:
                 bad = start + steps
                 raise DivergenceError(f"batch {before + bad + 1} has the loss {losses[bad]}")
             self.step_seconds = max((perf_counter() - begin) / steps, 1e-9)
             if progress is not None:
                 seen = min(stop * batch, n)
-                progress.samples(seen - start * batch, _mean(losses[:stop], batch, seen))
+                progress.samples(seen - start * batch, _mean(losses[:stop], sizes[:stop]))
             start = stop
-        return _mean(losses, batch, n)
+        return _mean(losses, sizes)
 
-    def stream(self, stream: Stream, shuffle: bool, seed: int, epoch: int) -> float:
+    def stream(self, stream: Stream, shuffle: bool, epoch: int) -> float:
         """Train on a stream's blocks one after another; returns the mean loss as `epoch` does.
 
         Each block is cut into mini-batches of its own: its last one may be smaller.
@@ -100,7 +134,7 @@ class Run:
             for number, (X, y) in enumerate(blocks):
                 order = np.arange(len(X))
                 if shuffle:  # block 0 as if it were all: a stream of one block is fit(X, y)
-                    order = permutation(seed, SHUFFLE, epoch + (number << 32), len(X))
+                    order = permutation(self.seed, SHUFFLE, epoch + (number << 32), len(X))
                 total += self.epoch(X, y, order, before=batches) * len(X)
                 n += len(X)
                 batches += -(-len(X) // self.batch)
@@ -110,62 +144,182 @@ class Run:
         return total / n
 
 
-def _mean(losses: np.ndarray, batch: int, n: int) -> float:
-    """Mean over n samples of the mean losses of mini-batches, the last of which may be smaller."""
-    last = n - (len(losses) - 1) * batch
-    return float((losses[:-1].sum() * batch + losses[-1] * last) / n)
+def _sizes(order: np.ndarray, batch: int, weights: np.ndarray | None) -> np.ndarray:
+    """What each mini-batch counts: its samples, or the sum of their weights."""
+    starts = np.arange(0, len(order), batch)
+    if weights is None:
+        return np.minimum(batch, len(order) - starts)
+    return np.add.reduceat(weights[order], starts)
 
 
-def fit(
-    run: Run,
-    X: Features | Stream,
-    y: np.ndarray | None,
-    *,
-    epochs: int,
-    shuffle: bool,
-    seed: int,
-    validation: tuple[Features, np.ndarray] | None,
-    progress: Progress | None,
-) -> History:
-    """Train for some epochs. Interrupted, parameters stand at the last whole step; a run that
-    diverges, or whose stream fails, leaves them as they were."""
-    parameters = run.parameters
-    history = History()
+def _mean(losses: np.ndarray, sizes: np.ndarray) -> float:
+    """Mean over the samples of mini-batches from the mean losses of these."""
+    total = sizes.sum()
+    return float((losses * sizes).sum() / total) if total else 0.0
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a fit trains on, and what it measures after each epoch."""
+
+    X: Features | Stream
+    y: np.ndarray | None  # of a stream None: it yields its own
+    rows: np.ndarray  # those of X and y that are trained on; of a stream none
+    validation: tuple[Features, np.ndarray] | None
+    metrics: dict[str, Metric]
+
+    def measure(self, run: Run) -> dict[str, float]:
+        if self.validation is None:
+            return {}
+        network = run.parameters.network
+        scores = evaluate(run.engine, network, *self.validation, run.n_threads, self.metrics)
+        return {f"val_{name}": value for name, value in scores.items()}
+
+    @property
+    def measured(self) -> list[str]:
+        """Names of what `measure` returns."""
+        return [f"val_{name}" for name in ("loss", *self.metrics)] if self.validation else []
+
+
+def fit(run: Run, data: Data, fit: Fit, *, shuffle: bool, progress: Progress | None) -> None:
+    """Train until `fit` is done. Interrupted, parameters stand at the last whole step; a run that
+    diverges, whose stream fails, or that a callback refuses as it begins, leaves them as they were.
+    """
+    begun = False
+    run.plan(len(data.rows), fit.epochs - len(fit.history))
+    if fit.resumed:
+        run.schedule.restore(fit.schedule)
     try:
-        for _ in range(epochs):
-            begin = perf_counter()
-            parameters.epoch += 1
-            if isinstance(X, Stream):
-                loss = run.stream(X, shuffle, seed, parameters.epoch - 1)
-            else:
-                assert y is not None
-                order = np.arange(len(X))
-                if shuffle:
-                    order = permutation(seed, SHUFFLE, parameters.epoch - 1, len(X))
-                loss = run.epoch(X, y, order, progress)
-            run.store()
-            check_theta(parameters)
-            score = {}
-            if validation is not None:
-                score = evaluate(run.engine, parameters.network, *validation, run.n_threads)
-            history.append(parameters.epoch, loss, score, perf_counter() - begin)
-            if progress is not None:
-                progress.epoch(history)
-    except DivergenceError as error:
-        epoch = parameters.epoch
-        parameters.restore(run.before)
-        raise DivergenceError(_remedy(f"epoch {epoch}, {error}")) from None
-    except BaseException as error:
-        if isinstance(X, Stream) and error is X.error:
-            parameters.restore(run.before)
-        else:
-            run.store()
+        with fit.running():
+            begun = True
+            try:
+                if fit.watched:
+                    run.load()
+                if isinstance(run.optimizer, LBFGS):
+                    lbfgs(run, run.optimizer, data, fit, progress)
+                while not fit.done:
+                    _epoch(run, data, fit, shuffle, progress)
+            except DivergenceError as error:
+                epoch = run.parameters.epoch
+                run.parameters.restore(run.before)
+                raise DivergenceError(_remedy(f"epoch {epoch}, {error}")) from None
+            except BaseException as error:
+                if isinstance(data.X, Stream) and error is data.X.error:
+                    run.parameters.restore(run.before)
+                else:
+                    run.store()
+                raise
+    except BaseException:
+        if not begun:
+            run.parameters.restore(run.before)
         raise
-    return history
+
+
+def _epoch(run: Run, data: Data, fit: Fit, shuffle: bool, progress: Progress | None) -> None:
+    parameters = run.parameters
+    if fit.watched:
+        fit.epoch_begins(parameters.epoch + 1)
+        run.load()
+    begin = perf_counter()
+    parameters.epoch += 1
+    if isinstance(data.X, Stream):
+        loss = run.stream(data.X, shuffle, parameters.epoch - 1)
+    else:
+        assert data.y is not None
+        order = data.rows
+        if shuffle:
+            order = order[permutation(run.seed, SHUFFLE, parameters.epoch - 1, len(order))]
+        loss = run.epoch(data.X, data.y, order, progress)
+    run.store()
+    check_theta(parameters)
+    row = {"epoch": parameters.epoch, "loss": loss, **data.measure(run)}
+    run.schedule.epoch_ended(row)
+    fit.schedule = run.schedule.state()
+    fit.history.append(**row, learning_rate=run.schedule.last, seconds=perf_counter() - begin)
+    if fit.watched:
+        fit.epoch_ended()
+        run.load()
+    if progress is not None:
+        progress.epoch(fit.history)
+
+
+def lbfgs(run: Run, optimizer: LBFGS, data: Data, fit: Fit, progress: Progress | None) -> None:
+    """Train with SciPy's L-BFGS-B, an epoch each iteration."""
+    try:
+        from scipy.optimize import minimize
+    except ImportError:
+        raise MissingExtraError("LBFGS needs SciPy: pip install 'fastnn[lbfgs]'") from None
+    parameters, engine = run.parameters, run.engine
+    X, y, weights = data.X, data.y, run.weights
+    assert not isinstance(X, Stream) and y is not None
+    if len(data.rows) < len(X):
+        X, y = X[data.rows], y[data.rows]
+        weights = None if weights is None else weights[data.rows]
+    decay = np.full(parameters.theta.size, optimizer.l2)
+    for b in views(parameters.network, decay)[1]:
+        if b is not None and not optimizer.decay_bias:
+            b[:] = 0.0
+    grad, begin = np.empty_like(parameters.theta), perf_counter()
+
+    def penalty(theta: np.ndarray) -> float:
+        return float(decay @ (theta * theta)) / 2
+
+    def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        engine.load(theta.astype(parameters.theta.dtype))
+        loss = engine.gradient(X, y, grad, run.n_threads, weights)
+        if not math.isfinite(loss):
+            raise DivergenceError(f"the loss is {loss}")
+        return loss + penalty(theta), grad + decay * theta
+
+    def epoch_ended(intermediate_result: Any) -> None:
+        nonlocal begin
+        theta = intermediate_result.x
+        parameters.theta[:] = theta
+        parameters.epoch += 1
+        engine.load(parameters.theta, parameters.state)
+        check_theta(parameters)
+        fit.history.append(
+            epoch=parameters.epoch,
+            loss=float(intermediate_result.fun) - penalty(theta),
+            **data.measure(run),
+            learning_rate=math.nan,
+            seconds=perf_counter() - begin,
+        )
+        if fit.watched:
+            fit.epoch_ended()
+        if progress is not None:
+            progress.epoch(fit.history)
+        begin = perf_counter()
+        if fit.done:
+            raise StopIteration
+        if fit.watched:
+            fit.epoch_begins(parameters.epoch + 1)
+
+    try:
+        if fit.watched:
+            fit.epoch_begins(parameters.epoch + 1)
+        minimize(
+            objective,
+            parameters.theta.astype(np.float64),
+            jac=True,
+            method="L-BFGS-B",
+            callback=epoch_ended,
+            options={
+                "maxiter": fit.epochs,
+                "maxfun": 100 * fit.epochs,
+                "maxcor": optimizer.memory,
+                "gtol": optimizer.tol,
+                "ftol": 64 * np.finfo(np.float64).eps,
+            },
+        )
+    finally:  # not where a line search may have been
+        engine.load(parameters.theta, parameters.state)
+    fit.stop()
 
 
 def partial_fit(run: Run, X: Features, y: np.ndarray) -> float:
     """One pass over the rows in their order; returns the mean of the loss before each step."""
+    run.plan(len(X), 1)
     try:
         loss = run.epoch(X, y, np.arange(len(X)))
         run.store()

@@ -5,25 +5,43 @@ It checks and converts what it is given, then hands on: _train.py, _evaluate.py,
 
 from __future__ import annotations
 
+import os
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import _evaluate, _train
-from fastnn._arrays import Features, as_features, as_finite, as_numbers, as_pair
-from fastnn._checks import as_bool, as_int
+from fastnn import _evaluate, _metrics, _train
+from fastnn._activations import Activation
+from fastnn._arrays import (
+    Features,
+    as_features,
+    as_finite,
+    as_numbers,
+    as_pair,
+    as_training_pair,
+)
+from fastnn._callbacks import Callback, as_callbacks
+from fastnn._checks import as_bool, as_int, as_real
 from fastnn._config import n_threads as bound_threads
+from fastnn._fit import Fit, described
 from fastnn._history import History
 from fastnn._initialize import initial_theta
-from fastnn._network import as_network
-from fastnn._optimizers import Optimizer, as_optimizer
+from fastnn._losses import Loss
+from fastnn._network import NetworkSpec, as_network
+from fastnn._optimizers import LBFGS, Optimizer, Rate, as_optimizer
 from fastnn._parameters import Engines, Parameters, Views
 from fastnn._predictor import Predictor
 from fastnn._progress import Progress
 from fastnn._random import as_seed
+from fastnn._schedules import Watching
+from fastnn._split import split
 from fastnn._stream import as_stream
 from fastnn._trace import Trace
+from fastnn._weights import as_weights, training_weights
+
+if TYPE_CHECKING:
+    from fastnn._storage import Loaded
 
 
 class Model:
@@ -33,14 +51,29 @@ class Model:
     ----------
     sizes : list of int
         Widths of the layers, [n_in, ..., n_out]; two are a linear or logistic regression.
-    activation : {"identity", "relu", "sigmoid", "tanh"} or list of them, default "relu"
-        One for all hidden layers or one for each.
-    output : {"softmax", "sigmoid", "identity", "relu", "tanh"}, default "softmax"
-        Activation of the output layer.
-    loss : {"cross_entropy", "binary_cross_entropy", "squared_error"}, optional
+    activation : str, fastnn.LeakyReLU, fastnn.ELU or list of them, default "relu"
+        One for all hidden layers or one for each: "identity", "relu", "sigmoid", "tanh",
+        "leaky_relu", "elu", "selu", "softplus", "hard_tanh", "gelu" (with the normal distribution
+        itself), "gelu_tanh" (its approximation), "silu", "mish". An object sets the parameter.
+    output : str, fastnn.LeakyReLU or fastnn.ELU, default "softmax"
+        Activation of the output layer: "softmax", "exp", or any of the above.
+    loss : str or object, optional
         By default it follows the output: cross_entropy for softmax, binary_cross_entropy for
-        sigmoid, squared_error (half the squared error, summed over outputs) otherwise.
-        squared_error goes with every output, the others with their own alone.
+        sigmoid, poisson for exp, squared_error (half the squared error, summed over outputs)
+        otherwise. With settings: `CrossEntropy`, `BinaryCrossEntropy`, `Focal`, `Huber`,
+        `Quantile`. The outputs that a loss goes with:
+
+        ====================  ====================================================
+        cross_entropy         softmax
+        binary_cross_entropy  sigmoid, one yes-or-no question each (multi-label)
+        focal                 softmax, sigmoid
+        hinge                 identity, one for each class; y are labels
+        poisson               exp: f(x) are rates, y counts
+        squared_error         any
+        absolute_error        any but softmax
+        huber                 any but softmax
+        quantile              any but softmax and sigmoid; several q: `Quantile`
+        ====================  ====================================================
     bias : bool or list of bool, default True
         Whether layers have a bias: all alike or one for each.
     dtype : {"float32", "float64"}, default "float32"
@@ -50,6 +83,20 @@ class Model:
     n_threads : int, optional
         At most so many threads; by default what affinity, cgroup quota and OMP_NUM_THREADS allow.
         Results do not depend on it.
+    init : str, fastnn.Uniform, fastnn.Normal, fastnn.Orthogonal, or list, optional
+        First weights; biases are 0. "glorot_uniform", "glorot_normal", "he_uniform", "he_normal",
+        "lecun_uniform", "lecun_normal", "uniform", "normal", "orthogonal" or "zeros" (which never
+        learns where there are hidden layers). Or a list of one of these for each layer, in which
+        an array W (n_out, n_in) or a tuple (W, b) may stand, too. By default he_uniform for relu
+        and what resembles it (leaky_relu's with its slope), lecun_uniform for selu and
+        glorot_uniform for others.
+    dropout : float or list of float, default 0.0
+        In `fit` and `partial_fit` each h is set to 0 with this probability, the others divided by
+        1 - dropout: one number for all hidden layers, or a list for the inputs and each hidden
+        layer. Everything else (prediction, `evaluate`, `loss_and_gradient`, `gradient_check`,
+        `trace`) goes without.
+    noise : float or list of float, default 0.0
+        Standard deviation of normal noise added to each h, likewise, before dropout.
     input_scale : float, default 1.0
         Integers among the features are multiplied by it as they are read, such as 1 / 255 for
         images of uint8: ``float(x) * float(input_scale)`` in the model's dtype, each rounded once.
@@ -57,8 +104,9 @@ class Model:
 
     Attributes
     ----------
-    sizes, activations, output, loss, bias, dtype, seed, n_threads, input_scale
-        As above; activations (of hidden layers) and bias written out for each layer.
+    sizes, activations, output, loss, bias, dtype, seed, n_threads, dropout, noise, input_scale
+        As above; activations (of hidden layers), bias, dropout and noise written out for each
+        layer.
     n_parameters : int
     metadata : dict
         The user's own, saved with the model; must be what JSON can hold.
@@ -77,18 +125,23 @@ class Model:
         self,
         sizes: Any,
         activation: Any = "relu",
-        output: str = "softmax",
-        loss: str | None = None,
+        output: str | Activation = "softmax",
+        loss: str | Loss | None = None,
         bias: Any = True,
         dtype: Any = "float32",
         seed: int | None = None,
         n_threads: int | None = None,
+        init: Any = None,
+        dropout: Any = 0.0,
+        noise: Any = 0.0,
         input_scale: float = 1.0,
     ) -> None:
-        network = as_network(sizes, activation, output, loss, bias, dtype, input_scale)
+        network = as_network(
+            sizes, activation, output, loss, bias, dtype, dropout, noise, input_scale
+        )
         n_threads = None if n_threads is None else as_int("n_threads", n_threads, 1)
         seed = as_seed(seed)
-        self._assemble(Parameters(network, initial_theta(network, seed)), seed, {}, n_threads)
+        self._assemble(Parameters(network, initial_theta(network, seed, init)), seed, {}, n_threads)
 
     def _assemble(
         self, parameters: Parameters, seed: int, metadata: dict[str, Any], n_threads: int | None
@@ -107,15 +160,15 @@ class Model:
         return list(self._network.sizes)
 
     @property
-    def activations(self) -> list[str]:
+    def activations(self) -> list[str | Activation]:
         return list(self._network.activations)
 
     @property
-    def output(self) -> str:
+    def output(self) -> str | Activation:
         return self._network.output
 
     @property
-    def loss(self) -> str:
+    def loss(self) -> str | Loss:
         return self._network.loss
 
     @property
@@ -125,6 +178,14 @@ class Model:
     @property
     def dtype(self) -> str:
         return self._network.dtype
+
+    @property
+    def dropout(self) -> list[float]:
+        return list(self._network.dropout)
+
+    @property
+    def noise(self) -> list[float]:
+        return list(self._network.noise)
 
     @property
     def input_scale(self) -> float:
@@ -158,18 +219,39 @@ class Model:
 
     def __repr__(self) -> str:
         network = self._network
-        names = sorted(set(network.activations))
-        activation = repr(names[0]) if len(names) == 1 else repr(list(network.activations))
+        hidden = list(network.activations)
+        activation = repr(hidden[0] if len(set(hidden)) == 1 else hidden)
         parts = [str(list(network.sizes))]
-        if names:
+        if hidden:
             parts.append(f"activation={activation}")
         parts += [f"output={network.output!r}", f"loss={network.loss!r}"]
         if not all(network.bias):
             parts.append(f"bias={list(network.bias) if any(network.bias) else False}")
         parts += [f"dtype={network.dtype!r}", f"seed={self.seed}"]
+        for name in ("dropout", "noise"):
+            if any(values := getattr(self, name)):
+                parts.append(f"{name}={values}")
         if network.input_scale != 1:
             parts.append(f"input_scale={network.input_scale}")
         return f"Model({', '.join(parts)})"
+
+    def summary(self) -> str:
+        """The layers as a table, with shapes, parameters and bytes; print it."""
+        size = self.theta.itemsize
+        rows = [("layer", "activation", "W", "b", "parameters", "bytes")]
+        for layer in self._network.layers:
+            n = layer.b.stop - layer.start
+            shapes = f"({layer.n_out}, {layer.n_in})", f"({layer.n_out},)" if layer.bias else "-"
+            rows.append((str(layer.k), str(layer.activation), *shapes, f"{n:,}", f"{n * size:,}"))
+        n = self.n_parameters
+        rows.append(("", "", "", "", f"{n:,}", f"{n * size:,}"))
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        lines = []
+        for row in rows:
+            cells = list(zip(row, widths, strict=True))
+            texts = [c.ljust(w) for c, w in cells[:2]] + [c.rjust(w) for c, w in cells[2:]]
+            lines.append("  ".join(texts).rstrip())
+        return "\n".join([f"{self.sizes[0]} inputs, {self.loss} loss, {self.dtype}", *lines])
 
     # Training
 
@@ -181,9 +263,15 @@ class Model:
         epochs: int = 10,
         batch_size: int = 128,
         optimizer: str | Optimizer = "sgd",
-        learning_rate: float | None = None,
+        learning_rate: Rate | None = None,
         validation_data: tuple[Any, Any] | None = None,
+        validation_split: float = 0.0,
+        metrics: list[Any] | None = None,
+        callbacks: list[Callback] | tuple[Callback, ...] = (),
+        sample_weight: Any = None,
+        class_weight: Any = None,
         shuffle: bool = True,
+        resume: str | PathLike[str] | None = None,
         verbose: bool | Progress = False,
     ) -> History:
         """Train; a second call goes on where the first one ended.
@@ -197,18 +285,46 @@ class Model:
             that returns an iterator of them, called once an epoch. docs/data.md: what is copied.
         y : array
             softmax: labels (n,) from 0, or rows (n, n_out) of a distribution. sigmoid: (n, n_out)
-            in [0, 1]. Other outputs: values (n, n_out). With one output (n,) will do.
+            in [0, 1]. hinge: labels (n,). Other outputs: values (n, n_out), with several quantiles
+            (n, n_targets). With one column (n,) will do.
         epochs : int, default 10
             Passes over the data, each in a new order.
         batch_size : int, default 128
             Samples a step; the last mini-batch of an epoch may be smaller.
-        optimizer : {"sgd", "adam"}, fastnn.SGD or fastnn.Adam, default "sgd"
-        learning_rate : float, optional
-            In place of the optimizer's own, which is 0.1 for SGD, 0.001 for Adam.
+        optimizer : str or fastnn.Optimizer, default "sgd"
+            "sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "lion", "rprop" or "lbfgs" with
+            its defaults, or an object with settings: ``fastnn.AdamW(weight_decay=0.05,
+            clip_norm=1.0)``. l1, l2, weight_decay, clip_norm, clip_value, max_norm and decay_bias
+            are settings of all of them (LBFGS: l2 and decay_bias).
+        learning_rate : float, fastnn.Schedule or function, optional
+            In place of the optimizer's own, which is 0.1 for SGD, 0.001 for Adam: a number, a
+            schedule such as ``fastnn.OneCycle(0.01)``, or a function of the step number from 0.
+            Steps are counted on from fit to fit as long as the kind of optimizer stays.
         validation_data : (X, y), optional
-            Loss and score on it after each epoch go into the history.
+            Loss and metrics on it after each epoch go into the history, as val_loss, val_....
+        validation_split : float, default 0.0
+            Or: hold out this share of the rows, below 1, to measure on and not to train on. The
+            model's seed chooses them, the same in each call; of each class its share.
+        metrics : list, optional
+            What is measured, as of `evaluate`.
+        callbacks : list of fastnn.Callback, default ()
+            Such as `EarlyStopping`, `Checkpoint`, `CSVLogger`.
+        sample_weight : array, (n,), optional
+            At least 0, not all 0. The loss of a mini-batch, and of an epoch, is
+            sum w_i L_i / sum w_i. A mini-batch whose weights are all 0 has the gradient 0.
+        class_weight : "balanced" or dict {class: weight}, optional
+            Multiplies the weights of the samples of a class; "balanced" is n / (classes in y *
+            samples of the class), of the rows trained on, and a class that the dict leaves out has
+            1. For labels (n,) and one sigmoid output. Measures on validation data are not weighted.
         shuffle : bool, default True
             False takes samples in the order given. Of a stream each block is shuffled by itself.
+        resume : path, optional
+            A file that `Checkpoint` wrote in the same call of `fit`, killed or ended. The model
+            becomes what it was then, its seed included, and the rest of the `epochs` are run:
+            with epochs=20 and a file from the end of the 12th, 8. The weights end as the same bits,
+            and the history as the same rows, as if nothing had happened. Where there is no such
+            file yet, the fit begins, so that one command can be started again and again. Data and
+            arguments must be as before (epochs may differ; otherwise ValueError).
         verbose : bool, default False
             Show progress on stderr.
 
@@ -219,48 +335,71 @@ class Model:
         Raises
         ------
         DivergenceError
-            A mini-batch had a loss that is not finite; the model is as before the call.
+            A mini-batch had a loss that is not finite; the model is as before the call (resumed:
+            as in the checkpoint).
         what a stream raises
             The model is as before the call, too.
         KeyboardInterrupt
-            Raised on; the model stands at the last whole step.
+            Raised on, like what a callback raises; the model stands at the last whole step.
         """
         network = self._network
         epochs = as_int("epochs", epochs, 1)
         batch_size = as_int("batch_size", batch_size, 1)
         rule = as_optimizer(optimizer, learning_rate)
         shuffle = as_bool("shuffle", shuffle)
+        share = as_real("validation_split", validation_split, below=1.0)
+        chosen = _metrics.as_metrics(metrics, network)
+        watching = as_callbacks(callbacks)
         if not isinstance(verbose, Progress):  # the command line's own, over several calls
             verbose = as_bool("verbose", verbose)
+        if share and validation_data is not None:
+            raise ValueError("validation_data and validation_split exclude each other")
+        if isinstance(rule, LBFGS) and (any(network.dropout) or any(network.noise)):
+            raise ValueError("LBFGS must have a network without dropout and noise: L must stay one")
+        weights, rows, validation = None, np.arange(0), None
         if y is None:
-            X, n = as_stream(X, epochs, network), 0
+            _check_stream(rule, share, sample_weight, class_weight)
+            X = as_stream(X, epochs, network)
         else:
-            X, y = as_pair(X, y, network)
-            n = len(X)
-        validation = None
+            X, y = as_training_pair(X, y, network)
+            rows = np.arange(len(X))
+        loaded = None if resume is None else _checkpoint(resume, network)
+        seed = self.seed if loaded is None else loaded.seed
         if validation_data is not None:
             validation = _as_validation(validation_data, network)
-        batch = min(batch_size, n) if n else batch_size
+        elif share:
+            rows, held_out = _hold_out(X, y, share, seed, network)
+            validation = X[held_out], y[held_out]
+        if y is not None:
+            weights = training_weights(sample_weight, class_weight, y, network, batch_size, rows)
+        data = _train.Data(X, y, rows, validation, chosen)
+        settings = {
+            "rows": len(rows),
+            "batch_size": batch_size,
+            "optimizer": described(rule),
+            "validation_split": share,
+            "metrics": data.measured,
+            "shuffle": shuffle,
+            "weighted": weights is not None,
+        }
+        _check_rate(rule, data.measured, resume)
+        measured = ["epoch", "loss", *data.measured, "learning_rate", "seconds"]
+        fit = Fit(self, epochs, watching, measured, settings)
+        if loaded is not None:
+            fit.resume(loaded)
+        batch = batch_size if y is None else min(batch_size, len(rows))
         progress = verbose if isinstance(verbose, Progress) else None
-        if verbose is True:
-            progress = Progress(epochs, n)
+        if verbose is True and not fit.done:
+            progress = Progress(epochs - len(fit.history), len(rows))
         try:
             with self._engines.lend(batch, rule.kind) as engine:
                 threads = bound_threads(self.n_threads)
-                run = _train.Run(self._parameters, engine, rule, batch, threads)
-                return _train.fit(
-                    run,
-                    X,
-                    y,
-                    epochs=epochs,
-                    shuffle=shuffle,
-                    seed=self.seed,
-                    validation=validation,
-                    progress=progress,
-                )
+                run = _train.Run(self._parameters, engine, rule, batch, threads, seed, weights)
+                _train.fit(run, data, fit, shuffle=shuffle, progress=progress)
         finally:
             if verbose is True and progress is not None:
                 progress.close()
+        return fit.history
 
     def partial_fit(
         self,
@@ -269,16 +408,19 @@ class Model:
         *,
         batch_size: int = 1,
         optimizer: str | Optimizer = "sgd",
-        learning_rate: float | None = None,
+        learning_rate: Rate | None = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
     ) -> float:
         """Online learning: one pass over what it is given, in its order.
 
         Parameters
         ----------
-        X, y, optimizer, learning_rate
-            As of `fit`.
+        X, y, optimizer, learning_rate, sample_weight, class_weight
+            As of `fit`; "balanced" counts the rows of this call.
         batch_size : int, default 1
-            Samples a step.
+            Samples a step. Weights that differ need more than 1: a mini-batch is divided by the
+            sum of its weights, so one sample's own would cancel.
 
         Returns
         -------
@@ -292,10 +434,15 @@ class Model:
         """
         batch_size = as_int("batch_size", batch_size, 1)
         rule = as_optimizer(optimizer, learning_rate)
-        X, y = as_pair(X, y, self._network)
+        if isinstance(rule, LBFGS) or getattr(rule.learning_rate, "by_epochs", False):
+            what = "LBFGS" if isinstance(rule, LBFGS) else type(rule.learning_rate).__name__
+            raise ValueError(f"{what} must be used in fit: partial_fit has no epochs")
+        X, y = as_training_pair(X, y, self._network)
+        weights = training_weights(sample_weight, class_weight, y, self._network, batch_size)
         batch = min(batch_size, len(X))
         with self._engines.lend(batch, rule.kind) as engine:
-            run = _train.Run(self._parameters, engine, rule, batch, bound_threads(self.n_threads))
+            threads = bound_threads(self.n_threads)
+            run = _train.Run(self._parameters, engine, rule, batch, threads, self.seed, weights)
             return _train.partial_fit(run, X, y)
 
     # Prediction
@@ -326,12 +473,12 @@ class Model:
         Returns
         -------
         array
-            softmax: class indices (n,). sigmoid: 0 or 1, where f(x) > 1/2. Other outputs: f(x).
-            (n, n_out), or (n,) with one output.
+            softmax, hinge: class indices (n,). sigmoid: 0 or 1, where f(x) > 1/2. Other outputs:
+            f(x) (of poisson, rates). (n, n_out), or (n,) with one output.
         """
         f = self.forward(X)
-        if self.output in ("softmax", "sigmoid"):
-            f = _evaluate.classes(f, self.output)
+        if self._network.decides:
+            f = _metrics.classes(f, self._network.one_of_many)
         return f[:, 0] if f.ndim == 2 and f.shape[1] == 1 else f
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -366,30 +513,52 @@ class Model:
 
     # Measures
 
-    def evaluate(self, X: Any, y: Any) -> dict[str, float]:
-        """Mean loss and score.
+    def evaluate(
+        self, X: Any, y: Any, *, metrics: list[Any] | None = None, sample_weight: Any = None
+    ) -> dict[str, float]:
+        """Mean loss and metrics.
+
+        Parameters
+        ----------
+        X, y : array
+            As of `fit`.
+        metrics : list, optional
+            Of classes (softmax, sigmoid, hinge): "accuracy" (the default), "precision", "recall",
+            "f1"; of softmax and sigmoid also "auc", "log_loss", of classes that exclude each other
+            fastnn.TopK(k). Of values: "rmse", "mae", "r2" (the default, but of quantiles other than
+            the median "d2"). Or functions f(y_true, y_pred) of y as `fit` keeps it (labels (n,), or
+            (n, n_out)) and of f(x), (n, n_out). docs/maths.md, section 11, defines them.
+        sample_weight : array, (n,), optional
+            At least 0, not all 0: every mean becomes a weighted one. For loss, accuracy, log_loss,
+            rmse, mae, r2 and d2.
 
         Returns
         -------
         dict
-            "loss", and "accuracy" (softmax: share of right classes; sigmoid: share of outputs on
-            the right side of 1/2) or "r2" (mean over the outputs).
+            "loss", and each metric under its name ("top_5" for TopK(5)).
         """
+        chosen = _metrics.as_metrics(metrics, self._network, weighted=sample_weight is not None)
         X, y = as_pair(X, y, self._network)
+        weights = as_weights(sample_weight, len(X))
         with self._engines.lend() as engine:
             engine.load(self.theta)
             threads = bound_threads(self.n_threads)
-            return _evaluate.evaluate(engine, self._network, X, y, threads)
+            return _evaluate.evaluate(engine, self._network, X, y, threads, chosen, weights)
 
-    def loss_and_gradient(self, X: Any, y: Any) -> tuple[float, np.ndarray]:
-        """Mean loss over the rows, and its gradient laid out like theta."""
+    def loss_and_gradient(
+        self, X: Any, y: Any, *, sample_weight: Any = None
+    ) -> tuple[float, np.ndarray]:
+        """Mean loss over the rows, weighted where asked, and its gradient laid out like theta."""
         X, y = as_pair(X, y, self._network)
+        weights = as_weights(sample_weight, len(X))
         grad = np.empty_like(self.theta)
         with self._engines.lend() as engine:
             engine.load(self.theta)
-            return engine.gradient(X, y, grad, bound_threads(self.n_threads)), grad
+            return engine.gradient(X, y, grad, bound_threads(self.n_threads), weights), grad
 
-    def gradient_check(self, X: Any, y: Any, eps: float | None = None) -> float:
+    def gradient_check(
+        self, X: Any, y: Any, eps: float | None = None, *, sample_weight: Any = None
+    ) -> float:
         """Largest relative error of the gradient against central differences.
 
         Computed in float64, a float32 model through a float64 copy. Above 1e-6 something is wrong.
@@ -400,6 +569,8 @@ class Model:
             A few rows will do.
         eps : float, optional
             Step of the differences, relative to max(1, |parameter|); 1e-4 by default.
+        sample_weight : array, (n,), optional
+            As of `evaluate`.
 
         Returns
         -------
@@ -407,11 +578,11 @@ class Model:
             Largest |gradient - difference| within a W or b, divided by the largest entry of that
             W's or b's gradient. Of a big network a seeded sample of each W and b is checked, 1000
             parameters in all (50 beyond a few million); parameters whose step carries a relu
-            across its kink are left out.
+            or the loss across a kink are left out.
         """
         from fastnn._gradient_check import gradient_check
 
-        return gradient_check(self._network, self.theta, X, y, eps, self.seed)
+        return gradient_check(self._network, self.theta, X, y, eps, self.seed, sample_weight)
 
     def trace(self, x: Any, y: Any, learning_rate: float | None = None) -> Trace:
         """Every quantity of the forward and backward pass; print it for the derivation.
@@ -476,16 +647,83 @@ def load(path: str | PathLike[str]) -> Model:
     """
     from fastnn import _storage
 
-    parameters, seed, metadata = _storage.load(path)
+    loaded = _storage.load(path)
     model = Model.__new__(Model)
-    model._assemble(parameters, seed, metadata, None)
+    model._assemble(loaded.parameters, loaded.seed, loaded.metadata, None)
     return model
 
 
-def _as_validation(pair: Any, network: Any) -> tuple[Features, np.ndarray]:
+def _checkpoint(path: str | PathLike[str], network: NetworkSpec) -> Loaded | None:
+    """The checkpoint at `path`, which must be one of this network; None where there is no file."""
+    if not os.path.exists(path):
+        return None
+    from fastnn import _storage
+
+    loaded = _storage.load(path)
+    if loaded.checkpoint is None:
+        raise ValueError(
+            f"resume: {os.fspath(path)!s} must be a file that Checkpoint wrote, not Model.save; "
+            "to train a saved model on, fastnn.load it and call its fit"
+        )
+    if loaded.parameters.network != network:
+        raise ValueError(
+            f"resume: the checkpoint must be of this network, {network}, "
+            f"got {loaded.parameters.network}"
+        )
+    return loaded
+
+
+def _hold_out(
+    X: Features, y: np.ndarray, share: float, seed: int, network: NetworkSpec
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on and rows to measure on; classes give their share each."""
+    labels = None
+    if y.ndim == 1:
+        labels = y
+    elif network.output == "sigmoid" and network.n_out == 1 and np.isin(y, (0, 1)).all():
+        labels = y[:, 0]
+    rows, held_out = split(len(X), share, seed, labels)
+    if not len(held_out):
+        raise ValueError(f"validation_split must hold out at least a row, {share:g} of {len(X)}")
+    return rows, held_out
+
+
+def _check_stream(rule: Optimizer, share: float, sample_weight: Any, class_weight: Any) -> None:
+    """What needs all rows, or to know how many there are, does not go with a stream."""
+    rate = rule.learning_rate
+    given = {
+        "validation_split": share > 0,
+        "sample_weight": sample_weight is not None,
+        "class_weight": class_weight is not None,
+    }
+    for name, is_given in given.items():
+        if is_given:
+            raise ValueError(f"{name} must come with X and y: a stream's rows are not known before")
+    if isinstance(rule, LBFGS):
+        raise ValueError("LBFGS must come with X and y: it needs all rows in each step")
+    if getattr(rate, "by_epochs", False) and not isinstance(rate, Watching):
+        raise ValueError(
+            f"{type(rate).__name__} must come with X and y: a stream does not tell how many steps "
+            "an epoch has; a function of the step number will do"
+        )
+
+
+def _as_validation(pair: Any, network: NetworkSpec) -> tuple[Features, np.ndarray]:
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         raise TypeError("validation_data must be a pair (X, y)")
     try:
         return as_pair(pair[0], pair[1], network)
     except (TypeError, ValueError) as error:
         raise type(error)(f"validation_data: {error}") from None
+
+
+def _check_rate(rule: Optimizer, measured: list[str], resume: Any) -> None:
+    """What an optimizer asks of the rest of a fit."""
+    rate = rule.learning_rate
+    if isinstance(rate, Watching) and rate.column not in ("loss", *measured):
+        raise ValueError(
+            f"{type(rate).__name__}(monitor={rate.column!r}) must come with validation_data or "
+            "validation_split"
+        )
+    if isinstance(rule, LBFGS) and resume is not None:
+        raise ValueError("LBFGS must come without resume: its memory is in no checkpoint")

@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+import numpy as np
+import reference as ref
+
+import fastnn
+from fastnn._activations import kernel
 from fastnn.kernels import _cpu
 from fastnn.kernels.engine import Engine
+
+
+def kernel_settings(net):
+    """The loss's settings, with a q for each output."""
+    settings = {**ref.SETTINGS.get(net.loss_name, {}), **dict(net.settings)}
+    if "q" in settings:
+        settings["q"] = tuple(np.broadcast_to(settings["q"], net.sizes[-1]).tolist())
+    return settings
+
+
+def activation(g):
+    """fastnn's own for an activation of the reference: a name, or a name and its parameter."""
+    if isinstance(g, str):
+        return g
+    return {"leaky_relu": fastnn.LeakyReLU, "elu": fastnn.ELU}[g[0]](g[1])
 
 
 def engine_of(net, dtype, batch=1, optimizer="sgd"):
     """An Engine for a reference.Net; batch: the most rows of a mini-batch."""
     return Engine(
         net.sizes,
-        [_cpu.ACTIVATIONS[g] for g in net.g[1:-1]],
-        _cpu.OUTPUTS[net.output],
-        _cpu.LOSSES[net.loss_name],
+        [kernel(activation(g)) for g in net.g[1:-1]],
+        kernel(activation(net.output)),
+        (_cpu.LOSSES[net.loss_name], kernel_settings(net)),
         net.has_bias[1:],
         dtype,
         batch,
         _cpu.OPTIMIZERS[optimizer],
+        net.dropout or (),
+        net.noise or (),
     )

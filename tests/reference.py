@@ -33,25 +33,111 @@ def softmax(a):
     return e / e.sum(1, keepdims=True)
 
 
-G = {
+def softplus(a):
+    """ln(1 + exp(a)), with an exponential that cannot overflow."""
+    return np.maximum(a, 0) + np.log1p(np.exp(-np.abs(a)))
+
+
+def normal(a):
+    """Phi(a), the normal distribution, and phi(a), its density.
+
+    Phi(a) = 1/2 + phi(a) (a + a^3/3 + a^5/(3 5) + ...), and for a < -3
+    Phi(a) = phi(a) / (t + 1/(t + 2/(t + 3/...))), t = -a  [Abramowitz & Stegun, 26.2.11, 26.2.14]
+    """
+    a = np.asarray(a)
+    phi = np.exp(-a * a / 2) / np.sqrt(8 * np.arctan(a.dtype.type(1)))
+    near = np.clip(a, -3, 3)
+    term = total = near
+    for n in range(3, 161, 2):
+        term = term * near * near / n
+        total = total + term
+    t = np.maximum(np.abs(a), 3)
+    fraction = t
+    for n in range(200, 0, -1):
+        fraction = t + n / fraction
+    tail = phi / fraction
+    return np.where(np.abs(a) <= 3, 0.5 + phi * total, np.where(a < 0, tail, 1 - tail)), phi
+
+
+def gelu_tanh_argument(a):
+    """u = 2 sqrt(2 / pi) (a + 0.044715 a^3), and du/da."""
+    by, cubic = np.sqrt(2 / np.arctan(a.dtype.type(1))), a.dtype.type("0.044715")
+    return by * (a + cubic * a**3), by * (1 + 3 * cubic * a**2)
+
+
+SELU, SELU_ALPHA = np.longdouble("1.0507009873554804934"), np.longdouble("1.6732632423543772848")
+
+
+def selu(a):
+    scale, alpha = a.dtype.type(SELU), a.dtype.type(SELU_ALPHA)
+    return scale * np.where(a > 0, a, alpha * np.expm1(np.minimum(a, 0)))
+
+
+def selu_slope(a):
+    scale, alpha = a.dtype.type(SELU), a.dtype.type(SELU_ALPHA)
+    return scale * np.where(a > 0, 1, alpha * np.exp(np.minimum(a, 0)))
+
+
+def gelu_tanh_slope(a):
+    u, du = gelu_tanh_argument(a)
+    return sigmoid(u) + a * sigmoid(u) * sigmoid(-u) * du
+
+
+def mish_slope(a):
+    t = np.tanh(softplus(a))
+    return t + a * (1 - t**2) * sigmoid(a)
+
+
+G = {  # p: the parameter, of those that have one
     "identity": lambda a: a,
     "relu": lambda a: np.maximum(a, 0),
     "sigmoid": sigmoid,
     "tanh": np.tanh,
+    "leaky_relu": lambda a, p=0.01: np.where(a > 0, a, a.dtype.type(p) * a),
+    "elu": lambda a, p=1.0: np.where(a > 0, a, a.dtype.type(p) * np.expm1(np.minimum(a, 0))),
+    "selu": selu,
+    "softplus": softplus,
+    "hard_tanh": lambda a: np.clip(a, -1, 1),
+    "gelu": lambda a: a * normal(a)[0],
+    "gelu_tanh": lambda a: a * sigmoid(gelu_tanh_argument(a)[0]),
+    "silu": lambda a: a * sigmoid(a),
+    "mish": lambda a: a * np.tanh(softplus(a)),
 }
-DG = {  # g'(a); the derivative of relu at 0 is taken as 0
+DG = {  # g'(a); where pieces meet, that of the left one (hard_tanh: 0)
     "identity": lambda a: np.ones_like(a),
     "relu": lambda a: (a > 0).astype(a.dtype),
     "sigmoid": lambda a: sigmoid(a) * (1 - sigmoid(a)),
     "tanh": lambda a: 1 - np.tanh(a) ** 2,
+    "leaky_relu": lambda a, p=0.01: np.where(a > 0, 1, a.dtype.type(p)),
+    "elu": lambda a, p=1.0: np.where(a > 0, 1, a.dtype.type(p) * np.exp(np.minimum(a, 0))),
+    "selu": selu_slope,
+    "softplus": sigmoid,
+    "hard_tanh": lambda a: (np.abs(a) < 1).astype(a.dtype),
+    "gelu": lambda a: normal(a)[0] + a * normal(a)[1],
+    "gelu_tanh": gelu_tanh_slope,
+    "silu": lambda a: sigmoid(a) + a * sigmoid(a) * sigmoid(-a),
+    "mish": mish_slope,
 }
-DG_OF_H = {  # the same derivative written in h = g(a), as the kernels compute it
+DG_OF_H = {  # the same derivative written in h = g(a), as the kernels compute it where h tells it
     "identity": lambda h: np.ones_like(h),
     "relu": lambda h: (h > 0).astype(h.dtype),
     "sigmoid": lambda h: h * (1 - h),
     "tanh": lambda h: 1 - h**2,
+    "leaky_relu": lambda h, p=0.01: np.where(h > 0, 1, h.dtype.type(p)),
+    "elu": lambda h, p=1.0: np.where(h > 0, 1, h + h.dtype.type(p)),
+    "selu": lambda h: np.where(h > 0, h.dtype.type(SELU), h + h.dtype.type(SELU * SELU_ALPHA)),
+    "softplus": lambda h: -np.expm1(-h),
+    "hard_tanh": lambda h: (np.abs(h) < 1).astype(h.dtype),
 }
-OUTPUTS = {**G, "softmax": softmax}
+OUTPUTS = {**G, "exp": np.exp, "softmax": softmax}
+DG_OUTPUT = {**DG, "exp": np.exp}
+
+
+def apply(table, g, a):
+    """Of table G, DG, ...: g is a name, or a name and its parameter."""
+    name, *parameter = (g,) if isinstance(g, str) else g
+    return table[name](a, *parameter)
+
 
 # --- Losses of each row, and delta = dL/da of that row --------------------------------------------
 
@@ -72,40 +158,125 @@ def binary_cross_entropy(a, y):
 
 def squared_error(a, y, output):
     """Any output. L = 1/2 sum_j (f_j - y_j)^2,  delta = (f - y) times the Jacobian df/da."""
-    f = OUTPUTS[output](a)
+    f = apply(OUTPUTS, output, a)
     e = f - y
     if output == "softmax":  # df_i/da_j = f_i ([i = j] - f_j)
         delta = f * (e - (e * f).sum(1, keepdims=True))
     else:
-        delta = e * DG[output](a)
+        delta = e * apply(DG_OUTPUT, output, a)
     return (e**2).sum(1) / 2, delta
+
+
+def absolute_error(e):
+    """l(e) = |e| and l'(e); 0 is taken at the kink."""
+    return np.abs(e), np.sign(e)
+
+
+def huber(e, delta):
+    """l(e) = e^2 / 2 where |e| <= delta, delta (|e| - delta / 2) elsewhere."""
+    inside = np.abs(e) <= delta
+    return (
+        np.where(inside, e**2 / 2, delta * (np.abs(e) - delta / 2)),
+        np.where(inside, e, delta * np.sign(e)),
+    )
+
+
+def quantile(e, q):
+    """l(e) = (1 - q) e where e > 0, -q e elsewhere. q: one for each output."""
+    return np.maximum((1 - q) * e, -q * e), np.where(e > 0, 1 - q, -q) * (e != 0)
+
+
+def of_residual(l, a, y, output):
+    """L = sum_j l(e_j), e = f - y,  delta = l'(e) g'(a)."""
+    value, slope = l(apply(OUTPUTS, output, a) - y)
+    return value.sum(1), slope * apply(DG_OUTPUT, output, a)
+
+
+def poisson(a, y):
+    """Exp outputs. L = sum_j f_j - y_j ln f_j = sum_j e^a_j - y_j a_j,  delta = f - y."""
+    return (np.exp(a) - y * a).sum(1), np.exp(a) - y
+
+
+def focal_softmax(a, y, gamma):
+    """L = -sum_j y_j (1 - f_j)^gamma ln f_j,  delta = c - f sum_j c_j,  c_j = f_j dL/df_j."""
+    f = softmax(a)
+    x = a - a.max(1, keepdims=True)
+    minus_log = np.log(np.exp(x).sum(1, keepdims=True)) - x
+    rest = np.where(f == 1, 1, 1 - f)  # where f = 1, 1 - f and -ln f go to 0 together
+    ratio = np.where(f == 1, 1, minus_log / rest)
+    c = -y * (1 - f) ** gamma * (1 + gamma * f * ratio)
+    return (y * (1 - f) ** gamma * minus_log).sum(1), c - f * c.sum(1, keepdims=True)
+
+
+def focal_sigmoid(a, y, gamma):
+    """L = -sum_j [y_j (1 - f_j)^gamma ln f_j + (1 - y_j) f_j^gamma ln(1 - f_j)]."""
+    f, rest = sigmoid(a), sigmoid(-a)
+    low, high = np.logaddexp(0, -a), np.logaddexp(0, a)  # -ln f, -ln(1 - f)
+    yes, no = y * rest**gamma, (1 - y) * f**gamma
+    delta = no * (gamma * rest * high + f) - yes * (gamma * f * low + rest)
+    return (yes * low + no * high).sum(1), delta
+
+
+def hinge(a, y):
+    """L = max(0, 1 + max_(j != y) a_j - a_y),  delta = e(that j) - e(y) where L > 0. y: one-hot."""
+    others = np.where(y == 1, -np.inf, a)
+    rival = np.eye(a.shape[1], dtype=a.dtype)[others.argmax(1)]
+    L = np.maximum(0, 1 + (a * rival).sum(1) - (a * y).sum(1))
+    return L, (rival - y) * (L > 0)[:, None]
 
 
 LOSSES = {  # loss: the outputs it goes with
     "cross_entropy": ("softmax",),
     "binary_cross_entropy": ("sigmoid",),
     "squared_error": tuple(OUTPUTS),
+    "absolute_error": (*G, "exp"),
+    "huber": (*G, "exp"),
+    "quantile": tuple(name for name in (*G, "exp") if name != "sigmoid"),
+    "poisson": ("exp",),
+    "focal": ("softmax", "sigmoid"),
+    "hinge": ("identity",),
 }
-DEFAULT_LOSS = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}
+DEFAULT_LOSS = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy", "exp": "poisson"}
+SETTINGS = {  # of each loss, with their defaults; q: one, or one for each output
+    "cross_entropy": {"label_smoothing": 0.0},
+    "binary_cross_entropy": {"label_smoothing": 0.0},
+    "huber": {"delta": 1.0},
+    "quantile": {"q": 0.5},
+    "focal": {"gamma": 2.0},
+}
 
 
-def losses_and_delta(a, y, output, loss):
+def losses_and_delta(a, y, output, loss, **settings):
     """Loss of each row (batch,), and delta = dL/da (batch, n_out).
 
-    a: (batch, n_out). y: labels (batch,) for softmax; values or distributions (batch, n_out).
+    a: (batch, n_out). y: labels (batch,) for softmax and hinge; values or distributions
+    (batch, n_out).
     """
-    y = target_rows(y, output, a.shape[1], a.dtype)
+    y = target_rows(y, output, a.shape[1], a.dtype, loss)
+    s = {**SETTINGS.get(loss, {}), **settings}
+    if loss in ("cross_entropy", "binary_cross_entropy"):
+        classes = a.shape[1] if loss == "cross_entropy" else 2
+        y = (1 - s["label_smoothing"]) * y + a.dtype.type(s["label_smoothing"]) / classes
+        return cross_entropy(a, y) if loss == "cross_entropy" else binary_cross_entropy(a, y)
     if loss == "squared_error":
         return squared_error(a, y, output)
-    return cross_entropy(a, y) if loss == "cross_entropy" else binary_cross_entropy(a, y)
+    if loss == "focal":
+        return (focal_softmax if output == "softmax" else focal_sigmoid)(a, y, s["gamma"])
+    if loss == "absolute_error":
+        return of_residual(absolute_error, a, y, output)
+    if loss == "huber":
+        return of_residual(lambda e: huber(e, s["delta"]), a, y, output)
+    if loss == "quantile":
+        return of_residual(lambda e: quantile(e, np.asarray(s["q"], a.dtype)), a, y, output)
+    return poisson(a, y) if loss == "poisson" else hinge(a, y)
 
 
-def target_rows(y, output, n_out, dtype):
+def target_rows(y, output, n_out, dtype, loss=None):
     """y as (batch, n_out): labels become one-hot rows e(y); a vector of values becomes a column."""
     y = np.asarray(y)
     if y.ndim == 2:
         return y.astype(dtype)
-    if output == "softmax":
+    if output == "softmax" or loss == "hinge":
         return np.eye(n_out, dtype=dtype)[y.astype(int)]
     return y.astype(dtype)[:, None]
 
@@ -113,11 +284,51 @@ def target_rows(y, output, n_out, dtype):
 # --- The network ----------------------------------------------------------------------------------
 
 
+# --- Dropout and noise ----------------------------------------------------------------------------
+
+
+def philox(counter, key):
+    """Philox 4x32-10 (Salmon et al. 2011, section 3.3): four words for each counter of four."""
+    low = np.uint64(0xFFFFFFFF)
+    x = [np.asarray(word, np.uint64) & low for word in counter]
+    k0, k1 = int(key) & 0xFFFFFFFF, int(key) >> 32
+    for _ in range(10):
+        p, q = x[0] * np.uint64(0xD2511F53), x[2] * np.uint64(0xCD9E8D57)
+        x = [
+            (q >> np.uint64(32)) ^ x[1] ^ np.uint64(k0),
+            q & low,
+            (p >> np.uint64(32)) ^ x[3] ^ np.uint64(k1),
+            p & low,
+        ]
+        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
+    return x
+
+
+def words(key, step, batch, n):
+    """For rows r and columns c (batch, n): word r mod 4 of counter (c, r / 4, step); and of its
+    pair, words 0 and 1 or 2 and 3, the first and the second."""
+    r, c = np.arange(batch)[:, None], np.arange(n)[None, :]
+    four = philox((c, r // 4, step & 0xFFFFFFFF, step >> 32), key)
+    four = np.array([np.broadcast_to(word, (batch, n)) for word in four])
+    own = np.choose(r % 4, four)
+    return own, np.choose(r % 4 // 2 * 2, four), np.choose(r % 4 // 2 * 2 + 1, four)
+
+
+def drawn(key_dropout, key_noise, dropout, noise, step, batch, n, dtype):
+    """sigma z, and m / (1 - p): what a step adds to h (batch, n), and multiplies it by."""
+    _, first, second = words(key_noise, step, batch, n)
+    u, v = ((word >> np.uint64(9)).astype(dtype) * dtype.type(2.0**-23) for word in (first, second))
+    r, angle = np.sqrt(-2 * np.log(1 - u)), 8 * np.arctan(dtype.type(1)) * v  # Box & Muller 1958
+    z = r * np.where(np.arange(batch)[:, None] % 2 == 0, np.cos(angle), np.sin(angle))
+    kept = words(key_dropout, step, batch, n)[0] >= np.uint64(int(dropout * 2.0**32))
+    return dtype.type(noise) * z, kept / (1 - dtype.type(dropout))
+
+
 @dataclass(frozen=True)
 class Net:
     """sizes: n_0..n_K; activation: one name, or one per hidden layer; bias likewise (per layer).
 
-    loss None follows the output.
+    An activation with a parameter is a pair (name, parameter). loss None follows the output.
     """
 
     sizes: tuple
@@ -125,6 +336,9 @@ class Net:
     output: str = "softmax"
     loss: str | None = None
     bias: bool | tuple = True
+    settings: tuple = ()  # of the loss: (("delta", 2.0), ...)
+    dropout: tuple | None = None  # K numbers, of h[0]..h[K-1]; noise likewise
+    noise: tuple | None = None
 
     @property
     def K(self):
@@ -173,81 +387,207 @@ def pack(W, b):
     return np.concatenate([p.ravel() for layer in layers for p in layer if p is not None])
 
 
-def forward(net, theta, x):
-    """a[k] and h[k] of every layer for the rows of x (batch, n_0); h[0] = x."""
+def forward(net, theta, x, draws=None):
+    """a[k] and h[k] of every layer for the rows of x (batch, n_0); h[0] = x.
+
+    draws[k], k < K: what is added to h[k], and what it is then multiplied by.
+    """
     W, b = unpack(net, theta)
     a, h = [None], [np.asarray(x, theta.dtype)]
-    for k in range(1, net.K + 1):
-        a.append(h[k - 1] @ W[k].T + (0 if b[k] is None else b[k]))
-        h.append(OUTPUTS[net.g[k]](a[k]))
+    for k in range(net.K + 1):
+        if k > 0:
+            a.append(h[k - 1] @ W[k].T + (0 if b[k] is None else b[k]))
+            h.append(apply(OUTPUTS, net.g[k], a[k]))
+        if draws is not None and k < net.K:
+            h[k] = (h[k] + draws[k][0]) * draws[k][1]
     return a, h
 
 
-def backward(net, theta, x, y):
-    """losses (batch,), delta[k] (batch, n_k), and grad_W[k], grad_b[k] summed over the rows."""
+def backward(net, theta, x, y, weights=None, draws=None):
+    """losses (batch,), delta[k] (batch, n_k), and grad_W[k], grad_b[k] summed over the rows, all
+    times the rows' weights (batch,) where given."""
     W, b = unpack(net, theta)
-    a, h = forward(net, theta, x)
+    a, h = forward(net, theta, x, draws)
     K = net.K
     delta, grad_W, grad_b = [None] * (K + 1), [None] * (K + 1), [None] * (K + 1)
-    losses, delta[K] = losses_and_delta(a[K], y, net.output, net.loss_name)
+    losses, delta[K] = losses_and_delta(a[K], y, net.output, net.loss_name, **dict(net.settings))
+    if weights is not None:  # sum_i w_i L_i
+        losses, delta[K] = weights * losses, weights[:, None] * delta[K]
     for k in range(K, 0, -1):
         grad_W[k] = delta[k].T @ h[k - 1]  # dL/dW[k]
         if b[k] is not None:
             grad_b[k] = delta[k].sum(0)  # dL/db[k]
         if k > 1:
-            delta[k - 1] = (delta[k] @ W[k]) * DG[net.g[k - 1]](a[k - 1])  # dL/da[k-1]
+            delta[k - 1] = (delta[k] @ W[k]) * apply(DG, net.g[k - 1], a[k - 1])  # dL/da[k-1]
+            if draws is not None:
+                delta[k - 1] = delta[k - 1] * draws[k - 1][1]
     return losses, delta, grad_W, grad_b
 
 
-def loss(net, theta, x, y):
-    """Mean loss over the rows."""
+def loss(net, theta, x, y, weights=None):
+    """Mean loss over the rows, sum_i w_i L_i / sum_i w_i."""
     a, _ = forward(net, theta, x)
-    return losses_and_delta(a[net.K], y, net.output, net.loss_name)[0].mean()
+    losses = losses_and_delta(a[net.K], y, net.output, net.loss_name, **dict(net.settings))[0]
+    return losses.mean() if weights is None else (weights * losses).sum() / weights.sum()
 
 
-def loss_and_gradient(net, theta, x, y):
-    """Mean loss over the rows, and its gradient laid out like theta."""
-    losses, _, grad_W, grad_b = backward(net, theta, x, y)
-    return losses.mean(), pack(grad_W, grad_b) / len(losses)
+def loss_and_gradient(net, theta, x, y, weights=None, draws=None):
+    """Mean loss over the rows, and its gradient laid out like theta; 0 where all weights are."""
+    losses, _, grad_W, grad_b = backward(net, theta, x, y, weights, draws)
+    total = len(losses) if weights is None else weights.sum()
+    if total == 0:
+        return 0 * losses.sum(), 0 * pack(grad_W, grad_b)
+    return losses.sum() / total, pack(grad_W, grad_b) / total
 
 
 # --- Optimizers and training ----------------------------------------------------------------------
 
 
-STATES = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2}  # vectors kept between steps
+STATES = {  # vectors kept between steps
+    "sgd": 0,
+    "momentum": 1,
+    "nesterov": 1,
+    "adam": 2,
+    "amsgrad": 3,
+    "nadam": 2,
+    "rmsprop": 1,
+    "rmsprop_momentum": 2,
+    "rmsprop_centered": 2,
+    "rmsprop_centered_momentum": 3,
+    "adagrad": 1,
+    "lion": 1,
+    "rprop": 2,
+}
 OPTIMIZERS = tuple(STATES)
 
 
 def step(theta, grad, state, n, optimizer, rates):
     """Step n = 1, 2, ...; returns the new theta and the new state.
 
-    alpha: learning_rate, mu: momentum; state: what the rule keeps, zeros before step 1.
+    alpha: learning_rate, mu: momentum; state: what the rule keeps, zeros before step 1. What shapes
+    grad and theta before it: `shaped`.
 
     sgd:       theta <- theta - alpha grad
-    momentum:  v <- mu v + grad,  theta <- theta - alpha v
+    momentum:  v <- mu v + (1 - dampening) grad,  theta <- theta - alpha v;  step 1: v <- grad
     nesterov:  v <- mu v + grad,  theta <- theta - alpha (grad + mu v)
     adam:      m <- beta1 m + (1 - beta1) grad,  v <- beta2 v + (1 - beta2) grad^2,
                theta <- theta - alpha (m / (1 - beta1^n)) / (sqrt(v / (1 - beta2^n)) + epsilon)
+    amsgrad:   ... with max(u, v) -> u in place of v in the last line
+    nadam:     theta <- theta - alpha ((1 - mu_n) / (1 - Pi_n) grad + mu_n+1 / (1 - Pi_n+1) m)
+                       / (sqrt(v / (1 - beta2^n)) + epsilon),
+               mu_n = beta1 (1 - psi^n / 2),  Pi_n = mu_1 ... mu_n
+    rmsprop:   v <- beta2 v + (1 - beta2) grad^2,  s = grad / (sqrt(v) + epsilon),
+               centered:  c <- beta2 c + (1 - beta2) grad,  v - c^2 in place of v
+               momentum:  u <- mu u + s in place of s
+               theta <- theta - alpha s
+    adagrad:   v <- v + grad^2,  theta <- theta - alpha grad / (sqrt(v) + epsilon)
+    lion:      theta <- theta - alpha sign(beta1 m + (1 - beta1) grad),
+               m <- beta2 m + (1 - beta2) grad
+    rprop:     step sizes d, alpha at first, times grow (sign of grad as before), shrink (turned:
+               then grad <- 0) or 1, within least..most;  theta <- theta - d sign(grad)
     """
     kind = theta.dtype.type
     alpha = kind(rates["learning_rate"])
+    names = ("momentum", "beta1", "beta2", "epsilon")
+    mu, beta1, beta2, epsilon = (kind(rates.get(name, 0)) for name in names)
     if optimizer == "sgd":
         return theta - alpha * grad, state
-    if optimizer in ("momentum", "nesterov"):
-        mu = kind(rates["momentum"])
+    if optimizer == "momentum":
+        undamped = 1 if n == 1 else kind(1 - rates.get("dampening", 0))
+        v = mu * state[0] + undamped * grad
+        return theta - alpha * v, np.array([v])
+    if optimizer == "nesterov":
         v = mu * state[0] + grad
-        return theta - alpha * (grad + mu * v if optimizer == "nesterov" else v), np.array([v])
-    if optimizer == "adam":
-        beta1, beta2, epsilon = (kind(rates[name]) for name in ("beta1", "beta2", "epsilon"))
+        return theta - alpha * (grad + mu * v), np.array([v])
+    if optimizer in ("adam", "amsgrad", "nadam"):
         m = beta1 * state[0] + (1 - beta1) * grad
         v = beta2 * state[1] + (1 - beta2) * grad**2
-        mean, square = m / (1 - beta1**n), v / (1 - beta2**n)
-        return theta - alpha * mean / (np.sqrt(square) + epsilon), np.array([m, v])
+        largest, state = state[-1], [m, v]
+        if optimizer == "amsgrad":
+            v = np.maximum(largest, v)
+            state = [m, state[1], v]
+        mean = m / (1 - beta1**n)
+        if optimizer == "nadam":
+            psi = kind(rates["psi"])
+            mus = [beta1 * (1 - psi**i / 2) for i in range(1, n + 2)]
+            product = np.prod(mus[:n], dtype=kind)
+            mean = (1 - mus[n - 1]) / (1 - product) * grad + mus[n] / (1 - product * mus[n]) * m
+        return theta - alpha * mean / (np.sqrt(v / (1 - beta2**n)) + epsilon), np.array(state)
+    if optimizer.startswith("rmsprop"):
+        v = beta2 * state[0] + (1 - beta2) * grad**2
+        square, state = v, [v, *state[1:]]
+        if "centered" in optimizer:
+            state[1] = beta2 * state[1] + (1 - beta2) * grad
+            square = np.maximum(v - state[1] ** 2, 0)
+        s = grad / (np.sqrt(square) + epsilon)
+        if "momentum" in optimizer:
+            s = state[-1] = mu * state[-1] + s
+        return theta - alpha * s, np.array(state)
+    if optimizer == "adagrad":
+        v = state[0] + grad**2
+        return theta - alpha * grad / (np.sqrt(v) + epsilon), np.array([v])
+    if optimizer == "lion":
+        u = np.sign(beta1 * state[0] + (1 - beta1) * grad)
+        return theta - alpha * u, np.array([beta2 * state[0] + (1 - beta2) * grad])
+    if optimizer == "rprop":
+        shrink, grow, least, most = (kind(rates[k]) for k in ("shrink", "grow", "least", "most"))
+        same = np.sign(grad) * np.sign(state[0])
+        d = np.where(state[1] == 0, alpha, state[1])
+        d = np.clip(d * np.where(same > 0, grow, np.where(same < 0, shrink, 1)), least, most)
+        grad = np.where(same < 0, 0, grad)
+        return theta - d * np.sign(grad), np.array([grad, d])
     raise ValueError(f"optimizer must be one of {OPTIMIZERS}, got {optimizer!r}")
 
 
-def train(net, theta, X, y, order, batch, optimizer, rates, state=None, taken=0):
-    """Mini-batches over rows X[order], in order; the last one may be smaller. taken: steps before.
+def shaped(net, theta, grad, rates):
+    """What the rule gets in place of theta and grad; rates 0 or left out: none.
+
+    grad <- min(1, clip_norm / (||grad|| + 1e-6)) grad,  within -clip_value..clip_value,
+    + l2 theta + l1 sign(theta);  theta <- (1 - alpha weight_decay) theta
+    """
+    kind = theta.dtype.type
+    decayed = np.ones_like(theta)  # 0 for biases that are exempt
+    if not rates.get("decay_bias", True):
+        for b in unpack(net, decayed)[1][1:]:
+            if b is not None:
+                b[:] = 0
+    if rates.get("clip_norm"):
+        grad = grad * min(kind(1), kind(rates["clip_norm"]) / (np.sqrt((grad**2).sum()) + 1e-6))
+    if rates.get("clip_value"):
+        grad = np.clip(grad, -rates["clip_value"], rates["clip_value"])
+    l1, l2 = kind(rates.get("l1", 0)), kind(rates.get("l2", 0))
+    grad = grad + decayed * (l2 * theta + l1 * np.sign(theta))
+    decay = kind(rates["learning_rate"]) * kind(rates.get("weight_decay", 0))
+    return theta - decay * decayed * theta, grad
+
+
+def limited(net, theta, rates):
+    """theta with each unit's incoming weights scaled back to the norm max_norm."""
+    theta = theta.copy()
+    for W in unpack(net, theta)[0][1:] if rates.get("max_norm") else ():
+        norms = np.sqrt((W**2).sum(1, keepdims=True))
+        W *= np.where(norms > rates["max_norm"], rates["max_norm"] / norms, 1)
+    return theta
+
+
+def train(
+    net,
+    theta,
+    X,
+    y,
+    order,
+    batch,
+    optimizer,
+    rates,
+    state=None,
+    taken=0,
+    alphas=None,
+    weights=None,
+    keys=None,
+):
+    """Mini-batches over rows X[order], in order; the last one may be smaller. taken: steps before;
+    alphas: the learning rate of each step, in place of the one in rates; keys (2, K): of dropout
+    and noise, where the net has them.
 
     Returns theta, the optimizer's state, and the mean loss of each mini-batch before its step.
     """
@@ -255,8 +595,19 @@ def train(net, theta, X, y, order, batch, optimizer, rates, state=None, taken=0)
     losses = []
     for i, start in enumerate(range(0, len(order), batch)):
         rows = order[start : start + batch]
-        mean_loss, grad = loss_and_gradient(net, theta, X[rows], y[rows])
+        w = None if weights is None else weights[rows]
+        draws = None
+        if keys is not None:
+            draws = [
+                drawn(*settings, taken + i, len(rows), n, theta.dtype)
+                for *settings, n in zip(*keys, net.dropout, net.noise, net.sizes, strict=False)
+            ]
+        mean_loss, grad = loss_and_gradient(net, theta, X[rows], y[rows], w, draws)
+        if alphas is not None:
+            rates = {**rates, "learning_rate": alphas[i]}
+        theta, grad = shaped(net, theta, grad, rates)
         theta, state = step(theta, grad, state, taken + i + 1, optimizer, rates)
+        theta = limited(net, theta, rates)
         losses.append(mean_loss)
     return theta, state, np.array(losses)
 
@@ -302,15 +653,31 @@ def affine_bound(h_prev, W, b, u):
     return gamma(W.shape[1] + 2, u) * terms
 
 
-LIPSCHITZ = {"identity": 1.0, "relu": 1.0, "sigmoid": 0.25, "tanh": 1.0}
+LIPSCHITZ = {
+    **{"identity": 1.0, "relu": 1.0, "sigmoid": 0.25, "tanh": 1.0, "leaky_relu": 1.0, "elu": 1.0},
+    **{"selu": 1.7582, "softplus": 1.0, "hard_tanh": 1.0, "gelu": 1.13, "gelu_tanh": 1.13},
+    **{"silu": 1.1, "mish": 1.09},
+}
 
 
 def activation_bound(a, a_bound, activation, u, ulps=4):
     """For h = g(a) where a is off by a_bound and g is computed to `ulps` units of roundoff."""
     if activation == "softmax":
         return softmax_bound(a, a_bound, u, ulps)
-    own = 0 if activation in ("identity", "relu") else ulps * u
-    return LIPSCHITZ[activation] * a_bound + own * np.abs(G[activation](a)) + smallest(u)
+    if activation == "exp":  # e^(a + d) = e^a e^d; the exponent's own rounding is u |a|
+        relative = np.expm1(a_bound + u * np.abs(a)) + ulps * u
+        return np.exp(a) * relative * 1.01 + smallest(u)
+    own = 0 if activation in ("identity", "relu", "hard_tanh") else ulps * u
+    size = np.abs(G[activation](a))
+    if activation not in DG_OF_H:  # a times a function of a, whose argument has roundings too
+        own *= 2
+        size = size + np.abs(a * DG[activation](a)) + np.abs(a) * smallest(u) / u
+    return LIPSCHITZ[activation] * a_bound + own * size + 2 * smallest(u)
+
+
+def slope_bound(u, ulps=6):
+    """For g'(a): a sum of terms of at most about 1 (selu: 1.76)."""
+    return ulps * u + smallest(u)
 
 
 def softmax_bound(a, a_bound, u, ulps=4):
@@ -327,11 +694,14 @@ def softmax_bound(a, a_bound, u, ulps=4):
 
 
 def hidden_delta_bound(delta, W, h_prev, activation, u):
-    """For delta_prev = (delta W) * g'(a_prev), with g' from h_prev."""
-    dg = np.abs(DG_OF_H[activation](h_prev))
+    """For delta_prev = (delta W) * g'(a_prev), with g' from h_prev, or kept and in its place."""
+    dg = np.abs(DG_OF_H[activation](h_prev) if activation in DG_OF_H else h_prev)
     terms = np.abs(delta) @ np.abs(W)
-    dg_bound = {"identity": 0 * dg, "relu": 0 * dg, "sigmoid": 2 * u * dg, "tanh": 2 * u + 0 * dg}
-    return gamma(W.shape[0] + 2, u) * terms * dg + 1.01 * terms * dg_bound[activation] + smallest(u)
+    dg_bound = {  # roundings, and those of constants
+        **{"sigmoid": 2 * u * dg, "tanh": 2 * u + 0 * dg, "leaky_relu": u * dg, "elu": u * dg},
+        **{"selu": 2 * u * (1.76 + np.abs(h_prev)), "softplus": 4 * u * dg},
+    }.get(activation, 0 * dg)
+    return gamma(W.shape[0] + 2, u) * terms * dg + 1.01 * terms * dg_bound + smallest(u)
 
 
 def gradient_bounds(delta, h_prev, u):

@@ -23,9 +23,23 @@ NETS = {  # awkward: widths of 1, primes, one past a panel; one layer; no bias; 
     "logistic": ref.Net((129, 1), (), output="sigmoid"),
     "wide": ref.Net((3, 257, 131), "relu", output="tanh"),
     "many": ref.Net((5, 17, 1031), "sigmoid", output="softmax", loss="squared_error"),
+    "keeping": ref.Net((19, 33, 20, 17, 5), ("gelu", ("leaky_relu", 0.2), "mish"), "softmax"),
+    "kept last": ref.Net((40, 70, 50, 3), ("silu", "gelu_tanh"), "gelu", "squared_error"),
     "deeper": ref.Net((64,) * 6 + (10,), "relu"),
 }
-RATES = {"learning_rate": 0.05, "momentum": 0.9, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
+RATES = {
+    **{"learning_rate": 0.05, "momentum": 0.9, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
+    **{"psi": 0.99, "shrink": 0.5, "grow": 1.2, "least": 1e-6, "most": 0.5},
+}
+SHAPED = {  # what shapes a step: penalties, clipping, limits
+    "l2": {"l2": 0.01},
+    "clip_norm": {"clip_norm": 0.1},
+    "max_norm": {"max_norm": 0.5},
+    "all": {
+        **{"dampening": 0.1, "l1": 0.001, "l2": 0.01, "weight_decay": 0.1, "decay_bias": False},
+        **{"clip_norm": 0.1, "clip_value": 0.01, "max_norm": 0.5},
+    },
+}
 WITH_FMA = [isa for isa in _cpu.isas() if isa != "baseline"]
 
 
@@ -57,7 +71,7 @@ def sha256(*arrays):
     return digest.hexdigest()
 
 
-def trained(net, dtype, batch, optimizer, threads, zeros=0.0):
+def trained(net, dtype, batch, optimizer, threads, zeros=0.0, shaped=None):
     """SHA-256 of theta, the optimizer's state and the losses after two epochs."""
     X, y, theta = data(net, dtype, 67, zeros)
     e = engine_of(net, dtype, batch, optimizer)
@@ -67,11 +81,56 @@ def trained(net, dtype, batch, optimizer, threads, zeros=0.0):
     for epoch in range(2):
         order = np.random.default_rng(epoch).permutation(67)
         steps = losses.shape[1]
-        assert e.train(X, y, order, batch, RATES, epoch * steps, losses[epoch], threads) == steps
+        rates = {**RATES, **(shaped or {})}
+        assert e.train(X, y, order, batch, rates, epoch * steps, losses[epoch], threads) == steps
     before = theta.copy()
     e.store(theta, state)
     assert not np.array_equal(theta, before) and np.isfinite(theta).all()
     return sha256(theta, state, losses)
+
+
+LOSSES = [
+    ("softmax", fastnn.CrossEntropy(0.1)),
+    ("sigmoid", fastnn.BinaryCrossEntropy(0.1)),
+    ("softmax", fastnn.Focal(1.3)),
+    ("sigmoid", "focal"),
+    ("exp", "poisson"),
+    ("exp", "absolute_error"),
+    ("identity", "absolute_error"),
+    ("tanh", fastnn.Huber(0.3)),
+    ("identity", fastnn.Quantile([0.1, 0.5, 0.7])),
+    ("identity", "hinge"),
+]
+
+
+@pytest.mark.parametrize(("output", "loss"), LOSSES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n_out", [3, 33])
+@pytest.mark.parametrize("batch", [2, 31])
+def test_losses_and_weights(output, loss, dtype, n_out, batch):
+    rng = np.random.default_rng(3)
+    X, weights = rng.standard_normal((67, 9)), rng.integers(0, 4, 67) / 3
+    y = rng.random((67, n_out))
+    if output == "softmax" or loss == "hinge":
+        y = rng.integers(0, n_out, 67)
+    if isinstance(loss, fastnn.Quantile):
+        y = y[:, : n_out // 3]
+
+    def compute(threads):
+        model = fastnn.Model([9, 17, n_out], "tanh", output, loss, dtype=dtype, seed=1)
+        model.n_threads = threads
+        history = model.fit(X, y, epochs=2, batch_size=batch, sample_weight=weights)
+        losses = np.array([*history.loss, model.evaluate(X, y, sample_weight=weights)["loss"]])
+        # In a mini-batch of 31 a vector of samples, or else of a sample's outputs: the same bits.
+        alone = [model.loss_and_gradient(X[i : i + 1], y[i : i + 1])[0] for i in range(5)]
+        together = [  # weight 1 of row i alone: divided by 1
+            model.loss_and_gradient(X, y, sample_weight=np.arange(67) == i)[0] for i in range(5)
+        ]
+        assert alone == together
+        return sha256(model.theta, losses)
+
+    results = over_isas_and_threads(compute)
+    assert len(set(results.values())) == 1, results
 
 
 def over_isas_and_threads(compute):
@@ -89,6 +148,18 @@ def over_isas_and_threads(compute):
 @pytest.mark.parametrize("optimizer", _cpu.OPTIMIZERS)
 def test_training(name, dtype, batch, optimizer):
     results = over_isas_and_threads(lambda t: trained(NETS[name], dtype, batch, optimizer, t))
+    assert len(set(results.values())) == 1, results
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("batch", [1, 31])
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
+@pytest.mark.parametrize("shaped", SHAPED)
+def test_shaped_steps(name, dtype, batch, optimizer, shaped):
+    results = over_isas_and_threads(
+        lambda t: trained(NETS[name], dtype, batch, optimizer, t, shaped=SHAPED[shaped])
+    )
     assert len(set(results.values())) == 1, results
 
 
@@ -192,9 +263,10 @@ def one_step(net, dtype, n):
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_way_through_a_step_gives_the_gradients_bits(sizes, n, dtype):
-    net = ref.Net(sizes, "sigmoid", output="softmax" if sizes[-1] > 1 else "identity")
-    results = over_isas_and_threads(one_step(net, dtype, n))
-    assert len(set(results.values())) == 1, results
+    for g in ("sigmoid", "silu"):
+        net = ref.Net(sizes, g, output="softmax" if sizes[-1] > 1 else "identity")
+        results = over_isas_and_threads(one_step(net, dtype, n))
+        assert len(set(results.values())) == 1, results
 
 
 SHAPES = [shape for shape in random_shapes(60, seed=2) if shape.flops < 1e8]

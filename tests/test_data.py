@@ -107,7 +107,9 @@ def test_a_layout_changes_no_bit(isa, kind, layout):
 @pytest.mark.parametrize("n_in", [1, 2, 15, 16, 17, 31, 32, 33, 64, 65])
 def test_widths_around_a_panel(isa, kind, n_in):
     X = numbers(np.dtype(kind), n_in=n_in)
-    floats = as_dense(X, as_network([n_in, 3], "relu", "softmax", None, True, "float32", 1 / 255))
+    floats = as_dense(
+        X, as_network([n_in, 3], "relu", "softmax", None, True, "float32", input_scale=1 / 255)
+    )
     for layout in ("C", "F"):
         for sizes in ((n_in, 3), (n_in, 40, 3)):
             want = outcome(floats, sizes=sizes)
@@ -164,12 +166,6 @@ def test_scale_is_checked_saved_and_shown(tmp_path):
     assert model.forward(scaled).tobytes() == want.tobytes()
     assert model.gradient_check(X, [0, 1]) < 1e-6
     np.testing.assert_array_equal(model.trace(X, [0, 1]).x, scaled)
-    assert b"input_scale" not in _saved(fastnn.Model([2, 2], seed=0), tmp_path)
-
-
-def _saved(model, folder):
-    model.save(folder / "plain.safetensors")
-    return (folder / "plain.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("layout", ["C", "F", "columns", "reversed"])
@@ -401,6 +397,60 @@ def test_csr_through_the_model(isa):
     model.fit(dense, labels(), epochs=1, validation_data=(plain, labels()))
     np.testing.assert_array_equal(model.forward(plain), model.forward(dense))
     model.fit(plain, labels(), epochs=1, validation_data=(dense, labels()))
+
+
+@pytest.mark.parametrize(
+    "net", [dict(activation="mish"), dict(dropout=[0, 0.5]), dict(noise=[0, 0.1])]
+)
+@pytest.mark.parametrize(
+    "rule",
+    [
+        fastnn.SGD(0.1, l2=0.01),
+        fastnn.SGD(0.1, l1=0.01, weight_decay=0.1),
+        fastnn.SGD(0.1, clip_norm=0.01),
+        fastnn.SGD(0.1, max_norm=0.3),
+        fastnn.AdamW(0.01, clip_norm=0.01, max_norm=0.3, decay_bias=True),
+        fastnn.Adam(0.01, clip_value=0.001, l2=0.1),
+    ],
+    ids=repr,
+)
+def test_csr_with_penalties_limits_dropout(isa, rule, net):
+    """All weights shrink and are limited, those of inputs that the mini-batch has not, too."""
+    dense, plain = few_nonzeros()
+    for batch in (1, 16):
+        thetas = []
+        for X, threads in ((dense, 1), (plain, 1), (plain, 2)):
+            model = fastnn.Model([N_IN, 19, 3], seed=0, n_threads=threads, **net)
+            model.fit(X, labels(), epochs=2, batch_size=batch, optimizer=rule)
+            thetas.append(model.theta)
+        assert not np.array_equal(thetas[0], fastnn.Model([N_IN, 19, 3], seed=0, **net).theta)
+        np.testing.assert_array_equal(thetas[1], thetas[0])
+        np.testing.assert_array_equal(thetas[2], thetas[0])
+
+
+def test_csr_with_weights_and_a_split():
+    dense, plain = few_nonzeros()
+    settings = dict(epochs=2, batch_size=16, class_weight="balanced", validation_split=0.25)
+    models = [fastnn.Model([N_IN, 19, 3], seed=0) for _ in range(2)]
+    one, two = (m.fit(X, labels(), **settings) for m, X in zip(models, (dense, plain), strict=True))
+    np.testing.assert_array_equal(models[0].theta, models[1].theta)
+    assert (one.loss, one.val_loss) == (two.loss, two.val_loss)
+
+
+@pytest.mark.parametrize("net", [dict(dropout=[0.1, 0]), dict(noise=[0.1, 0])])
+def test_csr_refuses_dropout_and_noise_at_the_inputs(net):
+    plain = few_nonzeros()[1]
+    model = fastnn.Model([N_IN, 19, 3], seed=0, **net)
+    before = model.theta.copy()
+    for train in (
+        lambda: model.fit(plain, labels()),
+        lambda: model.partial_fit(plain, labels()),
+        lambda: model.fit([(plain, labels())], epochs=1),
+    ):
+        with pytest.raises(ValueError, match="X must be dense where the inputs have dropout"):
+            train()
+    assert model.theta.tobytes() == before.tobytes()
+    assert model.predict(plain).shape == (N,)
 
 
 def test_csr_of_integers_is_scaled():

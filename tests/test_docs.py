@@ -71,6 +71,8 @@ def test_page(page, tmp_path, monkeypatch):
         for package in ("sklearn", "pyarrow"):
             if package in code:
                 pytest.importorskip(package)
+        if "plot" in code:
+            pytest.importorskip("matplotlib")
         where = f"{name_of(page)}:{line}"
         if ">>>" in code:
             test = doctest.DocTestParser().get_doctest(code, namespace, where, str(page), line)
@@ -84,6 +86,8 @@ def test_page(page, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=name_of)
 def test_example(example, tmp_path, monkeypatch):
+    if "plot" in example.read_text(encoding="utf-8"):
+        pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", [str(example)])
     assert printed_by(lambda: runpy.run_path(str(example), run_name="__main__"))

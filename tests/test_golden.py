@@ -22,8 +22,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reference as ref
+from compiled import activation
 
 import fastnn
+from fastnn._losses import from_json
+from fastnn._random import keys
 from fastnn.kernels import _cpu
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -51,19 +54,64 @@ NETS = {  # each loss, with every output that it takes
     "squared_error sigmoid": ref.Net((5, 7, 2), "sigmoid", "sigmoid", "squared_error"),
     "squared_error tanh": ref.Net((5, 7, 2), "identity", "tanh", "squared_error", bias=False),
     "squared_error softmax": ref.Net((5, 7, 3), "tanh", "softmax", "squared_error"),
+    "cross_entropy softmax, smoothed": ref.Net(
+        (5, 7, 3), "tanh", "softmax", settings=(("label_smoothing", 0.125),)
+    ),
+    "binary_cross_entropy sigmoid, smoothed": ref.Net(
+        (5, 7, 2), "tanh", "sigmoid", settings=(("label_smoothing", 0.125),)
+    ),
+    "squared_error exp": ref.Net((5, 7, 2), "tanh", "exp", "squared_error"),
+    "absolute_error identity": ref.Net((5, 7, 2), "tanh", "identity", "absolute_error"),
+    "huber tanh": ref.Net((5, 7, 2), "tanh", "tanh", "huber", settings=(("delta", 0.25),)),
+    "quantile identity": ref.Net(
+        (5, 7, 2), "tanh", "identity", "quantile", settings=(("q", 0.25),)
+    ),
+    "poisson exp": ref.Net((5, 7, 2), "tanh", "exp"),
+    "focal softmax": ref.Net((5, 7, 3), "tanh", "softmax", "focal", settings=(("gamma", 1.5),)),
+    "focal sigmoid": ref.Net((5, 7, 2), "tanh", "sigmoid", "focal"),
+    "hinge identity": ref.Net((5, 7, 3), "tanh", "identity", "hinge"),
+    **{
+        f"hidden {g}": ref.Net((5, 7, 6, 3), g)
+        for g in ("leaky_relu", "elu", "selu", "softplus", "gelu", "gelu_tanh", "silu", "mish")
+    },
+    "hidden hard_tanh": ref.Net((5, 7, 6, 3), "hard_tanh"),
+    "dropout": ref.Net((5, 7, 6, 3), ("relu", "tanh"), dropout=(0.25, 0.5, 0.25), noise=(0,) * 3),
+    "noise": ref.Net((5, 7, 6, 3), ("silu", "tanh"), dropout=(0, 0.5, 0), noise=(0.25, 0.25, 0.5)),
+    "parameters": ref.Net((5, 7, 6, 3), (("leaky_relu", 0.25), ("elu", 0.5))),
+    "squared_error silu": ref.Net((5, 7, 2), "gelu", "silu", "squared_error"),
 }
 OPTIMIZERS = {  # rates are exact in every dtype
     "sgd": fastnn.SGD(0.25),
     "momentum": fastnn.SGD(0.125, 0.75),
     "nesterov": fastnn.SGD(0.125, 0.75, nesterov=True),
     "adam": fastnn.Adam(0.03125, 0.75, 0.875, 2.0**-10),
+    "dampening": fastnn.SGD(0.125, 0.75, dampening=0.25),
+    "amsgrad": fastnn.Adam(0.03125, 0.75, 0.875, 2.0**-10, amsgrad=True),
+    "adamw": fastnn.AdamW(0.03125, 0.75, 0.875, 2.0**-10, weight_decay=0.5),
+    "nadam": fastnn.NAdam(0.03125, 0.75, 0.875, 2.0**-10),
+    "rmsprop": fastnn.RMSprop(0.03125, 0.875, 0.5, 2.0**-4),
+    "rmsprop, centered": fastnn.RMSprop(0.03125, 0.875, 0.0, 2.0**-4, centered=True),
+    "adagrad": fastnn.Adagrad(0.0625, 2.0**-10),
+    "lion": fastnn.Lion(0.015625, 0.75, 0.875),
+    "rprop": fastnn.Rprop(0.015625, 0.5, 1.25, 2.0**-10, 0.125),
+    "penalties": fastnn.SGD(0.125, 0.75, l1=2.0**-6, l2=0.125, weight_decay=0.25),
+    "limits": fastnn.SGD(0.25, 0.5, clip_norm=0.5, clip_value=0.125, max_norm=1.25),
 }
+SEED = 5  # of dropout and noise
+FIRST_NETS, FIRST_OPTIMIZERS = list(NETS)[:8], list(OPTIMIZERS)[:4]
+
+
+def pinned_with(name):
+    """Every loss with a few optimizers, and every optimizer with a few losses."""
+    return OPTIMIZERS if name in FIRST_NETS else FIRST_OPTIMIZERS
+
+
 N, BATCH = 38, 4  # ten mini-batches, the last one of 2
 
 
 def curve_data(net):
     X = 2 * fractions(N, net.sizes[0], seed=1)
-    if net.output == "softmax":
+    if net.output == "softmax" or net.loss_name == "hinge":
         return X, (np.arange(N) * 7 + np.arange(N) // 3) % net.sizes[-1]
     return X, fractions(N, net.sizes[-1], seed=2) + 0.5
 
@@ -78,8 +126,16 @@ def reference_curve(name, optimizer, dtype):
     X, y = curve_data(net)
     theta = curve_theta(net).astype(dtype)
     X = X.astype(dtype)
-    rates = OPTIMIZERS[optimizer].rates
-    return ref.train(net, theta, X, y, np.arange(N), BATCH, optimizer, rates)[2]
+    rule = OPTIMIZERS[optimizer]
+    of = keys(SEED, net.K) if net.dropout else None
+    return ref.train(net, theta, X, y, np.arange(N), BATCH, rule.kind, rule.rates, keys=of)[2]
+
+
+def loss_of(net):
+    """The loss as a user says it."""
+    return (
+        from_json({"name": net.loss_name, **dict(net.settings)}) if net.settings else net.loss_name
+    )
 
 
 def fastnn_curve(name, optimizer, dtype):
@@ -88,11 +144,14 @@ def fastnn_curve(name, optimizer, dtype):
     X, y = curve_data(net)
     model = fastnn.Model(
         list(net.sizes),
-        activation=net.activation if isinstance(net.activation, str) else list(net.activation),
-        output=net.output,
-        loss=net.loss_name,
+        activation=[activation(g) for g in net.g[1:-1]],
+        output=activation(net.output),
+        loss=loss_of(net),
         bias=net.bias,
         dtype=dtype,
+        seed=SEED,
+        dropout=net.dropout or 0.0,
+        noise=net.noise or 0.0,
     )
     model.theta = curve_theta(net)
     losses = []
@@ -117,7 +176,7 @@ def pinned_curve(name, optimizer):
 # 100 roundings, few of which add up. Ten steps of plain NumPy come within 7 u of the pinned curves.
 ROUNDINGS = 100
 each_curve = pytest.mark.parametrize(
-    ("name", "optimizer"), [(name, optimizer) for name in NETS for optimizer in OPTIMIZERS]
+    ("name", "optimizer"), [(name, optimizer) for name in NETS for optimizer in pinned_with(name)]
 )
 
 
@@ -153,20 +212,53 @@ TRAINED = {  # name: sizes, activation, output, bias, batch size, optimizer
         *([1, 1, 2], "sigmoid", "sigmoid", True, 2),
         fastnn.SGD(0.0625, 0.5, nesterov=True),
     ),
+    "67-33-17-5 gelu and mish": ([67, 33, 17, 5], ["gelu", "mish"], "softmax", True, 13, HEAVY),
+    "67-33-17-5 silu and elu, batch 1": ([67, 33, 17, 5], ["silu", "elu"], "softmax", True, 1, SGD),
+    "67-33-17-5 the others": (
+        *([67, 33, 17, 9, 8, 7, 5], ["gelu_tanh", "selu", "softplus", "leaky_relu", "hard_tanh"]),
+        *("softmax", True, 13, SGD),
+    ),
     "130-70-3 tanh, adam": ([130, 70, 3], "tanh", "softmax", True, 16, fastnn.Adam()),
+    "19-23-7 cross_entropy, smoothed": ([19, 23, 7], "relu", "softmax", True, 16, SGD),
+    "19-23-7 focal": ([19, 23, 7], "relu", "softmax", True, 16, SGD),
+    "19-23-7 focal, sigmoid": ([19, 23, 7], "relu", "sigmoid", True, 16, SGD),
+    "19-23-7 poisson": ([19, 23, 7], "tanh", "exp", True, 16, SGD),
+    "19-23-7 huber": ([19, 23, 7], "tanh", "identity", True, 16, SGD),
+    "19-23-9 quantile": ([19, 23, 9], "tanh", "identity", True, 16, SGD),
+    "19-23-7 absolute_error": ([19, 23, 7], "tanh", "tanh", True, 16, SGD),
+    "19-23-7 hinge": ([19, 23, 7], "relu", "identity", True, 16, SGD),
+    "19-23-7 weights": ([19, 23, 7], "relu", "softmax", True, 16, SGD),
+    "67-33-17-5 dropout and noise": (
+        *([67, 33, 17, 5], "relu", "softmax", True, 13, fastnn.Adam()),
+        {"dropout": [0.2, 0.5, 0.5], "noise": [0.0, 0.125, 0.25]},
+    ),
+}
+LOSSES = {  # where it is not the output's own
+    "19-23-7 cross_entropy, smoothed": fastnn.CrossEntropy(0.125),
+    "19-23-7 focal": "focal",
+    "19-23-7 focal, sigmoid": fastnn.Focal(1.5),
+    "19-23-7 huber": fastnn.Huber(0.25),
+    "19-23-9 quantile": fastnn.Quantile([0.125, 0.5, 0.75]),
+    "19-23-7 absolute_error": "absolute_error",
+    "19-23-7 hinge": "hinge",
 }
 
 
 def trained_theta(name, dtype, n_threads=None):
-    sizes, activation, output, bias, batch, optimizer = TRAINED[name]
+    sizes, activation, output, bias, batch, optimizer, *more = TRAINED[name]
     n = 300
     X = fractions(n, sizes[0], seed=5)
     y = fractions(n, sizes[-1], seed=6) + 0.5
-    y = np.arange(n) * 13 % sizes[-1] if output == "softmax" else y
+    loss = LOSSES.get(name)
+    y = np.arange(n) * 13 % sizes[-1] if output == "softmax" or loss == "hinge" else y
+    y = y[:, :3] if name.endswith("quantile") else y
     model = fastnn.Model(
-        sizes, activation, output, bias=bias, dtype=dtype, seed=11, n_threads=n_threads
+        *(sizes, activation, output, loss),
+        **{"bias": bias, "dtype": dtype, "seed": 11, "n_threads": n_threads},
+        **(more[0] if more else {}),
     )
-    model.fit(X, y, epochs=2, batch_size=batch, optimizer=optimizer)
+    weights = np.arange(n) % 5 / 4 if name.endswith("weights") else None
+    model.fit(X, y, epochs=2, batch_size=batch, optimizer=optimizer, sample_weight=weights)
     return model.theta
 
 
@@ -192,7 +284,7 @@ def write():
     curves = {
         name: {
             optimizer: [float(v) for v in reference_curve(name, optimizer, np.longdouble)]
-            for optimizer in OPTIMIZERS
+            for optimizer in pinned_with(name)
         }
         for name in NETS
     }

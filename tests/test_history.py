@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import sys
 
 import numpy as np
@@ -20,15 +22,42 @@ def fitted():
 def test_lists(fitted):
     assert fitted.epoch == [1, 2, 3]
     assert len(fitted) == 3
-    for name in ("loss", "val_loss", "val_r2", "seconds"):
+    for name in ("loss", "val_loss", "val_r2", "learning_rate", "seconds"):
         values = getattr(fitted, name)
         assert len(values) == 3 and all(type(value) is float for value in values)
-    assert fitted.val_accuracy == []
+    assert list(fitted.columns()) == [
+        *("epoch", "loss", "val_loss", "val_r2", "learning_rate", "seconds"),
+    ]
+    with pytest.raises(AttributeError, match="no column 'val_accuracy'; it has epoch, loss, val_"):
+        fitted.val_accuracy  # noqa: B018
+    with pytest.raises(AttributeError, match="no columns yet"):
+        fastnn.History().loss  # noqa: B018
+
+
+def test_columns_of_any_name():
+    """A column that begins late, or that an epoch has no value for, has NaN there."""
+    history = fastnn.History()
+    history.append(epoch=1, loss=0.5)
+    history.append(epoch=2, loss=0.25, gap=3.0)
+    history.append(epoch=3, loss=0.125)
+    history.set(late=7.0)
+    nan = np.nan
+    np.testing.assert_array_equal(history.gap, [nan, 3, nan])
+    np.testing.assert_array_equal(history.late, [nan, nan, 7])
+    other = fastnn.History({"epoch": [4], "loss": [0.0], "gap": [1.0]})
+    history.extend(other)
+    assert history.epoch == [1, 2, 3, 4] and len(history) == 4
+    np.testing.assert_array_equal(history.late, [nan, nan, 7, nan])
+    assert other.epoch == [4]
+    for twin in (copy.deepcopy(history), pickle.loads(pickle.dumps(history))):
+        assert repr(twin) == repr(history)
 
 
 def test_table(fitted):
     lines = repr(fitted).splitlines()
-    assert lines[0].split() == ["epoch", "loss", "val_loss", "val_r2", "seconds"]
+    assert lines[0].split() == [
+        *("epoch", "loss", "val_loss", "val_r2", "learning_rate", "seconds"),
+    ]
     assert [line.split()[0] for line in lines[1:]] == ["1", "2", "3"]
     assert repr(fastnn.History()) == "History of no epochs"
 
@@ -41,6 +70,37 @@ def test_plot(fitted, tmp_path):
     assert [line.get_label() for line in loss.lines] == ["loss", "val_loss"]
     assert [line.get_label() for line in score.lines] == ["val_r2"]
     assert loss.lines[0].get_ydata().tolist() == fitted.loss
+
+
+def test_plot_of_everything():
+    pytest.importorskip("matplotlib")
+    n = 60
+    columns = {
+        name: list(np.linspace(1, 2, n))
+        for name in ("loss", "val_loss", "learning_rate", "val_f1", "f1", "val_auc", "seconds")
+    }
+    history = fastnn.History(
+        {"epoch": list(range(1, n + 1)), **columns, "gradient_norm_1": [1] * n}
+    )
+    labels = [[line.get_label() for line in axes.lines] for axes in history.plot().axes]
+    assert labels == [["loss", "val_loss"], ["val_f1", "f1"], ["val_auc"], ["learning_rate"]]
+
+
+def test_plot_gradients(tmp_path):
+    pytest.importorskip("matplotlib")
+    X = np.arange(12.0).reshape(6, 2) / 12
+    model = fastnn.Model([2, 3, 4, 1], output="identity", dtype="float64", seed=0)
+    history = model.fit(X, X[:, 0], epochs=2, callbacks=[fastnn.GradientNorms(X[:3], X[:3, 0])])
+    _, grad = model.loss_and_gradient(X[:3], X[:3, 0])
+    for layer in model._network.layers:
+        got = history.columns()[f"gradient_norm_{layer.k}"][-1]
+        assert got == pytest.approx(np.linalg.norm(grad[layer.W]), rel=1e-14)
+    figure = history.plot_gradients(tmp_path / "norms.svg")
+    (axes,) = figure.axes
+    assert [line.get_label() for line in axes.lines] == ["layer 3", "layer 2", "layer 1"]
+    assert axes.get_yscale() == "log" and (tmp_path / "norms.svg").exists()
+    with pytest.raises(ValueError, match="GradientNorms"):
+        fastnn.History().plot_gradients()
 
 
 def test_plot_names_the_extra(fitted, monkeypatch):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn._random import SHUFFLE, WEIGHTS, permutation, raw, uniform
+from fastnn._initialize import RULES
+from fastnn._random import SHUFFLE, WEIGHTS, normal, normal_quantile, permutation, raw, uniform
 
 
 def philox(counter, key):
@@ -61,7 +62,14 @@ def test_permutations_are_uniform():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
-    ("activation", "limit"), [("relu", (6 / 50) ** 0.5), ("tanh", (6 / 130) ** 0.5)]
+    ("activation", "limit"),
+    [
+        *((g, (6 / 50) ** 0.5) for g in ("relu", "elu", "softplus", "gelu", "silu", "mish")),
+        *((g, (6 / 130) ** 0.5) for g in ("identity", "sigmoid", "tanh", "hard_tanh")),
+        ("leaky_relu", (6 / 50 / 1.0001) ** 0.5),
+        (fastnn.LeakyReLU(0.5), (6 / 50 / 1.25) ** 0.5),
+        ("selu", (3 / 50) ** 0.5),
+    ],
 )
 def test_limits(activation, limit, dtype):
     model = fastnn.Model([50, 80, 10], activation=activation, dtype=dtype, seed=0)
@@ -100,3 +108,144 @@ def test_golden_bits():
     assert digest.hexdigest() == (
         "8d1f1cb3531c37c401e43941a621c628511d9db37781ad009888c9bccf506087"
     )
+
+
+# init=
+
+
+def moments(init, n_in=400, n_out=300, dtype="float64"):
+    """Mean, deviation, kurtosis and greatest of |W| of a layer."""
+    model = fastnn.Model([n_in, n_out], "tanh", "identity", dtype=dtype, seed=2, init=init)
+    W = model.W[0].astype(np.float64)
+    assert not model.b[0].any()
+    s = W.std()
+    return W.mean(), s, ((W - W.mean()) ** 4).mean() / s**4, abs(W).max()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("init", "std"),
+    [
+        ("glorot_uniform", (2 / 700) ** 0.5),
+        ("glorot_normal", (2 / 700) ** 0.5),
+        ("he_uniform", (2 / 400) ** 0.5),
+        ("he_normal", (2 / 400) ** 0.5),
+        ("lecun_uniform", (1 / 400) ** 0.5),
+        ("lecun_normal", (1 / 400) ** 0.5),
+        ("uniform", 0.05 / 3**0.5),
+        ("normal", 0.05),
+        (fastnn.Uniform(0.3), 0.3 / 3**0.5),
+        (fastnn.Normal(0.3), 0.3),
+    ],
+)
+def test_distributions(init, std, dtype):
+    mean, s, kurtosis, largest = moments(init, dtype=dtype)
+    n = 400 * 300
+    uniform_ = "uniform" in str(init).lower()
+    assert abs(mean) < 5 * std / n**0.5
+    assert abs(s / std - 1) < 5 / n**0.5
+    assert abs(kurtosis - (1.8 if uniform_ else 3)) < 0.1
+    assert largest <= 3**0.5 * std * (1 + 1e-7) if uniform_ else 3.5 * std < largest < 7 * std
+
+
+def test_normal_quantiles():
+    special = pytest.importorskip("scipy.special")
+    p = np.concatenate([uniform(1, 9, 0, 100_000), 2.0 ** -np.arange(1, 54)])
+    p = np.concatenate([p, 1 - p])
+    p = p[(p > 0) & (p < 1)]
+    want = special.ndtri(p)
+    got = normal_quantile(p)
+    assert (abs(got - want) <= 2e-15 * abs(want)).all()
+    assert normal_quantile(np.array([0.5]))[0] == 0
+    np.testing.assert_array_equal(normal_quantile(1 - p), -normal_quantile(1 - (1 - p)))
+    assert np.isfinite(normal(0, WEIGHTS, 0, 10**6)).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (20, 20), (13, 41), (41, 13), (150, 97)])
+def test_orthogonal(shape):
+    n_out, n_in = shape
+    init = fastnn.Orthogonal(1.5)
+    W = fastnn.Model([n_in, n_out], dtype="float64", seed=1, init=init).W[0] / 1.5
+    product = W @ W.T if n_out <= n_in else W.T @ W
+    assert abs(product - np.eye(min(shape))).max() < 3e-15
+    plain = fastnn.Model([n_in, n_out], dtype="float64", seed=1, init="orthogonal").W[0]
+    np.testing.assert_allclose(W, plain, rtol=1e-15)
+
+
+def test_zeros_arrays_and_lists():
+    model = fastnn.Model([3, 4, 2], seed=0, init="zeros")
+    assert not model.theta.any()
+    W, b = np.arange(12.0).reshape(4, 3), [1, 2, 3, 4]
+    model = fastnn.Model([3, 4, 2], seed=0, init=[(W, b), "he_normal"])
+    assert (model.W[0] == W).all() and (model.b[0] == b).all()
+    assert (model.W[1] == fastnn.Model([3, 4, 2], seed=0, init="he_normal").W[1]).all()
+    model = fastnn.Model([3, 4, 2], bias=False, seed=0, init=[W, [[1] * 4] * 2])
+    assert (model.W[0] == W).all() and (model.W[1] == 1).all()
+    W[:] = 0
+    assert model.W[0].any()  # copied
+
+
+def test_default_is_he_and_glorot():
+    mixed = fastnn.Model([9, 8, 7, 3], ["relu", "tanh"], seed=4)
+    named = ["he_uniform", "glorot_uniform", "glorot_uniform"]
+    twin = fastnn.Model([9, 8, 7, 3], ["relu", "tanh"], seed=4, init=named)
+    assert (mixed.theta == twin.theta).all()
+
+
+@pytest.mark.parametrize(
+    ("init", "error", "message"),
+    [
+        ("xavier", ValueError, "init must be one of glorot_uniform, .*zeros, got 'xavier'"),
+        (3, TypeError, "init must be a name, a fastnn.Uniform"),
+        (np.zeros((4, 3)), TypeError, "init must be a name"),
+        (["zeros"], ValueError, r"init must have one entry per layer \(2\), got 1"),
+        (
+            [np.zeros((3, 4)), "zeros"],
+            ValueError,
+            r"W of layer 1 must have shape \(4, 3\), got \(3",
+        ),
+        ([np.full((4, 3), np.nan), "zeros"], ValueError, "init: W of layer 1 must be finite"),
+        ([(np.zeros((4, 3)), [1]), "zeros"], ValueError, r"b of layer 1 must have shape \(4,\)"),
+        (["zeros", (np.zeros((2, 4)), [1, 2])], ValueError, "b of layer 2 must be None"),
+        ([(1, 2, 3), "zeros"], ValueError, r"a tuple must be \(W, b\), got 3 entries"),
+        ([None, "zeros"], TypeError, "init: W of layer 1 must be real numbers"),
+    ],
+)
+def test_wrong_init(init, error, message):
+    with pytest.raises(error, match=message):
+        fastnn.Model([3, 4, 2], bias=[True, False], seed=0, init=init)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: fastnn.Uniform(-1), "limit must be at least 0"),
+        (lambda: fastnn.Normal(np.nan), "std must be at least 0"),
+        (lambda: fastnn.Orthogonal(-1), "gain must be at least 0"),
+    ],
+)
+def test_wrong_init_objects(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+GOLDEN = {
+    "glorot_uniform": "c8762ad199df2574ad16473088711701f4cc26fd41ce204f6c83c6f69a4f376e",
+    "glorot_normal": "5de9f2b461e3db90b3f1fa36cc826777fc63d49b5a24aaadceb799a5d59770d9",
+    "he_uniform": "efcb57a224ea27499a10ef930b9513cd2a188222245f70c7bfd7729959878ee9",
+    "he_normal": "87c0f085bce163c6a153ee62b4267c9455b6bcc0dd9289af7cffb0d93b350f12",
+    "lecun_uniform": "5f4dd490fbbcf5fec6cf974ae73a9fc2a66f74a75195803d99b07b3732e2a5e5",
+    "lecun_normal": "9bc4f44d6e132e70cf6196738e934c8e881d937d88ffc31b23e3dedcdb54565e",
+    "uniform": "3b80670fb38298ec3c91b586b5a64a3c0752e5ba3abdd4ac756aeee9ebd2c37c",
+    "normal": "88df1129c7dd7c143bd3700e8ac0f416dc3b4418deea087d700665fdea792ef5",
+    "orthogonal": "4d66537631ea0966e931daabf8a905dbec01d2b291b855ba3ab1593b158c9156",
+    "zeros": "254c44804bd747f0aa97697d34f9b68e7246d91bf8ddca3ef4e5472d9434305b",
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_golden_bits_of_each_rule(name):
+    """Operations on single elements alone: the same on every machine, whatever its BLAS."""
+    theta = fastnn.Model([13, 11, 17, 5], "tanh", dtype="float64", seed=42, init=name).theta
+    digest = hashlib.sha256(theta.astype("<f8").tobytes()).hexdigest()
+    assert digest == GOLDEN[name]

@@ -86,13 +86,53 @@ def test_hidden_delta(isa, dtype, threads, rng, activation):
     for batch, n_in, n_out in awkward_sizes(dtype):
         delta = rng.standard_normal((batch, n_out)).astype(dtype)
         W = rng.standard_normal((n_out, n_in)).astype(dtype)
-        h_prev = ref.G[activation](rng.standard_normal((batch, n_in))).astype(dtype)
+        kept = activation in _cpu.KEEPING
+        table = ref.DG if kept else ref.G
+        h_prev = table[activation](rng.standard_normal((batch, n_in))).astype(dtype)
         delta_prev = nan(batch, n_in, dtype=dtype)
         backward.hidden_delta(delta, W, h_prev, delta_prev, _cpu.ACTIVATIONS[activation], threads)
         wide_delta, wide_W, wide_h = (array.astype(wide) for array in (delta, W, h_prev))
-        want = (wide_delta @ wide_W) * ref.DG_OF_H[activation](wide_h)
+        slope = wide_h if kept else ref.DG_OF_H[activation](wide_h)
+        want = (wide_delta @ wide_W) * slope
         bound = ref.hidden_delta_bound(wide_delta, wide_W, wide_h, activation, u)
         assert_within(delta_prev, want, bound, (batch, n_in, n_out))
+
+
+@pytest.mark.parametrize("activation", _cpu.ACTIVATIONS)
+def test_activation_and_slope_over_the_range(isa, dtype, activation):
+    """To a few units of roundoff, from the smallest arguments to where exponentials end."""
+    u, wide = ref.unit_roundoff(dtype), WIDER[dtype]
+    far = 90 if dtype == "float32" else 710
+    some = np.geomspace(1e-12, far, 3000)
+    a = np.concatenate([np.linspace(-5, 5, 5001), -some, some, [0]]).astype(dtype)[:, None]
+    h, d = nan(*a.shape, dtype=dtype), nan(*a.shape, dtype=dtype)
+    forward.forward(a, np.ones((1, 1), dtype), None, h, _cpu.ACTIVATIONS[activation], 1)
+    forward.slope(a, d, _cpu.ACTIVATIONS[activation])
+    exact = a.astype(wide)
+    bound = ref.activation_bound(exact, 0, activation, u)
+    assert_within(h, ref.G[activation](exact), bound, activation)
+    smooth = (
+        np.abs(np.abs(a) - (activation == "hard_tanh")) > 0
+    )  # where pieces meet, either will do
+    assert_within(d[smooth], ref.DG[activation](exact)[smooth], ref.slope_bound(u), activation)
+
+
+@pytest.mark.parametrize(
+    ("activation", "name", "p"),
+    [((4, 0.25), "leaky_relu", 0.25), ((4, 0.0), "relu", None), ((5, 0.5), "elu", 0.5)],
+)
+def test_parameters(isa, dtype, activation, name, p):
+    a = np.linspace(-3, 3, 61).astype(dtype)[:, None]
+    h, d = nan(61, 1, dtype=dtype), nan(61, 1, dtype=dtype)
+    forward.forward(a, np.ones((1, 1), dtype), None, h, activation, 1)
+    forward.slope(a, d, activation)
+    g = name if p is None else (name, p)
+    u = ref.unit_roundoff(dtype)
+    assert_within(h, ref.apply(ref.G, g, a.astype(np.float64)), 4 * u, g)
+    assert_within(d, ref.apply(ref.DG, g, a.astype(np.float64)), 4 * u, g)
+    one = np.ones((61, 1), dtype)
+    backward.hidden_delta(one, one[:1], h, out := np.empty_like(h), activation, 1)
+    assert out.tobytes() == d.tobytes()
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -114,17 +154,31 @@ TARGETS = [
     (output, loss, labels)
     for loss, outputs in ref.LOSSES.items()
     for output in outputs
-    for labels in ([True, False] if output == "softmax" else [False])
+    for labels in ([True, False] if output == "softmax" else [loss == "hinge"])
 ]
+
+
+def random_settings(rng, loss, n):
+    """Exact in every dtype."""
+    return {
+        "cross_entropy": {"label_smoothing": float(rng.choice([0, 0.125]))},
+        "binary_cross_entropy": {"label_smoothing": float(rng.choice([0, 0.125]))},
+        "huber": {"delta": 0.75},
+        "quantile": {"q": tuple((rng.integers(1, 16, n) / 16).tolist())},
+        "focal": {"gamma": float(rng.choice([0, 1.5, 2]))},
+    }.get(loss, {})
 
 
 @pytest.mark.parametrize(("output", "loss", "labels"), TARGETS)
 def test_output_delta(isa, dtype, threads, rng, output, loss, labels):
     u, wide = ref.unit_roundoff(dtype), WIDER[dtype]
     for batch, _, n in awkward_sizes(dtype):
+        if loss == "hinge" and n == 1:
+            continue
+        settings = random_settings(rng, loss, n)
         a = (3 * rng.standard_normal((batch, n))).astype(dtype)
         y = rng.random((batch, n)).astype(dtype)
-        if loss == "cross_entropy":
+        if output == "softmax":
             y /= y.sum(1, keepdims=True)
         if labels:
             y = rng.integers(0, n, batch).astype(np.int32)
@@ -134,30 +188,40 @@ def test_output_delta(isa, dtype, threads, rng, output, loss, labels):
             nan(batch, dtype="f8"),
         )
         output_delta.output_delta(
-            a, y, h, delta, losses, _cpu.OUTPUTS[output], _cpu.LOSSES[loss], threads
+            *(a, y, h, delta, losses, _cpu.OUTPUTS[output]),
+            *((_cpu.LOSSES[loss], settings), threads),
         )
         wide_y = y if labels else y.astype(wide)
-        want_losses, want_delta = ref.losses_and_delta(a.astype(wide), wide_y, output, loss)
+        want_losses, want_delta = ref.losses_and_delta(
+            a.astype(wide), wide_y, output, loss, **settings
+        )
         want_h = ref.OUTPUTS[output](a.astype(wide))
         h_bound = ref.activation_bound(a.astype(wide), 0, output, u)
         assert_within(h, want_h, h_bound, (batch, n))
         # e = h - y is off by h's error and its own rounding; what follows multiplies it by at
         # most n numbers of h (softmax) or one of g', each product rounded.
-        rows = ref.target_rows(y, output, n, wide)
-        e_bound = h_bound + u * (np.abs(want_h) + np.abs(rows))
+        rows = ref.target_rows(y, output, n, wide, loss)
+        e_bound = h_bound + u * (np.abs(want_h) + np.abs(rows) + settings.get("label_smoothing", 0))
         scale = 1 + np.abs(want_h) + np.abs(want_h) ** 2
         e_sum = (np.abs(want_h - rows) + e_bound).sum(1, keepdims=True)
         delta_bound = scale * (
             e_bound + e_bound.sum(1, keepdims=True) + ref.gamma(n + 8, u) * e_sum
         )
+        if loss in ("absolute_error", "quantile"):  # g' times a slope that does not go to 0 with e
+            delta_bound += 4 * u * scale
+        if loss == "focal":  # powers multiply the errors of ln f, of the size of |a|, by gamma
+            delta_bound = ref.gamma(16 * n + 64, u) * (1 + np.abs(a).max(1, keepdims=True)) ** 2
         assert_within(delta, want_delta, delta_bound, (batch, n))
         # The loss: n terms of the size of |a| (log sum exp, a y) or of e^2.
-        size = (
-            np.abs(a).astype(wide).sum(1) + np.log(n) + 1
-            if loss != "squared_error"
-            else e_sum[:, 0] ** 2
-        )
-        slack = (e_bound * e_sum).sum(1) if loss == "squared_error" else 0
+        residual = loss in ("squared_error", "absolute_error", "huber", "quantile")
+        size = np.abs(a).astype(wide).sum(1) + np.log(n) + 1
+        if residual:
+            size = e_sum[:, 0] * (e_sum[:, 0] if loss == "squared_error" else 1)
+        elif loss == "poisson":
+            size += 4 * want_h.sum(1) * (1 + np.abs(a).max(1))
+        elif loss == "focal":
+            size *= 16 * (1 + np.abs(a).max(1))
+        slack = (e_bound * (1 + e_sum)).sum(1) if residual else 0
         assert_within(losses, want_losses, ref.gamma(n + 12, u) * size + 2 * slack, (batch, n))
 
 
@@ -166,17 +230,44 @@ def test_losses_do_not_overflow(isa, dtype):
     h, delta, losses = np.empty_like(a), np.empty_like(a), np.empty(2)
     y = np.array([1, 1], np.int32)
     output_delta.output_delta(
-        a, y, h, delta, losses, _cpu.OUTPUTS["softmax"], _cpu.LOSSES["cross_entropy"], 1
+        *(a, y, h, delta, losses, _cpu.OUTPUTS["softmax"]),
+        *((_cpu.LOSSES["cross_entropy"], {}), 1),
     )
     assert losses.tolist() == [2e4, 0.0]
     assert h.tolist() == [[1, 0, 0], [0, 1, 0]]
     assert delta.tolist() == [[1, -1, 0], [0, 0, 0]]
     y = np.array([[0, 1, 1], [0, 1, 0.5]], dtype)
     output_delta.output_delta(
-        a, y, h, delta, losses, _cpu.OUTPUTS["sigmoid"], _cpu.LOSSES["binary_cross_entropy"], 1
+        *(a, y, h, delta, losses, _cpu.OUTPUTS["sigmoid"]),
+        *((_cpu.LOSSES["binary_cross_entropy"], {}), 1),
     )
     np.testing.assert_allclose(losses, [2e4 + np.log(2), np.log(2)], rtol=4 * np.finfo(dtype).eps)
     assert h.tolist() == [[1, 0, 0.5], [0, 1, 0.5]]
+
+
+@pytest.mark.parametrize("batch", [1, 37])
+@pytest.mark.parametrize("loss", _cpu.LOSSES)
+def test_far_out_the_new_losses_stay_finite_and_nan_shows(isa, dtype, loss, batch):
+    for output in ref.LOSSES[loss]:
+        y = np.ones((batch, 3), dtype) / 3
+        if output == "softmax" or loss == "hinge":
+            y = np.ones(batch, np.int32)
+        settings = {"quantile": {"q": (0.1, 0.5, 0.9)}, "huber": {"delta": 1.0}}.get(
+            loss, {"gamma": 2.0} if loss == "focal" else {}
+        )
+        for row in ([50, -50, 0], [-1e4, 80, 1e4], [0, np.nan, 0], [np.nan, 0, 0]):
+            a = np.tile(np.array(row, dtype), (batch, 1))
+            if output == "exp":
+                a = np.minimum(a, 40)
+            h, delta, losses = nan(batch, 3, dtype=dtype), np.empty_like(a), np.empty(batch)
+            output_delta.output_delta(
+                *(a, y, h, delta, losses, _cpu.OUTPUTS[output]),
+                *((_cpu.LOSSES[loss], settings), 1),
+            )
+            if np.isnan(a).any():
+                assert np.isnan(losses).all(), (output, row)
+            else:
+                assert np.isfinite(losses).all() and np.isfinite(delta).all(), (output, row)
 
 
 @pytest.mark.parametrize("activation", _cpu.ACTIVATIONS)
@@ -190,12 +281,23 @@ def test_nan_passes_through(isa, dtype, activation):
 @pytest.mark.parametrize("rule", _cpu.OPTIMIZERS)
 def test_update(isa, dtype, threads, rng, rule):
     u, wide = ref.unit_roundoff(dtype), WIDER[dtype]
-    rates = {"learning_rate": 0.1, "momentum": 0.9, "beta1": 0.9, "beta2": 0.99, "epsilon": 1e-6}
+    rates = {
+        **{"learning_rate": 0.1, "momentum": 0.9, "beta1": 0.9, "beta2": 0.99, "epsilon": 0.125},
+        **{"dampening": 0.25, "psi": 0.75, "shrink": 0.5, "grow": 1.25, "least": 0.01, "most": 2},
+    }
+    if rule == "adam":
+        rates["epsilon"] = 1e-6
     for n in [0, 1, 7, 16, 33, 1021]:
         theta, grad = rng.standard_normal((2, n)).astype(dtype)
         state = rng.standard_normal((ref.STATES[rule], n)).astype(dtype)
-        if rule == "adam":
+        if rule in ("adam", "amsgrad", "nadam"):
             state[1] = state[0] ** 2 + 1  # an average of squares
+        elif "rmsprop" in rule or rule == "adagrad":
+            state[0] = (
+                state[0] ** 2 + (state[1] ** 2 if rule != "rmsprop" and len(state) > 1 else 0) + 1
+            )
+        elif rule == "rprop":
+            state[1] = np.abs(state[1])
         want, want_state = ref.step(*(v.astype(wide) for v in (theta, grad, state)), 3, rule, rates)
         size = np.abs(theta) + 4 * (np.abs(grad) + np.abs(state).sum(0) + np.abs(grad) ** 2)
         update.update(theta, grad, state, _cpu.OPTIMIZERS[rule], rates, 3, threads)
@@ -228,9 +330,8 @@ def test_layer_passes_take_their_time(isa, dtype, rng, rule):
 
 
 def test_every_entry_has_its_twin_in_the_reference():
-    assert (
-        set(_cpu.ACTIVATIONS) == set(ref.G) == set(ref.DG) == set(ref.DG_OF_H) == set(ref.LIPSCHITZ)
-    )
+    assert set(_cpu.ACTIVATIONS) == set(ref.G) == set(ref.DG) == set(ref.LIPSCHITZ)
+    assert set(_cpu.ACTIVATIONS) - _cpu.KEEPING == set(ref.DG_OF_H)
     assert set(_cpu.OUTPUTS) == set(ref.OUTPUTS)
     assert set(_cpu.LOSSES) == set(ref.LOSSES)
     assert {name: _cpu.STATES[i] for name, i in _cpu.OPTIMIZERS.items()} == ref.STATES

@@ -40,6 +40,22 @@ def test_attributes():
     )
 
 
+def test_activations_with_parameters():
+    for other in ("leaky_relu", fastnn.LeakyReLU(), [fastnn.LeakyReLU(0.01)]):
+        model = fastnn.Model([2, 3, 1], other, fastnn.ELU(), seed=0)
+        assert model.activations == ["leaky_relu"] and model.output == "elu"
+        assert model.loss == "squared_error"
+    model = fastnn.Model([2, 3, 1], fastnn.LeakyReLU(0.2), fastnn.ELU(2), seed=0)
+    assert model.activations == [fastnn.LeakyReLU(slope=0.2)]
+    assert model.output == fastnn.ELU(alpha=2.0)
+    x = np.array([[0.5, -1.0]], np.float32)
+    assert (model.predictor()(x) == model.forward(x)).all()
+    for one in (fastnn.LeakyReLU, fastnn.ELU):
+        for value, error in ((-0.1, ValueError), (np.nan, ValueError), ("1", TypeError)):
+            with pytest.raises(error, match=r"(slope|alpha) must be"):
+                one(value)
+
+
 @pytest.mark.parametrize(
     ("output", "loss"),
     [
@@ -48,6 +64,7 @@ def test_attributes():
         ("identity", "squared_error"),
         ("relu", "squared_error"),
         ("tanh", "squared_error"),
+        ("exp", "poisson"),
     ],
 )
 def test_loss_follows_output(output, loss):
@@ -57,9 +74,10 @@ def test_loss_follows_output(output, loss):
 def test_repr_is_code():
     for model in (
         fastnn.Model([2, 3], seed=1),
+        fastnn.Model([2, 3, 4, 1], [fastnn.LeakyReLU(0.25), "gelu"], fastnn.ELU(0.5), seed=1),
         fastnn.Model([2, 4, 4, 1], "tanh", "sigmoid", "squared_error", False, "float64", 3),
     ):
-        twin = eval(repr(model), {"Model": fastnn.Model})
+        twin = eval(repr(model), vars(fastnn))
         assert repr(twin) == repr(model) and (twin.theta == model.theta).all()
 
 
@@ -112,10 +130,11 @@ def test_wrong_theta(value, error, message):
         ({"sizes": "32"}, TypeError, "sizes must be a list of integers"),
         ({"sizes": 3}, TypeError, "sizes must be a list of integers"),
         (
-            {"activation": "gelu"},
+            {"activation": "rleu"},
             ValueError,
-            "activation must be one of identity, relu, sigmoid, tanh, got 'gelu'",
+            r"activation must be one of identity, relu, .*, mish, got 'rleu'",
         ),
+        ({"activation": fastnn.LeakyReLU}, TypeError, "activation must be one value or a list"),
         ({"activation": "softmax"}, ValueError, "activation must be one of"),
         ({"activation": ["relu"] * 2}, ValueError, r"activation must have .* \(1\), got"),
         ({"activation": 1}, TypeError, "activation must be one value or a list"),
@@ -126,12 +145,12 @@ def test_wrong_theta(value, error, message):
         (
             {"loss": "binary_cross_entropy"},
             ValueError,
-            "loss of softmax outputs must be squared_error or cross_entropy, got",
+            "loss of softmax outputs must be cross_entropy or focal or squared_error, got",
         ),
         (
             {"loss": "cross_entropy", "output": "tanh"},
             ValueError,
-            "loss of tanh outputs must be squared_error, got",
+            "loss of tanh outputs must be squared_error or absolute_error or huber or quantile,",
         ),
         ({"bias": [True]}, ValueError, r"bias must have one entry per layer \(2\)"),
         ({"bias": 1}, TypeError, "bias must be"),
@@ -255,7 +274,7 @@ WRONG = [
     ({"learning_rate": np.inf}, ValueError, "learning_rate must be .*, got inf"),
     ({"learning_rate": "fast"}, TypeError, "learning_rate must be a number, got 'fast'"),
     ({"learning_rate": 1j}, TypeError, "learning_rate must be a number"),
-    ({"optimizer": "adagrad"}, ValueError, r"optimizer must be 'sgd', 'adam', .*, got 'adagrad'"),
+    ({"optimizer": "sdg"}, ValueError, r"optimizer must be one of 'sgd', 'adam', .*, got 'sdg'"),
     ({"optimizer": 0.1}, TypeError, "optimizer must be"),
 ]
 WRONG_FIT = [

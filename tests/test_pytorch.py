@@ -5,12 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import reference as ref
+from compiled import activation
 
 import fastnn
+from fastnn._schedules import Running
+from fastnn.kernels import _cpu
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 RELATIVE = 1e-12
+
+
+@pytest.fixture(autouse=True)
+def scalars_in_float64():  # such as NAdam's product of momenta
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
 
 NETS = {
     "softmax": ref.Net((7, 9, 6, 4), "tanh", "softmax"),
@@ -21,6 +32,13 @@ NETS = {
     "sigmoid, squared error": ref.Net((7, 9, 3), "tanh", "sigmoid", "squared_error"),
     "tanh": ref.Net((7, 9, 3), "sigmoid", "tanh", "squared_error"),
     "identity, no bias": ref.Net((7, 9, 5, 1), ("tanh", "relu"), "identity", bias=False),
+    **{
+        f"hidden {g}": ref.Net((7, 9, 6, 4), g)
+        for g in ("leaky_relu", "elu", "selu", "softplus", "hard_tanh", *sorted(_cpu.KEEPING))
+    },
+    "parameters": ref.Net((7, 9, 6, 4), (("leaky_relu", 0.25), ("elu", 0.5))),
+    "gelu output": ref.Net((7, 9, 3), "mish", "gelu", "squared_error"),
+    "leaky_relu output": ref.Net((7, 9, 3), "silu", ("leaky_relu", 0.125), "squared_error"),
     "identity, some biases": ref.Net((7, 9, 2), "tanh", "identity", bias=(False, True)),
 }
 TORCH = {
@@ -28,6 +46,15 @@ TORCH = {
     "relu": lambda a: a.relu(),
     "sigmoid": lambda a: a.sigmoid(),
     "tanh": lambda a: a.tanh(),
+    "leaky_relu": torch.nn.functional.leaky_relu,
+    "elu": torch.nn.functional.elu,
+    "selu": torch.selu,
+    "softplus": torch.nn.functional.softplus,
+    "hard_tanh": torch.nn.functional.hardtanh,
+    "gelu": torch.nn.functional.gelu,
+    "gelu_tanh": lambda a: torch.nn.functional.gelu(a, approximate="tanh"),
+    "silu": torch.nn.functional.silu,
+    "mish": torch.nn.functional.mish,
     "softmax": lambda a: a.softmax(1),
 }
 OPTIMIZERS = {  # ours, and PyTorch's with the same numbers
@@ -38,6 +65,57 @@ OPTIMIZERS = {  # ours, and PyTorch's with the same numbers
         lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9, nesterov=True),
     ),
     "adam": (fastnn.Adam(0.005), lambda p: torch.optim.Adam(p, lr=0.005)),
+    "dampening": (
+        fastnn.SGD(0.02, 0.9, dampening=0.5, l2=0.125),
+        lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9, dampening=0.5, weight_decay=0.125),
+    ),
+    "l2": (
+        fastnn.Adam(0.005, l2=0.125),
+        lambda p: torch.optim.Adam(p, lr=0.005, weight_decay=0.125),
+    ),
+    "amsgrad": (
+        fastnn.Adam(0.005, amsgrad=True),
+        lambda p: torch.optim.Adam(p, lr=0.005, amsgrad=True),
+    ),
+    "adamw": (
+        fastnn.AdamW(0.005, weight_decay=0.5),
+        lambda p: torch.optim.AdamW(p, lr=0.005, weight_decay=0.5),
+    ),
+    "nadam": (fastnn.NAdam(0.005), lambda p: torch.optim.NAdam(p, lr=0.005)),
+    "nadam, decoupled": (
+        fastnn.NAdam(0.005, weight_decay=0.5, momentum_decay=0.1),
+        lambda p: torch.optim.NAdam(
+            p, lr=0.005, weight_decay=0.5, momentum_decay=0.1, decoupled_weight_decay=True
+        ),
+    ),
+    "rmsprop": (fastnn.RMSprop(0.002), lambda p: torch.optim.RMSprop(p, lr=0.002)),
+    "rmsprop, momentum": (
+        fastnn.RMSprop(0.002, momentum=0.5),
+        lambda p: torch.optim.RMSprop(p, lr=0.002, momentum=0.5),
+    ),
+    "rmsprop, centered": (
+        fastnn.RMSprop(0.002, decay=0.5, epsilon=0.01, centered=True),
+        lambda p: torch.optim.RMSprop(p, lr=0.002, alpha=0.5, eps=0.01, centered=True),
+    ),
+    "rmsprop, centered, momentum": (
+        fastnn.RMSprop(0.002, decay=0.5, momentum=0.5, epsilon=0.01, centered=True),
+        lambda p: torch.optim.RMSprop(
+            p, lr=0.002, alpha=0.5, momentum=0.5, eps=0.01, centered=True
+        ),
+    ),
+    "adagrad": (fastnn.Adagrad(0.01), lambda p: torch.optim.Adagrad(p, lr=0.01)),
+    "rprop": (fastnn.Rprop(0.001), lambda p: torch.optim.Rprop(p, lr=0.001)),
+}
+FULL_BATCHES = ("rprop",)
+CLIPPED = {  # and what PyTorch does to the gradients
+    "norm": (
+        fastnn.SGD(0.05, 0.5, clip_norm=0.25),
+        lambda p: torch.nn.utils.clip_grad_norm_(p, 0.25),
+    ),
+    "value": (
+        fastnn.SGD(0.05, 0.5, clip_value=0.03125),
+        lambda p: torch.nn.utils.clip_grad_value_(p, 0.03125),
+    ),
 }
 
 each_net = pytest.mark.parametrize("net", NETS.values(), ids=NETS.keys())
@@ -54,13 +132,115 @@ def data(net, n=50, seed=1):
 def fastnn_model(net):
     return fastnn.Model(
         list(net.sizes),
-        activation=net.activation if isinstance(net.activation, str) else list(net.activation),
-        output=net.output,
+        activation=[activation(g) for g in net.g[1:-1]],
+        output=activation(net.output),
         loss=net.loss_name,
         bias=net.bias,
         dtype="float64",
         seed=4,
     )
+
+
+def crammer_singer(a, y):
+    own = a.gather(1, y[:, None])[:, 0]
+    others = a.scatter(1, y[:, None], -torch.inf).amax(1)
+    return (1 + others - own).clamp(0).sum()
+
+
+F = torch.nn.functional
+# output, loss, kind of target, and the sum over the rows as PyTorch computes it from a
+SUMS = {
+    "cross_entropy, smoothed": (
+        *("softmax", fastnn.CrossEntropy(0.1), "labels"),
+        lambda a, y: F.cross_entropy(a, y, label_smoothing=0.1, reduction="sum"),
+    ),
+    "cross_entropy, soft and smoothed": (
+        *("softmax", fastnn.CrossEntropy(0.1), "soft"),
+        lambda a, y: F.cross_entropy(a, y, label_smoothing=0.1, reduction="sum"),
+    ),
+    "cross_entropy, soft": (
+        *("softmax", "cross_entropy", "soft"),
+        lambda a, y: F.cross_entropy(a, y, reduction="sum"),
+    ),
+    "binary_cross_entropy, smoothed": (
+        *("sigmoid", fastnn.BinaryCrossEntropy(0.2), "values"),
+        lambda a, y: F.binary_cross_entropy_with_logits(a, 0.8 * y + 0.1, reduction="sum"),
+    ),
+    "absolute_error": (
+        *("identity", "absolute_error", "values"),
+        lambda a, y: F.l1_loss(a, y, reduction="sum"),
+    ),
+    "huber": (
+        *("identity", fastnn.Huber(0.3), "values"),
+        lambda a, y: F.huber_loss(a, y, delta=0.3, reduction="sum"),
+    ),
+    "huber of tanh": (
+        *("tanh", fastnn.Huber(0.3), "values"),
+        lambda a, y: F.huber_loss(a.tanh(), y, delta=0.3, reduction="sum"),
+    ),
+    "quantile": (
+        *("identity", fastnn.Quantile(0.3), "values"),
+        lambda a, y: torch.maximum(0.7 * (a - y), -0.3 * (a - y)).sum(),
+    ),
+    "poisson": (
+        *("exp", "poisson", "values"),
+        lambda a, y: F.poisson_nll_loss(a, y, log_input=True, full=False, reduction="sum"),
+    ),
+    "focal": (
+        *("softmax", fastnn.Focal(1.5), "labels"),
+        lambda a, y: (
+            -((1 - a.softmax(1)) ** 1.5 * a.log_softmax(1) * F.one_hot(y, a.shape[1])).sum()
+        ),
+    ),
+    "focal of sigmoid": (
+        *("sigmoid", fastnn.Focal(2), "binary"),
+        lambda a, y: (
+            F.binary_cross_entropy_with_logits(a, y, reduction="none")
+            * (1 - torch.where(y == 1, a.sigmoid(), 1 - a.sigmoid())) ** 2
+        ).sum(),
+    ),
+    "hinge": ("identity", "hinge", "labels", crammer_singer),
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n", [2, 50])
+def test_losses(name, weighted, n):
+    output, loss, kind, total = SUMS[name]
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(n, 7))
+    y = {
+        "labels": rng.integers(0, 4, n),
+        "soft": rng.dirichlet(np.ones(4), n),
+        "values": rng.uniform(size=(n, 4)),
+        "binary": rng.integers(0, 2, (n, 4)).astype(float),
+    }[kind]
+    weights = rng.uniform(size=n) if weighted else None
+    model = fastnn.Model([7, 9, 4], "tanh", output, loss, dtype="float64", seed=4)
+    peer = TorchNet(ref.Net((7, 9, 4), "tanh", "identity"), model.theta)
+    a, target = peer.pre_output(X), torch.tensor(y)
+    each = np.ones(n) if weights is None else weights
+    want = sum(w * total(a[i : i + 1], target[i : i + 1]) for i, w in enumerate(each)) / each.sum()
+    want.backward()
+    got, grad = model.loss_and_gradient(X, y, sample_weight=weights)
+    assert_close(got, want.item())
+    assert_close(grad, peer.vector([p.grad for p in peer.parameters]))
+
+
+def test_class_weights_are_pytorchs():
+    rng = np.random.default_rng(5)
+    X, y = rng.normal(size=(50, 7)), rng.integers(0, 4, 50)
+    weights = {0: 1.0, 1: 0.5, 2: 3.0, 3: 2.0}
+    model = fastnn.Model([7, 9, 4], "tanh", dtype="float64", seed=4)
+    peer = TorchNet(ref.Net((7, 9, 4), "tanh"), model.theta)
+    each = torch.tensor(list(weights.values()), dtype=torch.float64)
+    model.fit(X, y, epochs=1, batch_size=50, learning_rate=0.5, class_weight=weights)
+    F.cross_entropy(peer.pre_output(X), torch.tensor(y), weight=each).backward()
+    with torch.no_grad():
+        for p in peer.parameters:
+            p -= 0.5 * p.grad
+    assert_close(model.theta, peer.vector(peer.parameters))
 
 
 class TorchNet:
@@ -79,11 +259,11 @@ class TorchNet:
         h = torch.tensor(x)
         for k, (W, b) in enumerate(self.layers, 1):
             a = torch.nn.functional.linear(h, W, b)
-            h = TORCH[self.net.g[k]](a)
+            h = ref.apply(TORCH, self.net.g[k], a)
         return a
 
     def forward(self, x):
-        return TORCH[self.net.output](self.pre_output(x))
+        return ref.apply(TORCH, self.net.output, self.pre_output(x))
 
     def loss(self, x, y):
         a, y = self.pre_output(x), torch.tensor(y)
@@ -94,7 +274,7 @@ class TorchNet:
             return loss(a, y, reduction="sum") / len(y)
         if self.net.output == "softmax":
             y = torch.nn.functional.one_hot(y, a.shape[1])
-        return ((TORCH[self.net.output](a) - y) ** 2).sum() / 2 / len(y)
+        return ((ref.apply(TORCH, self.net.output, a) - y) ** 2).sum() / 2 / len(y)
 
     def vector(self, tensors):
         return np.concatenate([p.detach().numpy().ravel() for p in tensors])
@@ -121,9 +301,23 @@ def test_forward_loss_and_gradient(net):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_hundred_steps(net, name):
     X, y = data(net)
-    batch, epochs = 5, 10
+    batch, epochs = (len(X), 100) if name in FULL_BATCHES else (5, 10)
     ours, theirs = OPTIMIZERS[name]
+    trajectory(net, X, y, batch, epochs, ours, theirs)
 
+
+@each_net
+@pytest.mark.parametrize("name", CLIPPED)
+def test_a_hundred_clipped_steps(net, name):
+    ours, clip = CLIPPED[name]
+
+    def sgd(parameters):
+        return torch.optim.SGD(parameters, lr=0.05, momentum=0.5)
+
+    trajectory(net, *data(net), 5, 10, ours, sgd, clip)
+
+
+def trajectory(net, X, y, batch, epochs, ours, theirs, clip=lambda p: None):
     model = fastnn_model(net)
     peer = TorchNet(net, model.theta)
     start = model.theta.copy()
@@ -141,6 +335,72 @@ def test_a_hundred_steps(net, name):
         for i in range(0, len(X), batch):
             steps.zero_grad()
             peer.loss(X[i : i + batch], y[i : i + batch]).backward()
+            clip(peer.parameters)
             steps.step()
     assert np.abs(model.theta - start).max() > 0.01  # it moved
     assert_close(model.theta, peer.vector(peer.parameters))
+
+
+SCHEDULES = {  # ours, PyTorch's, and whether PyTorch's counts steps (or epochs)
+    "step": (
+        fastnn.StepDecay(0.1, epochs=3, gamma=0.5),
+        lambda o: torch.optim.lr_scheduler.StepLR(o, 3, 0.5),
+        False,
+    ),
+    "exponential": (
+        fastnn.Exponential(0.1, 0.9),
+        lambda o: torch.optim.lr_scheduler.ExponentialLR(o, 0.9),
+        False,
+    ),
+    "cosine": (
+        fastnn.CosineDecay(0.1, minimum=0.01),
+        lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 84, 0.01),
+        True,
+    ),
+    "restarts": (
+        fastnn.CosineDecay(0.1, minimum=0.01, period=2),
+        lambda o: torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(o, 14, 1, 0.01),
+        True,
+    ),
+    "longer restarts": (
+        fastnn.CosineDecay(0.1, period=1, grow=2),
+        lambda o: torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(o, 7, 2),
+        True,
+    ),
+    "one cycle": (
+        fastnn.OneCycle(0.1),
+        lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.1, 84, cycle_momentum=False),
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules(name):
+    ours, theirs, by_step = SCHEDULES[name]
+    got = Running(ours, 7, 84).rates(0, 84)
+    peer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
+    schedule, want = theirs(peer), []
+    for t in range(84):
+        want.append(peer.param_groups[0]["lr"])
+        peer.step()
+        if (by_step and t < 83) or t % 7 == 6:
+            schedule.step()
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-13)  # 1e-12 of the largest
+
+
+@pytest.mark.parametrize("cooldown", [0, 2])
+def test_reduce_on_plateau(cooldown):
+    losses = 1 / (1 + np.arange(60) // 7) + 0.3
+    running = Running(fastnn.ReduceOnPlateau(0.1, 0.5, 3, cooldown=cooldown, minimum=0.001), 1, 60)
+    peer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
+    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        peer, factor=0.5, patience=3, cooldown=cooldown, min_lr=0.001
+    )
+    rates = set()
+    for t, loss in enumerate(losses):
+        assert running.rates(t, t + 1)[0] == peer.param_groups[0]["lr"]
+        rates.add(running.last)
+        running.epoch_ended({"loss": float(loss)})
+        schedule.step(float(loss))
+    assert len(rates) > 3

@@ -25,6 +25,12 @@ NETS = [
     {"sizes": [4, 1], "output": "sigmoid", "bias": False, "dtype": "float64"},
     {"sizes": [4, 5, 2], "activation": "tanh", "output": "identity", "bias": [True, False]},
     {"sizes": [4, 5, 6, 3], "activation": ["relu", "sigmoid"], "loss": "squared_error"},
+    {"sizes": [4, 3], "loss": fastnn.CrossEntropy(0.1)},
+    {"sizes": [4, 1], "output": "exp", "loss": "poisson"},
+    {"sizes": [4, 2], "output": "identity", "loss": fastnn.Huber(2)},
+    {"sizes": [4, 3], "output": "identity", "loss": fastnn.Quantile([0.1, 0.5, 0.9])},
+    {"sizes": [4, 5, 6, 3], "activation": [fastnn.LeakyReLU(0.2), "gelu"]},
+    {"sizes": [4, 5, 3], "activation": "mish", "output": fastnn.ELU(0.5)},
 ]
 
 
@@ -33,7 +39,7 @@ def data(model, n=20):
     X = rng.normal(size=(n, 4))
     if model.output == "softmax":
         return X, rng.integers(0, model.sizes[-1], n)
-    return X, rng.uniform(size=(n, model.sizes[-1]))
+    return X, rng.uniform(size=(n, model._network.n_targets))
 
 
 @pytest.fixture
@@ -90,6 +96,19 @@ def test_fit_goes_on_exactly(copier, rule, path):
     assert model.theta.tobytes() == twin.theta.tobytes()
     assert histories[0].loss == histories[1].loss
     assert histories[1].epoch == [3, 4, 5]
+
+
+def test_a_file_from_before_dropout_noise_and_input_scale(saved):
+    path, header, body = saved
+    want = fastnn.load(path)
+    architecture = json.loads(header["__metadata__"]["architecture"])
+    for name in ("dropout", "noise", "input_scale"):
+        del architecture[name]
+    header["__metadata__"]["architecture"] = json.dumps(architecture)
+    write(path, header, body)
+    loaded = fastnn.load(path)
+    assert (loaded.dropout, loaded.noise, loaded.input_scale) == ([0, 0], [0, 0], 1)
+    assert loaded.theta.tobytes() == want.theta.tobytes()
 
 
 def test_the_package_reads_ours(saved):
@@ -218,8 +237,20 @@ DAMAGE = {
     "sizes of floats": (in_text("architecture", sizes=[4.0, 3, 2]), "architecture: each of sizes"),
     "sizes zero": (in_text("architecture", sizes=[0, 3, 2]), "architecture: each of sizes"),
     "activation unknown": (
-        in_text("architecture", activations=["gelu"]),
-        "activation must be one of identity, relu, sigmoid, tanh, got 'gelu'",
+        in_text("architecture", activations=["rleu"]),
+        r"activation must be one of identity, relu, .*, mish, got 'rleu'",
+    ),
+    "activation of no name": (
+        in_text("architecture", activations=[{"slope": 0.1}]),
+        "architecture: name must be one of leaky_relu, elu, got None",
+    ),
+    "activation's parameter": (
+        in_text("architecture", activations=[{"name": "elu", "slope": 0.1}]),
+        "architecture: .*unexpected keyword argument 'slope'",
+    ),
+    "activation's parameter no number": (
+        in_text("architecture", activations=[{"name": "elu", "alpha": -1}]),
+        "architecture: alpha must be at least 0",
     ),
     "activations a text": (in_text("architecture", activations="relu"), "must be lists"),
     "loss unfit": (in_text("architecture", loss="binary_cross_entropy"), "architecture: loss of"),
@@ -227,7 +258,7 @@ DAMAGE = {
     "bias true": (in_text("architecture", bias=True), "architecture: "),
     "dtype unfit": (in_text("architecture", dtype="float64"), "must be float64 of shape"),
     "architecture key": (in_text("architecture", dtype=...), "architecture must have the keys"),
-    "optimizer unknown": (in_text("training", optimizer="adagrad"), "optimizer must be one of"),
+    "optimizer unknown": (in_text("training", optimizer="sdg"), "optimizer must be one of"),
     "optimizer a list": (in_text("training", optimizer=["sgd"]), "optimizer must be one of"),
     "optimizer other": (in_text("training", optimizer="sgd"), "must hold the tensors"),
     "steps negative": (in_text("training", steps=-1), "steps must be a count"),

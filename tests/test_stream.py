@@ -66,6 +66,53 @@ def test_a_stream_of_one_block_is_fit():
     assert a.val_loss == b.val_loss
 
 
+def test_dropout_callbacks_and_schedules():
+    net = dict(seed=5, dropout=0.5)
+    X, y = blocks()[0]
+    rate = fastnn.ReduceOnPlateau(0.1, monitor="val_loss", patience=1, threshold=10.0)
+    settings = dict(epochs=6, batch_size=8, validation_data=(X, y), learning_rate=rate)
+    one, two = fastnn.Model([4, 6, 3], **net), fastnn.Model([4, 6, 3], **net)
+    seen = []
+    watch = fastnn.LambdaCallback(on_epoch_end=lambda fit: seen.append(len(fit.history)))
+    a = one.fit([(X, y)], callbacks=[watch], **settings)
+    b = two.fit(X, y, **settings)
+    assert one.theta.tobytes() == two.theta.tobytes()
+    assert seen == [1, 2, 3, 4, 5, 6]
+    assert a.learning_rate == b.learning_rate and a.learning_rate[-1] < 0.1
+
+
+def test_resume(tmp_path):
+    """A fit that ended after two epochs and one that goes on: the bits of one that never ended."""
+    path = tmp_path / "c.safetensors"
+    whole, half = make(), make()
+    settings = dict(batch_size=16, optimizer="adam")
+    whole.fit(blocks, epochs=5, **settings)
+    half.fit(blocks, epochs=2, callbacks=[fastnn.Checkpoint(path)], **settings)
+    other = fastnn.Model([4, 6, 3], seed=1)
+    history = other.fit(
+        blocks, epochs=5, resume=path, callbacks=[fastnn.Checkpoint(path)], **settings
+    )
+    assert other.theta.tobytes() == whole.theta.tobytes() and len(history) == 5
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        (dict(validation_split=0.2), "validation_split must come with X and y"),
+        (dict(sample_weight=np.ones(3)), "sample_weight must come with X and y"),
+        (dict(class_weight="balanced"), "class_weight must come with X and y"),
+        (dict(optimizer="lbfgs"), "LBFGS must come with X and y"),
+        (dict(learning_rate=fastnn.OneCycle(0.1)), "OneCycle must come with X and y"),
+    ],
+)
+def test_what_does_not_go_with_a_stream(settings, message):
+    model = make()
+    before = model.theta.copy()
+    with pytest.raises(ValueError, match=message):
+        model.fit(blocks, epochs=1, **settings)
+    assert model.theta.tobytes() == before.tobytes()
+
+
 def test_kinds_of_source_and_of_block():
     want = make()
     want.fit(blocks(), epochs=1)

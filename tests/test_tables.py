@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from fastnn._split import split
 from fastnn.cli import tables
 from fastnn.cli._messages import BadUse
 from fastnn.cli.preprocess import (
@@ -17,7 +18,6 @@ from fastnn.cli.preprocess import (
     TableInputs,
     infer_task,
 )
-from fastnn.cli.split import split
 from fastnn.cli.tables import Arrays, Numbers, ReadOptions, Table, Words, number_name, read
 
 

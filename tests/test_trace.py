@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import compiled
 import numpy as np
 import pytest
 import reference as ref
 
 import fastnn
+from fastnn.kernels import _cpu
 
 CASES = [
     ("relu", "softmax", "cross_entropy"),
@@ -14,24 +16,35 @@ CASES = [
     ("sigmoid", "sigmoid", "binary_cross_entropy"),
     ("identity", "tanh", "squared_error"),
     ("relu", "identity", "squared_error"),
+    ("tanh", "exp", "poisson"),
+    ("tanh", "tanh", "huber"),
+    ("tanh", "identity", "absolute_error"),
+    ("tanh", "relu", "quantile"),
+    ("tanh", "softmax", "focal"),
+    ("tanh", "sigmoid", "focal"),
+    ("tanh", "identity", "hinge"),
+    ("gelu", "mish", "squared_error"),
+    (("silu", ("leaky_relu", 0.25)), "softmax", "cross_entropy"),
 ]
 
 
 def make(activation, output, loss, bias=(True, False, True)):
-    model = fastnn.Model([4, 5, 3, 2], activation, output, loss, list(bias), "float64", seed=3)
     net = ref.Net((4, 5, 3, 2), activation, output, loss, bias)
+    hidden = [compiled.activation(g) for g in net.g[1:-1]]
+    model = fastnn.Model([4, 5, 3, 2], hidden, output, loss, list(bias), "float64", seed=3)
     return model, net
 
 
-def targets(output, n):
+def targets(output, n, loss=None):
     rng = np.random.default_rng(1)
-    return rng.integers(0, 2, n) if output == "softmax" else rng.uniform(size=(n, 2))
+    labels = output == "softmax" or loss == "hinge"
+    return rng.integers(0, 2, n) if labels else rng.uniform(size=(n, 2))
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_numbers_meet_the_reference(case):
     model, net = make(*case)
-    X, y = np.random.default_rng(0).normal(size=(6, 4)), targets(case[1], 6)
+    X, y = np.random.default_rng(0).normal(size=(6, 4)), targets(case[1], 6, case[2])
     before = model.theta.copy()
     trace = model.trace(X, y, learning_rate=0.5)
     a, h = ref.forward(net, model.theta, X)
@@ -49,6 +62,14 @@ def test_numbers_meet_the_reference(case):
     model.fit(X, y, epochs=1, batch_size=6, learning_rate=0.5)
     np.testing.assert_allclose(np.concatenate(trace.after.W, None), np.concatenate(model.W, None))
     assert trace.after.loss == trace.step(0.5).loss != trace.loss
+
+
+def test_formulas_of_every_activation_show():
+    for g in [*_cpu.ACTIVATIONS, fastnn.LeakyReLU(0.25), fastnn.ELU(0.5)]:
+        model = fastnn.Model([4, 5, 3], g, g, "squared_error", dtype="float64", seed=3)
+        text = str(model.trace([1, 2, 3, 4], [1, 2, 3]))
+        assert "{" not in text and "g' = " in text
+        assert ("0.25 a" in text) == (g == fastnn.LeakyReLU(0.25))
 
 
 def test_one_sample_has_no_rows():

@@ -34,7 +34,10 @@ class Fastnn(Entrant):
         self.orders = problem.orders.astype(np.intp)
         rule = _optimizer(workload.optimizer, workload.learning_rate)
         engine = new_engine(network, workload.batch, rule.kind)
-        self.run = Run(self.model._parameters, engine, rule, workload.batch, problem.n_threads)
+        self.run = Run(
+            *(self.model._parameters, engine, rule, workload.batch),
+            *(problem.n_threads, self.model.seed),
+        )
         self.epoch = 0
 
     def train(self, epochs: int) -> list[float]:

@@ -261,7 +261,8 @@ def training_run(model: Model, batch: int, optimizer: str, threads: int) -> Call
     X, y = as_pair(numbers(TRAINING_ROWS, network.n_in, model.dtype), labels, network)
     shuffled = rng.permutation(TRAINING_ROWS)
     engine = new_engine(network, batch, optimizer)
-    steps = Run(model._parameters, engine, as_optimizer(optimizer, 1e-3), batch, threads)
+    rule = as_optimizer(optimizer, 1e-3)
+    steps = Run(model._parameters, engine, rule, batch, threads, model.seed)
 
     def run(n: int) -> float:
         order = np.resize(shuffled, n * batch)

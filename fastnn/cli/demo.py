@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn._split import split
+
 from . import _arguments, output
 from ._messages import Failure
 from .info import network_lines
 from .preprocess import ArrayInputs, Classes, Data
-from .split import split
 from .tables import Arrays, Numbers
 from .train import falling, learn
 

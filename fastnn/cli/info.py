@@ -19,6 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from fastnn._activations import described
+    from fastnn._losses import to_json
+
     from ._model_file import load
 
     model = load(args.model)
@@ -26,9 +29,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         content = {
             "sizes": model.sizes,
-            "activations": model.activations,
-            "output": model.output,
-            "loss": model.loss,
+            "activations": [described(one) for one in model.activations],
+            "output": described(model.output),
+            "loss": to_json(model.loss),
             "dtype": model.dtype,
             "parameters": model.n_parameters,
             "metadata": model.metadata,
@@ -52,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def network_lines(model) -> list[tuple[str, str]]:
-    names = model.activations
+    names = [str(one) for one in model.activations]
     hidden = f", {'/'.join(names if len(set(names)) > 1 else names[:1])} hidden units"
     return [
         (

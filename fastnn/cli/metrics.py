@@ -1,58 +1,46 @@
-"""How well predictions meet targets, as numbers (for --json) and as text."""
+"""What `fastnn evaluate` tells about predictions, as numbers (for --json) and as text."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from fastnn import _metrics
+
 WIDEST_MATRIX = 25  # classes; a wider confusion matrix is left to --json
 
 
 def classification(labels: np.ndarray, probabilities: np.ndarray, classes: list[str]) -> dict:
-    """Accuracy, log loss, confusion matrix (rows: true class), and precision = TP / (TP + FP),
-    recall = TP / (TP + FN), F1 = their harmonic mean, support = TP + FN of each class. A ratio
-    whose denominator is 0 is None."""
-    n = len(classes)
-    predicted = probabilities.argmax(1)
-    confusion = np.bincount(labels * n + predicted, minlength=n * n).reshape(n, n)
-    hit = np.diag(confusion)
-    chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    with np.errstate(divide="ignore"):
-        log_loss = float(-np.log(np.maximum(chosen, np.finfo(np.float64).tiny)).mean())
+    """Accuracy, log loss, confusion matrix (rows: true class), and precision, recall, F1 and
+    support (rows) of each class. A ratio whose denominator is 0 is None."""
+    decided = probabilities.argmax(1)
+    confusion = _metrics.confusion_matrix(labels, decided, len(classes))
+    support = confusion.sum(1)
+    ratios = _metrics.ratios(np.diag(confusion), confusion.sum(0), support)
     report = {}
     for i, name in enumerate(classes):
-        precision = _ratio(hit[i], confusion[:, i].sum())
-        recall = _ratio(hit[i], confusion[i].sum())
-        f1 = _ratio(2 * hit[i], confusion[:, i].sum() + confusion[i].sum())
-        report[name] = {
-            "precision": precision,
-            "recall": recall,
-            "f1": f1,
-            "support": int(confusion[i].sum()),
-        }
+        scores = {ratio: _defined(values[i]) for ratio, values in ratios.items()}
+        report[name] = {**scores, "support": int(support[i])}
     return {
         "rows": len(labels),
-        "accuracy": float(hit.sum() / len(labels)),
-        "log_loss": log_loss,
+        "accuracy": _metrics.accuracy(labels, probabilities, exclusive=True),
+        "log_loss": _metrics.log_loss(labels, probabilities, exclusive=True),
         "classes": report,
         "confusion_matrix": confusion.tolist(),
     }
 
 
 def regression(y: np.ndarray, predicted: np.ndarray) -> dict:
-    """RMSE and MAE in the target's unit; r2 = 1 - sum (y - f)^2 / sum (y - mean y)^2, None where
-    all targets are equal."""
-    error = predicted - y
-    spread = float(((y - y.mean()) ** 2).sum())
+    """RMSE and MAE in the target's unit; r2, None where all targets are equal."""
     return {
         "rows": len(y),
-        "rmse": float(np.sqrt((error**2).mean())),
-        "mae": float(np.abs(error).mean()),
-        "r2": 1 - float((error**2).sum()) / spread if spread > 0 else None,
+        "rmse": _metrics.rmse(y, predicted),
+        "mae": _metrics.mae(y, predicted),
+        "r2": _metrics.r2(y, predicted) if y.min() < y.max() else None,
     }
 
 
-def _ratio(part: int, whole: int) -> float | None:
-    return float(part / whole) if whole else None
+def _defined(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def classification_text(result: dict) -> str:

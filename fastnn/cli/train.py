@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastnn._split import split
+
 from . import _arguments, metrics, output
 from ._messages import BadUse, Failure, counted, listed
 from .evaluate import target_column
@@ -25,7 +27,6 @@ from .preprocess import (
     check_target,
     infer_task,
 )
-from .split import split
 from .tables import Arrays, Table, read
 
 if TYPE_CHECKING:
@@ -38,7 +39,10 @@ are empty or hold ?, NA, N/A, NaN, null or none are missing. Ctrl-C stops the tr
 the network as it stands in a file beside MODEL, with .partial in its name."""
 
 VALIDATION_FRACTION = 0.1
-ACTIVATIONS = ("relu", "tanh", "sigmoid", "identity")
+ACTIVATIONS = (
+    *("relu", "tanh", "sigmoid", "identity", "leaky_relu", "elu", "selu", "gelu", "gelu_tanh"),
+    *("silu", "softplus", "hard_tanh", "mish"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -366,8 +370,7 @@ def learn(
                 validation_data=held_out,
                 verbose=progress or False,
             )
-            for name, values in ended.columns().items():
-                getattr(history, name).extend(values)
+            history.extend(ended)
     finally:
         if progress is not None:
             progress.close()

@@ -1,5 +1,7 @@
 ACTIVATIONS: dict[str, int]
 OUTPUTS: dict[str, int]
+PARAMETERS: dict[str, float]
+KEEPING: set[str]
 LOSSES: dict[str, int]
 OPTIMIZERS: dict[str, int]
 STATES: dict[int, int]

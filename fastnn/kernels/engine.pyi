@@ -5,19 +5,22 @@ import numpy as np
 import numpy.typing as npt
 
 Reals = npt.NDArray[Any]  # float32 or float64, the engine's dtype
+Activation = int | tuple[int, float]  # an id, or id and parameter
 
 class Engine:
     n_states: int
     def __init__(
         self,
         sizes: Sequence[int],
-        activations: Sequence[int],
-        output: int,
-        loss: int,
+        activations: Sequence[Activation],
+        output: Activation,
+        loss: tuple[int, dict[str, Any]],
         bias: Sequence[bool],
         dtype: str,
         batch: int = 1,
         optimizer: int = 0,
+        dropout: Sequence[float] = (),
+        noise: Sequence[float] = (),
         input_scale: float = 1.0,
     ) -> None: ...
     def load(self, theta: Reals, state: Reals | None = None) -> None: ...
@@ -32,7 +35,25 @@ class Engine:
         taken: int,
         losses: npt.NDArray[np.float64],
         n_threads: int,
+        learning_rates: npt.NDArray[np.float64] | None = None,
+        weights: npt.NDArray[np.float64] | None = None,
+        keys: npt.NDArray[np.uint64] | None = None,
+        number: int = 0,
     ) -> int: ...
-    def gradient(self, X: Any, y: npt.NDArray[Any], grad: Reals, n_threads: int) -> float: ...
+    def gradient(
+        self,
+        X: Any,
+        y: npt.NDArray[Any],
+        grad: Reals,
+        n_threads: int,
+        weights: npt.NDArray[np.float64] | None = None,
+    ) -> float: ...
     def forward(self, X: Any, out: Reals, n_threads: int) -> None: ...
-    def loss(self, X: Any, y: npt.NDArray[Any], out: Reals, n_threads: int) -> float: ...
+    def loss(
+        self,
+        X: Any,
+        y: npt.NDArray[Any],
+        out: Reals,
+        n_threads: int,
+        weights: npt.NDArray[np.float64] | None = None,
+    ) -> float: ...

@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 Reals = npt.NDArray[Any]
+Activation = int | tuple[int, float]  # an id, or id and parameter
 
 def output_delta(
     a: Reals,
@@ -11,7 +12,7 @@ def output_delta(
     h: Reals,
     delta: Reals,
     losses: npt.NDArray[np.float64],
-    output: int,
-    loss: int,
+    output: Activation,
+    loss: tuple[int, dict[str, Any]],
     n_threads: int,
 ) -> None: ...

@@ -4,13 +4,14 @@ from typing import Any
 import numpy.typing as npt
 
 Reals = npt.NDArray[Any]
+Activation = int | tuple[int, float]  # an id, or id and parameter
 
 class Frozen:
     def __init__(
         self,
         sizes: Sequence[int],
-        activations: Sequence[int],
-        output: int,
+        activations: Sequence[Activation],
+        output: Activation,
         bias: Sequence[bool],
         dtype: str,
         theta: Reals,

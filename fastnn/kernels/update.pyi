@@ -4,6 +4,8 @@ import numpy.typing as npt
 
 Reals = npt.NDArray[Any]
 
+RATES: dict[str, float]
+
 def update(
     theta: Reals,
     grad: Reals,

@@ -1,4 +1,4 @@
-/* exp, log, log1p, tanh of vectors: polynomials of our own, so that every machine gets the same bits.
+/* exp, log, log1p, tanh, the normal distribution of vectors: polynomials of our own, so that every machine gets the same bits.
  *
  * exp: x = n ln2 + r, |r| <= ln2 / 2; e^r by its Taylor series up to r^7 (float: remainder 5e-9) or r^13 (double: 4e-18).
  * log: x = 2^n m, m in [sqrt(1/2), sqrt(2)); log m = 2 artanh(s), s = (m - 1) / (m + 1), by its series in s^2.
@@ -92,5 +92,75 @@ INLINE V log_v(V x) {
 
 /* log(1 + e), 0 <= e <= 1: s = e / (2 + e) <= 1/3. */
 INLINE V log1p_v(V e) { return twice_artanh(e / (e + splat(2)), FNN_REAL_BITS == 32 ? 8 : 17); }
+
+/* e^x - 1, x <= 0 (a larger x is taken as 0). */
+INLINE V expm1_v(V x) {
+    V scale, p = expm1_reduced(at_most(at_least(x, splat(EXP_LOW)), splat(0)), &scale);
+    return fma_v(scale, p, scale - splat(1));
+}
+
+/* s = 1 / (1 + e^-x), and 1 - s, which has all its digits too. */
+INLINE V logistic_v(V x, V *rest) {
+    const V e = exp_v(-magnitude(x)), larger = splat(1) / (splat(1) + e), smaller = e * larger;
+    *rest = select_v(x < splat(0), larger, smaller);
+    return select_v(x < splat(0), smaller, larger);
+}
+
+/* Activations whose derivative h does not tell: each returns h = g(a) and leaves d = g'(a). */
+
+/* g = a s, g' = s + a s (1 - s). */
+INLINE V silu_v(V a, V *d) {
+    V rest, s = logistic_v(a, &rest), h = a * s;
+    *d = fma_v(h, rest, s);
+    return h;
+}
+
+/* g = a s(u), u = 2 sqrt(2 / pi) (a + 0.044715 a^3), g' = s + a s (1 - s) u'. Beyond +-22 s is 0 or 1. */
+INLINE V gelu_tanh_v(V a, V *d) {
+    const real by = (real)1.5957691216057307118, cubic = (real)0.044715;
+    const V t = at_most(at_least(a, splat(-22)), splat(22)), square = t * t;
+    V rest, s = logistic_v(splat(by) * fma_v(splat(cubic) * square, t, t), &rest);
+    *d = fma_v(t * (s * rest), splat(by) * fma_v(splat(3 * cubic), square, splat(1)), s);
+    return a * s;
+}
+
+/* With e = e^a and n = e (e + 2), tanh(ln(1 + e)) = n / (n + 2) = w; g = a w, g' = w + 4 a e (1 + e) / (n + 2)^2.
+ * Beyond 30 w is 1. */
+INLINE V mish_v(V a, V *d) {
+    const V e = exp_v(at_most(a, splat(30))), n = fma_v(e, e, e + e), q = splat(1) / (n + splat(2)), w = n * q;
+    *d = fma_v(a * (splat(4) * (e * q)), (splat(1) + e) * q, w);
+    return a * w;
+}
+
+/* g = a Phi(a), g' = Phi(a) + a phi(a), with the normal distribution's Phi and its density phi.
+ * Phi(-t) = e^(-t^2/2) F(t) for t >= 0, and (t + K) F(t) is a polynomial in s = (t - K) / (t + K), as in Shepherd & Laframboise
+ * 1981, Mathematics of Computation 36(153): interpolated at Chebyshev's points, off by 1.2e-9 (float) or 7.5e-18 (double) of itself.
+ * e^(-t^2/2) takes up the rounding of t^2. Beyond NORMAL_HIGH it is 0. */
+#if FNN_REAL_BITS == 32
+#define NORMAL_HIGH 14
+#define NORMAL_K ((real)3)
+static const real normal_tail[] = {5.5174623938e-5f, 1.3282590865e-4f, -2.4448394209e-4f, -1.0338913481e-3f, 1.0241576682e-3f,
+                                   6.9696895432e-3f, -1.0462311158e-2f, -4.7262727689e-2f, 2.3001767971e-1f, -5.0933199024e-1f,
+                                   7.2908369067e-1f};
+#else
+#define NORMAL_HIGH 39
+#define NORMAL_K ((real)5.5)
+static const real normal_tail[] = {
+    -2.606774740968198992e-9, -5.73910418618140302e-9, 2.29216086337358783e-8, 5.045535636850466216e-8, -1.774331453557289688e-7,
+    -2.679659862617942295e-7, 1.48363739162762658e-6, 4.464370634092104613e-7, -1.211874250226164908e-5, 1.631996538411102554e-5,
+    7.141478894513676585e-5, -3.245226531331884503e-4, 2.696040156145406772e-4, 2.442982675730465154e-3, -1.392351056774359549e-2,
+    4.509758081468490839e-2, -1.097030899585598684e-1, 2.178724328579739556e-1, -3.670490652936254e-1, 5.35596489062494326e-1,
+    -6.851834205743380535e-1, 7.737696342764067687e-1};
+#endif
+INLINE V gelu_v(V a, V *d) {
+    const V t = at_most(magnitude(a), splat(NORMAL_HIGH)), square = t * t, lost = fma_v(t, t, -square);
+    const V w = splat(1) / (t + splat(NORMAL_K)), s = fma_v(splat(-2 * NORMAL_K), w, splat(1));
+    V e = exp_v(splat((real)-0.5) * square), p = splat(normal_tail[0]);
+    e = fma_v(splat((real)-0.5) * lost, e, e);
+    UNROLL for (size_t i = 1; i < sizeof(normal_tail) / sizeof(real); i++) p = fma_v(p, s, splat(normal_tail[i]));
+    const V tail = e * (p * w), Phi = select_v(a < splat(0), tail, splat(1) - tail);
+    *d = fma_v(a * e, splat((real)0.39894228040143267794), Phi);
+    return a * Phi;
+}
 
 #endif

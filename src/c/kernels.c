@@ -4,58 +4,83 @@
 
 #include "elementary.h"
 #include "kernels.h"
+#include "random.h"
 #include "simd.h"
 
 #define ALL(r, v) UNROLL for (int r = 0; r < m; r++) UNROLL for (int v = 0; v < nv; v++)
 
 /* Activations ------------------------------------------------------------------------------------------------- */
 
-INLINE V activate(V a, int activation) {
-    switch (activation) {
-#define X(name, id, g, dg) case id: return g;
-        FNN_ACTIVATIONS(X)
+/* h = g(a), and *slope = g'(a). */
+INLINE V activate(V a, fnn_activation g, V *slope) {
+    const V p = splat((real)g.parameter);
+    V h = a, d = splat(1);
+    (void)p;
+    switch (g.id) {
+#define X(name, id, initial, keeps, formula, dg) case id: h = formula; if (!keeps) d = dg; break;
+        FNN_OUTPUTS(X)
 #undef X
-    default: return a; /* softmax needs the whole row: the output pass applies it */
+    default: break; /* softmax needs the whole row: the output pass applies it */
     }
+    *slope = d;
+    return h;
 }
 
-INLINE V derivative(V h, int activation) {
-    switch (activation) {
-#define X(name, id, g, dg) case id: return dg;
+/* g'(a) from h, or from what is kept. */
+INLINE V derivative(V h, fnn_activation g) {
+    const V p = splat((real)g.parameter);
+    (void)p;
+    switch (g.id) {
+#define X(name, id, initial, keeps, formula, dg) case id: return dg;
         FNN_ACTIVATIONS(X)
 #undef X
+    case FNN_FACTOR: return h;
     default: return splat(1);
     }
 }
 
+static const fnn_activation relu = {fnn_relu, 0};
+
 /* The choice of formula stands outside the loop over elements. */
-#define X(name, id, g, dg)                                                                           \
-    NOINLINE void activate_rows_##name(const int m, const int nv, real *h) {                         \
-        for (int r = 0; r < m; r++) for (int v = 0; v < nv; v++)                                     \
-            store(h + r * NR + v * VL, activate(load(h + r * NR + v * VL), id));                     \
-    }                                                                                                \
-    NOINLINE void differentiate_rows_##name(const int m, const int nv, real *delta, const real *h) { \
-        for (int r = 0; r < m; r++) for (int v = 0; v < nv; v++) {                                   \
-            real *d = delta + r * NR + v * VL;                                                       \
-            store(d, load(d) * derivative(load(h + r * NR + v * VL), id));                           \
+#define X(name, id, initial, keeps, formula, dg)                                                   \
+    NOINLINE void activate_rows_##name(const int m, const int nv, real *h, double p, real *d) {      \
+        const fnn_activation g = {id, p};                                                            \
+        V slope;                                                                                     \
+        if (d) for (int r = 0; r < m; r++) for (int v = 0; v < nv; v++) {                            \
+            store(h + r * NR + v * VL, activate(load(h + r * NR + v * VL), g, &slope));              \
+            store(d + r * NR + v * VL, slope);                                                       \
         }                                                                                            \
+        else for (int r = 0; r < m; r++) for (int v = 0; v < nv; v++)                                \
+            store(h + r * NR + v * VL, activate(load(h + r * NR + v * VL), g, &slope));              \
     }
-FNN_ACTIVATIONS(X)
+FNN_OUTPUTS(X)
 #undef X
 
-static void activate_rows(int m, int nv, real *h, int activation) {
-    switch (activation) {
-#define X(name, id, g, dg) case id: activate_rows_##name(m, nv, h); return;
-        FNN_ACTIVATIONS(X)
+#define X(name, id, ...)                                                                             \
+    NOINLINE void differentiate_rows_##name(const int m, const int nv, real *delta, const real *h, double p) { \
+        const fnn_activation g = {id, p};                                                            \
+        for (int r = 0; r < m; r++) for (int v = 0; v < nv; v++) {                                   \
+            real *d = delta + r * NR + v * VL;                                                       \
+            store(d, load(d) * derivative(load(h + r * NR + v * VL), g));                            \
+        }                                                                                            \
+    }
+FNN_ACTIVATIONS(X) X(factor, FNN_FACTOR)
+#undef X
+
+/* h = g(h) in place, and unless NULL d = g'. */
+static void activate_rows(int m, int nv, real *h, fnn_activation g, real *d) {
+    switch (g.id) {
+#define X(name, id, ...) case id: activate_rows_##name(m, nv, h, g.parameter, d); return;
+        FNN_OUTPUTS(X)
 #undef X
     default: return;
     }
 }
 
-static void differentiate_rows(int m, int nv, real *delta, const real *h, int activation) {
-    switch (activation) {
-#define X(name, id, g, dg) case id: differentiate_rows_##name(m, nv, delta, h); return;
-        FNN_ACTIVATIONS(X)
+static void differentiate_rows(int m, int nv, real *delta, const real *h, fnn_activation g) {
+    switch (g.id) {
+#define X(name, id, ...) case id: differentiate_rows_##name(m, nv, delta, h, g.parameter); return;
+        FNN_ACTIVATIONS(X) X(factor, FNN_FACTOR)
 #undef X
     default: return;
     }
@@ -68,7 +93,7 @@ enum { PARTIAL = FNN_BACKWARD + 1 }; /* more of the sum follows */
 /* C[m, nv] (+)= A[m, K] B[K, nv]. A: panels, `stride` apart, their rows `row` apart; B: rows of NR. Each element of C is one sum, in
  * order of k. */
 INLINE void product_tile(const int m, const int nv, idx K, const real *A, idx row, idx stride, const real *B, real *C, int first,
-                         int finish, const real *X, int activation) {
+                         int finish, const real *X, fnn_activation g) {
     V acc[MR][NV];
     if (first) { ALL(r, v) acc[r][v] = (V){0}; }
     else { ALL(r, v) acc[r][v] = load(C + r * NR + v * VL); }
@@ -95,14 +120,14 @@ INLINE void product_tile(const int m, const int nv, idx K, const real *A, idx ro
     if (finish == FNN_FORWARD) {
         V b[NV];
         UNROLL for (int v = 0; v < nv; v++) b[v] = load(X + v * VL);
-        if (activation == fnn_relu) { ALL(r, v) store(C + r * NR + v * VL, activate(acc[r][v] + b[v], fnn_relu)); return; }
+        if (g.id == fnn_relu) { ALL(r, v) { V d; store(C + r * NR + v * VL, activate(acc[r][v] + b[v], relu, &d)); } return; }
         ALL(r, v) store(C + r * NR + v * VL, acc[r][v] + b[v]);
-        if (activation != fnn_identity) activate_rows(m, nv, C, activation);
-    } else if (finish == FNN_BACKWARD && activation == fnn_relu) {
-        ALL(r, v) store(C + r * NR + v * VL, acc[r][v] * derivative(load(X + r * NR + v * VL), fnn_relu));
+        if (g.id != fnn_identity) activate_rows(m, nv, C, g, NULL);
+    } else if (finish == FNN_BACKWARD && g.id == fnn_relu) {
+        ALL(r, v) store(C + r * NR + v * VL, acc[r][v] * derivative(load(X + r * NR + v * VL), relu));
     } else {
         ALL(r, v) store(C + r * NR + v * VL, acc[r][v]);
-        if (finish == FNN_BACKWARD && activation != fnn_identity) differentiate_rows(m, nv, C, X, activation);
+        if (finish == FNN_BACKWARD && g.id != fnn_identity) differentiate_rows(m, nv, C, X, g);
     }
 }
 
@@ -132,19 +157,19 @@ INLINE void gradient_tile(const int m, const int nv, idx K, const real *A, const
     else { ALL(r, v) store(G + r * NR + v * VL, acc[r][v]); }
 }
 
-typedef void product_tile_fn(idx, const real *, idx, idx, const real *, real *, int, int, const real *, int);
+typedef void product_tile_fn(idx, const real *, idx, idx, const real *, real *, int, int, const real *, fnn_activation);
 typedef void gradient_tile_fn(idx, const real *, const real *, real *, int, real *, real);
 
 #define TILE(m, nv)                                                                                                      \
     NOINLINE void product_tile_##m##x##nv(idx K, const real *A, idx row, idx stride, const real *B, real *C, int first,  \
-                                          int finish, const real *X, int activation) {                                   \
+                                          int finish, const real *X, fnn_activation g) {                                   \
         (void)row;                                                                                                       \
-        product_tile(m, nv, K, A, NR, stride, B, C, first, finish, X, activation);                                       \
+        product_tile(m, nv, K, A, NR, stride, B, C, first, finish, X, g);                                       \
     }                                                                                                                    \
     NOINLINE void rows_tile_##m##x##nv(idx K, const real *A, idx row, idx stride, const real *B, real *C, int first,     \
-                                       int finish, const real *X, int activation) {                                      \
+                                       int finish, const real *X, fnn_activation g) {                                      \
         (void)stride;                                                                                                    \
-        product_tile(m, nv, K, A, row, NR, B, C, first, finish, X, activation);                                          \
+        product_tile(m, nv, K, A, row, NR, B, C, first, finish, X, g);                                          \
     }                                                                                                                    \
     NOINLINE void gradient_tile_##m##x##nv(idx K, const real *A, const real *B, real *G, int first, real *W, real rate) { \
         gradient_tile(m, nv, K, A, B, G, first, W, rate);                                                              \
@@ -202,7 +227,7 @@ typedef struct {
 /* All rows of a panel of C over n steps of the sum. A: from its column k on; B: the n rows of weights. What comes next is
  * brought near in lines spread over the tiles. */
 INLINE void product_rows(idx rows, idx n, const real *A, idx row, idx stride, const real *B, real *C, int nv, int first,
-                         int finish, const real *X, int activation, coming next) {
+                         int finish, const real *X, fnn_activation g, coming next) {
     product_tile_fn *const (*tile)[NV] = row == NR ? product_tiles : rows_tiles;
     const idx tiles = tiles_of(rows);
     idx done = 0, in_run = 0;
@@ -212,13 +237,13 @@ INLINE void product_rows(idx rows, idx n, const real *A, idx row, idx stride, co
             prefetch(next.from + in_run * LINE);
             if (++in_run == next.run) { next.from += next.gap; in_run = 0; }
         }
-        tile[m - 1][nv - 1](n, A + r * row, row, stride, B, C + r * NR, first, finish, finish == FNN_BACKWARD ? X + r * NR : X, activation);
+        tile[m - 1][nv - 1](n, A + r * row, row, stride, B, C + r * NR, first, finish, finish == FNN_BACKWARD ? X + r * NR : X, g);
         r += m;
     }
 }
 
 static void product_panel(idx rows, idx n, const void *A_, idx row, idx stride, const void *B_, int far, int vectors, int finish,
-                          const void *X, int activation, void *C) {
+                          const void *X, fnn_activation g, void *C) {
     assert(rows > 0 && n > 0 && (vectors == 1 || vectors == 2) && (row == NR || stride == NR));
     const real *A = A_, *B = B_;
     const idx most = rows <= FEW ? n : row != NR ? KX : KC;
@@ -226,12 +251,12 @@ static void product_panel(idx rows, idx n, const void *A_, idx row, idx stride, 
         const idx steps = n - k < most ? n - k : most, left = n - k - steps; /* none left: the next panel's first rows come */
         const idx lines = far && rows > FEW ? (left > 0 && left < KC ? left : KC) * NR * (idx)sizeof(real) / LINE : 0;
         product_rows(rows, steps, A + (k / NR) * stride, row, stride, B + k * NR, C, vectors, k == 0, left ? PARTIAL : finish, X,
-                     activation, (coming){(const char *)(B + (k + steps) * NR), lines, lines, 0});
+                     g, (coming){(const char *)(B + (k + steps) * NR), lines, lines, 0});
     }
 }
 
 static void product_turned(idx rows, idx n, const void *A_, idx stride, const void *W_, idx panel, int far, idx columns,
-                           int finish, const void *X, int activation, void *C) {
+                           int finish, const void *X, fnn_activation g, void *C) {
     assert(rows > 0 && n > 0 && columns > 0 && columns <= NR);
     const real *A = A_, *W = W_;
     const idx run = columns * NR * (idx)sizeof(real) / LINE, most = rows <= FEW ? NR : KC;
@@ -243,7 +268,7 @@ static void product_turned(idx rows, idx n, const void *A_, idx stride, const vo
         for (idx j = 0; j < steps; j += NR)
             turn(columns, steps - j > VL ? 2 : 1, W + (k + j) / NR * panel, B + j * NR, far && rows <= FEW ? next : NULL);
         product_rows(rows, steps, A + (k / NR) * stride, NR, stride, B, C, columns > VL ? 2 : 1, k == 0, left ? PARTIAL : finish, X,
-                     activation, (coming){(const char *)next, lines, run, panel * (idx)sizeof(real)});
+                     g, (coming){(const char *)next, lines, run, panel * (idx)sizeof(real)});
     }
 }
 
@@ -302,7 +327,9 @@ static void gradient_block(idx batch, idx m_rows, const void *A_, const void *B_
     const real rate = W ? (real)rates->learning_rate : 0;
     const idx tiles = tiles_of(m_rows), visits = tiles * ((batch + KG - 1) / KG);
     const idx block_lines = NR * NR * (idx)sizeof(real) / LINE, A_lines = near ? batch * NR * (idx)sizeof(real) / LINE : 0;
-    const idx lines = near ? (1 + !!near[1] + !!near[2]) * block_lines : 0;
+    idx blocks = 0;
+    while (near && blocks < FNN_NEAR && near[blocks]) blocks++;
+    const idx lines = blocks * block_lines;
     const char *A_next = (const char *)(A + batch * NR);
     idx visit = 0, done = 0, A_done = 0;
     if (batch <= SUMMED_BY_ROW) {
@@ -336,49 +363,98 @@ static void bias_gradient(idx batch, const void *delta, void *g_, int first) {
     for (int v = 0; v < NV; v++) store(g + v * VL, sum[v]);
 }
 
-/* The optimizers' formulas on vectors, and on the last few elements through a buffer. */
+/* The optimizers' formulas on vectors, and on the last few elements through a buffer; with regular, g and w are shaped first. */
 #define X(name, id, states, step)                                                                                      \
-    INLINE void step_##name(const real *g_, real *w_, real *s_, real *t_, const fnn_rates *rates) {                    \
+    INLINE void step_##name(const int regular, const real *g_, real *w_, real *s_, real *t_, real *u_, const fnn_rates *rates) { \
         const V alpha = splat((real)rates->learning_rate), mu = splat((real)rates->momentum),                          \
                 beta1 = splat((real)rates->beta1), rest1 = splat((real)(1 - rates->beta1)),                            \
                 beta2 = splat((real)rates->beta2), rest2 = splat((real)(1 - rates->beta2)),                            \
                 epsilon = splat((real)rates->epsilon), alpha1 = splat((real)rates->alpha1),                            \
-                root2 = splat((real)rates->root2);                                                                     \
+                root2 = splat((real)rates->root2), damped = splat((real)rates->damped),                                \
+                alpha_g = splat((real)rates->alpha_g), alpha_m = splat((real)rates->alpha_m),                          \
+                shrink = splat((real)rates->shrink), grow = splat((real)rates->grow),                                  \
+                least = splat((real)rates->least), most = splat((real)rates->most);                                    \
         (void)alpha, (void)mu, (void)beta1, (void)rest1, (void)beta2, (void)rest2, (void)epsilon, (void)alpha1, (void)root2; \
-        const V g = load(g_);                                                                                          \
-        V w = load(w_), s = states > 0 ? load(s_) : w, t = states > 1 ? load(t_) : w;                                  \
+        (void)damped, (void)alpha_g, (void)alpha_m, (void)shrink, (void)grow, (void)least, (void)most;                 \
+        V g = load(g_), w = load(w_);                                                                                  \
+        V s = states > 0 ? load(s_) : w, t = states > 1 ? load(t_) : w, u = states > 2 ? load(u_) : w;                 \
+        if (regular) shape(&g, &w, rates);                                                                             \
         step;                                                                                                          \
         store(w_, w);                                                                                                  \
         if (states > 0) store(s_, s);                                                                                  \
         if (states > 1) store(t_, t);                                                                                  \
+        if (states > 2) store(u_, u);                                                                                  \
     }                                                                                                                  \
-    NOINLINE void update_##name(idx rows, idx cols, idx ld, const real *g, real *w, real *s, real *t, const fnn_rates *of_step) { \
+    INLINE void update_block_##name(const int regular, idx rows, idx cols, idx ld, const real *g, real *w,             \
+                                    void *const *state, const fnn_rates *of_step) {                                    \
         const fnn_rates rates = *of_step; /* a copy of our own: no store can change it */                              \
+        real *s = states > 0 ? state[0] : NULL, *t = states > 1 ? state[1] : NULL, *u = states > 2 ? state[2] : NULL;  \
         for (idx r = 0; r < rows; r++) {                                                                               \
             idx i = r * ld;                                                                                            \
             const idx end = i + cols;                                                                                  \
-            for (; i + VL <= end; i += VL) step_##name(g + i, w + i, s + (states > 0 ? i : 0), t + (states > 1 ? i : 0), &rates); \
+            for (; i + VL <= end; i += VL)                                                                             \
+                step_##name(regular, g + i, w + i, states > 0 ? s + i : NULL, states > 1 ? t + i : NULL,               \
+                            states > 2 ? u + i : NULL, &rates);                                                        \
             if (i < end) {                                                                                             \
-                real part[4][VL] = {{0}};                                                                              \
-                real *from[4] = {(real *)g + i, w + i, s + (states > 0 ? i : 0), t + (states > 1 ? i : 0)};            \
+                real part[5][VL] = {{0}};                                                                              \
+                real *from[5] = {(real *)g + i, w + i, states > 0 ? s + i : NULL, states > 1 ? t + i : NULL,           \
+                                 states > 2 ? u + i : NULL};                                                           \
                 const size_t bytes = (size_t)(end - i) * sizeof(real);                                                 \
                 for (int a = 0; a < 2 + states; a++) memcpy(part[a], from[a], bytes);                                  \
-                step_##name(part[0], part[1], part[2], part[3], &rates);                                               \
+                step_##name(regular, part[0], part[1], part[2], part[3], part[4], &rates);                             \
                 for (int a = 1; a < 2 + states; a++) memcpy(from[a], part[a], bytes);                                  \
             }                                                                                                          \
         }                                                                                                              \
+    }                                                                                                                  \
+    NOINLINE void update_##name(idx rows, idx cols, idx ld, const real *g, real *w, void *const *state, const fnn_rates *rates) { \
+        if (rates->regular) update_block_##name(1, rows, cols, ld, g, w, state, rates);                                \
+        else update_block_##name(0, rows, cols, ld, g, w, state, rates);                                               \
     }
+INLINE void shape(V *g, V *w, const fnn_rates *rates) {
+    const V limit = splat((real)rates->clip_value);
+    *g = *g * splat((real)rates->clip);
+    if (rates->clip_value > 0) *g = at_most(at_least(*g, -limit), limit);
+    *g = fma_v(splat((real)rates->l2), *w, *g);
+    *g = fma_v(splat((real)rates->l1), sign_v(*w), *g);
+    *w = *w * splat((real)rates->keep);
+}
 FNN_OPTIMIZERS(X)
 #undef X
 
 static void update(int optimizer, idx rows, idx cols, idx ld, const void *g, void *w, void *const *state, const fnn_rates *rates) {
     switch (optimizer) {
-#define X(name, id, states, step) \
-    case id: update_##name(rows, cols, ld, g, w, states > 0 ? state[0] : NULL, states > 1 ? state[1] : NULL, rates); return;
+#define X(name, id, states, step) case id: update_##name(rows, cols, ld, g, w, state, rates); return;
         FNN_OPTIMIZERS(X)
 #undef X
     default: assert(!"an optimizer");
     }
+}
+
+/* Norms: squares in double, which for float are exact; an element's sum is in the order of its index on every ISA. */
+
+static void column_squares(idx n, const void *W_, double *sums) {
+    const real *W = W_;
+    double sum[NR] = {0};
+    for (idx i = 0; i < n; i++)
+        for (int j = 0; j < NR; j++) sum[j] += (double)W[i * NR + j] * (double)W[i * NR + j];
+    memcpy(sums, sum, sizeof(sum));
+}
+
+static void row_squares(idx n, idx columns, const void *W_, double *sums) {
+    const real *W = W_;
+    for (idx j = 0; j < columns; j++)
+        for (idx i = 0; i < n; i++) sums[i] += (double)W[i * NR + j] * (double)W[i * NR + j];
+}
+
+static void scale_columns(idx n, const double *factors, void *W_) {
+    real *W = W_, by[NR];
+    for (int j = 0; j < NR; j++) by[j] = (real)factors[j];
+    for (idx i = 0; i < n; i++) for (int j = 0; j < NR; j++) W[i * NR + j] *= by[j];
+}
+
+static void scale_rows(idx n, const double *factors, void *W_) {
+    real *W = W_;
+    for (idx i = 0; i < n; i++) for (int j = 0; j < NR; j++) W[i * NR + j] *= (real)factors[i];
 }
 
 /* Layouts --------------------------------------------------------------------------------------------------------- */
@@ -701,24 +777,44 @@ static void softmax(idx rows, idx n, void *a, idx stride, void *scratch) {
     }
 }
 
-/* The targets of VL samples: e(y)_j from labels, or y_j from values. */
+/* The targets of VL samples: e(y)_j from labels, or y_j from values; cross-entropies may smooth them. */
 typedef struct {
     int one_hot;
     VI label;
     const V *y;
+    V on, off; /* of a one-hot row: 1 and 0, smoothed */
 } lane_targets;
 
 INLINE V target(const lane_targets *y, idx j) {
-    return y->one_hot ? select_v(y->label == (VI){0} + (real_int)j, splat(1), splat(0)) : y->y[j];
+    return y->one_hot ? select_v(y->label == (VI){0} + (real_int)j, y->on, y->off) : y->y[j];
 }
 
-INLINE lane_targets targets_in(idx rows, idx r, idx n, const fnn_targets *y, idx first_row, V *values) {
-    lane_targets t = {y->labels != NULL, {0}, values};
+/* y <- keep y + spread: towards all classes alike (Szegedy et al. 2016). A sigmoid's two classes are 0 and 1. */
+typedef struct {
+    real keep, spread;
+} smoothing;
+
+INLINE smoothing smoothing_of(const fnn_loss *loss, idx n) {
+    if (loss->smoothing == 0) return (smoothing){1, 0};
+    const double classes = loss->id == fnn_cross_entropy ? (double)n : 2;
+    return (smoothing){(real)(1 - loss->smoothing), (real)(loss->smoothing / classes)};
+}
+
+INLINE V smooth(V y, smoothing s) { return fma_v(splat(s.keep), y, splat(s.spread)); }
+
+INLINE idx sample_of(const fnn_targets *y, idx row) { return y->order ? y->order[row] : row; }
+
+INLINE double weight_of(const fnn_targets *y, idx row) { return y->weights ? y->weights[sample_of(y, row)] : 1; }
+
+INLINE lane_targets targets_in(idx rows, idx r, idx n, const fnn_targets *y, idx first_row, const fnn_loss *loss, V *values) {
+    const smoothing s = smoothing_of(loss, n);
+    lane_targets t = {y->labels != NULL, {0}, values, smooth(splat(1), s), smooth(splat(0), s)};
     for (int e = 0; e < VL; e++) {
-        const idx row = first_row + (r + e < rows ? r + e : rows - 1), i = y->order ? y->order[row] : row;
+        const idx i = sample_of(y, first_row + (r + e < rows ? r + e : rows - 1));
         if (y->labels) t.label[e] = y->labels[i];
         else for (idx j = 0; j < n; j++) ((real *)(values + j))[e] = ((const real *)y->values)[i * n + j];
     }
+    if (!y->labels && s.spread > 0) for (idx j = 0; j < n; j++) values[j] = smooth(values[j], s);
     return t;
 }
 
@@ -738,131 +834,303 @@ INLINE V cross_entropy_lanes(idx n, V *a, V *delta, const lane_targets *y) {
     return fma_v(weight, log_v(total), below);
 }
 
-/* -y ln h - (1 - y) ln(1 - h) = max(a, 0) - a y + log(1 + e^-|a|); delta = h - y. */
-INLINE V binary_cross_entropy_lanes(idx n, V *a, V *delta, const lane_targets *y) {
+/* sum (h - y)^2 / 2; delta = (h - y) g'(a); softmax couples the outputs: delta_j = h_j ((h - y)_j - sum_i (h - y)_i h_i). */
+INLINE V squared_error_lanes(idx n, V *a, V *delta, const lane_targets *y, fnn_activation output) {
+    V L = {0}, mean = {0};
+    const int coupled = output.id == FNN_SOFTMAX;
+    if (coupled) softmax_lanes(n, a, peak_of(n, a));
+    for (idx j = 0; j < n; j++) {
+        V slope;
+        const V h = activate(a[j], output, &slope), error = h - target(y, j);
+        L = fma_v(error, error, L);
+        mean = fma_v(error, h, mean);
+        a[j] = h;
+        delta[j] = error * slope;
+    }
+    if (coupled) for (idx j = 0; j < n; j++) delta[j] = a[j] * (delta[j] - mean);
+    return splat((real)0.5) * L;
+}
+
+/* (1 - h)^g (-ln h) of a softmax output h = e^x / total, x = a - peak; *c = h times its derivative in h:
+ *     c = -(1 - h)^g (g h r + 1),  r = -ln h / (1 - h), which goes to 1 where h does
+ * and delta_j = y_j c_j - h_j sum_i y_i c_i. For h > 1/2, -ln h comes from 1 - h, so that both vanish together. */
+INLINE V focal_term(V x, V h, V log_total, real g, V *c) {
+    const V rest = splat(1) - h, near = twice_artanh(rest / (splat(2) - rest), FNN_REAL_BITS == 32 ? 8 : 17);
+    const V minus_log = select_v(rest > splat((real)0.5), log_total - x, near);
+    const V ratio = select_v(rest > splat(0), minus_log / rest, splat(1));
+    const V power = select_v(rest > splat(0), exp_v(splat(g) * log_v(at_least(rest, splat((real)1e-30)))), splat(g == 0));
+    *c = -power * fma_v(splat(g) * h, ratio, splat(1));
+    return power * minus_log;
+}
+
+NOINLINE V focal_lanes(idx n, V *a, V *delta, const lane_targets *y, real g) {
+    const V peak = peak_of(n, a);
+    V total = {0}, L = {0}, sum = {0}, c;
+    for (idx j = 0; j < n; j++) total += exp_v(a[j] - peak);
+    const V log_total = log_v(total);
+    for (idx j = 0; j < n; j++) {
+        const V x = a[j] - peak, y_j = target(y, j);
+        a[j] = exp_v(x) / total;
+        L = fma_v(y_j, focal_term(x, a[j], log_total, g, &c), L);
+        delta[j] = y_j * c;
+        sum += delta[j];
+    }
+    for (idx j = 0; j < n; j++) delta[j] = fma_v(-a[j], sum, delta[j]);
+    return L;
+}
+
+/* max(0, 1 + max_(j != y) a_j - a_y); above 0, delta = e(rival) - e(y), the rival being the first of the largest a_j
+ * (Crammer & Singer 2001). nothing: NaN where an a_j is not finite. */
+NOINLINE V hinge_lanes(idx n, const V *a, V *delta, const lane_targets *y) {
+    V own = {0}, best = splat(-(real)INFINITY), nothing = {0};
+    VI rival = {0};
+    for (idx j = 0; j < n; j++) {
+        const VI number = (VI){0} + (real_int)j, mine = y->label == number, better = ~mine & (VI)(a[j] > best);
+        own = select_v(mine, a[j], own);
+        best = select_v(better, a[j], best);
+        rival = (rival & ~better) | (number & better);
+        nothing = fma_v(a[j], splat(0), nothing);
+    }
+    const V L = at_least(splat(1) + best - own, splat(0));
+    for (idx j = 0; j < n; j++) {
+        const VI number = (VI){0} + (real_int)j;
+        const V one = select_v(rival == number, splat(1), select_v(y->label == number, splat(-1), splat(0)));
+        delta[j] = select_v(L > splat(0), one, splat(0));
+    }
+    return L + nothing;
+}
+
+/* Losses that are sums over outputs: one term of L, from a_j and y_j; h = f(a), delta = dL/da. q: of a quantile. */
+INLINE V term(const int id, const fnn_loss *loss, fnn_activation output, V a, V y, V q, V *h, V *delta) {
+    if (id == fnn_binary_cross_entropy) { /* -y ln h - (1 - y) ln(1 - h) */
+        *h = sigmoid_v(a);
+        *delta = *h - y;
+        return at_least(a, splat(0)) - a * y + log1p_v(exp_v(-magnitude(a)));
+    }
+    if (id == fnn_poisson) { /* h = e^a: h - y ln h */
+        *h = exp_v(a);
+        *delta = *h - y;
+        return fma_v(-y, a, *h);
+    }
+    if (id == fnn_focal) { /* sigmoid: -y (1 - h)^g ln h - (1 - y) h^g ln(1 - h), with low = -ln h, high = -ln(1 - h) */
+        const V g = splat((real)loss->gamma), one = splat(1), rest = sigmoid_v(-a);
+        const V log1p = log1p_v(exp_v(-magnitude(a)));
+        const V low = log1p + at_least(-a, splat(0)), high = log1p + at_least(a, splat(0));
+        const V yes = y * exp_v(-g * high), no = (one - y) * exp_v(-g * low);
+        *h = sigmoid_v(a);
+        *delta = no * fma_v(g * rest, high, *h) - yes * fma_v(g * *h, low, rest);
+        return fma_v(no, high, yes * low);
+    }
+    V g_slope, slope, L;
+    *h = activate(a, output, &g_slope);
+    const V e = *h - y, size = magnitude(e);
+    if (id == fnn_absolute_error) {
+        slope = select_v(e == splat(0), splat(0), with_sign_of(splat(1), e));
+        L = size;
+    } else if (id == fnn_huber) { /* e^2 / 2, from |e| = d on a line of slope d (Huber 1964) */
+        const V c = at_most(size, splat((real)loss->delta));
+        slope = with_sign_of(c, e);
+        L = c * fma_v(splat((real)-0.5), c, size);
+    } else { /* quantile (Koenker & Bassett 1978) */
+        slope = select_v(e > splat(0), splat(1) - q, select_v(e == splat(0), splat(0), -q));
+        L = e * slope;
+    }
+    *delta = slope * g_slope;
+    return L;
+}
+
+INLINE V terms_lanes(const int id, const fnn_loss *loss, fnn_activation output, idx n, V *a, V *delta, const lane_targets *y) {
     V L = {0};
     for (idx j = 0; j < n; j++) {
-        const V y_j = target(y, j);
-        L += at_least(a[j], splat(0)) - a[j] * y_j + log1p_v(exp_v(-magnitude(a[j])));
-        a[j] = sigmoid_v(a[j]);
-        delta[j] = a[j] - y_j;
+        const V q = splat(id == fnn_quantile ? ((const real *)loss->q)[j] : 0);
+        L += term(id, loss, output, a[j], target(y, j), q, a + j, delta + j);
     }
     return L;
 }
 
-/* sum (h - y)^2 / 2; delta = (h - y) g'(a); softmax couples the outputs: delta_j = h_j ((h - y)_j - sum_i (h - y)_i h_i). */
-INLINE V squared_error_lanes(idx n, V *a, V *delta, const lane_targets *y, int output) {
-    V L = {0}, mean = {0};
-    if (output == FNN_SOFTMAX) softmax_lanes(n, a, peak_of(n, a));
-    for (idx j = 0; j < n; j++) {
-        const V h = activate(a[j], output), error = h - target(y, j);
-        L = fma_v(error, error, L);
-        mean = fma_v(error, h, mean);
-        a[j] = h;
-        delta[j] = error;
+INLINE V losses_lanes(const fnn_loss *loss, fnn_activation output, idx n, V *a, V *delta, const lane_targets *y) {
+    switch (loss->id) {
+    case fnn_cross_entropy: return cross_entropy_lanes(n, a, delta, y);
+    case fnn_binary_cross_entropy: return terms_lanes(fnn_binary_cross_entropy, loss, output, n, a, delta, y);
+    case fnn_absolute_error: return terms_lanes(fnn_absolute_error, loss, output, n, a, delta, y);
+    case fnn_huber: return terms_lanes(fnn_huber, loss, output, n, a, delta, y);
+    case fnn_quantile: return terms_lanes(fnn_quantile, loss, output, n, a, delta, y);
+    case fnn_poisson: return terms_lanes(fnn_poisson, loss, output, n, a, delta, y);
+    case fnn_focal:
+        if (output.id == FNN_SOFTMAX) return focal_lanes(n, a, delta, y, (real)loss->gamma);
+        return terms_lanes(fnn_focal, loss, output, n, a, delta, y);
+    case fnn_hinge: return hinge_lanes(n, a, delta, y);
+    default: return squared_error_lanes(n, a, delta, y, output);
     }
-    for (idx j = 0; j < n; j++)
-        delta[j] = output == FNN_SOFTMAX ? a[j] * (delta[j] - mean) : delta[j] * derivative(a[j], output);
-    return splat((real)0.5) * L;
 }
 
-/* e(y), or y, for outputs j..j+VL-1 of one sample. */
-INLINE V row_target(idx n, idx j, const real *y, idx label) {
+/* One sample's targets: a label (y NULL) or values. */
+typedef struct {
+    const real *y;
+    idx label;
+    smoothing s;
+} row_targets;
+
+/* Of a[n] or the like, outputs j..j+VL-1: those past n are 0. */
+INLINE V row_part(idx n, idx j, const real *x) {
     V t = {0};
-    if (!y) { if (label >= j && label < j + VL) t[label - j] = 1; }
-    else if (j + VL <= n) t = load(y + j);
-    else for (int e = 0; j + e < n; e++) t[e] = y[j + e];
+    if (j + VL <= n) t = load(x + j);
+    else for (int e = 0; j + e < n; e++) t[e] = x[j + e];
     return t;
 }
 
-static real cross_entropy_row(idx n, real *a, real *delta, const real *y, idx label) {
+/* e(y), or y, for outputs j..j+VL-1 of one sample. */
+INLINE V row_target(idx n, idx j, const row_targets *y) {
+    V t = {0};
+    if (y->y) t = row_part(n, j, y->y);
+    else if (y->label >= j && y->label < j + VL) t[y->label - j] = 1;
+    return smooth(t, y->s);
+}
+
+static real cross_entropy_row(idx n, real *a, real *delta, const row_targets *y) {
     const real peak = peak_of_row(n, a);
     real below = 0, weight = 1;
     V nothing = {0}; /* NaN where an a_j is not finite */
     for (idx j = 0; j < n; j += VL) nothing = fma_v(splat(peak) - load(a + j), splat(0), nothing);
-    if (y) {
+    if (y->y || y->s.spread > 0) {
         weight = 0;
         for (idx j = 0; j < n; j++) {
-            below = fma_1(y[j], peak - a[j], below);
-            weight += y[j];
+            const real y_j = fma_1(y->s.keep, y->y ? y->y[j] : (real)(j == y->label), y->s.spread);
+            below = fma_1(y_j, peak - a[j], below);
+            weight += y_j;
         }
     } else {
-        below = peak - a[label];
+        below = peak - a[y->label];
     }
     UNROLL for (int e = 0; e < VL; e++) below += nothing[e];
     const real total = softmax_row(n, a, peak);
-    for (idx j = 0; j < n; j += VL) store(delta + j, load(a + j) * splat(weight) - row_target(n, j, y, label));
+    for (idx j = 0; j < n; j += VL) store(delta + j, load(a + j) * splat(weight) - row_target(n, j, y));
     return fma_1(weight, log_v(splat(total))[0], below);
 }
 
-static real binary_cross_entropy_row(idx n, real *a, real *delta, const real *y) {
-    real L = 0;
-    for (idx j = 0; j < n; j += VL) {
-        const V x = load(a + j), y_j = row_target(n, j, y, 0), h = sigmoid_v(x);
-        const V terms = at_least(x, splat(0)) - x * y_j + log1p_v(exp_v(-magnitude(x)));
-        for (int e = 0; e < VL && j + e < n; e++) L += terms[e];
-        store(a + j, h);
-        store(delta + j, h - y_j);
-    }
-    return L;
-}
-
-static real squared_error_row(idx n, real *a, real *delta, const real *y, idx label, int output) {
+static real squared_error_row(idx n, real *a, real *delta, const row_targets *y, fnn_activation output) {
     real L = 0, mean = 0;
-    if (output == FNN_SOFTMAX) softmax_row(n, a, peak_of_row(n, a));
+    const int coupled = output.id == FNN_SOFTMAX;
+    if (coupled) softmax_row(n, a, peak_of_row(n, a));
     for (idx j = 0; j < n; j += VL) {
-        const V h = activate(load(a + j), output), error = h - row_target(n, j, y, label);
+        V slope;
+        const V h = activate(load(a + j), output, &slope), error = h - row_target(n, j, y);
         for (int e = 0; e < VL && j + e < n; e++) {
             L = fma_1(error[e], error[e], L);
             mean = fma_1(error[e], h[e], mean);
         }
         store(a + j, h);
-        store(delta + j, error);
+        store(delta + j, error * slope);
     }
-    for (idx j = 0; j < n; j += VL) {
-        const V h = load(a + j), error = load(delta + j);
-        store(delta + j, output == FNN_SOFTMAX ? h * (error - splat(mean)) : error * derivative(h, output));
-    }
+    if (coupled) for (idx j = 0; j < n; j += VL) store(delta + j, load(a + j) * (load(delta + j) - splat(mean)));
     return (real)0.5 * L;
+}
+
+static real focal_row(idx n, real *a, real *delta, const row_targets *y, real g) {
+    const V peak = splat(peak_of_row(n, a));
+    real total = 0, L = 0, sum = 0;
+    for (idx j = 0; j < n; j += VL) {
+        const V e_x = exp_v(load(a + j) - peak);
+        for (int e = 0; e < VL && j + e < n; e++) total += e_x[e];
+    }
+    const V log_total = log_v(splat(total));
+    for (idx j = 0; j < n; j += VL) {
+        const V x = load(a + j) - peak, y_j = row_target(n, j, y), h = exp_v(x) / splat(total);
+        V c, t = focal_term(x, h, log_total, g, &c);
+        c = y_j * c;
+        for (int e = 0; e < VL && j + e < n; e++) {
+            L = fma_1(y_j[e], t[e], L);
+            sum += c[e];
+        }
+        store(a + j, h);
+        store(delta + j, c);
+    }
+    for (idx j = 0; j < n; j += VL) store(delta + j, fma_v(-load(a + j), splat(sum), load(delta + j)));
+    return L;
+}
+
+static real hinge_row(idx n, const real *a, real *delta, idx label) {
+    idx rival = label == 0;
+    real nothing = 0;
+    for (idx j = 0; j < n; j++) {
+        if (j != label && a[j] > a[rival]) rival = j;
+        nothing += a[j] * 0;
+        delta[j] = 0;
+    }
+    real L = 1 + a[rival] - a[label];
+    if (L < 0) L = 0;
+    if (L > 0) delta[rival] = 1, delta[label] = -1;
+    return L + nothing;
+}
+
+INLINE real terms_row(const int id, const fnn_loss *loss, fnn_activation output, idx n, real *a, real *delta, const row_targets *y) {
+    real L = 0;
+    for (idx j = 0; j < n; j += VL) {
+        V h, d;
+        const V q = id == fnn_quantile ? row_part(n, j, loss->q) : splat(0);
+        const V terms = term(id, loss, output, load(a + j), row_target(n, j, y), q, &h, &d);
+        for (int e = 0; e < VL && j + e < n; e++) L += terms[e];
+        store(a + j, h);
+        store(delta + j, d);
+    }
+    return L;
+}
+
+INLINE real losses_row(const fnn_loss *loss, fnn_activation output, idx n, real *a, real *delta, const row_targets *y) {
+    switch (loss->id) {
+    case fnn_cross_entropy: return cross_entropy_row(n, a, delta, y);
+    case fnn_binary_cross_entropy: return terms_row(fnn_binary_cross_entropy, loss, output, n, a, delta, y);
+    case fnn_absolute_error: return terms_row(fnn_absolute_error, loss, output, n, a, delta, y);
+    case fnn_huber: return terms_row(fnn_huber, loss, output, n, a, delta, y);
+    case fnn_quantile: return terms_row(fnn_quantile, loss, output, n, a, delta, y);
+    case fnn_poisson: return terms_row(fnn_poisson, loss, output, n, a, delta, y);
+    case fnn_focal:
+        if (output.id == FNN_SOFTMAX) return focal_row(n, a, delta, y, (real)loss->gamma);
+        return terms_row(fnn_focal, loss, output, n, a, delta, y);
+    case fnn_hinge: return hinge_row(n, a, delta, y->label);
+    default: return squared_error_row(n, a, delta, y, output);
+    }
 }
 
 /* output_delta where lanes of samples do not pay. */
 static int output_delta_row(idx n, const real *from, idx stride, real *h, real *delta_to, const fnn_targets *y, idx row,
-                            int output, int loss, real scale, double *L_to, real *a) {
+                            fnn_activation output, const fnn_loss *loss, double scale, double *L_to, real *a) {
     real *delta = a + (n + VL - 1) / VL * VL;
-    const idx i = y->order ? y->order[row] : row, label = y->labels ? y->labels[i] : 0;
-    const real *values = y->labels ? NULL : (const real *)y->values + i * n;
+    const idx i = sample_of(y, row);
+    const double weight = weight_of(y, row);
+    const row_targets t = {y->labels ? NULL : (const real *)y->values + i * n, y->labels ? y->labels[i] : 0, smoothing_of(loss, n)};
     row_in(n, from, stride, a);
-    const real L = loss == fnn_cross_entropy          ? cross_entropy_row(n, a, delta, values, label)
-                   : loss == fnn_binary_cross_entropy ? binary_cross_entropy_row(n, a, delta, values)
-                                                      : squared_error_row(n, a, delta, values, label, output);
-    *L_to = (double)L;
+    const real L = losses_row(loss, output, n, a, delta, &t);
+    *L_to = weight * (double)L;
     if (h) row_out(n, a, 1, h, stride);
-    if (delta_to) row_out(n, delta, scale, delta_to, stride);
+    if (delta_to) row_out(n, delta, (real)(weight * scale), delta_to, stride);
     return L - L == 0;
 }
 
 static int output_delta(idx rows, idx n, const void *a_, idx stride, void *h_, void *delta_, const fnn_targets *y,
-                        idx first_row, int output, int loss, double scale, double *losses, void *scratch) {
+                        idx first_row, fnn_activation output, const fnn_loss *loss, double scale, double *losses, void *scratch) {
     V *a = scratch, *delta = a + n; /* the targets' values share delta's place: y_j is read before delta_j is written */
-    const V by = splat((real)scale);
+    V by = splat((real)scale);
     int finite = 1;
     if (!LANES_PAY(rows)) {
         for (idx r = 0; r < rows; r++)
             finite &= output_delta_row(n, (const real *)a_ + r * NR, stride, h_ ? (real *)h_ + r * NR : NULL,
-                                       delta_ ? (real *)delta_ + r * NR : NULL, y, first_row + r, output, loss, (real)scale,
+                                       delta_ ? (real *)delta_ + r * NR : NULL, y, first_row + r, output, loss, scale,
                                        losses + r, scratch);
         return finite;
     }
     for (idx r = 0; r < rows; r += VL) {
         lanes_in(rows, r, n, a_, stride, a);
-        const lane_targets t = targets_in(rows, r, n, y, first_row, delta);
-        const V L = loss == fnn_cross_entropy          ? cross_entropy_lanes(n, a, delta, &t)
-                    : loss == fnn_binary_cross_entropy ? binary_cross_entropy_lanes(n, a, delta, &t)
-                                                       : squared_error_lanes(n, a, delta, &t, output);
+        const lane_targets t = targets_in(rows, r, n, y, first_row, loss, delta);
+        const V L = losses_lanes(loss, output, n, a, delta, &t);
         for (int e = 0; e < VL && r + e < rows; e++) {
             losses[r + e] = (double)L[e];
             finite &= (L[e] - L[e] == 0);
+        }
+        if (y->weights) for (int e = 0; e < VL && r + e < rows; e++) {
+            const double weight = weight_of(y, first_row + r + e);
+            losses[r + e] = weight * losses[r + e];
+            by[e] = (real)(weight * scale);
         }
         if (h_) lanes_out(rows, r, n, a, h_, stride);
         if (!delta_) continue;
@@ -929,27 +1197,58 @@ static void row_update_product(idx n, const int32_t *order, const void *x, const
     row_update_product_panels(n, order, x, d, x_next, W, stride, panels, z);
 }
 
-static void row_activate(idx n, void *z, const void *b, int activation) {
+static void row_activate(idx n, void *z, const void *b, fnn_activation g, void *d) {
     real *h = z;
     for (idx i = 0; i < n; i += NR) {
         for (int v = 0; v < NV; v++) store(h + i + v * VL, load(h + i + v * VL) + load((const real *)b + i + v * VL));
-        activate_rows(1, NV, h + i, activation);
+        activate_rows(1, NV, h + i, g, d ? (real *)d + i : NULL);
     }
     for (idx i = n; i % NR; i++) h[i] = 0;
 }
 
 /* C = g(C), rows of a panel; 0 if an element before was not finite. */
-static int activate_finite(idx rows, int vectors, void *C_, int activation) {
+static int activate_finite(idx rows, int vectors, void *C_, fnn_activation g) {
     real *C = C_;
     VI bad = {0};
     for (idx r = 0; r < rows; r++) for (int v = 0; v < vectors; v++) bad |= not_finite(load(C + r * NR + v * VL));
-    for (idx r = 0; r < rows; r += MR) activate_rows((int)(rows - r < MR ? rows - r : MR), vectors, C + r * NR, activation);
+    activate_rows((int)rows, vectors, C, g, NULL);
     return !any(bad);
 }
 
-static void row_derivative(idx n, void *delta, const void *h, int activation) {
-    if (activation == fnn_identity) return;
-    for (idx i = 0; i < n; i += NR) differentiate_rows(1, NV, (real *)delta + i, (const real *)h + i, activation);
+static void activate_panel(idx rows, int vectors, void *h, fnn_activation g, void *d) { activate_rows((int)rows, vectors, h, g, d); }
+
+/* Rows are drawn for in fours. */
+static void perturb_panel(idx rows, int vectors, void *h_, void *d_, const fnn_draw *draw, int64_t step, idx first_row, idx column) {
+    real *h = (real *)h_ - first_row * NR, *d = d_ ? (real *)d_ - first_row * NR : NULL; /* counted like the mini-batch's rows */
+    const idx end = first_row + rows;
+    if (draw->noise > 0) for (idx quad = first_row / 4; 4 * quad < end; quad++) for (int v = 0; v < vectors; v++) {
+        VI words[4];
+        V z[4];
+        draw_words(draw->noise_key, step, (uint32_t)quad, (uint32_t)(column + v * VL), words);
+        normal_pair(words[0], words[1], z, z + 1);
+        normal_pair(words[2], words[3], z + 2, z + 3);
+        UNROLL for (int e = 0; e < 4; e++) if (4 * quad + e >= first_row && 4 * quad + e < end) {
+            real *to = h + (4 * quad + e) * NR + v * VL;
+            store(to, fma_v(splat((real)draw->noise), z[e], load(to)));
+        }
+    }
+    if (draw->dropout > 0) for (idx quad = first_row / 4; 4 * quad < end; quad++) for (int v = 0; v < vectors; v++) {
+        const uint32_t dropped = (uint32_t)(draw->dropout * 4294967296.0);
+        const V scale = splat((real)(1 / (1 - draw->dropout)));
+        VI words[4];
+        draw_words(draw->dropout_key, step, (uint32_t)quad, (uint32_t)(column + v * VL), words);
+        UNROLL for (int e = 0; e < 4; e++) if (4 * quad + e >= first_row && 4 * quad + e < end) {
+            const V factor = select_v(word_at_least(words[e], dropped), scale, splat(0));
+            const idx at = (4 * quad + e) * NR + v * VL;
+            store(h + at, load(h + at) * factor);
+            if (d) store(d + at, load(d + at) * factor);
+        }
+    }
+}
+
+static void row_derivative(idx n, void *delta, const void *h, fnn_activation g) {
+    if (g.id == fnn_identity) return;
+    for (idx i = 0; i < n; i += NR) differentiate_rows(1, NV, (real *)delta + i, (const real *)h + i, g);
 }
 
 static void row_scale(idx n, double scale, const void *x, void *y) {
@@ -1009,7 +1308,8 @@ const fnn_kernels TABLE_(FNN_ISA_NAME, FNN_REAL_BITS) = {
     STRING(FNN_ISA_NAME), sizeof(real), NR, VL, MR,
     pack_panel, unpack_panel, transpose_block, gather, scatter, gather_features,
     product_panel, product_turned, gradient_block, bias_gradient, sparse_product, sparse_sort, sparse_gradient, update,
-    softmax, output_delta,
+    column_squares, row_squares, scale_columns, scale_rows,
+    activate_panel, perturb_panel, softmax, output_delta,
     row_product, row_update, row_update_product, row_activate, row_derivative, row_scale, row_add, nonzeros, all_finite, activate_finite,
     multiply_adds,
 };

@@ -21,7 +21,7 @@
 
 enum {
 #define X(name, id, ...) fnn_##name = id,
-    FNN_ACTIVATIONS(X)
+    FNN_OUTPUTS(X)
 #undef X
 };
 enum {
@@ -35,10 +35,28 @@ enum {
 #undef X
 };
 
-/* What an optimizer multiplies with. alpha1 and root2 follow from the others and the number of the step (fnn_correct). */
+/* Which activation, and its parameter. */
 typedef struct {
-    double learning_rate, momentum, beta1, beta2, epsilon;
-    double alpha1, root2;
+    int id;
+    double parameter;
+} fnn_activation;
+
+/* What training adds to a layer's h and leaves out of it (random.h). */
+typedef struct {
+    double noise, dropout; /* standard deviation; share */
+    uint32_t noise_key[2], dropout_key[2];
+} fnn_draw;
+
+/* What an optimizer multiplies with, and what shapes the gradient g that it gets (regular):
+ *   g <- clip g, then within -clip_value..clip_value, then + l2 w + l1 sign(w);  w <- keep w before the step. */
+typedef struct {
+    double learning_rate, momentum, dampening, beta1, beta2, epsilon, psi; /* psi: nadam's 0.96^momentum_decay */
+    double shrink, grow, least, most;                                      /* rprop's */
+    double l1, l2, weight_decay, clip_value, clip_norm, max_norm;          /* 0: none */
+    int decay_bias, regular;
+    /* What follows from these and the number of the step, n (update.pyx: correct), and, clip, from the gradient. */
+    double alpha1, root2, damped, alpha_g, alpha_m, product, keep, clip;
+    long long n;                                                           /* product: of nadam's momenta up to step n */
 } fnn_rates;
 
 /* The kinds of number that features may be, by NumPy's names. float32 and float64 are last: those that a network computes in. */
@@ -73,10 +91,20 @@ typedef struct {
     ptrdiff_t row, row_bytes, next, last, lines_a_tile; /* next, last: cache lines, counted over all rows */
 } fnn_prefetch;
 
+/* A loss and its settings. */
+typedef struct {
+    int id;
+    double smoothing; /* cross-entropies: y <- (1 - smoothing) y + smoothing / (classes of one question) */
+    double delta;     /* huber: where the square ends */
+    double gamma;     /* focal */
+    const void *q;    /* quantile: (n_out,) reals */
+} fnn_loss;
+
 /* What a loss compares with: rows[order[r]] of labels or values (order NULL: row r). */
 typedef struct {
     const int32_t *labels; /* (n,) or NULL */
     const void *values;    /* (n, n_out) reals, or NULL */
+    const double *weights; /* (n,) of the samples, or NULL: 1 */
     const ptrdiff_t *order;
 } fnn_targets;
 
@@ -101,13 +129,13 @@ typedef struct fnn_kernels {
 
     /* One panel of C = finish(A B): A panels of n columns (row = NR, stride), or the user's rows as they lie (row from one to the
      * next, stride = NR); B n rows of a panel. finish: FNN_FORWARD, g(. + b) with X = b, or FNN_BACKWARD, . * g'(a) with X the
-     * panel of h = g(a). far: weights that do not stay in L2 are brought near in time. */
+     * panel of h = g(a), or of g'(a) where g keeps it. far: weights that do not stay in L2 are brought near in time. */
     void (*product_panel)(ptrdiff_t rows, ptrdiff_t n, const void *A, ptrdiff_t row, ptrdiff_t stride, const void *B, int far,
-                          int vectors, int finish, const void *X, int activation, void *C);
+                          int vectors, int finish, const void *X, fnn_activation g, void *C);
     /* The same where B is stored by its columns: `columns` (1..NR) rows of a panel, one panel for every NR rows of B, `panel`
      * elements apart; each is transposed as it is used. */
     void (*product_turned)(ptrdiff_t rows, ptrdiff_t n, const void *A, ptrdiff_t stride, const void *W, ptrdiff_t panel,
-                           int far, ptrdiff_t columns, int finish, const void *X, int activation, void *C);
+                           int far, ptrdiff_t columns, int finish, const void *X, fnn_activation g, void *C);
     /* G = A^T B (+ G unless `first`), one block of m_rows <= NR columns of A x a panel of B: samples summed in order. With W, the
      * SGD step W -= learning_rate * (that sum) straight from registers; G then only holds what a long sum has reached.
      * near: blocks (NULL: none) that will be written soon and do not stay in L2, brought near meanwhile, and with them the
@@ -128,13 +156,28 @@ typedef struct fnn_kernels {
     void (*update)(int optimizer, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t ld, const void *g, void *w,
                    void *const *state, const fnn_rates *rates);
 
+    /* sums[j] = sum_i W[i][j]^2 over n rows of a panel, NR columns, in double and in order of i. */
+    void (*column_squares)(ptrdiff_t n, const void *W, double *sums);
+    /* sums[i] += sum_j W[i][j]^2 over the first `columns` of a panel, in double and in order of j. */
+    void (*row_squares)(ptrdiff_t n, ptrdiff_t columns, const void *W, double *sums);
+    /* W[i][j] *= factors[j] of a panel; W[i][j] *= factors[i]. */
+    void (*scale_columns)(ptrdiff_t n, const double *factors, void *W);
+    void (*scale_rows)(ptrdiff_t n, const double *factors, void *W);
+    /* From a panel of a, in its place: h = g(a), and d = g'(a). */
+    void (*activate_panel)(ptrdiff_t rows, int vectors, void *h, fnn_activation g, void *d);
+
+    /* Rows first_row... of a mini-batch, columns column... of a panel: h = (h + noise z) m / (1 - dropout) with z normal and m 0 or 1,
+     * d *= m / (1 - dropout) (unless NULL). */
+    void (*perturb_panel)(ptrdiff_t rows, int vectors, void *h, void *d, const fnn_draw *draw, int64_t step, ptrdiff_t first_row,
+                          ptrdiff_t column);
+
     /* Output layer, rows of panels. scratch: 2 n_out vectors. h may be a. */
     void (*softmax)(ptrdiff_t rows, ptrdiff_t n_out, void *a, ptrdiff_t stride, void *scratch);
-    /* From a: h = f(a) (unless NULL), delta = scale * dL/da (unless NULL), losses[r] = L (unscaled).
+    /* From a: h = f(a) (unless NULL), delta = scale * w dL/da (unless NULL), losses[r] = w L, w being the sample's weight.
      * Returns 0 if a loss was not finite. */
     int (*output_delta)(ptrdiff_t rows, ptrdiff_t n_out, const void *a, ptrdiff_t stride, void *h, void *delta,
-                        const fnn_targets *y, ptrdiff_t first_row, int output, int loss, double scale, double *losses,
-                        void *scratch);
+                        const fnn_targets *y, ptrdiff_t first_row, fnn_activation output, const fnn_loss *loss, double scale,
+                        double *losses, void *scratch);
 
     /* One row. x (n,), z and d (panels * NR,); W: `panels` panels, `stride` apart. order: the n rows of W to visit
      * (NULL: 0..n-1); x is indexed by the same numbers. */
@@ -144,14 +187,14 @@ typedef struct fnn_kernels {
                        ptrdiff_t panels);                                            /* W += x d^T */
     void (*row_update_product)(ptrdiff_t n, const int32_t *order, const void *x, const void *d, const void *x_next,
                                void *W, ptrdiff_t stride, ptrdiff_t panels, void *z); /* both, in one pass over W */
-    void (*row_activate)(ptrdiff_t n, void *z, const void *b, int activation);       /* z = g(z + b), padding 0 */
-    void (*row_derivative)(ptrdiff_t n, void *delta, const void *h, int activation); /* delta *= g'(a) */
+    void (*row_activate)(ptrdiff_t n, void *z, const void *b, fnn_activation g, void *d); /* z = g(z + b), padding 0; d as below */
+    void (*row_derivative)(ptrdiff_t n, void *delta, const void *h, fnn_activation g); /* delta *= g'(a), from h or d */
     void (*row_scale)(ptrdiff_t n, double scale, const void *x, void *y);            /* y = scale x */
     void (*row_add)(ptrdiff_t n, const void *x, void *y);                            /* y += x */
     /* The numbers i, in order, for which x[i] or y[i] (unless NULL) is not 0; returns how many. list: n + 16 of room. */
     ptrdiff_t (*nonzeros)(ptrdiff_t n, const void *x, const void *y, int32_t *list);
     int (*all_finite)(ptrdiff_t n, const void *x);                                   /* no NaN, no infinity */
-    int (*activate_finite)(ptrdiff_t rows, int vectors, void *C, int activation);    /* C = g(C); 0 if C was not finite */
+    int (*activate_finite)(ptrdiff_t rows, int vectors, void *C, fnn_activation g);  /* C = g(C); 0 if C was not finite */
 
     /* Rounds of fused multiply-adds in registers alone: the most arithmetic that this CPU can do. x: a vector, in and out.
      * Returns the floating-point operations done. */

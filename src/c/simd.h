@@ -58,6 +58,7 @@ INLINE V select_v(VI mask, V yes, V no) { return (V)((mask & (VI)yes) | (~mask &
 INLINE V at_least(V x, V low) { return select_v(x < low, low, x); }
 INLINE V at_most(V x, V high) { return select_v(x > high, high, x); }
 INLINE V magnitude(V x) { return (V)((VI)x & ~(VI)splat((real)-0.0)); }
+INLINE V sign_v(V x) { return select_v(x > splat(0), splat(1), select_v(x < splat(0), splat(-1), x)); } /* 0 and NaN stay */
 INLINE V with_sign_of(V x, V sign) { return (V)((VI)x | ((VI)sign & (VI)splat((real)-0.0))); }
 
 /* The first n < VL elements alone; the others are read as 0. */

@@ -1,9 +1,22 @@
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 
 cdef extern from "kernels.h" nogil:
+    ctypedef struct fnn_activation:
+        int id
+        double parameter
+
+    ctypedef struct fnn_draw:
+        double noise, dropout
+        uint32_t noise_key[2]
+        uint32_t dropout_key[2]
+
     ctypedef struct fnn_rates:
-        double learning_rate, momentum, beta1, beta2, epsilon
-        double alpha1, root2
+        double learning_rate, momentum, dampening, beta1, beta2, epsilon, psi
+        double shrink, grow, least, most
+        double l1, l2, weight_decay, clip_value, clip_norm, max_norm
+        bint decay_bias, regular
+        double alpha1, root2, damped, alpha_g, alpha_m, product, keep, clip
+        long long n
 
     ctypedef struct fnn_prefetch:
         const char *X
@@ -21,9 +34,15 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct fnn_entry:
         pass
 
+    ctypedef struct fnn_loss:
+        int id
+        double smoothing, delta, gamma
+        const void *q
+
     ctypedef struct fnn_targets:
         const int32_t *labels
         const void *values
+        const double *weights
         const Py_ssize_t *order
 
     # The contracts stand in kernels.h.
@@ -39,9 +58,10 @@ cdef extern from "kernels.h" nogil:
         void (*gather_features)(Py_ssize_t rows, Py_ssize_t n, const fnn_features *X, const Py_ssize_t *order, Py_ssize_t first,
                                 void *h, Py_ssize_t stride) noexcept nogil
         void (*product_panel)(Py_ssize_t rows, Py_ssize_t n, const void *A, Py_ssize_t row, Py_ssize_t stride, const void *B,
-                              int far, int vectors, int finish, const void *X, int activation, void *C) noexcept nogil
+                              int far, int vectors, int finish, const void *X, fnn_activation g,
+                              void *C) noexcept nogil
         void (*product_turned)(Py_ssize_t rows, Py_ssize_t n, const void *A, Py_ssize_t stride, const void *W,
-                               Py_ssize_t panel, int far, Py_ssize_t columns, int finish, const void *X, int activation,
+                               Py_ssize_t panel, int far, Py_ssize_t columns, int finish, const void *X, fnn_activation g,
                                void *C) noexcept nogil
         void (*gradient_block)(Py_ssize_t batch, Py_ssize_t m_rows, const void *A, const void *B, int vectors, void *G,
                                int first, void *W, const fnn_rates *rates, void **near,
@@ -55,10 +75,17 @@ cdef extern from "kernels.h" nogil:
                                 int vectors, void *G, int first, void *W, const fnn_rates *rates) noexcept nogil
         void (*update)(int optimizer, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t ld, const void *g, void *w,
                        void **state, const fnn_rates *rates) noexcept nogil
+        void (*column_squares)(Py_ssize_t n, const void *W, double *sums) noexcept nogil
+        void (*row_squares)(Py_ssize_t n, Py_ssize_t columns, const void *W, double *sums) noexcept nogil
+        void (*scale_columns)(Py_ssize_t n, const double *factors, void *W) noexcept nogil
+        void (*scale_rows)(Py_ssize_t n, const double *factors, void *W) noexcept nogil
+        void (*activate_panel)(Py_ssize_t rows, int vectors, void *h, fnn_activation g, void *d) noexcept nogil
+        void (*perturb_panel)(Py_ssize_t rows, int vectors, void *h, void *d, const fnn_draw *draw, int64_t step,
+                              Py_ssize_t first_row, Py_ssize_t column) noexcept nogil
         void (*softmax)(Py_ssize_t rows, Py_ssize_t n_out, void *a, Py_ssize_t stride, void *scratch) noexcept nogil
         int (*output_delta)(Py_ssize_t rows, Py_ssize_t n_out, const void *a, Py_ssize_t stride, void *h, void *delta,
-                            const fnn_targets *y, Py_ssize_t first_row, int output, int loss, double scale,
-                            double *losses, void *scratch) noexcept nogil
+                            const fnn_targets *y, Py_ssize_t first_row, fnn_activation output, const fnn_loss *loss,
+                            double scale, double *losses, void *scratch) noexcept nogil
         void (*row_product)(Py_ssize_t n, const int32_t *order, const void *x, const void *W, Py_ssize_t stride,
                             Py_ssize_t panels, void *z) noexcept nogil
         void (*row_update)(Py_ssize_t n, const int32_t *order, const void *x, const void *d, void *W,
@@ -66,13 +93,13 @@ cdef extern from "kernels.h" nogil:
         void (*row_update_product)(Py_ssize_t n, const int32_t *order, const void *x, const void *d,
                                    const void *x_next, void *W, Py_ssize_t stride, Py_ssize_t panels,
                                    void *z) noexcept nogil
-        void (*row_activate)(Py_ssize_t n, void *z, const void *b, int activation) noexcept nogil
-        void (*row_derivative)(Py_ssize_t n, void *delta, const void *h, int activation) noexcept nogil
+        void (*row_activate)(Py_ssize_t n, void *z, const void *b, fnn_activation g, void *d) noexcept nogil
+        void (*row_derivative)(Py_ssize_t n, void *delta, const void *h, fnn_activation g) noexcept nogil
         void (*row_scale)(Py_ssize_t n, double scale, const void *x, void *y) noexcept nogil
         void (*row_add)(Py_ssize_t n, const void *x, void *y) noexcept nogil
         Py_ssize_t (*nonzeros)(Py_ssize_t n, const void *x, const void *y, int32_t *list) noexcept nogil
         int (*all_finite)(Py_ssize_t n, const void *x) noexcept nogil
-        int (*activate_finite)(Py_ssize_t rows, int vectors, void *C, int activation) noexcept nogil
+        int (*activate_finite)(Py_ssize_t rows, int vectors, void *C, fnn_activation g) noexcept nogil
         double (*multiply_adds)(Py_ssize_t rounds, void *x) noexcept nogil
 
     enum:
@@ -84,6 +111,7 @@ cdef extern from "kernels.h" nogil:
         fnn_relu
         fnn_sgd
         FNN_SOFTMAX
+        FNN_FACTOR
         FNN_MAX_STATES
         FNN_NEAR
 
@@ -103,6 +131,13 @@ cdef class Memory:
     cdef int n_blocks, room
     cdef char *take(self, size_t bytes) except NULL
 
+cdef fnn_activation as_activation(g) except *
+cdef inline fnn_activation plain(int id) noexcept nogil:
+    """An activation without a parameter."""
+    cdef fnn_activation g
+    g.id, g.parameter = id, 0
+    return g
+cdef bint keeps(fnn_activation g) noexcept nogil
 cdef void *allocate(size_t bytes) noexcept nogil
 cdef void release(void *p) noexcept nogil
 cdef const fnn_kernels *kernels_for(int item) noexcept nogil

@@ -20,10 +20,14 @@ cdef extern from "platform.h" nogil:
 cdef extern from *:
     """
     #define NAMED(name, id, ...) {#name, id},
-    static const struct { const char *name; int id; } fnn_activation_ids[] = { FNN_ACTIVATIONS(NAMED) {0, 0} };
+    static const struct { const char *name; int id; } fnn_output_ids[] = { FNN_OUTPUTS(NAMED) {0, 0} };
     static const struct { const char *name; int id; } fnn_loss_ids[] = { FNN_LOSSES(NAMED) {0, 0} };
     static const struct { const char *name; int id; } fnn_optimizer_ids[] = { FNN_OPTIMIZERS(NAMED) {0, 0} };
     #undef NAMED
+    #define ACTIVATION(name, id, initial, keeps, g, dg) {#name, id, initial, keeps},
+    static const struct { const char *name; int id; double initial; int keeps; } fnn_known_activations[] = {
+        FNN_ACTIVATIONS(ACTIVATION) {0, 0, 0, 0} };
+    #undef ACTIVATION
     #define STATES(name, id, states, step) states,
     static const int fnn_states[] = { FNN_OPTIMIZERS(STATES) 0 };
     #undef STATES
@@ -51,7 +55,13 @@ cdef extern from *:
     ctypedef struct named_id:
         const char *name
         int id
-    const named_id fnn_activation_ids[]
+    const named_id fnn_output_ids[]
+    ctypedef struct known_activation:
+        const char *name
+        int id
+        double initial
+        int keeps
+    const known_activation fnn_known_activations[]
     const named_id fnn_loss_ids[]
     const named_id fnn_optimizer_ids[]
     const int fnn_states[]
@@ -59,10 +69,15 @@ cdef extern from *:
     const int FNN_OPENMP, FNN_DEBUG
     const char *FNN_COMPILER
 
-ACTIVATIONS, LOSSES, OPTIMIZERS, STATES = {}, {}, {}, {}
+ACTIVATIONS, PARAMETERS, LOSSES, OPTIMIZERS, STATES = {}, {}, {}, {}, {}
+KEEPING = set()  # activations whose g'(a) is kept in training: h does not tell it
 cdef int _i = 0
-while fnn_activation_ids[_i].name != NULL:
-    ACTIVATIONS[fnn_activation_ids[_i].name.decode()] = fnn_activation_ids[_i].id
+while fnn_known_activations[_i].name != NULL:
+    _name = fnn_known_activations[_i].name.decode()
+    ACTIVATIONS[_name] = fnn_known_activations[_i].id  # 0, 1, ...: also its place in the list
+    PARAMETERS[_name] = fnn_known_activations[_i].initial
+    if fnn_known_activations[_i].keeps:
+        KEEPING.add(_name)
     _i += 1
 _i = 0
 while fnn_loss_ids[_i].name != NULL:
@@ -78,7 +93,28 @@ _i = 0
 while fnn_kind_names[_i] != NULL:
     KINDS[fnn_kind_names[_i].decode()] = _i
     _i += 1
-OUTPUTS = {**ACTIVATIONS, "softmax": FNN_SOFTMAX}
+OUTPUTS = {}
+_i = 0
+while fnn_output_ids[_i].name != NULL:
+    OUTPUTS[fnn_output_ids[_i].name.decode()] = fnn_output_ids[_i].id
+    _i += 1
+OUTPUTS["softmax"] = FNN_SOFTMAX
+
+
+cdef fnn_activation as_activation(g) except *:
+    """From an id of OUTPUTS, for the parameter's default, or a pair (id, parameter)."""
+    cdef fnn_activation activation
+    if isinstance(g, tuple):
+        activation.id, activation.parameter = g
+    else:
+        activation.id = g
+        activation.parameter = fnn_known_activations[activation.id].initial if activation.id < FNN_SOFTMAX else 0
+    return activation
+
+
+cdef bint keeps(fnn_activation g) noexcept nogil:
+    """Whether training stores g'(a) beside h."""
+    return fnn_known_activations[g.id].keeps if g.id < FNN_SOFTMAX else False
 
 
 cdef const fnn_kernels *_kernels_32 = NULL

@@ -1,25 +1,25 @@
 """delta_prev = (delta W) * g'(a_prev),  dL/dW = delta^T h_prev,  dL/db = sum of delta: the backward pass of one layer."""
 from cython cimport floating
 from cython.parallel cimport parallel, prange
-from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_BACKWARD, FNN_NEAR, Memory, bring_near, fnn_features, fnn_kernels, fnn_prefetch, fnn_sgd, fp_enter, fp_leave,
+    FNN_BACKWARD, FNN_NEAR, Memory, as_activation, bring_near, fnn_activation, fnn_features, fnn_kernels, fnn_prefetch, fnn_sgd,
+    fp_enter, fp_leave,
     kernels_for, worth,
 )
 from fastnn.kernels.panels cimport (
     L2_BYTES, Layer, at, bias_panels, block, columns, make_layer, pack, unpack, vectors, weight_panels,
 )
-from fastnn.kernels.update cimport Slots, Step, update_bias, update_block
+from fastnn.kernels.update cimport Slots, Step, clear_padding, update_bias, update_block
 
 cdef Py_ssize_t ROW_BYTES = 1 << 21   # as in forward.pyx, of delta
 cdef Py_ssize_t H_BYTES = 800_000     # panels of h_prev whose gradients are made together: they stay in L2
 
 
-cdef void hidden_delta_part(const fnn_kernels *k, const Layer *layer, const char *delta, const char *h_prev,
-                            char *delta_prev, Py_ssize_t stride, int activation, Py_ssize_t q0, Py_ssize_t q1,
+cdef void hidden_delta_part(const fnn_kernels *k, const Layer *layer, const char *delta, const char *slope,
+                            char *delta_prev, Py_ssize_t stride, fnn_activation g, Py_ssize_t q0, Py_ssize_t q1,
                             Py_ssize_t r0, Py_ssize_t r1) noexcept nogil:
-    """Rows r0..r1 of input panels q0..q1. activation: the one that made h_prev."""
+    """Rows r0..r1 of input panels q0..q1. slope: panels of h_prev = g(a_prev), or of what g keeps."""
     cdef Py_ssize_t rows = r1 - r0, n_blocks = (rows * layer.n_out * k.item + ROW_BYTES - 1) // ROW_BYTES
     cdef Py_ssize_t i, q, start, stop
     cdef const char *d
@@ -31,14 +31,14 @@ cdef void hidden_delta_part(const fnn_kernels *k, const Layer *layer, const char
         if start == stop:
             continue
         for q in range(q0, q1):
-            d, h = at(k, delta, start * k.nr), at(k, h_prev, q * stride + start * k.nr)
+            d, h = at(k, delta, start * k.nr), at(k, slope, q * stride + start * k.nr)
             out, W = at(k, delta_prev, q * stride + start * k.nr), at(k, layer.Wp, block(k, layer, 0, q))
             if layer.turned:
                 k.product_panel(stop - start, layer.n_out, d, k.nr, stride, W, layer.far, vectors(k, layer.n_in, q), FNN_BACKWARD,
-                                h, activation, out)
+                                h, g, out)
             else:
                 k.product_turned(stop - start, layer.n_out, d, stride, W, layer.n_in * k.nr, layer.far,
-                                 columns(k, layer.n_in, q), FNN_BACKWARD, h, activation, out)
+                                 columns(k, layer.n_in, q), FNN_BACKWARD, h, g, out)
 
 
 cdef void gradient_part(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step,
@@ -65,13 +65,13 @@ cdef void gradient_part(const fnn_kernels *k, const Layer *layer, const Slots *s
 
 
 cdef void delta_and_gradient_part(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step,
-                                  const char *delta, const char *h_prev, char *delta_prev, Py_ssize_t stride,
-                                  int activation, Py_ssize_t batch, Py_ssize_t q0, Py_ssize_t q1,
+                                  const char *delta, const char *h_prev, const char *slope, char *delta_prev,
+                                  Py_ssize_t stride, fnn_activation g, Py_ssize_t batch, Py_ssize_t q0, Py_ssize_t q1,
                                   char *scratch) noexcept nogil:
     """The hidden delta of input panels q0..q1, and at once the step on their weights, which are still near."""
     cdef Py_ssize_t p, q
     for q in range(q0, q1):
-        hidden_delta_part(k, layer, delta, h_prev, delta_prev, stride, activation, q, q + 1, 0, batch)
+        hidden_delta_part(k, layer, delta, slope, delta_prev, stride, g, q, q + 1, 0, batch)
         for p in range(layer.out_panels):
             _blocks(k, layer, slots, step, delta, h_prev, stride, batch, p, q, q + 1, step.n_states > 0, scratch, NULL)
 
@@ -85,7 +85,7 @@ cdef void gradient_sparse_part(const fnn_kernels *k, const Layer *layer, const S
     An element's sum runs over the samples in order, as from dense rows. Plain SGD touches only the weights of inputs that
     the mini-batch has; other rules take their step on all, since their states move without a gradient, too.
     """
-    cdef bint begin = step.first or not step.summed, sgd = step.apply and step.optimizer == fnn_sgd
+    cdef bint begin = step.first or not step.summed, sgd = step.apply and step.optimizer == fnn_sgd and not step.rates.regular
     cdef Py_ssize_t p, q, i, s, start, n, block_bytes = k.nr * k.nr * k.item
     cdef const char *d
     cdef char *g
@@ -131,11 +131,12 @@ cdef void _blocks(const fnn_kernels *k, const Layer *layer, const Slots *slots, 
     cdef const char *h
     cdef char *g
     cdef char *W
-    cdef bint first = step.first or not step.summed, sgd = step.apply and step.optimizer == fnn_sgd
-    cdef Py_ssize_t q, i, j, s, n_in, n_out = columns(k, layer.n_out, p)
+    cdef bint first = step.first or not step.summed, sgd = step.apply and step.optimizer == fnn_sgd and not step.rates.regular
+    cdef Py_ssize_t q, i, s, n_in, n_out = columns(k, layer.n_out, p)
     cdef void *blocks[FNN_NEAR]
     cdef void **near = blocks if bring else NULL
-    blocks[1], blocks[2] = NULL, NULL
+    for s in range(1, FNN_NEAR):
+        blocks[s] = NULL
     if q0 == 0:
         _bias(k, layer, slots, step, d, batch, p, scratch)
     for q in range(q0, q1):
@@ -153,17 +154,16 @@ cdef void _blocks(const fnn_kernels *k, const Layer *layer, const Slots *slots, 
             k.gradient_block(batch, n_in, h, d, vectors(k, layer.n_out, p), g, first, W if sgd else NULL, &step.rates, near, rows)
         if step.apply and not sgd:
             update_block(k, layer, slots, step, p, q, g)
-        if step.apply and layer.turned and n_in < k.nr:  # h has numbers in its padding
-            for j in range(n_out):
-                memset(at(k, W, j * k.nr + n_in), 0, (k.nr - n_in) * k.item)
+        if step.apply and layer.turned:  # h has numbers in its padding
+            clear_padding(k, layer, p, q)
 
 
 def hidden_delta(
     const floating[:, ::1] delta,       # (batch, n_out)  in
     const floating[:, ::1] W,           # (n_out, n_in)   in
-    const floating[:, ::1] h_prev,      # (batch, n_in)   in
+    const floating[:, ::1] slope,       # (batch, n_in)   in: h_prev = g(a_prev), or for activations of KEEPING g'(a_prev)
     floating[:, ::1] delta_prev,        # (batch, n_in)   out
-    int activation,                     # of the layer below: h_prev = g(a_prev)
+    activation,                         # of the layer below: an id, or (id, parameter)
     int n_threads,
 ):
     """delta_prev = (delta W) * g'(a_prev). One thread owns a panel of inputs."""
@@ -171,6 +171,7 @@ def hidden_delta(
     cdef const fnn_kernels *k = kernels_for(sizeof(floating))
     cdef Memory memory = Memory()
     cdef Layer layer
+    cdef fnn_activation g = as_activation(activation)
     if batch == 0:
         return
     make_layer(k, memory, n_in, n_out, False, False, &layer)
@@ -182,11 +183,11 @@ def hidden_delta(
     cdef unsigned long long mode = 0
     pack(k, &layer, &W[0, 0], NULL, layer.Wp, NULL)
     k.gather(batch, n_out, &delta[0, 0], NULL, d, stride)
-    k.gather(batch, n_in, &h_prev[0, 0], NULL, h, stride)
+    k.gather(batch, n_in, &slope[0, 0], NULL, h, stride)
     with nogil, parallel(num_threads=nt):
         mode = fp_enter()
         for q in prange(layer.in_panels, schedule="static"):
-            hidden_delta_part(k, &layer, d, h, out, stride, activation, q, q + 1, 0, batch)
+            hidden_delta_part(k, &layer, d, h, out, stride, g, q, q + 1, 0, batch)
         fp_leave(mode)
     k.scatter(batch, n_in, out, stride, &delta_prev[0, 0])
 

@@ -8,26 +8,27 @@ is row-owned, without barriers between its forward pass, the loss and its delta.
 it changes no bit.
 """
 from cython.parallel cimport parallel, threadid
+from libc.math cimport sqrt
 from libc.stdint cimport int32_t
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_MAX_STATES, Memory, all_share, fnn_barrier, fnn_entry, fnn_features, fnn_kernels, fnn_prefetch, fnn_sgd, fnn_targets,
-    fnn_team_size, fp_enter, fp_leave, seconds, wait, worth,
+    FNN_MAX_STATES, Memory, all_share, fnn_activation, fnn_barrier, fnn_entry, fnn_features, fnn_kernels, fnn_prefetch, fnn_sgd,
+    fnn_targets, fnn_team_size, fp_enter, fp_leave, keeps, seconds, wait, worth,
 )
 from fastnn.kernels.backward cimport Entries, delta_and_gradient_part, gradient_part, gradient_sparse_part, hidden_delta_part
-from fastnn.kernels.forward cimport forward_part, forward_sparse_part
+from fastnn.kernels.forward cimport forward_part, forward_sparse_part, perturb_part
 from fastnn.kernels.net cimport (
-    Buffers, Net, Run, address, as_they_lie, load_net, make_net, set_features, set_targets, work,
+    Buffers, Net, Run, address, as_they_lie, kept, load_net, make_net, set_features, set_targets, slope_of, work,
 )
 from fastnn.kernels.online cimport train_online
-from fastnn.kernels.output_delta cimport mean, scratch_bytes
+from fastnn.kernels.output_delta cimport mean, scratch_bytes, weight_of
 from fastnn.kernels.pace cimport Pace, next_stretch, took
 from fastnn.kernels.panels cimport (
     L2_BYTES, Layer, at, bias_panels, pack, panels, prepare_transpose, row_room, unpack, weight_panels,
 )
 from fastnn.kernels.predict cimport forward_rows, free_room
-from fastnn.kernels.update cimport Slots, Step, as_rates, correct
+from fastnn.kernels.update cimport Slots, Step, as_rates, correct, limit_part, squares_part, update_part
 
 from fastnn.kernels._cpu import STATES
 
@@ -66,13 +67,16 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
     cdef char *scratch = run.scratch + t * run.scratch_size
     cdef const char *h_prev
     cdef const char *h0
+    cdef const char *slope
+    cdef fnn_activation g
+    cdef char *d
     cdef char *h0_next
     cdef const Layer *layer
     cdef bint rows_owned, met  # what I read next: my own rows; written before the last barrier
-    cdef bint last, wanted = run.step.apply, sparse = run.X.indptr != NULL
+    cdef bint last, wanted = run.step.apply, clipped = wanted and run.step.rates.clip_norm > 0, sparse = run.X.indptr != NULL
     cdef fnn_prefetch coming
     cdef Entries entries
-    cdef double scale
+    cdef double weight = 0, scale
     cdef Step step = run.step
 
     entries.ends = <Py_ssize_t *> (scratch + run.scratch_size - entries_bytes(net, run))
@@ -96,64 +100,81 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
         for l in range(K):
             layer = &net.layers[l]
             h_prev = h0 if l == 0 else buffers.h[l]
+            d = kept(net, buffers, run, l + 1) if l + 1 < K else NULL
             if l == 0 and sparse:
-                forward_sparse_part(k, layer, &run.X, run.order, first + r0, at(k, buffers.h[1], r0 * k.nr), stride,
-                                    net.activations[0], r1 - r0)
+                forward_sparse_part(k, layer, &run.X, run.order, first + r0, at(k, buffers.h[1], r0 * k.nr),
+                                    NULL if d == NULL else at(k, d, r0 * k.nr), stride, net.activations[0], r1 - r0)
+                if run.perturbs and K > 1:
+                    perturb_part(k, layer.n_out, buffers.h[1], d, stride, &net.draws[1], run.number + s, first - start, 0,
+                                 layer.out_panels, r0, r1)
                 rows_owned, met = True, False
             elif owns_panels(layer.out_panels, threads):
                 if not met:
                     wait(&run.barrier, threads)
-                forward_part(k, layer, h_prev, buffers.h[l + 1], stride, net.activations[l],
+                forward_part(k, layer, h_prev, buffers.h[l + 1], d, stride, net.activations[l],
                              layer.out_panels * t // threads, layer.out_panels * (t + 1) // threads, 0, rows)
+                if run.perturbs and l + 1 < K:
+                    perturb_part(k, layer.n_out, buffers.h[l + 1], d, stride, &net.draws[l + 1], run.number + s,
+                                 first - start, layer.out_panels * t // threads, layer.out_panels * (t + 1) // threads,
+                                 0, rows)
                 rows_owned, met = False, False
             else:
                 if not (met or rows_owned):
                     wait(&run.barrier, threads)
-                forward_part(k, layer, h_prev, buffers.h[l + 1], stride, net.activations[l], 0, layer.out_panels, r0, r1)
+                forward_part(k, layer, h_prev, buffers.h[l + 1], d, stride, net.activations[l], 0, layer.out_panels,
+                             r0, r1)
+                if run.perturbs and l + 1 < K:
+                    perturb_part(k, layer.n_out, buffers.h[l + 1], d, stride, &net.draws[l + 1], run.number + s,
+                                 first - start, 0, layer.out_panels, r0, r1)
                 rows_owned, met = True, False
 
         # Output: L and delta[K], my rows.
         if not (met or rows_owned):
             wait(&run.barrier, threads)
         rows_owned, met = True, False
-        scale = 1.0 / b  # the mean over the batch goes into delta
+        if first == start:
+            weight = weight_of(&run.y, start, b)
+        scale = 1.0 / weight if weight > 0 else 0  # the mean over the batch goes into delta
         run.finite[t] = (r1 == r0 or k.output_delta(
             r1 - r0, n_K, at(k, buffers.h[K], r0 * k.nr), stride, NULL, at(k, buffers.delta[K], r0 * k.nr), &run.y,
-            first + r0, net.output, net.loss, scale, buffers.losses + first - start + r0, scratch)
+            first + r0, net.output, &net.loss, scale, buffers.losses + first - start + r0, scratch)
         ) and (first == start or run.finite[t])
 
         # Backward: delta[l] = (delta[l + 1] W) * g'(a[l]).
-        step.summed, step.first, step.apply = not (wanted and first == start and last), first == start, wanted and last
+        step.summed = clipped or not (wanted and first == start and last)
+        step.first, step.apply = first == start, wanted and last and not clipped
+        if run.learning_rates != NULL:
+            step.rates.learning_rate = run.learning_rates[s]
         correct(&step.rates, run.taken + s + 1)
         for l in range(K - 1, 0, -1):
             layer = &net.layers[l]
+            slope = slope_of(net, buffers, run, l, &g)
             if step_at_once(layer, &step, rows):
                 if not met:
                     wait(&run.barrier, threads)
                 if not all_finite(run, threads):  # known before theta moves: all threads stop here
                     break
-                delta_and_gradient_part(k, layer, &net.slots[l], &step, buffers.delta[l + 1], buffers.h[l],
-                                        buffers.delta[l], stride, net.activations[l - 1], rows,
+                delta_and_gradient_part(k, layer, &net.slots[l], &step, buffers.delta[l + 1], buffers.h[l], slope,
+                                        buffers.delta[l], stride, g, rows,
                                         layer.in_panels * t // threads, layer.in_panels * (t + 1) // threads, scratch)
                 rows_owned, met = False, False
             elif owns_panels(layer.in_panels, threads) and not (rows_owned and layer.out_panels <= 2 and threads > 1):
                 if not met:
                     wait(&run.barrier, threads)
-                hidden_delta_part(k, layer, buffers.delta[l + 1], buffers.h[l], buffers.delta[l], stride,
-                                  net.activations[l - 1], layer.in_panels * t // threads,
-                                  layer.in_panels * (t + 1) // threads, 0, rows)
+                hidden_delta_part(k, layer, buffers.delta[l + 1], slope, buffers.delta[l], stride,
+                                  g, layer.in_panels * t // threads, layer.in_panels * (t + 1) // threads, 0, rows)
                 rows_owned, met = False, False
             else:
                 if not (met or rows_owned):
                     wait(&run.barrier, threads)
-                hidden_delta_part(k, layer, buffers.delta[l + 1], buffers.h[l], buffers.delta[l], stride,
-                                  net.activations[l - 1], 0, layer.in_panels, r0, r1)
+                hidden_delta_part(k, layer, buffers.delta[l + 1], slope, buffers.delta[l], stride,
+                                  g, 0, layer.in_panels, r0, r1)
                 rows_owned, met = True, False
         wait(&run.barrier, threads)
 
         if last:
             if t == 0:
-                run.losses[s] = mean(buffers.losses, b)
+                run.losses[s] = mean(buffers.losses, b, weight)
             if not all_finite(run, threads):
                 return
             if t == 0:
@@ -179,11 +200,38 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
             units = layer.in_panels * layer.out_panels
             gradient_part(k, layer, &net.slots[l], &step, buffers.delta[l + 1], buffers.h[l] if l else h0, stride, rows,
                           units * t // threads, units * (t + 1) // threads, scratch, &coming)
+        if last and clipped:  # the whole gradient before any weight moves
+            wait(&run.barrier, threads)
+            for l in range(K):
+                layer = &net.layers[l]
+                squares_part(k, layer, &net.slots[l], layer.out_panels * t // threads, layer.out_panels * (t + 1) // threads)
+            wait(&run.barrier, threads)
+            step.rates.clip = clip(net, step.rates.clip_norm)
+            for l in range(K):
+                layer = &net.layers[l]
+                units = layer.in_panels * layer.out_panels
+                update_part(k, layer, &net.slots[l], &step, units * t // threads, units * (t + 1) // threads)
+        if last and wanted and step.rates.max_norm > 0:
+            wait(&run.barrier, threads)
+            for l in range(K):
+                layer = &net.layers[l]
+                limit_part(k, layer, step.rates.max_norm, layer.out_panels * t // threads, layer.out_panels * (t + 1) // threads)
         first += rows
         if r1 > r0:
             gather_rows(net, run, h0_next, stride, first, r0, r1)
         rows, h0, h0_next = next_rows, h0_next, <char *> h0
         wait(&run.barrier, threads)
+
+
+cdef double clip(const Net *net, double most) noexcept nogil:
+    """What the gradient is multiplied with so that its norm is at most `most`: summed over layers and units in their order."""
+    cdef Py_ssize_t l, i
+    cdef double total = 0
+    for l in range(net.n_layers):
+        for i in range(net.layers[l].n_out):
+            total += net.slots[l].squares[i]
+    total = most / (sqrt(total) + 1e-6)
+    return total if total < 1 else 1  # one that is not a number stops at the loss that follows
 
 
 cdef inline bint step_at_once(const Layer *layer, const Step *step, Py_ssize_t rows) noexcept nogil:
@@ -205,6 +253,15 @@ cdef void gather_rows(const Net *net, const Run *run, char *h0, Py_ssize_t strid
         k.gather(r1 - r0, n, at(k, run.X.data, (first + r0) * n), NULL, at(k, h0, r0 * k.nr), stride)
     else:
         k.gather(r1 - r0, n, run.X.data, run.order + first + r0, at(k, h0, r0 * k.nr), stride)
+    if run.perturbs:
+        perturb_part(k, n, h0, NULL, stride, &net.draws[0], run.number + first // run.batch, first % run.batch, 0,
+                     net.layers[0].in_panels, r0, r1)
+
+
+cdef inline bint plain_sgd(const Run *run) noexcept nogil:
+    """Whether a step is theta -= alpha g alone, of h as they are."""
+    return (run.step.apply and run.step.optimizer == fnn_sgd and not run.step.rates.regular and run.step.rates.max_norm == 0
+            and not run.perturbs)
 
 
 cdef inline Py_ssize_t entries_bytes(const Net *net, const Run *run) noexcept nogil:
@@ -235,15 +292,21 @@ cdef class Engine:
     ----------
     sizes : tuple of int
         Widths n_0..n_K.
-    activations : tuple of int
-        Ids of ``_cpu.ACTIVATIONS``, one for each hidden layer.
-    output, loss, optimizer : int
-        Ids of ``_cpu.OUTPUTS``, ``LOSSES``, ``OPTIMIZERS``.
+    activations : tuple of int or (int, float)
+        Ids of ``_cpu.ACTIVATIONS``, or ids and parameters, one for each hidden layer.
+    output : int or (int, float)
+        Of ``_cpu.OUTPUTS``.
+    loss : (int, dict)
+        Id of ``_cpu.LOSSES``, and the loss's settings.
+    optimizer : int
+        Id of ``_cpu.OPTIMIZERS``.
     bias : tuple of bool
         One for each layer.
     dtype : {"float32", "float64"}
     batch : int
         The most rows of a mini-batch that `train` will see.
+    dropout, noise : tuple of float
+        For the inputs and for each hidden layer; empty: none. CSR rows take none at the inputs.
     input_scale : float
         Integers among the features are multiplied by it.
     """
@@ -259,11 +322,15 @@ cdef class Engine:
     cdef Pace pace
     cdef double ended          # when the last stretch of training did
 
-    def __init__(self, sizes, activations, int output, int loss, bias, dtype, Py_ssize_t batch=1, int optimizer=0,
-                 double input_scale=1):
+    def __init__(self, sizes, activations, output, loss, bias, dtype, Py_ssize_t batch=1, int optimizer=0, dropout=(),
+                 noise=(), double input_scale=1):
+        cdef Py_ssize_t l
         self.memory = Memory()
         self.batch, self.optimizer, self.n_states = batch, optimizer, STATES[optimizer]
         make_net(&self.net, self.memory, sizes, activations, output, loss, bias, dtype, batch > 1, input_scale)
+        for l in range(len(dropout)):
+            self.net.draws[l].dropout, self.net.draws[l].noise = dropout[l], noise[l]
+        self.net.perturbed = any(dropout) or any(noise)
 
     def __dealloc__(self):
         free_room(&self.idle)
@@ -309,9 +376,12 @@ cdef class Engine:
         if b.capacity >= capacity:
             return 0
         b.h = <char **> self.memory.take((K + 1) * sizeof(char *))
+        b.d = <char **> self.memory.take((K + 1) * sizeof(char *))
         b.delta = <char **> self.memory.take((K + 1) * sizeof(char *))
         for l in range(1, K + 1):
             b.h[l] = self.memory.take(self.net.layers[l - 1].out_panels * stride * k.item)
+            if l < K and (keeps(self.net.activations[l - 1]) or self.net.draws[l].noise or self.net.draws[l].dropout):
+                b.d[l] = self.memory.take(self.net.layers[l - 1].out_panels * stride * k.item)
             b.delta[l] = self.memory.take(self.net.layers[l - 1].out_panels * stride * k.item)
         b.list = <int32_t **> self.memory.take(K * sizeof(int32_t *))
         b.n_list = <Py_ssize_t *> self.memory.take(K * sizeof(Py_ssize_t))
@@ -332,6 +402,15 @@ cdef class Engine:
             weights += self.net.layers[l].n_in * self.net.layers[l].n_out * self.net.k.item
         return max(CHUNK, max(L2_BYTES, weights) // row)
 
+    cdef int set_keys(self, const unsigned long long[:, ::1] keys) except -1:
+        cdef Py_ssize_t l
+        for l in range(self.net.n_layers):
+            self.net.draws[l].dropout_key[0] = keys[0, l] & 0xffffffff
+            self.net.draws[l].dropout_key[1] = keys[0, l] >> 32
+            self.net.draws[l].noise_key[0] = keys[1, l] & 0xffffffff
+            self.net.draws[l].noise_key[1] = keys[1, l] >> 32
+        return 0
+
     cdef int prepare_states(self) except -1:
         """Panels for the optimizer's state, zeros at first."""
         cdef Py_ssize_t l, s
@@ -350,6 +429,8 @@ cdef class Engine:
             return 0
         for l in range(self.net.n_layers):
             self.net.slots[l].Gb = bias_panels(self.net.k, self.memory, &self.net.layers[l])
+            self.net.slots[l].squares = <double *> self.memory.take(
+                self.net.layers[l].out_panels * self.net.k.nr * sizeof(double))
         for l in range(self.net.n_layers - 1, -1, -1):  # layer 0 last: its G says that all are there
             self.net.slots[l].G = weight_panels(self.net.k, self.memory, &self.net.layers[l])
         return 0
@@ -382,16 +463,16 @@ cdef class Engine:
                 offset += layer.n_out * (layer.n_in + layer.has_bias)
         return 0
 
-    cdef int _run(self, Run *run, y, Py_ssize_t n, int nt) except -1:
+    cdef int _run(self, Run *run, y, weights, Py_ssize_t n, int nt) except -1:
         """The mini-batches of `run`, n rows, on nt threads."""
         cdef Net *net = &self.net
         cdef const fnn_kernels *k = net.k
-        cdef bint online = run.batch == 1 and run.step.optimizer == fnn_sgd and run.step.apply and self.batch == 1
+        cdef bint online = run.batch == 1 and self.batch == 1 and plain_sgd(run) and weights is None
         cdef unsigned long long mode = 0
         cdef Memory own = Memory()
         cdef Py_ssize_t l
         cdef bint dense = run.X.indptr == NULL
-        set_targets(&run.y, y)
+        set_targets(&run.y, y, weights)
         run.y.order = run.order
         run.n, run.done = n, 0
         run.row_bytes, run.n_entries = 0, 0
@@ -415,7 +496,7 @@ cdef class Engine:
                 train_online(net, &self.row, run)
                 fp_leave(mode)
             return 0
-        if run.chunk < run.batch or not run.step.apply:
+        if run.chunk < run.batch or not run.step.apply or run.step.rates.clip_norm > 0:
             self.prepare_gradients()
         self.prepare(&self.buffers, min(run.chunk, max(self.batch, min(run.batch, n))), max(self.batch, min(run.batch, n)), dense)
         with nogil, parallel(num_threads=nt):
@@ -425,7 +506,8 @@ cdef class Engine:
         return 0
 
     def train(self, X, y, const Py_ssize_t[::1] order, Py_ssize_t batch, dict rates, long long taken,
-              double[::1] losses, int n_threads):
+              double[::1] losses, int n_threads, double[::1] learning_rates=None, weights=None, keys=None,
+              long long number=0):
         """One mini-batch after another over the rows X[order], a step after each.
 
         Parameters
@@ -436,11 +518,19 @@ cdef class Engine:
         batch : int
             Rows of a mini-batch; the last one may be smaller, and each step divides by its own size.
         rates : dict
-            Of the optimizer: learning_rate, and momentum or beta1, beta2, epsilon.
+            Of the optimizer: names of ``update.RATES``.
         taken : int
             Steps of the optimizer before these.
         losses : (ceil(m / batch),) float64
             Out: mean loss of each mini-batch, before its step.
+        learning_rates : (ceil(m / batch),) float64, optional
+            Of each step, in place of the one in `rates`.
+        weights : (n,) float64 array, optional
+            Of the samples: losses and gradients are sums of w_i L_i over the sum of w_i, and 0 where that is 0.
+        keys : (2, K) uint64
+            Where the engine has dropout or noise: the generators' keys, of dropout and of noise, for inputs and hidden layers.
+        number : int
+            Steps of all optimizers before these: what dropout and noise are drawn by.
 
         Returns
         -------
@@ -457,9 +547,13 @@ cdef class Engine:
         self.describe(&run.X, X)
         run.step.apply, run.step.optimizer, run.step.n_states = True, self.optimizer, self.n_states
         run.step.rates, run.batch, run.chunk = as_rates(rates), batch, self.chunk()
+        run.perturbs = self.net.perturbed
+        if run.perturbs:
+            self.set_keys(keys)
+        correct(&run.step.rates, taken + 1)  # threads go on from there
         # A run of steps pays for its threads once: far less work than a pass alone is worth a trial of more.
         most = worth(n_threads, RUN * work(&self.net, &run.X, len(X), min(batch, n), 3))
-        if batch == 1 and self.optimizer == fnn_sgd:
+        if batch == 1 and plain_sgd(&run):
             most = 1
         if seconds() - self.ended > IDLE:
             self.pace.warm = False
@@ -469,8 +563,10 @@ cdef class Engine:
             if not all_share():
                 stretch = next_stretch(&self.pace, most, stretch, &nt)
             run.order, run.losses, run.taken = &order[done * batch], &losses[done], taken + done
+            run.learning_rates = NULL if learning_rates is None else &learning_rates[done]
+            run.number = number + done
             start = seconds()
-            self._run(&run, y, min(stretch * batch, n - done * batch), nt)
+            self._run(&run, y, weights, min(stretch * batch, n - done * batch), nt)
             self.ended = seconds()
             took(&self.pace, run.done, self.ended - start)
             done += run.done
@@ -478,16 +574,17 @@ cdef class Engine:
                 break
         return done
 
-    def gradient(self, X, y, grad, int n_threads):
-        """Mean loss over all rows; grad (n_parameters,) <- its gradient, laid out like theta."""
+    def gradient(self, X, y, grad, int n_threads, weights=None):
+        """Mean loss over all rows, weighted; grad (n_parameters,) <- its gradient, laid out like theta."""
         cdef Py_ssize_t n = len(X)
         cdef Run run
         cdef double loss
         run.step.apply, run.step.optimizer, run.step.n_states = False, fnn_sgd, 0
-        run.step.rates, run.taken = as_rates({"learning_rate": 0}), 0
+        run.step.rates, run.taken, run.learning_rates = as_rates({"learning_rate": 0}), 0, NULL
+        run.number, run.perturbs = 0, False
         run.order, run.batch, run.chunk, run.losses = NULL, n, KEEP, &loss
         self.describe(&run.X, X)
-        self._run(&run, y, n, worth(n_threads, work(&self.net, &run.X, n, min(KEEP, n), 3)))
+        self._run(&run, y, weights, n, worth(n_threads, work(&self.net, &run.X, n, min(KEEP, n), 3)))
         if run.done:
             self._store(address(grad), -2)
         else:
@@ -500,14 +597,14 @@ cdef class Engine:
         self.describe(&features, X)
         forward_rows(&self.net, &self.idle, &features, address(out), NULL, NULL, len(X), n_threads)
 
-    def loss(self, X, y, out, int n_threads):
-        """Mean loss over all rows; out (n, n_K) <- h^(K)."""
+    def loss(self, X, y, out, int n_threads, weights=None):
+        """Mean loss over all rows, weighted; out (n, n_K) <- h^(K)."""
         cdef Memory own = Memory()
         cdef double *losses = <double *> own.take(len(X) * sizeof(double))
         cdef fnn_targets targets
         cdef fnn_features features
         self.describe(&features, X)
-        set_targets(&targets, y)
+        set_targets(&targets, y, weights)
         targets.order = NULL
         forward_rows(&self.net, &self.idle, &features, address(out), &targets, losses, len(X), n_threads)
-        return mean(losses, len(X))
+        return mean(losses, len(X), weight_of(&targets, 0, len(X)))

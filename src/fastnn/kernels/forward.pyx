@@ -3,7 +3,8 @@ from cython cimport floating
 from cython.parallel cimport parallel, prange
 
 from fastnn.kernels._cpu cimport (
-    FNN_FORWARD, FNN_SOFTMAX, Memory, fnn_features, fnn_kernels, fp_enter, fp_leave, kernels_for, worth,
+    FNN_FORWARD, FNN_SOFTMAX, Memory, as_activation, fnn_activation, fnn_draw, fnn_features, fnn_identity, fnn_kernels, fp_enter,
+    fp_leave, kernels_for, plain, worth,
 )
 from fastnn.kernels.output_delta cimport scratch_bytes
 from fastnn.kernels.panels cimport Layer, at, block, columns, make_layer, pack, panels, vectors
@@ -13,36 +14,55 @@ from fastnn.kernels.panels cimport Layer, at, block, columns, make_layer, pack, 
 cdef Py_ssize_t ROW_BYTES = 1 << 21
 
 
-cdef void forward_part(const fnn_kernels *k, const Layer *layer, const char *h_prev, char *h, Py_ssize_t stride,
-                       int activation, Py_ssize_t p0, Py_ssize_t p1, Py_ssize_t r0, Py_ssize_t r1) noexcept nogil:
-    """Rows r0..r1 of output panels p0..p1. stride: elements from one panel of h and h_prev to the next."""
+cdef void forward_part(const fnn_kernels *k, const Layer *layer, const char *h_prev, char *h, char *d,
+                       Py_ssize_t stride, fnn_activation g, Py_ssize_t p0, Py_ssize_t p1, Py_ssize_t r0,
+                       Py_ssize_t r1) noexcept nogil:
+    """Rows r0..r1 of output panels p0..p1; unless d is NULL, d = g'(a) too. stride: elements from one panel of h, h_prev
+    and d to the next."""
     cdef Py_ssize_t rows = r1 - r0, n_blocks = (rows * layer.n_in * k.item + ROW_BYTES - 1) // ROW_BYTES
-    cdef Py_ssize_t i, p, start, stop
+    cdef Py_ssize_t i, p, start, stop, to
+    cdef fnn_activation first = g if d == NULL else plain(fnn_identity)
     for i in range(n_blocks):
         start, stop = r0 + rows * i // n_blocks, r0 + rows * (i + 1) // n_blocks
         if start == stop:
             continue
         for p in range(p0, p1):
+            to = p * stride + start * k.nr
             if layer.turned:
                 k.product_turned(stop - start, layer.n_in, at(k, h_prev, start * k.nr), stride,
                                  at(k, layer.Wp, block(k, layer, p, 0)), layer.n_out * k.nr, layer.far,
-                                 columns(k, layer.n_out, p), FNN_FORWARD, at(k, layer.b, p * k.nr), activation,
-                                 at(k, h, p * stride + start * k.nr))
+                                 columns(k, layer.n_out, p), FNN_FORWARD, at(k, layer.b, p * k.nr), first, at(k, h, to))
             else:
                 k.product_panel(stop - start, layer.n_in, at(k, h_prev, start * k.nr), k.nr, stride,
                                 at(k, layer.Wp, block(k, layer, p, 0)), layer.far, vectors(k, layer.n_out, p),
-                                FNN_FORWARD, at(k, layer.b, p * k.nr), activation, at(k, h, p * stride + start * k.nr))
+                                FNN_FORWARD, at(k, layer.b, p * k.nr), first, at(k, h, to))
+            if d != NULL:
+                k.activate_panel(stop - start, vectors(k, layer.n_out, p), at(k, h, to), g, at(k, d, to))
+
+
+cdef void perturb_part(const fnn_kernels *k, Py_ssize_t n, char *h, char *d, Py_ssize_t stride, const fnn_draw *draw,
+                       long long step, Py_ssize_t first_row, Py_ssize_t p0, Py_ssize_t p1, Py_ssize_t r0,
+                       Py_ssize_t r1) noexcept nogil:
+    """Noise and dropout for rows r0..r1 of panels p0..p1 of h (n columns) and d. first_row: row 0's number in its mini-batch."""
+    cdef Py_ssize_t p, to
+    if r1 == r0 or (draw.noise == 0 and draw.dropout == 0):
+        return
+    for p in range(p0, p1):
+        to = p * stride + r0 * k.nr
+        k.perturb_panel(r1 - r0, vectors(k, n, p), at(k, h, to), NULL if d == NULL else at(k, d, to), draw, step,
+                        first_row + r0, p * k.nr)
 
 
 cdef void forward_sparse_part(const fnn_kernels *k, const Layer *layer, const fnn_features *X, const Py_ssize_t *order,
-                              Py_ssize_t first, char *h, Py_ssize_t stride, int activation, Py_ssize_t rows) noexcept nogil:
-    """The first layer from CSR rows order[first].. (order NULL: first ..). Its weights are not turned."""
+                              Py_ssize_t first, char *h, char *d, Py_ssize_t stride, fnn_activation g,
+                              Py_ssize_t rows) noexcept nogil:
+    """The first layer from CSR rows order[first].. (order NULL: first ..). Its weights are not turned. d: as in forward_part."""
     cdef Py_ssize_t p
     if rows == 0:
         return
     k.sparse_product(rows, X, order, first, layer.Wp, layer.n_in * k.nr, layer.out_panels, layer.b, h, stride)
     for p in range(layer.out_panels):
-        k.activate_finite(rows, vectors(k, layer.n_out, p), at(k, h, p * stride), activation)
+        k.activate_panel(rows, vectors(k, layer.n_out, p), at(k, h, p * stride), g, NULL if d == NULL else at(k, d, p * stride))
 
 
 def forward(
@@ -50,7 +70,7 @@ def forward(
     const floating[:, ::1] W,       # (n_out, n_in)   in
     const floating[::1] b,          # (n_out,) or None  in
     floating[:, ::1] h,             # (batch, n_out)  out
-    int activation,                 # id of OUTPUTS
+    activation,                     # of OUTPUTS: an id, or (id, parameter)
     int n_threads,
 ):
     """h = g(h_prev W^T + b), with softmax too. One thread owns a panel of outputs, and later rows of the softmax."""
@@ -67,16 +87,40 @@ def forward(
     cdef Py_ssize_t scratch_size = scratch_bytes(k, n_out)
     cdef int nt = worth(n_threads, 2. * batch * n_in * n_out)
     cdef char *scratch = memory.take(scratch_size * nt)
+    cdef fnn_activation g = as_activation(activation)
     cdef unsigned long long mode = 0
     pack(k, &layer, &W[0, 0], NULL if b is None else &b[0], layer.Wp, layer.b)
     k.gather(batch, n_in, &h_prev[0, 0], NULL, x, stride)
     with nogil, parallel(num_threads=nt):
         mode = fp_enter()
         for p in prange(layer.out_panels, schedule="static"):
-            forward_part(k, &layer, x, out, stride, activation, p, p + 1, 0, batch)
-        if activation == FNN_SOFTMAX:
+            forward_part(k, &layer, x, out, NULL, stride, g, p, p + 1, 0, batch)
+        if g.id == FNN_SOFTMAX:
             for i in prange(nt, schedule="static"):
                 k.softmax(batch * (i + 1) // nt - batch * i // nt, n_out, at(k, out, batch * i // nt * k.nr), stride,
                           scratch + i * scratch_size)
         fp_leave(mode)
     k.scatter(batch, n_out, out, stride, &h[0, 0])
+
+
+def slope(
+    const floating[:, ::1] a,       # (batch, n)  in
+    floating[:, ::1] d,             # (batch, n)  out
+    activation,                     # of ACTIVATIONS: an id, or (id, parameter)
+):
+    """d = g'(a)."""
+    cdef Py_ssize_t batch = a.shape[0], n = a.shape[1], p
+    cdef const fnn_kernels *k = kernels_for(sizeof(floating))
+    cdef Memory memory = Memory()
+    cdef fnn_activation g = as_activation(activation)
+    if batch == 0:
+        return
+    cdef Py_ssize_t stride = batch * k.nr
+    cdef char *h = memory.take(panels(k, n) * stride * k.item)
+    cdef char *out = memory.take(panels(k, n) * stride * k.item)
+    cdef unsigned long long mode = fp_enter()
+    k.gather(batch, n, &a[0, 0], NULL, h, stride)
+    for p in range(panels(k, n)):
+        k.activate_panel(batch, vectors(k, n, p), at(k, h, p * stride), g, at(k, out, p * stride))
+    fp_leave(mode)
+    k.scatter(batch, n, out, stride, &d[0, 0])

@@ -2,7 +2,7 @@
 from cython.parallel cimport prange
 from libc.string cimport memset
 
-from fastnn.kernels._cpu cimport Memory, fnn_kernels, fnn_relu, fp_enter, fp_leave, kernels_for, seconds
+from fastnn.kernels._cpu cimport Memory, fnn_kernels, fnn_relu, fp_enter, fp_leave, kernels_for, plain, seconds
 from fastnn.kernels.backward cimport gradient_part, hidden_delta_part
 from fastnn.kernels.forward cimport forward_part
 from fastnn.kernels.net cimport address
@@ -93,8 +93,8 @@ cdef class LayerPasses:
         cdef Py_ssize_t _i
         with nogil:
             for _i in range(times):
-                forward_part(self.k, &self.layer, self.h_prev, self.h, self.stride, fnn_relu, 0, self.layer.out_panels,
-                             0, self.batch)
+                forward_part(self.k, &self.layer, self.h_prev, self.h, NULL, self.stride, plain(fnn_relu), 0,
+                             self.layer.out_panels, 0, self.batch)
         start = seconds() - start
         fp_leave(mode)
         return start
@@ -106,7 +106,7 @@ cdef class LayerPasses:
         cdef Py_ssize_t _i
         with nogil:
             for _i in range(times):
-                hidden_delta_part(self.k, &self.layer, self.delta, self.h_prev, self.delta_prev, self.stride, fnn_relu, 0,
+                hidden_delta_part(self.k, &self.layer, self.delta, self.h_prev, self.delta_prev, self.stride, plain(fnn_relu), 0,
                                   self.layer.in_panels, 0, self.batch)
         start = seconds() - start
         fp_leave(mode)

@@ -1,7 +1,8 @@
 from libc.stdint cimport int32_t
 
 from fastnn.kernels._cpu cimport (
-    Memory, fnn_barrier, fnn_entry, fnn_features, fnn_kernels, fnn_kind_float32, fnn_kind_float64, fnn_targets,
+    FNN_FACTOR, Memory, fnn_activation, fnn_barrier, fnn_draw, fnn_entry, fnn_features, fnn_kernels, fnn_kind_float32,
+    fnn_kind_float64, fnn_loss, fnn_targets, keeps, plain,
 )
 from fastnn.kernels.panels cimport Layer
 from fastnn.kernels.update cimport Slots, Step
@@ -11,8 +12,11 @@ cdef struct Net:
     Py_ssize_t n_layers
     Layer *layers              # [n_layers]
     Slots *slots               # [n_layers]
-    int *activations           # [n_layers], the last identity: output_delta applies the output's
-    int output, loss
+    fnn_activation *activations  # [n_layers], the last identity: output_delta applies the output's
+    fnn_activation output
+    fnn_loss loss
+    fnn_draw *draws            # [n_layers]: noise and dropout of the inputs and the hidden layers; keys are a run's
+    bint perturbed             # any of them is not 0
     double input_scale         # integers among the features are multiplied by it
 
 cdef struct Buffers:
@@ -20,6 +24,7 @@ cdef struct Buffers:
     Py_ssize_t capacity, stride, batch
     char *h0[2]                # the rows in use and those being gathered
     char **h                   # [n_layers + 1]; h[0] is not used
+    char **d                   # [n_layers + 1]; d[k] = dh[k]/da[k] where h[k] does not tell it, otherwise NULL
     char **delta               # [n_layers + 1]; delta[0] is not used
     double *losses             # [batch]
     int32_t **list             # [n_layers]: numbers of a layer's inputs that are worth visiting (single rows) ...
@@ -31,7 +36,10 @@ cdef struct Run:
     fnn_targets y
     Py_ssize_t n, batch, chunk  # rows, of a mini-batch, and how many pass through the network at a time
     Step step
+    double *learning_rates     # of each step of this run; NULL: the one in step.rates
     long long taken            # steps before this run
+    bint perturbs              # with noise and dropout
+    long long number           # of the first step, among all of the model's
     double *losses             # mean loss of each mini-batch
     fnn_barrier barrier
     char *scratch              # a thread's: scratch_size bytes from thread * scratch_size
@@ -46,11 +54,25 @@ cdef inline bint as_they_lie(const fnn_kernels *k, const fnn_features *X) noexce
     return (X.indptr == NULL and X.kind == (fnn_kind_float32 if k.item == 4 else fnn_kind_float64) and X.column == k.item
             and X.row % k.item == 0)
 
-cdef int make_net(Net *net, Memory memory, sizes, activations, int output, int loss, bias, str dtype, bint may_turn,
+cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bias, str dtype, bint may_turn,
                   double input_scale) except -1
 cdef int load_net(const Net *net, const char *vector, Py_ssize_t state) except -1
 cdef double flops(const Net *net, Py_ssize_t batch, int passes) noexcept nogil
 cdef double work(const Net *net, const fnn_features *X, Py_ssize_t n, Py_ssize_t batch, int passes) noexcept nogil
 cdef char *address(array) except NULL
 cdef int set_features(const Net *net, fnn_features *features, X) except -1
-cdef int set_targets(fnn_targets *targets, y) except -1
+cdef int set_targets(fnn_targets *targets, y, weights) except -1
+
+cdef inline char *kept(const Net *net, const Buffers *buffers, const Run *run, Py_ssize_t l) noexcept nogil:
+    """Where dh[l]/da[l] goes in this run; NULL where h[l] tells it."""
+    return buffers.d[l] if run.perturbs or keeps(net.activations[l - 1]) else NULL
+
+cdef inline const char *slope_of(const Net *net, const Buffers *buffers, const Run *run, Py_ssize_t l,
+                                 fnn_activation *g) noexcept nogil:
+    """What dh[l]/da[l] is made from, and by which rule."""
+    cdef const char *d = kept(net, buffers, run, l)
+    g[0] = net.activations[l - 1]
+    if d != NULL:
+        g[0] = plain(FNN_FACTOR)
+        return d
+    return buffers.h[l]

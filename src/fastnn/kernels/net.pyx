@@ -1,23 +1,28 @@
 """A whole network in panels, and what passes over it need."""
 from libc.stdint cimport int32_t, int64_t
 
-from fastnn.kernels._cpu cimport Memory, fnn_identity, fnn_kernels, fnn_targets, kernels_for
+from fastnn.kernels._cpu cimport (
+    Memory, as_activation, fnn_activation, fnn_draw, fnn_identity, fnn_kernels, fnn_targets, kernels_for,
+)
+from fastnn.kernels.output_delta cimport set_loss
 from fastnn.kernels.panels cimport Layer, at, make_layer, pack
 
 from fastnn.kernels._cpu import KINDS
 
-
-cdef int make_net(Net *net, Memory memory, sizes, activations, int output, int loss, bias, str dtype, bint may_turn,
+cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bias, str dtype, bint may_turn,
                   double input_scale) except -1:
-    """Room for the weights. sizes: n_0..n_K; activations: of hidden layers, ids of `_cpu.ACTIVATIONS`; bias: of each layer."""
+    """Room for the weights. sizes: n_0..n_K; activations: of hidden layers (`_cpu.as_activation`); bias: of each layer;
+    loss: as `set_loss` takes it."""
     cdef Py_ssize_t K = len(sizes) - 1, l
-    net.k, net.n_layers, net.output, net.loss = kernels_for(4 if dtype == "float32" else 8), K, output, loss
+    net.k, net.n_layers, net.output = kernels_for(4 if dtype == "float32" else 8), K, as_activation(output)
     net.input_scale = input_scale
+    set_loss(&net.loss, memory, loss, net.k)
     net.layers = <Layer *> memory.take(K * sizeof(Layer))
     net.slots = <Slots *> memory.take(K * sizeof(Slots))
-    net.activations = <int *> memory.take(K * sizeof(int))
+    net.draws = <fnn_draw *> memory.take(K * sizeof(fnn_draw))
+    net.activations = <fnn_activation *> memory.take(K * sizeof(fnn_activation))
     for l in range(K):
-        net.activations[l] = activations[l] if l < K - 1 else fnn_identity
+        net.activations[l] = as_activation(activations[l] if l < K - 1 else fnn_identity)
         make_layer(net.k, memory, sizes[l], sizes[l + 1], bias[l], may_turn, &net.layers[l])
     return 0
 
@@ -81,7 +86,9 @@ cdef char *address(array) except NULL:
     return <char *> &bytes[0]
 
 
-cdef int set_targets(fnn_targets *targets, y) except -1:
+cdef int set_targets(fnn_targets *targets, y, weights) except -1:
+    """y: int32 labels (n,) or values (n, n_K); weights: (n,) float64 or None."""
     targets.labels = <const int32_t *> address(y) if y.ndim == 1 else NULL
     targets.values = NULL if y.ndim == 1 else <const void *> address(y)
+    targets.weights = NULL if weights is None else <const double *> address(weights)
     return 0

@@ -2,9 +2,9 @@
 from libc.stdint cimport int32_t
 from libc.string cimport memcpy, memset
 
-from fastnn.kernels._cpu cimport bring_near, fnn_kernels, fnn_relu
+from fastnn.kernels._cpu cimport bring_near, fnn_activation, fnn_kernels, fnn_relu
 from fastnn.kernels.backward cimport delta_and_gradient_part
-from fastnn.kernels.net cimport Buffers, Net, Run, as_they_lie
+from fastnn.kernels.net cimport Buffers, Net, Run, as_they_lie, kept, slope_of
 from fastnn.kernels.panels cimport Layer, at, transpose
 from fastnn.kernels.update cimport Step
 
@@ -24,10 +24,11 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
     cdef const Layer *layer
     cdef const char *x
     cdef const char *x_next
+    cdef const char *slope
+    cdef fnn_activation g
     cdef char *h
     cdef bint csr = run.X.indptr != NULL
     cdef bint sparse = csr or mostly_zeros(net, run, buffers)
-    cdef double minus_rate = -run.step.rates.learning_rate
     cdef Step step = run.step
 
     step.summed = False
@@ -49,33 +50,36 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
             layer, h = &net.layers[l], buffers.h[l + 1]
             if l > 0:
                 n[l] = layer.n_in
-                if net.activations[l - 1] == fnn_relu:
+                if net.activations[l - 1].id == fnn_relu:
                     n[l] = k.nonzeros(layer.n_in, buffers.h[l], NULL, buffers.list[l])
                 memset(h, 0, layer.out_panels * k.nr * k.item)
                 k.row_product(n[l], listed(net, buffers, l), buffers.h[l], layer.Wp, layer.n_in * k.nr, layer.out_panels, h)
-            k.row_activate(layer.n_out, h, layer.b, net.activations[l])
-        if not k.output_delta(1, layer.n_out, h, k.nr, NULL, buffers.delta[K], &run.y, t, net.output, net.loss, 1.0,
+            k.row_activate(layer.n_out, h, layer.b, net.activations[l], kept(net, buffers, run, l + 1))
+        if not k.output_delta(1, layer.n_out, h, k.nr, NULL, buffers.delta[K], &run.y, t, net.output, &net.loss, 1.0,
                               run.losses + t, run.scratch):
             return
 
+        if run.learning_rates != NULL:
+            step.rates.learning_rate = run.learning_rates[t]
+
         # Backward: all deltas before any weight moves that they need.
         for l in range(K - 1, 0, -1):
-            layer = &net.layers[l]
+            layer, slope = &net.layers[l], slope_of(net, buffers, run, l, &g)
             if layer.far:
-                delta_and_gradient_part(k, layer, &net.slots[l], &step, buffers.delta[l + 1], buffers.h[l], buffers.delta[l],
-                                        k.nr, net.activations[l - 1], 1, 0, layer.in_panels, run.scratch)
+                delta_and_gradient_part(k, layer, &net.slots[l], &step, buffers.delta[l + 1], buffers.h[l], slope,
+                                        buffers.delta[l], k.nr, g, 1, 0, layer.in_panels, run.scratch)
                 continue
             memset(buffers.delta[l], 0, layer.in_panels * k.nr * k.item)
             k.row_product(layer.n_out, NULL, buffers.delta[l + 1], layer.Wt, layer.out_panels * k.nr * k.nr,
                           layer.in_panels, buffers.delta[l])
-            k.row_derivative(layer.n_in, buffers.delta[l], buffers.h[l], net.activations[l - 1])
+            k.row_derivative(layer.n_in, buffers.delta[l], slope, g)
 
         # Update: W -= alpha delta h_prev^T, with -alpha delta made first.
         for l in range(K - 1, -1, -1):
             layer = &net.layers[l]
             if l > 0 and layer.far:
                 continue
-            k.row_scale(layer.out_panels * k.nr, minus_rate, buffers.delta[l + 1], buffers.delta[l + 1])
+            k.row_scale(layer.out_panels * k.nr, -step.rates.learning_rate, buffers.delta[l + 1], buffers.delta[l + 1])
             if layer.has_bias:
                 k.row_add(layer.out_panels * k.nr, buffers.delta[l + 1], layer.b)
             if l > 0:
@@ -103,7 +107,7 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
 
 cdef inline const int32_t *listed(const Net *net, const Buffers *buffers, Py_ssize_t l) noexcept nogil:
     """Which units of hidden layer l are worth visiting: those of a ReLU that are not dead; NULL: all."""
-    return buffers.list[l] if net.activations[l - 1] == fnn_relu else NULL
+    return buffers.list[l] if net.activations[l - 1].id == fnn_relu else NULL
 
 
 cdef inline Py_ssize_t row_number(const Run *run, Py_ssize_t t) noexcept nogil:

@@ -6,7 +6,9 @@ from cython cimport floating
 from cython.parallel cimport parallel, prange
 from libc.stdint cimport int32_t
 
-from fastnn.kernels._cpu cimport Memory, fnn_kernels, fnn_targets, fp_enter, fp_leave, kernels_for, worth
+from fastnn.kernels._cpu cimport (
+    Memory, as_activation, fnn_activation, fnn_kernels, fnn_loss, fnn_targets, fp_enter, fp_leave, kernels_for, worth,
+)
 from fastnn.kernels.panels cimport at, panels
 
 
@@ -15,8 +17,39 @@ cdef Py_ssize_t scratch_bytes(const fnn_kernels *k, Py_ssize_t n_out) noexcept n
     return ((2 * n_out + 1) * k.vl * k.item + 127) // 64 * 64
 
 
-cdef double mean(const double *losses, Py_ssize_t n) noexcept nogil:
-    """The mean over samples, in a fixed order: four sums, of every fourth loss, then ((0 + 1) + (2 + 3))."""
+cdef int set_loss(fnn_loss *to, Memory memory, loss, const fnn_kernels *k) except -1:
+    """loss: an id of `_cpu.LOSSES` and a dict of its settings (fields of fnn_loss; q: one for each output)."""
+    cdef Py_ssize_t j
+    number, settings = loss
+    q = settings.get("q", ())
+    to.id, to.smoothing, to.delta = number, settings.get("label_smoothing", 0.0), settings.get("delta", 0.0)
+    to.gamma, to.q = settings.get("gamma", 0.0), NULL
+    if len(q):
+        to.q = memory.take(len(q) * k.item)
+        for j in range(len(q)):
+            if k.item == 4:
+                (<float *> to.q)[j] = q[j]
+            else:
+                (<double *> to.q)[j] = q[j]
+    return 0
+
+
+cdef double weight_of(const fnn_targets *y, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+    """The sum of the weights of n samples from row `first` on, in their order."""
+    cdef double total = 0
+    cdef Py_ssize_t r
+    if y.weights == NULL:
+        return n
+    for r in range(first, first + n):
+        total += y.weights[r if y.order == NULL else y.order[r]]
+    return total
+
+
+cdef double mean(const double *losses, Py_ssize_t n, double weight) noexcept nogil:
+    """The sum of n weighted losses over the samples' `weight`; 0 where that is 0.
+
+    In a fixed order: four sums, of every fourth loss, then ((0 + 1) + (2 + 3)).
+    """
     cdef double s0 = 0, s1 = 0, s2 = 0, s3 = 0
     cdef Py_ssize_t i, n4 = n - n % 4
     for i from 0 <= i < n4 by 4:
@@ -26,7 +59,7 @@ cdef double mean(const double *losses, Py_ssize_t n) noexcept nogil:
         s3 += losses[i + 3]
     for i in range(n4, n):
         s0 += losses[i]
-    return ((s0 + s1) + (s2 + s3)) / n
+    return ((s0 + s1) + (s2 + s3)) / weight if weight > 0 else 0
 
 
 def output_delta(
@@ -35,8 +68,8 @@ def output_delta(
     floating[:, ::1] h,            # (batch, n_out)  out
     floating[:, ::1] delta,        # (batch, n_out)  out, not divided by the batch
     double[::1] losses,            # (batch,)  out
-    int output,                    # id of OUTPUTS
-    int loss,                      # id of LOSSES
+    output,                        # of OUTPUTS: an id, or (id, parameter)
+    loss,                          # (id of LOSSES, dict of its settings)
     int n_threads,
 ):
     """h = f(a), delta = dL/da, losses = L, for every row."""
@@ -46,9 +79,12 @@ def output_delta(
     cdef const int32_t[::1] labels
     cdef const floating[:, ::1] values
     cdef fnn_targets targets
+    cdef fnn_activation f = as_activation(output)
+    cdef fnn_loss of
     if batch == 0:
         return
-    targets.labels, targets.values, targets.order = NULL, NULL, NULL
+    set_loss(&of, memory, loss, k)
+    targets.labels, targets.values, targets.weights, targets.order = NULL, NULL, NULL, NULL
     if y.ndim == 1:
         labels = y
         targets.labels = &labels[0]
@@ -68,7 +104,7 @@ def output_delta(
         for i in prange(nt, schedule="static"):
             start, stop = batch * i // nt, batch * (i + 1) // nt
             k.output_delta(stop - start, n_out, at(k, ap, start * k.nr), stride, at(k, ap, start * k.nr),
-                           at(k, dp, start * k.nr), &targets, start, output, loss, 1.0, &losses[start],
+                           at(k, dp, start * k.nr), &targets, start, f, &of, 1.0, &losses[start],
                            scratch + i * scratch_size)
         fp_leave(mode)
     k.scatter(batch, n_out, ap, stride, &h[0, 0])

@@ -9,8 +9,8 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_FORWARD, FNN_SOFTMAX, Memory, allocate, fnn_features, fnn_identity, fnn_kernels, fnn_kind_float32,
-    fnn_kind_float64, fnn_targets, fp_enter, fp_leave, release, worth,
+    FNN_FORWARD, FNN_SOFTMAX, Memory, allocate, fnn_activation, fnn_features, fnn_identity, fnn_kernels, fnn_kind_float32,
+    fnn_kind_float64, fnn_targets, fp_enter, fp_leave, plain, release, worth,
 )
 from fastnn.kernels.forward cimport forward_part, forward_sparse_part
 from fastnn.kernels.net cimport Net, address, as_they_lie, flops, load_net, make_net, set_features, work
@@ -120,39 +120,39 @@ cdef int forward_chunk(const Net *net, const fnn_features *X, char *out, Py_ssiz
     cdef char *other = room + size
     cdef char *scratch = room + 2 * size
     cdef const Layer *layer
-    cdef int activation
+    cdef fnn_activation g
     if rows == 1 and X.indptr == NULL and not (net.layers[0].turned or as_they_lie(k, X)):
         k.gather_features(1, net.layers[0].n_in, X, NULL, first, other, k.nr)
         h_prev = other
     for l in range(K):
-        layer, activation = &net.layers[l], net.activations[l]
-        if l == K - 1 and y == NULL and net.output != FNN_SOFTMAX:
-            activation = net.output
+        layer, g = &net.layers[l], net.activations[l]
+        if l == K - 1 and y == NULL and net.output.id != FNN_SOFTMAX:
+            g = net.output
         if l == 0 and X.indptr != NULL:
-            forward_sparse_part(k, layer, X, NULL, first, h, stride, activation, rows)
+            forward_sparse_part(k, layer, X, NULL, first, h, NULL, stride, g, rows)
         elif rows == 1 and not layer.turned:
             memset(h, 0, layer.out_panels * k.nr * k.item)
             k.row_product(layer.n_in, NULL, h_prev, layer.Wp, layer.n_in * k.nr, layer.out_panels, h)
             if l == 0 and not (k.all_finite(layer.n_out, h) or k.all_finite(layer.n_in, h_prev)):
                 return 0
-            k.row_activate(layer.n_out, h, layer.b, activation)
+            k.row_activate(layer.n_out, h, layer.b, g, NULL)
         elif l == 0:
-            if not first_layer(k, layer, X, first, other, h, stride, activation, rows):
+            if not first_layer(k, layer, X, first, other, h, stride, g, rows):
                 return 0
         else:
-            forward_part(k, layer, h_prev, h, stride, activation, 0, layer.out_panels, 0, rows)
+            forward_part(k, layer, h_prev, h, NULL, stride, g, 0, layer.out_panels, 0, rows)
         h_prev, h, other = h, other, h
     if y != NULL:
-        k.output_delta(rows, n_K, h_prev, stride, <void *> h_prev, NULL, y, first, net.output, net.loss, 1.0,
+        k.output_delta(rows, n_K, h_prev, stride, <void *> h_prev, NULL, y, first, net.output, &net.loss, 1.0,
                        losses + first, scratch)
-    elif net.output == FNN_SOFTMAX:
+    elif net.output.id == FNN_SOFTMAX:
         k.softmax(rows, n_K, <void *> h_prev, stride, scratch)
     k.scatter(rows, n_K, h_prev, stride, out)
     return 1
 
 
 cdef int first_layer(const fnn_kernels *k, const Layer *layer, const fnn_features *X, Py_ssize_t first, char *h0, char *h,
-                     Py_ssize_t stride, int activation, Py_ssize_t rows) noexcept nogil:
+                     Py_ssize_t stride, fnn_activation g, Py_ssize_t rows) noexcept nogil:
     """h = g(X W^T + b) from the user's rows first..; 0 if X is not finite. h0: room for X in panels.
 
     The tile reads rows of X as they lie, unless they are of another kind, or start at the same place in every page of memory and
@@ -170,13 +170,13 @@ cdef int first_layer(const fnn_kernels *k, const Layer *layer, const fnn_feature
         x, row, x_stride = h0, k.nr, stride
     for p in range(layer.out_panels):
         if layer.turned:
-            forward_part(k, layer, x, h, stride, fnn_identity, p, p + 1, 0, rows)
+            forward_part(k, layer, x, h, NULL, stride, plain(fnn_identity), p, p + 1, 0, rows)
         else:
             k.product_panel(rows, layer.n_in, x, row, x_stride, at(k, layer.Wp, block(k, layer, p, 0)), layer.far,
                             vectors(k, layer.n_out, p), FNN_FORWARD, at(k, layer.b, p * k.nr),
-                            activation if p else fnn_identity, at(k, h, p * stride))
+                            g if p else plain(fnn_identity), at(k, h, p * stride))
         if p == 0:
-            finite = (k.activate_finite(rows, vectors(k, layer.n_out, 0), h, activation)
+            finite = (k.activate_finite(rows, vectors(k, layer.n_out, 0), h, g)
                       or rows_finite(k, layer.n_in, X, first, rows))
     return finite
 
@@ -209,10 +209,10 @@ cdef class Frozen:
     cdef double row_flops
     cdef size_t row_bytes            # of one buffer of a single row
 
-    def __init__(self, sizes, activations, int output, bias, str dtype, theta, double input_scale=1):
+    def __init__(self, sizes, activations, output, bias, str dtype, theta, double input_scale=1):
         cdef Py_ssize_t widest = 0, l
         self.memory = Memory()
-        make_net(&self.net, self.memory, sizes, activations, output, 0, bias, dtype, False, input_scale)
+        make_net(&self.net, self.memory, sizes, activations, output, (0, {}), bias, dtype, False, input_scale)
         load_net(&self.net, address(theta), -1)
         self.type_number = np.NPY_FLOAT32 if dtype == "float32" else np.NPY_FLOAT64
         self.kind = fnn_kind_float32 if dtype == "float32" else fnn_kind_float64

@@ -2,29 +2,65 @@
 from cython cimport floating
 from cython.parallel cimport parallel, prange
 from libc.math cimport sqrt
+from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport FNN_MAX_STATES, fnn_kernels, fnn_rates, fp_enter, fp_leave, kernels_for, worth
 from fastnn.kernels.panels cimport Layer, at, block, columns, vectors
 
 from fastnn.kernels._cpu import STATES
 
+cdef enum:
+    MOST_COLUMNS = 32  # of a panel: 64 bytes of float, twice
+
+
+RATES = {  # what fnn_rates takes, and what it is where not given
+    "learning_rate": 0, "momentum": 0, "dampening": 0, "beta1": 0, "beta2": 0, "epsilon": 0, "psi": 0, "shrink": 1, "grow": 1,
+    "least": 0, "most": 0, "l1": 0, "l2": 0, "weight_decay": 0, "clip_value": 0, "clip_norm": 0, "max_norm": 0,
+    "decay_bias": True,
+}
+
 
 cdef fnn_rates as_rates(dict rates):
-    """An optimizer's rates by name; what it does not use is 0."""
+    """An optimizer's rates by name."""
     cdef fnn_rates r
-    unknown = set(rates) - {"learning_rate", "momentum", "beta1", "beta2", "epsilon"}
+    unknown = set(rates) - set(RATES)
     if unknown:
         raise ValueError(f"rates: unknown {unknown}")
-    r.learning_rate, r.momentum = rates["learning_rate"], rates.get("momentum", 0)
-    r.beta1, r.beta2, r.epsilon = rates.get("beta1", 0), rates.get("beta2", 0), rates.get("epsilon", 0)
+    r = {**RATES, **rates, "regular": False, "alpha1": 0, "root2": 0, "damped": 1, "alpha_g": 0, "alpha_m": 0, "product": 1,
+         "keep": 1, "clip": 1, "n": 0}
+    r.regular = r.l1 != 0 or r.l2 != 0 or r.weight_decay != 0 or r.clip_value != 0 or r.clip_norm != 0
     correct(&r, 1)
     return r
 
 
 cdef void correct(fnn_rates *rates, long long n) noexcept nogil:
-    """What follows from the number of the step, from 1: averages that began at 0 are divided by 1 - beta^n."""
+    """What follows from the number of the step, from 1, and the learning rate."""
+    cdef double mu, mu_next
+    # Averages that began at 0 are divided by 1 - beta^n.
     rates.alpha1 = rates.learning_rate / (1 - power(rates.beta1, n))
     rates.root2 = 1 / sqrt(1 - power(rates.beta2, n))
+    rates.damped = 1 if n == 1 else 1 - rates.dampening
+    rates.keep = 1 - rates.learning_rate * rates.weight_decay
+    if rates.psi == 0:
+        return
+    # nadam's momenta mu_i = beta1 (1 - 0.96^(i psi) / 2), and their product up to n, which counts as 0 where 1 less it is 1.
+    if n < rates.n:
+        rates.n, rates.product = 0, 1
+    while rates.n < n:
+        rates.n += 1
+        if rates.product > 0:
+            rates.product *= nadam_momentum(rates, rates.n)
+            if rates.product < 1e-20:
+                rates.product = 0
+        else:
+            rates.n = n
+    mu, mu_next = nadam_momentum(rates, n), nadam_momentum(rates, n + 1)
+    rates.alpha_g = rates.learning_rate * (1 - mu) / (1 - rates.product)
+    rates.alpha_m = rates.learning_rate * mu_next / (1 - rates.product * mu_next)
+
+
+cdef inline double nadam_momentum(const fnn_rates *rates, long long n) noexcept nogil:
+    return rates.beta1 * (1 - power(rates.psi, n) / 2)
 
 
 cdef double power(double x, long long n) noexcept nogil:
@@ -58,9 +94,77 @@ cdef void update_bias(const fnn_kernels *k, const Layer *layer, const Slots *slo
     """The biases of output panel p, whose gradient is g."""
     cdef Py_ssize_t s
     cdef void *state[FNN_MAX_STATES]
+    cdef fnn_rates rates = step.rates
+    if not rates.decay_bias:
+        rates.l1, rates.l2, rates.keep = 0, 0, 1
     for s in range(step.n_states):
         state[s] = at(k, slots.state_b[s], p * k.nr)
-    k.update(step.optimizer, 1, k.nr, k.nr, g, at(k, layer.b, p * k.nr), state, &step.rates)
+    k.update(step.optimizer, 1, k.nr, k.nr, g, at(k, layer.b, p * k.nr), state, &rates)
+
+
+cdef void update_part(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step, Py_ssize_t u0,
+                      Py_ssize_t u1) noexcept nogil:
+    """Blocks u0..u1 (backward.pyx: gradient_part) from the gradient in G and Gb."""
+    cdef Py_ssize_t Q = layer.in_panels, u, p, q
+    for u in range(u0, u1):
+        p, q = u // Q, u % Q
+        if q == 0 and layer.has_bias:
+            update_bias(k, layer, slots, step, p, at(k, slots.Gb, p * k.nr))
+        update_block(k, layer, slots, step, p, q, at(k, slots.G, block(k, layer, p, q)))
+        if layer.turned:
+            clear_padding(k, layer, p, q)
+
+
+cdef void clear_padding(const fnn_kernels *k, const Layer *layer, Py_ssize_t p, Py_ssize_t q) noexcept nogil:
+    """Zeros in what a turned layer's panel q has beyond its inputs: the gradient there is that of padding in h."""
+    cdef Py_ssize_t n_in = columns(k, layer.n_in, q), j
+    if n_in < k.nr:
+        for j in range(columns(k, layer.n_out, p)):
+            memset(at(k, layer.Wp, block(k, layer, p, q) + j * k.nr + n_in), 0, (k.nr - n_in) * k.item)
+
+
+cdef void unit_squares(const fnn_kernels *k, const Layer *layer, const char *Wp, Py_ssize_t p, double *sums) noexcept nogil:
+    """sums (NR,) <- sum_j W_ij^2, in order of j, of the units i of output panel p. Wp: panels like the layer's."""
+    cdef Py_ssize_t q
+    if layer.turned:
+        memset(sums, 0, k.nr * sizeof(double))
+        for q in range(layer.in_panels):
+            k.row_squares(columns(k, layer.n_out, p), columns(k, layer.n_in, q), at(k, Wp, block(k, layer, p, q)), sums)
+    else:
+        k.column_squares(layer.n_in, at(k, Wp, block(k, layer, p, 0)), sums)
+
+
+cdef void squares_part(const fnn_kernels *k, const Layer *layer, const Slots *slots, Py_ssize_t p0, Py_ssize_t p1) noexcept nogil:
+    """slots.squares <- of each unit of output panels p0..p1, the sum of its gradient's squares, its bias's last."""
+    cdef Py_ssize_t p, i
+    cdef double of_bias[MOST_COLUMNS]
+    for p in range(p0, p1):
+        unit_squares(k, layer, slots.G, p, slots.squares + p * k.nr)
+        if layer.has_bias:
+            k.column_squares(1, at(k, slots.Gb, p * k.nr), of_bias)
+            for i in range(k.nr):
+                slots.squares[p * k.nr + i] += of_bias[i]
+
+
+cdef void limit_part(const fnn_kernels *k, const Layer *layer, double most, Py_ssize_t p0, Py_ssize_t p1) noexcept nogil:
+    """Units of output panels p0..p1 whose incoming weights have a norm above `most`: scaled back to it."""
+    cdef Py_ssize_t p, q, i
+    cdef double by[MOST_COLUMNS]
+    cdef bint some
+    for p in range(p0, p1):
+        unit_squares(k, layer, layer.Wp, p, by)
+        some = False
+        for i in range(k.nr):
+            by[i] = sqrt(by[i])
+            some = some or by[i] > most
+            by[i] = most / by[i] if by[i] > most else 1
+        if not some:
+            continue
+        if layer.turned:
+            for q in range(layer.in_panels):
+                k.scale_rows(columns(k, layer.n_out, p), by, at(k, layer.Wp, block(k, layer, p, q)))
+        else:
+            k.scale_columns(layer.n_in, by, at(k, layer.Wp, block(k, layer, p, 0)))
 
 
 def update(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn._random import permutation
-
-HELD_OUT = 1000  # what the random stream is for; far from the purposes that fastnn._random lists
+from fastnn._random import HELD_OUT, permutation
 
 
 def split(

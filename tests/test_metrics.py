@@ -1,0 +1,219 @@
+"""Metrics against scikit-learn's values, by name and by function, in evaluate and in fit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import _metrics
+from fastnn._network import as_network
+
+CLASSES = ("accuracy", "precision", "recall", "f1", "auc", "log_loss")
+
+
+def of(name, y, f, output):
+    network = as_network([1, f.shape[1]], "relu", output, None, True, "float64")
+    return _metrics.measure(_metrics.as_metrics([name], network), y, f)[name]
+
+
+def softmax_case(n_classes, n=200, seed=0):
+    """Labels and probabilities, some of them tied."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, n_classes, n)
+    P = rng.integers(1, 9, (n, n_classes)) + 4.0 * (np.arange(n_classes) == y[:, None])
+    return y.astype(np.int32), P / P.sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 7])
+def test_softmax(n_classes):
+    sk = pytest.importorskip("sklearn.metrics")
+    y, P = softmax_case(n_classes)
+    decided = P.argmax(1)
+    average = {"average": "binary" if n_classes == 2 else "macro", "zero_division": 0}
+    score = P[:, 1] if n_classes == 2 else P
+    want = {
+        "accuracy": sk.accuracy_score(y, decided),
+        "precision": sk.precision_score(y, decided, **average),
+        "recall": sk.recall_score(y, decided, **average),
+        "f1": sk.f1_score(y, decided, **average),
+        "auc": sk.roc_auc_score(y, score, multi_class="ovr"),
+        "log_loss": sk.log_loss(y, P),
+    }
+    for name in CLASSES:
+        assert of(name, y, P, "softmax") == pytest.approx(want[name], rel=1e-13), name
+        onehot = np.eye(n_classes)[y]
+        assert of(name, onehot, P, "softmax") == pytest.approx(want[name], rel=1e-13), name
+
+
+def test_classes_that_do_not_occur():
+    """Neither true nor decided: left out. Decided alone: counts, with 0."""
+    sk = pytest.importorskip("sklearn.metrics")
+    y, P = softmax_case(5)
+    few = y < 2
+    y, P = y[few], P[few] * [1, 1, 1, 1, 0]
+    decided = P.argmax(1)
+    assert set(decided) - set(y) and 4 not in decided
+    for name in ("precision", "recall", "f1"):
+        score = getattr(sk, f"{name}_score")(y, decided, average="macro", zero_division=0)
+        assert of(name, y, P, "softmax") == pytest.approx(score, rel=1e-13)
+    areas = [sk.roc_auc_score(y == c, P[:, c]) for c in (0, 1)]
+    assert of("auc", y, P, "softmax") == pytest.approx(np.mean(areas), rel=1e-13)
+    assert np.isnan(of("auc", y[y == 0], P[y == 0], "softmax"))
+
+
+@pytest.mark.parametrize("n_out", [1, 4])
+def test_sigmoid(n_out):
+    sk = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 2, (150, n_out))
+    f = (rng.integers(1, 20, (150, n_out)) + 8 * y) / 30
+    decided = f > 0.5
+    flat = (y[:, 0], decided[:, 0]) if n_out == 1 else (y, decided)
+    average = {"average": "binary" if n_out == 1 else "macro"}
+    want = {
+        "accuracy": (y == decided).mean(),
+        "precision": sk.precision_score(*flat, **average),
+        "recall": sk.recall_score(*flat, **average),
+        "f1": sk.f1_score(*flat, **average),
+        "auc": sk.roc_auc_score(y, f),
+        "log_loss": sum(sk.log_loss(y[:, j], f[:, j]) for j in range(n_out)),
+    }
+    for name in CLASSES:
+        got = of(name, y.astype(np.float32), f, "sigmoid")
+        assert got == pytest.approx(want[name], rel=1e-13), name
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 9])
+def test_top_k(k):
+    sk = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(2)
+    y, f = rng.integers(0, 8, 300), rng.random((300, 8))
+    got = fastnn.TopK(k)(y, f)
+    if k < 8:
+        assert got == pytest.approx(sk.top_k_accuracy_score(y, f, k=k, labels=range(8)))
+    else:
+        assert got == 1
+    assert fastnn.TopK(k)(np.eye(8)[y], f) == got
+    tied = np.ones((8, 8))  # the first k of equals
+    assert fastnn.TopK(k)(np.arange(8), tied) == min(k, 8) / 8
+
+
+def test_values():
+    sk = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(3)
+    y, f = rng.normal(size=(2, 100, 3)) * [1, 5, 100]
+    want = {
+        "rmse": np.sqrt(sk.mean_squared_error(y, f, multioutput="raw_values")).mean(),
+        "mae": sk.mean_absolute_error(y, f),
+        "r2": sk.r2_score(y, f),
+    }
+    for name, value in want.items():
+        assert of(name, y, f, "identity") == pytest.approx(value, rel=1e-13)
+    constant = np.ones((5, 1))
+    assert of("r2", constant, constant, "identity") == 1
+    assert of("r2", constant, constant + 1, "identity") == 0
+
+
+def test_log_loss_of_an_underflow_is_finite():
+    assert of("log_loss", np.array([0]), np.array([[0.0, 1.0]]), "softmax") > 700
+    assert of("log_loss", np.array([[1.0]]), np.array([[0.0]]), "sigmoid") > 700
+    assert of("log_loss", np.array([[1.0]]), np.array([[1.0]]), "sigmoid") == 0
+
+
+def mean_size(y_true, y_pred):
+    return np.abs(y_pred).mean() + 0 * y_true.mean()
+
+
+def test_evaluate_and_fit_measure_the_same():
+    y, X = softmax_case(3)
+    model = fastnn.Model([3, 8, 3], seed=0)
+    metrics = ["f1", fastnn.TopK(2), mean_size]
+    history = model.fit(X, y, epochs=2, validation_data=(X[:50], y[:50]), metrics=metrics)
+    result = model.evaluate(X[:50], y[:50], metrics=metrics)
+    assert list(result) == ["loss", "f1", "top_2", "mean_size"]
+    assert result == {
+        name.removeprefix("val_"): values[-1]
+        for name, values in history.columns().items()
+        if name.startswith("val_")
+    }
+    f = model.forward(X[:50])
+    assert result["mean_size"] == mean_size(y[:50], f)
+    assert list(model.evaluate(X, y)) == ["loss", "accuracy"]
+    assert list(model.evaluate(X, y, metrics=[])) == ["loss"]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "error", "message"),
+    [
+        ("accuracy", TypeError, "metrics must be a list of names or functions, got 'accuracy'"),
+        (["accurcy"], ValueError, "metrics of softmax outputs must be among accuracy, .*'accurcy'"),
+        (["r2"], ValueError, "metrics of softmax outputs must be among accuracy"),
+        ([1], TypeError, "each of metrics must be a name or a function"),
+        (["f1", "f1"], ValueError, "metrics must have different names"),
+        ([lambda y, f: 0], ValueError, "must have a name"),
+    ],
+)
+def test_wrong_metrics(metrics, error, message):
+    y, X = softmax_case(3)
+    model = fastnn.Model([3, 3], seed=0)
+    theta = model.theta.copy()
+    with pytest.raises(error, match=message):
+        model.evaluate(X, y, metrics=metrics)
+    with pytest.raises(error, match=message):
+        model.fit(X, y, validation_data=(X, y), metrics=metrics)
+    assert (model.theta == theta).all()
+
+
+def test_more_wrong_metrics():
+    with pytest.raises(ValueError, match="TopK needs outputs of classes that exclude"):
+        fastnn.Model([2, 3], output="sigmoid").evaluate(
+            [[0, 1]], [[0, 1, 1]], metrics=[fastnn.TopK()]
+        )
+    with pytest.raises(ValueError, match="k must be at least 1"):
+        fastnn.TopK(0)
+    with pytest.raises(TypeError, match=r"'text' must return a number, got 'a'"):
+        _metrics.measure({"text": lambda y, f: "a"}, np.ones(1), np.ones((1, 1)))
+
+
+def test_weighted_means():
+    rng = np.random.default_rng(3)
+    X, w = rng.normal(size=(40, 3)), rng.integers(0, 4, 40)
+    rows = np.repeat(np.arange(40), w)
+    labels, values = rng.integers(0, 3, 40), rng.normal(size=(40, 2))
+    quantiles = fastnn.Model([3, 2], output="identity", loss=fastnn.Quantile(0.3), seed=0)
+    for model, y, names in [
+        (fastnn.Model([3, 3], dtype="float64", seed=0), labels, ["accuracy", "log_loss"]),
+        (fastnn.Model([3, 2], output="identity", seed=0), values, ["rmse", "mae", "r2"]),
+        (quantiles, values, ["mae", "d2"]),
+    ]:
+        weighted = model.evaluate(X, y, metrics=names, sample_weight=w)
+        repeated = model.evaluate(X[rows], y[rows], metrics=names)
+        assert list(weighted) == ["loss", *names]
+        assert weighted == pytest.approx(repeated, rel=1e-6)
+    with pytest.raises(ValueError, match="sample_weight must be among accuracy"):
+        fastnn.Model([3, 3]).evaluate(X, labels, metrics=["f1"], sample_weight=w)
+
+
+def test_metrics_of_hinge():
+    model = fastnn.Model([3, 3], output="identity", loss="hinge", seed=0)
+    X, y = np.eye(3), [0, 1, 2]
+    assert set(model.evaluate(X, y, metrics=["accuracy", "f1", fastnn.TopK(2)])) == {
+        "loss",
+        "accuracy",
+        "f1",
+        "top_2",
+    }
+    with pytest.raises(ValueError, match="among accuracy, precision, recall, f1 or"):
+        model.evaluate(X, y, metrics=["auc"])
+
+
+def test_balanced_counts_the_rows_trained_on():
+    X, y = np.zeros((40, 1)), np.repeat([0, 1], [30, 10])
+    model = fastnn.Model([1, 2], seed=0)
+    model.W[0][:] = 0
+    history = model.fit(
+        *(X, y), epochs=1, batch_size=40, class_weight="balanced", validation_split=0.5
+    )
+    assert history.loss[0] == pytest.approx(np.log(2))
+    assert model.b[0] == pytest.approx([0, 0], abs=1e-7)

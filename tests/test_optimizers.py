@@ -1,0 +1,153 @@
+"""Optimizer objects: names, settings, what they refuse; L-BFGS."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import reference as ref
+
+import fastnn
+from fastnn import _storage
+from fastnn._optimizers import NAMES, as_optimizer
+from fastnn.kernels import _cpu
+
+ALL = [
+    *(name() for name in NAMES.values() if name is not fastnn.LBFGS),
+    fastnn.SGD(0.1, 0.9),
+    fastnn.SGD(0.1, 0.9, nesterov=True),
+    fastnn.Adam(amsgrad=True),
+    fastnn.RMSprop(momentum=0.5),
+    fastnn.RMSprop(centered=True),
+    fastnn.RMSprop(momentum=0.5, centered=True),
+]
+
+
+def make(dtype="float64"):
+    return fastnn.Model([4, 6, 3], activation="tanh", dtype=dtype, seed=5)
+
+
+def data(n=50):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, 4))
+    return X, X[:, :3].argmax(1)
+
+
+def test_every_kernel_has_an_object_and_a_place_in_files():
+    assert {rule.kind for rule in ALL} == set(_cpu.OPTIMIZERS)
+    assert {kind: len(names) for kind, names in _storage.STATES.items()} == ref.STATES
+
+
+@pytest.mark.parametrize("rule", ALL, ids=repr)
+def test_learns_and_goes_on_from_a_file(rule, tmp_path):
+    X, y = data()
+    model = make()
+    history = model.fit(X, y, epochs=3, batch_size=25, optimizer=rule)
+    assert history.loss[-1] < history.loss[0]
+    model.save(tmp_path / "m.safetensors")
+    twin = fastnn.load(tmp_path / "m.safetensors")
+    for one in (model, twin):
+        one.fit(X, y, epochs=2, batch_size=25, optimizer=rule)
+    assert model.theta.tobytes() == twin.theta.tobytes()
+
+
+def test_names_and_text():
+    assert as_optimizer("adamw", None) == fastnn.AdamW() != fastnn.Adam()
+    assert fastnn.AdamW().rates["weight_decay"] == 0.01
+    assert repr(fastnn.AdamW(0.5, clip_norm=1)) == "AdamW(learning_rate=0.5, clip_norm=1.0)"
+    assert as_optimizer("lion", 0.5) == fastnn.Lion(0.5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        (lambda: fastnn.SGD(l2=-1), ValueError, "l2 must be at least 0 and finite, got -1"),
+        (lambda: fastnn.SGD(clip_norm=0), ValueError, "clip_norm must be at least 1e-30"),
+        (lambda: fastnn.SGD(max_norm="1"), TypeError, "max_norm must be a number"),
+        (lambda: fastnn.SGD(decay_bias=1), TypeError, "decay_bias must be True or False"),
+        (lambda: fastnn.SGD(dampening=1), ValueError, "dampening must be at least 0 and below 1"),
+        (
+            lambda: fastnn.SGD(0.1, 0.9, nesterov=True, dampening=0.1),
+            ValueError,
+            "nesterov must come without dampening",
+        ),
+        (lambda: fastnn.Rprop(least=2, most=1), ValueError, "least must be at most most=1"),
+        (lambda: fastnn.LBFGS(memory=0), ValueError, "memory must be at least 1"),
+        (lambda: fastnn.LBFGS(clip_norm=1), ValueError, "LBFGS must come without clip_norm"),
+        (lambda: as_optimizer("lbfgs", 0.1), ValueError, "LBFGS must come without learning_rate"),
+        (lambda: as_optimizer("sdg", None), ValueError, "must be one of 'sgd', 'adam', .*'sdg'"),
+    ],
+)
+def test_wrong_settings(wrong, error, message):
+    with pytest.raises(error, match=message):
+        wrong()
+
+
+def test_max_norm_holds_and_biases_may_be_exempt():
+    X, y = data()
+    model = make()
+    model.fit(X, y, epochs=3, optimizer=fastnn.SGD(1.0, max_norm=0.5))
+    for W in model.W:
+        assert np.linalg.norm(W, axis=1).max() <= 0.5 * (1 + 1e-15)
+    for decay_bias in (True, False):
+        model = make()
+        model.b[0] = 1.0
+        rule = fastnn.SGD(0.0, l2=0.5)
+        model.fit(X, y, epochs=1, optimizer=rule)
+        rule = fastnn.Lion(0.125, weight_decay=4.0, decay_bias=decay_bias)
+        model.fit(X, y, epochs=1, optimizer=rule)
+        assert (np.abs(model.b[0]) > 0.8).all() != decay_bias
+
+
+def test_penalties_are_not_in_the_loss():
+    X, y = data()
+    one, two = make(), make()
+    losses = [
+        m.fit(X, y, epochs=1, batch_size=50, optimizer=fastnn.SGD(l2=l2, l1=l2)).loss
+        for m, l2 in ((one, 0.0), (two, 1.0))
+    ]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_lbfgs_is_scipys(dtype):
+    minimize = pytest.importorskip("scipy.optimize").minimize
+    X, y = data()
+    model, net = make(dtype), ref.Net((4, 6, 3), "tanh")
+
+    def objective(theta):
+        loss, grad = ref.loss_and_gradient(net, theta, X, y)
+        return loss + 0.005 * theta @ theta, grad + 0.01 * theta
+
+    want = minimize(
+        objective,
+        model.theta.astype(float),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": 20, "gtol": 1e-5, "ftol": 64 * 2.0**-52},
+    )
+    history = model.fit(X, y, epochs=20, optimizer=fastnn.LBFGS(l2=0.01))
+    assert len(history) == 20 and history.loss[-1] < history.loss[0]
+    got = objective(model.theta.astype(float))[0]
+    assert abs(got - want.fun) < (1e-9 if dtype == "float64" else 1e-2)
+    assert abs(model.evaluate(X, y)["loss"] - history.loss[-1]) < 1e-6
+    assert len(model.fit(X, y, epochs=5000, optimizer=fastnn.LBFGS(l2=0.01))) < 5000
+
+
+def test_lbfgs_with_callbacks_and_without_scipy(monkeypatch):
+    X, y = data()
+    model = make()
+    stop = fastnn.LambdaCallback(on_epoch_end=lambda fit: fit.stop() if fit.epoch == 3 else None)
+    pytest.importorskip("scipy")
+    history = model.fit(X, y, epochs=9, optimizer="lbfgs", callbacks=[stop], validation_split=0.2)
+    assert history.epoch == [1, 2, 3] and len(history.val_loss) == 3
+    before = model.theta.copy()
+    with pytest.raises(ValueError, match="LBFGS must be used in fit"):
+        model.partial_fit(X, y, optimizer="lbfgs")
+    with pytest.raises(ValueError, match="LBFGS must have a network without dropout and noise"):
+        fastnn.Model([4, 6, 3], dropout=0.5).fit(X, y, optimizer="lbfgs")
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    with pytest.raises(fastnn.MissingExtraError, match=r"fastnn\[lbfgs\]"):
+        model.fit(X, y, optimizer="lbfgs")
+    assert model.theta.tobytes() == before.tobytes()

@@ -1,0 +1,167 @@
+"""Learning-rate schedules by hand, in fit, resumed, and where they are refused."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn._schedules import Running, _cos_pi, _real_power
+
+
+def data(n=50):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, 4))
+    return X, X[:, :3].argmax(1)
+
+
+def make():
+    return fastnn.Model([4, 6, 3], activation="tanh", dtype="float64", seed=5)
+
+
+def rates(schedule, stop, per_epoch=5, start=0, total=None):
+    return Running(schedule, per_epoch, total or stop).rates(start, stop)
+
+
+def test_by_hand():
+    np.testing.assert_array_equal(rates(fastnn.Constant(0.5), 3), [0.5] * 3)
+    np.testing.assert_array_equal(
+        rates(fastnn.StepDecay(1.0, epochs=2, gamma=0.5), 9, per_epoch=2),
+        [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25],
+    )
+    np.testing.assert_array_equal(
+        rates(fastnn.Exponential(1.0, 0.5), 6, per_epoch=2), [1, 1, 0.5, 0.5, 0.25, 0.25]
+    )
+    np.testing.assert_array_equal(
+        rates(fastnn.InverseScaling(1.0), 4), 1 / np.sqrt([1.0, 2.0, 3.0, 4.0])
+    )
+    warm = rates(fastnn.CosineDecay(1.0, warmup=2), 10, per_epoch=2)
+    np.testing.assert_array_equal(warm[:4], [0.25, 0.5, 0.75, 1])
+    assert warm[4] == 1 and (np.diff(warm[4:]) < 0).all()
+    restarts = rates(fastnn.CosineDecay(1.0, period=1, grow=2), 15, per_epoch=1)
+    assert [t for t in range(15) if restarts[t] == 1] == [0, 1, 3, 7]
+    cycle = rates(fastnn.OneCycle(1.0), 100)
+    assert cycle[0] == pytest.approx(1 / 25) and cycle.argmax() == 29 and cycle[29] == 1
+    assert cycle[-1] == pytest.approx(1 / 25e4)
+    np.testing.assert_array_equal(rates(lambda t: 1 / (t + 1), 3), [1, 1 / 2, 1 / 3])
+    assert rates(fastnn.OneCycle(1.0), 1, total=1)[0] <= 1  # a single step
+
+
+def test_own_cosine_and_powers():
+    x = np.linspace(0, 1, 1001)
+    np.testing.assert_allclose(_cos_pi(x), np.cos(np.pi * x), rtol=0, atol=4e-16)
+    for p in (0, 0.25, 0.3, 1, 1.7, 3):
+        np.testing.assert_allclose(_real_power(1 + 99 * x, p), (1 + 99 * x) ** p, rtol=4e-15)
+
+
+ANY = [
+    fastnn.Constant(0.1),
+    fastnn.StepDecay(0.1, epochs=1),
+    fastnn.Exponential(0.1),
+    fastnn.InverseScaling(0.1, 0.7, 0.1),
+    fastnn.CosineDecay(0.1, 0.01, warmup=1.5),
+    fastnn.CosineDecay(0.1, period=1.5, grow=1.5),
+    fastnn.CosineDecay(0.1, period=2),
+    fastnn.OneCycle(0.1),
+    lambda t: 0.1 / (1 + t),
+]
+
+
+@pytest.mark.parametrize("schedule", ANY, ids=str)
+def test_slices_do_not_matter(schedule):
+    whole = rates(schedule, 60)
+    parts = [rates(schedule, t + 1, start=t, total=60) for t in range(60)]
+    np.testing.assert_array_equal(whole, np.concatenate(parts))
+    assert (whole >= 0).all() and whole.max() <= 0.1 * (1 + 1e-15)
+
+
+def test_adaptive_divides_by_five_after_two_epochs_in_a_row():
+    running = Running(fastnn.Adaptive(1.0, tol=0.1), 1, 10)
+    came = []
+    for t, loss in enumerate([3, 2, 1.95, 1.5, 1.45, 1.45, 1.45, 1.45]):
+        came.append(running.rates(t, t + 1)[0])
+        running.epoch_ended({"loss": loss})
+    np.testing.assert_allclose(came, [1, 1, 1, 1, 1, 1, 0.2, 0.2])
+    assert running.rates(8, 9)[0] == pytest.approx(0.04)
+
+
+@pytest.mark.parametrize("batch", [1, 16])
+def test_fit_uses_the_rate_of_each_step(batch):
+    X, y = data()
+    one, two = make(), make()
+    history = one.fit(X, y, epochs=3, batch_size=batch, learning_rate=lambda t: 0.1 / (1 + t))
+    n = -(-50 // batch)
+    assert history.learning_rate == [0.1 / (n * e) for e in (1, 2, 3)]
+    for _ in range(3):  # the number of the step goes on
+        two.fit(X, y, epochs=1, batch_size=batch, learning_rate=lambda t: 0.1 / (1 + t))
+    assert one.theta.tobytes() == two.theta.tobytes()
+    three = make()
+    three.fit(X, y, epochs=3, batch_size=batch, learning_rate=0.1)
+    assert np.abs(three.theta - one.theta).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        *ANY[:-1],
+        fastnn.Adaptive(0.1, tol=0.5),
+        fastnn.ReduceOnPlateau(0.1, patience=1, threshold=0.99),
+    ],
+    ids=str,
+)
+def test_a_resumed_fit_goes_on_with_its_schedule(tmp_path, schedule):
+    X, y = data()
+    optimizer = fastnn.AdamW(schedule, clip_norm=1.0)
+    whole = make()
+    want = whole.fit(X, y, epochs=8, batch_size=16, optimizer=optimizer)
+
+    def stop(fit):
+        if fit.epoch == 4:
+            raise KeyboardInterrupt
+
+    path = tmp_path / "fit.safetensors"
+    callbacks = [fastnn.Checkpoint(path), fastnn.LambdaCallback(on_epoch_begin=stop)]
+    with pytest.raises(KeyboardInterrupt):
+        make().fit(X, y, epochs=8, batch_size=16, optimizer=optimizer, callbacks=callbacks)
+    model = make()
+    history = model.fit(
+        *(X, y), epochs=8, batch_size=16, optimizer=optimizer, callbacks=callbacks[:1], resume=path
+    )
+    assert model.theta.tobytes() == whole.theta.tobytes()
+    assert history.learning_rate == want.learning_rate
+    if isinstance(schedule, (fastnn.Adaptive, fastnn.ReduceOnPlateau)):
+        assert len(set(want.learning_rate)) > 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        (lambda: fastnn.OneCycle(-1.0), ValueError, "learning_rate must be at least 0"),
+        (lambda: fastnn.OneCycle(1.0, pct_start=1.0), ValueError, "pct_start must be at least 0"),
+        (lambda: fastnn.StepDecay(1.0, epochs=0), ValueError, "epochs must be at least 1"),
+        (lambda: fastnn.CosineDecay(0.1, minimum=0.2), ValueError, "minimum must be at most"),
+        (lambda: fastnn.ReduceOnPlateau(0.1, monitor="r2"), ValueError, "monitor must be one of"),
+        (lambda: fastnn.Adaptive(0.1, patience="2"), TypeError, "patience must be an integer"),
+        (lambda: fastnn.SGD("fast"), TypeError, "learning_rate must be a number"),
+    ],
+)
+def test_wrong_settings(wrong, error, message):
+    with pytest.raises(error, match=message):
+        wrong()
+
+
+def test_what_fit_and_partial_fit_refuse():
+    X, y = data()
+    model = make()
+    before = model.theta.copy()
+    rate = fastnn.ReduceOnPlateau(0.1, monitor="val_loss")
+    with pytest.raises(ValueError, match="must come with validation_data"):
+        model.fit(X, y, learning_rate=rate)
+    with pytest.raises(ValueError, match="OneCycle must be used in fit"):
+        model.partial_fit(X, y, learning_rate=fastnn.OneCycle(0.1))
+    with pytest.raises(ValueError, match="learning_rate must be at least 0 and finite, got nan"):
+        model.fit(X, y, learning_rate=lambda t: math.nan)
+    assert model.theta.tobytes() == before.tobytes()
+    model.partial_fit(X, y, learning_rate=fastnn.InverseScaling(0.1))
