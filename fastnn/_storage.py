@@ -50,7 +50,10 @@ STATES = {
 }
 KEYS = {
     "metadata": {"format", "version", "architecture", "training", "metadata"},
-    "architecture": {"sizes", "activations", "output", "loss", "bias", "dtype", "dropout", "noise"},
+    "architecture": {
+        *("sizes", "activations", "output", "loss", "bias", "dtype", "dropout", "noise"),
+        "input_scale",
+    },
     "training": {"seed", "epoch", "optimizer", "steps", "all_steps"},
     "fit": {"settings", "stopped", "schedule", "history", "callbacks"},
     "callback": {"name", "values", "arrays"},
@@ -201,6 +204,7 @@ def as_saved_network(architecture: dict[str, Any]) -> NetworkSpec:
     """The network that `NetworkSpec.architecture` described, checked."""
     if not {"dropout", "noise"} & set(architecture):  # a file from before they were
         architecture |= {"dropout": 0.0, "noise": 0.0}
+    architecture.setdefault("input_scale", 1.0)
     _check_keys("architecture", architecture)
     activations = architecture.pop("activations")
     try:
