@@ -10,15 +10,14 @@ from fastnn._history import History
 
 
 class Progress:
-    """`epochs` epochs of `n` samples each, over one call of fit or several."""
+    """`epochs` epochs of `n` samples each, `done` of them before."""
 
-    def __init__(self, epochs: int, n: int) -> None:
+    def __init__(self, epochs: int, n: int, done: int = 0) -> None:
         self.epochs = epochs
-        self.n = n
-        self.done = 0  # epochs
+        self.before = self.done = done  # epochs
         self.begin = perf_counter()
         self._last: dict[str, float] = {}  # loss of the running epoch, measures after the last
-        self._bar = _bar(epochs * n, self._title(1))
+        self._bar = _bar(epochs * n, done * n, self._title(done + 1))
 
     def samples(self, count: int, loss: float) -> None:
         """`count` more samples have been trained on; `loss` is the epoch's so far."""
@@ -36,7 +35,8 @@ class Progress:
             self._bar.set_description_str(self._title(self.done + 1), refresh=False)
             self._bar.set_postfix_str(self._values())
             return
-        left = (perf_counter() - self.begin) / self.done * (self.epochs - self.done)
+        each = (perf_counter() - self.begin) / (self.done - self.before)
+        left = each * (self.epochs - self.done)
         line = f"{self._title(self.done)}  {self._values()}  {left:.0f} s left"
         print(line, file=sys.stderr, flush=True)
 
@@ -44,14 +44,20 @@ class Progress:
         return f"epoch {min(epoch, self.epochs):{len(str(self.epochs))}}/{self.epochs}"
 
     def _values(self) -> str:
-        return "  ".join(f"{name} {value:.4f}" for name, value in self._last.items())
+        return "  ".join(f"{name} {_text(value)}" for name, value in self._last.items())
 
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
 
 
-def _bar(total: int, title: str) -> Any:
+def _text(value: float) -> str:
+    """Four decimals, where the number's size suits them."""
+    size = abs(value)
+    return f"{value:.4f}" if 1e-3 <= size < 1e4 or not size else f"{value:.5g}"
+
+
+def _bar(total: int, initial: int, title: str) -> Any:
     """A tqdm bar, or None without tqdm or a terminal."""
     if not sys.stderr.isatty():
         return None
@@ -60,6 +66,6 @@ def _bar(total: int, title: str) -> Any:
     except ImportError:
         return None
     form = "{desc} {percentage:3.0f}% |{bar}| {elapsed}, {remaining} left{postfix}"
-    bar = tqdm(total=total, file=sys.stderr, bar_format=form, dynamic_ncols=True)
+    bar = tqdm(total=total, initial=initial, file=sys.stderr, bar_format=form, dynamic_ncols=True)
     bar.set_description_str(title)
     return bar
