@@ -210,19 +210,11 @@ def default_learning_rate(args: argparse.Namespace, amounts: bool, batch: int) -
 
 def facts(args: argparse.Namespace) -> dict[str, Any]:
     """What a model file says of its training, and what must be the same to resume it."""
-    told: dict[str, Any] = {
-        "epochs": args.epochs,
-        "batch size": args.batch_size,
-        "optimizer": args.optimizer,
-        "learning rate": args.learning_rate,
-        "schedule": args.schedule,
-        "seed": args.seed,
-    }
+    steps = ("batch_size", "learning_rate", "schedule") if args.optimizer != "lbfgs" else ()
     more = ("warmup", "momentum", "nesterov", *SETTINGS, "class_weight", "sample_weight")
-    for name in (*more, "early_stopping"):
-        if value := getattr(args, name):
-            told[name.replace("_", " ")] = value
-    return told
+    told = {name: getattr(args, name) for name in ("epochs", "optimizer", *steps, "seed")}
+    told |= {name: value for name in (*more, "early_stopping") if (value := getattr(args, name))}
+    return {name.replace("_", " "): value for name, value in told.items()}
 
 
 def _option(name: str) -> str:

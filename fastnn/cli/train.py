@@ -34,6 +34,7 @@ the network as it stands (with --early-stopping: the best so far) in a file besi
 .partial in its name."""
 
 VALIDATION_SPLIT = 0.1
+RESULTS = ("epochs run", "best epoch", "interrupted")  # facts of which a checkpoint knows nothing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -390,9 +391,11 @@ def check_checkpoint(args: argparse.Namespace, model: fastnn.Model) -> None:
     for name in ("sizes", "activations", "output", "loss", "dtype", "dropout"):
         _same(args.resume, name, getattr(saved, name), getattr(model, name))
     was, now = saved.metadata["training"], model.metadata["training"]
+    free = {"file", "fastnn", *RESULTS}
+    if args.schedule in recipe.LENGTHLESS:
+        free.add("epochs")
     for name in {**was, **now}:
-        free = name in ("file", "fastnn")
-        if not free and not (name == "epochs" and args.schedule in recipe.LENGTHLESS):
+        if name not in free:
             _same(args.resume, name, was.get(name), now.get(name))
 
 
@@ -470,7 +473,7 @@ def task_of(
     if args.task:
         return args.task, "as given"
     if asked:
-        return asked, f"as {name_of(args.loss)} is for it"
+        return asked, f"as --loss {name_of(args.loss)} is"
     found = [infer_task(column) for column in columns]
     if len({task for task, _ in found}) > 1:
         told = ", ".join(f'"{n}" {why}' for n, (_, why) in zip(names, found, strict=True))
@@ -568,7 +571,7 @@ class Watch(fastnn.Callback):
 
     def on_fit_end(self, fit: fastnn.Fit) -> None:
         if isinstance(fit.error, KeyboardInterrupt) and self.best_epoch and self.early:
-            fit.model.theta = self.early.state()["theta"]  # which it is about to drop
+            fit.model.theta = self.early.state()["theta"]
 
     @property
     def best_epoch(self) -> int | None:
@@ -595,10 +598,10 @@ def fit(model: fastnn.Model, prepared: Prepared, args: argparse.Namespace) -> Tr
     watch = Watch(early)
     keep = args.checkpoint or args.resume
     callbacks = [
+        watch,  # first, so that it sees the best before `early` drops it
         *([early] if early else []),
         *([fastnn.Checkpoint(keep)] if keep else []),
         *([fastnn.CSVLogger(args.log)] if args.log else []),
-        watch,  # last, so that it ends before `early` does
     ]
     begin = time.perf_counter()
     try:
@@ -617,9 +620,12 @@ def fit(model: fastnn.Model, prepared: Prepared, args: argparse.Namespace) -> Tr
             verbose=not args.quiet,
         )
     except fastnn.DivergenceError:
-        remedy = f"try a smaller --learning-rate than {args.learning_rate:g}"
+        remedy = f"a smaller --learning-rate than {args.learning_rate:g}"
+        if args.optimizer == "lbfgs":
+            remedy = "--l2, or another --scale"
         raise Failure(
-            f"training diverged in epoch {watch.epoch}: the loss grew beyond all bounds; {remedy}"
+            f"training diverged in epoch {watch.epoch}: the loss grew beyond all bounds; "
+            f"try {remedy}"
         ) from None
     except KeyboardInterrupt:
         raise KeyboardInterrupt(interrupted(model, watch, args)) from None
@@ -643,7 +649,7 @@ def interrupted(model: fastnn.Model, watch: Watch, args: argparse.Namespace) -> 
     text += f"nothing was written to {args.output}"
     keep = args.checkpoint or args.resume
     if keep and watch.done:
-        text += f"; --resume {shlex.quote(keep)} goes on after epoch {watch.done}"
+        text += f"; --resume {shlex.quote(keep)} goes on"
     return text
 
 
