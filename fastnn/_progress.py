@@ -23,7 +23,7 @@ class Progress:
         """`count` more samples have been trained on; `loss` is the epoch's so far."""
         if self._bar is not None:
             self._last["loss"] = loss
-            self._bar.set_postfix_str(self._values(), refresh=False)
+            self._bar.set_postfix_str(self._values(" "), refresh=False)
             self._bar.update(count)
 
     def epoch(self, history: History) -> None:
@@ -33,18 +33,18 @@ class Progress:
         self._last = {k: v[-1] for k, v in history.columns().items() if k not in left_out}
         if self._bar is not None:
             self._bar.set_description_str(self._title(self.done + 1), refresh=False)
-            self._bar.set_postfix_str(self._values())
+            self._bar.set_postfix_str(self._values(" "))
             return
         each = (perf_counter() - self.begin) / (self.done - self.before)
         left = each * (self.epochs - self.done)
-        line = f"{self._title(self.done)}  {self._values()}  {left:.0f} s left"
+        line = f"{self._title(self.done)}  {self._values('  ')}  {left:.0f} s left"
         print(line, file=sys.stderr, flush=True)
 
     def _title(self, epoch: int) -> str:
         return f"epoch {min(epoch, self.epochs):{len(str(self.epochs))}}/{self.epochs}"
 
-    def _values(self) -> str:
-        return "  ".join(f"{name} {_text(value)}" for name, value in self._last.items())
+    def _values(self, between: str) -> str:
+        return between.join(f"{name} {_text(value)}" for name, value in self._last.items())
 
     def close(self) -> None:
         if self._bar is not None:
@@ -53,8 +53,9 @@ class Progress:
 
 def _text(value: float) -> str:
     """Four decimals, where the number's size suits them."""
-    size = abs(value)
-    return f"{value:.4f}" if 1e-3 <= size < 1e4 or not size else f"{value:.5g}"
+    if 1e-3 <= abs(value) < 1e4 or not value:
+        return f"{value:.4f}"
+    return f"{value:.{3 if abs(value) < 1 else 5}g}"
 
 
 def _bar(total: int, initial: int, title: str) -> Any:
@@ -65,7 +66,7 @@ def _bar(total: int, initial: int, title: str) -> Any:
         from tqdm import tqdm
     except ImportError:
         return None
-    form = "{desc} {percentage:3.0f}% |{bar}| {elapsed}, {remaining} left{postfix}"
+    form = "{desc} {percentage:3.0f}%|{bar}| {remaining} left{postfix}"  # 80 columns will do
     bar = tqdm(total=total, initial=initial, file=sys.stderr, bar_format=form, dynamic_ncols=True)
     bar.set_description_str(title)
     return bar

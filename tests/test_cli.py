@@ -5,6 +5,8 @@ import hashlib
 import io
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -579,8 +581,8 @@ def test_predictions_in_other_formats(here, run):
         ("train ok.csv -t y -o m.st --resume text.csv", "text.csv: "),
         ("train ok.csv -t y -o m.st --resume plain.st", "was not written by fastnn train --checkp"),
         (
-            "train model.csv -t y -o m.st --resume model.st",
-            "sizes must be [1, 128, 64, 2] as in the",
+            "train ok.csv -t y -o m.st --hidden 5 --resume model.st",
+            "sizes must be [1, 128, 64, 2]",
         ),
         (
             "train ok.csv -t y -o m.st --resume model.st",
@@ -846,6 +848,21 @@ def test_importing_the_command_line_is_light():
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+def test_the_commands_of_the_page(here, run):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("matplotlib")
+    page = (Path(__file__).parent.parent / "docs/command_line.md").read_text()
+    blocks = re.findall(r"^```(python|sh)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 5
+    for language, block in blocks:
+        if language == "python":
+            exec(block, {})
+            continue
+        for line in block.splitlines():
+            program, *arguments = shlex.split(line)
+            assert program == "fastnn" and run(*arguments)[0] == 0, line
 
 
 # --- the demo and real data
