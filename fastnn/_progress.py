@@ -17,7 +17,9 @@ class Progress:
         self.before = self.done = done  # epochs
         self.begin = perf_counter()
         self._last: dict[str, float] = {}  # loss of the running epoch, measures after the last
-        self._bar = _bar(epochs * n, done * n, self._title(done + 1))
+        self._bar = None
+        if n:  # a stream's is not known
+            self._bar = _bar(epochs * n, done * n, self._title(done + 1))
 
     def samples(self, count: int, loss: float) -> None:
         """`count` more samples have been trained on; `loss` is the epoch's so far."""
