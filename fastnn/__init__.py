@@ -37,6 +37,7 @@ from fastnn._history import History
 from fastnn._initialize import Normal, Orthogonal, Uniform
 from fastnn._losses import BinaryCrossEntropy, CrossEntropy, Focal, Huber, Quantile
 from fastnn._metrics import TopK
+from fastnn._norms import BatchNorm, LayerNorm
 from fastnn._optimizers import (
     LBFGS,
     SGD,
@@ -73,6 +74,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adaptive",
+    "BatchNorm",
     "BinaryCrossEntropy",
     "CSVLogger",
     "Callback",
@@ -91,6 +93,7 @@ __all__ = [
     "Huber",
     "InverseScaling",
     "LambdaCallback",
+    "LayerNorm",
     "LeakyReLU",
     "Lion",
     "MissingExtraError",

@@ -9,7 +9,7 @@ from fastnn.kernels._cpu cimport (
 from fastnn.kernels.panels cimport (
     L2_BYTES, Layer, at, bias_panels, block, columns, make_layer, pack, unpack, vectors, weight_panels,
 )
-from fastnn.kernels.update cimport Slots, Step, clear_padding, update_bias, update_block
+from fastnn.kernels.update cimport Slots, Step, clear_padding, update_block, update_vector
 
 cdef Py_ssize_t ROW_BYTES = 1 << 21   # as in forward.pyx, of delta
 cdef Py_ssize_t H_BYTES = 800_000     # panels of h_prev whose gradients are made together: they stay in L2
@@ -93,7 +93,7 @@ cdef void _blocks(const fnn_kernels *k, const Layer *layer, const Slots *slots, 
         g = at(k, slots.Gb, p * k.nr) if step.summed else scratch
         k.bias_gradient(batch, d, g, first)
         if step.apply:
-            update_bias(k, layer, slots, step, p, g)
+            update_vector(k, layer.b, slots.state_b, step, p, g)
     for q in range(q0, q1):
         i, n_in, h = block(k, layer, p, q), columns(k, layer.n_in, q), at(k, h_prev, q * stride)
         g, W = at(k, slots.G, i) if step.summed else scratch, at(k, layer.Wp, i)

@@ -1,7 +1,7 @@
 from libc.stdint cimport int32_t
 
 from fastnn.kernels._cpu cimport (
-    FNN_FACTOR, Memory, fnn_activation, fnn_barrier, fnn_draw, fnn_kernels, fnn_loss, fnn_targets, keeps, plain,
+    FNN_FACTOR, Memory, fnn_activation, fnn_barrier, fnn_draw, fnn_kernels, fnn_loss, fnn_norm, fnn_targets, keeps, plain,
 )
 from fastnn.kernels.panels cimport Layer
 from fastnn.kernels.update cimport Slots, Step
@@ -16,6 +16,8 @@ cdef struct Net:
     fnn_loss loss
     fnn_draw *draws            # [n_layers]: noise and dropout of the inputs and the hidden layers; keys are a run's
     bint perturbed             # any of them is not 0
+    fnn_norm *norms            # [n_layers]: of the hidden layers; where kind is not 0, the layer has no bias, but beta
+    bint normalised, batch_normalised  # any of them is, by its mini-batch
 
 cdef struct Buffers:
     # What a run of mini-batches needs beside the weights. h[k] and delta[k] are panels of `capacity` rows.
@@ -24,6 +26,9 @@ cdef struct Buffers:
     char **h                   # [n_layers + 1]; h[0] is not used
     char **d                   # [n_layers + 1]; d[k] = dh[k]/da[k] where h[k] does not tell it, otherwise NULL
     char **delta               # [n_layers + 1]; delta[0] is not used
+    char **xhat                # [n_layers + 1], where layer k is normalised: u[k], normalised,
+    char **inv                 # ... 1 / sqrt(variance + epsilon), of columns or rows,
+    char **du                  # ... and dL/du[k]; elsewhere delta[k]
     double *losses             # [batch]
     int32_t **list             # [n_layers]: numbers of a layer's inputs that are worth visiting (single rows) ...
     Py_ssize_t *n_list         # [n_layers]: ... and how many
@@ -46,8 +51,13 @@ cdef struct Run:
     Py_ssize_t done            # steps taken
 
 cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bias, str dtype,
-                  bint may_turn) except -1
+                  bint may_turn, norms) except -1
 cdef int load_net(const Net *net, const char *vector, Py_ssize_t state) except -1
+cdef int store_net(const Net *net, char *vector, Py_ssize_t state) except -1
+cdef int load_statistics(const Net *net, statistics) except -1
+cdef int store_statistics(const Net *net, statistics) except -1
+cdef void fold(const Net *net) noexcept nogil
+cdef int folded(const Net *net, Net *to, Memory memory) except -1
 cdef double flops(const Net *net, Py_ssize_t batch, int passes) noexcept nogil
 cdef char *address(array) except NULL
 cdef int set_targets(fnn_targets *targets, y, weights) except -1
