@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._arrays import as_pair
+from fastnn._arrays import as_dense, as_pair
 from fastnn._checks import as_real, name_of
 from fastnn._losses import settings_of
 from fastnn._network import NetworkSpec
@@ -53,6 +53,7 @@ def gradient_check(
         raise ValueError("eps must be above 0, got 0.0")
     network = replace(network, dtype="float64")
     X, y = as_pair(X, y, network)
+    X = as_dense(X, network)
     weights = as_weights(sample_weight, len(X))
     theta, statistics = theta.astype(np.float64), statistics.astype(np.float64)
     engine = new_engine(network)

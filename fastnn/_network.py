@@ -79,6 +79,7 @@ class NetworkSpec:
     dropout: tuple[float, ...]  # of the inputs and of each hidden layer
     noise: tuple[float, ...]
     norm: tuple[Norm | None, ...]  # of each hidden layer
+    input_scale: float  # integers among the features are multiplied by it
 
     @property
     def n_in(self) -> int:
@@ -134,6 +135,7 @@ class NetworkSpec:
             "dropout": self.dropout,
             "noise": self.noise,
             "norm": [norm_to_json(one) for one in self.norm],
+            "input_scale": self.input_scale,
         }
 
 
@@ -147,6 +149,7 @@ def as_network(
     dropout: Any = 0.0,
     noise: Any = 0.0,
     norm: Any = None,
+    input_scale: Any = 1.0,
 ) -> NetworkSpec:
     """Check a user's description of a network and write out what it leaves open."""
     sizes = _sizes(sizes)
@@ -176,8 +179,12 @@ def as_network(
     if norm is None or isinstance(norm, (str, Norm)):
         norm = [as_norm(norm)] * (K - 1)
     norms = tuple(as_norm(one) for one in _per_layer("norm", norm, K - 1, "hidden layer"))
+    scale = as_real("input_scale", input_scale)
+    if scale == 0:
+        raise ValueError("input_scale must be above 0, got 0.0")
+    dtype = _dtype(dtype)
     return NetworkSpec(
-        sizes, activations, output, loss, biases, _dtype(dtype), dropout, noise, norms
+        sizes, activations, output, loss, biases, dtype, dropout, noise, norms, scale
     )
 
 

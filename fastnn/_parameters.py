@@ -163,4 +163,5 @@ def new_engine(network: NetworkSpec, batch: int = 1, optimizer: str = "sgd") -> 
         dropout=network.dropout,
         noise=network.noise,
         norms=tuple(norm_kernel(one) for one in network.norm),
+        input_scale=network.input_scale,
     )

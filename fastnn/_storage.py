@@ -53,7 +53,8 @@ STATES = {
 KEYS = {
     "metadata": {"format", "version", "architecture", "training", "metadata"},
     "architecture": {
-        *("sizes", "activations", "output", "loss", "bias", "dtype", "dropout", "noise", "norm")
+        *("sizes", "activations", "output", "loss", "bias", "dtype", "dropout", "noise", "norm"),
+        "input_scale",
     },
     "training": {"seed", "epoch", "optimizer", "steps", "all_steps"},
     "fit": {"settings", "stopped", "schedule", "history", "callbacks"},
@@ -198,6 +199,7 @@ def _check_metadata(texts: dict[str, str]) -> tuple[NetworkSpec, dict[str, Any],
     if not {"dropout", "noise"} & set(architecture):  # a file from before they were
         architecture |= {"dropout": 0.0, "noise": 0.0}
     architecture.setdefault("norm", None)  # likewise
+    architecture.setdefault("input_scale", 1.0)
     _check_keys("architecture", architecture)
     activations = architecture.pop("activations")
     try:

@@ -13,7 +13,14 @@ import numpy as np
 
 from fastnn import _evaluate, _metrics, _train
 from fastnn._activations import Activation
-from fastnn._arrays import as_features, as_finite, as_numbers, as_pair
+from fastnn._arrays import (
+    Features,
+    as_features,
+    as_finite,
+    as_numbers,
+    as_pair,
+    as_training_pair,
+)
 from fastnn._callbacks import Callback, as_callbacks
 from fastnn._checks import as_bool, as_int, as_real
 from fastnn._config import n_threads as bound_threads
@@ -30,6 +37,7 @@ from fastnn._progress import Progress
 from fastnn._random import as_seed
 from fastnn._schedules import Watching
 from fastnn._split import split
+from fastnn._stream import as_stream
 from fastnn._trace import Trace
 from fastnn._weights import as_weights, training_weights
 
@@ -97,10 +105,15 @@ class Model:
         gamma for a bias. "batch": means over the rows of a mini-batch in `fit`, `partial_fit`,
         `loss_and_gradient`, `gradient_check` and `trace`, running averages, which the first two of
         these move, in everything else. "layer": means over the layer's units, everywhere.
+    input_scale : float, default 1.0
+        Integers among the features are multiplied by it as they are read, such as 1 / 255 for
+        images of uint8: ``float(x) * float(input_scale)`` in the model's dtype, each rounded once.
+        Floats are taken as they are. It is saved with the model.
 
     Attributes
     ----------
-    sizes, activations, output, loss, bias, dtype, seed, n_threads, dropout, noise, norm
+    sizes, activations, output, loss, bias, dtype, seed, n_threads, dropout, noise, norm, \
+            input_scale
         As above; activations and norm (of hidden layers), bias, dropout and noise written out for
         each layer.
     n_parameters : int
@@ -131,8 +144,11 @@ class Model:
         dropout: Any = 0.0,
         noise: Any = 0.0,
         norm: Any = None,
+        input_scale: float = 1.0,
     ) -> None:
-        network = as_network(sizes, activation, output, loss, bias, dtype, dropout, noise, norm)
+        network = as_network(
+            sizes, activation, output, loss, bias, dtype, dropout, noise, norm, input_scale
+        )
         n_threads = None if n_threads is None else as_int("n_threads", n_threads, 1)
         seed = as_seed(seed)
         self._assemble(Parameters(network, initial_theta(network, seed, init)), seed, {}, n_threads)
@@ -184,6 +200,10 @@ class Model:
     @property
     def norm(self) -> list[Norm | None]:
         return list(self._network.norm)
+
+    @property
+    def input_scale(self) -> float:
+        return self._network.input_scale
 
     @property
     def n_parameters(self) -> int:
@@ -250,6 +270,8 @@ class Model:
         if any(network.norm):
             norm = list(network.norm)
             parts.append(f"norm={norm[0] if len(set(norm)) == 1 else norm!r}")
+        if network.input_scale != 1:
+            parts.append(f"input_scale={network.input_scale}")
         return f"Model({', '.join(parts)})"
 
     def summary(self) -> str:
@@ -279,7 +301,7 @@ class Model:
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         *,
         epochs: int = 10,
         batch_size: int = 128,
@@ -300,7 +322,10 @@ class Model:
         Parameters
         ----------
         X : array, (n, n_in)
-            Used without a copy where it is C-contiguous and of the model's dtype.
+            Of integers, bools or floats with any strides, read as it lies, memory maps included; a
+            table of pandas, polars or pyarrow; or a SciPy sparse matrix, whose zeros cost nothing
+            in CSR. Or, without y, a stream: an iterable that yields blocks (X, y), or a callable
+            that returns an iterator of them, called once an epoch. docs/data.md: what is copied.
         y : array
             softmax: labels (n,) from 0, or rows (n, n_out) of a distribution. sigmoid: (n, n_out)
             in [0, 1]. hinge: labels (n,). Other outputs: values (n, n_out), with several quantiles
@@ -335,7 +360,7 @@ class Model:
             samples of the class), of the rows trained on, and a class that the dict leaves out has
             1. For labels (n,) and one sigmoid output. Measures on validation data are not weighted.
         shuffle : bool, default True
-            False takes samples in the order given.
+            False takes samples in the order given. Of a stream each block is shuffled by itself.
         resume : path, optional
             A file that `Checkpoint` wrote in the same call of `fit`, killed or ended. The model
             becomes what it was then, its seed included, and the rest of the `epochs` are run:
@@ -355,6 +380,8 @@ class Model:
         DivergenceError
             A mini-batch had a loss that is not finite; the model is as before the call (resumed:
             as in the checkpoint).
+        what a stream raises
+            The model is as before the call, too.
         KeyboardInterrupt
             Raised on, like what a callback raises; the model stands at the last whole step.
         """
@@ -373,17 +400,26 @@ class Model:
         if isinstance(rule, LBFGS) and (any(network.dropout) or any(network.noise)):
             raise ValueError("LBFGS must have a network without dropout and noise: L must stay one")
         if isinstance(rule, LBFGS) and network.batch_normalised:
-            raise ValueError("LBFGS must have a network without batch normalisation: it has no mini-batches")
-        X, y = as_pair(X, y, network)
+            raise ValueError(
+                "LBFGS must have a network without batch normalisation: "
+                "it has no mini-batches"
+            )
+        weights, rows, validation = None, np.arange(0), None
+        if y is None:
+            _check_stream(rule, share, sample_weight, class_weight)
+            X = as_stream(X, epochs, network)
+        else:
+            X, y = as_training_pair(X, y, network)
+            rows = np.arange(len(X))
         loaded = None if resume is None else _checkpoint(resume, network)
         seed = self.seed if loaded is None else loaded.seed
-        rows, validation = np.arange(len(X)), None
         if validation_data is not None:
             validation = _as_validation(validation_data, network)
         elif share:
             rows, held_out = _hold_out(X, y, share, seed, network)
             validation = X[held_out], y[held_out]
-        weights = training_weights(sample_weight, class_weight, y, network, batch_size, rows)
+        if y is not None:
+            weights = training_weights(sample_weight, class_weight, y, network, batch_size, rows)
         data = _train.Data(X, y, rows, validation, chosen)
         settings = {
             "rows": len(rows),
@@ -399,7 +435,7 @@ class Model:
         fit = Fit(self, epochs, watching, measured, settings)
         if loaded is not None:
             fit.resume(loaded)
-        batch = _as_batch(batch_size, len(rows), network)
+        batch = _as_batch(batch_size, None if y is None else len(rows), network)
         progress = verbose if isinstance(verbose, Progress) else None
         if verbose is True and not fit.done:
             progress = Progress(epochs - len(fit.history), len(rows))
@@ -449,7 +485,7 @@ class Model:
         if isinstance(rule, LBFGS) or getattr(rule.learning_rate, "by_epochs", False):
             what = "LBFGS" if isinstance(rule, LBFGS) else type(rule.learning_rate).__name__
             raise ValueError(f"{what} must be used in fit: partial_fit has no epochs")
-        X, y = as_pair(X, y, self._network)
+        X, y = as_training_pair(X, y, self._network)
         weights = training_weights(sample_weight, class_weight, y, self._network, batch_size)
         batch = _as_batch(batch_size, len(X), self._network)
         with self._engines.lend(batch, rule.kind) as engine:
@@ -694,9 +730,9 @@ def _checkpoint(path: str | PathLike[str], network: NetworkSpec) -> Loaded | Non
     return loaded
 
 
-def _as_batch(batch_size: int, n: int, network: NetworkSpec) -> int:
-    """Rows of a mini-batch out of n."""
-    batch = min(batch_size, n)
+def _as_batch(batch_size: int, n: int | None, network: NetworkSpec) -> int:
+    """Rows of a mini-batch out of n; None: of a stream."""
+    batch = batch_size if n is None else min(batch_size, n)
     if batch == 1 and network.batch_normalised:
         raise ValueError(
             "batch normalisation must have mini-batches of at least 2 rows, got "
@@ -706,7 +742,7 @@ def _as_batch(batch_size: int, n: int, network: NetworkSpec) -> int:
 
 
 def _hold_out(
-    X: np.ndarray, y: np.ndarray, share: float, seed: int, network: NetworkSpec
+    X: Features, y: np.ndarray, share: float, seed: int, network: NetworkSpec
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows to train on and rows to measure on; classes give their share each."""
     labels = None
@@ -720,7 +756,27 @@ def _hold_out(
     return rows, held_out
 
 
-def _as_validation(pair: Any, network: NetworkSpec) -> tuple[np.ndarray, np.ndarray]:
+def _check_stream(rule: Optimizer, share: float, sample_weight: Any, class_weight: Any) -> None:
+    """What needs all rows, or to know how many there are, does not go with a stream."""
+    rate = rule.learning_rate
+    given = {
+        "validation_split": share > 0,
+        "sample_weight": sample_weight is not None,
+        "class_weight": class_weight is not None,
+    }
+    for name, is_given in given.items():
+        if is_given:
+            raise ValueError(f"{name} must come with X and y: a stream's rows are not known before")
+    if isinstance(rule, LBFGS):
+        raise ValueError("LBFGS must come with X and y: it needs all rows in each step")
+    if getattr(rate, "by_epochs", False) and not isinstance(rate, Watching):
+        raise ValueError(
+            f"{type(rate).__name__} must come with X and y: a stream does not tell how many steps "
+            "an epoch has; a function of the step number will do"
+        )
+
+
+def _as_validation(pair: Any, network: NetworkSpec) -> tuple[Features, np.ndarray]:
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         raise TypeError("validation_data must be a pair (X, y)")
     try:

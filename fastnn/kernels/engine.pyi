@@ -23,6 +23,7 @@ class Engine:
         dropout: Sequence[float] = (),
         noise: Sequence[float] = (),
         norms: Sequence[Norm | None] = (),
+        input_scale: float = 1.0,
     ) -> None: ...
     def load(
         self, theta: Reals, state: Reals | None = None, statistics: Reals | None = None
@@ -32,7 +33,7 @@ class Engine:
     ) -> None: ...
     def train(
         self,
-        X: Reals,
+        X: Any,
         y: npt.NDArray[Any],
         order: npt.NDArray[np.intp],
         batch: int,
@@ -47,16 +48,16 @@ class Engine:
     ) -> int: ...
     def gradient(
         self,
-        X: Reals,
+        X: Any,
         y: npt.NDArray[Any],
         grad: Reals,
         n_threads: int,
         weights: npt.NDArray[np.float64] | None = None,
     ) -> float: ...
-    def forward(self, X: Reals, out: Reals, n_threads: int) -> None: ...
+    def forward(self, X: Any, out: Reals, n_threads: int) -> None: ...
     def loss(
         self,
-        X: Reals,
+        X: Any,
         y: npt.NDArray[Any],
         out: Reals,
         n_threads: int,

@@ -13,14 +13,15 @@ from libc.stdint cimport int32_t
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, FNN_LAYER_NORM, Memory, all_share, fnn_activation, fnn_barrier, fnn_identity, fnn_kernels, fnn_norm,
-    fnn_prefetch, fnn_sgd, fnn_targets, fnn_team_size, fp_enter, fp_leave, keeps, plain, seconds, wait, worth,
+    FNN_BATCH_NORM, FNN_LAYER_NORM, FNN_MAX_STATES, Memory, all_share, fnn_activation, fnn_barrier, fnn_entry, fnn_features,
+    fnn_identity, fnn_kernels, fnn_norm, fnn_prefetch, fnn_sgd, fnn_targets, fnn_team_size, fp_enter, fp_leave, keeps, plain,
+    seconds, wait, worth,
 )
-from fastnn.kernels.backward cimport delta_and_gradient_part, gradient_part, hidden_delta_part
-from fastnn.kernels.forward cimport forward_part, perturb_part
+from fastnn.kernels.backward cimport Entries, delta_and_gradient_part, gradient_part, gradient_sparse_part, hidden_delta_part
+from fastnn.kernels.forward cimport forward_part, forward_sparse_part, perturb_part
 from fastnn.kernels.net cimport (
-    Buffers, Net, Run, address, flops, folded, kept, load_net, load_statistics, make_net, set_targets, slope_of, store_net,
-    store_statistics,
+    Buffers, Net, Run, address, as_they_lie, folded, kept, load_net, load_statistics, make_net, set_features, set_targets,
+    slope_of, store_net, store_statistics, work,
 )
 from fastnn.kernels.normalise cimport (
     normalise_delta_part, normalise_gradient_part, normalise_part, normalise_update_part,
@@ -28,9 +29,11 @@ from fastnn.kernels.normalise cimport (
 from fastnn.kernels.online cimport train_online
 from fastnn.kernels.output_delta cimport mean, scratch_bytes, weight_of
 from fastnn.kernels.pace cimport Pace, next_stretch, took
-from fastnn.kernels.panels cimport L2_BYTES, Layer, at, bias_panels, panels, prepare_transpose, row_room, weight_panels
+from fastnn.kernels.panels cimport (
+    L2_BYTES, Layer, at, bias_panels, pack, panels, prepare_transpose, row_room, unpack, weight_panels,
+)
 from fastnn.kernels.predict cimport forward_rows, free_room
-from fastnn.kernels.update cimport Step, as_rates, correct, limit_part, squares_part, update_part
+from fastnn.kernels.update cimport Slots, Step, as_rates, correct, limit_part, squares_part, update_part
 
 from fastnn.kernels._cpu import STATES
 
@@ -64,7 +67,7 @@ cdef inline bint all_finite(const Run *run, int threads) noexcept nogil:
 cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, int threads) noexcept nogil:
     """Thread t's part of every step."""
     cdef const fnn_kernels *k = net.k
-    cdef Py_ssize_t stride = buffers.stride, K = net.n_layers, n_0 = net.layers[0].n_in, n_K = net.layers[K - 1].n_out
+    cdef Py_ssize_t stride = buffers.stride, K = net.n_layers, n_K = net.layers[K - 1].n_out
     cdef Py_ssize_t s, l, first, start, b, rows, r0, r1, next_rows, units, total_units = 0
     cdef char *scratch = run.scratch + t * run.scratch_size
     cdef const char *h_prev
@@ -72,16 +75,21 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
     cdef const char *slope
     cdef fnn_activation g
     cdef char *d
+    cdef char *d_part  # what the product's last lines write of d
     cdef char *h0_next
     cdef const Layer *layer
     cdef const fnn_norm *norm
     cdef Py_ssize_t p0, p1, a0, a1, s0, s1  # my panels; panels and rows of what I do
     cdef bint rows_owned, met  # what I read next: my own rows; written before the last barrier
-    cdef bint last, wanted = run.step.apply, clipped = wanted and run.step.rates.clip_norm > 0
+    cdef bint last, wanted = run.step.apply, clipped = wanted and run.step.rates.clip_norm > 0, sparse = run.X.indptr != NULL
     cdef fnn_prefetch coming
+    cdef Entries entries
     cdef double weight = 0, scale
     cdef Step step = run.step
 
+    entries.ends = <Py_ssize_t *> (scratch + run.scratch_size - entries_bytes(net, run))
+    entries.entries = <fnn_entry *> (entries.ends + net.layers[0].in_panels)
+    entries.values = <char *> (entries.entries + run.n_entries)
     for l in range(K):
         total_units += net.layers[l].in_panels * net.layers[l].out_panels
     first, rows, h0, h0_next = 0, chunk_at(run, 0), buffers.h0[0], buffers.h0[1]
@@ -102,7 +110,10 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
             h_prev = h0 if l == 0 else buffers.h[l]
             d = kept(net, buffers, run, l + 1) if l + 1 < K else NULL
             p0, p1 = layer.out_panels * t // threads, layer.out_panels * (t + 1) // threads
-            if owns_panels(layer.out_panels, threads):
+            g = plain(fnn_identity) if norm.kind else net.activations[l]
+            if l == 0 and sparse:
+                rows_owned, a0, a1, s0, s1 = True, 0, layer.out_panels, r0, r1
+            elif owns_panels(layer.out_panels, threads):
                 if not met:
                     wait(&run.barrier, threads)
                 rows_owned, a0, a1, s0, s1 = False, p0, p1, 0, rows
@@ -111,8 +122,12 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
                     wait(&run.barrier, threads)
                 rows_owned, a0, a1, s0, s1 = True, 0, layer.out_panels, r0, r1
             met = False
-            forward_part(k, layer, h_prev, buffers.h[l + 1], NULL if norm.kind else d, stride,
-                         plain(fnn_identity) if norm.kind else net.activations[l], a0, a1, s0, s1)
+            d_part = NULL if norm.kind else d
+            if l == 0 and sparse:
+                forward_sparse_part(k, layer, &run.X, run.order, first + r0, at(k, buffers.h[1], r0 * k.nr),
+                                    NULL if d_part == NULL else at(k, d_part, r0 * k.nr), stride, g, r1 - r0)
+            else:
+                forward_part(k, layer, h_prev, buffers.h[l + 1], d_part, stride, g, a0, a1, s0, s1)
             if norm.kind:
                 if rows_owned and norm.kind == FNN_BATCH_NORM:
                     wait(&run.barrier, threads)
@@ -187,12 +202,12 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
                 run.done = s + 1
 
         # Gradient and update, my panels; the rows that follow come near meanwhile.
-        first += rows
-        next_rows = chunk_at(run, first)
+        next_rows = chunk_at(run, first + rows)
         r0, r1 = next_rows * t // threads, next_rows * (t + 1) // threads
         coming.X = NULL
-        if r1 > r0 and run.order != NULL:
-            coming.X, coming.order, coming.row_bytes, coming.next = run.X, run.order + first + r0, n_0 * k.item, 0
+        if r1 > r0 and run.order != NULL and run.row_bytes:
+            coming.X, coming.order, coming.row, coming.next = run.X.data, run.order + first + rows + r0, run.X.row, 0
+            coming.row_bytes = run.row_bytes
             coming.last = (r1 - r0) * ((coming.row_bytes + 63) // 64 + 1)
             coming.lines_a_tile = coming.last * threads // (total_units * ((k.nr + k.mr - 1) // k.mr)) + 1
         for l in range(K):
@@ -201,6 +216,10 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
                 normalise_gradient_part(k, norm, &net.slots[l], &step, buffers.delta[l + 1], buffers.xhat[l + 1], stride, rows,
                                         layer.out_panels * t // threads, layer.out_panels * (t + 1) // threads, scratch)
             if l and step_at_once(layer, &step, rows):
+                continue
+            if l == 0 and sparse:
+                gradient_sparse_part(k, layer, &net.slots[0], &step, buffers.du[1], &run.X, run.order, first, stride, rows,
+                                     layer.in_panels * t // threads, layer.in_panels * (t + 1) // threads, scratch, &entries)
                 continue
             units = layer.in_panels * layer.out_panels
             gradient_part(k, layer, &net.slots[l], &step, buffers.du[l + 1], buffers.h[l] if l else h0, stride, rows,
@@ -225,6 +244,7 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
             for l in range(K):
                 layer = &net.layers[l]
                 limit_part(k, layer, step.rates.max_norm, layer.out_panels * t // threads, layer.out_panels * (t + 1) // threads)
+        first += rows
         if r1 > r0:
             gather_rows(net, run, h0_next, stride, first, r0, r1)
         rows, h0, h0_next = next_rows, h0_next, <char *> h0
@@ -250,13 +270,17 @@ cdef inline bint step_at_once(const Layer *layer, const Step *step, Py_ssize_t r
 
 cdef void gather_rows(const Net *net, const Run *run, char *h0, Py_ssize_t stride, Py_ssize_t first, Py_ssize_t r0,
                       Py_ssize_t r1) noexcept nogil:
-    """h[0], rows r0..r1 of the mini-batch that starts at `first`."""
+    """h[0], rows r0..r1 of the mini-batch that starts at `first`. CSR rows are used as they lie."""
     cdef const fnn_kernels *k = net.k
     cdef Py_ssize_t n = net.layers[0].n_in
-    if run.order == NULL:
-        k.gather(r1 - r0, n, at(k, run.X, (first + r0) * n), NULL, at(k, h0, r0 * k.nr), stride)
+    if run.X.indptr != NULL:
+        return
+    if not as_they_lie(k, &run.X) or run.X.row != n * k.item:
+        k.gather_features(r1 - r0, n, &run.X, run.order, first + r0, at(k, h0, r0 * k.nr), stride)
+    elif run.order == NULL:
+        k.gather(r1 - r0, n, at(k, run.X.data, (first + r0) * n), NULL, at(k, h0, r0 * k.nr), stride)
     else:
-        k.gather(r1 - r0, n, run.X, run.order + first + r0, at(k, h0, r0 * k.nr), stride)
+        k.gather(r1 - r0, n, run.X.data, run.order + first + r0, at(k, h0, r0 * k.nr), stride)
     if run.perturbs:
         perturb_part(k, n, h0, NULL, stride, &net.draws[0], run.number + first // run.batch, first % run.batch, 0,
                      net.layers[0].in_panels, r0, r1)
@@ -266,6 +290,27 @@ cdef inline bint plain_sgd(const Net *net, const Run *run) noexcept nogil:
     """Whether a step is theta -= alpha g alone, of h = g(h_prev W^T + b) as they are."""
     return (run.step.apply and run.step.optimizer == fnn_sgd and not run.step.rates.regular and run.step.rates.max_norm == 0
             and not run.perturbs and not net.normalised)
+
+
+cdef inline Py_ssize_t entries_bytes(const Net *net, const Run *run) noexcept nogil:
+    """What a thread needs to sort the entries of CSR rows."""
+    if run.X.indptr == NULL:
+        return 0
+    return (net.layers[0].in_panels * sizeof(Py_ssize_t) + run.n_entries * (sizeof(fnn_entry) + net.k.item) + 63) // 64 * 64
+
+
+cdef Py_ssize_t most_entries(const Run *run) noexcept nogil:
+    """The most entries of CSR rows that pass through the network together."""
+    cdef Py_ssize_t most = 0, first = 0, rows = chunk_at(run, 0), r, row, n
+    while rows:
+        n = 0
+        for r in range(first, first + rows):
+            row = r if run.order == NULL else run.order[r]
+            n += run.X.indptr[row + 1] - run.X.indptr[row]
+        most = max(most, n)
+        first += rows
+        rows = chunk_at(run, first)
+    return most
 
 
 cdef class Engine:
@@ -289,9 +334,11 @@ cdef class Engine:
     batch : int
         The most rows of a mini-batch that `train` will see.
     dropout, noise : tuple of float
-        For the inputs and for each hidden layer; empty: none.
+        For the inputs and for each hidden layer; empty: none. CSR rows take none at the inputs.
     norms : tuple of (int, float, float) or None
         For each hidden layer: id of ``_cpu.NORMS``, epsilon, and batch normalisation's momentum; empty: none.
+    input_scale : float
+        Integers among the features are multiplied by it.
     """
 
     cdef Net net
@@ -306,11 +353,11 @@ cdef class Engine:
     cdef double ended          # when the last stretch of training did
 
     def __init__(self, sizes, activations, output, loss, bias, dtype, Py_ssize_t batch=1, int optimizer=0, dropout=(),
-                 noise=(), norms=()):
+                 noise=(), norms=(), double input_scale=1):
         cdef Py_ssize_t l
         self.memory = Memory()
         self.batch, self.optimizer, self.n_states = batch, optimizer, STATES[optimizer]
-        make_net(&self.net, self.memory, sizes, activations, output, loss, bias, dtype, batch > 1, norms)
+        make_net(&self.net, self.memory, sizes, activations, output, loss, bias, dtype, batch > 1, norms, input_scale)
         for l in range(len(dropout)):
             self.net.draws[l].dropout, self.net.draws[l].noise = dropout[l], noise[l]
         self.net.perturbed = any(dropout) or any(noise)
@@ -318,18 +365,46 @@ cdef class Engine:
     def __dealloc__(self):
         free_room(&self.idle)
 
-    cdef int prepare(self, Buffers *b, Py_ssize_t capacity, Py_ssize_t batch) except -1:
-        """Room in b for mini-batches of `batch` rows, `capacity` at a time, at least."""
+    cdef int describe(self, fnn_features *features, X) except -1:
+        """How X lies. CSR visits the first layer's weights by input: where they lay turned, they do no more."""
+        cdef Layer *layer = &self.net.layers[0]
+        cdef Slots *slots = &self.net.slots[0]
+        cdef char **turned[2 + FNN_MAX_STATES]
+        cdef char *W
+        cdef Py_ssize_t i
+        cdef Memory own
+        set_features(&self.net, features, X)
+        if features.indptr == NULL or not layer.turned:
+            return 0
+        own = Memory()
+        W = own.take(layer.n_in * layer.n_out * self.net.k.item)
+        turned[0], turned[1] = &layer.Wp, &slots.G
+        for i in range(FNN_MAX_STATES):
+            turned[2 + i] = &slots.state_W[i]
+        for i in range(2 + FNN_MAX_STATES):
+            if turned[i][0] != NULL:
+                layer.turned = True
+                unpack(self.net.k, layer, turned[i][0], NULL, W, NULL)
+                layer.turned = False
+                turned[i][0] = weight_panels(self.net.k, self.memory, layer)
+                pack(self.net.k, layer, W, NULL, turned[i][0], NULL)
+        return 0
+
+    cdef int prepare(self, Buffers *b, Py_ssize_t capacity, Py_ssize_t batch, bint dense) except -1:
+        """Room in b for mini-batches of `batch` rows, `capacity` at a time, at least; dense: with their inputs."""
         cdef const fnn_kernels *k = self.net.k
         cdef Py_ssize_t K = self.net.n_layers, l, s
         if b.batch < batch:
             b.losses = <double *> self.memory.take(batch * sizeof(double))
             b.batch = batch
+        cdef Py_ssize_t stride = row_room(max(b.capacity, capacity)) * k.nr
+        if b.capacity < capacity:
+            b.h0[0] = NULL
+        if dense and b.h0[0] == NULL:
+            for s in range(2):
+                b.h0[s] = self.memory.take(panels(k, self.net.layers[0].n_in) * stride * k.item)
         if b.capacity >= capacity:
             return 0
-        cdef Py_ssize_t stride = row_room(capacity) * k.nr
-        for s in range(2):
-            b.h0[s] = self.memory.take(panels(k, self.net.layers[0].n_in) * stride * k.item)
         b.h = <char **> self.memory.take((K + 1) * sizeof(char *))
         b.d = <char **> self.memory.take((K + 1) * sizeof(char *))
         b.delta = <char **> self.memory.take((K + 1) * sizeof(char *))
@@ -424,7 +499,7 @@ cdef class Engine:
         if statistics is not None:
             store_statistics(&self.net, statistics)
 
-    cdef int _run(self, Run *run, X, y, weights, Py_ssize_t n, int nt) except -1:
+    cdef int _run(self, Run *run, y, weights, Py_ssize_t n, int nt) except -1:
         """The mini-batches of `run`, n rows, on nt threads."""
         cdef Net *net = &self.net
         cdef const fnn_kernels *k = net.k
@@ -432,16 +507,23 @@ cdef class Engine:
         cdef unsigned long long mode = 0
         cdef Memory own = Memory()
         cdef Py_ssize_t l
-        run.X = address(X)
+        cdef bint dense = run.X.indptr == NULL
         set_targets(&run.y, y, weights)
         run.y.order = run.order
         run.n, run.done = n, 0
+        run.row_bytes, run.n_entries = 0, 0
+        if dense and 0 < run.X.column <= 8:
+            run.row_bytes = run.X.column * net.layers[0].n_in
+        if not dense:
+            run.chunk = run.batch if run.step.apply else run.chunk
+            run.n_entries = most_entries(run)
         run.scratch_size = max(scratch_bytes(k, net.layers[net.n_layers - 1].n_out), k.nr * k.nr * k.item)
+        run.scratch_size = (run.scratch_size + 63) // 64 * 64 + entries_bytes(net, run)
         run.scratch = own.take(nt * run.scratch_size)
         run.finite = <int *> own.take(nt * sizeof(int))
         memset(&run.barrier, 0, sizeof(fnn_barrier))
         if online:
-            self.prepare(&self.row, 1, 1)
+            self.prepare(&self.row, 1, 1, True)
             for l in range(1, net.n_layers):
                 if not net.layers[l].far:
                     prepare_transpose(k, self.memory, &net.layers[l])
@@ -452,7 +534,7 @@ cdef class Engine:
             return 0
         if run.chunk < run.batch or not run.step.apply or run.step.rates.clip_norm > 0:
             self.prepare_gradients()
-        self.prepare(&self.buffers, min(run.chunk, max(self.batch, min(run.batch, n))), max(self.batch, min(run.batch, n)))
+        self.prepare(&self.buffers, min(run.chunk, max(self.batch, min(run.batch, n))), max(self.batch, min(run.batch, n)), dense)
         with nogil, parallel(num_threads=nt):
             mode = fp_enter()
             train_thread(net, &self.buffers, run, threadid(), fnn_team_size())
@@ -466,7 +548,7 @@ cdef class Engine:
 
         Parameters
         ----------
-        X : (n, n_0) array of the engine's dtype, C-contiguous
+        X : (n, n_0) array of one of `_cpu.KINDS` with any strides, or CSR (`_arrays.CSR`)
         y : (n,) int32 labels, or (n, n_K) array of the engine's dtype
         order : (m,) intp
         batch : int
@@ -498,6 +580,7 @@ cdef class Engine:
         if n == 0:
             return 0
         self.prepare_states()
+        self.describe(&run.X, X)
         run.step.apply, run.step.optimizer, run.step.n_states = True, self.optimizer, self.n_states
         run.step.rates, run.batch, run.chunk = as_rates(rates), batch, self.chunk()
         run.perturbs = self.net.perturbed
@@ -505,7 +588,7 @@ cdef class Engine:
             self.set_keys(keys)
         correct(&run.step.rates, taken + 1)  # threads go on from there
         # A run of steps pays for its threads once: far less work than a pass alone is worth a trial of more.
-        most = worth(n_threads, RUN * flops(&self.net, min(batch, n), 3))
+        most = worth(n_threads, RUN * work(&self.net, &run.X, len(X), min(batch, n), 3))
         if batch == 1 and plain_sgd(&self.net, &run):
             most = 1
         if seconds() - self.ended > IDLE:
@@ -519,7 +602,7 @@ cdef class Engine:
             run.learning_rates = NULL if learning_rates is None else &learning_rates[done]
             run.number = number + done
             start = seconds()
-            self._run(&run, X, y, weights, min(stretch * batch, n - done * batch), nt)
+            self._run(&run, y, weights, min(stretch * batch, n - done * batch), nt)
             self.ended = seconds()
             took(&self.pace, run.done, self.ended - start)
             done += run.done
@@ -536,7 +619,8 @@ cdef class Engine:
         run.step.rates, run.taken, run.learning_rates = as_rates({"learning_rate": 0}), 0, NULL
         run.number, run.perturbs = 0, False
         run.order, run.batch, run.chunk, run.losses = NULL, n, n if self.net.batch_normalised else KEEP, &loss
-        self._run(&run, X, y, weights, n, worth(n_threads, flops(&self.net, min(KEEP, n), 3)))
+        self.describe(&run.X, X)
+        self._run(&run, y, weights, n, worth(n_threads, work(&self.net, &run.X, n, min(KEEP, n), 3)))
         if run.done:
             store_net(&self.net, address(grad), -2)
         else:
@@ -546,18 +630,22 @@ cdef class Engine:
     def forward(self, X, out, int n_threads):
         """out (n, n_K) <- h^(K). Safe to call from several threads at once, between load and train."""
         cdef Memory own = Memory()
+        cdef fnn_features features
         cdef Net net
+        self.describe(&features, X)
         folded(&self.net, &net, own)
-        forward_rows(&net, &self.idle, address(X), address(out), NULL, NULL, len(X), n_threads)
+        forward_rows(&net, &self.idle, &features, address(out), NULL, NULL, len(X), n_threads)
 
     def loss(self, X, y, out, int n_threads, weights=None):
         """Mean loss over all rows, weighted; out (n, n_K) <- h^(K)."""
         cdef Memory own = Memory()
         cdef double *losses = <double *> own.take(len(X) * sizeof(double))
         cdef fnn_targets targets
+        cdef fnn_features features
         cdef Net net
+        self.describe(&features, X)
         folded(&self.net, &net, own)
         set_targets(&targets, y, weights)
         targets.order = NULL
-        forward_rows(&net, &self.idle, address(X), address(out), &targets, losses, len(X), n_threads)
+        forward_rows(&net, &self.idle, &features, address(out), &targets, losses, len(X), n_threads)
         return mean(losses, len(X), weight_of(&targets, 0, len(X)))
