@@ -544,3 +544,35 @@ def test_wrong_settings():
             kind(epsilon=0)
     with pytest.raises(TypeError, match="epsilon must be a number"):
         fastnn.LayerNorm("small")
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer", ["layer", "batch"]])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_integers_csr_and_streams(norm, threads):
+    """Each the bits of the dense array, in training and prediction."""
+    sparse = pytest.importorskip("scipy.sparse", reason="SciPy is not installed")
+    rng = np.random.default_rng(0)
+    integers = rng.integers(0, 9, (61, 40), np.uint8) * (rng.random((61, 40)) < 0.2)
+    integers, y = integers.astype(np.uint8), rng.integers(0, 3, 61)
+    X = (integers * np.float32(0.125)).astype(np.float32)
+    results = set()
+    for kind in (X, integers, sparse.csr_matrix(X), "stream"):
+        model = fastnn.Model([40, 37, 8, 3], seed=3, norm=norm, dropout=[0, 0.25, 0.25])
+        if kind is integers:
+            model = fastnn.Model(
+                [40, 37, 8, 3], seed=3, norm=norm, dropout=[0, 0.25, 0.25], input_scale=0.125
+            )
+        data = ([(X, y)],) if isinstance(kind, str) else (kind, y)
+        features = X if isinstance(kind, str) else kind
+        with fastnn.threads(threads):
+            model.fit(*data, epochs=2, batch_size=12, optimizer="adam")
+            f = model.forward(features)
+        assert (model.predictor()(features) == f).all()
+        results.add((model.theta.tobytes(), model._parameters.statistics.tobytes(), f.tobytes()))
+    assert len(results) == 1
+
+
+def test_a_stream_of_mini_batches_of_one_is_refused():
+    X, y = rows()
+    with pytest.raises(ValueError, match="at least 2 rows, got batch_size=1"):
+        model_of().fit([(X, y)], epochs=1, batch_size=1)
