@@ -61,7 +61,9 @@ def gradient_check(
 
     def loss() -> float:
         engine.load(theta, statistics=statistics)
-        if network.batch_normalised:  # of the rows as one mini-batch, which prediction does not know
+        if (
+            network.batch_normalised
+        ):  # of the rows as one mini-batch, which prediction does not know
             return engine.gradient(X, y, unused, 1, weights)
         return engine.loss(X, y, out, 1, weights)
 
@@ -110,7 +112,9 @@ def _active(
     if name_of(network.loss) not in IN_PIECES and not PIECE.keys() & set(names):
         return np.empty(0, bool)
     passes = forward_passes(network, theta, statistics, X)
-    pieces = [PIECE[name](of.h).ravel() for name, of in zip(names, passes, strict=True) if name in PIECE]
+    pieces = [
+        PIECE[name](of.h).ravel() for name, of in zip(names, passes, strict=True) if name in PIECE
+    ]
     return np.concatenate([_sides(network, y, passes[-1].h), *pieces])
 
 

@@ -108,7 +108,7 @@ def kernel(norm: Norm | None) -> tuple[int, float, float] | None:
 
 def described(norm: Norm | None) -> dict[str, Any] | None:
     """As JSON holds it."""
-    return norm and {"name": norm.name, **asdict(norm)}  # type: ignore[call-overload]
+    return None if norm is None else {"name": norm.name, **asdict(norm)}  # type: ignore[call-overload]
 
 
 def restored(value: Any) -> Norm | None:

@@ -1,6 +1,6 @@
 """The model file: safetensors with the architecture in its metadata, replaced in one piece.
 
-tensors         W1, b1, W2, ... in their shapes, of normalised layers gamma1, of batch-normalised ones
+tensors         W1, b1, W2, ... in their shapes, of normalised layers gamma1, of those by batches
                 running_mean1, running_variance1; and the optimizer's vectors (n_parameters,);
                 of a checkpoint also arrays of callbacks: callback0.NAME, ...
 __metadata__    format "fastnn", version, and three JSON texts, or four:

@@ -128,8 +128,10 @@ class Trace:
             own = delta[k]  # dL/d(h_prev W^T)
             if (norm := layers[k].norm) is not None:
                 du[k] = own = np.empty_like(own)
-                of_norm = delta[k], xhat[k], gamma[k], passes[k].inv
-                normalise_delta(*of_norm, own, grad_gamma[k], NORMS[norm.name])
+                of = passes[k]
+                assert of.xhat is not None and of.inv is not None
+                given = delta[k], of.xhat, gamma[k], of.inv
+                normalise_delta(*given, own, grad_gamma[k], NORMS[norm.name])
                 gradient(own, h_prev, grad_W[k], None, 1)
             if k:
                 g, d = layers[k - 1].activation, h_prev

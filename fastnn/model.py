@@ -283,9 +283,9 @@ class Model:
         for layer in self._network.layers:
             n, of_units = layer.stop - layer.start, f"({layer.n_out},)"
             name = f"{layer.norm.name} norm, {layer.activation}" if layer.norm else layer.activation
-            cells = [f"({layer.n_out}, {layer.n_in})", of_units if layer.bias else "-"]
-            cells += [of_units if layer.norm else "-"] if normalised else []
-            rows.append((str(layer.k), str(name), *cells, f"{n:,}", f"{n * size:,}"))
+            shapes = [f"({layer.n_out}, {layer.n_in})", of_units if layer.bias else "-"]
+            shapes += [of_units if layer.norm else "-"] if normalised else []
+            rows.append((str(layer.k), str(name), *shapes, f"{n:,}", f"{n * size:,}"))
         n = self.n_parameters
         rows.append(("", "", *("" for _ in head), f"{n:,}", f"{n * size:,}"))
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
@@ -401,8 +401,7 @@ class Model:
             raise ValueError("LBFGS must have a network without dropout and noise: L must stay one")
         if isinstance(rule, LBFGS) and network.batch_normalised:
             raise ValueError(
-                "LBFGS must have a network without batch normalisation: "
-                "it has no mini-batches"
+                "LBFGS must have a network without batch normalisation: it has no mini-batches"
             )
         weights, rows, validation = None, np.arange(0), None
         if y is None:

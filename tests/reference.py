@@ -7,8 +7,8 @@ Samples are rows. Layer k = 1..K, h[0] = x; W[k] is (n_k, n_{k-1}); g[k] is laye
     delta[k-1] = (delta[k] W[k]) * g'[k-1](a[k-1])
     dL/dW[k]   = delta[k]^T h[k-1],      dL/db[k] = sum of delta[k] over the rows
 
-    normalised: a[k] = gamma[k] xhat[k] + b[k], xhat[k] from u[k] = h[k-1] W[k]^T, and du[k] = dL/du[k]
-    in place of delta[k] but in dL/db[k]
+    normalised: a[k] = gamma[k] xhat[k] + b[k], xhat[k] from u[k] = h[k-1] W[k]^T, and dL/du[k] in
+    place of delta[k] but in dL/db[k]
 
 Lists count layers as the formulas do, so W[0], b[0], a[0] and delta[0] are None. The results have
 the dtype of theta: float32, float64 and longdouble all work. Imports nothing but NumPy.
@@ -305,7 +305,7 @@ def normalised(norm, u, running=None):
 
 
 def normalised_delta(norm, delta, xhat, gamma, inv, fixed):
-    """dL/du from delta = dL/d(gamma xhat + b); fixed: mean and variance are numbers, not u's own."""
+    """dL/du from delta = dL/d(gamma xhat + b); fixed: mean and variance do not follow u."""
     c = gamma * delta
     if fixed:
         return inv * c
@@ -413,8 +413,8 @@ class Net:
 
 
 def unpack(net, theta):
-    """theta -> W, b, gamma. theta is W[1] row by row, b[1] where layer 1 has a bias, gamma[1] where it
-    is normalised, W[2], b[2], ..."""
+    """theta -> W, b, gamma. theta is W[1] row by row, b[1] where layer 1 has a bias, gamma[1] where
+    it is normalised, W[2], b[2], ..."""
     W, b, gamma, at = [None], [None], [None], 0
     for k in range(1, net.K + 1):
         n_out, n_in = net.sizes[k], net.sizes[k - 1]
@@ -468,8 +468,8 @@ def passes(net, theta, x, draws=None, running=None, predicts=False, learn=False)
 
 
 def backward(net, theta, x, y, weights=None, draws=None, running=None, learn=False):
-    """losses (batch,), delta[k] (batch, n_k), and grad_W[k], grad_b[k], grad_gamma[k] summed over the
-    rows, all times the rows' weights (batch,) where given."""
+    """losses (batch,), delta[k] (batch, n_k), and grad_W[k], grad_b[k], grad_gamma[k] summed over
+    the rows, all times the rows' weights (batch,) where given."""
     W, b, gamma = unpack(net, theta)
     a, h, xhat, inv = passes(net, theta, x, draws, running, learn=learn)
     K = net.K

@@ -245,7 +245,15 @@ TRAINED = {  # name: sizes, activation, output, bias, batch size, optimizer
         *([67, 33, 17, 5], "relu", "softmax", True, 13, fastnn.Adam()),
         {"norm": "batch"},
     ),
-    "67-33-17-5 layer norm": ([67, 33, 17, 5], "silu", "softmax", True, 13, HEAVY, {"norm": "layer"}),
+    "67-33-17-5 layer norm": (
+        [67, 33, 17, 5],
+        "silu",
+        "softmax",
+        True,
+        13,
+        HEAVY,
+        {"norm": "layer"},
+    ),
     "67-33-17-5 both norms": (
         *([67, 33, 17, 5], "tanh", "softmax", False, 13, fastnn.AdamW(clip_norm=0.5, max_norm=1.0)),
         {"norm": ["layer", "batch"], "dropout": [0.2, 0.5, 0.0]},

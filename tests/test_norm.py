@@ -11,7 +11,6 @@ import reference as ref
 from compiled import engine_of
 
 import fastnn
-from fastnn import _storage
 from fastnn._random import keys
 from fastnn.kernels import _cpu
 from fastnn.kernels.normalise import normalise, normalise_delta
@@ -79,7 +78,11 @@ def test_kernels_meet_the_reference(isa, dtype, norm):
         if alone:
             relative = 4 * u * np.ones((1, n))
             of_xhat = 8 * u * (np.abs(want) + np.abs(x - mean) * want_inv)
-            bounds = of_xhat, np.abs(scale) * of_xhat + 4 * u * (np.abs(want * scale) + np.abs(b)), relative
+            bounds = (
+                of_xhat,
+                np.abs(scale) * of_xhat + 4 * u * (np.abs(want * scale) + np.abs(b)),
+                relative,
+            )
         assert (np.abs(xhat - want) <= bounds[0]).all(), (batch, n)
         assert (np.abs(a - (wide[1] * want + wide[2])) <= bounds[1]).all(), (batch, n)
         assert (np.abs(inv / want_inv.ravel() - 1) <= bounds[2].ravel()).all(), (batch, n)
@@ -197,7 +200,9 @@ def test_bits(name, dtype, optimizer):
 def test_gradient_and_prediction_bits(name, dtype):
     net = NETS[name]
     X, y, theta = data(net, 300, dtype)
-    statistics = np.random.default_rng(2).random(flat(ref.new_running(net, dtype), dtype).size) + 0.5
+    statistics = (
+        np.random.default_rng(2).random(flat(ref.new_running(net, dtype), dtype).size) + 0.5
+    )
     results = set()
     for isa in WITH_FMA:
         _cpu.use(isa)
@@ -252,13 +257,16 @@ def rows(n=60, n_out=3, seed=0):
 
 
 def model_of(norm="batch", **settings):
-    return fastnn.Model([6, 12, 8, 3], **{"activation": "tanh", "seed": 3, "norm": norm, **settings})
+    return fastnn.Model(
+        [6, 12, 8, 3], **{"activation": "tanh", "seed": 3, "norm": norm, **settings}
+    )
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer", ["batch", "layer"], [None, "batch"]])
 @pytest.mark.parametrize("g", ["relu", "tanh", "gelu", "elu"])
 @pytest.mark.parametrize(
-    ("output", "loss"), [("softmax", None), ("identity", None), ("identity", "huber"), ("exp", None)]
+    ("output", "loss"),
+    [("softmax", None), ("identity", None), ("identity", "huber"), ("exp", None)],
 )
 def test_gradient_check(norm, g, output, loss):
     X, y = rows(20)
@@ -337,7 +345,9 @@ def test_only_steps_move_the_running_statistics():
     assert (model.running_mean[0] == mean).all() and (model.running_variance[0] == variance).all()
     u = X @ model.W[0].T
     model.partial_fit(X, y, batch_size=60)
-    np.testing.assert_allclose(model.running_mean[0], 0.9 * mean + 0.1 * u.mean(0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        model.running_mean[0], 0.9 * mean + 0.1 * u.mean(0), rtol=1e-4, atol=1e-6
+    )
     want = 0.9 * variance + 0.1 * u.var(0, ddof=1)
     np.testing.assert_allclose(model.running_variance[0], want, rtol=1e-4)
 
@@ -465,7 +475,7 @@ def test_early_stopping_restores_the_statistics_too():
 
 
 def test_a_diverged_fit_leaves_the_statistics():
-    X, y = rows()
+    X, _ = rows()
     model = fastnn.Model([6, 12, 3], "relu", "identity", seed=3, norm="batch")
     targets = np.random.default_rng(0).random((60, 3))
     model.fit(X, targets, epochs=1, batch_size=7)
@@ -488,7 +498,10 @@ def test_decay_spares_gamma_with_the_biases():
 
 def test_what_goes_on_without_it_knows_nothing_of_it():
     X, y = rows()
-    plain, none = fastnn.Model([6, 12, 8, 3], seed=3), fastnn.Model([6, 12, 8, 3], seed=3, norm=None)
+    plain, none = (
+        fastnn.Model([6, 12, 8, 3], seed=3),
+        fastnn.Model([6, 12, 8, 3], seed=3, norm=None),
+    )
     for model in (plain, none):
         model.fit(X, y, epochs=2, batch_size=7)
     assert plain.theta.tobytes() == none.theta.tobytes() and none._parameters.statistics.size == 0
@@ -518,7 +531,9 @@ def test_trace(norm, n):
     assert f"layer 1: 6 -> 12, {norm} norm, tanh" in text
     mean = "mean over units" if norm == "layer" else "mean over rows" if n > 1 else "running mean"
     assert f"xhat^(1) = (u^(1) - {mean}) / sqrt(" in text
-    assert "a^(1) = gamma^(1) * xhat^(1) + b^(1)" in text and "gamma^(2) <- gamma^(2) - 0.25" in text
+    assert (
+        "a^(1) = gamma^(1) * xhat^(1) + b^(1)" in text and "gamma^(2) <- gamma^(2) - 0.25" in text
+    )
     assert "(dL/du^(2) W^(2)) * g'(a^(1))" in text and "(delta^(3) W^(3)) * g'(a^(2))" in text
 
 
@@ -537,7 +552,7 @@ def test_wrong_arguments(value, error, message):
 
 
 def test_wrong_settings():
-    with pytest.raises(ValueError, match="momentum must be at most 1, got 1.5"):
+    with pytest.raises(ValueError, match=r"momentum must be at most 1, got 1\.5"):
         fastnn.BatchNorm(1.5)
     for kind in (fastnn.BatchNorm, fastnn.LayerNorm):
         with pytest.raises(ValueError, match="epsilon must be above 0"):

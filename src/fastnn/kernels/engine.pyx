@@ -188,8 +188,8 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
                 if rows_owned != (norm.kind == FNN_LAYER_NORM):
                     wait(&run.barrier, threads)
                     rows_owned = not rows_owned
-                normalise_delta_part(k, norm, layer.n_in, buffers.delta[l], buffers.xhat[l], buffers.inv[l], buffers.du[l], stride,
-                                     layer.in_panels * t // threads, layer.in_panels * (t + 1) // threads,
+                normalise_delta_part(k, norm, layer.n_in, buffers.delta[l], buffers.xhat[l], buffers.inv[l], buffers.du[l],
+                                     stride, layer.in_panels * t // threads, layer.in_panels * (t + 1) // threads,
                                      r0 if rows_owned else 0, r1 if rows_owned else rows)
         wait(&run.barrier, threads)
 

@@ -4,7 +4,8 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy
 
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, Memory, as_activation, fnn_activation, fnn_draw, fnn_identity, fnn_kernels, fnn_norm, fnn_targets, kernels_for,
+    FNN_BATCH_NORM, Memory, as_activation, fnn_activation, fnn_draw, fnn_identity, fnn_kernels, fnn_norm, fnn_targets,
+    kernels_for,
 )
 from fastnn.kernels.output_delta cimport set_loss
 from fastnn.kernels.panels cimport (
@@ -60,7 +61,10 @@ cdef Panels panels_of(const Net *net, Py_ssize_t l, Py_ssize_t state) noexcept n
     cdef const fnn_norm *norm = &net.norms[l]
     cdef Panels of
     of.W = net.layers[l].Wp if state == -1 else slots.G if state == -2 else slots.state_W[state]
-    of.b = slots.Gb if state == -2 else slots.state_b[state] if state >= 0 else <char *> norm.beta if norm.kind else net.layers[l].b
+    if state == -1:
+        of.b = <char *> norm.beta if norm.kind else net.layers[l].b
+    else:
+        of.b = slots.Gb if state == -2 else slots.state_b[state]
     of.gamma = <char *> norm.gamma if state == -1 else slots.Gg if state == -2 else slots.state_g[state]
     if not (net.layers[l].has_bias or norm.has_beta):
         of.b = NULL

@@ -1,8 +1,8 @@
 """a = gamma xhat + beta,  xhat = (u - mean) / sqrt(variance + epsilon): between a layer's u = W h and its activation.
 
-Batch normalisation: mean and variance of each unit over the mini-batch, whose rows the owner of its panel sums in their order.
-Layer normalisation: of each row over the units, by the owner of the row. beta is the layer's b; Slots holds its gradient and state
-where those of a bias would be.
+Batch normalisation: mean and variance of each unit over the mini-batch, whose rows the owner of its panel sums in order.
+Layer normalisation: of each row over the units, by the owner of the row. beta is the layer's b; Slots holds its gradient
+and state where those of a bias would be.
 """
 from cython cimport floating
 
@@ -94,7 +94,10 @@ def normalise(
     double epsilon,
     activation,                      # of ACTIVATIONS: an id, or (id, parameter)
 ):
-    """a = gamma xhat + beta, h = g(a), inv = 1 / sqrt(variance + epsilon). Batch normalisation takes a single row by the running statistics."""
+    """a = gamma xhat + beta, h = g(a), inv = 1 / sqrt(variance + epsilon). One thread.
+
+    Batch normalisation takes a single row by the running statistics.
+    """
     cdef Py_ssize_t batch = u.shape[0], n = u.shape[1], p
     cdef const fnn_kernels *k = kernels_for(sizeof(floating))
     cdef Memory memory = Memory()
