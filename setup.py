@@ -21,7 +21,7 @@ from setuptools.modified import newer_group
 
 C = Path("src/c")
 MODULES = [
-    *("_cpu", "panels", "forward", "output_delta", "update", "backward"),  # of a layer
+    *("_cpu", "panels", "forward", "output_delta", "update", "backward", "normalise"),  # of a layer
     *("net", "predict", "online", "pace", "engine"),  # of a network
     "measure",
 ]

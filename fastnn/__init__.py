@@ -40,6 +40,7 @@ from fastnn._history import History
 from fastnn._initialize import Normal, Orthogonal, Uniform
 from fastnn._losses import BinaryCrossEntropy, CrossEntropy, Focal, Huber, Quantile
 from fastnn._metrics import TopK
+from fastnn._norms import BatchNorm, LayerNorm
 from fastnn._optimizers import (
     LBFGS,
     SGD,
@@ -76,6 +77,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adaptive",
+    "BatchNorm",
     "BinaryCrossEntropy",
     "CSVLogger",
     "Callback",
@@ -94,6 +96,7 @@ __all__ = [
     "Huber",
     "InverseScaling",
     "LambdaCallback",
+    "LayerNorm",
     "LeakyReLU",
     "Lion",
     "MissingExtraError",

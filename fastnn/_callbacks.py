@@ -177,6 +177,7 @@ class EarlyStopping(Callback):
         self._steps = 0
         self._theta: np.ndarray | None = None
         self._optimizer: np.ndarray | None = None
+        self._statistics: np.ndarray | None = None
 
     @property
     def best(self) -> float | None:
@@ -192,7 +193,7 @@ class EarlyStopping(Callback):
             if self.restore_best:
                 parameters = fit.model._parameters
                 self._theta, self._optimizer = parameters.theta.copy(), parameters.state.copy()
-                self._steps = parameters.steps
+                self._statistics, self._steps = parameters.statistics.copy(), parameters.steps
             return
         self._waited += 1
         if self._waited >= self.patience:
@@ -204,8 +205,9 @@ class EarlyStopping(Callback):
             parameters = fit.model._parameters
             parameters.theta[:] = self._theta
             parameters.state[:] = self._optimizer
+            parameters.statistics[:] = self._statistics
             parameters.steps = self._steps
-        self._theta = self._optimizer = None
+        self._theta = self._optimizer = self._statistics = None
 
     def state(self) -> dict[str, Any]:
         state: dict[str, Any] = {
@@ -217,6 +219,7 @@ class EarlyStopping(Callback):
         }
         if self._theta is not None:
             state |= {"theta": self._theta, "optimizer": self._optimizer}
+            state |= {"statistics": self._statistics}
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -225,6 +228,7 @@ class EarlyStopping(Callback):
         self._waited, self._steps = state["waited"], state["steps"]
         if self.restore_best:
             self._theta, self._optimizer = state.get("theta"), state.get("optimizer")
+            self._statistics = state.get("statistics", np.empty(0))  # a file from before them: none
 
 
 class Checkpoint(Callback):

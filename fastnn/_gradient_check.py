@@ -13,15 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._activations import kernel
 from fastnn._arrays import as_dense, as_pair
 from fastnn._checks import as_real, name_of
 from fastnn._losses import settings_of
 from fastnn._network import NetworkSpec
-from fastnn._parameters import new_engine, views
+from fastnn._parameters import new_engine
+from fastnn._passes import forward_passes
 from fastnn._random import GRADIENT_CHECK, permutation
 from fastnn._weights import as_weights
-from fastnn.kernels.forward import forward
 
 STEP = 1e-4
 # Parameters checked: each needs four passes, so fewer of a very big network.
@@ -34,6 +33,7 @@ OFFSETS = (-2, -1, 1, 2)
 # Activations made of pieces: on which one h lies.
 PIECE = dict.fromkeys(("relu", "leaky_relu", "elu", "selu"), lambda h: h > 0)
 PIECE["hard_tanh"] = lambda h: abs(h) < 1
+IN_PIECES = ("absolute_error", "quantile", "huber", "hinge")  # losses
 
 
 def gradient_check(
@@ -44,8 +44,10 @@ def gradient_check(
     eps: float | None,
     seed: int,
     sample_weight: Any = None,
+    *,
+    statistics: np.ndarray,
 ) -> float:
-    """Largest |g - d| over the parameters of a W or b / the largest |g| of that W or b."""
+    """Largest |g - d| over the parameters of a W, b or gamma / the largest |g| of these."""
     eps = STEP if eps is None else as_real("eps", eps)
     if eps == 0:
         raise ValueError("eps must be above 0, got 0.0")
@@ -53,21 +55,28 @@ def gradient_check(
     X, y = as_pair(X, y, network)
     X = as_dense(X, network)
     weights = as_weights(sample_weight, len(X))
-    theta = theta.astype(np.float64)
+    theta, statistics = theta.astype(np.float64), statistics.astype(np.float64)
     engine = new_engine(network)
-    out = np.empty((len(X), network.n_out))
+    out, unused = np.empty((len(X), network.n_out)), np.empty_like(theta)
 
     def loss() -> float:
-        engine.load(theta)
+        engine.load(theta, statistics=statistics)
+        if (
+            network.batch_normalised
+        ):  # of the rows as one mini-batch, which prediction does not know
+            return engine.gradient(X, y, unused, 1, weights)
         return engine.loss(X, y, out, 1, weights)
 
+    def active() -> np.ndarray:
+        return _active(network, theta, statistics, X, y)
+
     g = np.empty_like(theta)
-    engine.load(theta)
+    engine.load(theta, statistics=statistics)
     floor = NEGLIGIBLE * max(1.0, engine.gradient(X, y, g, 1, weights))
-    loss()
-    kinks = _active(network, theta, X, y, out)
+    kinks = active()
     worst, checked = 0.0, 0
-    spans = [span for layer in network.layers for span in (layer.W, layer.b) if g[span].size]
+    parts = [part for layer in network.layers for part in (layer.W, layer.b, layer.gamma)]
+    spans = [span for span in parts if g[span].size]
     share = int(np.clip(OPERATIONS // theta.size, CHECKED_MIN, CHECKED_MAX)) // len(spans)
     for index, span in enumerate(spans):
         largest = max(abs(g[span]).max(), floor)
@@ -79,7 +88,7 @@ def gradient_check(
             for offset in OFFSETS:
                 theta[i] = centre + offset * step
                 values.append(loss())
-                crossed = crossed or not np.array_equal(kinks, _active(network, theta, X, y, out))
+                crossed = crossed or not np.array_equal(kinks, active())
             theta[i] = centre
             if crossed:
                 continue
@@ -95,22 +104,18 @@ def gradient_check(
 
 
 def _active(
-    network: NetworkSpec, theta: np.ndarray, X: np.ndarray, y: np.ndarray, f: np.ndarray
+    network: NetworkSpec, theta: np.ndarray, statistics: np.ndarray, X: np.ndarray, y: np.ndarray
 ) -> np.ndarray:
     """The piece on which each unit and the loss lie, for every row: differences hold while it stays
     so."""
-    sides = _sides(network, y, f)
-    if not any(name_of(layer.activation) in PIECE for layer in network.layers):
-        return sides
-    W, b = views(network, theta)
-    h, active = X, [sides]
-    for layer in network.layers:
-        h_prev, h = h, np.empty((len(X), layer.n_out))
-        forward(h_prev, W[layer.k - 1], b[layer.k - 1], h, kernel(layer.activation), 1)
-        name = name_of(layer.activation)
-        if name in PIECE:
-            active.append(PIECE[name](h).ravel())
-    return np.concatenate(active)
+    names = [name_of(layer.activation) for layer in network.layers]
+    if name_of(network.loss) not in IN_PIECES and not PIECE.keys() & set(names):
+        return np.empty(0, bool)
+    passes = forward_passes(network, theta, statistics, X)
+    pieces = [
+        PIECE[name](of.h).ravel() for name, of in zip(names, passes, strict=True) if name in PIECE
+    ]
+    return np.concatenate([_sides(network, y, passes[-1].h), *pieces])
 
 
 def _sides(network: NetworkSpec, y: np.ndarray, f: np.ndarray) -> np.ndarray:

@@ -187,6 +187,7 @@ def initial_theta(network: NetworkSpec, seed: int, init: Any = None) -> np.ndarr
             if not layer.bias:
                 raise ValueError(f"init: b of layer {layer.k} must be None, it has no bias")
             theta[layer.b] = _fitting(f"b of layer {layer.k}", b, (layer.n_out,), network)
+        theta[layer.gamma] = 1
     return theta
 
 

@@ -1,6 +1,7 @@
 """What a network is: sizes, activations, output, loss; and where each parameter lies in theta.
 
-theta = W1 row-major (n_1, n_0), b1 (n_1,) where the layer has a bias, W2, b2, ...
+theta = W1 row-major (n_1, n_0), b1 (n_1,) where the layer has a bias, gamma1 (n_1,) where it is
+normalised, W2, b2, ...
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import numpy as np
 from fastnn._activations import Activation, as_activation, described
 from fastnn._checks import as_bool, as_int, as_real, name_of
 from fastnn._losses import Loss, as_loss, quantiles_of, to_json
+from fastnn._norms import Norm, as_norm
+from fastnn._norms import described as norm_to_json
 from fastnn.kernels._cpu import OUTPUTS
 
 DTYPES = ("float32", "float64")
@@ -36,14 +39,15 @@ LOSS_OUTPUTS = {
 
 @dataclass(frozen=True)
 class LayerSpec:
-    """Layer k = 1..K: h = g(h_prev W^T + b)."""
+    """Layer k = 1..K: h = g(h_prev W^T + b), or with a norm, g(gamma xhat + b)."""
 
     k: int
     n_in: int
     n_out: int
     activation: str | Activation
     bias: bool
-    start: int  # of W in theta; b follows W
+    start: int  # of W in theta; b follows W, gamma b
+    norm: Norm | None = None
 
     @property
     def W(self) -> slice:
@@ -52,6 +56,14 @@ class LayerSpec:
     @property
     def b(self) -> slice:
         return slice(self.W.stop, self.W.stop + self.n_out * self.bias)
+
+    @property
+    def gamma(self) -> slice:
+        return slice(self.b.stop, self.b.stop + self.n_out * (self.norm is not None))
+
+    @property
+    def stop(self) -> int:
+        return self.gamma.stop
 
 
 @dataclass(frozen=True)
@@ -66,6 +78,7 @@ class NetworkSpec:
     dtype: str
     dropout: tuple[float, ...]  # of the inputs and of each hidden layer
     noise: tuple[float, ...]
+    norm: tuple[Norm | None, ...]  # of each hidden layer
     input_scale: float  # integers among the features are multiplied by it
 
     @property
@@ -94,16 +107,20 @@ class NetworkSpec:
     @cached_property
     def layers(self) -> tuple[LayerSpec, ...]:
         layers, start = [], 0
-        names = (*self.activations, self.output)
-        shapes = zip(self.sizes, self.sizes[1:], names, self.bias, strict=False)
-        for k, (n_in, n_out, name, bias) in enumerate(shapes, 1):
-            layers.append(LayerSpec(k, n_in, n_out, name, bias, start))
-            start = layers[-1].b.stop
+        names, norms = (*self.activations, self.output), (*self.norm, None)
+        shapes = zip(self.sizes, self.sizes[1:], names, self.bias, norms, strict=False)
+        for k, (n_in, n_out, name, bias, norm) in enumerate(shapes, 1):
+            layers.append(LayerSpec(k, n_in, n_out, name, bias, start, norm))
+            start = layers[-1].stop
         return tuple(layers)
 
     @property
+    def batch_normalised(self) -> bool:
+        return any(norm is not None and norm.name == "batch" for norm in self.norm)
+
+    @property
     def n_parameters(self) -> int:
-        return self.layers[-1].b.stop
+        return self.layers[-1].stop
 
     @property
     def architecture(self) -> dict[str, Any]:
@@ -117,6 +134,7 @@ class NetworkSpec:
             "dtype": self.dtype,
             "dropout": self.dropout,
             "noise": self.noise,
+            "norm": [norm_to_json(one) for one in self.norm],
             "input_scale": self.input_scale,
         }
 
@@ -130,6 +148,7 @@ def as_network(
     dtype: Any,
     dropout: Any = 0.0,
     noise: Any = 0.0,
+    norm: Any = None,
     input_scale: Any = 1.0,
 ) -> NetworkSpec:
     """Check a user's description of a network and write out what it leaves open."""
@@ -157,11 +176,16 @@ def as_network(
     biases = tuple(as_bool("bias", one) for one in _per_layer("bias", bias, K, "layer"))
     dropout = _inside("dropout", dropout, K, below=1.0)
     noise = _inside("noise", noise, K)
+    if norm is None or isinstance(norm, (str, Norm)):
+        norm = [as_norm(norm)] * (K - 1)
+    norms = tuple(as_norm(one) for one in _per_layer("norm", norm, K - 1, "hidden layer"))
     scale = as_real("input_scale", input_scale)
     if scale == 0:
         raise ValueError("input_scale must be above 0, got 0.0")
     dtype = _dtype(dtype)
-    return NetworkSpec(sizes, activations, output, loss, biases, dtype, dropout, noise, scale)
+    return NetworkSpec(
+        sizes, activations, output, loss, biases, dtype, dropout, noise, norms, scale
+    )
 
 
 def _inside(name: str, value: Any, K: int, **limits: float) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""Everything training changes: theta, the optimizer's vectors, the count of epochs."""
+"""Everything training changes: theta, the optimizer's vectors, running statistics, the counts."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ import numpy as np
 from fastnn._activations import kernel
 from fastnn._losses import for_kernel
 from fastnn._network import NetworkSpec
+from fastnn._norms import kernel as norm_kernel
 from fastnn.kernels._cpu import OPTIMIZERS
 from fastnn.kernels.engine import Engine
 
 
 class Views(list):
-    """The W (or b) of each layer: views of theta. Assigning to an item writes into theta."""
+    """The W (or b, or gamma) of each layer: views of theta. Assigning to an item writes into
+    theta."""
+
+    name = "b"
 
     def __setitem__(self, k: Any, value: Any) -> None:
         if self[k] is None:
-            raise ValueError(f"layer {k + 1} has no bias, so b[{k}] cannot be set")
+            lacks = {"b": "bias", "gamma": "normalisation"}[self.name]
+            raise ValueError(f"layer {k + 1} has no {lacks}, so {self.name}[{k}] cannot be set")
         self[k][...] = value
 
 
@@ -30,6 +35,7 @@ class Parameters:
     def __init__(self, network: NetworkSpec, theta: np.ndarray) -> None:
         self.network = network
         self.theta = theta
+        self.statistics = initial_statistics(network)  # of batch normalisation, running
         # The optimizer and its state in one attribute: an interrupt cannot fall between the two.
         self._optimizer = "sgd", np.zeros((0, theta.size), theta.dtype)
         self.steps = 0  # steps of this optimizer so far, which its state is the outcome of
@@ -63,12 +69,14 @@ class Parameters:
     def copy(self) -> Parameters:
         copy = Parameters(self.network, self.theta.copy())
         copy._optimizer = self.optimizer, self.state.copy()
+        copy.statistics = self.statistics.copy()
         copy.steps, copy.all_steps, copy.epoch = self.steps, self.all_steps, self.epoch
         return copy
 
     def restore(self, copy: Parameters) -> None:
         """Become what `copy` is, which gives up its state."""
         self.theta[:] = copy.theta
+        self.statistics[:] = copy.statistics
         self._optimizer = copy._optimizer
         self.steps, self.all_steps, self.epoch = copy.steps, copy.all_steps, copy.epoch
 
@@ -80,6 +88,40 @@ def views(network: NetworkSpec, theta: np.ndarray) -> tuple[Views, Views]:
         W.append(theta[layer.W].reshape(layer.n_out, layer.n_in))
         b.append(theta[layer.b] if layer.bias else None)
     return W, b
+
+
+def gammas(network: NetworkSpec, theta: np.ndarray) -> Views:
+    """gamma of each layer as views of theta; None: not normalised."""
+    gamma = Views(theta[layer.gamma] if layer.norm else None for layer in network.layers)
+    gamma.name = "gamma"
+    return gamma
+
+
+def statistics_of(
+    network: NetworkSpec, statistics: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray] | None]:
+    """The running mean and variance of each layer as views of the vector of all; None: not
+    batch-normalised."""
+    views: list[tuple[np.ndarray, np.ndarray] | None] = []
+    start = 0
+    for layer in network.layers:
+        if layer.norm is None or layer.norm.name != "batch":
+            views.append(None)
+            continue
+        middle, stop = start + layer.n_out, start + 2 * layer.n_out
+        views.append((statistics[start:middle], statistics[middle:stop]))
+        start = stop
+    return views
+
+
+def initial_statistics(network: NetworkSpec) -> np.ndarray:
+    """Means 0, variances 1."""
+    batch = [layer for layer in network.layers if layer.norm and layer.norm.name == "batch"]
+    statistics = np.zeros(2 * sum(layer.n_out for layer in batch), network.dtype)
+    for pair in statistics_of(network, statistics):
+        if pair is not None:
+            pair[1][:] = 1
+    return statistics
 
 
 class Engines:
@@ -120,5 +162,6 @@ def new_engine(network: NetworkSpec, batch: int = 1, optimizer: str = "sgd") -> 
         optimizer=OPTIMIZERS[optimizer],
         dropout=network.dropout,
         noise=network.noise,
+        norms=tuple(norm_kernel(one) for one in network.norm),
         input_scale=network.input_scale,
     )

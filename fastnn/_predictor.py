@@ -10,6 +10,7 @@ from fastnn._activations import kernel
 from fastnn._arrays import as_features, as_numbers
 from fastnn._config import n_threads
 from fastnn._network import NetworkSpec
+from fastnn._norms import kernel as norm_kernel
 from fastnn.kernels.predict import Frozen
 
 
@@ -20,15 +21,24 @@ class Predictor(Frozen):
     an array of the model's dtype goes straight into compiled code; other input is converted first.
     """
 
-    def __init__(self, network: NetworkSpec, theta: np.ndarray, n_threads: int | None) -> None:
+    def __init__(
+        self,
+        network: NetworkSpec,
+        theta: np.ndarray,
+        statistics: np.ndarray,
+        n_threads: int | None,
+    ) -> None:
         hidden = tuple(kernel(one) for one in network.activations)
         output = kernel(network.output)
+        norms = tuple(norm_kernel(one) for one in network.norm)
         super().__init__(
-            network.sizes, hidden, output, network.bias, network.dtype, theta, network.input_scale
+            *(network.sizes, hidden, output, network.bias, network.dtype, theta),
+            *(norms, statistics, network.input_scale),
         )
         self._network = network
         self._n_threads = n_threads
         self._theta = theta.copy()
+        self._statistics = statistics.copy()
 
     def threads(self) -> int:
         """The most threads that a call may use."""
@@ -56,4 +66,4 @@ class Predictor(Frozen):
         return out
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Predictor, (self._network, self._theta, self._n_threads)
+        return Predictor, (self._network, self._theta, self._statistics, self._n_threads)

@@ -1,6 +1,7 @@
 """The model file: safetensors with the architecture in its metadata, replaced in one piece.
 
-tensors         W1, b1, W2, ... in their shapes, and the optimizer's vectors (n_parameters,);
+tensors         W1, b1, W2, ... in their shapes, of normalised layers gamma1, of those by batches
+                running_mean1, running_variance1; and the optimizer's vectors (n_parameters,);
                 of a checkpoint also arrays of callbacks: callback0.NAME, ...
 __metadata__    format "fastnn", version, and three JSON texts, or four:
                 architecture   what NetworkSpec holds
@@ -27,7 +28,8 @@ from fastnn._errors import ModelFileError
 from fastnn._files import replacing
 from fastnn._losses import from_json
 from fastnn._network import NetworkSpec, as_network
-from fastnn._parameters import Parameters, views
+from fastnn._norms import restored as norm_restored
+from fastnn._parameters import Parameters, gammas, statistics_of, views
 from fastnn._random import as_seed
 from fastnn._safetensors import CODES, DTYPES, Tensor, encode, loads, read_header
 
@@ -51,7 +53,7 @@ STATES = {
 KEYS = {
     "metadata": {"format", "version", "architecture", "training", "metadata"},
     "architecture": {
-        *("sizes", "activations", "output", "loss", "bias", "dtype", "dropout", "noise"),
+        *("sizes", "activations", "output", "loss", "bias", "dtype", "dropout", "noise", "norm"),
         "input_scale",
     },
     "training": {"seed", "epoch", "optimizer", "steps", "all_steps"},
@@ -104,7 +106,7 @@ def save(
         "training": _json(training),
         "metadata": _json(as_metadata(metadata)),
     }
-    tensors = _tensors(parameters.network, parameters.theta)
+    tensors = _tensors(parameters)
     tensors.update(zip(STATES[parameters.optimizer], parameters.state, strict=True))
     if checkpoint is not None:
         texts["fit"], arrays = _checkpoint_text(checkpoint)
@@ -128,7 +130,7 @@ def load(path: str | PathLike[str]) -> Loaded:
             parameters.use(training["optimizer"], len(STATES[training["optimizer"]]))
             parameters.steps, parameters.epoch = training["steps"], training["epoch"]
             parameters.all_steps = training["all_steps"]
-            targets = _tensors(network, parameters.theta)
+            targets = _tensors(parameters)
             targets.update(zip(STATES[training["optimizer"]], parameters.state, strict=True))
             for name in arrays:
                 targets[name] = np.empty(tensors[name].shape, tensors[name].dtype.newbyteorder("="))
@@ -164,14 +166,20 @@ def _json(value: Any) -> str:
     return json.dumps(value, allow_nan=False, separators=(",", ":"))
 
 
-def _tensors(network: NetworkSpec, theta: np.ndarray) -> dict[str, np.ndarray]:
-    """W1, b1, W2, ...: views of theta."""
+def _tensors(parameters: Parameters) -> dict[str, np.ndarray]:
+    """W1, b1, W2, ...: views of theta and of the running statistics."""
+    network, theta = parameters.network, parameters.theta
     W, b = views(network, theta)
+    gamma, statistics = gammas(network, theta), statistics_of(network, parameters.statistics)
     tensors = {}
     for k in range(len(W)):
         tensors[f"W{k + 1}"] = W[k]
         if b[k] is not None:
             tensors[f"b{k + 1}"] = b[k]
+        if gamma[k] is not None:
+            tensors[f"gamma{k + 1}"] = gamma[k]
+        if (running := statistics[k]) is not None:
+            tensors[f"running_mean{k + 1}"], tensors[f"running_variance{k + 1}"] = running
     return tensors
 
 
@@ -204,6 +212,7 @@ def as_saved_network(architecture: dict[str, Any]) -> NetworkSpec:
     """The network that `NetworkSpec.architecture` described, checked."""
     if not {"dropout", "noise"} & set(architecture):  # a file from before they were
         architecture |= {"dropout": 0.0, "noise": 0.0}
+    architecture.setdefault("norm", None)  # likewise
     architecture.setdefault("input_scale", 1.0)
     _check_keys("architecture", architecture)
     activations = architecture.pop("activations")
@@ -211,6 +220,8 @@ def as_saved_network(architecture: dict[str, Any]) -> NetworkSpec:
         if not isinstance(activations, list) or len(architecture["bias"]) == 0:
             raise ValueError("activations and bias must be lists")
         architecture["activation"] = [restored(one) for one in activations]
+        norm = architecture["norm"]
+        architecture["norm"] = norm and [norm_restored(one) for one in norm]
         architecture["output"] = restored(architecture["output"])
         architecture["loss"] = from_json(architecture["loss"])
         return as_network(**architecture)
@@ -318,6 +329,10 @@ def _check_tensors(
         want[f"W{layer.k}"] = (layer.n_out, layer.n_in)
         if layer.bias:
             want[f"b{layer.k}"] = (layer.n_out,)
+        if layer.norm:
+            want[f"gamma{layer.k}"] = (layer.n_out,)
+        if layer.norm and layer.norm.name == "batch":
+            want |= {f"running_{what}{layer.k}": (layer.n_out,) for what in ("mean", "variance")}
     want.update(dict.fromkeys(states, (network.n_parameters,)))
     names = [*want, *arrays]
     if set(names) != set(tensors) or len(set(names)) != len(names):

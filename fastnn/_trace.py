@@ -11,10 +11,12 @@ from fastnn._arrays import as_dense, as_numbers, as_pair
 from fastnn._checks import as_real, name_of
 from fastnn._losses import for_kernel
 from fastnn._network import LayerSpec, NetworkSpec
-from fastnn._parameters import views
-from fastnn.kernels._cpu import KEEPING, OPTIMIZERS, OUTPUTS, PARAMETERS
+from fastnn._parameters import gammas, views
+from fastnn._passes import forward_passes
+from fastnn.kernels._cpu import KEEPING, NORMS, OPTIMIZERS, PARAMETERS
 from fastnn.kernels.backward import gradient, hidden_delta
-from fastnn.kernels.forward import forward, slope
+from fastnn.kernels.forward import slope
+from fastnn.kernels.normalise import normalise_delta
 from fastnn.kernels.output_delta import output_delta
 from fastnn.kernels.update import update
 
@@ -80,9 +82,12 @@ class Trace:
         As given: (n_in,), or (n, n_in) where there are several rows.
     a, h, delta : list of array
         Of each layer, a[0] being layer 1's a^(1); (n_k,), or (n, n_k).
-    grad_W, grad_b : list of array
-        dL/dW and dL/db of each layer, means over the rows; grad_b[k] is None without a bias.
-    W, b : list of array
+    u, xhat, du : list of array
+        Of normalised layers u = h_prev W^T, the same normalised, and dL/du; elsewhere None.
+    grad_W, grad_b, grad_gamma : list of array
+        dL/dW, dL/db and dL/dgamma of each layer, means over the rows; grad_b[k] is None without a
+        bias, grad_gamma[k] without normalisation.
+    W, b, gamma : list of array
         The parameters.
     loss : float
         Mean over the rows.
@@ -97,40 +102,51 @@ class Trace:
         x: Any,
         y: Any,
         learning_rate: float | None = None,
+        statistics: np.ndarray | None = None,
     ) -> None:
         if learning_rate is not None:
             learning_rate = as_real("learning_rate", learning_rate)
         self._network, self._theta = network, theta
+        self._statistics = np.empty(0) if statistics is None else statistics
         self._single, X, Y = _as_rows(network, x, y)
         n, layers = len(X), network.layers
         W, b = views(network, theta)
-        a = [np.empty((n, layer.n_out), network.dtype) for layer in layers]
-        h, delta = [np.empty_like(one) for one in a], [np.empty_like(one) for one in a]
+        passes = forward_passes(network, theta, self._statistics, X)
+        a, h = [of.a for of in passes], [of.h for of in passes]
+        u, xhat = [of.u for of in passes], [of.xhat for of in passes]
+        delta = [np.empty_like(one) for one in a]
+        du: list[np.ndarray | None] = [None] * len(layers)
         grad = np.zeros_like(theta)
         grad_W, grad_b = views(network, grad)
-
-        for k, layer in enumerate(layers):
-            h_prev = h[k - 1] if k else X
-            forward(h_prev, W[k], b[k], a[k], OUTPUTS["identity"], 1)
-            forward(h_prev, W[k], b[k], h[k], kernel(layer.activation), 1)
+        gamma, grad_gamma = gammas(network, theta), gammas(network, grad)
         losses = np.empty(n)
         ids = kernel(network.output), for_kernel(network.loss, network.n_out)
         output_delta(a[-1], Y, h[-1], delta[-1], losses, *ids, 1)
         for k in range(len(layers) - 1, -1, -1):
             h_prev = h[k - 1] if k else X
             gradient(delta[k], h_prev, grad_W[k], grad_b[k], 1)
+            own = delta[k]  # dL/d(h_prev W^T)
+            if (norm := layers[k].norm) is not None:
+                du[k] = own = np.empty_like(own)
+                of = passes[k]
+                assert of.xhat is not None and of.inv is not None
+                given = delta[k], of.xhat, gamma[k], of.inv
+                normalise_delta(*given, own, grad_gamma[k], NORMS[norm.name])
+                gradient(own, h_prev, grad_W[k], None, 1)
             if k:
                 g, d = layers[k - 1].activation, h_prev
                 if name_of(g) in KEEPING:
                     slope(a[k - 1], d := np.empty_like(d), kernel(g))
-                hidden_delta(delta[k], W[k], d, delta[k - 1], kernel(g), 1)
+                hidden_delta(own, W[k], d, delta[k - 1], kernel(g), 1)
         grad /= n
 
         if Y.ndim == 2:  # as given: with several quantiles a target stands in several columns
             Y = Y[:, :: network.n_out // network.n_targets]
         self.x, self.y = self._plain(X), self._plain(Y)
         self.a, self.h, self.delta = ([self._plain(one) for one in many] for many in (a, h, delta))
+        self.u, self.xhat, self.du = ([self._plain(one) for one in m] for m in (u, xhat, du))
         self.W, self.b, self.grad_W, self.grad_b = (list(v) for v in (W, b, grad_W, grad_b))
+        self.gamma, self.grad_gamma = list(gamma), list(grad_gamma)
         self.loss = float(losses.mean())
         self._grad = grad
         self._learning_rate = learning_rate
@@ -153,7 +169,7 @@ class Trace:
         none = np.empty((0, theta.size), theta.dtype)
         rates = {"learning_rate": learning_rate}
         update(theta, self._grad, none, OPTIMIZERS["sgd"], rates, 1, 1)
-        return Trace(self._network, theta, self.x, self.y)
+        return Trace(self._network, theta, self.x, self.y, statistics=self._statistics)
 
     def __repr__(self) -> str:
         layers = self._network.layers
@@ -169,8 +185,8 @@ class Trace:
             lines += ["", *self._step_lines(self.after)]
         return "\n".join(lines)
 
-    def _plain(self, rows: np.ndarray) -> np.ndarray:
-        return rows[0] if self._single else rows
+    def _plain(self, rows: Any) -> Any:
+        return rows[0] if self._single and rows is not None else rows
 
     def _left_out(self, k: int) -> str:
         """What training does to h^(k), and this pass does not."""
@@ -183,17 +199,35 @@ class Trace:
     def _forward_lines(self, layer: LayerSpec) -> list[str]:
         k, name = layer.k, name_of(layer.activation)
         bias = f" + b^({k})" if layer.bias else ""
+        norm = f"{layer.norm.name} norm, " if layer.norm else ""
         lines = [
-            f"layer {k}: {layer.n_in} -> {layer.n_out}, {name}{self._left_out(k)}",
+            f"layer {k}: {layer.n_in} -> {layer.n_out}, {norm}{name}{self._left_out(k)}",
             _line(f"W^({k})", self.W[k - 1]),
         ]
         if layer.bias:
             lines.append(_line(f"b^({k})", self.b[k - 1]))
+        product = f"h^({k - 1}) W^({k})T"
+        if layer.norm:
+            mean = self._of_norm("mean", layer)
+            by = f"sqrt({self._of_norm('variance', layer)} + {layer.norm.epsilon:g})"
+            lines += [
+                _line(f"gamma^({k})", self.gamma[k - 1]),
+                _line(f"u^({k}) = {product}", self.u[k - 1]),
+                _line(f"xhat^({k}) = (u^({k}) - {mean}) / {by}", self.xhat[k - 1]),
+            ]
+            product = f"gamma^({k}) * xhat^({k})"
         return [
             *lines,
-            _line(f"a^({k}) = h^({k - 1}) W^({k})T{bias}", self.a[k - 1]),
+            _line(f"a^({k}) = {product}{bias}", self.a[k - 1]),
             _line(f"h^({k}) = {name}(a^({k})) = {_formulas(layer.activation)[0]}", self.h[k - 1]),
         ]
+
+    def _of_norm(self, what: str, layer: LayerSpec) -> str:
+        """The mean, or the like, that normalises u."""
+        assert layer.norm is not None
+        if layer.norm.name == "layer":
+            return f"{what} over units"
+        return f"running {what}" if self._single or len(self.x) == 1 else f"{what} over rows"
 
     def _backward_lines(self, layer: LayerSpec) -> list[str]:
         k, mean = layer.k, "" if self._single else f" / {len(self.x)}"
@@ -201,16 +235,37 @@ class Trace:
             title, formula = "output", _output_formula(self._network)
         else:
             title, g = "hidden", _formulas(layer.activation)[1]
-            formula = f"(delta^({k + 1}) W^({k + 1})) * g'(a^({k})), g' = {g}"
+            above = f"dL/du^({k + 1})" if self.du[k] is not None else f"delta^({k + 1})"
+            formula = f"({above} W^({k + 1})) * g'(a^({k})), g' = {g}"
         lines = [
             f"back through layer {k} ({title})",
             _line(f"delta^({k}) = dL/da^({k}) = {formula}", self.delta[k - 1]),
-            _line(f"dL/dW^({k}) = delta^({k})T h^({k - 1}){mean}", self.grad_W[k - 1]),
         ]
+        own = f"delta^({k})"
+        if layer.norm:
+            own = f"dL/du^({k})"
+            lines += [
+                _line(
+                    f"dL/dgamma^({k}) = {'' if self._single else 'sum over rows of '}"
+                    f"delta^({k}) * xhat^({k}){mean}",
+                    self.grad_gamma[k - 1],
+                ),
+                _line(f"{own} = {self._du_formula(layer)}", self.du[k - 1]),
+            ]
+        lines.append(_line(f"dL/dW^({k}) = {own}T h^({k - 1}){mean}", self.grad_W[k - 1]))
         if layer.bias:
             rows = "" if self._single else "sum over rows of "
             lines.append(_line(f"dL/db^({k}) = {rows}delta^({k}){mean}", self.grad_b[k - 1]))
         return lines
+
+    def _du_formula(self, layer: LayerSpec) -> str:
+        assert layer.norm is not None
+        k, by = layer.k, f"sqrt({self._of_norm('variance', layer)} + {layer.norm.epsilon:g})"
+        c = f"c / {by}, c = gamma^({k}) * delta^({k})"
+        if self._of_norm("mean", layer).startswith("running"):
+            return c
+        over = self._of_norm("", layer).strip()
+        return f"(c - mean of c - xhat * mean of c xhat, {over}) / {by}, {c.partition(', ')[2]}"
 
     def _step_lines(self, after: Trace) -> list[str]:
         rate = self._learning_rate
@@ -219,6 +274,7 @@ class Trace:
             for name, old, new in (
                 ("W", self.W[k - 1], after.W[k - 1]),
                 ("b", self.b[k - 1], after.b[k - 1]),
+                ("gamma", self.gamma[k - 1], after.gamma[k - 1]),
             ):
                 if old is not None:
                     lines.append(f"{name}^({k}) <- {name}^({k}) - {rate} dL/d{name}^({k})")

@@ -21,7 +21,7 @@ from fastnn._evaluate import evaluate
 from fastnn._fit import Fit
 from fastnn._metrics import Metric
 from fastnn._optimizers import LBFGS, Optimizer
-from fastnn._parameters import Parameters, views
+from fastnn._parameters import Parameters
 from fastnn._progress import Progress
 from fastnn._random import SHUFFLE, keys, permutation
 from fastnn._schedules import Running
@@ -63,7 +63,11 @@ class Run:
         draws = any(network.dropout) or any(network.noise)
         self.keys = keys(seed, len(network.layers)) if draws else None
         self.plan(1, 1)
-        engine.load(parameters.theta, parameters.state)
+        self._load()
+
+    def _load(self) -> None:
+        parameters = self.parameters
+        self.engine.load(parameters.theta, parameters.state, parameters.statistics)
 
     def plan(self, rows: int, epochs: int) -> None:
         """Begin the learning rate's schedule for so many epochs of so many rows."""
@@ -73,7 +77,8 @@ class Run:
         )
 
     def store(self) -> None:
-        self.engine.store(self.parameters.theta, self.parameters.state)
+        parameters = self.parameters
+        self.engine.store(parameters.theta, parameters.state, parameters.statistics)
         self.parameters.steps, self.parameters.all_steps = self.steps, self.all_steps
 
     def load(self) -> None:
@@ -82,7 +87,7 @@ class Run:
         if (parameters.optimizer, parameters.steps) != (self.optimizer.kind, self.steps):
             parameters.use(self.optimizer.kind, self.engine.n_states)  # room for a last store
             raise RuntimeError("a callback must not train the model whose fit it watches")
-        self.engine.load(parameters.theta, parameters.state)
+        self._load()
 
     def epoch(
         self,
@@ -256,9 +261,9 @@ def lbfgs(run: Run, optimizer: LBFGS, data: Data, fit: Fit, progress: Progress |
         X, y = X[data.rows], y[data.rows]
         weights = None if weights is None else weights[data.rows]
     decay = np.full(parameters.theta.size, optimizer.l2)
-    for b in views(parameters.network, decay)[1]:
-        if b is not None and not optimizer.decay_bias:
-            b[:] = 0.0
+    for layer in parameters.network.layers:
+        if not optimizer.decay_bias:
+            decay[layer.b] = decay[layer.gamma] = 0.0
     grad, begin = np.empty_like(parameters.theta), perf_counter()
 
     def penalty(theta: np.ndarray) -> float:
@@ -337,6 +342,7 @@ def check_theta(parameters: Parameters) -> None:
     """The last step has no loss after it to show that it went wrong."""
     with np.errstate(all="ignore"):
         fine = math.isfinite(parameters.theta.sum()) or np.isfinite(parameters.theta).all()
+        fine = fine and np.isfinite(parameters.statistics).all()
     if not fine:
         raise DivergenceError("the last batch left a weight that is not finite")
 

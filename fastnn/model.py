@@ -29,8 +29,9 @@ from fastnn._history import History
 from fastnn._initialize import initial_theta
 from fastnn._losses import Loss
 from fastnn._network import NetworkSpec, as_network
+from fastnn._norms import Norm
 from fastnn._optimizers import LBFGS, Optimizer, Rate, as_optimizer
-from fastnn._parameters import Engines, Parameters, Views
+from fastnn._parameters import Engines, Parameters, Views, gammas, statistics_of
 from fastnn._predictor import Predictor
 from fastnn._progress import Progress
 from fastnn._random import as_seed
@@ -97,6 +98,13 @@ class Model:
         `trace`) goes without.
     noise : float or list of float, default 0.0
         Standard deviation of normal noise added to each h, likewise, before dropout.
+    norm : "batch", "layer", fastnn.BatchNorm, fastnn.LayerNorm, None or list of them, optional
+        Normalisation, of all hidden layers alike or one for each: of u = h_prev W^T before the
+        activation, h = g(gamma (u - mean) / sqrt(variance + epsilon) + b). So the layer's b is what
+        others call beta, and gamma, 1 at first, follows it in theta. Penalties and max_norm take
+        gamma for a bias. "batch": means over the rows of a mini-batch in `fit`, `partial_fit`,
+        `loss_and_gradient`, `gradient_check` and `trace`, running averages, which the first two of
+        these move, in everything else. "layer": means over the layer's units, everywhere.
     input_scale : float, default 1.0
         Integers among the features are multiplied by it as they are read, such as 1 / 255 for
         images of uint8: ``float(x) * float(input_scale)`` in the model's dtype, each rounded once.
@@ -104,9 +112,10 @@ class Model:
 
     Attributes
     ----------
-    sizes, activations, output, loss, bias, dtype, seed, n_threads, dropout, noise, input_scale
-        As above; activations (of hidden layers), bias, dropout and noise written out for each
-        layer.
+    sizes, activations, output, loss, bias, dtype, seed, n_threads, dropout, noise, norm, \
+            input_scale
+        As above; activations and norm (of hidden layers), bias, dropout and noise written out for
+        each layer.
     n_parameters : int
     metadata : dict
         The user's own, saved with the model; must be what JSON can hold.
@@ -134,10 +143,11 @@ class Model:
         init: Any = None,
         dropout: Any = 0.0,
         noise: Any = 0.0,
+        norm: Any = None,
         input_scale: float = 1.0,
     ) -> None:
         network = as_network(
-            sizes, activation, output, loss, bias, dtype, dropout, noise, input_scale
+            sizes, activation, output, loss, bias, dtype, dropout, noise, norm, input_scale
         )
         n_threads = None if n_threads is None else as_int("n_threads", n_threads, 1)
         seed = as_seed(seed)
@@ -188,6 +198,10 @@ class Model:
         return list(self._network.noise)
 
     @property
+    def norm(self) -> list[Norm | None]:
+        return list(self._network.norm)
+
+    @property
     def input_scale(self) -> float:
         return self._network.input_scale
 
@@ -197,7 +211,8 @@ class Model:
 
     @property
     def theta(self) -> np.ndarray:
-        """All parameters in one vector: W1 row-major, b1, W2, b2, ...; setting it copies in."""
+        """All parameters in one vector: W1 row-major, b1, gamma1 where the layer is normalised,
+        W2, ...; setting it copies in."""
         return self._parameters.theta
 
     @theta.setter
@@ -217,6 +232,27 @@ class Model:
         """Biases: b[0] is layer 1's, (n_out,), or None where the layer has none; views like W."""
         return self._parameters.b
 
+    @property
+    def gamma(self) -> Views:
+        """Scales: gamma[0] is layer 1's, (n_out,), or None where it is not normalised; views like
+        W."""
+        return gammas(self._network, self.theta)
+
+    @property
+    def running_mean(self) -> list[np.ndarray | None]:
+        """Batch normalisation's averages for prediction: running_mean[0] is layer 1's, (n_out,), or
+        None; writable views of what the model uses."""
+        return [pair and pair[0] for pair in self._statistics]
+
+    @property
+    def running_variance(self) -> list[np.ndarray | None]:
+        """Likewise."""
+        return [pair and pair[1] for pair in self._statistics]
+
+    @property
+    def _statistics(self) -> list[tuple[np.ndarray, np.ndarray] | None]:
+        return statistics_of(self._network, self._parameters.statistics)
+
     def __repr__(self) -> str:
         network = self._network
         hidden = list(network.activations)
@@ -231,6 +267,9 @@ class Model:
         for name in ("dropout", "noise"):
             if any(values := getattr(self, name)):
                 parts.append(f"{name}={values}")
+        if any(network.norm):
+            norm = list(network.norm)
+            parts.append(f"norm={norm[0] if len(set(norm)) == 1 else norm!r}")
         if network.input_scale != 1:
             parts.append(f"input_scale={network.input_scale}")
         return f"Model({', '.join(parts)})"
@@ -238,13 +277,17 @@ class Model:
     def summary(self) -> str:
         """The layers as a table, with shapes, parameters and bytes; print it."""
         size = self.theta.itemsize
-        rows = [("layer", "activation", "W", "b", "parameters", "bytes")]
+        normalised = any(self._network.norm)
+        head = ("W", "b", "gamma") if normalised else ("W", "b")
+        rows = [("layer", "activation", *head, "parameters", "bytes")]
         for layer in self._network.layers:
-            n = layer.b.stop - layer.start
-            shapes = f"({layer.n_out}, {layer.n_in})", f"({layer.n_out},)" if layer.bias else "-"
-            rows.append((str(layer.k), str(layer.activation), *shapes, f"{n:,}", f"{n * size:,}"))
+            n, of_units = layer.stop - layer.start, f"({layer.n_out},)"
+            name = f"{layer.norm.name} norm, {layer.activation}" if layer.norm else layer.activation
+            shapes = [f"({layer.n_out}, {layer.n_in})", of_units if layer.bias else "-"]
+            shapes += [of_units if layer.norm else "-"] if normalised else []
+            rows.append((str(layer.k), str(name), *shapes, f"{n:,}", f"{n * size:,}"))
         n = self.n_parameters
-        rows.append(("", "", "", "", f"{n:,}", f"{n * size:,}"))
+        rows.append(("", "", *("" for _ in head), f"{n:,}", f"{n * size:,}"))
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = []
         for row in rows:
@@ -355,6 +398,10 @@ class Model:
             raise ValueError("validation_data and validation_split exclude each other")
         if isinstance(rule, LBFGS) and (any(network.dropout) or any(network.noise)):
             raise ValueError("LBFGS must have a network without dropout and noise: L must stay one")
+        if isinstance(rule, LBFGS) and network.batch_normalised:
+            raise ValueError(
+                "LBFGS must have a network without batch normalisation: it has no mini-batches"
+            )
         weights, rows, validation = None, np.arange(0), None
         if y is None:
             _check_stream(rule, share, sample_weight, class_weight)
@@ -386,7 +433,7 @@ class Model:
         fit = Fit(self, epochs, watching, measured, settings)
         if loaded is not None:
             fit.resume(loaded)
-        batch = batch_size if y is None else min(batch_size, len(rows))
+        batch = _as_batch(batch_size, None if y is None else len(rows), network)
         progress = None
         if verbose and not fit.done:
             progress = Progress(epochs, len(rows), len(fit.history))
@@ -438,7 +485,7 @@ class Model:
             raise ValueError(f"{what} must be used in fit: partial_fit has no epochs")
         X, y = as_training_pair(X, y, self._network)
         weights = training_weights(sample_weight, class_weight, y, self._network, batch_size)
-        batch = min(batch_size, len(X))
+        batch = _as_batch(batch_size, len(X), self._network)
         with self._engines.lend(batch, rule.kind) as engine:
             threads = bound_threads(self.n_threads)
             run = _train.Run(self._parameters, engine, rule, batch, threads, self.seed, weights)
@@ -459,7 +506,7 @@ class Model:
         """
         X = as_features(X, self._network)
         with self._engines.lend() as engine:
-            engine.load(self.theta)
+            engine.load(self.theta, statistics=self._parameters.statistics)
             return _evaluate.forward(engine, self._network, X, bound_threads(self.n_threads))
 
     def predict(self, X: Any) -> np.ndarray:
@@ -508,7 +555,8 @@ class Model:
 
         Thread-safe; later training does not change it.
         """
-        return Predictor(self._network, self.theta, self.n_threads)
+        statistics = self._parameters.statistics
+        return Predictor(self._network, self.theta, statistics, self.n_threads)
 
     # Measures
 
@@ -540,19 +588,23 @@ class Model:
         X, y = as_pair(X, y, self._network)
         weights = as_weights(sample_weight, len(X))
         with self._engines.lend() as engine:
-            engine.load(self.theta)
+            engine.load(self.theta, statistics=self._parameters.statistics)
             threads = bound_threads(self.n_threads)
             return _evaluate.evaluate(engine, self._network, X, y, threads, chosen, weights)
 
     def loss_and_gradient(
         self, X: Any, y: Any, *, sample_weight: Any = None
     ) -> tuple[float, np.ndarray]:
-        """Mean loss over the rows, weighted where asked, and its gradient laid out like theta."""
+        """Mean loss over the rows, weighted where asked, and its gradient laid out like theta.
+
+        As of one mini-batch of them all, without dropout and noise: batch normalisation takes their
+        mean and variance, and its running averages stay as they are.
+        """
         X, y = as_pair(X, y, self._network)
         weights = as_weights(sample_weight, len(X))
         grad = np.empty_like(self.theta)
         with self._engines.lend() as engine:
-            engine.load(self.theta)
+            engine.load(self.theta, statistics=self._parameters.statistics)
             return engine.gradient(X, y, grad, bound_threads(self.n_threads), weights), grad
 
     def gradient_check(
@@ -581,7 +633,10 @@ class Model:
         """
         from fastnn._gradient_check import gradient_check
 
-        return gradient_check(self._network, self.theta, X, y, eps, self.seed, sample_weight)
+        return gradient_check(
+            *(self._network, self.theta, X, y, eps, self.seed, sample_weight),
+            statistics=self._parameters.statistics,
+        )
 
     def trace(self, x: Any, y: Any, learning_rate: float | None = None) -> Trace:
         """Every quantity of the forward and backward pass; print it for the derivation.
@@ -599,7 +654,8 @@ class Model:
         -------
         Trace
         """
-        return Trace(self._network, self.theta.copy(), x, y, learning_rate)
+        parameters = self._parameters.copy()
+        return Trace(self._network, parameters.theta, x, y, learning_rate, parameters.statistics)
 
     # Files and copies
 
@@ -670,6 +726,17 @@ def _checkpoint(path: str | PathLike[str], network: NetworkSpec) -> Loaded | Non
             f"got {loaded.parameters.network}"
         )
     return loaded
+
+
+def _as_batch(batch_size: int, n: int | None, network: NetworkSpec) -> int:
+    """Rows of a mini-batch out of n; None: of a stream."""
+    batch = batch_size if n is None else min(batch_size, n)
+    if batch == 1 and network.batch_normalised:
+        raise ValueError(
+            "batch normalisation must have mini-batches of at least 2 rows, got "
+            + ("batch_size=1" if batch_size == 1 else "1 row in all")
+        )
+    return batch
 
 
 def _hold_out(

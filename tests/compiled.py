@@ -7,6 +7,7 @@ import reference as ref
 
 import fastnn
 from fastnn._activations import kernel
+from fastnn._norms import CLASSES
 from fastnn.kernels import _cpu
 from fastnn.kernels.engine import Engine
 
@@ -26,6 +27,15 @@ def activation(g):
     return {"leaky_relu": fastnn.LeakyReLU, "elu": fastnn.ELU}[g[0]](g[1])
 
 
+def norm_of(norm):
+    """fastnn's own for a normalisation of the reference."""
+    if norm is None:
+        return None
+    kind, momentum, epsilon = norm
+    momentum = {"momentum": momentum} if kind == "batch" else {}
+    return CLASSES[kind](epsilon=epsilon, **momentum)
+
+
 def engine_of(net, dtype, batch=1, optimizer="sgd"):
     """An Engine for a reference.Net; batch: the most rows of a mini-batch."""
     return Engine(
@@ -39,4 +49,5 @@ def engine_of(net, dtype, batch=1, optimizer="sgd"):
         _cpu.OPTIMIZERS[optimizer],
         net.dropout or (),
         net.noise or (),
+        [norm and (_cpu.NORMS[norm[0]], norm[2], norm[1]) for norm in net.norms[1:-1]],
     )

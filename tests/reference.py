@@ -7,6 +7,9 @@ Samples are rows. Layer k = 1..K, h[0] = x; W[k] is (n_k, n_{k-1}); g[k] is laye
     delta[k-1] = (delta[k] W[k]) * g'[k-1](a[k-1])
     dL/dW[k]   = delta[k]^T h[k-1],      dL/db[k] = sum of delta[k] over the rows
 
+    normalised: a[k] = gamma[k] xhat[k] + b[k], xhat[k] from u[k] = h[k-1] W[k]^T, and dL/du[k] in
+    place of delta[k] but in dL/db[k]
+
 Lists count layers as the formulas do, so W[0], b[0], a[0] and delta[0] are None. The results have
 the dtype of theta: float32, float64 and longdouble all work. Imports nothing but NumPy.
 Finite differences prove it in test_reference.py; the compiled kernels are then held against it.
@@ -284,6 +287,40 @@ def target_rows(y, output, n_out, dtype, loss=None):
 # --- The network ----------------------------------------------------------------------------------
 
 
+# --- Normalisation --------------------------------------------------------------------------------
+
+
+def normalised(norm, u, running=None):
+    """xhat = (u - mean) inv, and inv = 1 / sqrt(variance + epsilon), of columns or rows; mean and
+    variance (n,) of the rows, too, unless they are `running`, which a row alone takes as well.
+
+    norm: ("batch" or "layer", momentum, epsilon).
+    """
+    axis = 0 if norm[0] == "batch" else 1
+    mean, variance = u.mean(axis, keepdims=True), u.var(axis, keepdims=True)
+    if running is not None:
+        mean, variance = (np.asarray(one, u.dtype)[None] for one in running)
+    inv = 1 / np.sqrt(variance + u.dtype.type(norm[2]))
+    return (u - mean) * inv, inv, mean.ravel(), variance.ravel()
+
+
+def normalised_delta(norm, delta, xhat, gamma, inv, fixed):
+    """dL/du from delta = dL/d(gamma xhat + b); fixed: mean and variance do not follow u."""
+    c = gamma * delta
+    if fixed:
+        return inv * c
+    axis = 0 if norm[0] == "batch" else 1
+    return inv * (c - c.mean(axis, keepdims=True) - xhat * (c * xhat).mean(axis, keepdims=True))
+
+
+def new_running(net, dtype):
+    """running[k], a list of mean and variance for a batch-normalised layer k; otherwise None."""
+    return [
+        [np.zeros(n, dtype), np.ones(n, dtype)] if norm and norm[0] == "batch" else None
+        for n, norm in zip(net.sizes, net.norms, strict=True)
+    ]
+
+
 # --- Dropout and noise ----------------------------------------------------------------------------
 
 
@@ -339,6 +376,7 @@ class Net:
     settings: tuple = ()  # of the loss: (("delta", 2.0), ...)
     dropout: tuple | None = None  # K numbers, of h[0]..h[K-1]; noise likewise
     noise: tuple | None = None
+    norm: tuple | None = None  # of each hidden layer: None or as `normalised` takes it
 
     @property
     def K(self):
@@ -353,6 +391,11 @@ class Net:
         return [None, *hidden, self.output]
 
     @property
+    def norms(self):
+        """norms[k], k = 1..K - 1; norms[0] and norms[K] are None."""
+        return [None, *(self.norm or (None,) * (self.K - 1)), None]
+
+    @property
     def loss_name(self):
         return self.loss or DEFAULT_LOSS.get(self.output, "squared_error")
 
@@ -365,79 +408,105 @@ class Net:
     @property
     def n_parameters(self):
         n, has_bias = self.sizes, self.has_bias
-        return sum(n[k] * n[k - 1] + has_bias[k] * n[k] for k in range(1, self.K + 1))
+        vectors = [0 if k == 0 else has_bias[k] + bool(self.norms[k]) for k in range(self.K + 1)]
+        return sum(n[k] * (n[k - 1] + vectors[k]) for k in range(1, self.K + 1))
 
 
 def unpack(net, theta):
-    """theta -> W, b. theta is W[1] row by row, b[1] where layer 1 has a bias, W[2], b[2], ..."""
-    W, b, at = [None], [None], 0
+    """theta -> W, b, gamma. theta is W[1] row by row, b[1] where layer 1 has a bias, gamma[1] where
+    it is normalised, W[2], b[2], ..."""
+    W, b, gamma, at = [None], [None], [None], 0
     for k in range(1, net.K + 1):
         n_out, n_in = net.sizes[k], net.sizes[k - 1]
         W.append(theta[at : at + n_out * n_in].reshape(n_out, n_in))
         at += n_out * n_in
         b.append(theta[at : at + n_out] if net.has_bias[k] else None)
         at += n_out if net.has_bias[k] else 0
+        gamma.append(theta[at : at + n_out] if net.norms[k] else None)
+        at += n_out if net.norms[k] else 0
     assert at == len(theta), f"theta must have {at} elements, got {len(theta)}"
-    return W, b
+    return W, b, gamma
 
 
-def pack(W, b):
-    """W, b -> theta; b[k] is None for a layer without bias."""
-    layers = zip(W[1:], b[1:], strict=True)
+def pack(W, b, gamma=None):
+    """W, b, gamma -> theta; b[k] is None for a layer without bias, gamma[k] without a norm."""
+    layers = zip(W[1:], b[1:], gamma[1:] if gamma else [None] * (len(W) - 1), strict=True)
     return np.concatenate([p.ravel() for layer in layers for p in layer if p is not None])
 
 
-def forward(net, theta, x, draws=None):
+def forward(net, theta, x, draws=None, running=None):
     """a[k] and h[k] of every layer for the rows of x (batch, n_0); h[0] = x.
 
     draws[k], k < K: what is added to h[k], and what it is then multiplied by.
+    running: statistics as of `new_running`, for prediction.
     """
-    W, b = unpack(net, theta)
+    return passes(net, theta, x, draws, running, predicts=True)[:2]
+
+
+def passes(net, theta, x, draws=None, running=None, predicts=False, learn=False):
+    """a, h, xhat and inv of every layer; unless it predicts, batch normalisation takes the rows'
+    own statistics, of several; learn: the running ones move, in place."""
+    W, b, gamma = unpack(net, theta)
     a, h = [None], [np.asarray(x, theta.dtype)]
+    xhat, inv = [None] * (net.K + 1), [None] * (net.K + 1)
     for k in range(net.K + 1):
         if k > 0:
-            a.append(h[k - 1] @ W[k].T + (0 if b[k] is None else b[k]))
+            u = h[k - 1] @ W[k].T
+            if norm := net.norms[k]:
+                fixed = norm[0] == "batch" and (predicts or len(u) == 1)
+                xhat[k], inv[k], mean, variance = normalised(norm, u, running[k] if fixed else None)
+                u = gamma[k] * xhat[k]
+                if learn and norm[0] == "batch" and not fixed:
+                    to, old = theta.dtype.type(norm[1]), running[k]
+                    unbiased = variance * len(u) / (len(u) - 1)
+                    running[k][:] = (1 - to) * old[0] + to * mean, (1 - to) * old[1] + to * unbiased
+            a.append(u + (0 if b[k] is None else b[k]))
             h.append(apply(OUTPUTS, net.g[k], a[k]))
         if draws is not None and k < net.K:
             h[k] = (h[k] + draws[k][0]) * draws[k][1]
-    return a, h
+    return a, h, xhat, inv
 
 
-def backward(net, theta, x, y, weights=None, draws=None):
-    """losses (batch,), delta[k] (batch, n_k), and grad_W[k], grad_b[k] summed over the rows, all
-    times the rows' weights (batch,) where given."""
-    W, b = unpack(net, theta)
-    a, h = forward(net, theta, x, draws)
+def backward(net, theta, x, y, weights=None, draws=None, running=None, learn=False):
+    """losses (batch,), delta[k] (batch, n_k), and grad_W[k], grad_b[k], grad_gamma[k] summed over
+    the rows, all times the rows' weights (batch,) where given."""
+    W, b, gamma = unpack(net, theta)
+    a, h, xhat, inv = passes(net, theta, x, draws, running, learn=learn)
     K = net.K
-    delta, grad_W, grad_b = [None] * (K + 1), [None] * (K + 1), [None] * (K + 1)
+    delta, grad_W, grad_b, grad_gamma = ([None] * (K + 1) for _ in range(4))
     losses, delta[K] = losses_and_delta(a[K], y, net.output, net.loss_name, **dict(net.settings))
     if weights is not None:  # sum_i w_i L_i
         losses, delta[K] = weights * losses, weights[:, None] * delta[K]
     for k in range(K, 0, -1):
-        grad_W[k] = delta[k].T @ h[k - 1]  # dL/dW[k]
+        du = delta[k]
+        if norm := net.norms[k]:
+            grad_gamma[k] = (delta[k] * xhat[k]).sum(0)  # dL/dgamma[k]
+            fixed = norm[0] == "batch" and len(x) == 1
+            du = normalised_delta(norm, delta[k], xhat[k], gamma[k], inv[k], fixed)
+        grad_W[k] = du.T @ h[k - 1]  # dL/dW[k]
         if b[k] is not None:
             grad_b[k] = delta[k].sum(0)  # dL/db[k]
         if k > 1:
-            delta[k - 1] = (delta[k] @ W[k]) * apply(DG, net.g[k - 1], a[k - 1])  # dL/da[k-1]
+            delta[k - 1] = (du @ W[k]) * apply(DG, net.g[k - 1], a[k - 1])  # dL/da[k-1]
             if draws is not None:
                 delta[k - 1] = delta[k - 1] * draws[k - 1][1]
-    return losses, delta, grad_W, grad_b
+    return losses, delta, grad_W, grad_b, grad_gamma
 
 
-def loss(net, theta, x, y, weights=None):
+def loss(net, theta, x, y, weights=None, running=None, predicts=True):
     """Mean loss over the rows, sum_i w_i L_i / sum_i w_i."""
-    a, _ = forward(net, theta, x)
+    a = passes(net, theta, x, None, running, predicts)[0]
     losses = losses_and_delta(a[net.K], y, net.output, net.loss_name, **dict(net.settings))[0]
     return losses.mean() if weights is None else (weights * losses).sum() / weights.sum()
 
 
-def loss_and_gradient(net, theta, x, y, weights=None, draws=None):
+def loss_and_gradient(net, theta, x, y, weights=None, draws=None, running=None, learn=False):
     """Mean loss over the rows, and its gradient laid out like theta; 0 where all weights are."""
-    losses, _, grad_W, grad_b = backward(net, theta, x, y, weights, draws)
+    losses, _, *grads = backward(net, theta, x, y, weights, draws, running, learn)
     total = len(losses) if weights is None else weights.sum()
     if total == 0:
-        return 0 * losses.sum(), 0 * pack(grad_W, grad_b)
-    return losses.sum() / total, pack(grad_W, grad_b) / total
+        return 0 * losses.sum(), 0 * pack(*grads)
+    return losses.sum() / total, pack(*grads) / total
 
 
 # --- Optimizers and training ----------------------------------------------------------------------
@@ -546,11 +615,12 @@ def shaped(net, theta, grad, rates):
     + l2 theta + l1 sign(theta);  theta <- (1 - alpha weight_decay) theta
     """
     kind = theta.dtype.type
-    decayed = np.ones_like(theta)  # 0 for biases that are exempt
+    decayed = np.ones_like(theta)  # 0 for biases, and gamma, that are exempt
     if not rates.get("decay_bias", True):
-        for b in unpack(net, decayed)[1][1:]:
-            if b is not None:
-                b[:] = 0
+        _, b, gamma = unpack(net, decayed)
+        for vector in (*b, *gamma):
+            if vector is not None:
+                vector[:] = 0
     if rates.get("clip_norm"):
         grad = grad * min(kind(1), kind(rates["clip_norm"]) / (np.sqrt((grad**2).sum()) + 1e-6))
     if rates.get("clip_value"):
@@ -584,10 +654,11 @@ def train(
     alphas=None,
     weights=None,
     keys=None,
+    running=None,
 ):
     """Mini-batches over rows X[order], in order; the last one may be smaller. taken: steps before;
     alphas: the learning rate of each step, in place of the one in rates; keys (2, K): of dropout
-    and noise, where the net has them.
+    and noise, where the net has them; running: as of `new_running`, moved in place.
 
     Returns theta, the optimizer's state, and the mean loss of each mini-batch before its step.
     """
@@ -602,7 +673,7 @@ def train(
                 drawn(*settings, taken + i, len(rows), n, theta.dtype)
                 for *settings, n in zip(*keys, net.dropout, net.noise, net.sizes, strict=False)
             ]
-        mean_loss, grad = loss_and_gradient(net, theta, X[rows], y[rows], w, draws)
+        mean_loss, grad = loss_and_gradient(net, theta, X[rows], y[rows], w, draws, running, True)
         if alphas is not None:
             rates = {**rates, "learning_rate": alphas[i]}
         theta, grad = shaped(net, theta, grad, rates)
@@ -708,6 +779,32 @@ def gradient_bounds(delta, h_prev, u):
     """For grad_W = delta^T h_prev and grad_b = the sum of delta over rows."""
     n = gamma(len(delta) + 1, u)
     return n * (np.abs(delta).T @ np.abs(h_prev)), n * np.abs(delta).sum(0)
+
+
+def normalised_bound(norm, u, scale, b, roundoff):
+    """For xhat and a = scale xhat + b from u, by the rows' own statistics; and for inv, relative.
+
+    The mean is off by gamma_n mean |u|, each u - mean by that and its own rounding, the variance by
+    the roundings of its sum and the square of the mean's error.
+    """
+    axis, epsilon = (0 if norm[0] == "batch" else 1), norm[2]
+    n = u.shape[axis] + 4
+    mean = u.mean(axis, keepdims=True)
+    of_mean = gamma(n, roundoff) * np.abs(u).mean(axis, keepdims=True)
+    variance = u.var(axis, keepdims=True)
+    relative = (gamma(n, roundoff) * variance + of_mean**2) / (variance + epsilon) + 8 * roundoff
+    xhat = (u - mean) / np.sqrt(variance + epsilon)
+    bound = of_mean / np.sqrt(variance + epsilon) + (relative + 3 * roundoff) * np.abs(xhat)
+    size = np.abs(scale * xhat) + np.abs(b)
+    return 1.01 * bound, 1.01 * np.abs(scale) * bound + 3 * roundoff * size, 1.01 * relative
+
+
+def normalised_delta_bound(norm, delta, xhat, scale, inv, u):
+    """For du from delta, given xhat and inv."""
+    axis = 0 if norm[0] == "batch" else 1
+    n, c = gamma(delta.shape[axis] + 4, u), np.abs(scale * delta)
+    means = c.mean(axis, keepdims=True), (c * np.abs(xhat)).mean(axis, keepdims=True)
+    return 1.01 * inv * (n + 8 * u) * (c + means[0] + np.abs(xhat) * means[1]) + smallest(u)
 
 
 def smallest(u):

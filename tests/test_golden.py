@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reference as ref
-from compiled import activation
+from compiled import activation, norm_of
 
 import fastnn
 from fastnn._losses import from_json
@@ -79,6 +79,13 @@ NETS = {  # each loss, with every output that it takes
     "noise": ref.Net((5, 7, 6, 3), ("silu", "tanh"), dropout=(0, 0.5, 0), noise=(0.25, 0.25, 0.5)),
     "parameters": ref.Net((5, 7, 6, 3), (("leaky_relu", 0.25), ("elu", 0.5))),
     "squared_error silu": ref.Net((5, 7, 2), "gelu", "silu", "squared_error"),
+    "batch norm": ref.Net((5, 7, 6, 3), ("relu", "tanh"), norm=(("batch", 0.125, 0.0625),) * 2),
+    "layer norm": ref.Net((5, 7, 6, 3), ("relu", "tanh"), norm=(("layer", 0, 0.0625),) * 2),
+    "norms, dropout": ref.Net(
+        *((5, 7, 6, 3), ("gelu", "silu"), "softmax", None, (False, True, True)),
+        **{"dropout": (0.25, 0.5, 0.25), "noise": (0.0, 0.25, 0.0)},
+        norm=(("batch", 0.125, 0.0625), ("layer", 0, 0.0625)),
+    ),
 }
 OPTIMIZERS = {  # rates are exact in every dtype
     "sgd": fastnn.SGD(0.25),
@@ -128,7 +135,8 @@ def reference_curve(name, optimizer, dtype):
     X = X.astype(dtype)
     rule = OPTIMIZERS[optimizer]
     of = keys(SEED, net.K) if net.dropout else None
-    return ref.train(net, theta, X, y, np.arange(N), BATCH, rule.kind, rule.rates, keys=of)[2]
+    given = {"keys": of, "running": ref.new_running(net, dtype)}
+    return ref.train(net, theta, X, y, np.arange(N), BATCH, rule.kind, rule.rates, **given)[2]
 
 
 def loss_of(net):
@@ -152,6 +160,7 @@ def fastnn_curve(name, optimizer, dtype):
         seed=SEED,
         dropout=net.dropout or 0.0,
         noise=net.noise or 0.0,
+        norm=[norm_of(norm) for norm in net.norms[1:-1]],
     )
     model.theta = curve_theta(net)
     losses = []
@@ -231,6 +240,27 @@ TRAINED = {  # name: sizes, activation, output, bias, batch size, optimizer
     "67-33-17-5 dropout and noise": (
         *([67, 33, 17, 5], "relu", "softmax", True, 13, fastnn.Adam()),
         {"dropout": [0.2, 0.5, 0.5], "noise": [0.0, 0.125, 0.25]},
+    ),
+    "67-33-17-5 batch norm": (
+        *([67, 33, 17, 5], "relu", "softmax", True, 13, fastnn.Adam()),
+        {"norm": "batch"},
+    ),
+    "67-33-17-5 layer norm": (
+        [67, 33, 17, 5],
+        "silu",
+        "softmax",
+        True,
+        13,
+        HEAVY,
+        {"norm": "layer"},
+    ),
+    "67-33-17-5 both norms": (
+        *([67, 33, 17, 5], "tanh", "softmax", False, 13, fastnn.AdamW(clip_norm=0.5, max_norm=1.0)),
+        {"norm": ["layer", "batch"], "dropout": [0.2, 0.5, 0.0]},
+    ),
+    "67-33-17-5 layer norm, batch 1": (
+        *([67, 33, 17, 5], "relu", "softmax", True, 1, SGD),
+        {"norm": "layer"},
     ),
 }
 LOSSES = {  # where it is not the output's own

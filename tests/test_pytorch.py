@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import reference as ref
-from compiled import activation
+from compiled import activation, norm_of
 
 import fastnn
 from fastnn._schedules import Running
@@ -39,6 +39,13 @@ NETS = {
     "parameters": ref.Net((7, 9, 6, 4), (("leaky_relu", 0.25), ("elu", 0.5))),
     "gelu output": ref.Net((7, 9, 3), "mish", "gelu", "squared_error"),
     "leaky_relu output": ref.Net((7, 9, 3), "silu", ("leaky_relu", 0.125), "squared_error"),
+    "batch": ref.Net((7, 9, 6, 4), "tanh", norm=(("batch", 0.1, 1e-5),) * 2),
+    "batch, no bias": ref.Net(
+        *((7, 9, 6, 4), "silu"),
+        **{"bias": (False, True, True), "norm": (("batch", 0.25, 0.01), None)},
+    ),
+    "layer": ref.Net((7, 9, 6, 3), ("tanh", "gelu"), "sigmoid", norm=(("layer", 0, 1e-5),) * 2),
+    "both": ref.Net((7, 9, 6, 4), "relu", norm=(("layer", 0, 0.01), ("batch", 1.0, 1e-3))),
     "identity, some biases": ref.Net((7, 9, 2), "tanh", "identity", bias=(False, True)),
 }
 TORCH = {
@@ -138,6 +145,7 @@ def fastnn_model(net):
         bias=net.bias,
         dtype="float64",
         seed=4,
+        norm=[norm_of(norm) for norm in net.norms[1:-1]],
     )
 
 
@@ -248,22 +256,31 @@ class TorchNet:
 
     def __init__(self, net, theta):
         self.net = net
-        W, b = ref.unpack(net, theta)
+        parts = ref.unpack(net, theta)  # W, b, gamma
         self.layers = [
-            [None if p is None else torch.tensor(p, requires_grad=True) for p in (W[k], b[k])]
+            [None if p[k] is None else torch.tensor(p[k], requires_grad=True) for p in parts]
             for k in range(1, net.K + 1)
         ]
         self.parameters = [p for layer in self.layers for p in layer if p is not None]
+        self.running = [
+            None if pair is None else [torch.tensor(one) for one in pair]
+            for pair in ref.new_running(net, theta.dtype)
+        ]
 
-    def pre_output(self, x):
+    def pre_output(self, x, training=True):
         h = torch.tensor(x)
-        for k, (W, b) in enumerate(self.layers, 1):
-            a = torch.nn.functional.linear(h, W, b)
+        for k, (W, b, gamma) in enumerate(self.layers, 1):
+            norm = self.net.norms[k]
+            a = F.linear(h, W, None if norm else b)
+            if norm and norm[0] == "batch":
+                a = F.batch_norm(a, *self.running[k], gamma, b, training, *norm[1:])
+            elif norm:
+                a = F.layer_norm(a, a.shape[1:], gamma, b, norm[2])
             h = ref.apply(TORCH, self.net.g[k], a)
         return a
 
     def forward(self, x):
-        return ref.apply(TORCH, self.net.output, self.pre_output(x))
+        return ref.apply(TORCH, self.net.output, self.pre_output(x, training=False))
 
     def loss(self, x, y):
         a, y = self.pre_output(x), torch.tensor(y)
@@ -339,6 +356,11 @@ def trajectory(net, X, y, batch, epochs, ours, theirs, clip=lambda p: None):
             steps.step()
     assert np.abs(model.theta - start).max() > 0.01  # it moved
     assert_close(model.theta, peer.vector(peer.parameters))
+    for k, pair in enumerate(peer.running[1:]):
+        if pair is not None:
+            assert_close(model.running_mean[k], pair[0].numpy())
+            assert_close(model.running_variance[k], pair[1].numpy())
+    assert_close(model.forward(X), peer.forward(X).detach().numpy())
 
 
 SCHEDULES = {  # ours, PyTorch's, and whether PyTorch's counts steps (or epochs)

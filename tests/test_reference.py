@@ -29,8 +29,13 @@ def make(net, batch, seed=0, labels=False):
 
 
 def check_gradient(net, theta, x, y, weights=None):
-    _, grad = ref.loss_and_gradient(net, theta, x, y, weights)
-    numeric = ref.central_differences(lambda t: ref.loss(net, t, x, y, weights), theta, EPS)
+    running = ref.new_running(net, REAL)
+    _, grad = ref.loss_and_gradient(net, theta, x, y, weights, running=running)
+
+    def loss(moved):
+        return ref.loss(net, moved, x, y, weights, running, predicts=False)
+
+    numeric = ref.central_differences(loss, theta, EPS)
     error = np.abs(grad - numeric).max() / (np.abs(grad).max() + np.abs(numeric).max())
     assert np.abs(grad).max() > 1e-6  # a gradient of zeros would prove nothing
     assert error < TOLERANCE
@@ -88,13 +93,44 @@ def test_settings_of_losses_and_weights_of_rows(output, loss, settings):
     check_gradient(net, theta, x, y, weights)
 
 
+@pytest.mark.parametrize("kinds", [("batch", "batch"), ("layer", "layer"), ("layer", "batch")])
+@pytest.mark.parametrize("bias", [True, (False, True, False)])
+@pytest.mark.parametrize("batch", [1, 5])
+def test_normalisation(kinds, bias, batch):
+    norm = tuple((kind, 0.25, 1.0) for kind in kinds)
+    net = ref.Net((2, 3, 4, 2), ("sigmoid", "tanh"), "softmax", bias=bias, norm=norm)
+    theta, x, y = make(net, batch)
+    W, b, gamma = ref.unpack(net, theta)
+    assert [len(one) for one in gamma[1:3]] == [3, 4] and gamma[3] is None
+    assert np.array_equal(ref.pack(W, b, gamma), theta)
+    check_gradient(net, theta, x, y, np.arange(1, batch + 1))
+
+
+def test_normalisation_by_hand():
+    u = np.array([[1.0, 2.0], [3.0, 8.0]])  # columns: mean 2, 5, variance 1, 9
+    xhat, inv, mean, variance = ref.normalised(("batch", 0.5, 0.0), u)
+    assert xhat.tolist() == [[-1, -1], [1, 1]] and inv.tolist() == [[1, 1 / 3]]
+    assert mean.tolist() == [2, 5] and variance.tolist() == [1, 9]
+    assert ref.normalised(("layer", 0, 0.0), u)[0].tolist() == [[-1, 1], [-1, 1]]
+    net = ref.Net((2, 2, 1), "identity", "identity", norm=(("batch", 0.25, 0.0),))
+    theta = np.array([1.0, 0, 0, 1, 5, 5, 2, 2, 1, 1, 0])  # W1 = 1, b1 = 5, gamma1 = 2
+    running = ref.new_running(net, float)
+    a = ref.passes(net, theta, u, None, running, learn=True)[0]
+    assert a[1].tolist() == [[3, 3], [7, 7]]
+    assert [one.tolist() for one in running[1]] == [[0.5, 1.25], [1.25, 5.25]]  # unbiased: 2, 18
+    assert ref.passes(net, theta, u[:1], None, running, learn=True)[0][1].tolist() == [
+        [5 + 2 * 0.5 / np.sqrt(1.25), 5 + 2 * 0.75 / np.sqrt(5.25)]
+    ]
+    assert running[1][0].tolist() == [0.5, 1.25]  # a row alone moves nothing
+
+
 @pytest.mark.parametrize("bias", [True, False, (True, False, True), (False, True, False)])
 def test_biases_and_one_activation_per_layer(bias):
     net = ref.Net((2, 3, 4, 1), ("sigmoid", "tanh"), "identity", bias=bias)
     theta, x, y = make(net, batch=5)
-    W, b = ref.unpack(net, theta)
+    W, b, gamma = ref.unpack(net, theta)
     assert [p is not None for p in b[1:]] == net.has_bias[1:]
-    assert np.array_equal(ref.pack(W, b), theta)
+    assert np.array_equal(ref.pack(W, b, gamma), theta)
     check_gradient(net, theta, x, y)
 
 

@@ -6,6 +6,7 @@ import numpy.typing as npt
 
 Reals = npt.NDArray[Any]  # float32 or float64, the engine's dtype
 Activation = int | tuple[int, float]  # an id, or id and parameter
+Norm = tuple[int, float, float]  # id, epsilon, momentum
 
 class Engine:
     n_states: int
@@ -21,10 +22,15 @@ class Engine:
         optimizer: int = 0,
         dropout: Sequence[float] = (),
         noise: Sequence[float] = (),
+        norms: Sequence[Norm | None] = (),
         input_scale: float = 1.0,
     ) -> None: ...
-    def load(self, theta: Reals, state: Reals | None = None) -> None: ...
-    def store(self, theta: Reals, state: Reals | None = None) -> None: ...
+    def load(
+        self, theta: Reals, state: Reals | None = None, statistics: Reals | None = None
+    ) -> None: ...
+    def store(
+        self, theta: Reals, state: Reals | None = None, statistics: Reals | None = None
+    ) -> None: ...
     def train(
         self,
         X: Any,

@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 Reals = npt.NDArray[Any]
 Activation = int | tuple[int, float]  # an id, or id and parameter
+Norm = tuple[int, float, float]  # id, epsilon, momentum
 
 class Frozen:
     def __init__(
@@ -15,6 +16,8 @@ class Frozen:
         bias: Sequence[bool],
         dtype: str,
         theta: Reals,
+        norms: Sequence[Norm | None],
+        statistics: Reals,
         input_scale: float = 1.0,
     ) -> None: ...
     def __call__(self, x: Any, out: Reals | None = None) -> Reals: ...

@@ -47,6 +47,14 @@ typedef struct {
     uint32_t noise_key[2], dropout_key[2];
 } fnn_draw;
 
+/* Normalisation of a layer's u = W h (kind 0: none): a = gamma xhat + beta, xhat = (u - mean) inv, inv = 1 / sqrt(variance + epsilon). */
+typedef struct {
+    int kind, has_beta;
+    double epsilon, momentum;
+    void *gamma, *beta;    /* panels like b; beta is 0 where the layer has none */
+    void *mean, *variance; /* FNN_BATCH_NORM: running ones, likewise: (1 - momentum) of the old, momentum of a mini-batch's */
+} fnn_norm;
+
 /* What an optimizer multiplies with, and what shapes the gradient g that it gets (regular):
  *   g <- clip g, then within -clip_value..clip_value, then + l2 w + l1 sign(w);  w <- keep w before the step. */
 typedef struct {
@@ -109,6 +117,7 @@ typedef struct {
 } fnn_targets;
 
 enum { FNN_FORWARD, FNN_BACKWARD };
+enum { FNN_BATCH_NORM = 1, FNN_LAYER_NORM };
 
 #define FNN_NEAR (1 + FNN_MAX_STATES)
 
@@ -170,6 +179,16 @@ typedef struct fnn_kernels {
      * d *= m / (1 - dropout) (unless NULL). */
     void (*perturb_panel)(ptrdiff_t rows, int vectors, void *h, void *d, const fnn_draw *draw, int64_t step, ptrdiff_t first_row,
                           ptrdiff_t column);
+
+    /* u <- a in place. Batch: over the rows of one panel, whose first column is `column`; a row alone by the running statistics.
+     * learn: these move. Layer: over the n columns of each row. xhat lies like u; inv: (NR,), or (rows,). Layer: NULL, unless wanted. */
+    void (*batch_norm)(ptrdiff_t rows, const fnn_norm *norm, ptrdiff_t column, int learn, void *u, void *xhat, void *inv);
+    void (*layer_norm)(ptrdiff_t rows, ptrdiff_t n, const fnn_norm *norm, void *u, ptrdiff_t stride, void *xhat, void *inv);
+    /* du = dL/du from delta = dL/da. gamma: of the panel, or of all. */
+    void (*batch_norm_delta)(ptrdiff_t rows, const void *gamma, const void *delta, const void *xhat, const void *inv, void *du);
+    void (*layer_norm_delta)(ptrdiff_t rows, ptrdiff_t n, const void *gamma, const void *delta, const void *xhat,
+                             ptrdiff_t stride, const void *inv, void *du);
+    void (*scale_gradient)(ptrdiff_t batch, const void *delta, const void *xhat, void *g, int first); /* g (NR,) = sum of delta xhat */
 
     /* Output layer, rows of panels. scratch: 2 n_out vectors. h may be a. */
     void (*softmax)(ptrdiff_t rows, ptrdiff_t n_out, void *a, ptrdiff_t stride, void *scratch);

@@ -10,6 +10,14 @@ cdef extern from "kernels.h" nogil:
         uint32_t noise_key[2]
         uint32_t dropout_key[2]
 
+    ctypedef struct fnn_norm:
+        int kind, has_beta
+        double epsilon, momentum
+        void *gamma
+        void *beta
+        void *mean
+        void *variance
+
     ctypedef struct fnn_rates:
         double learning_rate, momentum, dampening, beta1, beta2, epsilon, psi
         double shrink, grow, least, most
@@ -82,6 +90,15 @@ cdef extern from "kernels.h" nogil:
         void (*activate_panel)(Py_ssize_t rows, int vectors, void *h, fnn_activation g, void *d) noexcept nogil
         void (*perturb_panel)(Py_ssize_t rows, int vectors, void *h, void *d, const fnn_draw *draw, int64_t step,
                               Py_ssize_t first_row, Py_ssize_t column) noexcept nogil
+        void (*batch_norm)(Py_ssize_t rows, const fnn_norm *norm, Py_ssize_t column, int learn, void *u, void *xhat,
+                           void *inv) noexcept nogil
+        void (*layer_norm)(Py_ssize_t rows, Py_ssize_t n, const fnn_norm *norm, void *u, Py_ssize_t stride, void *xhat,
+                           void *inv) noexcept nogil
+        void (*batch_norm_delta)(Py_ssize_t rows, const void *gamma, const void *delta, const void *xhat, const void *inv,
+                                 void *du) noexcept nogil
+        void (*layer_norm_delta)(Py_ssize_t rows, Py_ssize_t n, const void *gamma, const void *delta, const void *xhat,
+                                 Py_ssize_t stride, const void *inv, void *du) noexcept nogil
+        void (*scale_gradient)(Py_ssize_t batch, const void *delta, const void *xhat, void *g, int first) noexcept nogil
         void (*softmax)(Py_ssize_t rows, Py_ssize_t n_out, void *a, Py_ssize_t stride, void *scratch) noexcept nogil
         int (*output_delta)(Py_ssize_t rows, Py_ssize_t n_out, const void *a, Py_ssize_t stride, void *h, void *delta,
                             const fnn_targets *y, Py_ssize_t first_row, fnn_activation output, const fnn_loss *loss,
@@ -105,6 +122,10 @@ cdef extern from "kernels.h" nogil:
     enum:
         FNN_FORWARD
         FNN_BACKWARD
+
+    enum:
+        FNN_BATCH_NORM
+        FNN_LAYER_NORM
 
     enum:
         fnn_identity

@@ -99,6 +99,7 @@ while fnn_output_ids[_i].name != NULL:
     OUTPUTS[fnn_output_ids[_i].name.decode()] = fnn_output_ids[_i].id
     _i += 1
 OUTPUTS["softmax"] = FNN_SOFTMAX
+NORMS = {"batch": FNN_BATCH_NORM, "layer": FNN_LAYER_NORM}
 
 
 cdef fnn_activation as_activation(g) except *:

@@ -10,7 +10,7 @@ from fastnn.kernels._cpu cimport (
 from fastnn.kernels.panels cimport (
     L2_BYTES, Layer, at, bias_panels, block, columns, make_layer, pack, unpack, vectors, weight_panels,
 )
-from fastnn.kernels.update cimport Slots, Step, clear_padding, update_bias, update_block
+from fastnn.kernels.update cimport Slots, Step, clear_padding, update_block, update_vector
 
 cdef Py_ssize_t ROW_BYTES = 1 << 21   # as in forward.pyx, of delta
 cdef Py_ssize_t H_BYTES = 800_000     # panels of h_prev whose gradients are made together: they stay in L2
@@ -120,7 +120,7 @@ cdef void _bias(const fnn_kernels *k, const Layer *layer, const Slots *slots, co
         return
     k.bias_gradient(batch, delta, g, step.first or not step.summed)
     if step.apply:
-        update_bias(k, layer, slots, step, p, g)
+        update_vector(k, layer.b, slots.state_b, step, p, g)
 
 
 cdef void _blocks(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step, const char *delta,

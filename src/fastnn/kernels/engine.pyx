@@ -13,13 +13,18 @@ from libc.stdint cimport int32_t
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_MAX_STATES, Memory, all_share, fnn_activation, fnn_barrier, fnn_entry, fnn_features, fnn_kernels, fnn_prefetch, fnn_sgd,
-    fnn_targets, fnn_team_size, fp_enter, fp_leave, keeps, seconds, wait, worth,
+    FNN_BATCH_NORM, FNN_LAYER_NORM, FNN_MAX_STATES, Memory, all_share, fnn_activation, fnn_barrier, fnn_entry, fnn_features,
+    fnn_identity, fnn_kernels, fnn_norm, fnn_prefetch, fnn_sgd, fnn_targets, fnn_team_size, fp_enter, fp_leave, keeps, plain,
+    seconds, wait, worth,
 )
 from fastnn.kernels.backward cimport Entries, delta_and_gradient_part, gradient_part, gradient_sparse_part, hidden_delta_part
 from fastnn.kernels.forward cimport forward_part, forward_sparse_part, perturb_part
 from fastnn.kernels.net cimport (
-    Buffers, Net, Run, address, as_they_lie, kept, load_net, make_net, set_features, set_targets, slope_of, work,
+    Buffers, Net, Run, address, as_they_lie, folded, kept, load_net, load_statistics, make_net, set_features, set_targets,
+    slope_of, store_net, store_statistics, work,
+)
+from fastnn.kernels.normalise cimport (
+    normalise_delta_part, normalise_gradient_part, normalise_part, normalise_update_part,
 )
 from fastnn.kernels.online cimport train_online
 from fastnn.kernels.output_delta cimport mean, scratch_bytes, weight_of
@@ -70,8 +75,11 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
     cdef const char *slope
     cdef fnn_activation g
     cdef char *d
+    cdef char *d_part  # what the product's last lines write of d
     cdef char *h0_next
     cdef const Layer *layer
+    cdef const fnn_norm *norm
+    cdef Py_ssize_t p0, p1, a0, a1, s0, s1  # my panels; panels and rows of what I do
     cdef bint rows_owned, met  # what I read next: my own rows; written before the last barrier
     cdef bint last, wanted = run.step.apply, clipped = wanted and run.step.rates.clip_norm > 0, sparse = run.X.indptr != NULL
     cdef fnn_prefetch coming
@@ -96,37 +104,42 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
         r0, r1 = rows * t // threads, rows * (t + 1) // threads
         rows_owned, met = True, True
 
-        # Forward: h[l + 1] = g(h[l] W^T + b).
+        # Forward: h[l + 1] = g(h[l] W^T + b), or normalised in between.
         for l in range(K):
-            layer = &net.layers[l]
+            layer, norm = &net.layers[l], &net.norms[l]
             h_prev = h0 if l == 0 else buffers.h[l]
             d = kept(net, buffers, run, l + 1) if l + 1 < K else NULL
+            p0, p1 = layer.out_panels * t // threads, layer.out_panels * (t + 1) // threads
+            g = plain(fnn_identity) if norm.kind else net.activations[l]
             if l == 0 and sparse:
-                forward_sparse_part(k, layer, &run.X, run.order, first + r0, at(k, buffers.h[1], r0 * k.nr),
-                                    NULL if d == NULL else at(k, d, r0 * k.nr), stride, net.activations[0], r1 - r0)
-                if run.perturbs and K > 1:
-                    perturb_part(k, layer.n_out, buffers.h[1], d, stride, &net.draws[1], run.number + s, first - start, 0,
-                                 layer.out_panels, r0, r1)
-                rows_owned, met = True, False
+                rows_owned, a0, a1, s0, s1 = True, 0, layer.out_panels, r0, r1
             elif owns_panels(layer.out_panels, threads):
                 if not met:
                     wait(&run.barrier, threads)
-                forward_part(k, layer, h_prev, buffers.h[l + 1], d, stride, net.activations[l],
-                             layer.out_panels * t // threads, layer.out_panels * (t + 1) // threads, 0, rows)
-                if run.perturbs and l + 1 < K:
-                    perturb_part(k, layer.n_out, buffers.h[l + 1], d, stride, &net.draws[l + 1], run.number + s,
-                                 first - start, layer.out_panels * t // threads, layer.out_panels * (t + 1) // threads,
-                                 0, rows)
-                rows_owned, met = False, False
+                rows_owned, a0, a1, s0, s1 = False, p0, p1, 0, rows
             else:
                 if not (met or rows_owned):
                     wait(&run.barrier, threads)
-                forward_part(k, layer, h_prev, buffers.h[l + 1], d, stride, net.activations[l], 0, layer.out_panels,
-                             r0, r1)
-                if run.perturbs and l + 1 < K:
-                    perturb_part(k, layer.n_out, buffers.h[l + 1], d, stride, &net.draws[l + 1], run.number + s,
-                                 first - start, 0, layer.out_panels, r0, r1)
-                rows_owned, met = True, False
+                rows_owned, a0, a1, s0, s1 = True, 0, layer.out_panels, r0, r1
+            met = False
+            d_part = NULL if norm.kind else d
+            if l == 0 and sparse:
+                forward_sparse_part(k, layer, &run.X, run.order, first + r0, at(k, buffers.h[1], r0 * k.nr),
+                                    NULL if d_part == NULL else at(k, d_part, r0 * k.nr), stride, g, r1 - r0)
+            else:
+                forward_part(k, layer, h_prev, buffers.h[l + 1], d_part, stride, g, a0, a1, s0, s1)
+            if norm.kind:
+                if rows_owned and norm.kind == FNN_BATCH_NORM:
+                    wait(&run.barrier, threads)
+                    rows_owned, a0, a1, s0, s1 = False, p0, p1, 0, rows
+                elif not rows_owned and norm.kind == FNN_LAYER_NORM:
+                    wait(&run.barrier, threads)
+                    rows_owned, a0, a1, s0, s1 = True, 0, layer.out_panels, r0, r1
+                normalise_part(k, norm, layer.n_out, wanted, buffers.h[l + 1], buffers.xhat[l + 1], buffers.inv[l + 1], d, stride,
+                               net.activations[l], a0, a1, s0, s1)
+            if run.perturbs and l + 1 < K:
+                perturb_part(k, layer.n_out, buffers.h[l + 1], d, stride, &net.draws[l + 1], run.number + s, first - start,
+                             a0, a1, s0, s1)
 
         # Output: L and delta[K], my rows.
         if not (met or rows_owned):
@@ -140,7 +153,7 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
             first + r0, net.output, &net.loss, scale, buffers.losses + first - start + r0, scratch)
         ) and (first == start or run.finite[t])
 
-        # Backward: delta[l] = (delta[l + 1] W) * g'(a[l]).
+        # Backward: delta[l] = (du[l + 1] W) * g'(a[l]), du = delta but where normalised.
         step.summed = clipped or not (wanted and first == start and last)
         step.first, step.apply = first == start, wanted and last and not clipped
         if run.learning_rates != NULL:
@@ -154,22 +167,30 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
                     wait(&run.barrier, threads)
                 if not all_finite(run, threads):  # known before theta moves: all threads stop here
                     break
-                delta_and_gradient_part(k, layer, &net.slots[l], &step, buffers.delta[l + 1], buffers.h[l], slope,
+                delta_and_gradient_part(k, layer, &net.slots[l], &step, buffers.du[l + 1], buffers.h[l], slope,
                                         buffers.delta[l], stride, g, rows,
                                         layer.in_panels * t // threads, layer.in_panels * (t + 1) // threads, scratch)
                 rows_owned, met = False, False
             elif owns_panels(layer.in_panels, threads) and not (rows_owned and layer.out_panels <= 2 and threads > 1):
                 if not met:
                     wait(&run.barrier, threads)
-                hidden_delta_part(k, layer, buffers.delta[l + 1], slope, buffers.delta[l], stride,
+                hidden_delta_part(k, layer, buffers.du[l + 1], slope, buffers.delta[l], stride,
                                   g, layer.in_panels * t // threads, layer.in_panels * (t + 1) // threads, 0, rows)
                 rows_owned, met = False, False
             else:
                 if not (met or rows_owned):
                     wait(&run.barrier, threads)
-                hidden_delta_part(k, layer, buffers.delta[l + 1], slope, buffers.delta[l], stride,
+                hidden_delta_part(k, layer, buffers.du[l + 1], slope, buffers.delta[l], stride,
                                   g, 0, layer.in_panels, r0, r1)
                 rows_owned, met = True, False
+            norm = &net.norms[l - 1]
+            if norm.kind:
+                if rows_owned != (norm.kind == FNN_LAYER_NORM):
+                    wait(&run.barrier, threads)
+                    rows_owned = not rows_owned
+                normalise_delta_part(k, norm, layer.n_in, buffers.delta[l], buffers.xhat[l], buffers.inv[l], buffers.du[l],
+                                     stride, layer.in_panels * t // threads, layer.in_panels * (t + 1) // threads,
+                                     r0 if rows_owned else 0, r1 if rows_owned else rows)
         wait(&run.barrier, threads)
 
         if last:
@@ -190,27 +211,34 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
             coming.last = (r1 - r0) * ((coming.row_bytes + 63) // 64 + 1)
             coming.lines_a_tile = coming.last * threads // (total_units * ((k.nr + k.mr - 1) // k.mr)) + 1
         for l in range(K):
-            layer = &net.layers[l]
+            layer, norm = &net.layers[l], &net.norms[l]
+            if norm.kind:
+                normalise_gradient_part(k, norm, &net.slots[l], &step, buffers.delta[l + 1], buffers.xhat[l + 1], stride, rows,
+                                        layer.out_panels * t // threads, layer.out_panels * (t + 1) // threads, scratch)
             if l and step_at_once(layer, &step, rows):
                 continue
             if l == 0 and sparse:
-                gradient_sparse_part(k, layer, &net.slots[0], &step, buffers.delta[1], &run.X, run.order, first, stride, rows,
+                gradient_sparse_part(k, layer, &net.slots[0], &step, buffers.du[1], &run.X, run.order, first, stride, rows,
                                      layer.in_panels * t // threads, layer.in_panels * (t + 1) // threads, scratch, &entries)
                 continue
             units = layer.in_panels * layer.out_panels
-            gradient_part(k, layer, &net.slots[l], &step, buffers.delta[l + 1], buffers.h[l] if l else h0, stride, rows,
+            gradient_part(k, layer, &net.slots[l], &step, buffers.du[l + 1], buffers.h[l] if l else h0, stride, rows,
                           units * t // threads, units * (t + 1) // threads, scratch, &coming)
         if last and clipped:  # the whole gradient before any weight moves
             wait(&run.barrier, threads)
             for l in range(K):
                 layer = &net.layers[l]
-                squares_part(k, layer, &net.slots[l], layer.out_panels * t // threads, layer.out_panels * (t + 1) // threads)
+                squares_part(k, layer, &net.norms[l], &net.slots[l], layer.out_panels * t // threads,
+                             layer.out_panels * (t + 1) // threads)
             wait(&run.barrier, threads)
             step.rates.clip = clip(net, step.rates.clip_norm)
             for l in range(K):
                 layer = &net.layers[l]
                 units = layer.in_panels * layer.out_panels
                 update_part(k, layer, &net.slots[l], &step, units * t // threads, units * (t + 1) // threads)
+                if net.norms[l].kind:
+                    normalise_update_part(k, &net.norms[l], &net.slots[l], &step, layer.out_panels * t // threads,
+                                          layer.out_panels * (t + 1) // threads)
         if last and wanted and step.rates.max_norm > 0:
             wait(&run.barrier, threads)
             for l in range(K):
@@ -258,10 +286,10 @@ cdef void gather_rows(const Net *net, const Run *run, char *h0, Py_ssize_t strid
                      net.layers[0].in_panels, r0, r1)
 
 
-cdef inline bint plain_sgd(const Run *run) noexcept nogil:
-    """Whether a step is theta -= alpha g alone, of h as they are."""
+cdef inline bint plain_sgd(const Net *net, const Run *run) noexcept nogil:
+    """Whether a step is theta -= alpha g alone, of h = g(h_prev W^T + b) as they are."""
     return (run.step.apply and run.step.optimizer == fnn_sgd and not run.step.rates.regular and run.step.rates.max_norm == 0
-            and not run.perturbs)
+            and not run.perturbs and not net.normalised)
 
 
 cdef inline Py_ssize_t entries_bytes(const Net *net, const Run *run) noexcept nogil:
@@ -307,6 +335,8 @@ cdef class Engine:
         The most rows of a mini-batch that `train` will see.
     dropout, noise : tuple of float
         For the inputs and for each hidden layer; empty: none. CSR rows take none at the inputs.
+    norms : tuple of (int, float, float) or None
+        For each hidden layer: id of ``_cpu.NORMS``, epsilon, and batch normalisation's momentum; empty: none.
     input_scale : float
         Integers among the features are multiplied by it.
     """
@@ -323,11 +353,11 @@ cdef class Engine:
     cdef double ended          # when the last stretch of training did
 
     def __init__(self, sizes, activations, output, loss, bias, dtype, Py_ssize_t batch=1, int optimizer=0, dropout=(),
-                 noise=(), double input_scale=1):
+                 noise=(), norms=(), double input_scale=1):
         cdef Py_ssize_t l
         self.memory = Memory()
         self.batch, self.optimizer, self.n_states = batch, optimizer, STATES[optimizer]
-        make_net(&self.net, self.memory, sizes, activations, output, loss, bias, dtype, batch > 1, input_scale)
+        make_net(&self.net, self.memory, sizes, activations, output, loss, bias, dtype, batch > 1, norms, input_scale)
         for l in range(len(dropout)):
             self.net.draws[l].dropout, self.net.draws[l].noise = dropout[l], noise[l]
         self.net.perturbed = any(dropout) or any(noise)
@@ -378,11 +408,19 @@ cdef class Engine:
         b.h = <char **> self.memory.take((K + 1) * sizeof(char *))
         b.d = <char **> self.memory.take((K + 1) * sizeof(char *))
         b.delta = <char **> self.memory.take((K + 1) * sizeof(char *))
+        b.du = <char **> self.memory.take((K + 1) * sizeof(char *))
+        b.xhat = <char **> self.memory.take((K + 1) * sizeof(char *))
+        b.inv = <char **> self.memory.take((K + 1) * sizeof(char *))
         for l in range(1, K + 1):
             b.h[l] = self.memory.take(self.net.layers[l - 1].out_panels * stride * k.item)
             if l < K and (keeps(self.net.activations[l - 1]) or self.net.draws[l].noise or self.net.draws[l].dropout):
                 b.d[l] = self.memory.take(self.net.layers[l - 1].out_panels * stride * k.item)
             b.delta[l] = self.memory.take(self.net.layers[l - 1].out_panels * stride * k.item)
+            b.du[l] = b.delta[l]
+            if self.net.norms[l - 1].kind:
+                b.xhat[l] = self.memory.take(self.net.layers[l - 1].out_panels * stride * k.item)
+                b.du[l] = self.memory.take(self.net.layers[l - 1].out_panels * stride * k.item)
+                b.inv[l] = self.memory.take(max(self.net.layers[l - 1].out_panels * k.nr, capacity) * k.item)
         b.list = <int32_t **> self.memory.take(K * sizeof(int32_t *))
         b.n_list = <Py_ssize_t *> self.memory.take(K * sizeof(Py_ssize_t))
         for l in range(K):
@@ -394,9 +432,12 @@ cdef class Engine:
     cdef Py_ssize_t chunk(self):
         """Rows that pass through the network at a time: so many that their activations stay in L2, but outweigh theta.
 
-        For fewer rows than that, reading and writing weights and their gradient once more would cost more.
+        For fewer rows than that, reading and writing weights and their gradient once more would cost more. Batch normalisation
+        needs the whole mini-batch.
         """
         cdef Py_ssize_t l, row = 0, weights = 0
+        if self.net.batch_normalised:
+            return self.batch
         for l in range(self.net.n_layers):
             row += (self.net.layers[l].in_panels + self.net.layers[l].out_panels) * self.net.k.nr * self.net.k.item
             weights += self.net.layers[l].n_in * self.net.layers[l].n_out * self.net.k.item
@@ -420,6 +461,8 @@ cdef class Engine:
             for s in range(self.n_states):
                 self.net.slots[l].state_W[s] = weight_panels(self.net.k, self.memory, &self.net.layers[l])
                 self.net.slots[l].state_b[s] = bias_panels(self.net.k, self.memory, &self.net.layers[l])
+                if self.net.norms[l].kind:
+                    self.net.slots[l].state_g[s] = bias_panels(self.net.k, self.memory, &self.net.layers[l])
         return 0
 
     cdef int prepare_gradients(self) except -1:
@@ -429,45 +472,38 @@ cdef class Engine:
             return 0
         for l in range(self.net.n_layers):
             self.net.slots[l].Gb = bias_panels(self.net.k, self.memory, &self.net.layers[l])
+            if self.net.norms[l].kind:
+                self.net.slots[l].Gg = bias_panels(self.net.k, self.memory, &self.net.layers[l])
             self.net.slots[l].squares = <double *> self.memory.take(
                 self.net.layers[l].out_panels * self.net.k.nr * sizeof(double))
         for l in range(self.net.n_layers - 1, -1, -1):  # layer 0 last: its G says that all are there
             self.net.slots[l].G = weight_panels(self.net.k, self.memory, &self.net.layers[l])
         return 0
 
-    def load(self, theta, state=None):
-        """Copy theta (n_parameters,), and the optimizer's state (n_states, n_parameters), into panels."""
+    def load(self, theta, state=None, statistics=None):
+        """Copy theta (n_parameters,), and the optimizer's state (n_states, n_parameters), into panels; and batch normalisation's
+        running statistics: of each such layer mean and variance, (n_k,) each, one after another."""
         load_net(&self.net, address(theta), -1)
         for s in range(self.n_states if state is not None else 0):
             self.prepare_states()
             load_net(&self.net, address(state[s]), s)
+        if statistics is not None:
+            load_statistics(&self.net, statistics)
 
-    def store(self, theta, state=None):
-        """Copy theta, and the optimizer's state, back."""
-        self._store(address(theta), -1)
+    def store(self, theta, state=None, statistics=None):
+        """Copy theta, the optimizer's state and the running statistics back."""
+        store_net(&self.net, address(theta), -1)
         for s in range(self.n_states if state is not None else 0):
             self.prepare_states()
-            self._store(address(state[s]), s)
-
-    cdef int _store(self, char *v, Py_ssize_t s) except -1:
-        cdef Py_ssize_t l, offset = 0
-        cdef Layer *layer
-        with nogil:
-            for l in range(self.net.n_layers):
-                layer = &self.net.layers[l]
-                unpack(self.net.k, layer,
-                       layer.Wp if s == -1 else self.net.slots[l].G if s == -2 else self.net.slots[l].state_W[s],
-                       layer.b if s == -1 else self.net.slots[l].Gb if s == -2 else self.net.slots[l].state_b[s],
-                       at(self.net.k, v, offset),
-                       at(self.net.k, v, offset + layer.n_in * layer.n_out) if layer.has_bias else NULL)
-                offset += layer.n_out * (layer.n_in + layer.has_bias)
-        return 0
+            store_net(&self.net, address(state[s]), s)
+        if statistics is not None:
+            store_statistics(&self.net, statistics)
 
     cdef int _run(self, Run *run, y, weights, Py_ssize_t n, int nt) except -1:
         """The mini-batches of `run`, n rows, on nt threads."""
         cdef Net *net = &self.net
         cdef const fnn_kernels *k = net.k
-        cdef bint online = run.batch == 1 and self.batch == 1 and plain_sgd(run) and weights is None
+        cdef bint online = run.batch == 1 and self.batch == 1 and plain_sgd(net, run) and weights is None
         cdef unsigned long long mode = 0
         cdef Memory own = Memory()
         cdef Py_ssize_t l
@@ -553,7 +589,7 @@ cdef class Engine:
         correct(&run.step.rates, taken + 1)  # threads go on from there
         # A run of steps pays for its threads once: far less work than a pass alone is worth a trial of more.
         most = worth(n_threads, RUN * work(&self.net, &run.X, len(X), min(batch, n), 3))
-        if batch == 1 and plain_sgd(&run):
+        if batch == 1 and plain_sgd(&self.net, &run):
             most = 1
         if seconds() - self.ended > IDLE:
             self.pace.warm = False
@@ -582,20 +618,23 @@ cdef class Engine:
         run.step.apply, run.step.optimizer, run.step.n_states = False, fnn_sgd, 0
         run.step.rates, run.taken, run.learning_rates = as_rates({"learning_rate": 0}), 0, NULL
         run.number, run.perturbs = 0, False
-        run.order, run.batch, run.chunk, run.losses = NULL, n, KEEP, &loss
+        run.order, run.batch, run.chunk, run.losses = NULL, n, n if self.net.batch_normalised else KEEP, &loss
         self.describe(&run.X, X)
         self._run(&run, y, weights, n, worth(n_threads, work(&self.net, &run.X, n, min(KEEP, n), 3)))
         if run.done:
-            self._store(address(grad), -2)
+            store_net(&self.net, address(grad), -2)
         else:
             grad[:] = float("nan")
         return loss
 
     def forward(self, X, out, int n_threads):
         """out (n, n_K) <- h^(K). Safe to call from several threads at once, between load and train."""
+        cdef Memory own = Memory()
         cdef fnn_features features
+        cdef Net net
         self.describe(&features, X)
-        forward_rows(&self.net, &self.idle, &features, address(out), NULL, NULL, len(X), n_threads)
+        folded(&self.net, &net, own)
+        forward_rows(&net, &self.idle, &features, address(out), NULL, NULL, len(X), n_threads)
 
     def loss(self, X, y, out, int n_threads, weights=None):
         """Mean loss over all rows, weighted; out (n, n_K) <- h^(K)."""
@@ -603,8 +642,10 @@ cdef class Engine:
         cdef double *losses = <double *> own.take(len(X) * sizeof(double))
         cdef fnn_targets targets
         cdef fnn_features features
+        cdef Net net
         self.describe(&features, X)
+        folded(&self.net, &net, own)
         set_targets(&targets, y, weights)
         targets.order = NULL
-        forward_rows(&self.net, &self.idle, &features, address(out), &targets, losses, len(X), n_threads)
+        forward_rows(&net, &self.idle, &features, address(out), &targets, losses, len(X), n_threads)
         return mean(losses, len(X), weight_of(&targets, 0, len(X)))

@@ -2,7 +2,7 @@ from libc.stdint cimport int32_t
 
 from fastnn.kernels._cpu cimport (
     FNN_FACTOR, Memory, fnn_activation, fnn_barrier, fnn_draw, fnn_entry, fnn_features, fnn_kernels, fnn_kind_float32,
-    fnn_kind_float64, fnn_loss, fnn_targets, keeps, plain,
+    fnn_kind_float64, fnn_loss, fnn_norm, fnn_targets, keeps, plain,
 )
 from fastnn.kernels.panels cimport Layer
 from fastnn.kernels.update cimport Slots, Step
@@ -17,6 +17,8 @@ cdef struct Net:
     fnn_loss loss
     fnn_draw *draws            # [n_layers]: noise and dropout of the inputs and the hidden layers; keys are a run's
     bint perturbed             # any of them is not 0
+    fnn_norm *norms            # [n_layers]: of the hidden layers; where kind is not 0, the layer has no bias, but beta
+    bint normalised, batch_normalised  # any of them is, by its mini-batch
     double input_scale         # integers among the features are multiplied by it
 
 cdef struct Buffers:
@@ -26,6 +28,9 @@ cdef struct Buffers:
     char **h                   # [n_layers + 1]; h[0] is not used
     char **d                   # [n_layers + 1]; d[k] = dh[k]/da[k] where h[k] does not tell it, otherwise NULL
     char **delta               # [n_layers + 1]; delta[0] is not used
+    char **xhat                # [n_layers + 1], where layer k is normalised: u[k], normalised,
+    char **inv                 # ... 1 / sqrt(variance + epsilon), of columns or rows,
+    char **du                  # ... and dL/du[k]; elsewhere delta[k]
     double *losses             # [batch]
     int32_t **list             # [n_layers]: numbers of a layer's inputs that are worth visiting (single rows) ...
     Py_ssize_t *n_list         # [n_layers]: ... and how many
@@ -55,8 +60,13 @@ cdef inline bint as_they_lie(const fnn_kernels *k, const fnn_features *X) noexce
             and X.row % k.item == 0)
 
 cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bias, str dtype, bint may_turn,
-                  double input_scale) except -1
+                  norms, double input_scale) except -1
 cdef int load_net(const Net *net, const char *vector, Py_ssize_t state) except -1
+cdef int store_net(const Net *net, char *vector, Py_ssize_t state) except -1
+cdef int load_statistics(const Net *net, statistics) except -1
+cdef int store_statistics(const Net *net, statistics) except -1
+cdef void fold(const Net *net) noexcept nogil
+cdef int folded(const Net *net, Net *to, Memory memory) except -1
 cdef double flops(const Net *net, Py_ssize_t batch, int passes) noexcept nogil
 cdef double work(const Net *net, const fnn_features *X, Py_ssize_t n, Py_ssize_t batch, int passes) noexcept nogil
 cdef char *address(array) except NULL

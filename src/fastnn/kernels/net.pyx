@@ -1,45 +1,195 @@
 """A whole network in panels, and what passes over it need."""
+from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memcpy
 
 from fastnn.kernels._cpu cimport (
-    Memory, as_activation, fnn_activation, fnn_draw, fnn_identity, fnn_kernels, fnn_targets, kernels_for,
+    FNN_BATCH_NORM, Memory, as_activation, fnn_activation, fnn_draw, fnn_identity, fnn_kernels, fnn_norm, fnn_targets,
+    kernels_for,
 )
 from fastnn.kernels.output_delta cimport set_loss
-from fastnn.kernels.panels cimport Layer, at, make_layer, pack
+from fastnn.kernels.panels cimport (
+    MOST_COLUMNS, Layer, at, bias_panels, block, columns, make_layer, pack, unpack, weight_bytes, weight_panels,
+)
+from fastnn.kernels.update cimport Slots
 
 from fastnn.kernels._cpu import KINDS
 
+
 cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bias, str dtype, bint may_turn,
-                  double input_scale) except -1:
+                  norms, double input_scale) except -1:
     """Room for the weights. sizes: n_0..n_K; activations: of hidden layers (`_cpu.as_activation`); bias: of each layer;
-    loss: as `set_loss` takes it."""
+    loss: as `set_loss` takes it; norms: of hidden layers, (kind, epsilon, momentum) or None; empty: none."""
     cdef Py_ssize_t K = len(sizes) - 1, l
+    cdef fnn_norm *norm
     net.k, net.n_layers, net.output = kernels_for(4 if dtype == "float32" else 8), K, as_activation(output)
     net.input_scale = input_scale
     set_loss(&net.loss, memory, loss, net.k)
     net.layers = <Layer *> memory.take(K * sizeof(Layer))
     net.slots = <Slots *> memory.take(K * sizeof(Slots))
     net.draws = <fnn_draw *> memory.take(K * sizeof(fnn_draw))
+    net.norms = <fnn_norm *> memory.take(K * sizeof(fnn_norm))
     net.activations = <fnn_activation *> memory.take(K * sizeof(fnn_activation))
+    net.normalised, net.batch_normalised = False, False
     for l in range(K):
+        norm = &net.norms[l]
+        if l < len(norms) and norms[l] is not None:
+            norm.kind, norm.epsilon, norm.momentum = norms[l]
+            norm.has_beta = bias[l]
+            net.normalised = True
+            net.batch_normalised = net.batch_normalised or norm.kind == FNN_BATCH_NORM
         net.activations[l] = as_activation(activations[l] if l < K - 1 else fnn_identity)
-        make_layer(net.k, memory, sizes[l], sizes[l + 1], bias[l], may_turn, &net.layers[l])
+        make_layer(net.k, memory, sizes[l], sizes[l + 1], bias[l] and norm.kind == 0, may_turn, &net.layers[l])
+        if norm.kind:
+            norm.gamma = bias_panels(net.k, memory, &net.layers[l])
+            norm.beta = bias_panels(net.k, memory, &net.layers[l])
+            norm.mean = bias_panels(net.k, memory, &net.layers[l])
+            norm.variance = bias_panels(net.k, memory, &net.layers[l])
     return 0
+
+
+cdef struct Panels:
+    # One layer's share of a vector laid out like theta.
+    char *W
+    char *b                # NULL: none; gamma likewise
+    char *gamma
+
+
+cdef Panels panels_of(const Net *net, Py_ssize_t l, Py_ssize_t state) noexcept nogil:
+    """Layer l's parameters (state = -1), their gradient (-2), or the optimizer's state of that number."""
+    cdef const Slots *slots = &net.slots[l]
+    cdef const fnn_norm *norm = &net.norms[l]
+    cdef Panels of
+    of.W = net.layers[l].Wp if state == -1 else slots.G if state == -2 else slots.state_W[state]
+    if state == -1:
+        of.b = <char *> norm.beta if norm.kind else net.layers[l].b
+    else:
+        of.b = slots.Gb if state == -2 else slots.state_b[state]
+    of.gamma = <char *> norm.gamma if state == -1 else slots.Gg if state == -2 else slots.state_g[state]
+    if not (net.layers[l].has_bias or norm.has_beta):
+        of.b = NULL
+    if not norm.kind:
+        of.gamma = NULL
+    return of
 
 
 cdef int load_net(const Net *net, const char *vector, Py_ssize_t state) except -1:
-    """Panels <- a vector laid out like theta: the weights and biases (state = -1), or the optimizer's state of that number."""
+    """Panels <- a vector laid out like theta: parameters (state = -1), or the optimizer's state of that number."""
     cdef const fnn_kernels *k = net.k
-    cdef Py_ssize_t l, offset = 0
-    cdef Layer *layer
+    cdef Py_ssize_t l, n, offset = 0
+    cdef Panels to
     with nogil:
         for l in range(net.n_layers):
-            layer = &net.layers[l]
-            pack(k, layer, at(k, vector, offset),
-                 at(k, vector, offset + layer.n_in * layer.n_out) if layer.has_bias else NULL,
-                 layer.Wp if state < 0 else net.slots[l].state_W[state], layer.b if state < 0 else net.slots[l].state_b[state])
-            offset += layer.n_out * (layer.n_in + layer.has_bias)
+            n, to = net.layers[l].n_out, panels_of(net, l, state)
+            pack(k, &net.layers[l], at(k, vector, offset), NULL, to.W, NULL)
+            offset += n * net.layers[l].n_in
+            if to.b != NULL:
+                memcpy(to.b, at(k, vector, offset), n * k.item)
+                offset += n
+            if to.gamma != NULL:
+                memcpy(to.gamma, at(k, vector, offset), n * k.item)
+                offset += n
     return 0
+
+
+cdef int store_net(const Net *net, char *vector, Py_ssize_t state) except -1:
+    """The way back; state -2: the gradient."""
+    cdef const fnn_kernels *k = net.k
+    cdef Py_ssize_t l, n, offset = 0
+    cdef Panels of
+    with nogil:
+        for l in range(net.n_layers):
+            n, of = net.layers[l].n_out, panels_of(net, l, state)
+            unpack(k, &net.layers[l], of.W, NULL, at(k, vector, offset), NULL)
+            offset += n * net.layers[l].n_in
+            if of.b != NULL:
+                memcpy(at(k, vector, offset), of.b, n * k.item)
+                offset += n
+            if of.gamma != NULL:
+                memcpy(at(k, vector, offset), of.gamma, n * k.item)
+                offset += n
+    return 0
+
+
+cdef int load_statistics(const Net *net, statistics) except -1:
+    """Running statistics <- a vector of each batch-normalised layer's mean and variance, one after another."""
+    cdef const char *v = address(statistics)
+    cdef Py_ssize_t l, bytes
+    for l in range(net.n_layers):
+        if net.norms[l].kind == FNN_BATCH_NORM:
+            bytes = net.layers[l].n_out * net.k.item
+            memcpy(net.norms[l].mean, v, bytes)
+            memcpy(net.norms[l].variance, v + bytes, bytes)
+            v += 2 * bytes
+    return 0
+
+
+cdef int store_statistics(const Net *net, statistics) except -1:
+    """The way back."""
+    cdef char *v = address(statistics)
+    cdef Py_ssize_t l, bytes
+    for l in range(net.n_layers):
+        if net.norms[l].kind == FNN_BATCH_NORM:
+            bytes = net.layers[l].n_out * net.k.item
+            memcpy(v, net.norms[l].mean, bytes)
+            memcpy(v + bytes, net.norms[l].variance, bytes)
+            v += 2 * bytes
+    return 0
+
+
+cdef int folded(const Net *net, Net *to, Memory memory) except -1:
+    """to <- net as prediction needs it: itself, or where layers are batch-normalised, with folded copies of their weights."""
+    cdef Py_ssize_t K = net.n_layers, l
+    cdef Layer *layer
+    to[0] = net[0]
+    if not net.batch_normalised:
+        return 0
+    to.layers = <Layer *> memory.take(K * sizeof(Layer))
+    to.norms = <fnn_norm *> memory.take(K * sizeof(fnn_norm))
+    for l in range(K):
+        layer = &to.layers[l]
+        layer[0], to.norms[l] = net.layers[l], net.norms[l]
+        if net.norms[l].kind == FNN_BATCH_NORM:
+            layer.Wp, layer.b = weight_panels(net.k, memory, layer), bias_panels(net.k, memory, layer)
+            memcpy(layer.Wp, net.layers[l].Wp, weight_bytes(net.k, layer))
+    fold(to)
+    return 0
+
+
+cdef void fold(const Net *net) noexcept nogil:
+    """Batch normalisation into weights and biases, by the running statistics: W <- s W, b = beta - s mean,
+    s = gamma / sqrt(variance + epsilon)."""
+    cdef const fnn_kernels *k = net.k
+    cdef Py_ssize_t l, p, q, i, j
+    cdef double by[MOST_COLUMNS]
+    cdef const Layer *layer
+    cdef fnn_norm *norm
+    for l in range(net.n_layers):
+        layer, norm = &net.layers[l], &net.norms[l]
+        if norm.kind != FNN_BATCH_NORM:
+            continue
+        norm.kind = 0
+        for p in range(layer.out_panels):
+            for i in range(k.nr):
+                j = p * k.nr + i
+                by[i] = real_at(k, norm.gamma, j) / sqrt(real_at(k, norm.variance, j) + norm.epsilon)
+                set_real(k, layer.b, j, real_at(k, norm.beta, j) - by[i] * real_at(k, norm.mean, j))
+            if layer.turned:
+                for q in range(layer.in_panels):
+                    k.scale_rows(columns(k, layer.n_out, p), by, at(k, layer.Wp, block(k, layer, p, q)))
+            else:
+                k.scale_columns(layer.n_in, by, at(k, layer.Wp, block(k, layer, p, 0)))
+
+
+cdef inline double real_at(const fnn_kernels *k, const void *v, Py_ssize_t i) noexcept nogil:
+    return (<const float *> v)[i] if k.item == 4 else (<const double *> v)[i]
+
+
+cdef inline void set_real(const fnn_kernels *k, void *v, Py_ssize_t i, double x) noexcept nogil:
+    if k.item == 4:
+        (<float *> v)[i] = <float> x
+    else:
+        (<double *> v)[i] = x
 
 
 cdef double flops(const Net *net, Py_ssize_t batch, int passes) noexcept nogil:

@@ -11,6 +11,7 @@ cdef struct Layer:
     char *b               # [out panel][NR]; zeros without bias
 
 cdef enum:
+    MOST_COLUMNS = 32     # of a panel: 64 bytes of float, twice
     L2_BYTES = 768 << 10  # what is larger than about this does not stay in a core's L2 from one pass to the next
 
 cdef inline Py_ssize_t panels(const fnn_kernels *k, Py_ssize_t n) noexcept nogil:
@@ -44,6 +45,7 @@ cdef inline Py_ssize_t block_t(const fnn_kernels *k, const Layer *layer, Py_ssiz
 cdef int make_layer(const fnn_kernels *k, Memory memory, Py_ssize_t n_in, Py_ssize_t n_out, bint has_bias, bint may_turn,
                     Layer *layer) except -1
 cdef int prepare_transpose(const fnn_kernels *k, Memory memory, Layer *layer) except -1
+cdef size_t weight_bytes(const fnn_kernels *k, const Layer *layer) noexcept nogil
 cdef char *weight_panels(const fnn_kernels *k, Memory memory, const Layer *layer) except NULL
 cdef char *bias_panels(const fnn_kernels *k, Memory memory, const Layer *layer) except NULL
 cdef void pack(const fnn_kernels *k, const Layer *layer, const void *W, const void *b, void *Wp, void *bp) noexcept nogil

@@ -25,9 +25,13 @@ cdef int prepare_transpose(const fnn_kernels *k, Memory memory, Layer *layer) ex
     return 0
 
 
-cdef char *weight_panels(const fnn_kernels *k, Memory memory, const Layer *layer) except NULL:
+cdef size_t weight_bytes(const fnn_kernels *k, const Layer *layer) noexcept nogil:
     cdef Py_ssize_t rows = layer.in_panels * layer.n_out if layer.turned else layer.out_panels * layer.n_in
-    return memory.take(<size_t> rows * k.nr * k.item)
+    return <size_t> rows * k.nr * k.item
+
+
+cdef char *weight_panels(const fnn_kernels *k, Memory memory, const Layer *layer) except NULL:
+    return memory.take(weight_bytes(k, layer))
 
 
 cdef char *bias_panels(const fnn_kernels *k, Memory memory, const Layer *layer) except NULL:

@@ -10,10 +10,13 @@ from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
     FNN_FORWARD, FNN_SOFTMAX, Memory, allocate, fnn_activation, fnn_features, fnn_identity, fnn_kernels, fnn_kind_float32,
-    fnn_kind_float64, fnn_targets, fp_enter, fp_leave, plain, release, worth,
+    fnn_kind_float64, fnn_norm, fnn_targets, fp_enter, fp_leave, plain, release, worth,
 )
 from fastnn.kernels.forward cimport forward_part, forward_sparse_part
-from fastnn.kernels.net cimport Net, address, as_they_lie, flops, load_net, make_net, set_features, work
+from fastnn.kernels.net cimport (
+    Net, address, as_they_lie, flops, fold, load_net, load_statistics, make_net, set_features, work,
+)
+from fastnn.kernels.normalise cimport normalise_part
 from fastnn.kernels.output_delta cimport scratch_bytes
 from fastnn.kernels.panels cimport Layer, at, block, row_room, vectors
 
@@ -120,12 +123,15 @@ cdef int forward_chunk(const Net *net, const fnn_features *X, char *out, Py_ssiz
     cdef char *other = room + size
     cdef char *scratch = room + 2 * size
     cdef const Layer *layer
+    cdef const fnn_norm *norm  # of layers: that of batches is in the weights (net.pyx: fold)
     cdef fnn_activation g
     if rows == 1 and X.indptr == NULL and not (net.layers[0].turned or as_they_lie(k, X)):
         k.gather_features(1, net.layers[0].n_in, X, NULL, first, other, k.nr)
         h_prev = other
     for l in range(K):
-        layer, g = &net.layers[l], net.activations[l]
+        layer, norm, g = &net.layers[l], &net.norms[l], net.activations[l]
+        if norm.kind:
+            g = plain(fnn_identity)
         if l == K - 1 and y == NULL and net.output.id != FNN_SOFTMAX:
             g = net.output
         if l == 0 and X.indptr != NULL:
@@ -141,6 +147,9 @@ cdef int forward_chunk(const Net *net, const fnn_features *X, char *out, Py_ssiz
                 return 0
         else:
             forward_part(k, layer, h_prev, h, NULL, stride, g, 0, layer.out_panels, 0, rows)
+        if norm.kind:
+            normalise_part(k, norm, layer.n_out, False, h, NULL, NULL, NULL, stride, net.activations[l], 0, layer.out_panels,
+                           0, rows)
         h_prev, h, other = h, other, h
     if y != NULL:
         k.output_delta(rows, n_K, h_prev, stride, <void *> h_prev, NULL, y, first, net.output, &net.loss, 1.0,
@@ -199,6 +208,8 @@ cdef class Frozen:
     sizes, activations, output, bias, dtype, input_scale
         As of `engine.Engine`.
     theta : (n_parameters,) array of dtype
+    norms, statistics
+        As of `engine.Engine`, and of its `load`.
     """
 
     cdef Net net
@@ -209,11 +220,13 @@ cdef class Frozen:
     cdef double row_flops
     cdef size_t row_bytes            # of one buffer of a single row
 
-    def __init__(self, sizes, activations, output, bias, str dtype, theta, double input_scale=1):
+    def __init__(self, sizes, activations, output, bias, str dtype, theta, norms, statistics, double input_scale=1):
         cdef Py_ssize_t widest = 0, l
         self.memory = Memory()
-        make_net(&self.net, self.memory, sizes, activations, output, (0, {}), bias, dtype, False, input_scale)
+        make_net(&self.net, self.memory, sizes, activations, output, (0, {}), bias, dtype, False, norms, input_scale)
         load_net(&self.net, address(theta), -1)
+        load_statistics(&self.net, statistics)
+        fold(&self.net)
         self.type_number = np.NPY_FLOAT32 if dtype == "float32" else np.NPY_FLOAT64
         self.kind = fnn_kind_float32 if dtype == "float32" else fnn_kind_float64
         self.n_in, self.n_out = sizes[0], sizes[len(sizes) - 1]

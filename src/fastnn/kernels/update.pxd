@@ -1,4 +1,4 @@
-from fastnn.kernels._cpu cimport FNN_MAX_STATES, fnn_kernels, fnn_rates
+from fastnn.kernels._cpu cimport FNN_MAX_STATES, fnn_kernels, fnn_norm, fnn_rates
 from fastnn.kernels.panels cimport Layer
 
 cdef struct Step:
@@ -15,16 +15,19 @@ cdef struct Slots:
     char *Gb
     char *state_W[FNN_MAX_STATES]
     char *state_b[FNN_MAX_STATES]
+    char *Gg                      # of gamma, where the layer is normalised
+    char *state_g[FNN_MAX_STATES]
     double *squares               # [out_panels * NR]: of each unit's gradient
 
 cdef fnn_rates as_rates(dict rates)
 cdef void correct(fnn_rates *rates, long long n) noexcept nogil
 cdef void update_block(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step, Py_ssize_t p,
                        Py_ssize_t q, const char *G) noexcept nogil
-cdef void update_bias(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step, Py_ssize_t p,
-                      const char *g) noexcept nogil
+cdef void update_vector(const fnn_kernels *k, void *w, char *const *states, const Step *step, Py_ssize_t p,
+                        const char *g) noexcept nogil
 cdef void update_part(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step, Py_ssize_t u0,
                       Py_ssize_t u1) noexcept nogil
 cdef void clear_padding(const fnn_kernels *k, const Layer *layer, Py_ssize_t p, Py_ssize_t q) noexcept nogil
-cdef void squares_part(const fnn_kernels *k, const Layer *layer, const Slots *slots, Py_ssize_t p0, Py_ssize_t p1) noexcept nogil
+cdef void squares_part(const fnn_kernels *k, const Layer *layer, const fnn_norm *norm, const Slots *slots, Py_ssize_t p0,
+                       Py_ssize_t p1) noexcept nogil
 cdef void limit_part(const fnn_kernels *k, const Layer *layer, double most, Py_ssize_t p0, Py_ssize_t p1) noexcept nogil

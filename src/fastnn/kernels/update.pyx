@@ -4,14 +4,10 @@ from cython.parallel cimport parallel, prange
 from libc.math cimport sqrt
 from libc.string cimport memset
 
-from fastnn.kernels._cpu cimport FNN_MAX_STATES, fnn_kernels, fnn_rates, fp_enter, fp_leave, kernels_for, worth
-from fastnn.kernels.panels cimport Layer, at, block, columns, vectors
+from fastnn.kernels._cpu cimport FNN_MAX_STATES, fnn_kernels, fnn_norm, fnn_rates, fp_enter, fp_leave, kernels_for, worth
+from fastnn.kernels.panels cimport MOST_COLUMNS, Layer, at, block, columns, vectors
 
 from fastnn.kernels._cpu import STATES
-
-cdef enum:
-    MOST_COLUMNS = 32  # of a panel: 64 bytes of float, twice
-
 
 RATES = {  # what fnn_rates takes, and what it is where not given
     "learning_rate": 0, "momentum": 0, "dampening": 0, "beta1": 0, "beta2": 0, "epsilon": 0, "psi": 0, "shrink": 1, "grow": 1,
@@ -89,17 +85,17 @@ cdef void update_block(const fnn_kernels *k, const Layer *layer, const Slots *sl
                  state, &step.rates)
 
 
-cdef void update_bias(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step, Py_ssize_t p,
-                      const char *g) noexcept nogil:
-    """The biases of output panel p, whose gradient is g."""
+cdef void update_vector(const fnn_kernels *k, void *w, char *const *states, const Step *step, Py_ssize_t p,
+                        const char *g) noexcept nogil:
+    """Panel p of a layer's b or gamma, whose gradient is g."""
     cdef Py_ssize_t s
     cdef void *state[FNN_MAX_STATES]
     cdef fnn_rates rates = step.rates
     if not rates.decay_bias:
         rates.l1, rates.l2, rates.keep = 0, 0, 1
     for s in range(step.n_states):
-        state[s] = at(k, slots.state_b[s], p * k.nr)
-    k.update(step.optimizer, 1, k.nr, k.nr, g, at(k, layer.b, p * k.nr), state, &rates)
+        state[s] = at(k, states[s], p * k.nr)
+    k.update(step.optimizer, 1, k.nr, k.nr, g, at(k, w, p * k.nr), state, &rates)
 
 
 cdef void update_part(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step, Py_ssize_t u0,
@@ -109,7 +105,7 @@ cdef void update_part(const fnn_kernels *k, const Layer *layer, const Slots *slo
     for u in range(u0, u1):
         p, q = u // Q, u % Q
         if q == 0 and layer.has_bias:
-            update_bias(k, layer, slots, step, p, at(k, slots.Gb, p * k.nr))
+            update_vector(k, layer.b, slots.state_b, step, p, at(k, slots.Gb, p * k.nr))
         update_block(k, layer, slots, step, p, q, at(k, slots.G, block(k, layer, p, q)))
         if layer.turned:
             clear_padding(k, layer, p, q)
@@ -134,16 +130,25 @@ cdef void unit_squares(const fnn_kernels *k, const Layer *layer, const char *Wp,
         k.column_squares(layer.n_in, at(k, Wp, block(k, layer, p, 0)), sums)
 
 
-cdef void squares_part(const fnn_kernels *k, const Layer *layer, const Slots *slots, Py_ssize_t p0, Py_ssize_t p1) noexcept nogil:
-    """slots.squares <- of each unit of output panels p0..p1, the sum of its gradient's squares, its bias's last."""
-    cdef Py_ssize_t p, i
-    cdef double of_bias[MOST_COLUMNS]
+cdef void squares_part(const fnn_kernels *k, const Layer *layer, const fnn_norm *norm, const Slots *slots, Py_ssize_t p0,
+                       Py_ssize_t p1) noexcept nogil:
+    """slots.squares <- of each unit of output panels p0..p1, the sum of its gradient's squares, its bias's and gamma's last."""
+    cdef Py_ssize_t p
     for p in range(p0, p1):
         unit_squares(k, layer, slots.G, p, slots.squares + p * k.nr)
-        if layer.has_bias:
-            k.column_squares(1, at(k, slots.Gb, p * k.nr), of_bias)
-            for i in range(k.nr):
-                slots.squares[p * k.nr + i] += of_bias[i]
+        if layer.has_bias or norm.has_beta:
+            add_squares(k, at(k, slots.Gb, p * k.nr), slots.squares + p * k.nr)
+        if norm.kind:
+            add_squares(k, at(k, slots.Gg, p * k.nr), slots.squares + p * k.nr)
+
+
+cdef void add_squares(const fnn_kernels *k, const char *v, double *sums) noexcept nogil:
+    """sums (NR,) += v^2."""
+    cdef double squares[MOST_COLUMNS]
+    cdef Py_ssize_t i
+    k.column_squares(1, v, squares)
+    for i in range(k.nr):
+        sums[i] += squares[i]
 
 
 cdef void limit_part(const fnn_kernels *k, const Layer *layer, double most, Py_ssize_t p0, Py_ssize_t p1) noexcept nogil:

@@ -1,0 +1,161 @@
+"""a = gamma xhat + beta,  xhat = (u - mean) / sqrt(variance + epsilon): between a layer's u = W h and its activation.
+
+Batch normalisation: mean and variance of each unit over the mini-batch, whose rows the owner of its panel sums in order.
+Layer normalisation: of each row over the units, by the owner of the row. beta is the layer's b; Slots holds its gradient
+and state where those of a bias would be.
+"""
+from cython cimport floating
+
+from fastnn.kernels._cpu cimport (
+    FNN_BATCH_NORM, FNN_LAYER_NORM, Memory, as_activation, fnn_activation, fnn_identity, fnn_kernels, fnn_norm, fp_enter,
+    fp_leave, kernels_for, plain,
+)
+from fastnn.kernels.panels cimport at, panels, vectors
+from fastnn.kernels.update cimport Slots, Step, update_vector
+
+
+cdef void normalise_part(const fnn_kernels *k, const fnn_norm *norm, Py_ssize_t n, bint learn, char *u, char *xhat, char *inv,
+                         char *d, Py_ssize_t stride, fnn_activation g, Py_ssize_t p0, Py_ssize_t p1, Py_ssize_t r0,
+                         Py_ssize_t r1) noexcept nogil:
+    """h = g(a) in u's place, and unless NULL d = g'(a). Batch: all rows (r0 = 0) of panels p0..p1; layer: rows r0..r1 of all.
+
+    learn: the running statistics move.
+    """
+    cdef Py_ssize_t p, to
+    if r0 == r1:
+        return
+    if norm.kind == FNN_LAYER_NORM:
+        k.layer_norm(r1 - r0, n, norm, at(k, u, r0 * k.nr), stride, NULL if xhat == NULL else at(k, xhat, r0 * k.nr),
+                     NULL if inv == NULL else at(k, inv, r0))
+    for p in range(p0, p1):
+        to = p * stride + r0 * k.nr
+        if norm.kind == FNN_BATCH_NORM:
+            k.batch_norm(r1, norm, p * k.nr, learn, at(k, u, to), at(k, xhat, to), at(k, inv, p * k.nr))
+        if g.id != fnn_identity or d != NULL:
+            k.activate_panel(r1 - r0, vectors(k, n, p), at(k, u, to), g, NULL if d == NULL else at(k, d, to))
+
+
+cdef void normalise_delta_part(const fnn_kernels *k, const fnn_norm *norm, Py_ssize_t n, const char *delta, const char *xhat,
+                               const char *inv, char *du, Py_ssize_t stride, Py_ssize_t p0, Py_ssize_t p1, Py_ssize_t r0,
+                               Py_ssize_t r1) noexcept nogil:
+    """du = dL/du from delta = dL/da: panels or rows as of `normalise_part`."""
+    cdef Py_ssize_t p
+    if r0 == r1:
+        return
+    if norm.kind == FNN_LAYER_NORM:
+        k.layer_norm_delta(r1 - r0, n, norm.gamma, at(k, delta, r0 * k.nr), at(k, xhat, r0 * k.nr), stride, at(k, inv, r0),
+                           at(k, du, r0 * k.nr))
+        return
+    for p in range(p0, p1):
+        k.batch_norm_delta(r1, at(k, norm.gamma, p * k.nr), at(k, delta, p * stride), at(k, xhat, p * stride),
+                           at(k, inv, p * k.nr), at(k, du, p * stride))
+
+
+cdef void normalise_gradient_part(const fnn_kernels *k, const fnn_norm *norm, const Slots *slots, const Step *step,
+                                  const char *delta, const char *xhat, Py_ssize_t stride, Py_ssize_t batch, Py_ssize_t p0,
+                                  Py_ssize_t p1, char *scratch) noexcept nogil:
+    """dL/dgamma = the sum of delta xhat, dL/dbeta = the sum of delta, and the step on them: panels p0..p1. As `gradient_part`."""
+    cdef bint first = step.first or not step.summed
+    cdef Py_ssize_t p
+    cdef char *g
+    for p in range(p0, p1):
+        g = at(k, slots.Gg, p * k.nr) if step.summed else scratch
+        k.scale_gradient(batch, at(k, delta, p * stride), at(k, xhat, p * stride), g, first)
+        if step.apply:
+            update_vector(k, norm.gamma, slots.state_g, step, p, g)
+        if norm.has_beta:
+            g = at(k, slots.Gb, p * k.nr) if step.summed else scratch
+            k.bias_gradient(batch, at(k, delta, p * stride), g, first)
+            if step.apply:
+                update_vector(k, norm.beta, slots.state_b, step, p, g)
+
+
+cdef void normalise_update_part(const fnn_kernels *k, const fnn_norm *norm, const Slots *slots, const Step *step, Py_ssize_t p0,
+                                Py_ssize_t p1) noexcept nogil:
+    """The step on gamma and beta from the gradient in Gg and Gb."""
+    cdef Py_ssize_t p
+    for p in range(p0, p1):
+        update_vector(k, norm.gamma, slots.state_g, step, p, at(k, slots.Gg, p * k.nr))
+        if norm.has_beta:
+            update_vector(k, norm.beta, slots.state_b, step, p, at(k, slots.Gb, p * k.nr))
+
+
+def normalise(
+    const floating[:, ::1] u,        # (batch, n)  in
+    const floating[::1] gamma,       # (n,)  in
+    const floating[::1] beta,        # (n,) or None  in
+    const floating[::1] mean,        # (n,)  in: running, of batch normalisation; otherwise None
+    const floating[::1] variance,    # (n,)  likewise
+    floating[:, ::1] xhat,           # (batch, n)  out
+    floating[:, ::1] a,              # (batch, n)  out
+    floating[:, ::1] h,              # (batch, n)  out
+    floating[::1] inv,               # (n,) of batch, (batch,) of layer normalisation  out
+    int kind,                        # of _cpu.NORMS
+    double epsilon,
+    activation,                      # of ACTIVATIONS: an id, or (id, parameter)
+):
+    """a = gamma xhat + beta, h = g(a), inv = 1 / sqrt(variance + epsilon). One thread.
+
+    Batch normalisation takes a single row by the running statistics.
+    """
+    cdef Py_ssize_t batch = u.shape[0], n = u.shape[1], p
+    cdef const fnn_kernels *k = kernels_for(sizeof(floating))
+    cdef Memory memory = Memory()
+    cdef fnn_norm norm
+    cdef Py_ssize_t stride = batch * k.nr
+    cdef char *x = memory.take(panels(k, n) * stride * k.item)
+    cdef char *out = memory.take(panels(k, n) * stride * k.item)
+    cdef char *by = memory.take(max(panels(k, n) * k.nr, batch) * k.item)
+    norm.kind, norm.epsilon, norm.momentum = kind, epsilon, 0
+    norm.gamma, norm.beta = lifted(k, memory, gamma), lifted(k, memory, beta)
+    norm.mean, norm.variance = lifted(k, memory, mean), lifted(k, memory, variance)
+    cdef unsigned long long mode = fp_enter()
+    k.gather(batch, n, &u[0, 0], NULL, x, stride)
+    normalise_part(k, &norm, n, False, x, out, by, NULL, stride, plain(fnn_identity), 0, panels(k, n), 0, batch)
+    k.scatter(batch, n, x, stride, &a[0, 0])
+    for p in range(panels(k, n)):
+        k.activate_panel(batch, vectors(k, n, p), at(k, x, p * stride), as_activation(activation), NULL)
+    fp_leave(mode)
+    k.scatter(batch, n, x, stride, &h[0, 0])
+    k.scatter(batch, n, out, stride, &xhat[0, 0])
+    k.scatter(1, inv.shape[0], by, k.nr, &inv[0])
+
+
+def normalise_delta(
+    const floating[:, ::1] delta,    # (batch, n)  in
+    const floating[:, ::1] xhat,     # (batch, n)  in
+    const floating[::1] gamma,       # (n,)  in
+    const floating[::1] inv,         # as of `normalise`  in
+    floating[:, ::1] du,             # (batch, n)  out
+    floating[::1] grad_gamma,        # (n,)  out
+    int kind,
+):
+    """du = dL/du from delta = dL/da, and dL/dgamma."""
+    cdef Py_ssize_t batch = delta.shape[0], n = delta.shape[1], p
+    cdef const fnn_kernels *k = kernels_for(sizeof(floating))
+    cdef Memory memory = Memory()
+    cdef fnn_norm norm
+    cdef Py_ssize_t stride = batch * k.nr
+    cdef char *d = memory.take(panels(k, n) * stride * k.item)
+    cdef char *x = memory.take(panels(k, n) * stride * k.item)
+    cdef char *out = memory.take(panels(k, n) * stride * k.item)
+    cdef char *grad = memory.take(panels(k, n) * k.nr * k.item)
+    norm.kind, norm.gamma = kind, lifted(k, memory, gamma)
+    cdef unsigned long long mode = fp_enter()
+    k.gather(batch, n, &delta[0, 0], NULL, d, stride)
+    k.gather(batch, n, &xhat[0, 0], NULL, x, stride)
+    normalise_delta_part(k, &norm, n, d, x, lifted(k, memory, inv), out, stride, 0, panels(k, n), 0, batch)
+    for p in range(panels(k, n)):
+        k.scale_gradient(batch, at(k, d, p * stride), at(k, x, p * stride), at(k, grad, p * k.nr), True)
+    fp_leave(mode)
+    k.scatter(batch, n, out, stride, &du[0, 0])
+    k.scatter(1, n, grad, k.nr, &grad_gamma[0])
+
+
+cdef char *lifted(const fnn_kernels *k, Memory memory, const floating[::1] v) except NULL:
+    """A vector in panels of one row; None: zeros."""
+    cdef Py_ssize_t n = 0 if v is None else v.shape[0]
+    cdef char *to = memory.take((panels(k, n) + 1) * k.nr * k.item)
+    if n:
+        k.gather(1, n, &v[0], NULL, to, k.nr)
+    return to
