@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import _storage
+from fastnn import _sequence, _storage
 from fastnn._activations import Activation
 from fastnn._checks import name_of
 from fastnn._errors import ModelFileError
@@ -80,7 +80,8 @@ def as_it_was(model: Model, ours: dict[str, Any]) -> Model:
 
 def as_layers(network: NetworkSpec) -> list[Any]:
     names = (*network.activations, network.output)
-    return [network.dtype, network.sizes, network.bias, [name_of(one) for one in names]]
+    norms = [norm and norm.name for norm in network.norm]
+    return [network.dtype, network.sizes, network.bias, [name_of(one) for one in names], norms]
 
 
 def as_proto(model: Model) -> Any:
@@ -186,11 +187,17 @@ class _Graph:
 
 
 def _network(graph: _Graph, model: Model, h: str) -> str:
-    for layer in model._network.layers:
-        inputs = [h, graph.number(f"W{layer.k}", model.theta[layer.W].reshape(-1, layer.n_in))]
-        if layer.bias:
-            inputs.append(graph.number(f"b{layer.k}", model.theta[layer.b]))
-        a = graph.node("Gemm", *inputs, transB=1, result=graph.name(f"a{layer.k}"))
+    for k, layer in enumerate(_sequence.plain(model), 1):
+        inputs = [h, graph.number(f"W{k}", layer.W)]
+        b = [] if layer.b is None else [graph.number(f"b{k}", layer.b)]
+        name = graph.name(f"a{k}")
+        if layer.gamma is None:
+            a = graph.node("Gemm", *inputs, *b, transB=1, result=name)
+        else:
+            u = graph.node("Gemm", *inputs, transB=1)
+            parts = [u, graph.number(f"gamma{k}", layer.gamma), *b]
+            epsilon = layer.epsilon
+            a = graph.node("LayerNormalization", *parts, epsilon=epsilon, result=name)
         h = _activation(graph, a, layer.activation)
     return h
 
@@ -354,15 +361,15 @@ def _results(graph: _Graph, model: Model, end: str, saved: dict[str, Any] | None
     if saved is not None:
         from fastnn.cli.preprocess import Amount, Data
 
-        target = Data.from_dict(saved).target
-        if isinstance(target, Amount):
-            if (target.shift, target.scale) != (0, 1):
-                f = f if graph.dtype == "float64" else graph.cast(f, "float64")
-                f = graph.node("Mul", f, graph.number("target_scale", target.scale, "float64"))
-                f = graph.node("Add", f, graph.number("target_shift", target.shift, "float64"))
-                f = f if graph.dtype == "float64" else graph.cast(f, graph.dtype)
-        else:
-            classes = target.classes
+        data = Data.from_dict(saved)
+        classes = data.classes
+        amounts = [target for target in data.targets if isinstance(target, Amount)]
+        if any((one.shift, one.scale) != (0, 1) for one in amounts):
+            scale, shift = ([getattr(one, n) for one in amounts] for n in ("scale", "shift"))
+            f = f if graph.dtype == "float64" else graph.cast(f, "float64")
+            f = graph.node("Mul", f, graph.number("target_scale", scale, "float64"))
+            f = graph.node("Add", f, graph.number("target_shift", shift, "float64"))
+            f = f if graph.dtype == "float64" else graph.cast(f, graph.dtype)
     result = graph.output("f", (n_out,), graph.dtype)
     graph.node("Identity", f, result=result)
     if not classes or not model._network.decides:

@@ -29,7 +29,8 @@ import numpy as np
 from fastnn import _sequence
 from fastnn._activations import ELU, Activation, LeakyReLU
 from fastnn._errors import MissingExtraError, ModelFileError
-from fastnn._sequence import Apply, Linear, Scale, Step
+from fastnn._norms import BatchNorm, LayerNorm
+from fastnn._sequence import Apply, Linear, Normalize, Scale, Step
 
 BYTES_MAX = 2**31 - 1  # of a protobuf message
 NODES_MAX = 10_000
@@ -545,11 +546,9 @@ def _concat(node: _Node, rows: Rows) -> Pair:
 def _batch_norm(node: _Node, rows: Rows) -> Rows:
     if node.attribute("training_mode", 0):
         raise Refused("must not be in training mode")
-    gamma, beta, mean, variance = (node.constant(i).astype(np.float64) for i in range(1, 5))
-    epsilon = node.attribute("epsilon", 1e-5)
-    with np.errstate(all="ignore"):
-        factor = gamma / np.sqrt(variance + epsilon)
-        shift = beta - mean * factor
+    parts = [node.constant(i).astype(np.float64) for i in range(1, 5)]
+    scale = Normalize(BatchNorm(epsilon=node.attribute("epsilon", 1e-5)), *parts, node.where).scale
+    factor, shift = scale.factor, scale.shift
     if factor.ndim != 1 or shift.shape != factor.shape:
         raise Refused(f"must have vectors for scale, bias, mean and variance, got {factor.shape}")
     rows = _known(rows, len(factor))
@@ -557,6 +556,17 @@ def _batch_norm(node: _Node, rows: Rows) -> Rows:
         raise Refused(f"must have {len(factor)} channels, got {rows.tail[0]}")
     each = rows.width // len(factor) if rows.width else 1
     return rows.then(Scale(np.repeat(factor, each), np.repeat(shift, each)))
+
+
+def _layer_norm(node: _Node, rows: Rows) -> Rows:
+    if len(rows.tail) != 1 or rows.columns or node.attribute("axis", -1) % rows.rank != 1:
+        raise Refused(f"must be over the {rows.width} entries of each row")
+    gamma = node.constant(1)
+    beta = None if node.input(2) is None else node.constant(2)
+    if any(v is not None and v.shape != (rows.width,) for v in (gamma, beta)):
+        raise Refused(f"must have {rows.width} entries for scale and bias")
+    norm = LayerNorm(_decimal(node.attribute("epsilon", 1e-5)))
+    return rows.then(Normalize(norm, gamma, beta, None, None, node.where))
 
 
 def _known(rows: Rows, width: int) -> Rows:
@@ -585,6 +595,7 @@ STRUCTURE: dict[str, Callable[[_Node, Rows], Any]] = {
     "ArgMax": _labels,
     "Concat": _concat,
     "BatchNormalization": _batch_norm,
+    "LayerNormalization": _layer_norm,
 }
 
 

@@ -2,23 +2,26 @@
 
     Linear     a = W h + b
     Scale      factor * h + shift, each entry on its own: normalisation, parts of activations
+    Normalize  by batch or layer: stays one between a hidden layer's product and its activation
     Apply      h = g(a)
     Dropout    of the h so far, in training
 
-A Scale is folded into the Linear before it, or else into the one after it. Where there is none, and
-where nothing stands between two activations, a layer with a diagonal W takes its place.
+A Scale, and a batch's normalisation elsewhere, is folded into the Linear before it, or else into
+the one after it. Where there is none, and where nothing stands between two activations, a layer
+with a diagonal W takes its place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn._activations import ELU, Activation
 from fastnn._checks import name_of
+from fastnn._norms import BatchNorm, LayerNorm, Norm
 
 if TYPE_CHECKING:
     from fastnn import Model
@@ -51,6 +54,26 @@ class Scale:
         return bool(np.all(self.factor == 1) and np.all(self.shift == 0))
 
 
+@dataclass(frozen=True, eq=False)
+class Normalize:
+    """gamma (h - mean) / sqrt(variance + epsilon) + beta, of a layer its own mean and variance."""
+
+    norm: Norm
+    gamma: np.ndarray | None
+    beta: np.ndarray | None
+    mean: Any
+    variance: Any
+    where: str
+
+    @property
+    def scale(self) -> Scale:
+        """Of a batch: what it does in prediction."""
+        with np.errstate(all="ignore"):
+            factor = 1 / np.sqrt(np.asarray(self.variance, np.float64) + self.norm.epsilon)
+            factor = factor if self.gamma is None else factor * self.gamma
+            return Scale(factor, -self.mean * factor + (0.0 if self.beta is None else self.beta))
+
+
 @dataclass(frozen=True)
 class Apply:
     """h = g(a)."""
@@ -67,7 +90,7 @@ class Dropout:
     noise: float = 0.0
 
 
-Step = Linear | Scale | Apply | Dropout
+Step = Linear | Scale | Normalize | Apply | Dropout
 
 
 def hard_sigmoid(alpha: float, beta: float, where: str) -> list[Step]:
@@ -114,6 +137,7 @@ class Layer:
     W: np.ndarray
     b: np.ndarray | None
     where: str
+    norm: Normalize | None = None
     activation: str | Activation | None = None  # None: not yet known
     dropout: float = 0.0
     noise: float = 0.0
@@ -136,6 +160,8 @@ class _Folding:
             self.linear(step)
         elif isinstance(step, Scale):
             self.scaled(step)
+        elif isinstance(step, Normalize):
+            self.normalized(step)
         elif isinstance(step, Apply):
             self.applied(step)
         elif self.layers:
@@ -169,12 +195,35 @@ class _Folding:
         if layer is None:
             self.scale = step.after(self.scale)
             return
+        if layer.norm is not None:
+            norm = layer.norm
+            gamma = step.factor if norm.gamma is None else norm.gamma * step.factor
+            beta = 0.0 if norm.beta is None else norm.beta * step.factor
+            n = len(layer.W)
+            gamma, beta = (_spread(v, n, layer.where) for v in (gamma, beta + step.shift))
+            layer.norm = replace(norm, gamma=gamma, beta=beta)
+            return
         factor, shift = (
             _spread(v, len(layer.W), layer.where) for v in (step.factor, step.shift)
         )
         layer.W = layer.W * factor[:, None]
         b = None if layer.b is None else layer.b * factor
         layer.b = _sum(b, shift if shift.any() else None)
+
+    def normalized(self, step: Normalize) -> None:
+        layer = self.open
+        here = layer is not None and layer.norm is None
+        if isinstance(step.norm, LayerNorm):
+            if layer is None or not here or not (layer.b is None or np.ptp(layer.b) == 0):
+                raise ValueError(
+                    f"{step.where}: must follow a linear layer without a bias, which fastnn adds "
+                    "after it"
+                )
+            layer.b, layer.norm = None, step  # the same b everywhere leaves with the mean
+        elif layer is not None and here:
+            layer.norm = step
+        else:
+            self.scaled(step.scale)
 
     def applied(self, step: Apply) -> None:
         if step.activation == "identity":
@@ -201,6 +250,19 @@ class _Folding:
 
     def scale_parts(self) -> tuple[Any, Any]:
         return self.scale.factor, self.scale.shift
+
+
+def _normalized(model: Model, k: int, layer: Layer) -> None:
+    """Set the parameters of a normalised layer."""
+    norm = layer.norm
+    assert norm is not None
+    if norm.gamma is not None:
+        model.gamma[k] = norm.gamma
+    if norm.beta is not None:
+        model.b[k] = norm.beta
+    if isinstance(norm.norm, BatchNorm):  # of W h, where theirs is of W h + b
+        model.running_mean[k][:] = norm.mean - (0.0 if layer.b is None else layer.b)
+        model.running_var[k][:] = norm.variance
 
 
 def _spread(value: Any, n: int, where: str) -> np.ndarray:
@@ -237,6 +299,13 @@ def as_model(
     if not folding.layers or not folding.scale.nothing:
         folding.diagonal("the end of the network")
     layers = folding.layers
+    if (norm := layers[-1].norm) is not None:
+        layers[-1].norm = None
+        if isinstance(norm.norm, LayerNorm):
+            raise ValueError(f"{norm.where}: must be in a hidden layer, not at the output")
+        end, layers[-1].activation = layers[-1].activation, None
+        folding.scaled(norm.scale)
+        layers[-1].activation = end
     if layers[-1].activation is None:
         layers[-1].activation = "identity" if output is None else output
     elif output is not None and output != layers[-1].activation:
@@ -254,18 +323,49 @@ def as_model(
         wide = any(s.W.dtype == np.float64 for s in steps if isinstance(s, Linear))
         dtype = "float64" if wide else "float32"
     activations = [layer.activation for layer in layers]
-    drops = [folding.before, *layers[:-1]]
+    drops = [folding.before, *(Dropout(one.dropout, one.noise) for one in layers[:-1])]
     model = Model(
         [layers[0].W.shape[1], *(len(layer.W) for layer in layers)],
         activations[:-1],
         activations[-1],  # type: ignore[arg-type]
         loss,
-        [layer.b is not None for layer in layers],
+        [(layer.norm.beta if layer.norm else layer.b) is not None for layer in layers],
         dtype,
         seed=0,
-        init=[layer.W if layer.b is None else (layer.W, layer.b) for layer in layers],
-        dropout=[folding.before.rate, *(layer.dropout for layer in layers[:-1])],
+        init=[
+            layer.W if layer.b is None or layer.norm else (layer.W, layer.b) for layer in layers
+        ],
+        dropout=[one.rate for one in drops],
         noise=[one.noise for one in drops],
+        norm=[layer.norm and layer.norm.norm for layer in layers[:-1]],
     )
+    for k, layer in enumerate(layers):
+        if layer.norm is not None:
+            _normalized(model, k, layer)
     model.metadata = metadata or {}
     return model
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A layer of a Model as it predicts: a batch's normalisation folded, a layer's kept."""
+
+    W: np.ndarray
+    b: np.ndarray | None
+    activation: str | Activation
+    gamma: np.ndarray | None  # of a layer's normalisation
+    epsilon: float
+
+
+def plain(model: Model) -> list[Plain]:
+    layers = []
+    for k, layer in enumerate(model._network.layers):
+        W, b, gamma, epsilon = model.W[k], model.b[k], None, 0.0
+        if isinstance(layer.norm, BatchNorm):
+            statistics = model.running_mean[k], model.running_var[k]
+            scale = Normalize(layer.norm, model.gamma[k], b, *statistics, "").scale
+            W, b = (W * scale.factor[:, None]).astype(W.dtype), scale.shift.astype(W.dtype)
+        elif layer.norm is not None:
+            gamma, epsilon = model.gamma[k], layer.norm.epsilon
+        layers.append(Plain(W, b, layer.activation, gamma, epsilon))
+    return layers

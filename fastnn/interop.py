@@ -20,7 +20,10 @@ from fastnn._activations import ELU, Activation, LeakyReLU
 from fastnn._checks import name_of
 from fastnn._errors import MissingExtraError, ModelFileError
 from fastnn._losses import Loss
-from fastnn._sequence import Apply, Dropout, Linear, Scale, Step
+from fastnn._network import LayerSpec
+from fastnn._norms import BatchNorm, LayerNorm
+from fastnn._sequence import Apply, Dropout, Linear, Normalize, Scale, Step
+from fastnn.kernels._cpu import PARAMETERS
 
 if TYPE_CHECKING:
     from fastnn import Model
@@ -50,8 +53,7 @@ def from_torch(
     Parameters
     ----------
     module : torch.nn.Sequential
-        Of Linear, activations, Softmax or LogSoftmax at the end, BatchNorm1d (folded into its
-        neighbour with its running statistics), Dropout (kept for training), Flatten, Identity and
+        Of Linear, activations, Softmax or LogSoftmax at the end, BatchNorm1d and LayerNorm, Dropout (kept for training), Flatten, Identity and
         Sequential. Weights are copied.
     output : str or object, optional
         The output of `Model`, where the module ends in a Linear because its loss has the
@@ -117,15 +119,16 @@ def _torch_linear(m: Any, where: str) -> list[Step]:
 def _torch_batch_norm(m: Any, where: str) -> list[Step]:
     if m.running_mean is None:
         raise ValueError(f"{where}: must track running statistics")
+    norm = BatchNorm(0.1 if m.momentum is None else m.momentum, m.eps)
     gamma, beta = (None if p is None else _array(p) for p in (m.weight, m.bias))
-    return [_normalised(gamma, beta, _array(m.running_mean), _array(m.running_var), m.eps)]
+    return [Normalize(norm, gamma, beta, _array(m.running_mean), _array(m.running_var), where)]
 
 
-def _normalised(gamma: Any, beta: Any, mean: Any, variance: Any, epsilon: float) -> Scale:
-    """gamma (h - mean) / sqrt(variance + epsilon) + beta."""
-    factor = 1 / np.sqrt(np.asarray(variance, np.float64) + epsilon)
-    factor = factor if gamma is None else factor * gamma
-    return Scale(factor, -mean * factor + (0.0 if beta is None else beta))
+def _torch_layer_norm(m: Any, where: str) -> list[Step]:
+    if len(m.normalized_shape) != 1:
+        raise ValueError(f"{where}: must be over one dimension, got {tuple(m.normalized_shape)}")
+    gamma, beta = (None if p is None else _array(p) for p in (m.weight, m.bias))
+    return [Normalize(LayerNorm(m.eps), gamma, beta, None, None, where)]
 
 
 def _torch_softmax(m: Any, where: str) -> list[Step]:
@@ -154,6 +157,7 @@ def _applies(activation: str) -> Callable[[Any, str], list[Step]]:
 TORCH: dict[str, Callable[[Any, str], list[Step]]] = {
     "Linear": _torch_linear,
     "BatchNorm1d": _torch_batch_norm,
+    "LayerNorm": _torch_layer_norm,
     "Dropout": lambda m, where: [Dropout(rate=m.p)],
     "Flatten": _torch_flatten,
     "Identity": lambda m, where: [],
@@ -222,12 +226,20 @@ def to_torch(model: Model, *, logits: bool = False) -> Any:
     modules = [nn.Dropout(model.dropout[0])] if model.dropout[0] else []
     dtype = getattr(torch, model.dtype)
     for layer in model._network.layers:
-        linear = nn.Linear(layer.n_in, layer.n_out, bias=layer.bias, dtype=dtype)
+        bias = layer.bias and layer.norm is None
+        linear = nn.Linear(layer.n_in, layer.n_out, bias=bias, dtype=dtype)
+        norm = _torch_norm(nn, layer, dtype)
         with torch.no_grad():
-            linear.weight.copy_(torch.tensor(model.W[layer.k - 1]))
-            if layer.bias:
-                linear.bias.copy_(torch.tensor(model.b[layer.k - 1]))
-        modules.append(linear)
+            for target, values in (
+                (linear.weight, model.W),
+                (None if norm is None else norm.weight, model.gamma),
+                ((linear if norm is None else norm).bias, model.b),
+                (getattr(norm, "running_mean", None), model.running_mean),
+                (getattr(norm, "running_var", None), model.running_var),
+            ):
+                if target is not None and values[layer.k - 1] is not None:
+                    target.copy_(torch.tensor(values[layer.k - 1]))
+        modules += [linear] if norm is None else [linear, norm]
         last = layer.k == len(model.W)
         name = "identity" if last and logits else name_of(layer.activation)
         if name not in makers:
@@ -237,6 +249,15 @@ def to_torch(model: Model, *, logits: bool = False) -> Any:
         if not last and model.dropout[layer.k]:
             modules.append(nn.Dropout(model.dropout[layer.k]))
     return nn.Sequential(*modules).eval()
+
+
+def _torch_norm(nn: Any, layer: LayerSpec, dtype: Any) -> Any:
+    """The module of a layer's normalisation; its bias is the layer's, 0 where it has none."""
+    if layer.norm is None:
+        return None
+    if isinstance(layer.norm, BatchNorm):
+        return nn.BatchNorm1d(layer.n_out, layer.norm.epsilon, layer.norm.momentum, dtype=dtype)
+    return nn.LayerNorm(layer.n_out, layer.norm.epsilon, bias=layer.bias, dtype=dtype)
 
 
 def _parameters(name: str, activation: str | Activation) -> list[float]:
@@ -346,10 +367,20 @@ def _keras_dense(layer: Any, config: dict[str, Any], where: str) -> list[Step]:
 
 
 def _keras_batch_norm(layer: Any, config: dict[str, Any], where: str) -> list[Step]:
-    parts = iter(layer.get_weights())
-    gamma = next(parts) if config["scale"] else None
-    beta = next(parts) if config["center"] else None
-    return [_normalised(gamma, beta, next(parts), next(parts), config["epsilon"])]
+    parts = [np.asarray(w) for w in layer.get_weights()]
+    gamma = parts.pop(0) if config["scale"] else None
+    beta = parts.pop(0) if config["center"] else None
+    norm = BatchNorm(1 - config["momentum"], config["epsilon"])
+    return [Normalize(norm, gamma, beta, *parts, where)]
+
+
+def _keras_layer_norm(layer: Any, config: dict[str, Any], where: str) -> list[Step]:
+    if config["axis"] not in (-1, 1, [-1], [1]):
+        raise ValueError(f"{where}: must be over axis -1, got {config['axis']}")
+    parts = [np.asarray(w) for w in layer.get_weights()]
+    gamma = parts.pop(0) if config["scale"] else None
+    beta = parts.pop(0) if config["center"] else None
+    return [Normalize(LayerNorm(config["epsilon"]), gamma, beta, None, None, where)]
 
 
 def _keras_normalization(layer: Any, config: dict[str, Any], where: str) -> list[Step]:
@@ -380,6 +411,7 @@ KERAS: dict[str, Callable[[Any, dict[str, Any], str], list[Step]]] = {
     "Dense": _keras_dense,
     "Activation": lambda layer, config, where: _keras_activation(layer.activation, where),
     "BatchNormalization": _keras_batch_norm,
+    "LayerNormalization": _keras_layer_norm,
     "Normalization": _keras_normalization,
     "Rescaling": lambda layer, config, where: [Scale(config["scale"], config["offset"])],
     "Dropout": lambda layer, config, where: [Dropout(rate=config["rate"])],
@@ -426,30 +458,49 @@ def to_keras(model: Model, *, logits: bool = False) -> Any:
         if model.dropout[k]:
             parts.append(layers.Dropout(model.dropout[k], dtype=dtype))
 
+    weights: list[list[Any]] = []
     drop(0)
     for layer in model._network.layers:
         last = layer.k == len(model.W)
         name = "identity" if last and logits else name_of(layer.activation)
-        p = _parameters(name, layer.activation)
-        more = None
+        parameters = _parameters(name, layer.activation)
+        W, b = model.W[layer.k - 1].T, model.b[layer.k - 1]
+        bias = [b] if layer.bias else []
+        if layer.norm is None:
+            parts.append(layers.Dense(layer.n_out, use_bias=layer.bias, dtype=dtype))
+            weights.append([W, *bias])
+        else:
+            parts.append(layers.Dense(layer.n_out, use_bias=False, dtype=dtype))
+            parts.append(_keras_norm(layers, layer, dtype))
+            running = model.running_mean[layer.k - 1], model.running_var[layer.k - 1]
+            statistics = [v for v in running if v is not None]
+            weights += [[W], [model.gamma[layer.k - 1], *bias, *statistics]]
         if name in ("leaky_relu", "elu"):
-            made = {"leaky_relu": layers.LeakyReLU, "elu": layers.ELU}[name]
-            more, name = made(*(p or [0.01 if name == "leaky_relu" else 1.0]), dtype=dtype), "identity"
-        function = _gelu_tanh(keras) if name == "gelu_tanh" else KERAS_NAMES.get(name, name)
-        parts.append(
-            layers.Dense(layer.n_out, activation=function, use_bias=layer.bias, dtype=dtype)
-        )
-        parts.extend([] if more is None else [more])
+            kind = {"leaky_relu": layers.LeakyReLU, "elu": layers.ELU}[name]
+            parts.append(kind(*(parameters or [PARAMETERS[name]]), dtype=dtype))
+        elif name == "gelu_tanh":
+            parts.append(layers.Activation(_gelu_tanh(keras), dtype=dtype))
+        elif name != "identity":
+            parts.append(layers.Activation(KERAS_NAMES.get(name, name), dtype=dtype))
         if not last:
             drop(layer.k)
     made = keras.Sequential(parts)
-    dense = [part for part in made.layers if isinstance(part, layers.Dense)]
-    for part, W, b in zip(dense, model.W, model.b, strict=True):
-        part.set_weights([W.T] if b is None else [W.T, b])
+    kinds = (layers.Dense, layers.BatchNormalization, layers.LayerNormalization)
+    for part, values in zip((p for p in made.layers if isinstance(p, kinds)), weights, strict=True):
+        part.set_weights(values)
     return made
 
 
-KERAS_NAMES = {"identity": "linear", "exp": "exponential"}
+def _keras_norm(layers: Any, layer: LayerSpec, dtype: str) -> Any:
+    norm = layer.norm
+    assert norm is not None
+    settings = {"epsilon": norm.epsilon, "center": layer.bias, "dtype": dtype}
+    if isinstance(norm, BatchNorm):
+        return layers.BatchNormalization(momentum=1 - norm.momentum, **settings)
+    return layers.LayerNormalization(**settings)
+
+
+KERAS_NAMES = {"exp": "exponential"}
 
 
 def _gelu_tanh(keras: Any) -> Callable[[Any], Any]:
@@ -550,8 +601,11 @@ def to_sklearn(model: Model) -> Any:
     if output not in ("softmax", "sigmoid", "identity", "exp") or model.loss == "hinge":
         raise ValueError(f"output must be softmax, sigmoid, identity or exp, got {output}")
     (activation,) = hidden
-    W = [W.T.copy() for W in model.W]
-    b = [np.zeros(len(W), W.dtype) if b is None else b.copy() for W, b in zip(model.W, model.b)]
+    layers = _sequence.plain(model)
+    if any(layer.gamma is not None for layer in layers):
+        raise ValueError('norm must not be "layer", scikit-learn has none')
+    W = [layer.W.T.copy() for layer in layers]
+    b = [np.zeros(len(one.W), one.W.dtype) if one.b is None else one.b.copy() for one in layers]
     if output == "softmax" and model.sizes[-1] == 2:  # sigmoid of the difference
         W[-1], b[-1], output = W[-1][:, 1:] - W[-1][:, :1], b[-1][1:] - b[-1][:1], "sigmoid"
     settings = {

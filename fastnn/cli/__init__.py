@@ -1,4 +1,4 @@
-"""The command line: ``fastnn train | predict | evaluate | info | demo | bench``.
+"""The command line: ``fastnn train | predict | evaluate | info | export | import | demo | bench``.
 
 Standard output holds results only; progress, notes, warnings and errors go to standard error.
 Exit status: 0 done, 2 bad use (arguments, data files), 1 failure, 130 stopped by Ctrl-C.
@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import fastnn
 
-from . import bench, demo, evaluate, info, predict, train
+from . import bench, demo, evaluate, export, import_, info, predict, train
 from ._messages import BadUse, Failure, note
 
 COMMANDS = {
@@ -22,6 +22,8 @@ COMMANDS = {
     "predict": predict,
     "evaluate": evaluate,
     "info": info,
+    "export": export,
+    "import": import_,
     "demo": demo,
     "bench": bench,
 }
@@ -31,6 +33,7 @@ EXAMPLES = """examples:
   fastnn train flowers.csv --target species -o flowers.safetensors
   fastnn predict flowers.safetensors new.csv -o predictions.csv
   fastnn evaluate flowers.safetensors test.csv
+  fastnn export flowers.safetensors flowers.onnx
 """
 
 

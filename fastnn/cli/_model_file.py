@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,8 +23,24 @@ def load(path: str) -> Model:
         raise BadUse(f"{path}: no such file")
     if Path(path).is_dir():
         raise BadUse(f"{path}: is a folder, not a model file")
+    if path.lower().endswith(".onnx"):
+        return load_onnx(path)
+    return _read(path, fastnn.load)
+
+
+def load_onnx(path: str, **options: Any) -> Model:
+    import fastnn.onnx
+
+    return _read(path, lambda path: fastnn.onnx.load(path, **options))
+
+
+def _read(path: str, load: Callable[[str], Model]) -> Model:
+    import fastnn
+
     try:
-        return fastnn.load(path)
+        return load(path)
+    except FileNotFoundError:
+        raise BadUse(f"{path}: no such file") from None
     except PermissionError:
         raise BadUse(f"{path}: no permission to read it") from None
     except fastnn.ModelFileError as error:
@@ -35,10 +52,7 @@ def load_with_data(path: str) -> tuple[Model, Data]:
     model = load(path)
     saved = model.metadata.get("data")
     if saved is None:
-        raise BadUse(
-            f"{path}: says nothing about its data, so it was not written by fastnn train; "
-            "use it from Python: fastnn.load"
-        )
+        return model, Data.undescribed(model)
     try:
         if saved["version"] > VERSION:
             raise BadUse(
@@ -60,4 +74,6 @@ def outputs(model: Model, data: Data, X: np.ndarray, n_threads: int | None) -> n
     """(n, n_outputs): probabilities, scores of a hinge, or float64 values in the targets' units."""
     model.n_threads = n_threads
     f = model.forward(X)
+    if data.classes is not None and f.shape[1] == 1:  # of two classes from one sigmoid
+        return np.hstack([1 - f, f])
     return data.decode(f) if data.amounts else f

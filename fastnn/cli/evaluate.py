@@ -10,7 +10,7 @@ import numpy as np
 
 from . import _arguments, metrics
 from ._messages import BadUse, listed
-from .preprocess import Classes, Data, check_target
+from .preprocess import Classes, Data, UndescribedInputs, check_target
 from .tables import Arrays, Column, Table
 
 HELP = "measure a model on rows whose target is known"
@@ -19,7 +19,7 @@ precision, recall and F1 of each class; or RMSE, MAE and r2. Of several targets,
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="file written by fastnn train")
+    parser.add_argument("model", help="model file, or an ONNX file")
     parser.add_argument(
         "data", help="CSV, Parquet, NPZ or NPY as trained on; - reads a CSV from a pipe"
     )
@@ -40,10 +40,12 @@ def run(args: argparse.Namespace) -> int:
     model, data = load_with_data(args.model)
     named = args.target or data.names[0]  # of arrays
     rows = read_like_training(args.data, data, _arguments.reading(args, y_name=named))
-    X = data.inputs.transform(rows, model.dtype)
     names = target_names(rows, args.target) if args.target else data.names
     if len(names) != len(data.targets):
         raise BadUse(f"--target must name {len(data.targets)} columns, got {listed(names)}")
+    if isinstance(data.inputs, UndescribedInputs):
+        data.inputs.besides = tuple(names)
+    X = data.inputs.transform(rows, model.dtype)
     columns = target_columns(rows, names)
     for target, name in zip(data.targets, names, strict=True):
         target.name = name

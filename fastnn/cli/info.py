@@ -7,14 +7,14 @@ import json
 import sys
 
 from ._messages import listed
-from .preprocess import ArrayInputs, Categorical, Classes, Data
+from .preprocess import ArrayInputs, Categorical, Classes, Data, UndescribedInputs
 
 HELP = "show what a model file holds"
 DESCRIPTION = "Show what a model file holds: network, inputs, target and how it was trained."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="model file")
+    parser.add_argument("model", help="model file, or an ONNX file")
     parser.add_argument("--json", action="store_true", help="write JSON, for programs")
 
 
@@ -22,9 +22,9 @@ def run(args: argparse.Namespace) -> int:
     from fastnn._activations import described
     from fastnn._losses import to_json
 
-    from ._model_file import load
+    from ._model_file import load_with_data
 
-    model = load(args.model)
+    model, data = load_with_data(args.model)
     training = model.metadata.get("training", {})
     if args.json:
         content = {
@@ -42,11 +42,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"model       {args.model}")
     for name, value in network_lines(model):
         print(f"{name:11} {value}")
-    if "data" in model.metadata:
-        from ._model_file import load_with_data
-
-        for name, value in data_lines(load_with_data(args.model)[1]):
-            print(f"{name:11} {value}")
+    for name, value in data_lines(data):
+        print(f"{name:11} {value}")
     if training:
         print("training")
     for name, value in training.items():
@@ -71,6 +68,8 @@ def data_lines(data: Data) -> list[tuple[str, str]]:
     inputs = data.inputs
     if isinstance(inputs, ArrayInputs):
         lines.append(("inputs", f"arrays (n, {', '.join(map(str, inputs.shape))})"))
+    elif isinstance(inputs, UndescribedInputs):
+        lines.append(("inputs", f"{inputs.width} columns in their order, or arrays"))
     else:
         lines.append(("inputs", f"{len(inputs.columns)} columns, {inputs.width} features"))
         for column in inputs.columns:

@@ -23,7 +23,7 @@ BLOCK_ROWS = 4096
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="file written by fastnn train")
+    parser.add_argument("model", help="model file, or an ONNX file")
     parser.add_argument(
         "data", help="CSV, Parquet, NPZ or NPY as trained on; - reads a CSV from a pipe"
     )

@@ -13,12 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ._messages import BadUse, counted, listed, warn
 from .tables import Arrays, Column, Table, Words, number, number_name
+
+if TYPE_CHECKING:
+    from fastnn import Model
 
 VERSION = 1
 
@@ -239,6 +242,28 @@ class ArrayInputs:
             for name in ("shift", "scale", "median")
         )
         return cls(shape, shift, scale, median, saved["missing"])
+
+
+@dataclass
+class UndescribedInputs:
+    """Columns in their order, as they are: of a model that was not trained by fastnn train."""
+
+    width: int
+    besides: tuple[str, ...] = ()  # columns that are no inputs
+
+    missing = "refuse"
+
+    def transform(self, data: Table | Arrays, dtype: str = "float32") -> np.ndarray:
+        if isinstance(data, Arrays):
+            shift, scale = np.zeros(self.width), np.ones(self.width)
+            return ArrayInputs((self.width,), shift, scale, shift).transform(data, dtype)
+        names = [name for name in data.columns if name not in self.besides]
+        if len(names) != self.width:
+            raise BadUse(
+                f"{data.path}: the model file names no columns, so there must be its {self.width} "
+                f"inputs in their order and nothing else; it has {listed(names)}"
+            )
+        return TableInputs([Numeric(name) for name in names]).transform(data, dtype)
 
 
 _MISSING = "missing value (train with --missing impute to fill such cells)"
@@ -515,7 +540,7 @@ def _number_or_none(word: str) -> float | None:
 class Data:
     """Inputs and targets: what stands between a data file and a network."""
 
-    inputs: TableInputs | ArrayInputs
+    inputs: TableInputs | ArrayInputs | UndescribedInputs
     targets: Sequence[Classes | Amount]  # of one kind; several Classes have two classes each
     header: bool = True  # of the CSV trained on; new ones are read the same way
 
@@ -552,12 +577,29 @@ class Data:
 
     def to_dict(self) -> dict:
         targets = [target.to_dict() for target in self.targets]
+        assert not isinstance(self.inputs, UndescribedInputs)
         return {
             "version": VERSION,
             "inputs": self.inputs.to_dict(),
             "target": targets if len(targets) > 1 else targets[0],
             "header": self.header,
         }
+
+    @classmethod
+    def undescribed(cls, model: Model) -> Data:
+        """Of a model whose file says nothing of data but perhaps the names of classes."""
+        n_out, names = model.sizes[-1], model.metadata.get("classes")
+        names = [str(name) for name in names] if isinstance(names, list) else []
+        one_of_many = model.output == "softmax" or model.loss == "hinge"
+        inputs = UndescribedInputs(model.sizes[0])
+        if one_of_many or (model.output == "sigmoid" and n_out == 1):
+            n = max(n_out, 2)
+            return cls(inputs, [Classes("y", names if len(names) == n else [*map(str, range(n))])])
+        if len(names) != n_out:
+            names = [f"y{k}" for k in range(1, n_out + 1)] if n_out > 1 else ["y"]
+        if model.output == "sigmoid":
+            return cls(inputs, [Classes(name, ["0", "1"]) for name in names])
+        return cls(inputs, [Amount(name) for name in names])
 
     @classmethod
     def from_dict(cls, saved: dict) -> Data:

@@ -1,0 +1,36 @@
+"""``fastnn export``: a model file -> an ONNX file."""
+
+from __future__ import annotations
+
+import argparse
+
+from . import output
+
+HELP = "write a model as an ONNX file, for ONNX Runtime and others"
+DESCRIPTION = """Write a model as an ONNX file. What fastnn train found out about the columns becomes
+part of it, so it reads rows as the data file has them: numbers alone as one input X, in the order
+shown; with text among them, each column as an input under its own name."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="model file")
+    parser.add_argument("onnx", metavar="FILE.onnx", help="where to write")
+
+
+def run(args: argparse.Namespace) -> int:
+    import fastnn.onnx
+
+    from ._model_file import load_with_data
+    from .preprocess import TableInputs
+
+    output.check_writable(args.onnx, "FILE.onnx")
+    model, data = load_with_data(args.model)
+    fastnn.onnx.export(model, args.onnx)
+    print(f"{'written':11} {args.onnx}")
+    inputs, outputs = fastnn.onnx.interface(args.onnx)
+    for title, entries in (("input", inputs), ("output", outputs)):
+        for name, kind, shape in entries:
+            print(f"{title:11} {name} ({', '.join(map(str, shape))}) {kind}")
+    if isinstance(data.inputs, TableInputs) and len(inputs) == 1:
+        print(f"{'columns':11} {', '.join(column.name for column in data.inputs.columns)}")
+    return 0
