@@ -29,6 +29,7 @@ from fastnn.kernels._cpu import PARAMETERS
 
 if TYPE_CHECKING:
     from fastnn import Model
+    from fastnn.cli.preprocess import Data
 
 OPSET, OPSET_ML, IR = 17, 3, 8  # of 2022: ONNX 1.12, ONNX Runtime 1.12
 PROPERTY, VERSION = "fastnn", 1
@@ -55,7 +56,12 @@ def properties(proto: Any) -> dict[str, Any]:
             raise ModelFileError(f"property {PROPERTY}: version must be {VERSION}, got {version!r}")
         if set(content) != keys or not all(
             isinstance(content[name], kind)
-            for name, kind in (("begin", str), ("end", str), ("metadata", dict), ("architecture", dict))
+            for name, kind in (
+                ("begin", str),
+                ("end", str),
+                ("metadata", dict),
+                ("architecture", dict),
+            )
         ):
             raise ModelFileError(f"property {PROPERTY} must have {', '.join(sorted(keys))}")
         return content
@@ -90,7 +96,7 @@ def as_proto(model: Model) -> Any:
 
     helper = onnx_package().helper
     graph = _Graph(model.dtype)
-    data = model.metadata.get("data")
+    data = _data(model)
     begin = (
         graph.input("X", (model.sizes[0],), model.dtype) if data is None else _features(graph, data)
     )
@@ -100,9 +106,7 @@ def as_proto(model: Model) -> Any:
     if any(node.domain for node in graph.nodes):
         opsets.append(helper.make_opsetid("ai.onnx.ml", OPSET_ML))
     proto = helper.make_model(
-        helper.make_graph(
-            graph.nodes, "fastnn", graph.inputs, graph.outputs, graph.initializers
-        ),
+        helper.make_graph(graph.nodes, "fastnn", graph.inputs, graph.outputs, graph.initializers),
         opset_imports=opsets,
         ir_version=IR,
         producer_name="fastnn",
@@ -300,11 +304,26 @@ ACTIVATIONS: dict[str, Callable[[_Graph, str, float], str]] = {
 # --- what stands before and after it
 
 
-def _features(graph: _Graph, saved: dict[str, Any]) -> str:
-    """Columns of a data file -> numbers, as fastnn.cli.preprocess makes them."""
-    from fastnn.cli.preprocess import ArrayInputs, Categorical, Data, Numeric
+def _data(model: Model) -> Data | None:
+    """What fastnn train found out about the columns; of other models nothing."""
+    saved = model.metadata.get("data")
+    if not isinstance(saved, dict) or not {"version", "inputs", "target"} <= set(saved):
+        return None
+    from fastnn.cli.preprocess import VERSION, Data
 
-    inputs = Data.from_dict(saved).inputs
+    try:
+        if saved["version"] > VERSION:
+            raise ValueError(f"it is of version {saved['version']}, known are {VERSION} and before")
+        return Data.from_dict(saved)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f'metadata["data"] must describe the data: {error!r}') from None
+
+
+def _features(graph: _Graph, data: Data) -> str:
+    """Columns of a data file -> numbers, as fastnn.cli.preprocess makes them."""
+    from fastnn.cli.preprocess import ArrayInputs, Categorical, Numeric
+
+    inputs = data.inputs
     fill = inputs.missing == "impute"
     if isinstance(inputs, ArrayInputs):
         x = graph.input("X", inputs.shape, graph.dtype)
@@ -353,15 +372,14 @@ def _scaled(graph: _Graph, x: str, column: Any, fill: bool, dtype: str) -> str:
     return x if dtype == graph.dtype else graph.cast(x, graph.dtype)
 
 
-def _results(graph: _Graph, model: Model, end: str, saved: dict[str, Any] | None) -> None:
+def _results(graph: _Graph, model: Model, end: str, data: Data | None) -> None:
     """f in the user's unit, and label."""
     n_out = model.sizes[-1]
     classes = model.metadata.get("classes")
     f = end
-    if saved is not None:
-        from fastnn.cli.preprocess import Amount, Data
+    if data is not None:
+        from fastnn.cli.preprocess import Amount
 
-        data = Data.from_dict(saved)
         classes = data.classes
         amounts = [target for target in data.targets if isinstance(target, Amount)]
         if any((one.shift, one.scale) != (0, 1) for one in amounts):
@@ -372,14 +390,18 @@ def _results(graph: _Graph, model: Model, end: str, saved: dict[str, Any] | None
             f = f if graph.dtype == "float64" else graph.cast(f, graph.dtype)
     result = graph.output("f", (n_out,), graph.dtype)
     graph.node("Identity", f, result=result)
-    if not classes or not model._network.decides:
+    if not model._network.decides or not isinstance(classes, list):
+        return
+    if not any(classes and all(type(one) is kind for one in classes) for kind in (str, int)):
         return
     names = graph.names_of_classes("classes", classes)
     if model._network.one_of_many and len(classes) == n_out:
         best = graph.node("ArgMax", result, axis=1, keepdims=0)
     elif n_out == 1 and len(classes) == 2:
         likely = graph.node("Greater", result, graph.number("half", 0.5))
-        best = graph.node("Squeeze", graph.cast(likely, "int64"), graph.number("axis", [1], "int64"))
+        best = graph.node(
+            "Squeeze", graph.cast(likely, "int64"), graph.number("axis", [1], "int64")
+        )
     else:
         return
     label = graph.output("label", (), "string" if isinstance(classes[0], str) else "int64")

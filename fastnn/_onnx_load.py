@@ -34,6 +34,8 @@ from fastnn._sequence import Apply, Linear, Normalize, Scale, Step
 
 BYTES_MAX = 2**31 - 1  # of a protobuf message
 NODES_MAX = 10_000
+WIDTH_MAX = 2**24  # of a row of inputs
+SHAPE_MAX = 64  # entries of constants that are joined or picked from: shapes
 OPSET_MIN = 7
 BATCH = -(2**62)  # the number of rows, in shapes
 ML = "ai.onnx.ml"
@@ -217,9 +219,13 @@ def sequential(model: Any, begin: str | None = None, end: str | None = None) -> 
         values[data.name] = _input(data)
         if data.type.tensor_type.elem_type == onnx.TensorProto.DOUBLE:
             dtype = "float64"
+    # Constants that nodes make, and weights, which many nodes may share: about what is in the file.
+    limit = max(2**28, 2 * sum(v.nbytes for v in values.values() if isinstance(v, np.ndarray)))
     for node in graph.node:
         if begin is None or begin not in node.output:
-            _take(node, values, version)
+            limit -= _take(node, values, version)
+        if limit < 0:
+            raise ModelFileError("must not make many times the weights that it holds")
     outputs = [end] if end is not None else [one.name for one in graph.output]
     return _chosen(outputs, values, dtype)
 
@@ -233,11 +239,13 @@ def _input(data: Any) -> Rows | Unknown:
     dims = [one.dim_value if one.HasField("dim_value") else None for one in kind.shape.dim]
     if not dims or any(one is not None and one < 1 for one in dims[1:]):
         return Unknown(f"input {data.name!r} must have rows of numbers, got shape {dims}")
-    if len(dims) == 1:  # one row alone, if its length is known
-        if not dims[0]:
-            return Unknown(f"input {data.name!r} must have two dimensions, got {dims}")
-        return Rows(tail=(dims[0],), batch=False)
-    return Rows(tail=tuple(dims[1:]), first=dims[0])
+    if math.prod(one for one in dims[len(dims) > 1 :] if one is not None) > WIDTH_MAX:
+        return Unknown(f"input {data.name!r} must have at most {WIDTH_MAX} numbers a row")
+    if len(dims) > 1:
+        return Rows(tail=tuple(dims[1:]), first=dims[0])
+    if not dims[0]:
+        return Unknown(f"input {data.name!r} must have two dimensions, got {dims}")
+    return Rows(tail=(dims[0],), batch=False)  # one row alone
 
 
 def _chosen(outputs: Iterable[str], values: dict[str, Any], dtype: str | None) -> Network:
@@ -275,8 +283,8 @@ def _chosen(outputs: Iterable[str], values: dict[str, Any], dtype: str | None) -
 # --- nodes
 
 
-def _take(node: Any, values: dict[str, Any], version: int) -> None:
-    """Set what a node gives."""
+def _take(node: Any, values: dict[str, Any], version: int) -> int:
+    """Set what a node gives; how many bytes of constants it made or used."""
     result: Any
     where = f"node {node.name or node.output[0] if node.output else '?'!r:.100} ({node.op_type})"
     came = [values.get(name, Unknown(f"{name!r} is no value")) for name in node.input if name]
@@ -296,7 +304,12 @@ def _take(node: Any, values: dict[str, Any], version: int) -> None:
         result = Unknown(text if text.startswith(where) else f"{where}: {text}")
     for i, name in enumerate(node.output):
         if name:
-            values[name] = result if i == 0 else Unknown(f"{where}: its output {name!r} is not taken")
+            values[name] = (
+                result if i == 0 else Unknown(f"{where}: its output {name!r} is not taken")
+            )
+    if isinstance(result, Rows) and result.steps and isinstance(result.steps[-1], Linear):
+        return result.steps[-1].W.nbytes
+    return result.nbytes if isinstance(result, np.ndarray) else 0
 
 
 class _Node:
@@ -367,7 +380,7 @@ def _value(node: _Node) -> Any:
     if node.op == "CastLike" and isinstance(first, np.ndarray):
         return first
     if isinstance(first, Composite) and node.op in ("Identity", "Cast", "CastLike"):
-        return first
+        return Labels() if first.values.dtype == bool and node.op == "Cast" else first
     if node.op in ACTIVATIONS and isinstance(first, Rows):
         return first.then(*ACTIVATIONS[node.op](node))
     if node.op in FUNCTIONS or (node.op in ACTIVATIONS and isinstance(first, Composite)):
@@ -420,6 +433,8 @@ def _folded(node: _Node) -> np.ndarray:
         return np.squeeze(x, None if axes is None else tuple(axes))
     if node.op == "Unsqueeze":
         return np.expand_dims(x, tuple(node.axes() or ()))
+    if node.op in ("Concat", "Gather", "Slice") and max(v.size for v in node.inputs) > SHAPE_MAX:
+        raise Refused("its constants are too large for a shape")
     if node.op == "Concat":
         return np.concatenate(node.inputs, node.attribute("axis", 0))
     if node.op == "Gather":
@@ -537,7 +552,9 @@ def _concat(node: _Node, rows: Rows) -> Pair:
         p = others[0]
         if p.steps and same(rows.steps[:-1], p.steps):
             flip, g = rows.steps[-1], p.steps[-1]
-            flips = isinstance(flip, Scale) and np.all(flip.factor == -1) and np.all(flip.shift == 1)
+            flips = (
+                isinstance(flip, Scale) and np.all(flip.factor == -1) and np.all(flip.shift == 1)
+            )
             if flips and isinstance(g, Apply) and g.activation == "sigmoid":
                 return Pair(p)
     raise Refused("joins branches: a sequential network has none")
@@ -546,8 +563,9 @@ def _concat(node: _Node, rows: Rows) -> Pair:
 def _batch_norm(node: _Node, rows: Rows) -> Rows:
     if node.attribute("training_mode", 0):
         raise Refused("must not be in training mode")
-    parts = [node.constant(i).astype(np.float64) for i in range(1, 5)]
-    scale = Normalize(BatchNorm(epsilon=node.attribute("epsilon", 1e-5)), *parts, node.where).scale
+    gamma, beta, mean, variance = (node.constant(i).astype(np.float64) for i in range(1, 5))
+    norm = BatchNorm(epsilon=node.attribute("epsilon", 1e-5))
+    scale = Normalize(norm, gamma, beta, mean, variance, node.where).scale
     factor, shift = scale.factor, scale.shift
     if factor.ndim != 1 or shift.shape != factor.shape:
         raise Refused(f"must have vectors for scale, bias, mean and variance, got {factor.shape}")
@@ -660,7 +678,7 @@ def _laid_out(data: Rows, *, columns: bool, turned: bool) -> Rows:
     it is: the product tells."""
     if data.columns ^ turned == columns:
         return replace(data, columns=columns)
-    if any(isinstance(s, Linear) or isinstance(s, Scale) and np.ndim(s.factor) for s in data.steps):
+    if not all(_single(step) for step in data.steps):
         raise Refused("must sum over each sample's entries, not over samples")
     return replace(data, tail=(data.first,), first=data.tail[0], columns=columns)
 
@@ -772,13 +790,14 @@ def _entries(node: _Node) -> Rows | Composite:
             with np.errstate(all="ignore"):
                 return rows.then(SCALES[node.op](value, first))
     root = _root(data[0])
-    values = []
+    values: list[np.ndarray] = []
     for value in node.inputs:
-        if isinstance(value, (Rows, Composite)):
-            if not same(_root(value).steps, root.steps):
-                raise Refused("joins branches: a sequential network has none")
-            inner = isinstance(value, Composite)
-            values.append(value.values if inner else _along(value.steps[len(root.steps) :], GRID))
+        if isinstance(value, (Rows, Composite)) and not same(_root(value).steps, root.steps):
+            raise Refused("joins branches: a sequential network has none")
+        if isinstance(value, Composite):
+            values.append(value.values)
+        elif isinstance(value, Rows):
+            values.append(_along(value.steps[len(root.steps) :], GRID))
         elif value is None or value.size != 1:
             raise Refused("must have single numbers for its constants")
         else:
@@ -820,7 +839,10 @@ def _for_each_row(constant: np.ndarray | None, rows: Rows) -> tuple[Any, Rows]:
     rows = _known(rows, constant.shape[-1])
     if constant.ndim > len(rows.tail):
         raise Refused(f"must have a constant that is the same for each row, got shape {shape}")
-    return np.broadcast_to(constant, rows.tail).reshape(-1), rows
+    if None in rows.tail:
+        raise Refused("the widths of its input must be known")
+    tail = tuple(n for n in rows.tail if n is not None)
+    return np.broadcast_to(constant, tail).reshape(-1), rows
 
 
 def same(a: tuple[Step, ...], b: tuple[Step, ...]) -> bool:

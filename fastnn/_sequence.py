@@ -101,9 +101,11 @@ def hard_sigmoid(alpha: float, beta: float, where: str) -> list[Step]:
 def clipped(
     low: float, high: float, where: str, factor: float = 1.0, shift: float = 0.0
 ) -> list[Step]:
-    """max(low, min(high, factor a + shift)): a hard_tanh between two Scales; with one limit, a relu."""
+    """max(low, min(high, factor a + shift)): hard_tanh between two Scales; of one limit, relu."""
     if not low < high:
-        raise ValueError(f"{where}: must clip between a low and a high number, got {low:g}, {high:g}")
+        raise ValueError(
+            f"{where}: must clip between a low and a high number, got {low:g}, {high:g}"
+        )
     if np.isinf(low) and np.isinf(high):
         return [Scale(factor, shift)]
     if np.isinf(high):
@@ -168,9 +170,7 @@ class _Folding:
             self.layers[-1].dropout = step.rate or self.layers[-1].dropout
             self.layers[-1].noise = step.noise or self.layers[-1].noise
         else:
-            self.before = Dropout(
-                step.rate or self.before.rate, step.noise or self.before.noise
-            )
+            self.before = Dropout(step.rate or self.before.rate, step.noise or self.before.noise)
 
     def linear(self, step: Linear) -> None:
         n_out, n_in = step.W.shape
@@ -203,9 +203,7 @@ class _Folding:
             gamma, beta = (_spread(v, n, layer.where) for v in (gamma, beta + step.shift))
             layer.norm = replace(norm, gamma=gamma, beta=beta)
             return
-        factor, shift = (
-            _spread(v, len(layer.W), layer.where) for v in (step.factor, step.shift)
-        )
+        factor, shift = (_spread(v, len(layer.W), layer.where) for v in (step.factor, step.shift))
         layer.W = layer.W * factor[:, None]
         b = None if layer.b is None else layer.b * factor
         layer.b = _sum(b, shift if shift.any() else None)
@@ -238,7 +236,9 @@ class _Folding:
         """A layer whose W is diagonal: what has been scaled, or just the h before it."""
         n = self.width or max(map(np.size, self.scale_parts()))
         if self.width is None and n == 1:
-            raise ValueError(f"{where}: the number of inputs must be known, or a linear layer first")
+            raise ValueError(
+                f"{where}: the number of inputs must be known, or a linear layer first"
+            )
         if n > DIAGONAL_MAX:
             raise ValueError(
                 f"{where}: must follow a linear layer; to put one between, n must be at most "
@@ -261,8 +261,10 @@ def _normalized(model: Model, k: int, layer: Layer) -> None:
     if norm.beta is not None:
         model.b[k] = norm.beta
     if isinstance(norm.norm, BatchNorm):  # of W h, where theirs is of W h + b
-        model.running_mean[k][:] = norm.mean - (0.0 if layer.b is None else layer.b)
-        model.running_var[k][:] = norm.variance
+        mean, variance = model.running_mean[k], model.running_variance[k]
+        assert mean is not None and variance is not None
+        mean[:] = norm.mean - (0.0 if layer.b is None else layer.b)
+        variance[:] = norm.variance
 
 
 def _spread(value: Any, n: int, where: str) -> np.ndarray:
@@ -332,9 +334,7 @@ def as_model(
         [(layer.norm.beta if layer.norm else layer.b) is not None for layer in layers],
         dtype,
         seed=0,
-        init=[
-            layer.W if layer.b is None or layer.norm else (layer.W, layer.b) for layer in layers
-        ],
+        init=[layer.W if layer.b is None or layer.norm else (layer.W, layer.b) for layer in layers],
         dropout=[one.rate for one in drops],
         noise=[one.noise for one in drops],
         norm=[layer.norm and layer.norm.norm for layer in layers[:-1]],
@@ -362,7 +362,7 @@ def plain(model: Model) -> list[Plain]:
     for k, layer in enumerate(model._network.layers):
         W, b, gamma, epsilon = model.W[k], model.b[k], None, 0.0
         if isinstance(layer.norm, BatchNorm):
-            statistics = model.running_mean[k], model.running_var[k]
+            statistics = model.running_mean[k], model.running_variance[k]
             scale = Normalize(layer.norm, model.gamma[k], b, *statistics, "").scale
             W, b = (W * scale.factor[:, None]).astype(W.dtype), scale.shift.astype(W.dtype)
         elif layer.norm is not None:

@@ -45,16 +45,14 @@ Output = str | Activation | None
 # --- PyTorch
 
 
-def from_torch(
-    module: Any, *, output: Output = None, loss: str | Loss | None = None
-) -> Model:
+def from_torch(module: Any, *, output: Output = None, loss: str | Loss | None = None) -> Model:
     """The network of a ``torch.nn.Sequential``, as it predicts in ``eval()``.
 
     Parameters
     ----------
     module : torch.nn.Sequential
-        Of Linear, activations, Softmax or LogSoftmax at the end, BatchNorm1d and LayerNorm, Dropout (kept for training), Flatten, Identity and
-        Sequential. Weights are copied.
+        Of Linear, activations, Softmax or LogSoftmax at the end, BatchNorm1d and LayerNorm, Dropout
+        (kept for training), Flatten, Identity and Sequential. Weights are copied.
     output : str or object, optional
         The output of `Model`, where the module ends in a Linear because its loss has the
         activation: "softmax" for CrossEntropyLoss, "sigmoid" for BCEWithLogitsLoss. By default
@@ -206,7 +204,9 @@ def to_torch(model: Model, *, logits: bool = False) -> Any:
     torch = _torch()
     nn = torch.nn
     if any(model.noise):
-        raise ValueError(f"model must have no noise, PyTorch has no module for it; got {model.noise}")
+        raise ValueError(
+            f"model must have no noise, PyTorch has no module for it; got {model.noise}"
+        )
     makers = {
         "identity": None,
         "relu": nn.ReLU,
@@ -235,7 +235,7 @@ def to_torch(model: Model, *, logits: bool = False) -> Any:
                 (None if norm is None else norm.weight, model.gamma),
                 ((linear if norm is None else norm).bias, model.b),
                 (getattr(norm, "running_mean", None), model.running_mean),
-                (getattr(norm, "running_var", None), model.running_var),
+                (getattr(norm, "running_var", None), model.running_variance),
             ):
                 if target is not None and values[layer.k - 1] is not None:
                     target.copy_(torch.tensor(values[layer.k - 1]))
@@ -273,9 +273,9 @@ def from_keras(model: Any, *, output: Output = None, loss: str | Loss | None = N
     Parameters
     ----------
     model : keras.Sequential or keras.Model
-        Of Dense, activations, BatchNormalization and Normalization (folded into their neighbours),
-        Rescaling, Dropout and GaussianNoise (kept for training), Flatten. Built; weights are
-        copied.
+        Of Dense, activations, BatchNormalization and LayerNormalization, Normalization and
+        Rescaling (folded into their neighbours), Dropout and GaussianNoise (kept for training),
+        Flatten. Built; weights are copied.
     output, loss : optional
         As of `from_torch`: "softmax" where the model was compiled with from_logits=True.
 
@@ -314,12 +314,19 @@ def _keras_steps(model: Any) -> Iterator[Step]:
 
 def _check_sequential(model: Any) -> None:
     """Each layer of a functional model must take what the one before it gives."""
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ValueError(
+            f"model {model.name!r} must have one input and one output, got {len(model.inputs)} and "
+            f"{len(model.outputs)}"
+        )
     for before, layer in zip(model.layers, model.layers[1:], strict=False):
         if len(layer._inbound_nodes) != 1 or layer.input is not before.output:
             raise ValueError(
                 f"layer {layer.name!r} must follow {before.name!r}, and nothing else: a network "
                 "with branches is not sequential"
             )
+    if model.outputs[0] is not model.layers[-1].output:
+        raise ValueError(f"model {model.name!r} must end in its last layer")
 
 
 def _keras_activation(function: Any, where: str) -> list[Step]:
@@ -359,6 +366,8 @@ KERAS_ACTIVATIONS: dict[str, Callable[[str], list[Step]]] = {
 
 
 def _keras_dense(layer: Any, config: dict[str, Any], where: str) -> list[Step]:
+    if len(layer.input.shape) != 2:
+        raise ValueError(f"{where}: must take rows, after Flatten; got shape {layer.input.shape}")
     weights = [np.asarray(w) for w in layer.get_weights()]
     if getattr(layer, "lora_enabled", False) or len(weights) != 1 + bool(config["use_bias"]):
         raise ValueError(f"{where}: must have kernel and bias alone")
@@ -370,8 +379,9 @@ def _keras_batch_norm(layer: Any, config: dict[str, Any], where: str) -> list[St
     parts = [np.asarray(w) for w in layer.get_weights()]
     gamma = parts.pop(0) if config["scale"] else None
     beta = parts.pop(0) if config["center"] else None
-    norm = BatchNorm(1 - config["momentum"], config["epsilon"])
-    return [Normalize(norm, gamma, beta, *parts, where)]
+    mean, variance = parts
+    norm = BatchNorm(round(1 - config["momentum"], 12), config["epsilon"])
+    return [Normalize(norm, gamma, beta, mean, variance, where)]
 
 
 def _keras_layer_norm(layer: Any, config: dict[str, Any], where: str) -> list[Step]:
@@ -472,7 +482,7 @@ def to_keras(model: Model, *, logits: bool = False) -> Any:
         else:
             parts.append(layers.Dense(layer.n_out, use_bias=False, dtype=dtype))
             parts.append(_keras_norm(layers, layer, dtype))
-            running = model.running_mean[layer.k - 1], model.running_var[layer.k - 1]
+            running = model.running_mean[layer.k - 1], model.running_variance[layer.k - 1]
             statistics = [v for v in running if v is not None]
             weights += [[W], [model.gamma[layer.k - 1], *bias, *statistics]]
         if name in ("leaky_relu", "elu"):

@@ -135,7 +135,9 @@ def interface(path: str | PathLike[str]) -> tuple[list[Entry], list[Entry]]:
             kind = one.type.tensor_type
             dims = [d.dim_param or d.dim_value for d in kind.shape.dim]
             name = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
-            found.append((one.name, {"float": "float32", "double": "float64"}.get(name, name), dims))
+            found.append(
+                (one.name, {"float": "float32", "double": "float64"}.get(name, name), dims)
+            )
         return found
 
     return entries(graph.input), entries(graph.output)

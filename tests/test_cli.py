@@ -622,7 +622,10 @@ def test_predictions_in_other_formats(here, run):
         ("predict none.st ok.csv", "none.st: no such file"),
         ("predict ok.csv ok.csv", "ok.csv: "),
         ("predict . ok.csv", ".: is a folder, not a model file"),
-        ("predict plain.st three.csv", "names no columns, so there must be its 2 inputs in their order"),
+        (
+            "predict plain.st three.csv",
+            "names no columns, so there must be its 2 inputs in their order",
+        ),
         ("predict model.st ok.csv -o out.npy", "predictions are written as .csv, .parquet or .npz"),
         (
             "predict model.st text.csv",

@@ -100,7 +100,9 @@ def test_a_table_with_text(here, run, dtype):
 def test_a_table_of_numbers_and_an_amount_in_its_unit(here, run, dtype):
     columns = people()
     table("people.csv", columns)
-    train = "train people.csv -t z --drop kind,colour -o m.st --missing impute --epochs 5 --hidden 8"
+    train = (
+        "train people.csv -t z --drop kind,colour -o m.st --missing impute --epochs 5 --hidden 8"
+    )
     assert run(f"{train} --dtype {dtype}")[0] == 0
     status, out, _ = run("export m.st m.onnx")
     assert status == 0 and "input       X (n, 2) float64" in out and "columns     year, size" in out
@@ -222,7 +224,10 @@ def test_import_names_the_output(here, run):
         ("import net.onnx no/m.st", "model no/m.st: no such folder: no"),
         ("import net.onnx m2.st --output nothing", "invalid choice: 'nothing'"),
         ("import other.onnx m2.st", "other.onnx: node 'n' (Softsign): fastnn has no such operator"),
-        ("predict other.onnx X.npy", "other.onnx: node 'n' (Softsign): fastnn has no such operator"),
+        (
+            "predict other.onnx X.npy",
+            "other.onnx: node 'n' (Softsign): fastnn has no such operator",
+        ),
         ("predict none.onnx X.npy", "none.onnx: no such file"),
         ("info X.onnx", "X.onnx: must be an ONNX model, and whole"),
     ],

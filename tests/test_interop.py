@@ -3,6 +3,7 @@
 What a library is not installed for is skipped: CI has scikit-learn, the others are big.
 """
 
+import itertools
 import json
 import warnings
 
@@ -185,8 +186,13 @@ def test_to_torch(torch, output, dtype):
     hidden = output if output in ACTIVATIONS else fastnn.ELU(0.3)
     model = random_biases(
         fastnn.Model(
-            [6, 9, 5, 3], [hidden, fastnn.LeakyReLU(0.2)], output, dtype=dtype, seed=3,
-            bias=[True, False, True], dropout=[0.1, 0, 0.2],
+            [6, 9, 5, 3],
+            [hidden, fastnn.LeakyReLU(0.2)],
+            output,
+            dtype=dtype,
+            seed=3,
+            bias=[True, False, True],
+            dropout=[0.1, 0, 0.2],
         )
     )
     if output == "exp":
@@ -194,7 +200,12 @@ def test_to_torch(torch, output, dtype):
             interop.to_torch(model)
         logits = interop.to_torch(model, logits=True)
         with torch.no_grad():
-            agree(model.forward(X), logits(torch.tensor(X, dtype=torch.float32 if dtype == "float32" else torch.float64)).exp())
+            agree(
+                model.forward(X),
+                logits(
+                    torch.tensor(X, dtype=torch.float32 if dtype == "float32" else torch.float64)
+                ).exp(),
+            )
         return
     net = interop.to_torch(model)
     assert not net.training and [m.p for m in net if type(m) is torch.nn.Dropout] == [0.1, 0.2]
@@ -215,6 +226,42 @@ def test_to_torch_logits_train_as_we_do(torch):
     ours, grad = model.loss_and_gradient(X, y)
     agree(ours, loss.item(), 1e-12)
     agree(grad, np.concatenate([p.grad.numpy().ravel() for p in net.parameters()]), 1e-12)
+
+
+def normalised(bias=True, dtype="float32"):
+    """A trained network with both kinds of normalisation."""
+    norm = [fastnn.BatchNorm(0.2, 1e-3), fastnn.LayerNorm(1e-4), None]
+    bias = [bias, bias, True, True]
+    model = fastnn.Model([6, 9, 8, 5, 3], "tanh", dtype=dtype, seed=3, norm=norm, bias=bias)
+    model.fit(X, RNG.integers(0, 3, len(X)), epochs=20, batch_size=10, learning_rate=0.3)
+    return model
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_normalised_networks_of_torch(torch, bias, dtype):
+    model = normalised(bias, dtype)
+    net = interop.to_torch(model)
+    with torch.no_grad():
+        want = net(torch.tensor(X, dtype=getattr(torch, dtype)))
+    agree(model.forward(X), want, AGREE if dtype == "float32" else 1e-12)
+    back = interop.from_torch(net)
+    assert back.norm == model.norm
+    agree(back.forward(X), want, AGREE if dtype == "float32" else 1e-12)
+    if bias:
+        assert (back.theta == model.theta).all()
+        assert (back.running_mean[0] == model.running_mean[0]).all()
+        assert (back.running_variance[0] == model.running_variance[0]).all()
+
+
+def test_a_layers_norm_after_a_bias_is_refused(torch):
+    nn = torch.nn
+    with pytest.raises(
+        ValueError, match=r"module 1 \(LayerNorm\): must follow a linear layer with"
+    ):
+        interop.from_torch(nn.Sequential(nn.Linear(6, 9), nn.LayerNorm(9), nn.Linear(9, 3)))
+    with pytest.raises(ValueError, match="must be in a hidden layer, not at the output"):
+        interop.from_torch(nn.Sequential(nn.Linear(6, 9, bias=False), nn.LayerNorm(9)))
 
 
 def test_to_torch_has_no_noise(torch):
@@ -287,6 +334,12 @@ def test_from_keras_functional(keras):
     branches = keras.Model(inputs, L.Add()([L.Dense(9)(hidden), hidden]))
     with pytest.raises(ValueError, match="a network with branches is not sequential"):
         interop.from_keras(branches)
+    with pytest.raises(ValueError, match="one input and one output, got 1 and 2"):
+        interop.from_keras(keras.Model(inputs, [hidden, net.outputs[0]]))
+    with pytest.raises(
+        ValueError, match=r"must take rows, after Flatten; got shape \(None, 6, 1\)"
+    ):
+        interop.from_keras(keras.Sequential([keras.Input((6, 1)), L.Dense(2)]))
 
 
 def test_from_keras_says_what_it_cannot_take(keras):
@@ -295,7 +348,9 @@ def test_from_keras_says_what_it_cannot_take(keras):
     with pytest.raises(ValueError, match=r"layer 'conv' \(Conv1D\): fastnn has no such layer"):
         interop.from_keras(net)
     net = keras.Sequential([keras.Input((6,)), L.Dense(2, "softsign", name="d")])
-    with pytest.raises(ValueError, match=r"layer 'd' \(Dense\): fastnn has no activation 'softsign"):
+    with pytest.raises(
+        ValueError, match=r"layer 'd' \(Dense\): fastnn has no activation 'softsign"
+    ):
         interop.from_keras(net)
     with pytest.raises(ValueError, match="must be built"):
         interop.from_keras(keras.Sequential([L.Dense(2)]))
@@ -309,8 +364,14 @@ def test_to_keras(keras, output, dtype):
     hidden = output if output in ACTIVATIONS else fastnn.ELU(0.3)
     model = random_biases(
         fastnn.Model(
-            [6, 9, 5, 3], [hidden, fastnn.LeakyReLU(0.2)], output, dtype=dtype, seed=3,
-            bias=[True, False, True], dropout=[0.1, 0, 0.2], noise=[0, 0.3, 0],
+            [6, 9, 5, 3],
+            [hidden, fastnn.LeakyReLU(0.2)],
+            output,
+            dtype=dtype,
+            seed=3,
+            bias=[True, False, True],
+            dropout=[0.1, 0, 0.2],
+            noise=[0, 0.3, 0],
         )
     )
     net = interop.to_keras(model)
@@ -321,6 +382,17 @@ def test_to_keras(keras, output, dtype):
     assert back.activations == model.activations and back.output == model.output
     logits = interop.to_keras(model, logits=True)
     assert interop.from_keras(logits).output == "identity"
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_normalised_networks_of_keras(keras, bias, dtype):
+    model = normalised(bias, dtype)
+    net = interop.to_keras(model)
+    agree(model.forward(X), net(X.astype(dtype)), AGREE)
+    back = interop.from_keras(net)
+    assert back.norm == model.norm
+    agree(back.forward(X), model.forward(X), AGREE if dtype == "float32" else 1e-12)
 
 
 # --- scikit-learn
@@ -381,12 +453,26 @@ def test_sklearn_pipelines_take_them():
     assert len(cross_val_score(interop.to_sklearn(model), X, X[:, 0], cv=2)) == 2
 
 
+def test_a_batchs_norm_is_folded_for_sklearn():
+    pytest.importorskip("sklearn")
+    model = fastnn.Model([6, 9, 3], "tanh", norm="batch", dtype="float64", seed=1)
+    model.fit(X, RNG.integers(0, 3, len(X)), epochs=5, batch_size=10)
+    agree(interop.to_sklearn(model).predict_proba(X), model.predict_proba(X), 1e-12)
+
+
 @pytest.mark.parametrize(
     "model, what",
     [
-        (fastnn.Model([6, 9, 3], "gelu"), "one activation of identity, sigmoid, tanh, relu; got gelu"),
+        (fastnn.Model([6, 9, 3], norm="layer"), 'norm must not be "layer"'),
+        (
+            fastnn.Model([6, 9, 3], "gelu"),
+            "one activation of identity, sigmoid, tanh, relu; got gelu",
+        ),
         (fastnn.Model([6, 9, 9, 3], ["relu", "tanh"]), "got relu, tanh"),
-        (fastnn.Model([6, 9, 3], "relu", "tanh"), "output must be softmax, sigmoid, identity or exp"),
+        (
+            fastnn.Model([6, 9, 3], "relu", "tanh"),
+            "output must be softmax, sigmoid, identity or exp",
+        ),
     ],
 )
 def test_to_sklearn_says_what_it_cannot_be(model, what):
@@ -420,7 +506,7 @@ def pairs():
     sizes = [6, 9, 9, 3]
     return [
         (RNG.normal(size=(n, m)).astype(np.float32), RNG.normal(size=m).astype(np.float32))
-        for n, m in zip(sizes, sizes[1:], strict=False)
+        for n, m in itertools.pairwise(sizes)
     ]
 
 
@@ -428,12 +514,18 @@ def test_from_jax(pairs):
     model = interop.from_jax(pairs, activation="tanh", output="identity")
     agree(model.forward(X), numpy_network(pairs))
     back = [(W.T, b) for W, b in zip(model.W, model.b, strict=True)]
-    assert all((a == b).all() for one, two in zip(pairs, back, strict=True) for a, b in zip(one, two, strict=True))
+    assert all(
+        (a == b).all()
+        for one, two in zip(pairs, back, strict=True)
+        for a, b in zip(one, two, strict=True)
+    )
     stax = [pairs[0], (), pairs[1], (), pairs[2]]
     assert (interop.from_jax(stax, activation="tanh", output="identity").theta == model.theta).all()
     flax = {"params": {f"Dense_{k}": {"bias": b, "kernel": W} for k, (W, b) in enumerate(pairs)}}
     assert (interop.from_jax(flax, activation="tanh", output="identity").theta == model.theta).all()
-    wide = interop.from_jax([(pairs[0][0].astype(float), None)], activation="relu", output="softmax")
+    wide = interop.from_jax(
+        [(pairs[0][0].astype(float), None)], activation="relu", output="softmax"
+    )
     assert (wide.dtype, wide.bias) == ("float64", [False])
 
 
@@ -491,7 +583,13 @@ def test_state_dict_files(pairs, tmp_path, dtype):
     safetensors.save_file({k: np.ascontiguousarray(v) for k, v in weights.items()}, path)
     model = interop.from_state_dict(path, activation="tanh", output="identity")
     assert model.dtype == ("float64" if dtype == "float64" else "float32")
-    rounded = [tuple(np.asarray(v, np.float32) for v in (weights[f"net.{k}.weight"].T, weights[f"net.{k}.bias"])) for k in (0, 2, 10)]
+    rounded = [
+        tuple(
+            np.asarray(v, np.float32)
+            for v in (weights[f"net.{k}.weight"].T, weights[f"net.{k}.bias"])
+        )
+        for k in (0, 2, 10)
+    ]
     agree(model.forward(X), numpy_network(rounded))
 
 
@@ -504,13 +602,13 @@ def test_state_dict_of_torch(torch, tmp_path):
 def test_state_dict_says_what_must_hold(pairs, tmp_path):
     options = {"activation": "tanh", "output": "identity"}
     weights = state_dict(pairs, ["a", "b", "c"])
-    with pytest.raises(ValueError, match="linear layers alone, got bn.running_mean"):
+    with pytest.raises(ValueError, match=r"linear layers alone, got bn\.running_mean"):
         interop.from_state_dict(weights | {"bn.running_mean": np.ones(3)}, **options)
     some = interop.from_state_dict(
         weights | {"bn.running_mean": np.ones(3)}, layers=["a", "b"], **options
     )
     assert some.sizes == [6, 9, 9]
-    with pytest.raises(ValueError, match="'d' has no d.weight"):
+    with pytest.raises(ValueError, match=r"'d' has no d\.weight"):
         interop.from_state_dict(weights, layers=["a", "d"], **options)
     with pytest.raises(ValueError, match=r"the order was c, a"):
         interop.from_state_dict(weights, layers=["c", "a"], **options)

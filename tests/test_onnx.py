@@ -35,7 +35,7 @@ def runtime(path, **inputs):
     return dict(zip(names, session.run(None, inputs), strict=True))
 
 
-def network(dtype, output="identity", hidden=("relu", fastnn.LeakyReLU(0.3)), **options):
+def network(dtype, output, hidden, **options):
     options = {"bias": [True, False, True], "seed": 1, "dtype": dtype} | options
     model = fastnn.Model([6, 9, 5, 4], list(hidden), output, **options)
     for b in model.b:
@@ -86,6 +86,23 @@ def test_an_export_comes_back_as_the_same_model(tmp_path, name, dtype):
     assert plain.activations[0] == model.activations[0]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_normalised_networks(tmp_path, norm, dtype, bias):
+    model = fastnn.Model([6, 9, 5, 3], "gelu", norm=norm, dtype=dtype, seed=1, bias=bias)
+    model.fit(X, RNG.integers(0, 3, len(X)), epochs=20, batch_size=10, learning_rate=0.3)
+    path = tmp_path / "model.onnx"
+    fastnn.onnx.export(model, path)
+    agree(runtime(path, X=X.astype(dtype))["f"], model.forward(X), AGREE)
+    back = fastnn.onnx.load(path)
+    agree(back.forward(X), model.forward(X), AGREE)
+    if norm == "layer":
+        assert repr(back) == repr(model) and (back.theta == model.theta).all()
+    else:
+        assert back.norm == [None, None]  # folded
+
+
 def test_losses_come_back(tmp_path):
     model = fastnn.Model([3, 4], output="softmax", loss=fastnn.Focal(1.5), dtype="float64")
     fastnn.onnx.export(model, tmp_path / "model.onnx")
@@ -119,6 +136,18 @@ def test_names_of_classes_give_labels(tmp_path):
         assert fastnn.onnx.load(path).metadata["classes"] == classes
         without_our_property(path)
         assert fastnn.onnx.load(path).metadata.get("classes") == classes
+
+
+def test_metadata_of_the_users_own_are_no_description(tmp_path):
+    path = tmp_path / "model.onnx"
+    model = fastnn.Model([6, 5, 3], seed=4)
+    model.metadata = {"data": "digits", "classes": {"a": 1}}
+    fastnn.onnx.export(model, path)
+    assert list(runtime(path, X=X.astype(np.float32))) == ["f"]
+    assert fastnn.onnx.load(path).metadata == model.metadata
+    model.metadata = {"data": {"version": 1, "inputs": {}, "target": {}}}
+    with pytest.raises(ValueError, match=r'metadata\["data"\] must describe the data'):
+        fastnn.onnx.export(model, path)
 
 
 def test_an_export_is_whole_or_not_there(tmp_path, monkeypatch):
@@ -206,14 +235,20 @@ def test_pytorchs_exports(tmp_path, end, how):
     model = fastnn.onnx.load(path)
     with torch.no_grad():
         want = net(x).numpy()
-    agree(model.forward(x.numpy().reshape(5, 12)), np.exp(want) if end == "log_softmax" else want, 1e-5)
+    agree(
+        model.forward(x.numpy().reshape(5, 12)),
+        np.exp(want) if end == "log_softmax" else want,
+        1e-5,
+    )
     assert model.output == ("identity" if end == "logits" else "softmax")
     if end == "logits":
         model = fastnn.onnx.load(path, output="softmax", loss=fastnn.Focal(1.0))
         assert (model.output, model.loss) == ("softmax", fastnn.Focal(1.0))
         agree(model.forward(x.numpy().reshape(5, 12)), torch.tensor(want).softmax(1), 1e-5)
     else:
-        with pytest.raises(ValueError, match="output must be left out, the network ends in softmax"):
+        with pytest.raises(
+            ValueError, match="output must be left out, the network ends in softmax"
+        ):
             fastnn.onnx.load(path, output="sigmoid")
 
 
@@ -345,7 +380,6 @@ EXCLUDED = {
     "mish": "10,000 inputs and no linear layer: its diagonal W would hold 10^8 numbers",
     "identity_sequence": OTHER_TYPE,
     "identity_opt": OTHER_TYPE,
-    "celu_bfloat16": OTHER_TYPE,
 }  # fmt: skip
 
 
@@ -379,6 +413,9 @@ def loaded(case, path):
     model = fastnn.onnx.load(path)
     x, want = np.asarray(inputs[0]), np.asarray(outputs[0])
     x = x if x.dtype.kind in "buif" else x.astype(np.float32)  # bfloat16 and narrower
+    if case.name.startswith("test_cast"):  # their data have NaN and infinities
+        odd = ~(np.isfinite(x) & np.isfinite(want))
+        x, want = np.where(odd, 0, x), np.where(odd, 0, want)
     (node,) = proto.graph.node[:1]
     if any(one.name == "transA" and one.i for one in node.attribute):
         x = x.T
@@ -403,7 +440,7 @@ def test_node_tests(nodes, tmp_path):
             problem = None if same else "wrong"
         except (ValueError, TypeError) as error:
             problem = str(error)
-        if (problem is None) == excluded:
+        if (problem is None) == excluded:  # excluded ones must fail: the list stays true
             wrong.append((name, problem))
         if problem is None:
             counts[kinds[0]] = counts.get(kinds[0], 0) + 1
@@ -426,9 +463,13 @@ def test_node_tests_of_function_bodies(nodes, tmp_path):
         try:
             got, want = loaded(case, tmp_path / "node.onnx")
         except fastnn.ModelFileError as error:
-            assert "node '" in str(error) or "must follow a linear layer" in str(error), (name, error)
+            assert "node '" in str(error) or "must follow a linear layer" in str(error), (
+                name,
+                error,
+            )
             continue
-        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5, err_msg=name)
+        tolerance = 1e-3 if "float16" in name else 1e-5
+        np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance, err_msg=name)
         passed += 1
     assert passed > 10
 
@@ -488,7 +529,11 @@ def test_samples_in_columns(tmp_path, c):
     x = f32(5, 4)
     want = (V @ np.tanh(W @ x.T + b)).T
     agree(load(tmp_path, graph(nodes, {"W": W, "V": V, "b": b})).forward(x), want, AGREE)
-    agree(load(tmp_path, graph(nodes[:-1], {"W": W, "V": V, "b": b}, outputs=["z"])).forward(x), want, AGREE)
+    agree(
+        load(tmp_path, graph(nodes[:-1], {"W": W, "V": V, "b": b}, outputs=["z"])).forward(x),
+        want,
+        AGREE,
+    )
 
 
 def test_what_is_left_out_and_folded(tmp_path):
@@ -633,7 +678,11 @@ def test_refused_by_node_operator_and_reason(tmp_path, what):
 
 
 def test_old_opsets(tmp_path):
-    nodes = [("MatMul", "x W", "a", {}), ("Clip", "a", "h", {"min": -1.0, "max": 1.0}), ("Softmax", "h", "y", {})]
+    nodes = [
+        ("MatMul", "x W", "a", {}),
+        ("Clip", "a", "h", {"min": -1.0, "max": 1.0}),
+        ("Softmax", "h", "y", {}),
+    ]
     W, x = f32(4, 3), f32(5, 4)
     model = load(tmp_path, graph(nodes, {"W": W}, opset=9))
     h = np.exp(np.clip(x @ W, -1, 1))
@@ -680,12 +729,25 @@ def test_huge_shapes_allocate_nothing(tmp_path):
     proto.graph.initializer[0].dims.extend([big, big])
     with pytest.raises(fastnn.ModelFileError, match="tensor 'W' must be a whole tensor"):
         load(tmp_path, proto)
-    with pytest.raises(fastnn.ModelFileError, match=f"n must be at most 4096, got {big * big}"):
-        load(tmp_path, graph([("Relu", "x", "y", {})], {}, inputs=[("x", ["n", big, big])]))
+    with pytest.raises(fastnn.ModelFileError, match=f"n must be at most 4096, got {big}"):
+        load(tmp_path, graph([("Relu", "x", "y", {})], {}, inputs=[("x", ["n", 4, big // 4])]))
+    nodes = [("BatchNormalization", "x one one one one", "y", {})]
+    with pytest.raises(fastnn.ModelFileError, match="at most 16777216 numbers a row"):
+        proto = graph(nodes, {"one": np.ones(1)}, inputs=[("x", ["n", 1, big, big])])
+        load(tmp_path, proto)
     column, row = np.ones((big, 1), np.float32), np.ones((1, big), np.float32)
     nodes = [("Mul", "c r", "W", {}), ("MatMul", "x W", "y", {})]
     with pytest.raises(fastnn.ModelFileError, match="must not grow together"):
         load(tmp_path, graph(nodes, {"c": column, "r": row}))
+    W = np.ones((1024, 1024), np.float32)
+    again = [("Gemm", f"x{i}" if i else "x", f"x{i + 1}", {}) for i in range(100)]
+    again = [(op, ins + " W", out, {"alpha": 0.5}) for op, ins, out, _ in again]
+    with pytest.raises(fastnn.ModelFileError, match="many times the weights that it holds"):
+        load(tmp_path, graph(again, {"W": W}, inputs=[("x", ["n", 1024])], outputs=["x100"]))
+    twice = [("Concat", f"c{i} c{i}", f"c{i + 1}", {"axis": 0}) for i in range(60)]
+    with pytest.raises(fastnn.ModelFileError, match="too large for a shape"):
+        nodes = [*twice, ("MatMul", "x c60", "y", {})]
+        load(tmp_path, graph(nodes, {"c0": np.ones(2, np.float32)}))
     many = [("Identity", f"x{i}" if i else "x", f"x{i + 1}", {}) for i in range(10_001)]
     with pytest.raises(fastnn.ModelFileError, match="at most 10000 nodes, got 10001"):
         load(tmp_path, graph(many, {}, outputs=["x10001"]))
@@ -708,7 +770,7 @@ def test_external_data(tmp_path):
     (tmp_path / "W.data").write_bytes(b"12345678" + W.tobytes() + b"more")
     assert (load(tmp_path, proto).W[0] == W.T).all()
     (tmp_path / "W.data").write_bytes(b"12345678" + W.tobytes()[:-1])
-    with pytest.raises(fastnn.ModelFileError, match="must be 48 bytes of 'W.data', got 47"):
+    with pytest.raises(fastnn.ModelFileError, match=r"must be 48 bytes of 'W\.data', got 47"):
         load(tmp_path, proto)
 
 

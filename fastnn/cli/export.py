@@ -7,9 +7,9 @@ import argparse
 from . import output
 
 HELP = "write a model as an ONNX file, for ONNX Runtime and others"
-DESCRIPTION = """Write a model as an ONNX file. What fastnn train found out about the columns becomes
-part of it, so it reads rows as the data file has them: numbers alone as one input X, in the order
-shown; with text among them, each column as an input under its own name."""
+DESCRIPTION = """Write a model as an ONNX file. What fastnn train found out about the columns
+becomes part of it, so it reads rows as the data file has them: numbers alone as one input X, in the
+order shown; with text among them, each column as an input under its own name."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

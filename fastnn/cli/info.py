@@ -66,10 +66,10 @@ def network_lines(model) -> list[tuple[str, str]]:
 def data_lines(data: Data) -> list[tuple[str, str]]:
     lines = []
     inputs = data.inputs
-    if isinstance(inputs, ArrayInputs):
-        lines.append(("inputs", f"arrays (n, {', '.join(map(str, inputs.shape))})"))
-    elif isinstance(inputs, UndescribedInputs):
+    if isinstance(inputs, UndescribedInputs):
         lines.append(("inputs", f"{inputs.width} columns in their order, or arrays"))
+    elif isinstance(inputs, ArrayInputs):
+        lines.append(("inputs", f"arrays (n, {', '.join(map(str, inputs.shape))})"))
     else:
         lines.append(("inputs", f"{len(inputs.columns)} columns, {inputs.width} features"))
         for column in inputs.columns:

@@ -245,18 +245,17 @@ class ArrayInputs:
 
 
 @dataclass
-class UndescribedInputs:
-    """Columns in their order, as they are: of a model that was not trained by fastnn train."""
+class UndescribedInputs(ArrayInputs):
+    """Numbers as they are, also of a table, its columns in their order: of a model that was not
+    trained by fastnn train."""
 
-    width: int
     besides: tuple[str, ...] = ()  # columns that are no inputs
 
-    missing = "refuse"
-
-    def transform(self, data: Table | Arrays, dtype: str = "float32") -> np.ndarray:
+    def transform(
+        self, data: Table | Arrays, dtype: str = "float32", warn_unknown: bool = True
+    ) -> np.ndarray:
         if isinstance(data, Arrays):
-            shift, scale = np.zeros(self.width), np.ones(self.width)
-            return ArrayInputs((self.width,), shift, scale, shift).transform(data, dtype)
+            return super().transform(data, dtype)
         names = [name for name in data.columns if name not in self.besides]
         if len(names) != self.width:
             raise BadUse(
@@ -540,7 +539,7 @@ def _number_or_none(word: str) -> float | None:
 class Data:
     """Inputs and targets: what stands between a data file and a network."""
 
-    inputs: TableInputs | ArrayInputs | UndescribedInputs
+    inputs: TableInputs | ArrayInputs
     targets: Sequence[Classes | Amount]  # of one kind; several Classes have two classes each
     header: bool = True  # of the CSV trained on; new ones are read the same way
 
@@ -577,7 +576,6 @@ class Data:
 
     def to_dict(self) -> dict:
         targets = [target.to_dict() for target in self.targets]
-        assert not isinstance(self.inputs, UndescribedInputs)
         return {
             "version": VERSION,
             "inputs": self.inputs.to_dict(),
@@ -591,7 +589,9 @@ class Data:
         n_out, names = model.sizes[-1], model.metadata.get("classes")
         names = [str(name) for name in names] if isinstance(names, list) else []
         one_of_many = model.output == "softmax" or model.loss == "hinge"
-        inputs = UndescribedInputs(model.sizes[0])
+        n_in = model.sizes[0]
+        nothing = np.zeros(n_in)
+        inputs = UndescribedInputs((n_in,), nothing, np.ones(n_in), nothing)
         if one_of_many or (model.output == "sigmoid" and n_out == 1):
             n = max(n_out, 2)
             return cls(inputs, [Classes("y", names if len(names) == n else [*map(str, range(n))])])
