@@ -20,7 +20,7 @@ dtype='float32', seed=0)
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastnn._activations import ELU, LeakyReLU
 from fastnn._callbacks import (
@@ -125,8 +125,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """fastnn.interop and fastnn.onnx, imported when they are first used."""
-    if name in ("interop", "onnx"):
-        return importlib.import_module(f"fastnn.{name}")
-    raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+if TYPE_CHECKING:
+    from fastnn import interop as interop
+    from fastnn import onnx as onnx
+else:
+
+    def __getattr__(name: str) -> Any:
+        """fastnn.interop and fastnn.onnx, imported when they are first used."""
+        if name in ("interop", "onnx"):
+            return importlib.import_module(f"fastnn.{name}")
+        raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
