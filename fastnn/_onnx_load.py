@@ -290,7 +290,7 @@ def _take(node: Any, values: dict[str, Any], version: int) -> int:
     came = [values.get(name, Unknown(f"{name!r} is no value")) for name in node.input if name]
     unknown = next((value for value in came if isinstance(value, Unknown)), None)
     try:
-        if unknown is not None and not (node.op_type == "Dropout" and came[0] is not unknown):
+        if unknown is not None:
             result = unknown
         else:
             inputs = [values[name] if name else None for name in node.input]
@@ -439,7 +439,7 @@ def _folded(node: _Node) -> np.ndarray:
         return np.concatenate(node.inputs, node.attribute("axis", 0))
     if node.op == "Gather":
         return np.take(x, node.constant(1), node.attribute("axis", 0))
-    if node.op == "Slice" and x.ndim == 1:
+    if node.op == "Slice" and x.ndim == 1 and (node.input(4) is None or node.number(4, 1) == 1):
         return x[int(node.constant(1)[0]) : int(node.constant(2)[0])]
     if node.op in FUNCTIONS and x.dtype.kind == "f":
         shapes = [v.shape for v in node.inputs]
@@ -548,7 +548,8 @@ def _labels(node: _Node, rows: Rows) -> Labels:
 def _concat(node: _Node, rows: Rows) -> Pair:
     """1 - p and p, as scikit-learn's two classes come from one sigmoid."""
     others = node.inputs[1:]
-    if len(others) == 1 and isinstance(others[0], Rows):
+    beside = node.attribute("axis") in (1, -1) and len(rows.tail) == 1 and rows.batch
+    if beside and len(others) == 1 and isinstance(others[0], Rows):
         p = others[0]
         if p.steps and same(rows.steps[:-1], p.steps):
             flip, g = rows.steps[-1], p.steps[-1]
@@ -627,9 +628,8 @@ def _machine_learning(node: _Node) -> Any:
     if node.op == "Binarizer" and isinstance(first, Rows):
         return Labels()
     if node.op == "Scaler" and isinstance(first, Rows):
-        offset, scale = (np.asarray(node.attribute(k, v)) for k, v in (("offset", 0), ("scale", 1)))
-        offset, scale = (v.reshape(()) if v.size == 1 else v for v in (offset, scale))
-        rows = _known(rows := first, max(offset.size, scale.size)) if offset.ndim else first
+        scale, rows = _for_each_row(np.atleast_1d(node.attribute("scale", 1.0)), first)
+        offset, rows = _for_each_row(np.atleast_1d(node.attribute("offset", 0.0)), rows)
         return rows.then(Scale(scale, -offset * scale))
     raise Refused("fastnn has no such operator")
 
