@@ -486,7 +486,10 @@ def test_predictions_in_other_formats(here, run):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("", "a command must be given: train, predict, evaluate, info, export, import, demo, bench"),
+        (
+            "",
+            "a command must be given: train, predict, evaluate, info, export, import, demo, bench",
+        ),
         ("trian", "invalid choice: 'trian'"),
         ("train", "the following arguments are required: data, -o/--output"),
         ("train none.csv -t y -o m.st", "none.csv: no such file"),

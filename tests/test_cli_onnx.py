@@ -15,6 +15,13 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 RNG = np.random.default_rng(6)
 
 
+@pytest.fixture(autouse=True)
+def same_numbers():
+    """Whichever tests run, each draws the same numbers."""
+    global RNG
+    RNG = np.random.default_rng(6)
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -20,6 +20,13 @@ X = RNG.normal(size=(40, 6)).astype(np.float32)
 AGREE = 1e-5
 
 
+@pytest.fixture(autouse=True)
+def same_numbers():
+    """Whichever tests run, each draws the same numbers."""
+    global RNG
+    RNG = np.random.default_rng(5)
+
+
 def agree(got, want, tolerance=AGREE):
     got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
     assert got.shape == want.shape
