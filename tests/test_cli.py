@@ -534,6 +534,11 @@ def test_predictions_in_other_formats(here, run):
         ("train ok.csv -t y -o m.st --warmup 20", "--warmup must be below --epochs 20, got 20"),
         ("train ok.csv -t y -o m.st --weight-decay -1", "must be a number of at least 0, got -1"),
         ("train ok.csv -t y -o m.st --clip-norm 0", "must be a number above 0, got 0"),
+        ("train ok.csv -t y -o m.st --dropout 0.1 --hidden none", "--dropout needs hidden layers"),
+        (
+            "train ok.csv -t y -o m.st --checkpoint a --resume b",
+            "must be --resume's file, b, or stay",
+        ),
         ("train ok.csv -t y -o m.st --dropout 1", "--dropout: must be in [0, 1), got 1"),
         (
             "train ok.csv -t y -o m.st --dropout 0,0.1",

@@ -128,6 +128,8 @@ def check(args: argparse.Namespace) -> None:
             f"--dropout must be one number, or {n_hidden + 1}: of the inputs and of each hidden "
             f"layer, got {len(args.dropout)}"
         )
+    if any(args.dropout) and not n_hidden:
+        raise BadUse("--dropout needs hidden layers, got --hidden none")
     if args.validation and args.validation_split is not None:
         raise BadUse("--validation and --validation-split exclude each other")
     if args.early_stopping and args.validation_split == 0:

@@ -349,8 +349,13 @@ def check_files(args: argparse.Namespace) -> None:
             continue
         output.check_writable(path, option)
         other = taken.setdefault(os.path.realpath(path), option)
-        if other != option and {other, option} != {"--checkpoint", "--resume"}:
+        if other != option and (other, option) != ("--checkpoint", "--resume"):
             raise BadUse(f"{option} {path}: must be another file than {other or 'the data'}")
+    if args.checkpoint and args.resume and args.checkpoint != args.resume:
+        raise BadUse(
+            f"--checkpoint must be --resume's file, {args.resume}, or stay away, "
+            f"got {args.checkpoint}"
+        )
     if args.plot:
         check_plot(args.plot)
 
