@@ -182,6 +182,28 @@ def as_array(tensor: Any, what: str) -> np.ndarray:
     return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
+Entry = tuple[str, str, list[Any]]  # name, dtype, shape
+
+
+def interface(path: str | PathLike[str]) -> tuple[list[Entry], list[Entry]]:
+    """Inputs and outputs of an ONNX file; names in a shape stand for any number."""
+    onnx = onnx_package()
+    graph = read(path).graph
+
+    def entries(values: Any) -> list[Entry]:
+        found = []
+        for one in values:
+            kind = one.type.tensor_type
+            dims = [d.dim_param or d.dim_value for d in kind.shape.dim]
+            name = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
+            found.append(
+                (one.name, {"float": "float32", "double": "float64"}.get(name, name), dims)
+            )
+        return found
+
+    return entries(graph.input), entries(graph.output)
+
+
 @dataclass(frozen=True)
 class Network:
     """What a graph is as a sequential network."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastnn import _onnx_export, _onnx_load, _sequence
 from fastnn._activations import Activation
@@ -18,9 +18,7 @@ from fastnn._losses import Loss
 if TYPE_CHECKING:
     from fastnn import Model
 
-__all__ = ["export", "interface", "load"]
-
-Entry = tuple[str, str, list[Any]]  # name, dtype, shape
+__all__ = ["export", "load"]
 
 
 def export(model: Model, path: str | PathLike[str]) -> None:
@@ -122,22 +120,3 @@ def load(
         return _onnx_export.as_it_was(model, ours) if output is None and loss is None else model
     except ValueError as error:  # ModelFileError among them
         raise ModelFileError(f"{os.fspath(path)!s}: {error}") from None
-
-
-def interface(path: str | PathLike[str]) -> tuple[list[Entry], list[Entry]]:
-    """Inputs and outputs of an ONNX file: name, dtype and shape of each; n stands for rows."""
-    onnx = _onnx_load.onnx_package()
-    graph = _onnx_load.read(path).graph
-
-    def entries(values: Any) -> list[Entry]:
-        found = []
-        for one in values:
-            kind = one.type.tensor_type
-            dims = [d.dim_param or d.dim_value for d in kind.shape.dim]
-            name = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
-            found.append(
-                (one.name, {"float": "float32", "double": "float64"}.get(name, name), dims)
-            )
-        return found
-
-    return entries(graph.input), entries(graph.output)

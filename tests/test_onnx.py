@@ -654,6 +654,16 @@ REFUSED = {
         [("Reshape", "x shape", "r", {}), ("MatMul", "r W", "y", {})],
         r"node 'the_Reshape' \(Reshape\): must keep each row's 4 entries in its row",
     ),
+    "two probabilities as data": (
+        [
+            ("MatMul", "x w", "a", {}),
+            ("Sigmoid", "a", "p", {}),
+            ("Sub", "one p", "q", {}),
+            ("Concat", "q p", "both", {"axis": 1}),
+            ("MatMul", "both T", "y", {}),
+        ],
+        r"node 'the_MatMul' \(MatMul\): the two probabilities of a sigmoid must be an output",
+    ),
     "whole numbers": (
         [("Cast", "x", "i", {"to": TensorProto.INT64}), ("MatMul", "i W", "y", {})],
         r"node 'the_Cast' \(Cast\): must cast to FLOAT or DOUBLE, got INT64",
@@ -677,6 +687,7 @@ def test_refused_by_node_operator_and_reason(tmp_path, what):
     constants = {
         "W": f32(4, 3), "V": f32(4, 4), "U": f32(3, 3), "v": np.ones(4, np.float32),
         "shape": np.array([-1, 2, 4]), "N": np.full((4, 3), np.nan, np.float32),
+        "w": f32(4, 1), "one": np.float32(1), "T": f32(2, 3),
     }  # fmt: skip
     inputs = [("x", ["n", 4]), ("z", [4, 4])][: 1 + (what == "two inputs")]
     with pytest.raises(fastnn.ModelFileError, match=message) as error:

@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     import fastnn.onnx
+    from fastnn._onnx_load import interface
 
     from ._model_file import load_with_data
     from .preprocess import TableInputs
@@ -27,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     model, data = load_with_data(args.model)
     fastnn.onnx.export(model, args.onnx)
     print(f"{'written':11} {args.onnx}")
-    inputs, outputs = fastnn.onnx.interface(args.onnx)
+    inputs, outputs = interface(args.onnx)
     for title, entries in (("input", inputs), ("output", outputs)):
         for name, kind, shape in entries:
             print(f"{title:11} {name} ({', '.join(map(str, shape))}) {kind}")
