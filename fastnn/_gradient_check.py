@@ -44,8 +44,7 @@ def gradient_check(
     eps: float | None,
     seed: int,
     sample_weight: Any = None,
-    *,
-    statistics: np.ndarray,
+    statistics: np.ndarray | None = None,
 ) -> float:
     """Largest |g - d| over the parameters of a W, b or gamma / the largest |g| of these."""
     eps = STEP if eps is None else as_real("eps", eps)
@@ -55,7 +54,8 @@ def gradient_check(
     X, y = as_pair(X, y, network)
     X = as_dense(X, network)
     weights = as_weights(sample_weight, len(X))
-    theta, statistics = theta.astype(np.float64), statistics.astype(np.float64)
+    theta = theta.astype(np.float64)
+    statistics = np.array([] if statistics is None else statistics, np.float64)
     engine = new_engine(network)
     out, unused = np.empty((len(X), network.n_out)), np.empty_like(theta)
 

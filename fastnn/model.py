@@ -635,7 +635,7 @@ class Model:
 
         return gradient_check(
             *(self._network, self.theta, X, y, eps, self.seed, sample_weight),
-            statistics=self._parameters.statistics,
+            self._parameters.statistics,
         )
 
     def trace(self, x: Any, y: Any, learning_rate: float | None = None) -> Trace:

@@ -591,3 +591,15 @@ def test_a_stream_of_mini_batches_of_one_is_refused():
     X, y = rows()
     with pytest.raises(ValueError, match="at least 2 rows, got batch_size=1"):
         model_of().fit([(X, y)], epochs=1, batch_size=1)
+
+
+def test_info_on_the_command_line(tmp_path, capsys):
+    from fastnn.cli import main
+
+    path = str(tmp_path / "model")
+    model_of(["batch", None]).save(path)
+    assert main(["info", path]) == 0
+    assert "norm        batch/none\n" in capsys.readouterr().out
+    assert main(["info", path, "--json"]) == 0
+    norm = json.loads(capsys.readouterr().out)["norm"]
+    assert norm == [{"name": "batch", "momentum": 0.1, "epsilon": 1e-5}, None]

@@ -39,7 +39,7 @@ NETS = {
     "parameters": ref.Net((7, 9, 6, 4), (("leaky_relu", 0.25), ("elu", 0.5))),
     "gelu output": ref.Net((7, 9, 3), "mish", "gelu", "squared_error"),
     "leaky_relu output": ref.Net((7, 9, 3), "silu", ("leaky_relu", 0.125), "squared_error"),
-    "batch": ref.Net((7, 9, 6, 4), "tanh", norm=(("batch", 0.1, 1e-5),) * 2),
+    "batch": ref.Net((7, 4, 3, 4), "tanh", norm=(("batch", 0.1, 1e-5),) * 2),
     "batch, no bias": ref.Net(
         *((7, 9, 6, 4), "silu"),
         **{"bias": (False, True, True), "norm": (("batch", 0.25, 0.01), None)},

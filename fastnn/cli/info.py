@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from fastnn._activations import described
     from fastnn._losses import to_json
+    from fastnn._norms import described as norm_to_json
 
     from ._model_file import load_with_data
 
@@ -32,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
             "activations": [described(one) for one in model.activations],
             "output": described(model.output),
             "loss": to_json(model.loss),
+            "norm": [norm_to_json(one) for one in model.norm],
             "dtype": model.dtype,
             "parameters": model.n_parameters,
             "metadata": model.metadata,
@@ -54,11 +56,13 @@ def run(args: argparse.Namespace) -> int:
 def network_lines(model) -> list[tuple[str, str]]:
     names = [str(one) for one in model.activations]
     hidden = f", {'/'.join(names if len(set(names)) > 1 else names[:1])} hidden units"
+    norms = "/".join(one.name if one else "none" for one in model.norm)
     return [
         (
             "network",
             f"{'-'.join(map(str, model.sizes))}{hidden if names else ''}, {model.output} output",
         ),
+        *([("norm", norms)] if any(model.norm) else []),
         ("parameters", f"{model.n_parameters:,} ({model.dtype})"),
     ]
 

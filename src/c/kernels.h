@@ -51,6 +51,7 @@ typedef struct {
 typedef struct {
     int kind, has_beta;
     double epsilon, momentum;
+    fnn_activation g;      /* in prediction: what follows */
     void *gamma, *beta;    /* panels like b; beta is 0 where the layer has none */
     void *mean, *variance; /* FNN_BATCH_NORM: running ones, likewise: (1 - momentum) of the old, momentum of a mini-batch's */
 } fnn_norm;

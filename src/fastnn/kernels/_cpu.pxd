@@ -13,6 +13,7 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct fnn_norm:
         int kind, has_beta
         double epsilon, momentum
+        fnn_activation g
         void *gamma
         void *beta
         void *mean

@@ -65,7 +65,7 @@ cdef int load_net(const Net *net, const char *vector, Py_ssize_t state) except -
 cdef int store_net(const Net *net, char *vector, Py_ssize_t state) except -1
 cdef int load_statistics(const Net *net, statistics) except -1
 cdef int store_statistics(const Net *net, statistics) except -1
-cdef void fold(const Net *net) noexcept nogil
+cdef void fold(Net *net) noexcept nogil
 cdef int folded(const Net *net, Net *to, Memory memory) except -1
 cdef double flops(const Net *net, Py_ssize_t batch, int passes) noexcept nogil
 cdef double work(const Net *net, const fnn_features *X, Py_ssize_t n, Py_ssize_t batch, int passes) noexcept nogil

@@ -4,8 +4,8 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy
 
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, Memory, as_activation, fnn_activation, fnn_draw, fnn_identity, fnn_kernels, fnn_norm, fnn_targets,
-    kernels_for,
+    FNN_BATCH_NORM, FNN_LAYER_NORM, Memory, as_activation, fnn_activation, fnn_draw, fnn_identity, fnn_kernels, fnn_norm,
+    fnn_targets, kernels_for, plain,
 )
 from fastnn.kernels.output_delta cimport set_loss
 from fastnn.kernels.panels cimport (
@@ -138,17 +138,18 @@ cdef int store_statistics(const Net *net, statistics) except -1:
 
 
 cdef int folded(const Net *net, Net *to, Memory memory) except -1:
-    """to <- net as prediction needs it: itself, or where layers are batch-normalised, with folded copies of their weights."""
+    """to <- net as prediction needs it (`fold`): itself, or where layers are normalised, a copy."""
     cdef Py_ssize_t K = net.n_layers, l
     cdef Layer *layer
     to[0] = net[0]
-    if not net.batch_normalised:
+    if not net.normalised:
         return 0
     to.layers = <Layer *> memory.take(K * sizeof(Layer))
     to.norms = <fnn_norm *> memory.take(K * sizeof(fnn_norm))
+    to.activations = <fnn_activation *> memory.take(K * sizeof(fnn_activation))
     for l in range(K):
         layer = &to.layers[l]
-        layer[0], to.norms[l] = net.layers[l], net.norms[l]
+        layer[0], to.norms[l], to.activations[l] = net.layers[l], net.norms[l], net.activations[l]
         if net.norms[l].kind == FNN_BATCH_NORM:
             layer.Wp, layer.b = weight_panels(net.k, memory, layer), bias_panels(net.k, memory, layer)
             memcpy(layer.Wp, net.layers[l].Wp, weight_bytes(net.k, layer))
@@ -156,16 +157,19 @@ cdef int folded(const Net *net, Net *to, Memory memory) except -1:
     return 0
 
 
-cdef void fold(const Net *net) noexcept nogil:
-    """Batch normalisation into weights and biases, by the running statistics: W <- s W, b = beta - s mean,
-    s = gamma / sqrt(variance + epsilon)."""
+cdef void fold(Net *net) noexcept nogil:
+    """For prediction: batch normalisation goes into weights and biases, by the running statistics: W <- s W, b = beta - s mean,
+    s = gamma / sqrt(variance + epsilon). A layer that is normalised by rows has its activation after that."""
     cdef const fnn_kernels *k = net.k
     cdef Py_ssize_t l, p, q, i, j
     cdef double by[MOST_COLUMNS]
     cdef const Layer *layer
     cdef fnn_norm *norm
+    net.normalised = False
     for l in range(net.n_layers):
         layer, norm = &net.layers[l], &net.norms[l]
+        if norm.kind == FNN_LAYER_NORM:
+            net.normalised, norm.g, net.activations[l] = True, net.activations[l], plain(fnn_identity)
         if norm.kind != FNN_BATCH_NORM:
             continue
         norm.kind = 0

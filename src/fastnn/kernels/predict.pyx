@@ -10,7 +10,7 @@ from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
     FNN_FORWARD, FNN_SOFTMAX, Memory, allocate, fnn_activation, fnn_features, fnn_identity, fnn_kernels, fnn_kind_float32,
-    fnn_kind_float64, fnn_norm, fnn_targets, fp_enter, fp_leave, plain, release, worth,
+    fnn_kind_float64, fnn_targets, fp_enter, fp_leave, plain, release, worth,
 )
 from fastnn.kernels.forward cimport forward_part, forward_sparse_part
 from fastnn.kernels.net cimport (
@@ -123,15 +123,12 @@ cdef int forward_chunk(const Net *net, const fnn_features *X, char *out, Py_ssiz
     cdef char *other = room + size
     cdef char *scratch = room + 2 * size
     cdef const Layer *layer
-    cdef const fnn_norm *norm  # of layers: that of batches is in the weights (net.pyx: fold)
     cdef fnn_activation g
     if rows == 1 and X.indptr == NULL and not (net.layers[0].turned or as_they_lie(k, X)):
         k.gather_features(1, net.layers[0].n_in, X, NULL, first, other, k.nr)
         h_prev = other
     for l in range(K):
-        layer, norm, g = &net.layers[l], &net.norms[l], net.activations[l]
-        if norm.kind:
-            g = plain(fnn_identity)
+        layer, g = &net.layers[l], net.activations[l]
         if l == K - 1 and y == NULL and net.output.id != FNN_SOFTMAX:
             g = net.output
         if l == 0 and X.indptr != NULL:
@@ -147,9 +144,9 @@ cdef int forward_chunk(const Net *net, const fnn_features *X, char *out, Py_ssiz
                 return 0
         else:
             forward_part(k, layer, h_prev, h, NULL, stride, g, 0, layer.out_panels, 0, rows)
-        if norm.kind:
-            normalise_part(k, norm, layer.n_out, False, h, NULL, NULL, NULL, stride, net.activations[l], 0, layer.out_panels,
-                           0, rows)
+        if net.normalised and net.norms[l].kind:  # by layers: that by batches is in the weights (net.pyx: fold)
+            normalise_part(k, &net.norms[l], layer.n_out, False, h, NULL, NULL, NULL, stride, net.norms[l].g, 0,
+                           layer.out_panels, 0, rows)
         h_prev, h, other = h, other, h
     if y != NULL:
         k.output_delta(rows, n_K, h_prev, stride, <void *> h_prev, NULL, y, first, net.output, &net.loss, 1.0,
