@@ -90,9 +90,22 @@ class Run:
 
         Raises DivergenceError with the number of the mini-batch, from 1.
         """
+        sizes = batch_weights(order, self.batch, self.weights)
+        return _mean(self.steps_over(X, y, order, sizes, progress)[0], sizes)
+
+    def steps_over(
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        order: np.ndarray,
+        sizes: np.ndarray,
+        progress: Progress | None = None,
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Train on the rows X[order]; returns what each mini-batch had before its step: its mean
+        loss, and where rates have a ridge the sum of all squared weights."""
         n, batch, rates = len(order), self.batch, self.optimizer.rates
-        losses = np.empty(-(-n // batch))
-        sizes = _sizes(order, batch, self.weights)
+        losses = np.empty(len(sizes))
+        squares = np.empty(len(sizes)) if rates.get("ridge") else None
         start = 0
         while start < len(losses):
             stop = min(len(losses), start + max(1, int(SLICE_SECONDS / self.step_seconds)))
@@ -104,6 +117,7 @@ class Run:
                 weights=self.weights,
                 keys=self.keys,
                 number=self.all_steps,
+                squares=None if squares is None else squares[start:stop],
             )
             self.steps += steps
             self.all_steps += steps
@@ -115,10 +129,10 @@ class Run:
                 seen = min(stop * batch, n)
                 progress.samples(seen - start * batch, _mean(losses[:stop], sizes[:stop]))
             start = stop
-        return _mean(losses, sizes)
+        return losses, squares
 
 
-def _sizes(order: np.ndarray, batch: int, weights: np.ndarray | None) -> np.ndarray:
+def batch_weights(order: np.ndarray, batch: int, weights: np.ndarray | None) -> np.ndarray:
     """What each mini-batch counts: its samples, or the sum of their weights."""
     starts = np.arange(0, len(order), batch)
     if weights is None:

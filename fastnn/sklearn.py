@@ -1,0 +1,497 @@
+"""scikit-learn's multi-layer perceptrons on fastnn's engine.
+
+Parameters, their validation, attributes, errors and messages are scikit-learn's own, by
+inheritance. Replaced is what computes:
+
+    _fit_stochastic      epochs of mini-batches, each one call of the engine
+    _fit_lbfgs           SciPy's L-BFGS-B over the engine's gradient
+    _forward_pass_fast   prediction
+
+Random numbers are drawn in scikit-learn's order, and losses, penalties and steps are its formulas:
+in float64 a fit is scikit-learn's up to rounding.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from numbers import Integral, Real
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from fastnn import _evaluate
+from fastnn._activations import Activation
+from fastnn._arrays import as_features, as_targets
+from fastnn._callbacks import as_callbacks
+from fastnn._config import n_threads as bound_threads
+from fastnn._errors import DivergenceError, MissingExtraError
+from fastnn._fit import Fit
+from fastnn._network import NetworkSpec, as_network
+from fastnn._optimizers import LBFGS, Optimizer, as_optimizer
+from fastnn._parameters import Parameters, new_engine, views
+from fastnn._train import Run, batch_weights
+from fastnn._weights import as_weights
+from fastnn.kernels._cpu import ACTIVATIONS
+from fastnn.model import Model
+
+try:
+    from scipy.optimize import minimize
+    from scipy.special import xlogy
+    from sklearn import neural_network
+    from sklearn.base import is_classifier
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.model_selection import train_test_split
+    from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
+    from sklearn.neural_network._stochastic_optimizers import (
+        BaseOptimizer,
+        SGDOptimizer,
+    )
+    from sklearn.utils import shuffle
+    from sklearn.utils._param_validation import Interval, StrOptions
+    from sklearn.utils.class_weight import compute_sample_weight
+    from sklearn.utils.fixes import _get_additional_lbfgs_options_dict
+    from sklearn.utils.optimize import _check_optimize_result
+    from sklearn.utils.validation import validate_data
+except ImportError as error:
+    raise MissingExtraError(
+        f"fastnn.sklearn needs scikit-learn 1.9 or newer: pip install 'fastnn[sklearn]' ({error})"
+    ) from None
+
+__all__ = ["MLPClassifier", "MLPRegressor"]
+
+FASTNN = {"logistic": "sigmoid"}  # its names where scikit-learn's differ
+
+
+@dataclass
+class Rule:
+    """How a solver steps, as `Run` takes it, and what it keeps until the next partial_fit."""
+
+    kind: str
+    settings: dict[str, float]
+    learning_rate: Any
+    ridge: float = 0.0
+    state: np.ndarray | None = None
+    steps: int = 0
+
+    @property
+    def rates(self) -> dict[str, float]:
+        return {**self.settings, "ridge": self.ridge}
+
+
+class Perceptron(BaseMultilayerPerceptron):
+    """What fastnn does in place of scikit-learn's base class."""
+
+    # From coefs_ and intercepts_ to fastnn and back
+
+    def _network(self) -> NetworkSpec:
+        hidden = self.activation
+        if isinstance(hidden, (list, tuple)):
+            hidden = [FASTNN.get(one, one) if isinstance(one, str) else one for one in hidden]
+        elif isinstance(hidden, str):
+            hidden = FASTNN.get(hidden, hidden)
+        sizes = [len(self.coefs_[0]), *map(len, self.intercepts_)]
+        output = FASTNN.get(self.out_activation_, self.out_activation_)
+        dtype, dropout = self.coefs_[0].dtype, self.dropout
+        return as_network(sizes, hidden, output, None, True, dtype, dropout)
+
+    def _parameters(self, network: NetworkSpec) -> Parameters:
+        parameters = Parameters(network, np.empty(network.n_parameters, network.dtype))
+        W, b = parameters.W, parameters.b
+        for k in range(len(W)):
+            W[k], b[k] = self.coefs_[k].T, self.intercepts_[k]
+        return parameters
+
+    def _copy_back(self, parameters: Parameters) -> None:
+        self.coefs_ = [np.ascontiguousarray(W.T) for W in parameters.W]
+        self.intercepts_ = [b.copy() for b in parameters.b]
+
+    def _weights(self, y: np.ndarray, sample_weight: Any, rows: np.ndarray) -> np.ndarray | None:
+        """Weights of all samples, those of classes for the rows that are trained on."""
+        weights = as_weights(sample_weight, len(y))
+        if getattr(self, "class_weight", None) is None:
+            return weights
+        labels = self._label_binarizer.inverse_transform(y[rows])
+        weights = np.ones(len(y)) if weights is None else weights.copy()
+        weights[rows] *= compute_sample_weight(self.class_weight, labels)
+        return as_weights(weights, len(y))
+
+    # What is computed
+
+    def _forward_pass_fast(self, X: Any, check_input: bool = True) -> np.ndarray:
+        if check_input:
+            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        network = self._network()
+        engine = new_engine(network)
+        engine.load(self._parameters(network).theta)
+        X = as_features(X, network)
+        return _evaluate.forward(engine, network, X, bound_threads(self.n_threads))
+
+    def _loss_grad_lbfgs(
+        self, packed_coef_inter: np.ndarray, X: Any, y: Any, sample_weight: Any, *_: Any
+    ) -> tuple[float, np.ndarray]:
+        return Objective(self, X, y, sample_weight)(packed_coef_inter)
+
+    def _fit_lbfgs(self, X: Any, y: Any, sample_weight: Any, *_: Any) -> None:
+        for name in ("optimizer", "callbacks", "dropout"):
+            if np.any(getattr(self, name)):
+                raise ValueError(f"{name} must come with solver='sgd' or 'adam', got 'lbfgs'")
+        objective = Objective(self, X, y, self._weights(y, sample_weight, np.arange(len(y))))
+        result = minimize(
+            objective,
+            np.concatenate([part.ravel() for part in (*self.coefs_, *self.intercepts_)]),
+            method="L-BFGS-B",
+            jac=True,
+            options={
+                "maxfun": self.max_fun,
+                "maxiter": self.max_iter,
+                "gtol": self.tol,
+                **_get_additional_lbfgs_options_dict("iprint", 1 if self.verbose else -1),
+            },
+        )
+        self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
+        self.loss_ = result.fun
+        objective.take(result.x)
+        self._copy_back(objective.parameters)
+
+    def _rule(self) -> Rule:
+        """fastnn's name and numbers for the solver."""
+        if self.optimizer is not None:
+            optimizer = as_optimizer(self.optimizer, None)
+            if isinstance(optimizer, LBFGS):
+                raise ValueError("optimizer must take steps; for L-BFGS use solver='lbfgs'")
+            return Rule(optimizer.kind, optimizer.rates, optimizer.learning_rate)
+        rate = float(self.learning_rate_init)
+        if self.solver == "adam":
+            settings = {"beta1": self.beta_1, "beta2": self.beta_2, "epsilon_hat": self.epsilon}
+            return Rule("adam", settings, rate)
+        kind = "nesterov" if self.nesterovs_momentum else "momentum"
+        return Rule(kind if self.momentum else "sgd", {"momentum": self.momentum}, rate)
+
+    def _pace(self) -> BaseOptimizer:
+        """scikit-learn's optimizer without parameters: it sets the learning rate between epochs,
+        and decides and says that training stops."""
+        if self.optimizer is not None or self.solver == "adam":
+            return BaseOptimizer(self.learning_rate_init)
+        return SGDOptimizer([], self.learning_rate_init, self.learning_rate, power_t=self.power_t)
+
+    def _split(self, X: Any, y: np.ndarray, sample_weight: Any) -> tuple[np.ndarray, Any, Any, Any]:
+        """The rows to train on; X, y and sample weights to measure on."""
+        rows = np.arange(len(y))
+        if not self.early_stopping:
+            return rows, None, None, None
+        if self.validation_data is not None:
+            X, y = self.validation_data
+            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+            return rows, X, np.asarray(y), None
+        rows, held_out = train_test_split(
+            rows,
+            random_state=self._random_state,
+            test_size=self.validation_fraction,
+            stratify=y if is_classifier(self) and self.n_outputs_ == 1 else None,
+        )
+        if len(held_out) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of "
+                "your dataset."
+            )
+        y = y[held_out]
+        if is_classifier(self):
+            y = self._label_binarizer.inverse_transform(y)
+        weights = None if sample_weight is None else sample_weight[held_out]
+        return rows, X[held_out], y, weights
+
+    def _fit_stochastic(self, X: Any, y: Any, sample_weight: Any, *rest: Any) -> None:
+        incremental = rest[-1]
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        if self.validation_data is not None and not self.early_stopping:
+            raise ValueError("validation_data must come with early_stopping=True")
+        network, callbacks = self._network(), as_callbacks(self.callbacks or ())
+        if not incremental or not hasattr(self, "_optimizer"):
+            self._optimizer, self._kept = self._pace(), self._rule()
+        rule, epochs = self._kept, 1 if incremental else self.max_iter
+        rule.ridge = float(self.alpha)
+        order, *watched = self._split(X, y, sample_weight)
+        weights = self._weights(y, sample_weight, order)
+        loss = Loss(as_targets_of(y, network), network, weights)
+        X = as_features(X, network)
+        batch = min(200, len(order)) if self.batch_size == "auto" else self.batch_size
+        if batch > len(order):
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be "
+                "clipped",
+                stacklevel=2,
+            )
+            batch = len(order)
+        seed = int(self._random_state.randint(2**31 - 1)) if np.any(self.dropout) else 0
+
+        parameters = self._parameters(network)
+        parameters.resume(rule.kind, rule.state, rule.steps)
+        self.coefs_ = [W.T for W in parameters.W]  # views, until the fit ends
+        self.intercepts_ = list(parameters.b)
+        engine = new_engine(network, batch, rule.kind)
+        run = Run(parameters, engine, rule, batch, bound_threads(self.n_threads), seed, weights)
+        run.plan(len(order), epochs)
+        model = Model.__new__(Model)
+        model._assemble(parameters, seed, {}, self.n_threads)
+        fit = Fit(model, epochs, callbacks, ["epoch", "loss", "val_score"], {})
+        try:
+            with fit.running():
+                self._epochs(fit, run, loss, X, order, watched)
+            if not incremental and not fit.stopped:
+                warnings.warn(
+                    f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
+                    "optimization hasn't converged yet.",
+                    ConvergenceWarning,
+                    stacklevel=2,
+                )
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=2)
+        finally:
+            run.store()
+            rule.state, rule.steps = parameters.state, run.steps
+            self._copy_back(parameters)
+        if self.early_stopping:
+            self.coefs_, self.intercepts_ = self._best_coefs, self._best_intercepts
+
+    def _epochs(
+        self, fit: Fit, run: Run, loss: Loss, X: Any, order: np.ndarray, watched: list[Any]
+    ) -> None:
+        parameters = run.parameters
+        self.n_iter_ = 0
+        while not fit.done:
+            if fit.watched:
+                fit.epoch_begins(self.n_iter_ + 1)
+                run.load()
+            begin = perf_counter()
+            if self.shuffle:
+                order = shuffle(order, random_state=self._random_state)
+            try:
+                self.loss_ = loss.of_epoch(run, X, order)
+            except DivergenceError as error:
+                warnings.warn(f"Training diverged: {error}", ConvergenceWarning, stacklevel=2)
+                self.loss_ = math.nan
+                parameters.theta[:] = math.nan
+                run.engine.load(parameters.theta)
+                fit.stop()
+            self.n_iter_ += 1
+            self.t_ += len(order)
+            self.loss_curve_.append(self.loss_)
+            if self.verbose:
+                print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
+            if self.early_stopping or fit.watched:
+                run.store()
+            self._update_no_improvement_count(self.early_stopping, *watched)
+            self._optimizer.iteration_ends(self.t_)
+            if self._no_improvement_count > self.n_iter_no_change:
+                what = "Validation score" if self.early_stopping else "Training loss"
+                message = (
+                    f"{what} did not improve more than tol={self.tol:f} for "
+                    f"{self.n_iter_no_change} consecutive epochs."
+                )
+                if self._optimizer.trigger_stopping(message, self.verbose):
+                    fit.stop()
+                else:
+                    self._no_improvement_count = 0
+            row = {"epoch": self.n_iter_, "loss": self.loss_}
+            if self.early_stopping:
+                row["val_score"] = self.validation_scores_[-1]
+            rate, seconds = run.schedule.last, perf_counter() - begin
+            fit.history.append(**row, learning_rate=rate, seconds=seconds)
+            self._follow_rate(run)
+            if fit.watched:
+                fit.epoch_ended()
+                run.load()
+
+    def _follow_rate(self, run: Run) -> None:
+        """scikit-learn's velocity is fastnn's times -learning_rate: when that changes, the velocity
+        must not."""
+        rule, rate = self._kept, self._optimizer.learning_rate
+        if isinstance(self._optimizer, SGDOptimizer) and rate != rule.learning_rate:
+            run.store()
+            state = run.parameters.state
+            state *= rule.learning_rate / rate
+            run.engine.load(run.parameters.theta, state)
+            rule.learning_rate = rate
+            run.plan(1, 1)
+
+
+class Loss:
+    """scikit-learn's mean loss of a mini-batch, from the engine's.
+
+    Squared errors are a mean over the outputs, too; poisson's has a constant more, in which a
+    perfect prediction has the loss 0; and to all comes ridge/2 sum W^2 / (sum of the weights).
+    """
+
+    def __init__(self, y: np.ndarray, network: NetworkSpec, weights: np.ndarray | None) -> None:
+        self.y, self.weights = y, weights
+        self.share = 1 / network.n_out if network.loss == "squared_error" else 1.0
+        self.constants = None
+        if network.loss == "poisson":
+            constants = (xlogy(y, y) - y).sum(1, dtype=np.float64)
+            self.constants = constants if weights is None else weights * constants
+
+    def of_epoch(self, run: Run, X: Any, order: np.ndarray) -> float:
+        """Train on the rows; their mean loss, each mini-batch counting its rows."""
+        rows = batch_weights(order, run.batch, None)
+        weights = rows if self.weights is None else batch_weights(order, run.batch, self.weights)
+        losses, squares = run.steps_over(X, self.y, order, weights)
+        losses *= self.share
+        each = rows / np.where(weights, weights, np.inf)
+        total = (losses * rows).sum()
+        if self.constants is not None:
+            total += (batch_weights(order, run.batch, self.constants) * each).sum()
+        if squares is not None:
+            total += run.optimizer.rates["ridge"] / 2 * (squares * each).sum()
+        return float(total / len(order))
+
+
+class Objective:
+    """Loss and gradient over all rows, of parameters packed as scikit-learn does: coefs_, each
+    (n_in, n_out), then intercepts_."""
+
+    def __init__(
+        self, estimator: Perceptron, X: Any, y: np.ndarray, weights: np.ndarray | None
+    ) -> None:
+        network = estimator._network()
+        self.parameters = estimator._parameters(network)
+        self.engine = new_engine(network)
+        self.X = as_features(X, network)
+        self.loss = Loss(as_targets_of(y, network), network, weights)
+        self.total = len(y) if weights is None else weights.sum()
+        self.ridge = estimator.alpha / self.total
+        self.n_threads = bound_threads(estimator.n_threads)
+        self.gradient = np.empty_like(self.parameters.theta)
+        self.n_weights = sum(W.size for W in self.parameters.W)
+
+    def take(self, packed: np.ndarray) -> None:
+        start = 0
+        for W in self.parameters.W:
+            W.T.flat = packed[start : start + W.size]
+            start += W.size
+        for b in self.parameters.b:
+            b[:] = packed[start : start + b.size]
+            start += b.size
+
+    def __call__(self, packed: np.ndarray) -> tuple[float, np.ndarray]:
+        self.take(packed)
+        self.engine.load(self.parameters.theta)
+        y, weights = self.loss.y, self.loss.weights
+        value = self.engine.gradient(self.X, y, self.gradient, self.n_threads, weights)
+        value *= self.loss.share
+        if self.loss.constants is not None:
+            value += self.loss.constants.sum() / self.total
+        W, b = views(self.parameters.network, self.gradient)
+        gradient = np.concatenate([*(part.T.ravel() for part in W), *b], dtype=np.float64)
+        coefs = packed[: self.n_weights]
+        gradient[: self.n_weights] += self.ridge * coefs
+        return value + self.ridge / 2 * (coefs @ coefs), gradient
+
+
+def as_targets_of(y: np.ndarray, network: NetworkSpec) -> np.ndarray:
+    """What the engine compares with, from scikit-learn's y (n, n_outputs)."""
+    return as_targets(y.argmax(1) if network.output == "softmax" else y, network)
+
+
+CONSTRAINTS = {
+    "activation": [StrOptions({"logistic", *ACTIVATIONS} - {"sigmoid"}), Activation, list, tuple],
+    "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
+    "validation_data": [tuple, list, None],
+    "callbacks": [list, tuple, None],
+    "optimizer": [str, Optimizer, None],
+}
+
+class MLPClassifier(Perceptron, neural_network.MLPClassifier):
+    """scikit-learn's MLPClassifier, trained and evaluated by fastnn.
+    """
+
+    _parameter_constraints: dict = {
+        **neural_network.MLPClassifier._parameter_constraints,
+        **CONSTRAINTS,
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(100,),
+        activation="relu",
+        *,
+        solver="adam",
+        alpha=0.0001,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=0.001,
+        power_t=0.5,
+        max_iter=200,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        n_iter_no_change=10,
+        max_fun=15000,
+        n_threads=None,
+        class_weight=None,
+        dropout=0.0,
+        validation_data=None,
+        callbacks=None,
+        optimizer=None,
+    ):
+        self.loss = "log_loss"
+        vars(self).update({name: value for name, value in locals().items() if name != "self"})
+
+
+class MLPRegressor(Perceptron, neural_network.MLPRegressor):
+    """scikit-learn's MLPRegressor, trained and evaluated by fastnn.
+    """
+
+    _parameter_constraints: dict = {
+        **neural_network.MLPRegressor._parameter_constraints,
+        **CONSTRAINTS,
+    }
+
+    def __init__(
+        self,
+        loss="squared_error",
+        hidden_layer_sizes=(100,),
+        activation="relu",
+        *,
+        solver="adam",
+        alpha=0.0001,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=0.001,
+        power_t=0.5,
+        max_iter=200,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        n_iter_no_change=10,
+        max_fun=15000,
+        n_threads=None,
+        dropout=0.0,
+        validation_data=None,
+        callbacks=None,
+        optimizer=None,
+    ):
+        vars(self).update({name: value for name, value in locals().items() if name != "self"})
