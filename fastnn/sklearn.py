@@ -49,7 +49,6 @@ try:
         BaseOptimizer,
         SGDOptimizer,
     )
-    from sklearn.utils import shuffle
     from sklearn.utils._param_validation import Interval, StrOptions
     from sklearn.utils.class_weight import compute_sample_weight
     from sklearn.utils.fixes import _get_additional_lbfgs_options_dict
@@ -268,7 +267,9 @@ class Perceptron(BaseMultilayerPerceptron):
                 run.load()
             begin = perf_counter()
             if self.shuffle:
-                order = shuffle(order, random_state=self._random_state)
+                shuffled = np.arange(len(order))
+                self._random_state.shuffle(shuffled)
+                order = order[shuffled]
             try:
                 self.loss_ = loss.of_epoch(run, X, order)
             except DivergenceError as error:
