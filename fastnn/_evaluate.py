@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastnn._arrays import Features
 from fastnn._metrics import Metric, measure
 from fastnn._network import NetworkSpec
 from fastnn.kernels.engine import Engine
 
 
-def forward(engine: Engine, network: NetworkSpec, X: np.ndarray, n_threads: int) -> np.ndarray:
+def forward(engine: Engine, network: NetworkSpec, X: Features, n_threads: int) -> np.ndarray:
     """f(x) = h^(K) of each row, (n, n_out)."""
     out = np.empty((len(X), network.n_out), network.dtype)
     engine.forward(X, out, n_threads)
@@ -19,7 +20,7 @@ def forward(engine: Engine, network: NetworkSpec, X: np.ndarray, n_threads: int)
 def evaluate(
     engine: Engine,
     network: NetworkSpec,
-    X: np.ndarray,
+    X: Features,
     y: np.ndarray,
     n_threads: int,
     metrics: dict[str, Metric],

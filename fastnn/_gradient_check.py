@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._activations import kernel
-from fastnn._arrays import as_pair
+from fastnn._arrays import as_dense, as_pair
 from fastnn._checks import as_real, name_of
 from fastnn._losses import settings_of
 from fastnn._network import NetworkSpec
@@ -51,6 +51,7 @@ def gradient_check(
         raise ValueError("eps must be above 0, got 0.0")
     network = replace(network, dtype="float64")
     X, y = as_pair(X, y, network)
+    X = as_dense(X, network)
     weights = as_weights(sample_weight, len(X))
     theta = theta.astype(np.float64)
     engine = new_engine(network)

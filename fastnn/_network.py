@@ -66,6 +66,7 @@ class NetworkSpec:
     dtype: str
     dropout: tuple[float, ...]  # of the inputs and of each hidden layer
     noise: tuple[float, ...]
+    input_scale: float  # integers among the features are multiplied by it
 
     @property
     def n_in(self) -> int:
@@ -116,6 +117,7 @@ class NetworkSpec:
             "dtype": self.dtype,
             "dropout": self.dropout,
             "noise": self.noise,
+            "input_scale": self.input_scale,
         }
 
 
@@ -128,6 +130,7 @@ def as_network(
     dtype: Any,
     dropout: Any = 0.0,
     noise: Any = 0.0,
+    input_scale: Any = 1.0,
 ) -> NetworkSpec:
     """Check a user's description of a network and write out what it leaves open."""
     sizes = _sizes(sizes)
@@ -154,7 +157,11 @@ def as_network(
     biases = tuple(as_bool("bias", one) for one in _per_layer("bias", bias, K, "layer"))
     dropout = _inside("dropout", dropout, K, below=1.0)
     noise = _inside("noise", noise, K)
-    return NetworkSpec(sizes, activations, output, loss, biases, _dtype(dtype), dropout, noise)
+    scale = as_real("input_scale", input_scale)
+    if scale == 0:
+        raise ValueError("input_scale must be above 0, got 0.0")
+    dtype = _dtype(dtype)
+    return NetworkSpec(sizes, activations, output, loss, biases, dtype, dropout, noise, scale)
 
 
 def _inside(name: str, value: Any, K: int, **limits: float) -> tuple[float, ...]:

@@ -126,4 +126,5 @@ def new_engine(network: NetworkSpec, batch: int = 1, optimizer: str = "sgd") -> 
         optimizer=OPTIMIZERS[optimizer],
         dropout=network.dropout,
         noise=network.noise,
+        input_scale=network.input_scale,
     )

@@ -23,7 +23,9 @@ class Predictor(Frozen):
     def __init__(self, network: NetworkSpec, theta: np.ndarray, n_threads: int | None) -> None:
         hidden = tuple(kernel(one) for one in network.activations)
         output = kernel(network.output)
-        super().__init__(network.sizes, hidden, output, network.bias, network.dtype, theta)
+        super().__init__(
+            network.sizes, hidden, output, network.bias, network.dtype, theta, network.input_scale
+        )
         self._network = network
         self._n_threads = n_threads
         self._theta = theta.copy()
@@ -35,9 +37,11 @@ class Predictor(Frozen):
     def convert(self, x: Any, out: np.ndarray | None) -> np.ndarray:
         """The call for arguments that compiled code does not take as they are."""
         network = self._network
-        values = as_numbers("x", x)
-        single = values.ndim == 1
-        X = as_features(values[None, :] if single else values, network)
+        single = False
+        if not hasattr(x, "indptr") and not hasattr(x, "tocsr"):
+            x = as_numbers("x", x)
+            single = x.ndim == 1
+        X = as_features(x[None, :] if single else x, network)
         shape = (network.n_out,) if single else (len(X), network.n_out)
         if out is None:
             out = np.empty(shape, network.dtype)
@@ -46,10 +50,9 @@ class Predictor(Frozen):
             raise ValueError(f"out must be a {network.dtype} array of shape {shape}, got {came}")
         if not out.flags.carray or not out.dtype.isnative:
             raise ValueError("out must be C-contiguous, aligned and writable")
-        if np.may_share_memory(X, out):
+        if isinstance(X, np.ndarray) and np.may_share_memory(X, out):
             X = X.copy()
-        plain = np.asarray(out)  # a subclass is written through its base
-        self(np.asarray(X[0] if single else X), plain)
+        self.forward(X, np.asarray(out))  # a subclass is written through its base
         return out
 
     def __reduce__(self) -> tuple[Any, ...]:

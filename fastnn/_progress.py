@@ -18,7 +18,7 @@ class Progress:
         self.done = 0  # epochs
         self.begin = perf_counter()
         self._last: dict[str, float] = {}  # loss of the running epoch, measures after the last
-        self._bar = _bar(epochs * n, self._title(1))
+        self._bar = _bar(epochs * n, self._title(1)) if n else None  # a stream's n is not known
 
     def samples(self, count: int, loss: float) -> None:
         """`count` more samples have been trained on; `loss` is the epoch's so far."""

@@ -50,7 +50,10 @@ STATES = {
 }
 KEYS = {
     "metadata": {"format", "version", "architecture", "training", "metadata"},
-    "architecture": {"sizes", "activations", "output", "loss", "bias", "dtype", "dropout", "noise"},
+    "architecture": {
+        *("sizes", "activations", "output", "loss", "bias", "dtype", "dropout", "noise"),
+        "input_scale",
+    },
     "training": {"seed", "epoch", "optimizer", "steps", "all_steps"},
     "fit": {"settings", "stopped", "schedule", "history", "callbacks"},
     "callback": {"name", "values", "arrays"},
@@ -187,6 +190,7 @@ def _check_metadata(texts: dict[str, str]) -> tuple[NetworkSpec, dict[str, Any],
     architecture = loads(texts["architecture"], "architecture")
     if not {"dropout", "noise"} & set(architecture):  # a file from before they were
         architecture |= {"dropout": 0.0, "noise": 0.0}
+    architecture.setdefault("input_scale", 1.0)
     _check_keys("architecture", architecture)
     activations = architecture.pop("activations")
     try:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._activations import Activation, kernel
-from fastnn._arrays import as_numbers, as_pair
+from fastnn._arrays import as_dense, as_numbers, as_pair
 from fastnn._checks import as_real, name_of
 from fastnn._losses import for_kernel
 from fastnn._network import LayerSpec, NetworkSpec
@@ -233,10 +233,12 @@ def _as_rows(network: NetworkSpec, x: Any, y: Any) -> tuple[bool, np.ndarray, np
     x, y = as_numbers("x", x), as_numbers("y", y)
     single = x.ndim == 1
     if not single:
-        return False, *as_pair(x, y, network)
+        x, y = as_pair(x, y, network)
+        return False, as_dense(x, network), y
     if y.size == 1 and network.one_of_many and network.n_out > 1:
         y = y.reshape(())  # a label
-    return True, *as_pair(x[None], y[None], network)
+    x, y = as_pair(x[None], y[None], network)
+    return True, as_dense(x, network), y
 
 
 def _output_formula(network: NetworkSpec) -> str:

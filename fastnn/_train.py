@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._arrays import Features
 from fastnn._errors import DivergenceError, MissingExtraError
 from fastnn._evaluate import evaluate
 from fastnn._fit import Fit
@@ -24,6 +25,7 @@ from fastnn._parameters import Parameters, views
 from fastnn._progress import Progress
 from fastnn._random import SHUFFLE, keys, permutation
 from fastnn._schedules import Running
+from fastnn._stream import Stream
 from fastnn.kernels.engine import Engine
 
 SLICE_SECONDS = 0.025  # an interrupt within 100 ms, with room for a slow step
@@ -83,12 +85,17 @@ class Run:
         self.engine.load(parameters.theta, parameters.state)
 
     def epoch(
-        self, X: np.ndarray, y: np.ndarray, order: np.ndarray, progress: Progress | None = None
+        self,
+        X: Features,
+        y: np.ndarray,
+        order: np.ndarray,
+        progress: Progress | None = None,
+        before: int = 0,
     ) -> float:
         """Train on the rows X[order]; returns the mean over them of the loss before each step,
         weighted as they are.
 
-        Raises DivergenceError with the number of the mini-batch, from 1.
+        Raises DivergenceError with the number of the mini-batch, from 1 and after `before` others.
         """
         sizes = batch_weights(order, self.batch, self.weights)
         return _mean(self.steps_over(X, y, order, sizes, progress)[0], sizes)
@@ -123,13 +130,32 @@ class Run:
             self.all_steps += steps
             if steps < stop - start:
                 bad = start + steps
-                raise DivergenceError(f"batch {bad + 1} has the loss {losses[bad]}")
+                raise DivergenceError(f"batch {before + bad + 1} has the loss {losses[bad]}")
             self.step_seconds = max((perf_counter() - begin) / steps, 1e-9)
             if progress is not None:
                 seen = min(stop * batch, n)
                 progress.samples(seen - start * batch, _mean(losses[:stop], sizes[:stop]))
             start = stop
         return losses, squares
+
+    def stream(self, stream: Stream, shuffle: bool, epoch: int) -> float:
+        """Train on a stream's blocks one after another; returns the mean loss as `epoch` does.
+
+        Each block is cut into mini-batches of its own: its last one may be smaller.
+        """
+        total, n, batches = 0.0, 0, 0
+        with stream.blocks() as blocks:
+            for number, (X, y) in enumerate(blocks):
+                order = np.arange(len(X))
+                if shuffle:  # block 0 as if it were all: a stream of one block is fit(X, y)
+                    order = permutation(self.seed, SHUFFLE, epoch + (number << 32), len(X))
+                total += self.epoch(X, y, order, before=batches) * len(X)
+                n += len(X)
+                batches += -(-len(X) // self.batch)
+        if not n:
+            stream.error = ValueError("a stream must yield at least one block, got none")
+            raise stream.error
+        return total / n
 
 
 def batch_weights(order: np.ndarray, batch: int, weights: np.ndarray | None) -> np.ndarray:
@@ -150,10 +176,10 @@ def _mean(losses: np.ndarray, sizes: np.ndarray) -> float:
 class Data:
     """What a fit trains on, and what it measures after each epoch."""
 
-    X: np.ndarray
-    y: np.ndarray
-    rows: np.ndarray  # those of X and y that are trained on
-    validation: tuple[np.ndarray, np.ndarray] | None
+    X: Features | Stream
+    y: np.ndarray | None  # of a stream None: it yields its own
+    rows: np.ndarray  # those of X and y that are trained on; of a stream none
+    validation: tuple[Features, np.ndarray] | None
     metrics: dict[str, Metric]
 
     def measure(self, run: Run) -> dict[str, float]:
@@ -171,7 +197,8 @@ class Data:
 
 def fit(run: Run, data: Data, fit: Fit, *, shuffle: bool, progress: Progress | None) -> None:
     """Train until `fit` is done. Interrupted, parameters stand at the last whole step; a run that
-    diverges, or that a callback refuses as it begins, leaves them as they were."""
+    diverges, whose stream fails, or that a callback refuses as it begins, leaves them as they were.
+    """
     begun = False
     run.plan(len(data.rows), fit.epochs - len(fit.history))
     if fit.resumed:
@@ -190,8 +217,11 @@ def fit(run: Run, data: Data, fit: Fit, *, shuffle: bool, progress: Progress | N
                 epoch = run.parameters.epoch
                 run.parameters.restore(run.before)
                 raise DivergenceError(_remedy(f"epoch {epoch}, {error}")) from None
-            except BaseException:
-                run.store()
+            except BaseException as error:
+                if isinstance(data.X, Stream) and error is data.X.error:
+                    run.parameters.restore(run.before)
+                else:
+                    run.store()
                 raise
     except BaseException:
         if not begun:
@@ -205,11 +235,15 @@ def _epoch(run: Run, data: Data, fit: Fit, shuffle: bool, progress: Progress | N
         fit.epoch_begins(parameters.epoch + 1)
         run.load()
     begin = perf_counter()
-    order = data.rows
-    if shuffle:
-        order = order[permutation(run.seed, SHUFFLE, parameters.epoch, len(order))]
     parameters.epoch += 1
-    loss = run.epoch(data.X, data.y, order, progress)
+    if isinstance(data.X, Stream):
+        loss = run.stream(data.X, shuffle, parameters.epoch - 1)
+    else:
+        assert data.y is not None
+        order = data.rows
+        if shuffle:
+            order = order[permutation(run.seed, SHUFFLE, parameters.epoch - 1, len(order))]
+        loss = run.epoch(data.X, data.y, order, progress)
     run.store()
     check_theta(parameters)
     row = {"epoch": parameters.epoch, "loss": loss, **data.measure(run)}
@@ -230,9 +264,9 @@ def lbfgs(run: Run, optimizer: LBFGS, data: Data, fit: Fit, progress: Progress |
     except ImportError:
         raise MissingExtraError("LBFGS needs SciPy: pip install 'fastnn[lbfgs]'") from None
     parameters, engine = run.parameters, run.engine
-    whole = len(data.rows) == len(data.X)
     X, y, weights = data.X, data.y, run.weights
-    if not whole:
+    assert not isinstance(X, Stream) and y is not None
+    if len(data.rows) < len(X):
         X, y = X[data.rows], y[data.rows]
         weights = None if weights is None else weights[data.rows]
     decay = np.full(parameters.theta.size, optimizer.l2)
@@ -297,7 +331,7 @@ def lbfgs(run: Run, optimizer: LBFGS, data: Data, fit: Fit, progress: Progress |
     fit.stop()
 
 
-def partial_fit(run: Run, X: np.ndarray, y: np.ndarray) -> float:
+def partial_fit(run: Run, X: Features, y: np.ndarray) -> float:
     """One pass over the rows in their order; returns the mean of the loss before each step."""
     run.plan(len(X), 1)
     try:

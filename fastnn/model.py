@@ -13,7 +13,14 @@ import numpy as np
 
 from fastnn import _evaluate, _metrics, _train
 from fastnn._activations import Activation
-from fastnn._arrays import as_features, as_finite, as_numbers, as_pair
+from fastnn._arrays import (
+    Features,
+    as_features,
+    as_finite,
+    as_numbers,
+    as_pair,
+    as_training_pair,
+)
 from fastnn._callbacks import Callback, as_callbacks
 from fastnn._checks import as_bool, as_int, as_real
 from fastnn._config import n_threads as bound_threads
@@ -29,6 +36,7 @@ from fastnn._progress import Progress
 from fastnn._random import as_seed
 from fastnn._schedules import Watching
 from fastnn._split import split
+from fastnn._stream import as_stream
 from fastnn._trace import Trace
 from fastnn._weights import as_weights, training_weights
 
@@ -89,10 +97,14 @@ class Model:
         `trace`) goes without.
     noise : float or list of float, default 0.0
         Standard deviation of normal noise added to each h, likewise, before dropout.
+    input_scale : float, default 1.0
+        Integers among the features are multiplied by it as they are read, such as 1 / 255 for
+        images of uint8: ``float(x) * float(input_scale)`` in the model's dtype, each rounded once.
+        Floats are taken as they are. It is saved with the model.
 
     Attributes
     ----------
-    sizes, activations, output, loss, bias, dtype, seed, n_threads, dropout, noise
+    sizes, activations, output, loss, bias, dtype, seed, n_threads, dropout, noise, input_scale
         As above; activations (of hidden layers), bias, dropout and noise written out for each
         layer.
     n_parameters : int
@@ -122,8 +134,11 @@ class Model:
         init: Any = None,
         dropout: Any = 0.0,
         noise: Any = 0.0,
+        input_scale: float = 1.0,
     ) -> None:
-        network = as_network(sizes, activation, output, loss, bias, dtype, dropout, noise)
+        network = as_network(
+            sizes, activation, output, loss, bias, dtype, dropout, noise, input_scale
+        )
         n_threads = None if n_threads is None else as_int("n_threads", n_threads, 1)
         seed = as_seed(seed)
         self._assemble(Parameters(network, initial_theta(network, seed, init)), seed, {}, n_threads)
@@ -173,6 +188,10 @@ class Model:
         return list(self._network.noise)
 
     @property
+    def input_scale(self) -> float:
+        return self._network.input_scale
+
+    @property
     def n_parameters(self) -> int:
         return self._network.n_parameters
 
@@ -212,6 +231,8 @@ class Model:
         for name in ("dropout", "noise"):
             if any(values := getattr(self, name)):
                 parts.append(f"{name}={values}")
+        if network.input_scale != 1:
+            parts.append(f"input_scale={network.input_scale}")
         return f"Model({', '.join(parts)})"
 
     def summary(self) -> str:
@@ -237,7 +258,7 @@ class Model:
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         *,
         epochs: int = 10,
         batch_size: int = 128,
@@ -258,7 +279,10 @@ class Model:
         Parameters
         ----------
         X : array, (n, n_in)
-            Used without a copy where it is C-contiguous and of the model's dtype.
+            Of integers, bools or floats with any strides, read as it lies, memory maps included; a
+            table of pandas, polars or pyarrow; or a SciPy sparse matrix, whose zeros cost nothing
+            in CSR. Or, without y, a stream: an iterable that yields blocks (X, y), or a callable
+            that returns an iterator of them, called once an epoch. docs/data.md: what is copied.
         y : array
             softmax: labels (n,) from 0, or rows (n, n_out) of a distribution. sigmoid: (n, n_out)
             in [0, 1]. hinge: labels (n,). Other outputs: values (n, n_out), with several quantiles
@@ -293,7 +317,7 @@ class Model:
             samples of the class), of the rows trained on, and a class that the dict leaves out has
             1. For labels (n,) and one sigmoid output. Measures on validation data are not weighted.
         shuffle : bool, default True
-            False takes samples in the order given.
+            False takes samples in the order given. Of a stream each block is shuffled by itself.
         resume : path, optional
             A file that `Checkpoint` wrote in the same call of `fit`, killed or ended. The model
             becomes what it was then, its seed included, and the rest of the `epochs` are run:
@@ -313,6 +337,8 @@ class Model:
         DivergenceError
             A mini-batch had a loss that is not finite; the model is as before the call (resumed:
             as in the checkpoint).
+        what a stream raises
+            The model is as before the call, too.
         KeyboardInterrupt
             Raised on, like what a callback raises; the model stands at the last whole step.
         """
@@ -330,16 +356,22 @@ class Model:
             raise ValueError("validation_data and validation_split exclude each other")
         if isinstance(rule, LBFGS) and (any(network.dropout) or any(network.noise)):
             raise ValueError("LBFGS must have a network without dropout and noise: L must stay one")
-        X, y = as_pair(X, y, network)
+        weights, rows, validation = None, np.arange(0), None
+        if y is None:
+            _check_stream(rule, share, sample_weight, class_weight)
+            X = as_stream(X, epochs, network)
+        else:
+            X, y = as_training_pair(X, y, network)
+            rows = np.arange(len(X))
         loaded = None if resume is None else _checkpoint(resume, network)
         seed = self.seed if loaded is None else loaded.seed
-        rows, validation = np.arange(len(X)), None
         if validation_data is not None:
             validation = _as_validation(validation_data, network)
         elif share:
             rows, held_out = _hold_out(X, y, share, seed, network)
             validation = X[held_out], y[held_out]
-        weights = training_weights(sample_weight, class_weight, y, network, batch_size, rows)
+        if y is not None:
+            weights = training_weights(sample_weight, class_weight, y, network, batch_size, rows)
         data = _train.Data(X, y, rows, validation, chosen)
         settings = {
             "rows": len(rows),
@@ -355,7 +387,7 @@ class Model:
         fit = Fit(self, epochs, watching, measured, settings)
         if loaded is not None:
             fit.resume(loaded)
-        batch = min(batch_size, len(rows))
+        batch = batch_size if y is None else min(batch_size, len(rows))
         progress = verbose if isinstance(verbose, Progress) else None
         if verbose is True and not fit.done:
             progress = Progress(epochs - len(fit.history), len(rows))
@@ -405,7 +437,7 @@ class Model:
         if isinstance(rule, LBFGS) or getattr(rule.learning_rate, "by_epochs", False):
             what = "LBFGS" if isinstance(rule, LBFGS) else type(rule.learning_rate).__name__
             raise ValueError(f"{what} must be used in fit: partial_fit has no epochs")
-        X, y = as_pair(X, y, self._network)
+        X, y = as_training_pair(X, y, self._network)
         weights = training_weights(sample_weight, class_weight, y, self._network, batch_size)
         batch = min(batch_size, len(X))
         with self._engines.lend(batch, rule.kind) as engine:
@@ -642,7 +674,7 @@ def _checkpoint(path: str | PathLike[str], network: NetworkSpec) -> Loaded | Non
 
 
 def _hold_out(
-    X: np.ndarray, y: np.ndarray, share: float, seed: int, network: NetworkSpec
+    X: Features, y: np.ndarray, share: float, seed: int, network: NetworkSpec
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows to train on and rows to measure on; classes give their share each."""
     labels = None
@@ -656,7 +688,27 @@ def _hold_out(
     return rows, held_out
 
 
-def _as_validation(pair: Any, network: NetworkSpec) -> tuple[np.ndarray, np.ndarray]:
+def _check_stream(rule: Optimizer, share: float, sample_weight: Any, class_weight: Any) -> None:
+    """What needs all rows, or to know how many there are, does not go with a stream."""
+    rate = rule.learning_rate
+    given = {
+        "validation_split": share > 0,
+        "sample_weight": sample_weight is not None,
+        "class_weight": class_weight is not None,
+    }
+    for name, is_given in given.items():
+        if is_given:
+            raise ValueError(f"{name} must come with X and y: a stream's rows are not known before")
+    if isinstance(rule, LBFGS):
+        raise ValueError("LBFGS must come with X and y: it needs all rows in each step")
+    if getattr(rate, "by_epochs", False) and not isinstance(rate, Watching):
+        raise ValueError(
+            f"{type(rate).__name__} must come with X and y: a stream does not tell how many steps "
+            "an epoch has; a function of the step number will do"
+        )
+
+
+def _as_validation(pair: Any, network: NetworkSpec) -> tuple[Features, np.ndarray]:
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         raise TypeError("validation_data must be a pair (X, y)")
     try:

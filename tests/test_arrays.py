@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fastnn._arrays import as_features, as_pair, as_targets
+from fastnn._arrays import as_dense, as_features, as_pair, as_targets
 from fastnn._network import as_network
+from fastnn.kernels import _cpu
 
 
 def network(n_in=3, n_out=4, output="softmax", loss=None, dtype="float32"):
@@ -49,9 +50,15 @@ def awkward(draw, shape):
 @given(st.data(), st.integers(1, 5), st.integers(1, 4), st.sampled_from(["float32", "float64"]))
 def test_features_of_any_layout(data, n, n_in, dtype):
     values, array = data.draw(awkward((n, n_in)))
-    X = as_features(array, network(n_in, dtype=dtype))
-    assert X.dtype == dtype and X.dtype.isnative and X.flags.c_contiguous and X.flags.aligned
-    np.testing.assert_array_equal(X, values)
+    net = network(n_in, dtype=dtype)
+    X = as_features(array, net)
+    assert X.dtype.isnative and X.flags.aligned
+    if isinstance(array, np.ndarray) and array.flags.aligned and array.dtype.isnative:
+        kinds = ["bool", *_cpu.KINDS]
+        assert np.may_share_memory(X, array) == (array.dtype.name in kinds)
+    dense = as_dense(X, net)
+    assert dense.dtype == dtype and dense.flags.c_contiguous and dense.flags.aligned
+    np.testing.assert_array_equal(dense, values)
 
 
 @settings(max_examples=60, deadline=None)
@@ -124,7 +131,7 @@ def test_ragged_masked_and_sparse():
         as_features(np.ma.masked_equal(np.ones((2, 3)), 1), network())
     sparse = pytest.importorskip("scipy.sparse")
     with pytest.raises(TypeError, match="toarray"):
-        as_features(sparse.csr_matrix(np.ones((2, 3))), network())
+        as_targets(sparse.csr_matrix(np.ones((2, 4))), network())
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

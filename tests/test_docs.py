@@ -68,8 +68,9 @@ def test_page(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "__main__"}
     for line, code, want in python_blocks(page):
-        if "sklearn" in code:
-            pytest.importorskip("sklearn")
+        for package in ("sklearn", "pyarrow"):
+            if package in code:
+                pytest.importorskip(package)
         if "plot" in code:
             pytest.importorskip("matplotlib")
         where = f"{name_of(page)}:{line}"

@@ -98,6 +98,19 @@ def test_fit_goes_on_exactly(copier, rule, path):
     assert histories[1].epoch == [3, 4, 5]
 
 
+def test_a_file_from_before_dropout_noise_and_input_scale(saved):
+    path, header, body = saved
+    want = fastnn.load(path)
+    architecture = json.loads(header["__metadata__"]["architecture"])
+    for name in ("dropout", "noise", "input_scale"):
+        del architecture[name]
+    header["__metadata__"]["architecture"] = json.dumps(architecture)
+    write(path, header, body)
+    loaded = fastnn.load(path)
+    assert (loaded.dropout, loaded.noise, loaded.input_scale) == ([0, 0], [0, 0], 1)
+    assert loaded.theta.tobytes() == want.theta.tobytes()
+
+
 def test_the_package_reads_ours(saved):
     numpy_io = pytest.importorskip("safetensors.numpy")
     tensors = numpy_io.load_file(saved[0])

@@ -5,6 +5,7 @@ KEEPING: set[str]
 LOSSES: dict[str, int]
 OPTIMIZERS: dict[str, int]
 STATES: dict[int, int]
+KINDS: dict[str, int]
 
 def isas() -> list[str]: ...
 def isa() -> str: ...

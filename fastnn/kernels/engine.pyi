@@ -21,12 +21,13 @@ class Engine:
         optimizer: int = 0,
         dropout: Sequence[float] = (),
         noise: Sequence[float] = (),
+        input_scale: float = 1.0,
     ) -> None: ...
     def load(self, theta: Reals, state: Reals | None = None) -> None: ...
     def store(self, theta: Reals, state: Reals | None = None) -> None: ...
     def train(
         self,
-        X: Reals,
+        X: Any,
         y: npt.NDArray[Any],
         order: npt.NDArray[np.intp],
         batch: int,
@@ -42,16 +43,16 @@ class Engine:
     ) -> int: ...
     def gradient(
         self,
-        X: Reals,
+        X: Any,
         y: npt.NDArray[Any],
         grad: Reals,
         n_threads: int,
         weights: npt.NDArray[np.float64] | None = None,
     ) -> float: ...
-    def forward(self, X: Reals, out: Reals, n_threads: int) -> None: ...
+    def forward(self, X: Any, out: Reals, n_threads: int) -> None: ...
     def loss(
         self,
-        X: Reals,
+        X: Any,
         y: npt.NDArray[Any],
         out: Reals,
         n_threads: int,

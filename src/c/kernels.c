@@ -278,7 +278,7 @@ INLINE void bring_rows(fnn_prefetch *p) {
     idx until = p->next + p->lines_a_tile;
     if (until > p->last) until = p->last;
     for (; p->next < until; p->next++)
-        prefetch(p->X + p->order[p->next / lines_a_row] * p->row_bytes + p->next % lines_a_row * LINE);
+        prefetch(p->X + p->order[p->next / lines_a_row] * p->row + p->next % lines_a_row * LINE);
 }
 
 #define KG 128 /* samples of a gradient before it moves on: their panels of A and B (2 x 16 KiB on AVX-512) stay in L1 */
@@ -530,6 +530,157 @@ static void scatter(idx rows, idx n, const void *h_, idx stride, void *X_) {
         if (part >= VL) store(x + j, load(h));
         if (part % VL) store_part(x + j + part / VL * VL, load(h + part / VL * VL), part % VL);
     }
+}
+
+/* Features of any kind ------------------------------------------------------------------------------------------------ */
+
+/* A half's value, exactly. No subnormal float on the way, which would be taken as 0: 0.5 + m 2^-24 - 0.5 = m 2^-24. */
+INLINE float from_half(uint16_t h) {
+    union { uint32_t bits; float value; } normal = {((uint32_t)(h & 0x7fff) << 13) + (112u << 23)},
+                                          tiny = {0x3f000000u + (h & 0x3ff)};
+    tiny.value -= 0.5f;
+    normal.bits = h & 0x7c00 ? normal.bits : tiny.bits;
+    normal.bits |= (uint32_t)(h & 0x8000) << 16;
+    return normal.value;
+}
+
+#define REAL_OF(name, x) (fnn_kind_##name == fnn_kind_float16 ? (real)from_half((uint16_t)(x)) : (real)(x))
+#define X(name, type)                                                                                                       \
+    NOINLINE void gather_##name(idx rows, idx n, const fnn_features *X, const ptrdiff_t *order, idx first, real *to, idx stride) { \
+        const real scale = fnn_kind_##name < fnn_kind_float16 ? (real)X->scale : 1;                                         \
+        if (X->column == (idx)sizeof(type)) for (idx r = 0; r < rows; r++) {                                                \
+            const type *x = (const type *)(X->data + (order ? order[first + r] : first + r) * X->row);                      \
+            real *h = to + r * NR;                                                                                          \
+            idx j = 0;                                                                                                      \
+            for (; j + NR <= n; j += NR, h += stride) for (int e = 0; e < NR; e++) h[e] = REAL_OF(name, x[j + e]) * scale;  \
+            for (idx e = j; e < n; e++) h[e - j] = REAL_OF(name, x[e]) * scale;                                             \
+        }                                                                                                                   \
+        else for (idx j = 0; j < n; j++) { /* a column at a time: in Fortran's order it is what lies together */            \
+            const char *x = X->data + j * X->column;                                                                        \
+            real *h = to + j / NR * stride + j % NR;                                                                        \
+            for (idx r = 0; r < rows; r++) {                                                                                \
+                const type *at = (const type *)(x + (order ? order[first + r] : first + r) * X->row);                       \
+                h[r * NR] = REAL_OF(name, *at) * scale;                                                                     \
+            }                                                                                                               \
+        }                                                                                                                   \
+    }
+FNN_KINDS(X)
+#undef X
+
+static void gather_features(idx rows, idx n, const fnn_features *X, const ptrdiff_t *order, idx first, void *to, idx stride) {
+    switch (X->kind) {
+#define X(name, type) case fnn_kind_##name: gather_##name(rows, n, X, order, first, to, stride); return;
+        FNN_KINDS(X)
+#undef X
+    default: assert(!"a kind");
+    }
+}
+
+/* CSR ----------------------------------------------------------------------------------------------------------------- */
+
+#define AHEAD 12 /* entries whose rows of W are brought near before their turn: they lie anywhere */
+
+/* a[r] = sum over the entries of the row, in order, x W[input], + b; np panels side by side. */
+INLINE void sparse_tile(const int np, idx n, const int32_t *inputs, const real *x, const real *W, idx panel, const real *b, real *a,
+                        idx stride) {
+    V acc[FNN_ROW_PANELS * NV];
+    UNROLL for (int v = 0; v < np * NV; v++) acc[v] = (V){0};
+    NO_UNROLL for (idx t = 0; t < n; t++) {
+        const real *w = W + (idx)inputs[t] * NR;
+        if (t + AHEAD < n) UNROLL for (int v = 0; v < np * NV; v++)
+            prefetch(W + (idx)inputs[t + AHEAD] * NR + v / NV * panel + v % NV * VL);
+        const V by = splat(x[t]);
+        UNROLL for (int v = 0; v < np * NV; v++) acc[v] = fma_v(by, load(w + v / NV * panel + v % NV * VL), acc[v]);
+    }
+    UNROLL for (int v = 0; v < np * NV; v++)
+        store(a + v / NV * stride + v % NV * VL, acc[v] + load(b + v * VL));
+}
+
+static void sparse_product(idx rows, const fnn_features *X, const ptrdiff_t *order, idx first, const void *W_, idx panel, idx panels,
+                           const void *b_, void *a_, idx stride) {
+    const real *W = W_, *b = b_;
+    for (idx r = 0; r < rows; r++) {
+        const idx row = order ? order[first + r] : first + r, start = X->indptr[row], n = X->indptr[row + 1] - start;
+        const int32_t *inputs = X->indices + start;
+        const real *x = (const real *)X->data + start;
+        for (idx p = 0; p < panels; p += FNN_ROW_PANELS) {
+            const real *w = W + p * panel;
+            real *a = (real *)a_ + p * stride + r * NR;
+            switch (panels - p) {
+            case 1: sparse_tile(1, n, inputs, x, w, panel, b + p * NR, a, stride); break;
+            case 2: sparse_tile(2, n, inputs, x, w, panel, b + p * NR, a, stride); break;
+            case 3: sparse_tile(3, n, inputs, x, w, panel, b + p * NR, a, stride); break;
+            default: sparse_tile(FNN_ROW_PANELS, n, inputs, x, w, panel, b + p * NR, a, stride);
+            }
+        }
+    }
+}
+
+/* The first of entries e..end - 1 whose column is not below i. */
+INLINE idx entry_from(const int32_t *indices, idx e, idx end, idx i) {
+    while (e < end) {
+        const idx middle = e + (end - e) / 2;
+        if (indices[middle] < i) e = middle + 1; else end = middle;
+    }
+    return e;
+}
+
+static void sparse_sort(idx rows, const fnn_features *X, const ptrdiff_t *order, idx first, idx q0, idx q1, ptrdiff_t *ends,
+                        fnn_entry *entries, void *values_) {
+    real *values = values_;
+    memset(ends, 0, (size_t)(q1 - q0) * sizeof(*ends));
+    for (int pass = 0; pass < 2; pass++) { /* counts; then, from where each block starts, entries */
+        for (idx r = 0; r < rows; r++) {
+            const idx row = order ? order[first + r] : first + r;
+            idx e = entry_from(X->indices, X->indptr[row], X->indptr[row + 1], q0 * NR);
+            const idx end = entry_from(X->indices, e, X->indptr[row + 1], q1 * NR);
+            if (pass == 0) for (; e < end; e++) ends[X->indices[e] / (unsigned)NR - q0]++;
+            else for (; e < end; e++) {
+                const idx to = ends[X->indices[e] / (unsigned)NR - q0]++;
+                entries[to] = (fnn_entry){(int32_t)(X->indices[e] % (unsigned)NR), (int32_t)r};
+                values[to] = ((const real *)X->data)[e];
+            }
+        }
+        idx before = 0;
+        if (pass == 0) for (idx q = 0; q < q1 - q0; q++) {
+            const idx n = ends[q];
+            ends[q] = before;
+            before += n;
+        }
+    }
+}
+
+INLINE void sparse_gradient_tile(const int nv, idx n, const fnn_entry *entries, const real *x, idx m, const real *B, real *G, int first,
+                                 real *W, real rate) {
+    const V step = splat(-rate);
+    uint64_t met = 0;
+    for (idx t = 0; t < n; t++) {
+        real *g = G + entries[t].input * NR;
+        const real *b = B + (idx)entries[t].sample * NR;
+        const uint64_t bit = (uint64_t)1 << entries[t].input;
+        const V a = splat(x[t]);
+        const int begin = first && !(met & bit);
+        if (W && !(met & bit)) UNROLL for (int v = 0; v < nv; v++) prefetch_write(W + entries[t].input * NR + v * VL);
+        UNROLL for (int v = 0; v < nv; v++)
+            store(g + v * VL, fma_v(a, load(b + v * VL), begin ? (V){0} : load(g + v * VL)));
+        met |= bit;
+    }
+    for (idx i = 0; i < m; i++) {
+        const int was_met = (int)(met >> i & 1);
+        UNROLL for (int v = 0; v < nv; v++) {
+            real *w = W + i * NR + v * VL, *g = G + i * NR + v * VL;
+            if (W && was_met) store(w, fma_v(step, load(g), load(w)));
+            else if (!W && first && !was_met) store(g, (V){0});
+        }
+    }
+}
+
+static void sparse_gradient(idx n, const fnn_entry *entries, const void *values, idx m, const void *B, int nv, void *G, int first,
+                            void *W, const fnn_rates *rates) {
+    assert(m > 0 && m <= NR && NR <= 64);
+    const real rate = W ? (real)rates->learning_rate : 0;
+    if (nv == 1) sparse_gradient_tile(1, n, entries, values, m, B, G, first, W, rate);
+    else sparse_gradient_tile(2, n, entries, values, m, B, G, first, W, rate);
 }
 
 /* Output layer. A sum over outputs runs in order of j, whether many samples lie in lanes or one sample's outputs do. ---- */
@@ -1155,8 +1306,8 @@ static double multiply_adds(idx rounds, void *x_) {
 #define STRING(x) STRING_(x)
 const fnn_kernels TABLE_(FNN_ISA_NAME, FNN_REAL_BITS) = {
     STRING(FNN_ISA_NAME), sizeof(real), NR, VL, MR,
-    pack_panel, unpack_panel, transpose_block, gather, scatter,
-    product_panel, product_turned, gradient_block, bias_gradient, update,
+    pack_panel, unpack_panel, transpose_block, gather, scatter, gather_features,
+    product_panel, product_turned, gradient_block, bias_gradient, sparse_product, sparse_sort, sparse_gradient, update,
     column_squares, row_squares, scale_columns, scale_rows,
     activate_panel, perturb_panel, softmax, output_delta,
     row_product, row_update, row_update_product, row_activate, row_derivative, row_scale, row_add, nonzeros, all_finite, activate_finite,

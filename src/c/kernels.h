@@ -61,11 +61,36 @@ typedef struct {
     long long n;                                                           /* product: of nadam's momenta up to step n */
 } fnn_rates;
 
+/* The kinds of number that features may be, by NumPy's names. float32 and float64 are last: those that a network computes in. */
+#define FNN_KINDS(X)                                                                                          \
+    X(uint8, uint8_t) X(int8, int8_t) X(uint16, uint16_t) X(int16, int16_t) X(uint32, uint32_t)               \
+    X(int32, int32_t) X(uint64, uint64_t) X(int64, int64_t) X(float16, uint16_t) X(float32, float) X(float64, double)
+enum {
+#define X(name, type) fnn_kind_##name,
+    FNN_KINDS(X)
+#undef X
+};
+
+/* How features lie in memory: rows of one kind of number with any strides, or a CSR matrix. */
+typedef struct {
+    const char *data;       /* element (0, 0); CSR: the values, reals */
+    int kind;
+    ptrdiff_t row, column;  /* bytes from one row to the next, from one column to the next */
+    double scale;           /* integers are multiplied by it: (real)x * (real)scale, each rounded once */
+    const int64_t *indptr;  /* NULL, or CSR: row r has the entries indptr[r]..indptr[r + 1] - 1 ... */
+    const int32_t *indices; /* ... in these columns, ascending */
+} fnn_features;
+
+/* An entry of a mini-batch's CSR rows, within a block of NR inputs. */
+typedef struct {
+    int32_t input, sample; /* input: from the block's first */
+} fnn_entry;
+
 /* Rows of X that the next mini-batch will gather: brought near, a few cache lines between two tiles. */
 typedef struct {
     const char *X;          /* NULL: nothing to bring */
-    const ptrdiff_t *order; /* rows X[order[0]], X[order[1]], ... */
-    ptrdiff_t row_bytes, next, last, lines_a_tile; /* next, last: cache lines, counted over all rows */
+    const ptrdiff_t *order; /* rows X[order[0]], X[order[1]], ..., `row` bytes apart */
+    ptrdiff_t row, row_bytes, next, last, lines_a_tile; /* next, last: cache lines, counted over all rows */
 } fnn_prefetch;
 
 /* A loss and its settings. */
@@ -100,6 +125,10 @@ typedef struct fnn_kernels {
     void (*gather)(ptrdiff_t rows, ptrdiff_t n, const void *X, const ptrdiff_t *order, void *h, ptrdiff_t stride);
     void (*scatter)(ptrdiff_t rows, ptrdiff_t n, const void *h, ptrdiff_t stride, void *X);
 
+    /* Features, rows order[first].. (order NULL: row first ..), to panels; with stride = NR a row becomes contiguous. Not CSR. */
+    void (*gather_features)(ptrdiff_t rows, ptrdiff_t n, const fnn_features *X, const ptrdiff_t *order, ptrdiff_t first, void *h,
+                            ptrdiff_t stride);
+
     /* One panel of C = finish(A B): A panels of n columns (row = NR, stride), or the user's rows as they lie (row from one to the
      * next, stride = NR); B n rows of a panel. finish: FNN_FORWARD, g(. + b) with X = b, or FNN_BACKWARD, . * g'(a) with X the
      * panel of h = g(a), or of g'(a) where g keeps it. far: weights that do not stay in L2 are brought near in time. */
@@ -116,6 +145,15 @@ typedef struct fnn_kernels {
     void (*gradient_block)(ptrdiff_t batch, ptrdiff_t m_rows, const void *A, const void *B, int vectors, void *G,
                            int first, void *W, const fnn_rates *rates, void *const near[FNN_NEAR], fnn_prefetch *rows);
     void (*bias_gradient)(ptrdiff_t batch, const void *delta, void *g, int first);   /* g (NR,) = sum over rows */
+    /* The same two from CSR rows, where zeros cost nothing. a = X W^T + b, for `panels` panels of W that lie `panel` elements apart. */
+    void (*sparse_product)(ptrdiff_t rows, const fnn_features *X, const ptrdiff_t *order, ptrdiff_t first, const void *W,
+                           ptrdiff_t panel, ptrdiff_t panels, const void *b, void *a, ptrdiff_t stride);
+    /* Entries of the inputs of blocks q0..q1, by block and within it by sample; ends[q - q0]: where those of block q end. */
+    void (*sparse_sort)(ptrdiff_t rows, const fnn_features *X, const ptrdiff_t *order, ptrdiff_t first, ptrdiff_t q0, ptrdiff_t q1,
+                        ptrdiff_t *ends, fnn_entry *entries, void *values);
+    /* gradient_block from the n entries of a block. With W, rows of it that no entry meets are not touched. */
+    void (*sparse_gradient)(ptrdiff_t n, const fnn_entry *entries, const void *values, ptrdiff_t m_rows, const void *B, int vectors,
+                            void *G, int first, void *W, const fnn_rates *rates);
     /* One optimizer step on a block: rows of `cols` elements, ld elements apart. state[s] laid out like w. */
     void (*update)(int optimizer, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t ld, const void *g, void *w,
                    void *const *state, const fnn_rates *rates);

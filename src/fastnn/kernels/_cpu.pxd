@@ -22,7 +22,18 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct fnn_prefetch:
         const char *X
         const Py_ssize_t *order
-        Py_ssize_t row_bytes, next, last, lines_a_tile
+        Py_ssize_t row, row_bytes, next, last, lines_a_tile
+
+    ctypedef struct fnn_features:
+        const char *data
+        int kind
+        Py_ssize_t row, column
+        double scale
+        const int64_t *indptr
+        const int32_t *indices
+
+    ctypedef struct fnn_entry:
+        pass
 
     ctypedef struct fnn_loss:
         int id
@@ -45,6 +56,8 @@ cdef extern from "kernels.h" nogil:
         void (*gather)(Py_ssize_t rows, Py_ssize_t n, const void *X, const Py_ssize_t *order, void *h,
                        Py_ssize_t stride) noexcept nogil
         void (*scatter)(Py_ssize_t rows, Py_ssize_t n, const void *h, Py_ssize_t stride, void *X) noexcept nogil
+        void (*gather_features)(Py_ssize_t rows, Py_ssize_t n, const fnn_features *X, const Py_ssize_t *order, Py_ssize_t first,
+                                void *h, Py_ssize_t stride) noexcept nogil
         void (*product_panel)(Py_ssize_t rows, Py_ssize_t n, const void *A, Py_ssize_t row, Py_ssize_t stride, const void *B,
                               int far, int vectors, int finish, const void *X, fnn_activation g,
                               void *C) noexcept nogil
@@ -55,6 +68,12 @@ cdef extern from "kernels.h" nogil:
                                int first, void *W, const fnn_rates *rates, void **near,
                                fnn_prefetch *rows) noexcept nogil
         void (*bias_gradient)(Py_ssize_t batch, const void *delta, void *g, int first) noexcept nogil
+        void (*sparse_product)(Py_ssize_t rows, const fnn_features *X, const Py_ssize_t *order, Py_ssize_t first, const void *W,
+                               Py_ssize_t panel, Py_ssize_t panels, const void *b, void *a, Py_ssize_t stride) noexcept nogil
+        void (*sparse_sort)(Py_ssize_t rows, const fnn_features *X, const Py_ssize_t *order, Py_ssize_t first, Py_ssize_t q0,
+                            Py_ssize_t q1, Py_ssize_t *ends, fnn_entry *entries, void *values) noexcept nogil
+        void (*sparse_gradient)(Py_ssize_t n, const fnn_entry *entries, const void *values, Py_ssize_t m_rows, const void *B,
+                                int vectors, void *G, int first, void *W, const fnn_rates *rates) noexcept nogil
         void (*update)(int optimizer, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t ld, const void *g, void *w,
                        void **state, const fnn_rates *rates) noexcept nogil
         void (*column_squares)(Py_ssize_t n, const void *W, double *sums) noexcept nogil
@@ -96,6 +115,10 @@ cdef extern from "kernels.h" nogil:
         FNN_FACTOR
         FNN_MAX_STATES
         FNN_NEAR
+
+    enum:
+        fnn_kind_float32
+        fnn_kind_float64
 
 cdef extern from "platform.h" nogil:
     ctypedef struct fnn_barrier:

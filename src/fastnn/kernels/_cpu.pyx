@@ -31,6 +31,9 @@ cdef extern from *:
     #define STATES(name, id, states, step) states,
     static const int fnn_states[] = { FNN_OPTIMIZERS(STATES) 0 };
     #undef STATES
+    #define KIND(name, type) #name,
+    static const char *const fnn_kind_names[] = { FNN_KINDS(KIND) 0 };
+    #undef KIND
     #if defined(_OPENMP)
     #define FNN_OPENMP _OPENMP
     #else
@@ -62,6 +65,7 @@ cdef extern from *:
     const named_id fnn_loss_ids[]
     const named_id fnn_optimizer_ids[]
     const int fnn_states[]
+    const char *fnn_kind_names[]
     const int FNN_OPENMP, FNN_DEBUG
     const char *FNN_COMPILER
 
@@ -83,6 +87,11 @@ _i = 0
 while fnn_optimizer_ids[_i].name != NULL:
     OPTIMIZERS[fnn_optimizer_ids[_i].name.decode()] = fnn_optimizer_ids[_i].id
     STATES[fnn_optimizer_ids[_i].id] = fnn_states[_i]  # vectors of state, each as long as theta
+    _i += 1
+KINDS = {}  # what features may be, by NumPy's names
+_i = 0
+while fnn_kind_names[_i] != NULL:
+    KINDS[fnn_kind_names[_i].decode()] = _i
     _i += 1
 OUTPUTS = {}
 _i = 0

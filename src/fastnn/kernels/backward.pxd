@@ -1,4 +1,4 @@
-from fastnn.kernels._cpu cimport fnn_activation, fnn_kernels, fnn_prefetch
+from fastnn.kernels._cpu cimport fnn_activation, fnn_entry, fnn_features, fnn_kernels, fnn_prefetch
 from fastnn.kernels.panels cimport Layer
 from fastnn.kernels.update cimport Slots, Step
 
@@ -12,3 +12,14 @@ cdef void delta_and_gradient_part(const fnn_kernels *k, const Layer *layer, cons
                                   const char *delta, const char *h_prev, const char *slope, char *delta_prev,
                                   Py_ssize_t stride, fnn_activation g, Py_ssize_t batch, Py_ssize_t q0, Py_ssize_t q1,
                                   char *scratch) noexcept nogil
+
+cdef struct Entries:
+    # Room for what one thread needs of a mini-batch's CSR rows: [in_panels], [n_entries], [n_entries] reals.
+    Py_ssize_t *ends
+    fnn_entry *entries
+    char *values
+
+cdef void gradient_sparse_part(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step,
+                               const char *delta, const fnn_features *X, const Py_ssize_t *order, Py_ssize_t first,
+                               Py_ssize_t stride, Py_ssize_t batch, Py_ssize_t q0, Py_ssize_t q1, char *scratch,
+                               Entries *room) noexcept nogil

@@ -3,7 +3,8 @@ from cython cimport floating
 from cython.parallel cimport parallel, prange
 
 from fastnn.kernels._cpu cimport (
-    FNN_BACKWARD, FNN_NEAR, Memory, as_activation, fnn_activation, fnn_kernels, fnn_prefetch, fnn_sgd, fp_enter, fp_leave,
+    FNN_BACKWARD, FNN_NEAR, Memory, as_activation, bring_near, fnn_activation, fnn_features, fnn_kernels, fnn_prefetch, fnn_sgd,
+    fp_enter, fp_leave,
     kernels_for, worth,
 )
 from fastnn.kernels.panels cimport (
@@ -75,6 +76,53 @@ cdef void delta_and_gradient_part(const fnn_kernels *k, const Layer *layer, cons
             _blocks(k, layer, slots, step, delta, h_prev, stride, batch, p, q, q + 1, step.n_states > 0, scratch, NULL)
 
 
+cdef void gradient_sparse_part(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step,
+                               const char *delta, const fnn_features *X, const Py_ssize_t *order, Py_ssize_t first,
+                               Py_ssize_t stride, Py_ssize_t batch, Py_ssize_t q0, Py_ssize_t q1, char *scratch,
+                               Entries *room) noexcept nogil:
+    """Input panels q0..q1 of the first layer, from CSR rows order[first].. (order NULL: first ..).
+
+    An element's sum runs over the samples in order, as from dense rows. Plain SGD touches only the weights of inputs that
+    the mini-batch has; other rules take their step on all, since their states move without a gradient, too.
+    """
+    cdef bint begin = step.first or not step.summed, sgd = step.apply and step.optimizer == fnn_sgd and not step.rates.regular
+    cdef Py_ssize_t p, q, i, s, start, n, block_bytes = k.nr * k.nr * k.item
+    cdef const char *d
+    cdef char *g
+    if q0 == q1:
+        return
+    k.sparse_sort(batch, X, order, first, q0, q1, room.ends, room.entries, room.values)
+    for p in range(layer.out_panels):
+        d = at(k, delta, p * stride)
+        if q0 == 0:
+            _bias(k, layer, slots, step, d, batch, p, scratch)
+        for q in range(q0, q1):
+            start = room.ends[q - q0 - 1] if q > q0 else 0
+            n, i = room.ends[q - q0] - start, block(k, layer, p, q)
+            if step.apply and not sgd and q + 1 < layer.in_panels:  # the next block's weights and states
+                bring_near(at(k, layer.Wp, i) + block_bytes, columns(k, layer.n_in, q + 1) * k.nr * k.item)
+                for s in range(step.n_states):
+                    bring_near(at(k, slots.state_W[s], i) + block_bytes, columns(k, layer.n_in, q + 1) * k.nr * k.item)
+            if n == 0 and (sgd or not begin):
+                continue
+            g = at(k, slots.G, i) if step.summed else scratch
+            k.sparse_gradient(n, room.entries + start, at(k, room.values, start), columns(k, layer.n_in, q), d,
+                              vectors(k, layer.n_out, p), g, begin, at(k, layer.Wp, i) if sgd else NULL, &step.rates)
+            if step.apply and not sgd:
+                update_block(k, layer, slots, step, p, q, g)
+
+
+cdef void _bias(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step, const char *delta,
+                Py_ssize_t batch, Py_ssize_t p, char *scratch) noexcept nogil:
+    """The biases of output panel p; delta: of that panel."""
+    cdef char *g = at(k, slots.Gb, p * k.nr) if step.summed else scratch
+    if not layer.has_bias:
+        return
+    k.bias_gradient(batch, delta, g, step.first or not step.summed)
+    if step.apply:
+        update_bias(k, layer, slots, step, p, g)
+
+
 cdef void _blocks(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step, const char *delta,
                   const char *h_prev, Py_ssize_t stride, Py_ssize_t batch, Py_ssize_t p, Py_ssize_t q0, Py_ssize_t q1,
                   bint bring, char *scratch, fnn_prefetch *rows) noexcept nogil:
@@ -89,11 +137,8 @@ cdef void _blocks(const fnn_kernels *k, const Layer *layer, const Slots *slots, 
     cdef void **near = blocks if bring else NULL
     for s in range(1, FNN_NEAR):
         blocks[s] = NULL
-    if q0 == 0 and layer.has_bias:
-        g = at(k, slots.Gb, p * k.nr) if step.summed else scratch
-        k.bias_gradient(batch, d, g, first)
-        if step.apply:
-            update_bias(k, layer, slots, step, p, g)
+    if q0 == 0:
+        _bias(k, layer, slots, step, d, batch, p, scratch)
     for q in range(q0, q1):
         i, n_in, h = block(k, layer, p, q), columns(k, layer.n_in, q), at(k, h_prev, q * stride)
         g, W = at(k, slots.G, i) if step.summed else scratch, at(k, layer.Wp, i)

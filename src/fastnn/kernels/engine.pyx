@@ -13,18 +13,22 @@ from libc.stdint cimport int32_t
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    Memory, all_share, fnn_activation, fnn_barrier, fnn_kernels, fnn_prefetch, fnn_sgd, fnn_targets, fnn_team_size, fp_enter,
-    fp_leave, keeps, seconds, wait, worth,
+    FNN_MAX_STATES, Memory, all_share, fnn_activation, fnn_barrier, fnn_entry, fnn_features, fnn_kernels, fnn_prefetch, fnn_sgd,
+    fnn_targets, fnn_team_size, fp_enter, fp_leave, keeps, seconds, wait, worth,
 )
-from fastnn.kernels.backward cimport delta_and_gradient_part, gradient_part, hidden_delta_part
-from fastnn.kernels.forward cimport forward_part, perturb_part
-from fastnn.kernels.net cimport Buffers, Net, Run, address, flops, load_net, make_net, kept, set_targets, slope_of
+from fastnn.kernels.backward cimport Entries, delta_and_gradient_part, gradient_part, gradient_sparse_part, hidden_delta_part
+from fastnn.kernels.forward cimport forward_part, forward_sparse_part, perturb_part
+from fastnn.kernels.net cimport (
+    Buffers, Net, Run, address, as_they_lie, kept, load_net, make_net, set_features, set_targets, slope_of, work,
+)
 from fastnn.kernels.online cimport train_online
 from fastnn.kernels.output_delta cimport mean, scratch_bytes, weight_of
 from fastnn.kernels.pace cimport Pace, next_stretch, took
-from fastnn.kernels.panels cimport L2_BYTES, Layer, at, bias_panels, panels, prepare_transpose, row_room, unpack, weight_panels
+from fastnn.kernels.panels cimport (
+    L2_BYTES, Layer, at, bias_panels, pack, panels, prepare_transpose, row_room, unpack, weight_panels,
+)
 from fastnn.kernels.predict cimport forward_rows, free_room
-from fastnn.kernels.update cimport Step, as_rates, correct, limit_part, squares_part, unit_squares, update_part
+from fastnn.kernels.update cimport Slots, Step, as_rates, correct, limit_part, squares_part, unit_squares, update_part
 
 from fastnn.kernels._cpu import STATES
 
@@ -58,7 +62,7 @@ cdef inline bint all_finite(const Run *run, int threads) noexcept nogil:
 cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, int threads) noexcept nogil:
     """Thread t's part of every step."""
     cdef const fnn_kernels *k = net.k
-    cdef Py_ssize_t stride = buffers.stride, K = net.n_layers, n_0 = net.layers[0].n_in, n_K = net.layers[K - 1].n_out
+    cdef Py_ssize_t stride = buffers.stride, K = net.n_layers, n_K = net.layers[K - 1].n_out
     cdef Py_ssize_t s, l, first, start, b, rows, r0, r1, next_rows, units, total_units = 0
     cdef char *scratch = run.scratch + t * run.scratch_size
     cdef const char *h_prev
@@ -69,11 +73,15 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
     cdef char *h0_next
     cdef const Layer *layer
     cdef bint rows_owned, met  # what I read next: my own rows; written before the last barrier
-    cdef bint last, wanted = run.step.apply, clipped = wanted and run.step.rates.clip_norm > 0
+    cdef bint last, wanted = run.step.apply, clipped = wanted and run.step.rates.clip_norm > 0, sparse = run.X.indptr != NULL
     cdef fnn_prefetch coming
+    cdef Entries entries
     cdef double weight = 0, scale
     cdef Step step = run.step
 
+    entries.ends = <Py_ssize_t *> (scratch + run.scratch_size - entries_bytes(net, run))
+    entries.entries = <fnn_entry *> (entries.ends + net.layers[0].in_panels)
+    entries.values = <char *> (entries.entries + run.n_entries)
     for l in range(K):
         total_units += net.layers[l].in_panels * net.layers[l].out_panels
     first, rows, h0, h0_next = 0, chunk_at(run, 0), buffers.h0[0], buffers.h0[1]
@@ -95,7 +103,14 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
             layer = &net.layers[l]
             h_prev = h0 if l == 0 else buffers.h[l]
             d = kept(net, buffers, run, l + 1) if l + 1 < K else NULL
-            if owns_panels(layer.out_panels, threads):
+            if l == 0 and sparse:
+                forward_sparse_part(k, layer, &run.X, run.order, first + r0, at(k, buffers.h[1], r0 * k.nr),
+                                    NULL if d == NULL else at(k, d, r0 * k.nr), stride, net.activations[0], r1 - r0)
+                if run.perturbs and K > 1:
+                    perturb_part(k, layer.n_out, buffers.h[1], d, stride, &net.draws[1], run.number + s, first - start, 0,
+                                 layer.out_panels, r0, r1)
+                rows_owned, met = True, False
+            elif owns_panels(layer.out_panels, threads):
                 if not met:
                     wait(&run.barrier, threads)
                 forward_part(k, layer, h_prev, buffers.h[l + 1], d, stride, net.activations[l],
@@ -172,17 +187,21 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
                 run.done = s + 1
 
         # Gradient and update, my panels; the rows that follow come near meanwhile.
-        first += rows
-        next_rows = chunk_at(run, first)
+        next_rows = chunk_at(run, first + rows)
         r0, r1 = next_rows * t // threads, next_rows * (t + 1) // threads
         coming.X = NULL
-        if r1 > r0 and run.order != NULL:
-            coming.X, coming.order, coming.row_bytes, coming.next = run.X, run.order + first + r0, n_0 * k.item, 0
+        if r1 > r0 and run.order != NULL and run.row_bytes:
+            coming.X, coming.order, coming.row, coming.next = run.X.data, run.order + first + rows + r0, run.X.row, 0
+            coming.row_bytes = run.row_bytes
             coming.last = (r1 - r0) * ((coming.row_bytes + 63) // 64 + 1)
             coming.lines_a_tile = coming.last * threads // (total_units * ((k.nr + k.mr - 1) // k.mr)) + 1
         for l in range(K):
             layer = &net.layers[l]
             if l and step_at_once(layer, &step, rows):
+                continue
+            if l == 0 and sparse:
+                gradient_sparse_part(k, layer, &net.slots[0], &step, buffers.delta[1], &run.X, run.order, first, stride, rows,
+                                     layer.in_panels * t // threads, layer.in_panels * (t + 1) // threads, scratch, &entries)
                 continue
             units = layer.in_panels * layer.out_panels
             gradient_part(k, layer, &net.slots[l], &step, buffers.delta[l + 1], buffers.h[l] if l else h0, stride, rows,
@@ -203,6 +222,7 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
             for l in range(K):
                 layer = &net.layers[l]
                 limit_part(k, layer, step.rates.max_norm, layer.out_panels * t // threads, layer.out_panels * (t + 1) // threads)
+        first += rows
         if r1 > r0:
             gather_rows(net, run, h0_next, stride, first, r0, r1)
         rows, h0, h0_next = next_rows, h0_next, <char *> h0
@@ -243,13 +263,17 @@ cdef inline bint step_at_once(const Layer *layer, const Step *step, Py_ssize_t r
 
 cdef void gather_rows(const Net *net, const Run *run, char *h0, Py_ssize_t stride, Py_ssize_t first, Py_ssize_t r0,
                       Py_ssize_t r1) noexcept nogil:
-    """h[0], rows r0..r1 of the mini-batch that starts at `first`."""
+    """h[0], rows r0..r1 of the mini-batch that starts at `first`. CSR rows are used as they lie."""
     cdef const fnn_kernels *k = net.k
     cdef Py_ssize_t n = net.layers[0].n_in
-    if run.order == NULL:
-        k.gather(r1 - r0, n, at(k, run.X, (first + r0) * n), NULL, at(k, h0, r0 * k.nr), stride)
+    if run.X.indptr != NULL:
+        return
+    if not as_they_lie(k, &run.X) or run.X.row != n * k.item:
+        k.gather_features(r1 - r0, n, &run.X, run.order, first + r0, at(k, h0, r0 * k.nr), stride)
+    elif run.order == NULL:
+        k.gather(r1 - r0, n, at(k, run.X.data, (first + r0) * n), NULL, at(k, h0, r0 * k.nr), stride)
     else:
-        k.gather(r1 - r0, n, run.X, run.order + first + r0, at(k, h0, r0 * k.nr), stride)
+        k.gather(r1 - r0, n, run.X.data, run.order + first + r0, at(k, h0, r0 * k.nr), stride)
     if run.perturbs:
         perturb_part(k, n, h0, NULL, stride, &net.draws[0], run.number + first // run.batch, first % run.batch, 0,
                      net.layers[0].in_panels, r0, r1)
@@ -259,6 +283,27 @@ cdef inline bint plain_sgd(const Run *run) noexcept nogil:
     """Whether a step is theta -= alpha g alone, of h as they are."""
     return (run.step.apply and run.step.optimizer == fnn_sgd and not run.step.rates.regular and run.step.rates.max_norm == 0
             and not run.perturbs and run.squares == NULL)
+
+
+cdef inline Py_ssize_t entries_bytes(const Net *net, const Run *run) noexcept nogil:
+    """What a thread needs to sort the entries of CSR rows."""
+    if run.X.indptr == NULL:
+        return 0
+    return (net.layers[0].in_panels * sizeof(Py_ssize_t) + run.n_entries * (sizeof(fnn_entry) + net.k.item) + 63) // 64 * 64
+
+
+cdef Py_ssize_t most_entries(const Run *run) noexcept nogil:
+    """The most entries of CSR rows that pass through the network together."""
+    cdef Py_ssize_t most = 0, first = 0, rows = chunk_at(run, 0), r, row, n
+    while rows:
+        n = 0
+        for r in range(first, first + rows):
+            row = r if run.order == NULL else run.order[r]
+            n += run.X.indptr[row + 1] - run.X.indptr[row]
+        most = max(most, n)
+        first += rows
+        rows = chunk_at(run, first)
+    return most
 
 
 cdef class Engine:
@@ -282,7 +327,9 @@ cdef class Engine:
     batch : int
         The most rows of a mini-batch that `train` will see.
     dropout, noise : tuple of float
-        For the inputs and for each hidden layer; empty: none.
+        For the inputs and for each hidden layer; empty: none. CSR rows take none at the inputs.
+    input_scale : float
+        Integers among the features are multiplied by it.
     """
 
     cdef Net net
@@ -297,11 +344,11 @@ cdef class Engine:
     cdef double ended          # when the last stretch of training did
 
     def __init__(self, sizes, activations, output, loss, bias, dtype, Py_ssize_t batch=1, int optimizer=0, dropout=(),
-                 noise=()):
+                 noise=(), double input_scale=1):
         cdef Py_ssize_t l
         self.memory = Memory()
         self.batch, self.optimizer, self.n_states = batch, optimizer, STATES[optimizer]
-        make_net(&self.net, self.memory, sizes, activations, output, loss, bias, dtype, batch > 1)
+        make_net(&self.net, self.memory, sizes, activations, output, loss, bias, dtype, batch > 1, input_scale)
         for l in range(len(dropout)):
             self.net.draws[l].dropout, self.net.draws[l].noise = dropout[l], noise[l]
         self.net.perturbed = any(dropout) or any(noise)
@@ -309,18 +356,46 @@ cdef class Engine:
     def __dealloc__(self):
         free_room(&self.idle)
 
-    cdef int prepare(self, Buffers *b, Py_ssize_t capacity, Py_ssize_t batch) except -1:
-        """Room in b for mini-batches of `batch` rows, `capacity` at a time, at least."""
+    cdef int describe(self, fnn_features *features, X) except -1:
+        """How X lies. CSR visits the first layer's weights by input: where they lay turned, they do no more."""
+        cdef Layer *layer = &self.net.layers[0]
+        cdef Slots *slots = &self.net.slots[0]
+        cdef char **turned[2 + FNN_MAX_STATES]
+        cdef char *W
+        cdef Py_ssize_t i
+        cdef Memory own
+        set_features(&self.net, features, X)
+        if features.indptr == NULL or not layer.turned:
+            return 0
+        own = Memory()
+        W = own.take(layer.n_in * layer.n_out * self.net.k.item)
+        turned[0], turned[1] = &layer.Wp, &slots.G
+        for i in range(FNN_MAX_STATES):
+            turned[2 + i] = &slots.state_W[i]
+        for i in range(2 + FNN_MAX_STATES):
+            if turned[i][0] != NULL:
+                layer.turned = True
+                unpack(self.net.k, layer, turned[i][0], NULL, W, NULL)
+                layer.turned = False
+                turned[i][0] = weight_panels(self.net.k, self.memory, layer)
+                pack(self.net.k, layer, W, NULL, turned[i][0], NULL)
+        return 0
+
+    cdef int prepare(self, Buffers *b, Py_ssize_t capacity, Py_ssize_t batch, bint dense) except -1:
+        """Room in b for mini-batches of `batch` rows, `capacity` at a time, at least; dense: with their inputs."""
         cdef const fnn_kernels *k = self.net.k
         cdef Py_ssize_t K = self.net.n_layers, l, s
         if b.batch < batch:
             b.losses = <double *> self.memory.take(batch * sizeof(double))
             b.batch = batch
+        cdef Py_ssize_t stride = row_room(max(b.capacity, capacity)) * k.nr
+        if b.capacity < capacity:
+            b.h0[0] = NULL
+        if dense and b.h0[0] == NULL:
+            for s in range(2):
+                b.h0[s] = self.memory.take(panels(k, self.net.layers[0].n_in) * stride * k.item)
         if b.capacity >= capacity:
             return 0
-        cdef Py_ssize_t stride = row_room(capacity) * k.nr
-        for s in range(2):
-            b.h0[s] = self.memory.take(panels(k, self.net.layers[0].n_in) * stride * k.item)
         b.h = <char **> self.memory.take((K + 1) * sizeof(char *))
         b.d = <char **> self.memory.take((K + 1) * sizeof(char *))
         b.delta = <char **> self.memory.take((K + 1) * sizeof(char *))
@@ -416,7 +491,7 @@ cdef class Engine:
                 offset += layer.n_out * (layer.n_in + layer.has_bias)
         return 0
 
-    cdef int _run(self, Run *run, X, y, weights, Py_ssize_t n, int nt) except -1:
+    cdef int _run(self, Run *run, y, weights, Py_ssize_t n, int nt) except -1:
         """The mini-batches of `run`, n rows, on nt threads."""
         cdef Net *net = &self.net
         cdef const fnn_kernels *k = net.k
@@ -424,16 +499,23 @@ cdef class Engine:
         cdef unsigned long long mode = 0
         cdef Memory own = Memory()
         cdef Py_ssize_t l
-        run.X = address(X)
+        cdef bint dense = run.X.indptr == NULL
         set_targets(&run.y, y, weights)
         run.y.order = run.order
         run.n, run.done = n, 0
+        run.row_bytes, run.n_entries = 0, 0
+        if dense and 0 < run.X.column <= 8:
+            run.row_bytes = run.X.column * net.layers[0].n_in
+        if not dense:
+            run.chunk = run.batch if run.step.apply else run.chunk
+            run.n_entries = most_entries(run)
         run.scratch_size = max(scratch_bytes(k, net.layers[net.n_layers - 1].n_out), k.nr * k.nr * k.item)
+        run.scratch_size = (run.scratch_size + 63) // 64 * 64 + entries_bytes(net, run)
         run.scratch = own.take(nt * run.scratch_size)
         run.finite = <int *> own.take(nt * sizeof(int))
         memset(&run.barrier, 0, sizeof(fnn_barrier))
         if online:
-            self.prepare(&self.row, 1, 1)
+            self.prepare(&self.row, 1, 1, True)
             for l in range(1, net.n_layers):
                 if not net.layers[l].far:
                     prepare_transpose(k, self.memory, &net.layers[l])
@@ -446,7 +528,7 @@ cdef class Engine:
             self.prepare_gradients()
         if run.squares != NULL or run.step.rates.clip_norm > 0:
             self.prepare_squares()
-        self.prepare(&self.buffers, min(run.chunk, max(self.batch, min(run.batch, n))), max(self.batch, min(run.batch, n)))
+        self.prepare(&self.buffers, min(run.chunk, max(self.batch, min(run.batch, n))), max(self.batch, min(run.batch, n)), dense)
         with nogil, parallel(num_threads=nt):
             mode = fp_enter()
             train_thread(net, &self.buffers, run, threadid(), fnn_team_size())
@@ -460,7 +542,7 @@ cdef class Engine:
 
         Parameters
         ----------
-        X : (n, n_0) array of the engine's dtype, C-contiguous
+        X : (n, n_0) array of one of `_cpu.KINDS` with any strides, or CSR (`_arrays.CSR`)
         y : (n,) int32 labels, or (n, n_K) array of the engine's dtype
         order : (m,) intp
         batch : int
@@ -494,6 +576,7 @@ cdef class Engine:
         if n == 0:
             return 0
         self.prepare_states()
+        self.describe(&run.X, X)
         run.step.apply, run.step.optimizer, run.step.n_states = True, self.optimizer, self.n_states
         run.step.rates, run.batch, run.chunk = as_rates(rates), batch, self.chunk()
         run.perturbs, run.squares = self.net.perturbed, NULL if squares is None else &squares[0]
@@ -501,7 +584,7 @@ cdef class Engine:
             self.set_keys(keys)
         correct(&run.step.rates, taken + 1)  # threads go on from there
         # A run of steps pays for its threads once: far less work than a pass alone is worth a trial of more.
-        most = worth(n_threads, RUN * flops(&self.net, min(batch, n), 3))
+        most = worth(n_threads, RUN * work(&self.net, &run.X, len(X), min(batch, n), 3))
         if batch == 1 and plain_sgd(&run):
             most = 1
         if seconds() - self.ended > IDLE:
@@ -516,7 +599,7 @@ cdef class Engine:
             run.squares = NULL if squares is None else &squares[done]
             run.number = number + done
             start = seconds()
-            self._run(&run, X, y, weights, min(stretch * batch, n - done * batch), nt)
+            self._run(&run, y, weights, min(stretch * batch, n - done * batch), nt)
             self.ended = seconds()
             took(&self.pace, run.done, self.ended - start)
             done += run.done
@@ -533,7 +616,8 @@ cdef class Engine:
         run.step.rates, run.taken, run.learning_rates = as_rates({"learning_rate": 0}), 0, NULL
         run.number, run.perturbs, run.squares = 0, False, NULL
         run.order, run.batch, run.chunk, run.losses = NULL, n, KEEP, &loss
-        self._run(&run, X, y, weights, n, worth(n_threads, flops(&self.net, min(KEEP, n), 3)))
+        self.describe(&run.X, X)
+        self._run(&run, y, weights, n, worth(n_threads, work(&self.net, &run.X, n, min(KEEP, n), 3)))
         if run.done:
             self._store(address(grad), -2)
         else:
@@ -542,14 +626,18 @@ cdef class Engine:
 
     def forward(self, X, out, int n_threads):
         """out (n, n_K) <- h^(K). Safe to call from several threads at once, between load and train."""
-        forward_rows(&self.net, &self.idle, address(X), address(out), NULL, NULL, len(X), n_threads)
+        cdef fnn_features features
+        self.describe(&features, X)
+        forward_rows(&self.net, &self.idle, &features, address(out), NULL, NULL, len(X), n_threads)
 
     def loss(self, X, y, out, int n_threads, weights=None):
         """Mean loss over all rows, weighted; out (n, n_K) <- h^(K)."""
         cdef Memory own = Memory()
         cdef double *losses = <double *> own.take(len(X) * sizeof(double))
         cdef fnn_targets targets
+        cdef fnn_features features
+        self.describe(&features, X)
         set_targets(&targets, y, weights)
         targets.order = NULL
-        forward_rows(&self.net, &self.idle, address(X), address(out), &targets, losses, len(X), n_threads)
+        forward_rows(&self.net, &self.idle, &features, address(out), &targets, losses, len(X), n_threads)
         return mean(losses, len(X), weight_of(&targets, 0, len(X)))

@@ -3,8 +3,8 @@ from cython cimport floating
 from cython.parallel cimport parallel, prange
 
 from fastnn.kernels._cpu cimport (
-    FNN_FORWARD, FNN_SOFTMAX, Memory, as_activation, fnn_activation, fnn_draw, fnn_identity, fnn_kernels, fp_enter, fp_leave,
-    kernels_for, plain, worth,
+    FNN_FORWARD, FNN_SOFTMAX, Memory, as_activation, fnn_activation, fnn_draw, fnn_features, fnn_identity, fnn_kernels, fp_enter,
+    fp_leave, kernels_for, plain, worth,
 )
 from fastnn.kernels.output_delta cimport scratch_bytes
 from fastnn.kernels.panels cimport Layer, at, block, columns, make_layer, pack, panels, vectors
@@ -51,6 +51,18 @@ cdef void perturb_part(const fnn_kernels *k, Py_ssize_t n, char *h, char *d, Py_
         to = p * stride + r0 * k.nr
         k.perturb_panel(r1 - r0, vectors(k, n, p), at(k, h, to), NULL if d == NULL else at(k, d, to), draw, step,
                         first_row + r0, p * k.nr)
+
+
+cdef void forward_sparse_part(const fnn_kernels *k, const Layer *layer, const fnn_features *X, const Py_ssize_t *order,
+                              Py_ssize_t first, char *h, char *d, Py_ssize_t stride, fnn_activation g,
+                              Py_ssize_t rows) noexcept nogil:
+    """The first layer from CSR rows order[first].. (order NULL: first ..). Its weights are not turned. d: as in forward_part."""
+    cdef Py_ssize_t p
+    if rows == 0:
+        return
+    k.sparse_product(rows, X, order, first, layer.Wp, layer.n_in * k.nr, layer.out_panels, layer.b, h, stride)
+    for p in range(layer.out_panels):
+        k.activate_panel(rows, vectors(k, layer.n_out, p), at(k, h, p * stride), g, NULL if d == NULL else at(k, d, p * stride))
 
 
 def forward(

@@ -1,7 +1,8 @@
 from libc.stdint cimport int32_t
 
 from fastnn.kernels._cpu cimport (
-    FNN_FACTOR, Memory, fnn_activation, fnn_barrier, fnn_draw, fnn_kernels, fnn_loss, fnn_targets, keeps, plain,
+    FNN_FACTOR, Memory, fnn_activation, fnn_barrier, fnn_draw, fnn_entry, fnn_features, fnn_kernels, fnn_kind_float32,
+    fnn_kind_float64, fnn_loss, fnn_targets, keeps, plain,
 )
 from fastnn.kernels.panels cimport Layer
 from fastnn.kernels.update cimport Slots, Step
@@ -16,6 +17,7 @@ cdef struct Net:
     fnn_loss loss
     fnn_draw *draws            # [n_layers]: noise and dropout of the inputs and the hidden layers; keys are a run's
     bint perturbed             # any of them is not 0
+    double input_scale         # integers among the features are multiplied by it
 
 cdef struct Buffers:
     # What a run of mini-batches needs beside the weights. h[k] and delta[k] are panels of `capacity` rows.
@@ -29,7 +31,7 @@ cdef struct Buffers:
     Py_ssize_t *n_list         # [n_layers]: ... and how many
 
 cdef struct Run:
-    const char *X
+    fnn_features X
     const Py_ssize_t *order    # NULL: rows 0..n-1
     fnn_targets y
     Py_ssize_t n, batch, chunk  # rows, of a mini-batch, and how many pass through the network at a time
@@ -43,14 +45,23 @@ cdef struct Run:
     fnn_barrier barrier
     char *scratch              # a thread's: scratch_size bytes from thread * scratch_size
     Py_ssize_t scratch_size
+    Py_ssize_t row_bytes       # of X, whose rows can be brought near in time; 0: they cannot
+    Py_ssize_t n_entries       # the most entries of CSR rows that pass through the network together
     int *finite                # [threads]: this thread's losses of this step were finite
     Py_ssize_t done            # steps taken
 
-cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bias, str dtype,
-                  bint may_turn) except -1
+cdef inline bint as_they_lie(const fnn_kernels *k, const fnn_features *X) noexcept nogil:
+    """Whether rows are runs of the network's own kind of real."""
+    return (X.indptr == NULL and X.kind == (fnn_kind_float32 if k.item == 4 else fnn_kind_float64) and X.column == k.item
+            and X.row % k.item == 0)
+
+cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bias, str dtype, bint may_turn,
+                  double input_scale) except -1
 cdef int load_net(const Net *net, const char *vector, Py_ssize_t state) except -1
 cdef double flops(const Net *net, Py_ssize_t batch, int passes) noexcept nogil
+cdef double work(const Net *net, const fnn_features *X, Py_ssize_t n, Py_ssize_t batch, int passes) noexcept nogil
 cdef char *address(array) except NULL
+cdef int set_features(const Net *net, fnn_features *features, X) except -1
 cdef int set_targets(fnn_targets *targets, y, weights) except -1
 
 cdef inline char *kept(const Net *net, const Buffers *buffers, const Run *run, Py_ssize_t l) noexcept nogil:

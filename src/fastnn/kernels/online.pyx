@@ -1,10 +1,10 @@
 """Online learning: mini-batches of one sample, plain SGD, one thread."""
 from libc.stdint cimport int32_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from fastnn.kernels._cpu cimport bring_near, fnn_activation, fnn_kernels, fnn_relu
 from fastnn.kernels.backward cimport delta_and_gradient_part
-from fastnn.kernels.net cimport Buffers, Net, Run, kept, slope_of
+from fastnn.kernels.net cimport Buffers, Net, Run, as_they_lie, kept, slope_of
 from fastnn.kernels.panels cimport Layer, at, transpose
 from fastnn.kernels.update cimport Step
 
@@ -22,24 +22,29 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
     cdef Py_ssize_t K = net.n_layers, n_0 = net.layers[0].n_in, t, l
     cdef Py_ssize_t *n = buffers.n_list
     cdef const Layer *layer
-    cdef const char *x = row_of(net, run, 0)
+    cdef const char *x
     cdef const char *x_next
     cdef const char *slope
     cdef fnn_activation g
     cdef char *h
-    cdef bint sparse = mostly_zeros(net, run, buffers.list[0])
+    cdef bint csr = run.X.indptr != NULL
+    cdef bint sparse = csr or mostly_zeros(net, run, buffers)
     cdef Step step = run.step
 
     step.summed = False
+    if csr:
+        for t in range(2):
+            memset(buffers.h0[t], 0, n_0 * k.item)
+    x = row_of(net, run, buffers, 0)
     for l in range(1, K):  # from here on every update keeps Wt in step
         if not net.layers[l].far:
             transpose(k, &net.layers[l])
     layer = &net.layers[0]
     memset(buffers.h[1], 0, layer.out_panels * k.nr * k.item)
-    k.row_product(n_0, NULL, x, layer.Wp, n_0 * k.nr, layer.out_panels, buffers.h[1])
+    k.row_product(entries(run, 0) if csr else n_0, inputs(run, 0), x, layer.Wp, n_0 * k.nr, layer.out_panels, buffers.h[1])
     for t in range(run.n):
-        if t + 2 < run.n:
-            bring_near(row_of(net, run, t + 2), n_0 * k.item)
+        if t + 2 < run.n and run.row_bytes:
+            bring_near(run.X.data + row_number(run, t + 2) * run.X.row, run.row_bytes)
         # Forward from a[1], which is there already but for its bias.
         for l in range(K):
             layer, h = &net.layers[l], buffers.h[l + 1]
@@ -84,13 +89,19 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
                              layer.out_panels * k.nr * k.nr, layer.in_panels)
         run.done = t + 1
         if t + 1 == run.n:
-            k.row_update(n_0, NULL, x, buffers.delta[1], layer.Wp, n_0 * k.nr, layer.out_panels)
+            k.row_update(entries(run, t) if csr else n_0, inputs(run, t), x, buffers.delta[1], layer.Wp, n_0 * k.nr,
+                         layer.out_panels)
             return
-        x_next = row_of(net, run, t + 1)
-        n[0] = k.nonzeros(n_0, x, x_next, buffers.list[0]) if sparse else n_0
+        x_next = row_of(net, run, buffers, t + 1)
+        if csr:
+            n[0] = merged(run, t, buffers.list[0])
+        else:
+            n[0] = k.nonzeros(n_0, x, x_next, buffers.list[0]) if sparse else n_0
         memset(buffers.h[1], 0, layer.out_panels * k.nr * k.item)
         k.row_update_product(n[0], buffers.list[0] if sparse else NULL, x, buffers.delta[1], x_next, layer.Wp, n_0 * k.nr,
                              layer.out_panels, buffers.h[1])
+        if csr:
+            clear(net, run, buffers, t)
         x = x_next
 
 
@@ -99,13 +110,65 @@ cdef inline const int32_t *listed(const Net *net, const Buffers *buffers, Py_ssi
     return buffers.list[l] if net.activations[l - 1].id == fnn_relu else NULL
 
 
-cdef const char *row_of(const Net *net, const Run *run, Py_ssize_t i) noexcept nogil:
-    return at(net.k, run.X, (i if run.order == NULL else run.order[i]) * net.layers[0].n_in)
+cdef inline Py_ssize_t row_number(const Run *run, Py_ssize_t t) noexcept nogil:
+    return t if run.order == NULL else run.order[t]
 
 
-cdef bint mostly_zeros(const Net *net, const Run *run, int32_t *room) noexcept nogil:
+cdef const char *row_of(const Net *net, const Run *run, const Buffers *buffers, Py_ssize_t t) noexcept nogil:
+    """Row t as reals one after another: as it lies, or converted into the buffer of its parity. CSR rows expect zeros there."""
+    cdef const fnn_kernels *k = net.k
+    cdef char *x = buffers.h0[t & 1]
+    cdef Py_ssize_t e, start
+    if run.X.indptr != NULL:
+        start = run.X.indptr[row_number(run, t)]
+        for e in range(entries(run, t)):
+            memcpy(at(k, x, run.X.indices[start + e]), at(k, run.X.data, start + e), k.item)
+        return x
+    if as_they_lie(k, &run.X):
+        return run.X.data + row_number(run, t) * run.X.row
+    k.gather_features(1, net.layers[0].n_in, &run.X, run.order, t, x, k.nr)
+    return x
+
+
+cdef inline Py_ssize_t entries(const Run *run, Py_ssize_t t) noexcept nogil:
+    """How many entries row t of CSR has."""
+    cdef Py_ssize_t row = row_number(run, t)
+    return run.X.indptr[row + 1] - run.X.indptr[row]
+
+
+cdef inline const int32_t *inputs(const Run *run, Py_ssize_t t) noexcept nogil:
+    """Their inputs; NULL of dense rows: all."""
+    return NULL if run.X.indptr == NULL else run.X.indices + run.X.indptr[row_number(run, t)]
+
+
+cdef Py_ssize_t merged(const Run *run, Py_ssize_t t, int32_t *list) noexcept nogil:
+    """The inputs of rows t and t + 1 of CSR, in order; returns how many."""
+    cdef const int32_t *a = inputs(run, t)
+    cdef const int32_t *b = inputs(run, t + 1)
+    cdef Py_ssize_t n_a = entries(run, t), n_b = entries(run, t + 1), i = 0, j = 0, count = 0
+    while i < n_a or j < n_b:
+        if j == n_b or i < n_a and a[i] <= b[j]:
+            j += j < n_b and a[i] == b[j]
+            list[count] = a[i]
+            i += 1
+        else:
+            list[count] = b[j]
+            j += 1
+        count += 1
+    return count
+
+
+cdef void clear(const Net *net, const Run *run, const Buffers *buffers, Py_ssize_t t) noexcept nogil:
+    """The buffer of CSR row t <- 0."""
+    cdef const int32_t *list = inputs(run, t)
+    cdef Py_ssize_t e
+    for e in range(entries(run, t)):
+        memset(at(net.k, buffers.h0[t & 1], list[e]), 0, net.k.item)
+
+
+cdef bint mostly_zeros(const Net *net, const Run *run, const Buffers *buffers) noexcept nogil:
     """Whether lists of the inputs that are not 0 pay: two samples together leave out at least a third."""
     cdef Py_ssize_t n_0 = net.layers[0].n_in, rows = min(run.n, SAMPLE), some = 0, i
     for i in range(rows - 1):
-        some += net.k.nonzeros(n_0, row_of(net, run, i), row_of(net, run, i + 1), room)
+        some += net.k.nonzeros(n_0, row_of(net, run, buffers, i), row_of(net, run, buffers, i + 1), buffers.list[0])
     return rows > 1 and some < (rows - 1) * n_0 * 2 // 3

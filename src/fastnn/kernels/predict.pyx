@@ -9,11 +9,11 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_FORWARD, FNN_SOFTMAX, Memory, allocate, fnn_activation, fnn_identity, fnn_kernels, fnn_targets, fp_enter, fp_leave, plain,
-    release, worth,
+    FNN_FORWARD, FNN_SOFTMAX, Memory, allocate, fnn_activation, fnn_features, fnn_identity, fnn_kernels, fnn_kind_float32,
+    fnn_kind_float64, fnn_targets, fp_enter, fp_leave, plain, release, worth,
 )
-from fastnn.kernels.forward cimport forward_part
-from fastnn.kernels.net cimport Net, address, flops, load_net, make_net
+from fastnn.kernels.forward cimport forward_part, forward_sparse_part
+from fastnn.kernels.net cimport Net, address, as_they_lie, flops, load_net, make_net, set_features, work
 from fastnn.kernels.output_delta cimport scratch_bytes
 from fastnn.kernels.panels cimport Layer, at, block, row_room, vectors
 
@@ -59,24 +59,25 @@ cdef void free_room(void **idle) noexcept:
     release(fnn_exchange(idle, NULL))
 
 
-cdef int forward_rows(const Net *net, void **idle, const char *X, char *out, const fnn_targets *y, double *losses,
+cdef int forward_rows(const Net *net, void **idle, const fnn_features *X, char *out, const fnn_targets *y, double *losses,
                       Py_ssize_t n, int n_threads) except -1:
     """out (n, n_K) <- h^(K); with y, losses (n,) <- L too. Returns 0 if X is not finite (then out is not complete).
 
     Safe to call from several threads at once. idle: where it leaves its buffers for the next pass, NULL at first.
     """
     cdef const fnn_kernels *k = net.k
-    cdef Py_ssize_t K = net.n_layers, n_0 = net.layers[0].n_in, n_K = net.layers[K - 1].n_out
-    cdef int nt = worth(n_threads, ALONE * flops(net, n, 1))
+    cdef Py_ssize_t K = net.n_layers, n_K = net.layers[K - 1].n_out
+    cdef double row_work = work(net, X, n, 1, 1)
+    cdef int nt = worth(n_threads, ALONE * n * row_work)
     cdef Py_ssize_t per_thread = CHUNK * nt, span, n_chunks, chunk, widest = 0, start, stop, rows, c, l
     cdef size_t size, scratch_size, part
     cdef unsigned long long mode = 0
     cdef int finite = 1
     cdef char *rooms
     cdef void *room
-    span = max(per_thread, <Py_ssize_t> (BLOCK / flops(net, 1, 1)) // per_thread * per_thread)
+    span = max(per_thread, <Py_ssize_t> (BLOCK / row_work) // per_thread * per_thread)
     for l in range(K):
-        widest = max(widest, net.layers[l].in_panels, net.layers[l].out_panels)
+        widest = max(widest, 0 if l == 0 and X.indptr != NULL else net.layers[l].in_panels, net.layers[l].out_panels)
     rows = min(n, span)
     n_chunks = ((rows + CHUNK - 1) // CHUNK + nt - 1) // nt * nt
     chunk = (rows + n_chunks - 1) // n_chunks
@@ -95,7 +96,7 @@ cdef int forward_rows(const Net *net, void **idle, const char *X, char *out, con
                 mode = fp_enter()
                 for c in prange(n_chunks, schedule="dynamic"):
                     l = start + c * chunk
-                    if not forward_chunk(net, at(k, X, l * n_0), at(k, out, l * n_K), min(chunk, stop - l), l, y, losses,
+                    if not forward_chunk(net, X, at(k, out, l * n_K), min(chunk, stop - l), l, y, losses,
                                          size, rooms + threadid() * part):
                         finite = 0
                 fp_leave(mode)
@@ -106,32 +107,37 @@ cdef int forward_rows(const Net *net, void **idle, const char *X, char *out, con
     return finite
 
 
-cdef int forward_chunk(const Net *net, const char *X, char *out, Py_ssize_t rows, Py_ssize_t first, const fnn_targets *y,
+cdef int forward_chunk(const Net *net, const fnn_features *X, char *out, Py_ssize_t rows, Py_ssize_t first, const fnn_targets *y,
                        double *losses, size_t size, char *room) noexcept nogil:
-    """out <- h^(K) of some rows, and their losses where y is given; 0 if X is not finite.
+    """out <- h^(K) of rows first.., and their losses where y is given; 0 if X is not finite.
 
     room: two buffers of `size` bytes, and the output layer's scratch.
     """
     cdef const fnn_kernels *k = net.k
     cdef Py_ssize_t stride = row_room(rows) * k.nr, K = net.n_layers, n_K = net.layers[K - 1].n_out, l
-    cdef const char *h_prev
+    cdef const char *h_prev = X.data + first * X.row
     cdef char *h = room
     cdef char *other = room + size
     cdef char *scratch = room + 2 * size
     cdef const Layer *layer
     cdef fnn_activation g
+    if rows == 1 and X.indptr == NULL and not (net.layers[0].turned or as_they_lie(k, X)):
+        k.gather_features(1, net.layers[0].n_in, X, NULL, first, other, k.nr)
+        h_prev = other
     for l in range(K):
         layer, g = &net.layers[l], net.activations[l]
         if l == K - 1 and y == NULL and net.output.id != FNN_SOFTMAX:
             g = net.output
-        if rows == 1 and not layer.turned:
+        if l == 0 and X.indptr != NULL:
+            forward_sparse_part(k, layer, X, NULL, first, h, NULL, stride, g, rows)
+        elif rows == 1 and not layer.turned:
             memset(h, 0, layer.out_panels * k.nr * k.item)
-            k.row_product(layer.n_in, NULL, X if l == 0 else h_prev, layer.Wp, layer.n_in * k.nr, layer.out_panels, h)
-            if l == 0 and not (k.all_finite(layer.n_out, h) or k.all_finite(layer.n_in, X)):
+            k.row_product(layer.n_in, NULL, h_prev, layer.Wp, layer.n_in * k.nr, layer.out_panels, h)
+            if l == 0 and not (k.all_finite(layer.n_out, h) or k.all_finite(layer.n_in, h_prev)):
                 return 0
             k.row_activate(layer.n_out, h, layer.b, g, NULL)
         elif l == 0:
-            if not first_layer(k, layer, X, other, h, stride, g, rows):
+            if not first_layer(k, layer, X, first, other, h, stride, g, rows):
                 return 0
         else:
             forward_part(k, layer, h_prev, h, NULL, stride, g, 0, layer.out_panels, 0, rows)
@@ -145,18 +151,22 @@ cdef int forward_chunk(const Net *net, const char *X, char *out, Py_ssize_t rows
     return 1
 
 
-cdef int first_layer(const fnn_kernels *k, const Layer *layer, const char *X, char *h0, char *h, Py_ssize_t stride,
-                     fnn_activation g, Py_ssize_t rows) noexcept nogil:
-    """h = g(X W^T + b) from the user's rows; 0 if X is not finite. h0: room for X in panels.
+cdef int first_layer(const fnn_kernels *k, const Layer *layer, const fnn_features *X, Py_ssize_t first, char *h0, char *h,
+                     Py_ssize_t stride, fnn_activation g, Py_ssize_t rows) noexcept nogil:
+    """h = g(X W^T + b) from the user's rows first..; 0 if X is not finite. h0: room for X in panels.
 
-    The tile reads rows of X as they lie, unless they start at the same place in every page of memory and so would push each other
-    out of L1. A number that is not finite makes every sum of its row so: the first panel is looked at before g hides it.
+    The tile reads rows of X as they lie, unless they are of another kind, or start at the same place in every page of memory and
+    so would push each other out of L1. A number that is not finite makes every sum of its row so: the first panel is looked at
+    before g hides it.
     """
-    cdef Py_ssize_t p, row = layer.n_in, x_stride = k.nr
-    cdef const char *x = X
+    cdef Py_ssize_t p, row = X.row // k.item, x_stride = k.nr
+    cdef const char *x = X.data + first * X.row
     cdef int finite = 1
-    if layer.turned or row * k.item % PAGE == 0:
-        k.gather(rows, layer.n_in, X, NULL, h0, stride)
+    if layer.turned or not as_they_lie(k, X) or X.row % PAGE == 0:
+        if as_they_lie(k, X) and row == layer.n_in:
+            k.gather(rows, layer.n_in, x, NULL, h0, stride)
+        else:
+            k.gather_features(rows, layer.n_in, X, NULL, first, h0, stride)
         x, row, x_stride = h0, k.nr, stride
     for p in range(layer.out_panels):
         if layer.turned:
@@ -166,8 +176,19 @@ cdef int first_layer(const fnn_kernels *k, const Layer *layer, const char *X, ch
                             vectors(k, layer.n_out, p), FNN_FORWARD, at(k, layer.b, p * k.nr),
                             g if p else plain(fnn_identity), at(k, h, p * stride))
         if p == 0:
-            finite = k.activate_finite(rows, vectors(k, layer.n_out, 0), h, g) or k.all_finite(rows * layer.n_in, X)
+            finite = (k.activate_finite(rows, vectors(k, layer.n_out, 0), h, g)
+                      or rows_finite(k, layer.n_in, X, first, rows))
     return finite
+
+
+cdef int rows_finite(const fnn_kernels *k, Py_ssize_t n, const fnn_features *X, Py_ssize_t first, Py_ssize_t rows) noexcept nogil:
+    """Whether rows first.. are; those of another kind have been looked at as arrays."""
+    cdef Py_ssize_t r
+    if as_they_lie(k, X):
+        for r in range(first, first + rows):
+            if not k.all_finite(n, X.data + r * X.row):
+                return 0
+    return 1
 
 
 cdef class Frozen:
@@ -175,7 +196,7 @@ cdef class Frozen:
 
     Parameters
     ----------
-    sizes, activations, output, bias, dtype
+    sizes, activations, output, bias, dtype, input_scale
         As of `engine.Engine`.
     theta : (n_parameters,) array of dtype
     """
@@ -183,17 +204,18 @@ cdef class Frozen:
     cdef Net net
     cdef Memory memory
     cdef void *idle                  # buffers of the last pass
-    cdef int type_number             # NumPy's, of the weights
+    cdef int type_number, kind       # of the weights, as NumPy and as kernels.h count them
     cdef Py_ssize_t n_in, n_out
     cdef double row_flops
     cdef size_t row_bytes            # of one buffer of a single row
 
-    def __init__(self, sizes, activations, output, bias, str dtype, theta):
+    def __init__(self, sizes, activations, output, bias, str dtype, theta, double input_scale=1):
         cdef Py_ssize_t widest = 0, l
         self.memory = Memory()
-        make_net(&self.net, self.memory, sizes, activations, output, (0, {}), bias, dtype, False)
+        make_net(&self.net, self.memory, sizes, activations, output, (0, {}), bias, dtype, False, input_scale)
         load_net(&self.net, address(theta), -1)
         self.type_number = np.NPY_FLOAT32 if dtype == "float32" else np.NPY_FLOAT64
+        self.kind = fnn_kind_float32 if dtype == "float32" else fnn_kind_float64
         self.n_in, self.n_out = sizes[0], sizes[len(sizes) - 1]
         self.row_flops = flops(&self.net, 1, 1)
         for l in range(self.net.n_layers):
@@ -233,6 +255,7 @@ cdef class Frozen:
         """
         cdef np.npy_intp shape[2]
         cdef np.npy_intp *came
+        cdef fnn_features features
         cdef int dims
         if not (np.PyArray_CheckExact(x) and np.PyArray_TYPE(x) == self.type_number and np.PyArray_ISCARRAY_RO(x)):
             return self.convert(x, out)
@@ -246,7 +269,10 @@ cdef class Frozen:
             out = np.PyArray_SimpleNew(dims, shape, self.type_number)
         elif not self.fits(x, out, dims, shape):
             return self.convert(x, out)
-        if not self.run(<char *> np.PyArray_DATA(x), <char *> np.PyArray_DATA(out), 1 if dims == 1 else shape[0]):
+        features.data, features.kind, features.scale = <const char *> np.PyArray_DATA(x), self.kind, 1
+        features.indptr, features.indices = NULL, NULL
+        features.column, features.row = self.net.k.item, self.n_in * self.net.k.item
+        if not self.run(&features, <char *> np.PyArray_DATA(out), 1 if dims == 1 else shape[0]):
             return self.convert(x, out)
         return out
 
@@ -259,10 +285,17 @@ cdef class Frozen:
         a, b = <size_t> np.PyArray_DATA(x), <size_t> np.PyArray_DATA(out)
         return a + <size_t> np.PyArray_NBYTES(x) <= b or b + <size_t> np.PyArray_NBYTES(out) <= a
 
-    cdef int run(self, const char *X, char *out, Py_ssize_t n) except -1:
+    def forward(self, X, out):
+        """out (n, n_out) <- h^(K) of features as of `engine.Engine.train`, which Python has checked."""
+        cdef fnn_features features
+        set_features(&self.net, &features, X)
+        if not self.run(&features, address(out), len(X)):
+            raise ValueError("X times input_scale must be finite")
+
+    cdef int run(self, const fnn_features *X, char *out, Py_ssize_t n) except -1:
         """out <- h^(K) of n rows; 0 if X is not finite."""
         cdef size_t scratch_size = scratch_bytes(self.net.k, self.n_out)
-        if n > 1 or 2 * self.row_bytes + scratch_size > ON_STACK:
+        if n > 1 or not as_they_lie(self.net.k, X) or 2 * self.row_bytes + scratch_size > ON_STACK:
             return forward_rows(&self.net, &self.idle, X, out, NULL, NULL, n,
                                 1 if n * self.row_flops < QUICK else self.threads())
         if self.row_flops < QUICK:
@@ -271,7 +304,7 @@ cdef class Frozen:
             return forward_row(&self.net, X, out, self.row_bytes)
 
 
-cdef int forward_row(const Net *net, const char *x, char *out, size_t size) noexcept nogil:
+cdef int forward_row(const Net *net, const fnn_features *x, char *out, size_t size) noexcept nogil:
     """forward_chunk of one row, with its buffers on the stack."""
     cdef char stack[ON_STACK + 64]
     cdef char *room = stack + 64 - <size_t> stack % 64

@@ -1,0 +1,97 @@
+"""Streams of training data from files, for `Model.fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastnn._checks import as_int
+from fastnn._errors import MissingExtraError
+
+FORMATS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".feather": "feather"}
+
+
+class ArrowStream:
+    """Rows of a Parquet, CSV or Feather file, or of a folder of them, in blocks (X, y).
+
+    Each pass reads the files again, in the order of their names and rows, a block at a time.
+
+    Parameters
+    ----------
+    path : path
+        A file, or a folder, whose files are of one kind.
+    target : str
+        The column that is y.
+    columns : list of str, optional
+        Those that are X; by default all but the target, in the files' order.
+    batch_rows : int, default 65536
+        Rows of a block at most; where a file or a row group ends, a block ends too.
+    format : {"parquet", "csv", "feather"}, optional
+        By default what the file's, or the folder's first file's, name ends in.
+
+    Raises
+    ------
+    MissingExtraError
+        pyarrow is not installed: ``pip install 'fastnn[parquet]'``.
+
+    Examples
+    --------
+    >>> import fastnn.data
+    >>> stream = fastnn.data.ArrowStream("folder", target="y")  # doctest: +SKIP
+    >>> model.fit(stream, epochs=5)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        target: str,
+        *,
+        columns: list[str] | None = None,
+        batch_rows: int = 65536,
+        format: str | None = None,
+    ) -> None:
+        try:
+            import pyarrow.dataset
+        except ImportError:
+            raise MissingExtraError(
+                "ArrowStream needs pyarrow: pip install 'fastnn[parquet]'"
+            ) from None
+        self.batch_rows = as_int("batch_rows", batch_rows, 1)
+        self.target = target
+        path = Path(path)
+        if not path.exists():
+            raise FileNotFoundError(f"{path} must be a file or a folder")
+        kind = format or _format(path)
+        self._dataset: Any = pyarrow.dataset.dataset(path, format=kind)
+        names = self._dataset.schema.names
+        self.columns = [n for n in names if n != target] if columns is None else list(columns)
+        missing = [name for name in (*self.columns, target) if name not in names]
+        if missing:
+            raise ValueError(
+                f"{path} must have the column {missing[0]!r}, got {', '.join(map(repr, names))}"
+            )
+        if not self.columns:
+            raise ValueError(f"{path} must have a column beside {target!r}")
+
+    def __iter__(self) -> Iterator[tuple[Any, np.ndarray]]:
+        wanted = [*self.columns, self.target]
+        for batch in self._dataset.to_batches(columns=wanted, batch_size=self.batch_rows):
+            if batch.num_rows:
+                X = batch.select(self.columns)
+                yield X, np.asarray(batch.column(batch.schema.get_field_index(self.target)))
+
+
+def _format(path: Path) -> str:
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    for file in files:
+        if not file.name.startswith((".", "_")):
+            if file.suffix.lower() in FORMATS:
+                return FORMATS[file.suffix.lower()]
+            break
+    raise ValueError(
+        f"{path}: the format must be given where names end in none of {', '.join(FORMATS)}"
+    )
