@@ -98,18 +98,19 @@ class Run:
         Raises DivergenceError with the number of the mini-batch, from 1 and after `before` others.
         """
         sizes = batch_weights(order, self.batch, self.weights)
-        return _mean(self.steps_over(X, y, order, sizes, progress)[0], sizes)
+        return _mean(self.steps_over(X, y, order, sizes, progress, before)[0], sizes)
 
     def steps_over(
         self,
-        X: np.ndarray,
+        X: Features,
         y: np.ndarray,
         order: np.ndarray,
         sizes: np.ndarray,
         progress: Progress | None = None,
+        before: int = 0,
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Train on the rows X[order]; returns what each mini-batch had before its step: its mean
-        loss, and where rates have a ridge the sum of all squared weights."""
+        loss, and where rates have a ridge the sum of all W_ij^2."""
         n, batch, rates = len(order), self.batch, self.optimizer.rates
         losses = np.empty(len(sizes))
         squares = np.empty(len(sizes)) if rates.get("ridge") else None

@@ -18,7 +18,7 @@ import warnings
 from dataclasses import dataclass
 from numbers import Integral, Real
 from time import perf_counter
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from fastnn._callbacks import as_callbacks
 from fastnn._config import n_threads as bound_threads
 from fastnn._errors import DivergenceError, MissingExtraError
 from fastnn._fit import Fit
+from fastnn._metrics import classes, r2
 from fastnn._network import NetworkSpec, as_network
 from fastnn._optimizers import LBFGS, Optimizer, as_optimizer
 from fastnn._parameters import Parameters, new_engine, views
@@ -52,6 +53,7 @@ try:
     from sklearn.utils._param_validation import Interval, StrOptions
     from sklearn.utils.class_weight import compute_sample_weight
     from sklearn.utils.fixes import _get_additional_lbfgs_options_dict
+    from sklearn.utils.multiclass import unique_labels
     from sklearn.utils.optimize import _check_optimize_result
     from sklearn.utils.validation import validate_data
 except ImportError as error:
@@ -177,14 +179,12 @@ class Perceptron(BaseMultilayerPerceptron):
         return SGDOptimizer([], self.learning_rate_init, self.learning_rate, power_t=self.power_t)
 
     def _split(self, X: Any, y: np.ndarray, sample_weight: Any) -> tuple[np.ndarray, Any, Any, Any]:
-        """The rows to train on; X, y and sample weights to measure on."""
+        """The rows to train on; X, y (n, n_outputs) and sample weights to measure on."""
         rows = np.arange(len(y))
         if not self.early_stopping:
             return rows, None, None, None
         if self.validation_data is not None:
-            X, y = self.validation_data
-            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-            return rows, X, np.asarray(y), None
+            return rows, *self._validation_data(), None
         rows, held_out = train_test_split(
             rows,
             random_state=self._random_state,
@@ -196,11 +196,27 @@ class Perceptron(BaseMultilayerPerceptron):
                 "The validation set is too small. Increase 'validation_fraction' or the size of "
                 "your dataset."
             )
-        y = y[held_out]
-        if is_classifier(self):
-            y = self._label_binarizer.inverse_transform(y)
         weights = None if sample_weight is None else sample_weight[held_out]
-        return rows, X[held_out], y, weights
+        return rows, X[held_out], y[held_out], weights
+
+    def _validation_data(self) -> tuple[Any, np.ndarray]:
+        if len(self.validation_data) != 2:
+            raise ValueError("validation_data must be a pair (X, y)")
+        X, y = self.validation_data
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        y = np.asarray(y)
+        if is_classifier(self):
+            unknown = np.setdiff1d(unique_labels(y), self.classes_)
+            if len(unknown):
+                raise ValueError(
+                    f"y of validation_data must have labels of {self.classes_}, got {unknown}"
+                )
+            y = self._label_binarizer.transform(y)
+        return X, y.reshape(len(y), -1)
+
+    def _score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """What early stopping looks at after an epoch; X is a `HeldOut`."""
+        return X.score()
 
     def _fit_stochastic(self, X: Any, y: Any, sample_weight: Any, *rest: Any) -> None:
         incremental = rest[-1]
@@ -213,7 +229,7 @@ class Perceptron(BaseMultilayerPerceptron):
             self._optimizer, self._kept = self._pace(), self._rule()
         rule, epochs = self._kept, 1 if incremental else self.max_iter
         rule.ridge = float(self.alpha)
-        order, *watched = self._split(X, y, sample_weight)
+        order, *held_out = self._split(X, y, sample_weight)
         weights = self._weights(y, sample_weight, order)
         loss = Loss(as_targets_of(y, network), network, weights)
         X = as_features(X, network)
@@ -239,7 +255,7 @@ class Perceptron(BaseMultilayerPerceptron):
         fit = Fit(model, epochs, callbacks, ["epoch", "loss", "val_score"], {})
         try:
             with fit.running():
-                self._epochs(fit, run, loss, X, order, watched)
+                self._epochs(fit, run, loss, X, order, HeldOut(run, *held_out))
             if not incremental and not fit.stopped:
                 warnings.warn(
                     f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
@@ -257,7 +273,7 @@ class Perceptron(BaseMultilayerPerceptron):
             self.coefs_, self.intercepts_ = self._best_coefs, self._best_intercepts
 
     def _epochs(
-        self, fit: Fit, run: Run, loss: Loss, X: Any, order: np.ndarray, watched: list[Any]
+        self, fit: Fit, run: Run, loss: Loss, X: Any, order: np.ndarray, held_out: HeldOut
     ) -> None:
         parameters = run.parameters
         self.n_iter_ = 0
@@ -285,7 +301,7 @@ class Perceptron(BaseMultilayerPerceptron):
                 print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
             if self.early_stopping or fit.watched:
                 run.store()
-            self._update_no_improvement_count(self.early_stopping, *watched)
+            self._update_no_improvement_count(self.early_stopping, held_out, None, None)
             self._optimizer.iteration_ends(self.t_)
             if self._no_improvement_count > self.n_iter_no_change:
                 what = "Validation score" if self.early_stopping else "Training loss"
@@ -350,8 +366,29 @@ class Loss:
         return float(total / len(order))
 
 
+class HeldOut:
+    """What early stopping measures on: accuracy (of several labels: all of them right), or R^2."""
+
+    def __init__(self, run: Run, X: Any, y: Any, weights: np.ndarray | None) -> None:
+        self.run, self.weights = run, weights
+        if X is not None:
+            network = run.parameters.network
+            self.X, self.y = as_features(X, network), as_targets_of(y, network)
+
+    def score(self) -> float:
+        run, y = self.run, self.y
+        network = run.parameters.network
+        f = _evaluate.forward(run.engine, network, self.X, run.n_threads)
+        if not np.isfinite(f).all():
+            return math.nan
+        if not network.decides:
+            return r2(y, f, self.weights)
+        right = classes(f, network.one_of_many) == y
+        return float(np.average(right.reshape(len(y), -1).all(1), weights=self.weights))
+
+
 class Objective:
-    """Loss and gradient over all rows, of parameters packed as scikit-learn does: coefs_, each
+    """Loss and its gradient over all rows, of parameters packed as scikit-learn does: coefs_, each
     (n_in, n_out), then intercepts_."""
 
     def __init__(
@@ -406,11 +443,60 @@ CONSTRAINTS = {
     "optimizer": [str, Optimizer, None],
 }
 
+
 class MLPClassifier(Perceptron, neural_network.MLPClassifier):
     """scikit-learn's MLPClassifier, trained and evaluated by fastnn.
+
+    A drop-in: parameters, attributes, methods and random numbers are those of
+    `sklearn.neural_network.MLPClassifier`, whose documentation holds. With float64 a fit gives its
+    weights up to rounding; the same bits on every machine with FMA and for any number of threads.
+
+    Parameters
+    ----------
+    hidden_layer_sizes, solver, alpha, ..., max_fun
+        As of scikit-learn.
+    activation : str, fastnn.LeakyReLU, fastnn.ELU or list of them, default "relu"
+        Beside scikit-learn's names those of `fastnn.Model` ("logistic" being its "sigmoid"), and a
+        list with one for each hidden layer.
+    n_threads : int, optional
+        At most so many threads; by default what affinity, cgroup quota and OMP_NUM_THREADS allow.
+        Results do not depend on it.
+    class_weight : "balanced", dict {class: weight} or list of dict, optional
+        Multiplies the weights of a class's samples, as `sklearn.utils.class_weight` has it;
+        "balanced" counts the rows trained on (of partial_fit: those of the call). The score of
+        early_stopping is not weighted by it.
+    dropout : float or list of float, default 0.0
+        As of `fastnn.Model`: of all hidden layers, or of the inputs and each hidden layer. Not for
+        lbfgs.
+    validation_data : (X, y), optional
+        What early_stopping measures on, in place of rows split off.
+    callbacks : list of fastnn.Callback, optional
+        They see the `fastnn.Fit`: its model, and a history with epoch, loss, val_score (with
+        early_stopping), learning_rate and seconds. ``fit.stop()`` ends the fit as if converged.
+        Copied by `sklearn.base.clone`. Not for lbfgs.
+    optimizer : str or fastnn.Optimizer, optional
+        Steps in place of solver's, with its own learning rate or schedule: "lion",
+        ``fastnn.AdamW(0.002, clip_norm=1.0)``. alpha goes on shaping the loss; learning_rate,
+        learning_rate_init, power_t, momentum, nesterovs_momentum, beta_1, beta_2 and epsilon are
+        not used.
+
+    Raises
+    ------
+    ValueError
+        As scikit-learn, where weights end up not finite; the fit stops at the first mini-batch
+        whose loss is not, with a ConvergenceWarning that names it.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from fastnn.sklearn import MLPClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = MLPClassifier((16,), max_iter=500, random_state=0).fit(X, y)
+    >>> model.predict(X[[0, 75, 149]])
+    array([0, 1, 2])
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **neural_network.MLPClassifier._parameter_constraints,
         **CONSTRAINTS,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
@@ -455,9 +541,54 @@ class MLPClassifier(Perceptron, neural_network.MLPClassifier):
 
 class MLPRegressor(Perceptron, neural_network.MLPRegressor):
     """scikit-learn's MLPRegressor, trained and evaluated by fastnn.
+
+    A drop-in: parameters, attributes, methods and random numbers are those of
+    `sklearn.neural_network.MLPRegressor`, whose documentation holds. With float64 a fit gives its
+    weights up to rounding; the same bits on every machine with FMA and for any number of threads.
+
+    Parameters
+    ----------
+    loss, hidden_layer_sizes, solver, alpha, ..., max_fun
+        As of scikit-learn.
+    activation : str, fastnn.LeakyReLU, fastnn.ELU or list of them, default "relu"
+        Beside scikit-learn's names those of `fastnn.Model` ("logistic" being its "sigmoid"), and a
+        list with one for each hidden layer.
+    n_threads : int, optional
+        At most so many threads; by default what affinity, cgroup quota and OMP_NUM_THREADS allow.
+        Results do not depend on it.
+    dropout : float or list of float, default 0.0
+        As of `fastnn.Model`: of all hidden layers, or of the inputs and each hidden layer. Not for
+        lbfgs.
+    validation_data : (X, y), optional
+        What early_stopping measures on, in place of rows split off.
+    callbacks : list of fastnn.Callback, optional
+        They see the `fastnn.Fit`: its model, and a history with epoch, loss, val_score (with
+        early_stopping), learning_rate and seconds. ``fit.stop()`` ends the fit as if converged.
+        Copied by `sklearn.base.clone`. Not for lbfgs.
+    optimizer : str or fastnn.Optimizer, optional
+        Steps in place of solver's, with its own learning rate or schedule: "lion",
+        ``fastnn.AdamW(0.002, clip_norm=1.0)``. alpha goes on shaping the loss; learning_rate,
+        learning_rate_init, power_t, momentum, nesterovs_momentum, beta_1, beta_2 and epsilon are
+        not used.
+
+    Raises
+    ------
+    ValueError
+        As scikit-learn, where weights end up not finite; the fit stops at the first mini-batch
+        whose loss is not, with a ConvergenceWarning that names it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn.sklearn import MLPRegressor
+    >>> X = np.linspace(-1, 1, 50)[:, None]
+    >>> model = MLPRegressor(hidden_layer_sizes=(16,), activation="tanh", solver="lbfgs",
+    ...                      random_state=0).fit(X, np.sin(3 * X[:, 0]))
+    >>> bool(model.score(X, np.sin(3 * X[:, 0])) > 0.99)
+    True
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **neural_network.MLPRegressor._parameter_constraints,
         **CONSTRAINTS,
     }

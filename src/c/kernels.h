@@ -52,7 +52,7 @@ typedef struct {
  * ridge: a penalty of the sum over a mini-batch, not of its mean: l2 of weights grows by ridge / (sum of its samples' weights). */
 typedef struct {
     double learning_rate, momentum, dampening, beta1, beta2, psi;          /* psi: nadam's 0.96^momentum_decay */
-    double epsilon, epsilon_hat;                                           /* epsilon_hat: adam's beside sqrt(t), not 0: in epsilon's place */
+    double epsilon, epsilon_hat;                                           /* adam's, beside sqrt(t): in epsilon's place where not 0 */
     double shrink, grow, least, most;                                      /* rprop's */
     double l1, l2, ridge, weight_decay, clip_value, clip_norm, max_norm;   /* 0: none */
     int decay_bias, regular;

@@ -26,8 +26,8 @@ cdef fnn_rates as_rates(dict rates):
     unknown = set(rates) - set(RATES)
     if unknown:
         raise ValueError(f"rates: unknown {unknown}")
-    r = {**RATES, **rates, "regular": False, "bias_l2": rates.get("l2", 0), "alpha1": 0, "root2": 0, "damped": 1, "alpha_g": 0, "alpha_m": 0, "product": 1,
-         "keep": 1, "clip": 1, "n": 0}
+    r = {**RATES, **rates, "regular": False, "bias_l2": rates.get("l2", 0), "alpha1": 0, "root2": 0, "damped": 1, "alpha_g": 0,
+         "alpha_m": 0, "product": 1, "keep": 1, "clip": 1, "n": 0}
     r.regular = r.l1 != 0 or r.l2 != 0 or r.ridge != 0 or r.weight_decay != 0 or r.clip_value != 0 or r.clip_norm != 0
     correct(&r, 1)
     return r
