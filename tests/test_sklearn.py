@@ -439,7 +439,7 @@ def test_optimizer():
     MLPClassifier(optimizer=schedule, callbacks=[watch], **given).fit(X, y)
     assert len(set(rates[-1])) == 12 and max(rates[-1]) < 0.01
     lion = MLPClassifier(optimizer="lion", **given).fit(X, y)
-    assert lion.loss_ < lion.loss_curve_[0] / 2 or lion.score(X, y) > 0.9
+    assert lion.loss_ < 0.9 * lion.loss_curve_[0]
     with pytest.raises(ValueError, match="optimizer must take steps"):
         MLPClassifier(optimizer=fastnn.LBFGS()).fit(X, y)
     with pytest.raises(ValueError, match="optimizer must be one of"):
@@ -491,8 +491,8 @@ def test_pipeline_grid_search_and_calibration():
     want = GridSearchCV(theirs, {"mlpclassifier__alpha": [1e-4, 1.0]}, cv=3).fit(X, y)
     for name in ("mean_test_score", "std_test_score"):
         np.testing.assert_allclose(search.cv_results_[name], want.cv_results_[name], **CLOSE)
-    calibrated = CalibratedClassifierCV(pipeline, cv=3).fit(X, y)
-    assert calibrated.score(X, y) > 0.95
+    mine, theirs = (CalibratedClassifierCV(one, cv=3).fit(X, y) for one in (pipeline, theirs))
+    np.testing.assert_allclose(mine.predict_proba(X), theirs.predict_proba(X), atol=1e-6)
     X, y = data("diabetes")
     assert np.isfinite(cross_val_score(MLPRegressor(max_iter=10), X, y, cv=3)).all()
 
