@@ -24,7 +24,7 @@ import numpy as np
 
 from fastnn import _evaluate
 from fastnn._activations import Activation
-from fastnn._arrays import as_features, as_targets
+from fastnn._arrays import Features, as_features, as_training_pair
 from fastnn._callbacks import as_callbacks
 from fastnn._config import n_threads as bound_threads
 from fastnn._errors import DivergenceError, MissingExtraError
@@ -33,6 +33,7 @@ from fastnn._metrics import classes, r2
 from fastnn._network import NetworkSpec, as_network
 from fastnn._optimizers import LBFGS, Optimizer, as_optimizer
 from fastnn._parameters import Parameters, new_engine, views
+from fastnn._schedules import Watching
 from fastnn._train import Run, batch_weights
 from fastnn._weights import as_weights
 from fastnn.kernels._cpu import ACTIVATIONS
@@ -157,13 +158,18 @@ class Perceptron(BaseMultilayerPerceptron):
         objective.take(result.x)
         self._copy_back(objective.parameters)
 
-    def _rule(self) -> Rule:
+    def _rule(self, incremental: bool) -> Rule:
         """fastnn's name and numbers for the solver."""
         if self.optimizer is not None:
             optimizer = as_optimizer(self.optimizer, None)
+            rate = optimizer.learning_rate
             if isinstance(optimizer, LBFGS):
                 raise ValueError("optimizer must take steps; for L-BFGS use solver='lbfgs'")
-            return Rule(optimizer.kind, optimizer.rates, optimizer.learning_rate)
+            if isinstance(rate, Watching) and rate.column != "loss":
+                raise ValueError(f"optimizer's learning rate must watch the loss, got {rate}")
+            if incremental and getattr(rate, "by_epochs", False):
+                raise ValueError(f"optimizer must not count epochs in partial_fit, got {rate}")
+            return Rule(optimizer.kind, optimizer.rates, rate)
         rate = float(self.learning_rate_init)
         if self.solver == "adam":
             settings = {"beta1": self.beta_1, "beta2": self.beta_2, "epsilon_hat": self.epsilon}
@@ -226,13 +232,13 @@ class Perceptron(BaseMultilayerPerceptron):
             raise ValueError("validation_data must come with early_stopping=True")
         network, callbacks = self._network(), as_callbacks(self.callbacks or ())
         if not incremental or not hasattr(self, "_optimizer"):
-            self._optimizer, self._kept = self._pace(), self._rule()
+            self._optimizer, self._kept = self._pace(), self._rule(incremental)
         rule, epochs = self._kept, 1 if incremental else self.max_iter
         rule.ridge = float(self.alpha)
         order, *held_out = self._split(X, y, sample_weight)
         weights = self._weights(y, sample_weight, order)
-        loss = Loss(as_targets_of(y, network), network, weights)
-        X = as_features(X, network)
+        X, y = as_engine_pair(X, y, network)
+        loss = Loss(y, network, weights)
         batch = min(200, len(order)) if self.batch_size == "auto" else self.batch_size
         if batch > len(order):
             warnings.warn(
@@ -296,6 +302,7 @@ class Perceptron(BaseMultilayerPerceptron):
                 fit.stop()
             self.n_iter_ += 1
             self.t_ += len(order)
+            parameters.epoch = self.n_iter_
             self.loss_curve_.append(self.loss_)
             if self.verbose:
                 print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
@@ -318,6 +325,7 @@ class Perceptron(BaseMultilayerPerceptron):
                 row["val_score"] = self.validation_scores_[-1]
             rate, seconds = run.schedule.last, perf_counter() - begin
             fit.history.append(**row, learning_rate=rate, seconds=seconds)
+            run.schedule.epoch_ended(row)
             self._follow_rate(run)
             if fit.watched:
                 fit.epoch_ended()
@@ -373,7 +381,7 @@ class HeldOut:
         self.run, self.weights = run, weights
         if X is not None:
             network = run.parameters.network
-            self.X, self.y = as_features(X, network), as_targets_of(y, network)
+            self.X, self.y = as_engine_pair(X, y, network)
 
     def score(self) -> float:
         run, y = self.run, self.y
@@ -397,8 +405,8 @@ class Objective:
         network = estimator._network()
         self.parameters = estimator._parameters(network)
         self.engine = new_engine(network)
-        self.X = as_features(X, network)
-        self.loss = Loss(as_targets_of(y, network), network, weights)
+        self.X, y = as_engine_pair(X, y, network)
+        self.loss = Loss(y, network, weights)
         self.total = len(y) if weights is None else weights.sum()
         self.ridge = estimator.alpha / self.total
         self.n_threads = bound_threads(estimator.n_threads)
@@ -429,9 +437,9 @@ class Objective:
         return value + self.ridge / 2 * (coefs @ coefs), gradient
 
 
-def as_targets_of(y: np.ndarray, network: NetworkSpec) -> np.ndarray:
-    """What the engine compares with, from scikit-learn's y (n, n_outputs)."""
-    return as_targets(y.argmax(1) if network.output == "softmax" else y, network)
+def as_engine_pair(X: Any, y: np.ndarray, network: NetworkSpec) -> tuple[Features, np.ndarray]:
+    """X and y as the engine takes them, from scikit-learn's y (n, n_outputs)."""
+    return as_training_pair(X, y.argmax(1) if network.output == "softmax" else y, network)
 
 
 CONSTRAINTS = {

@@ -357,6 +357,10 @@ def test_dropout():
     assert (some.predict_proba(X) == some.predict_proba(X)).all()
     with pytest.raises(ValueError, match="dropout must come with solver='sgd' or 'adam'"):
         fit(0.5, solver="lbfgs")
+    sparse = pytest.importorskip("scipy.sparse").csr_array(X)
+    with pytest.raises(ValueError, match="X must be dense where the inputs have dropout"):
+        MLPClassifier(dropout=[0.5, 0.0]).fit(sparse, y)
+    assert MLPClassifier(dropout=0.5, max_iter=3).fit(sparse, y).n_iter_ == 3
     with pytest.raises(ValueError, match="dropout must have one entry per layer"):
         fit([0.5, 0.5, 0.5])
 
@@ -438,6 +442,14 @@ def test_optimizer():
     schedule = fastnn.AdamW(fastnn.OneCycle(0.01), weight_decay=0.1)
     MLPClassifier(optimizer=schedule, callbacks=[watch], **given).fit(X, y)
     assert len(set(rates[-1])) == 12 and max(rates[-1]) < 0.01
+    plateau = fastnn.SGD(fastnn.ReduceOnPlateau(0.01, patience=1, threshold=0.9, monitor="loss"))
+    rates.clear()
+    MLPClassifier(optimizer=plateau, callbacks=[watch], **given).fit(X, y)
+    assert rates[-1][-1] < rates[-1][0]
+    with pytest.raises(ValueError, match="learning rate must watch the loss"):
+        MLPClassifier(optimizer=fastnn.SGD(fastnn.ReduceOnPlateau(0.01))).fit(X, y)
+    with pytest.raises(ValueError, match="must not count epochs in partial_fit"):
+        MLPClassifier(optimizer=schedule).partial_fit(X, y, classes=[0, 1])
     lion = MLPClassifier(optimizer="lion", **given).fit(X, y)
     assert lion.loss_ < 0.9 * lion.loss_curve_[0]
     with pytest.raises(ValueError, match="optimizer must take steps"):
