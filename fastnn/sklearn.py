@@ -59,7 +59,7 @@ try:
     from sklearn.utils.validation import validate_data
 except ImportError as error:
     raise MissingExtraError(
-        f"fastnn.sklearn needs scikit-learn 1.9 or newer: pip install 'fastnn[sklearn]' ({error})"
+        f"fastnn.sklearn needs scikit-learn 1.7 or newer: pip install 'fastnn[sklearn]' ({error})"
     ) from None
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
@@ -499,7 +499,7 @@ class MLPClassifier(Perceptron, neural_network.MLPClassifier):
     >>> from sklearn.datasets import load_iris
     >>> from fastnn.sklearn import MLPClassifier
     >>> X, y = load_iris(return_X_y=True)
-    >>> model = MLPClassifier((16,), max_iter=500, random_state=0).fit(X, y)
+    >>> model = MLPClassifier((16,), learning_rate_init=0.02, random_state=0).fit(X, y)
     >>> model.predict(X[[0, 75, 149]])
     array([0, 1, 2])
     """
