@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from fastnn._errors import DivergenceError, MissingExtraError
 from fastnn._evaluate import evaluate
 from fastnn._fit import Fit
 from fastnn._metrics import Metric
-from fastnn._optimizers import LBFGS, Optimizer
+from fastnn._optimizers import LBFGS, Rate
 from fastnn._parameters import Parameters, views
 from fastnn._progress import Progress
 from fastnn._random import SHUFFLE, keys, permutation
@@ -30,6 +30,17 @@ from fastnn.kernels.engine import Engine
 
 SLICE_SECONDS = 0.025  # an interrupt within 100 ms, with room for a slow step
 SLOWEST = 1e9  # multiplications and additions a second assumed before the first measurement
+
+
+class Steps(Protocol):
+    """What a `Run` needs of an optimizer."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def rates(self) -> dict[str, float]: ...
+    @property
+    def learning_rate(self) -> Rate: ...
 
 
 class Run:
@@ -42,7 +53,7 @@ class Run:
         self,
         parameters: Parameters,
         engine: Engine,
-        optimizer: Optimizer,
+        optimizer: Steps,
         batch: int,
         n_threads: int,
         seed: int,

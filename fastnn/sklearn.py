@@ -86,6 +86,8 @@ class Rule:
 class Perceptron(BaseMultilayerPerceptron):
     """What fastnn does in place of scikit-learn's base class."""
 
+    _no_improvement_count: int
+
     # From coefs_ and intercepts_ to fastnn and back
 
     def _network(self) -> NetworkSpec:
@@ -416,7 +418,7 @@ class Objective:
     def take(self, packed: np.ndarray) -> None:
         start = 0
         for W in self.parameters.W:
-            W.T.flat = packed[start : start + W.size]
+            W.T[:] = packed[start : start + W.size].reshape(W.T.shape)
             start += W.size
         for b in self.parameters.b:
             b[:] = packed[start : start + b.size]
