@@ -285,7 +285,7 @@ class Perceptron(BaseMultilayerPerceptron):
     ) -> None:
         parameters = run.parameters
         self.n_iter_ = 0
-        while not fit.done:
+        while self.n_iter_ < fit.epochs and not fit.stopped:
             if fit.watched:
                 fit.epoch_begins(self.n_iter_ + 1)
                 run.load()
@@ -323,13 +323,13 @@ class Perceptron(BaseMultilayerPerceptron):
                 else:
                     self._no_improvement_count = 0
             row = {"epoch": self.n_iter_, "loss": self.loss_}
-            if self.early_stopping:
-                row["val_score"] = self.validation_scores_[-1]
-            rate, seconds = run.schedule.last, perf_counter() - begin
-            fit.history.append(**row, learning_rate=rate, seconds=seconds)
             run.schedule.epoch_ended(row)
+            rate, seconds = run.schedule.last, perf_counter() - begin
             self._follow_rate(run)
             if fit.watched:
+                if self.early_stopping:
+                    row["val_score"] = self.validation_scores_[-1]
+                fit.history.append(**row, learning_rate=rate, seconds=seconds)
                 fit.epoch_ended()
                 run.load()
 
@@ -363,12 +363,13 @@ class Loss:
 
     def of_epoch(self, run: Run, X: Any, order: np.ndarray) -> float:
         """Train on the rows; their mean loss, each mini-batch counting its rows."""
-        rows = batch_weights(order, run.batch, None)
-        weights = rows if self.weights is None else batch_weights(order, run.batch, self.weights)
+        rows = weights = batch_weights(order, run.batch, None)
+        each: Any = 1.0  # rows by weight, of each mini-batch
+        if self.weights is not None:
+            weights = batch_weights(order, run.batch, self.weights)
+            each = rows / np.where(weights, weights, np.inf)
         losses, squares = run.steps_over(X, self.y, order, weights)
-        losses *= self.share
-        each = rows / np.where(weights, weights, np.inf)
-        total = (losses * rows).sum()
+        total = self.share * (losses * rows).sum()
         if self.constants is not None:
             total += (batch_weights(order, run.batch, self.constants) * each).sum()
         if squares is not None:
