@@ -263,7 +263,10 @@ class Perceptron(BaseMultilayerPerceptron):
         fit = Fit(model, epochs, callbacks, ["epoch", "loss", "val_score"], {})
         try:
             with fit.running():
-                self._epochs(fit, run, loss, X, order, HeldOut(run, *held_out))
+                try:
+                    self._epochs(fit, run, loss, X, order, HeldOut(run, *held_out))
+                finally:  # before callbacks see the end, and may change the weights
+                    run.store()
             if not incremental and not fit.stopped:
                 warnings.warn(
                     f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
@@ -274,8 +277,7 @@ class Perceptron(BaseMultilayerPerceptron):
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=2)
         finally:
-            run.store()
-            rule.state, rule.steps = parameters.state, run.steps
+            rule.state, rule.steps = parameters.state, parameters.steps
             self._copy_back(parameters)
         if self.early_stopping:
             self.coefs_, self.intercepts_ = self._best_coefs, self._best_intercepts

@@ -408,6 +408,14 @@ def test_callbacks(tmp_path):
     last = MLPClassifier(random_state=0, early_stopping=True, max_iter=7).fit(X, y)
     last.coefs_, last.intercepts_ = [W.T for W in saved.W], list(saved.b)
     np.testing.assert_array_equal(saved.predict_proba(X), last.predict_proba(X))
+    kept = []
+    swap = fastnn.LambdaCallback(
+        on_epoch_end=lambda fit: fit.epoch == 2 and kept.append(fit.model.theta.copy()),
+        on_fit_end=lambda fit: fit.model.theta.__setitem__(slice(None), kept[0]),
+    )
+    swapped = MLPClassifier(random_state=0, max_iter=6, callbacks=[swap]).fit(X, y)
+    second = MLPClassifier(random_state=0, max_iter=2).fit(X, y)
+    np.testing.assert_array_equal(swapped.coefs_[0], second.coefs_[0])
     stop = fastnn.EarlyStopping("val_score", patience=3, mode="max")
     assert MLPClassifier(callbacks=[stop], **given).fit(X, y).n_iter_ < 30
     with pytest.raises(TypeError, match=r"each of callbacks must be a fastnn\.Callback"):
