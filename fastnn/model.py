@@ -272,7 +272,7 @@ class Model:
         class_weight: Any = None,
         shuffle: bool = True,
         resume: str | PathLike[str] | None = None,
-        verbose: bool | Progress = False,
+        verbose: bool = False,
     ) -> History:
         """Train; a second call goes on where the first one ended.
 
@@ -350,8 +350,7 @@ class Model:
         share = as_real("validation_split", validation_split, below=1.0)
         chosen = _metrics.as_metrics(metrics, network)
         watching = as_callbacks(callbacks)
-        if not isinstance(verbose, Progress):  # the command line's own, over several calls
-            verbose = as_bool("verbose", verbose)
+        verbose = as_bool("verbose", verbose)
         if share and validation_data is not None:
             raise ValueError("validation_data and validation_split exclude each other")
         if isinstance(rule, LBFGS) and (any(network.dropout) or any(network.noise)):
@@ -388,16 +387,16 @@ class Model:
         if loaded is not None:
             fit.resume(loaded)
         batch = batch_size if y is None else min(batch_size, len(rows))
-        progress = verbose if isinstance(verbose, Progress) else None
-        if verbose is True and not fit.done:
-            progress = Progress(epochs - len(fit.history), len(rows))
+        progress = None
+        if verbose and not fit.done:
+            progress = Progress(epochs, len(rows), len(fit.history))
         try:
             with self._engines.lend(batch, rule.kind) as engine:
                 threads = bound_threads(self.n_threads)
                 run = _train.Run(self._parameters, engine, rule, batch, threads, seed, weights)
                 _train.fit(run, data, fit, shuffle=shuffle, progress=progress)
         finally:
-            if verbose is True and progress is not None:
+            if progress is not None:
                 progress.close()
         return fit.history
 

@@ -1,9 +1,12 @@
 """The command line as its users meet it."""
 
 import csv
+import hashlib
 import io
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,7 +18,7 @@ import pytest
 
 import fastnn
 from fastnn.cli import main, metrics, output
-from fastnn.cli.train import default_batch_size, falling
+from fastnn.cli.recipe import default_batch_size
 
 
 @pytest.fixture
@@ -171,14 +174,13 @@ def test_training_is_what_the_arguments_say(here, run):
     slope(here / "data.csv")
     arguments = ("--hidden", "5,3", "--activation", "tanh", "--epochs", 3, "--batch-size", 16)
     arguments += ("--learning-rate", 0.05, "--momentum", 0.5, "--nesterov", "--seed", 3)
-    arguments += ("--dtype", "float64", "--validation-fraction", 0, "--scale", "none")
+    arguments += ("--dtype", "float64", "--validation-split", 0, "--scale", "none")
     assert run("train", "data.csv", "-t", "z", "-o", "m.st", *arguments)[0] == 0
     x, z = np.loadtxt("data.csv", delimiter=",", skiprows=1).T
     model = fastnn.Model([1, 5, 3, 1], "tanh", "identity", dtype="float64", seed=3)
-    for rate in (0.05, 0.05 * 2 / 3, 0.05 / 3):
-        rule = fastnn.SGD(rate, 0.5, nesterov=True)
-        model.fit(x[:, None], z, epochs=1, batch_size=16, optimizer=rule)
-    np.testing.assert_allclose(fastnn.load("m.st").theta, model.theta, rtol=1e-12)
+    rule = fastnn.SGD(fastnn.CosineDecay(0.05), 0.5, nesterov=True)
+    model.fit(x[:, None], z, epochs=3, batch_size=16, optimizer=rule)
+    assert (fastnn.load("m.st").theta == model.theta).all()
 
 
 def test_constant_schedule_quiet_and_no_hidden_layers(here, run):
@@ -195,7 +197,7 @@ def test_drop_categorical_task_and_validation_data(here, run):
     (here / "data.csv").write_text("id,code,y\n" + "".join(lines[:80]))
     (here / "more.csv").write_text("id,code,y\n" + "".join(lines[80:]))
     options = ("--drop", "id", "--categorical", "code", "--task", "classification")
-    options += ("--validation-data", "more.csv", "--epochs", 2)
+    options += ("--validation", "more.csv", "--epochs", 2)
     status, out, _ = run("train", "data.csv", "-t", "y", "-o", "m.st", *options)
     assert status == 0 and "20 rows of more.csv" in out and "2 epochs of 80 rows" in out
     assert fastnn.load("m.st").sizes == [3, 128, 64, 4]
@@ -224,6 +226,260 @@ def test_a_table_without_header_is_read_so_again(here, run):
     assert len(rows_of(run("predict", "m.st", "data.csv")[1])) == 41
 
 
+# --- what training takes
+
+AMOUNTS = ("-t", "z", "--hidden", "5,3", "--dtype", "float64", "--scale", "none")
+AMOUNTS += ("--learning-rate", 0.01, "--epochs", 6, "--batch-size", 16, "--seed", 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "network", "optimizer"),
+    [
+        ("--optimizer adam", {}, fastnn.Adam(fastnn.CosineDecay(0.01))),
+        ("--optimizer adamw", {}, fastnn.AdamW(fastnn.CosineDecay(0.01))),
+        ("--optimizer nadam", {}, fastnn.NAdam(fastnn.CosineDecay(0.01))),
+        ("--optimizer rmsprop", {}, fastnn.RMSprop(fastnn.CosineDecay(0.01))),
+        ("--optimizer adagrad", {}, fastnn.Adagrad(fastnn.CosineDecay(0.01))),
+        ("--optimizer lion", {}, fastnn.Lion(fastnn.CosineDecay(0.01))),
+        ("--optimizer rprop", {}, fastnn.Rprop(0.01)),
+        ("--schedule constant", {}, fastnn.SGD(0.01, 0.9)),
+        ("--warmup 2", {}, fastnn.SGD(fastnn.CosineDecay(0.01, warmup=2), 0.9)),
+        ("--schedule one-cycle", {}, fastnn.SGD(fastnn.OneCycle(0.01), 0.9)),
+        (
+            "--schedule one_cycle --warmup 1.5",
+            {},
+            fastnn.SGD(fastnn.OneCycle(0.01, pct_start=0.25), 0.9),
+        ),
+        ("--schedule step", {}, fastnn.SGD(fastnn.StepDecay(0.01, epochs=2), 0.9)),
+        ("--schedule exponential", {}, fastnn.SGD(fastnn.Exponential(0.01, 0.3981), 0.9)),
+        # 180 rows: 12 steps an epoch
+        ("--schedule inverse", {}, fastnn.SGD(fastnn.InverseScaling(0.01, scale=1.375), 0.9)),
+        (
+            "--schedule plateau",
+            {},
+            fastnn.SGD(fastnn.ReduceOnPlateau(0.01, patience=1, monitor="val_loss"), 0.9),
+        ),
+        ("--schedule adaptive", {}, fastnn.SGD(fastnn.Adaptive(0.01), 0.9)),
+        ("--momentum 0.5", {}, fastnn.SGD(fastnn.CosineDecay(0.01), 0.5)),
+        (
+            "--optimizer adamw --weight-decay 0.5 --clip-norm 0.1",
+            {},
+            fastnn.AdamW(fastnn.CosineDecay(0.01), weight_decay=0.5, clip_norm=0.1),
+        ),
+        (
+            "--l1 0.01 --l2 0.1 --momentum 0",
+            {},
+            fastnn.SGD(fastnn.CosineDecay(0.01), l1=0.01, l2=0.1),
+        ),
+        (
+            "--dropout 0.2 --activation leaky-relu:0.2 --loss huber:0.5",
+            {"dropout": 0.2, "activation": fastnn.LeakyReLU(0.2), "loss": fastnn.Huber(0.5)},
+            fastnn.SGD(fastnn.CosineDecay(0.01), 0.9),
+        ),
+        (
+            "--dropout 0,0.1,0.2 --activation tanh,elu:0.5 --loss quantile:0.9",
+            {
+                "dropout": [0, 0.1, 0.2],
+                "activation": ["tanh", fastnn.ELU(0.5)],
+                "loss": fastnn.Quantile(0.9),
+            },
+            fastnn.SGD(fastnn.CosineDecay(0.01), 0.9),
+        ),
+        (
+            "--loss poisson",
+            {"loss": "poisson", "output": "exp"},
+            fastnn.SGD(fastnn.CosineDecay(0.01), 0.9),
+        ),
+    ],
+)
+def test_each_option_is_what_fit_takes(here, run, options, network, optimizer):
+    slope(here / "data.csv")
+    assert run("train", "data.csv", "-o", "m.st", "-q", *AMOUNTS, *options.split()) == (0, "", "")
+    x, z = np.loadtxt("data.csv", delimiter=",", skiprows=1).T
+    settings = {"activation": "relu", "output": "identity", **network}
+    model = fastnn.Model([1, 5, 3, 1], dtype="float64", seed=3, **settings)
+    split = {"validation_split": 0.1, "batch_size": 16}
+    model.fit(x[:, None], z, epochs=6, optimizer=optimizer, **split)
+    assert (fastnn.load("m.st").theta == model.theta).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "network", "arguments"),
+    [
+        ("--class-weight balanced", {}, {"class_weight": "balanced"}),
+        ("--class-weight z=3,x=0.5", {}, {"class_weight": {0: 0.5, 2: 3}}),
+        ("--label-smoothing 0.1", {"loss": fastnn.CrossEntropy(0.1)}, {}),
+        ("--loss focal:1", {"loss": fastnn.Focal(1)}, {}),
+        ("--loss hinge", {"loss": "hinge", "output": "identity"}, {}),
+        ("--loss squared-error", {"loss": "squared_error"}, {}),
+    ],
+)
+def test_what_fit_takes_for_classes(here, run, options, network, arguments):
+    kinds = flowers(here / "flowers.csv")
+    command = ("train", "flowers.csv", "-t", "kind", "-o", "m.st", "-q", "--drop", "colour")
+    command += ("--scale", "none", "--epochs", 3, "--batch-size", 8, "--learning-rate", 0.01)
+    assert run(*command, "--dtype", "float64", *options.split()) == (0, "", "")
+    X = np.loadtxt("flowers.csv", delimiter=",", skiprows=1, usecols=0)[:, None]
+    y = np.searchsorted(["x", "y", "z"], kinds)
+    model = fastnn.Model([1, 128, 64, 3], dtype="float64", seed=0, **network)
+    rule = fastnn.SGD(fastnn.CosineDecay(0.01), 0.9)
+    split = {"validation_split": 0.1, "batch_size": 8}
+    model.fit(X, y, epochs=3, optimizer=rule, **split, **arguments)
+    assert (fastnn.load("m.st").theta == model.theta).all()
+    # of a hinge there are no probabilities
+    header = run("predict", "m.st", "flowers.csv")[1].splitlines()[0]
+    assert header == ("prediction" if "hinge" in options else "prediction,P(x),P(y),P(z)")
+    result = json.loads(run("evaluate", "m.st", "flowers.csv", "--json")[1])
+    assert ("log_loss" in result) == ("hinge" not in options) and result["rows"] == 120
+
+
+def test_lbfgs(here, run):
+    pytest.importorskip("scipy")
+    slope(here / "data.csv")
+    options = ("--optimizer", "lbfgs", "--l2", 1e-6, "--epochs", 200, "--dtype", "float64")
+    status, out, _ = run("train", "data.csv", "-t", "z", "-o", "m.st", *options)
+    assert status == 0 and "optimizer   lbfgs, l2 1e-06\n" in out
+    assert json.loads(run("evaluate", "m.st", "data.csv", "--json")[1])["r2"] > 0.995
+    assert "learning rate" not in fastnn.load("m.st").metadata["training"]
+
+
+def test_sample_weights_are_a_column_and_no_input(here, run):
+    slope(here / "data.csv")
+    head, *lines = (here / "data.csv").read_text().splitlines()
+    table = [f"{line},{i % 3}" for i, line in enumerate(lines)]
+    (here / "weighted.csv").write_text("\n".join([f"{head},w", *table]) + "\n")
+    command = ("train", "weighted.csv", "-o", "m.st", "-q", *AMOUNTS, "--sample-weight", "w")
+    assert run(*command) == (0, "", "")
+    x, z = np.loadtxt("data.csv", delimiter=",", skiprows=1).T
+    model = fastnn.Model([1, 5, 3, 1], output="identity", dtype="float64", seed=3)
+    split = {"validation_split": 0.1, "batch_size": 16, "sample_weight": np.arange(200) % 3}
+    rule = fastnn.SGD(fastnn.CosineDecay(0.01), 0.9)
+    model.fit(x[:, None], z, epochs=6, optimizer=rule, **split)
+    assert (fastnn.load("m.st").theta == model.theta).all()
+    assert run("predict", "m.st", "data.csv")[0] == 0  # without weights
+
+
+def test_metrics_log_and_plot(here, run):
+    pytest.importorskip("matplotlib")
+    slope(here / "data.csv")
+    options = ("--metrics", "mae,rmse", "--log", "log.csv", "--plot", "curve.png", "--epochs", 30)
+    status, out, err = run("train", "data.csv", "-t", "z", "-o", "m.st", *options)
+    assert status == 0 and " val_mae " in err and "\nlog         log.csv\n" in out
+    header, *rows = rows_of((here / "log.csv").read_text())
+    assert header[:5] == ["epoch", "loss", "val_loss", "val_mae", "val_rmse"] and len(rows) == 30
+    # in the target's unit, whose deviation is 40
+    assert 0.3 < float(rows[-1][3]) <= float(rows[-1][4]) < 3
+    assert f"MAE {float(rows[-1][3]):.6g}, RMSE {float(rows[-1][4]):.6g}" in out
+    assert (here / "curve.png").read_bytes().startswith(b"\x89PNG")
+    flowers(here / "flowers.csv")
+    options = ("--metrics", "f1,auc,top-2", "--epochs", 2)
+    _, out, err = run("train", "flowers.csv", "-t", "kind", "-o", "m.st", *options)
+    for name in ("f1", "auc", "top_2"):
+        assert f" val_{name} " in err and f"{name} " in out.split("validation")[1]
+
+
+def test_early_stopping_keeps_the_best_epoch(here, run):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 5)), rng.integers(0, 2, 60)  # nothing to learn
+    np.savez("noise.npz", X=X, y=y)
+    command = ("train", "noise.npz", "-o", "m.st", "--epochs", 300, "--schedule", "constant")
+    options = ("--validation-split", 0.3, "--early-stopping", 4, "--log", "log.csv")
+    status, out, _ = run(*command, *options)
+    losses = [float(row[2]) for row in rows_of((here / "log.csv").read_text())[1:]]
+    best = int(np.argmin(losses)) + 1
+    assert status == 0 and len(losses) == best + 4 < 300
+    assert f"{best + 4} epochs of 42 rows" in out and f"; kept: epoch {best}, the best\n" in out
+    assert f"loss {min(losses):.4f}\n" in out
+    facts = fastnn.load("m.st").metadata["training"]
+    assert (facts["epochs"], facts["epochs run"], facts["best epoch"]) == (300, best + 4, best)
+
+
+def test_a_resumed_training_goes_on(here, run):
+    flowers(here / "flowers.csv")
+    command = ("train", "flowers.csv", "-t", "kind", "--schedule", "constant", "-o")
+    assert run(*command, "whole.st", "--epochs", 4)[0] == 0
+    assert run(*command, "m.st", "--epochs", 2, "--checkpoint", "run.st")[0] == 0
+    status, out, err = run(*command, "m.st", "--epochs", 4, "--resume", "run.st")
+    assert status == 0 and "4 epochs of 108 rows" in out and "2 of them before" in out
+    assert [line[:9] for line in err.splitlines()] == ["epoch 3/4", "epoch 4/4"]
+    assert (here / "m.st").read_bytes() == (here / "whole.st").read_bytes()
+    for changed, message in (
+        (("--seed", 1), "of the data are not those of the checkpoint"),  # other rows held out
+        (("--momentum", 0.5), "learning rate must be"),
+        (("--learning-rate", 0.012, "--nesterov"), "nesterov must be None as in the checkpoint"),
+        (("--dropout", 0.5), "dropout must be [0.0, 0.0, 0.0] as in the checkpoint"),
+    ):
+        status, _, err = run(*command, "m.st", "--epochs", 4, "--resume", "run.st", *changed)
+        assert status == 2 and message in err and err.count("\n") == 1
+    again = ("train", "flowers.csv", "-t", "kind", "-o", "n.st", "-q", "--resume", "new.st")
+    assert run(*again) == (
+        0,
+        "",
+        "fastnn: --resume new.st: no such file yet, so the training begins\n",
+    )
+    status, _, err = run(*again, "--epochs", 30)  # which the cosine depends on
+    assert status == 2 and "epochs must be 20 as in the checkpoint, got 30" in err
+
+
+def test_several_targets(here, run):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 3)).round(4)
+    u, v = 100 + 20 * X[:, 0], X[:, 2] - 3 * X[:, 1]
+    hot, wet = np.where(X[:, 0] + X[:, 1] > 0, "yes", "no"), (X[:, 2] > 0.5).astype(int)
+    table = np.column_stack([X, u.round(3), v.round(3), hot, wet])
+    lines = [",".join(row) for row in table.tolist()]
+    (here / "data.csv").write_text("\n".join(['a,b,c,u,"v, w",hot,wet', *lines]) + "\n")
+
+    options = ("--drop", "hot,wet", "-q", "--epochs", 40)
+    assert (
+        run("train", "data.csv", "-t", "v, w", *options, "--drop", "u,hot,wet", "-o", "m.st")[0]
+        == 0
+    )
+    assert fastnn.load("m.st").sizes[-1] == 1  # the name of one column
+    (here / "data.csv").write_text("\n".join(["a,b,c,u,v,hot,wet", *lines]) + "\n")
+    assert run("train", "data.csv", "-t", "u,v", *options, "-o", "m.st") == (0, "", "")
+    header, *rows = rows_of(run("predict", "m.st", "data.csv")[1])
+    assert header == ["u", "v"]
+    predicted = np.array(rows, float)
+    assert abs(predicted[:, 0] - u).mean() < 3 and abs(predicted[:, 1] - v).mean() < 0.4
+    result = json.loads(run("evaluate", "m.st", "data.csv", "--json")[1])["targets"]
+    assert result["u"]["rmse"] == pytest.approx(np.sqrt(((predicted[:, 0] - u) ** 2).mean()), 1e-3)
+    assert "r2" in run("evaluate", "m.st", "data.csv")[1].splitlines()[2]
+    assert run("evaluate", "m.st", "data.csv", "-t", "v,u")[0] == 0  # as the user says
+    status, _, err = run("evaluate", "m.st", "data.csv", "-t", "u")
+    assert status == 2 and '--target must name 2 columns, got "u"' in err
+
+    options = ("--drop", "u,v", "-q", "--epochs", 40)
+    assert run("train", "data.csv", "-t", "hot,wet", *options, "-o", "m.st") == (0, "", "")
+    model = fastnn.load("m.st")
+    assert (model.output, model.loss) == ("sigmoid", "binary_cross_entropy")
+    header, *rows = rows_of(run("predict", "m.st", "data.csv")[1])
+    assert header == ["hot", "wet", "P(hot=yes)", "P(wet=1)"]
+    rows = np.array(rows)
+    assert ((rows[:, 2].astype(float) > 0.5) == (rows[:, 0] == "yes")).all()
+    assert (rows[:, 0] == hot).mean() > 0.95 and (rows[:, 1] == wet.astype(str)).mean() > 0.95
+    result = json.loads(run("evaluate", "m.st", "data.csv", "--json")[1])["targets"]
+    assert result["hot"]["accuracy"] == (rows[:, 0] == hot).mean()
+    assert "precision" in run("evaluate", "m.st", "data.csv")[1]
+    info = run("info", "m.st")[1]
+    assert 'targets     hot: "no", "yes"\n' in info and ' wet: "0", "1"\n' in info
+
+
+def test_predictions_in_other_formats(here, run):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    flowers(here / "flowers.csv")
+    assert run("train", "flowers.csv", "-t", "kind", "-o", "m.st", "-q")[0] == 0
+    for name in ("p.csv", "p.npz", "p.parquet"):
+        assert run("predict", "m.st", "flowers.csv", "-o", name)[0] == 0
+    header, *rows = rows_of((here / "p.csv").read_text())
+    written = parquet.read_table("p.parquet")
+    assert written.column_names == header
+    with np.load("p.npz") as arrays:
+        for name, column in zip(header, zip(*rows, strict=True), strict=True):
+            assert written[name].to_pylist() == arrays[name].tolist()
+            assert arrays[name].astype(str).tolist() == list(column)
+
+
 # --- bad use, in one line
 
 
@@ -247,16 +503,115 @@ def test_a_table_without_header_is_read_so_again(here, run):
         ("train ok.csv -t y -o m.st --learning-rate 0", "must be a number above 0, got 0"),
         ("train ok.csv -t y -o m.st --learning-rate -1", "must be a number above 0, got -1"),
         ("train ok.csv -t y -o m.st --momentum 1", "must be in [0, 1), got 1"),
-        ("train ok.csv -t y -o m.st --momentum 0 --nesterov", "--nesterov needs a --momentum"),
+        ("train ok.csv -t y -o m.st --momentum 0 --nesterov", "--nesterov needs --optimizer sgd"),
+        (
+            "train ok.csv -t y -o m.st --nesterov --optimizer adam",
+            "--nesterov needs --optimizer sgd",
+        ),
+        ("train ok.csv -t y -o m.st --momentum 0.5 --optimizer adam", "--momentum goes with"),
+        ("train ok.csv -t y -o m.st --optimizer adma", "must be one of sgd, adam, adamw, nadam,"),
+        (
+            "train ok.csv -t y -o m.st --optimizer lbfgs --learning-rate 1",
+            "come without --learning-r",
+        ),
+        (
+            "train ok.csv -t y -o m.st --optimizer lbfgs --l1 1",
+            "LBFGS must come without l1, got 1.0",
+        ),
+        ("train ok.csv -t y -o m.st --optimizer lbfgs --dropout 0.1", "come without --dropout"),
+        ("train ok.csv -t y -o m.st --optimizer lbfgs --resume r", "come without --resume"),
+        (
+            "train ok.csv -t y -o m.st --schedule linear",
+            "must be one of cosine, one_cycle, constant",
+        ),
+        (
+            "train ok.csv -t y -o m.st --schedule step --warmup 1",
+            "--warmup goes with --schedule cos",
+        ),
+        ("train ok.csv -t y -o m.st --warmup 20", "--warmup must be below --epochs 20, got 20"),
+        ("train ok.csv -t y -o m.st --weight-decay -1", "must be a number of at least 0, got -1"),
+        ("train ok.csv -t y -o m.st --clip-norm 0", "must be a number above 0, got 0"),
+        ("train ok.csv -t y -o m.st --dropout 0.1 --hidden none", "--dropout needs hidden layers"),
+        (
+            "train ok.csv -t y -o m.st --checkpoint a --resume b",
+            "must be --resume's file, b, or stay",
+        ),
+        ("train ok.csv -t y -o m.st --dropout 1", "--dropout: must be in [0, 1), got 1"),
+        (
+            "train ok.csv -t y -o m.st --dropout 0,0.1",
+            "or 3: of the inputs and of each hidden layer",
+        ),
+        ("train ok.csv -t y -o m.st --activation relu,tanh,elu", "one for each of 2 hidden layers"),
+        ("train ok.csv -t y -o m.st --activation tanh:2", 'tanh takes no number, got "tanh:2"'),
+        ("train ok.csv -t y -o m.st --loss huber:0", "delta must be above 0, got 0.0"),
+        ("train ok.csv -t y -o m.st --loss quantile:x", 'must be a number, got "x"'),
+        ("train ok.csv -t y -o m.st --loss huber --task classification", "huber is for regression"),
+        ("train ok.csv -t y -o m.st --loss hinge --task regression", "hinge is for classification"),
+        (
+            "train ok.csv -t y -o m.st --loss binary_cross_entropy",
+            "--loss for classification must be one of cross_entropy, focal, hinge, squared_error",
+        ),
+        ("train minus.csv -t y -o m.st --loss poisson", "must be at least 0 for --loss poisson"),
+        (
+            "train ok.csv -t y -o m.st --label-smoothing 0.1 --loss focal",
+            "--label-smoothing goes with cross-entropy, not with focal",
+        ),
+        ("train ok.csv -t y -o m.st --class-weight bal", "must be balanced or CLASS=WEIGHT,..."),
+        ("train ok.csv -t y -o m.st --class-weight 2=1", 'must name classes, 0, 1, got "2"'),
+        (
+            "train ok.csv -t a -o m.st --task regression --class-weight balanced",
+            "--class-weight is for one target of classes",
+        ),
+        ("train ok.csv -t y -o m.st --sample-weight w", 'ok.csv: no column "w"'),
+        ("train ok.csv -t y -o m.st --sample-weight y", "must be another column than the target"),
+        ("train minus.csv -t a -o m.st --sample-weight y", "a weight must be at least 0, got -1.0"),
+        ("train xy.npz -o m.st --sample-weight y", "--sample-weight names a column of a table"),
+        ("train ok.csv -t y -o m.st --metrics rmse", "must be among accuracy, precision"),
+        ("train ok.csv -t y -o m.st --metrics f1,f1", "--metrics must differ from one another"),
+        ("train ok.csv -t y -o m.st --early-stopping 0", "must be at least 1, got 0"),
+        (
+            "train ok.csv -t y -o m.st --early-stopping 3 --validation-split 0",
+            "--early-stopping needs rows to measure on, got --validation-split 0",
+        ),
+        (
+            "train ok.csv -t y -o m.st --early-stopping 3",
+            "--early-stopping needs rows to measure on: 0.1 of 4 is none",
+        ),
+        ("train ok.csv -t y -o m.st --checkpoint no/c.st", "--checkpoint no/c.st: no such folder"),
+        ("train ok.csv -t y -o m.st --log .", "--log .: must be a file, not a folder"),
+        ("train ok.csv -t y -o m.st --plot p.doc", "its name must end in one of"),
+        ("train ok.csv -t y -o ok.csv", "-o ok.csv: must be another file than the data"),
+        ("train ok.csv -t y -o m.st --log ./m.st", "--log ./m.st: must be another file than -o"),
+        ("train ok.csv -t y -o m.st --resume ok.csv", "--resume ok.csv: must be another file than"),
+        ("train ok.csv -t y -o m.st --resume text.csv", "text.csv: "),
+        ("train ok.csv -t y -o m.st --resume plain.st", "was not written by fastnn train --checkp"),
+        (
+            "train ok.csv -t y -o m.st --hidden 5 --resume model.st",
+            "sizes must be [1, 128, 64, 2]",
+        ),
+        (
+            "train ok.csv -t y -o m.st --resume model.st",
+            "epochs must be 1 as in the checkpoint, got",
+        ),
+        (
+            "train ok.csv -t y -o m.st --epochs 1 --resume model.st",
+            "resume: model.st must be a file that Checkpoint wrote, not Model.save",
+        ),
+        ("train other.csv -t a,a -o m.st", '--target must name each column once, got "a", "a"'),
+        ("train minus.csv -t a,y -o m.st", "must all be amounts or all be classes (--task)"),
+        (
+            "train three.csv -t y,z -o m.st",
+            '"y": of several targets each must have two classes, it has 3',
+        ),
         ("train ok.csv -t y -o m.st --seed -1", "must be at least 0 and below 2**128"),
-        ("train ok.csv -t y -o m.st --activation rleu", "invalid choice: 'rleu' (choose from"),
+        ("train ok.csv -t y -o m.st --activation rleu", "must be one of identity, relu,"),
         ("train ok.csv -t y -o m.st --delimiter ab", 'must be one character or "tab", got "ab"'),
         ("train ok.csv -t y -o m.st --drop b", 'ok.csv: no column "b"'),
-        ("train ok.csv -t y -o m.st --drop y", '"y" is the target'),
+        ("train ok.csv -t y -o m.st --drop y", '"y" is a target'),
         ("train ok.csv -t y -o m.st --drop a", 'no column beside the target "y"'),
         (
-            "train ok.csv -t y -o m.st --validation-data ok.csv --validation-fraction 0.2",
-            "--validation-data and --validation-fraction exclude each other",
+            "train ok.csv -t y -o m.st --validation other.csv --validation-split 0.2",
+            "--validation and --validation-split exclude each other",
         ),
         ("train ragged.csv -t y -o m.st", "ragged.csv, row 3: must have 2 cells"),
         (
@@ -273,7 +628,7 @@ def test_a_table_without_header_is_read_so_again(here, run):
         ("predict ok.csv ok.csv", "ok.csv: "),
         ("predict . ok.csv", ".: is a folder, not a model file"),
         ("predict plain.st ok.csv", "plain.st: says nothing about its data"),
-        ("predict model.st ok.csv -o out.npz", "predictions are written as CSV"),
+        ("predict model.st ok.csv -o out.npy", "predictions are written as .csv, .parquet or .npz"),
         (
             "predict model.st text.csv",
             'text.csv: must have "a", which the model reads; it has "b", "y"',
@@ -296,6 +651,8 @@ def test_bad_use(here, run, command, message):
     (here / "text.csv").write_text("b,y\n1,u\n2,v\n3,w\n")
     (here / "slip.csv").write_text("a,y\n1,0\n4O,1\n")
     (here / "other.csv").write_text("a,y\n1,7\n")
+    (here / "minus.csv").write_text("b,a,y\n0,u,2\n1,v,1.5\n1,u,-1\n0,v,3\n")
+    (here / "three.csv").write_text("a,y,z\n1,0,0\n2,1,1\n3,2,0\n")
     np.savez("x.npz", X=np.ones((4, 2)))
     np.savez("xy.npz", X=np.ones((4, 2)), y=[0, 1, 0, 1])
     fastnn.Model([2, 2], seed=0).save("plain.st")
@@ -388,7 +745,6 @@ def test_regression_measures_by_hand():
 
 def test_defaults():
     assert [default_batch_size(n) for n in (1, 135, 1000, 4900, 10**6)] == [8, 8, 8, 64, 128]
-    assert [falling(1.0, epoch, 4) for epoch in (1, 2, 3, 4)] == [1, 0.75, 0.5, 0.25]
 
 
 # --- real processes
@@ -445,6 +801,48 @@ def test_ctrl_c_keeps_the_network_beside_the_output(here):
     assert "of 1000000" in fastnn.load("m.partial.safetensors").metadata["training"]["interrupted"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_ctrl_c_keeps_the_best_so_far(here):
+    rng = np.random.default_rng(0)
+    np.savez("noise.npz", X=rng.normal(size=(60, 5)), y=rng.integers(0, 2, 60))
+    command = [*COMMAND, "train", "noise.npz", "-o", "m.st", "--epochs", "1000000"]
+    command += ["--early-stopping", "900000", "--checkpoint", "run.st", "--log", "log.csv"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    for _ in range(30):
+        process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    err = process.communicate(timeout=20)[1].splitlines()[-1]
+    assert process.returncode == 130
+    losses = [float(row[2]) for row in rows_of((here / "log.csv").read_text())[1:]]
+    best = int(np.argmin(losses)) + 1
+    assert f"as it was after its best epoch, {best}, is in m.partial.st, nothing was" in err
+    assert err.endswith("; --resume run.st goes on")
+    model = fastnn.load("m.partial.st")
+    assert model.metadata["training"]["best epoch"] == best
+    checkpoint = fastnn.load("run.st")
+    assert best == len(losses) or (model.theta != checkpoint.theta).any()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_killed_and_resumed_ends_with_the_same_bits(here):
+    squares("train.npz")
+    command = [*COMMAND, "train", "train.npz", "--epochs", "400", "--optimizer", "adamw", "-q"]
+    command += ["--schedule", "one_cycle", "--dropout", "0.2", "--early-stopping", "400"]
+    command += ["--class-weight", "balanced"]
+    subprocess.run([*command, "-o", "whole.st"], check=True)
+    command += ["-o", "m.st", "--resume", "run.st", "--log", "log.csv"]
+    for epochs in (30, 100, 200):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        while not Path("log.csv").exists() or Path("log.csv").read_bytes().count(b"\n") <= epochs:
+            assert process.poll() is None
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    subprocess.run(command, check=True)
+    assert len(rows_of((here / "log.csv").read_text())) == 401
+    hashes = [hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in ("m.st", "whole.st")]
+    assert hashes[0] == hashes[1]
+
+
 def test_importing_the_command_line_is_light():
     script = (
         "import sys; import fastnn.cli; "
@@ -455,6 +853,21 @@ def test_importing_the_command_line_is_light():
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+def test_the_commands_of_the_page(here, run):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("matplotlib")
+    page = (Path(__file__).parent.parent / "docs/command_line.md").read_text()
+    blocks = re.findall(r"^```(python|sh)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 5
+    for language, block in blocks:
+        if language == "python":
+            exec(block, {})
+            continue
+        for line in block.splitlines():
+            program, *arguments = shlex.split(line)
+            assert program == "fastnn" and run(*arguments)[0] == 0, line
 
 
 # --- the demo and real data
@@ -492,7 +905,7 @@ def test_adult(here, run, tabular):
 )
 def test_tables(here, run, tabular, name, target, task, measure, least):
     path = tabular / f"{name}.csv"
-    status, out, _ = run("train", path, "-t", target, "-o", "m.st", "--validation-fraction", 0.3)
+    status, out, _ = run("train", path, "-t", target, "-o", "m.st", "--validation-split", 0.3)
     assert status == 0 and f"{target}, {task}" in out
     line = next(line for line in out.splitlines() if line.startswith("validation"))
     assert float(line.split(f"{measure} ")[1].split(",")[0]) > least

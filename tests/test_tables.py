@@ -436,7 +436,7 @@ def test_the_description_goes_through_json():
     table = table_of(x=[1.0, np.nan, 4.0], s=["a", "", "b"], y=[0.1, 0.2, 0.4])
     rows = np.arange(3)
     inputs = TableInputs.fit(table, ["x", "s"], rows, missing="impute")
-    data = Data(inputs, Amount.fit(table, "y", table.column("y"), rows, True), header=False)
+    data = Data(inputs, [Amount.fit(table, "y", table.column("y"), rows, True)], header=False)
     again = Data.from_dict(json.loads(json.dumps(data.to_dict())))
     assert again == data
     np.testing.assert_array_equal(again.inputs.transform(table), inputs.transform(table))

@@ -319,7 +319,7 @@ def test_loss_moves_within_an_epoch(monkeypatch):
         progress.samples(2, loss)
     progress.close()
     text = sys.stderr.getvalue()
-    assert " 50% |" in text and "loss 0.7500" in text and "loss 0.5000" in text
+    assert " 50%|" in text and "loss 0.7500" in text and "loss 0.5000" in text
 
 
 def test_lines_on_a_terminal_without_tqdm(monkeypatch):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
+from typing import Any
 
 from .tables import ReadOptions
 
@@ -29,6 +32,13 @@ def positive_float(text: str) -> float:
     return value
 
 
+def positive_or_0(text: str) -> float:
+    value = _float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of at least 0, got {text}")
+    return value
+
+
 def fraction(text: str) -> float:
     value = _float(text)
     if not 0 <= value < 1:
@@ -38,6 +48,47 @@ def fraction(text: str) -> float:
 
 def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def one_of(
+    known: Collection[str], settings: Mapping[str, Callable[..., Any]] = MappingProxyType({})
+) -> Callable[[str], Any]:
+    """A type: one of the known names, with - for _ where one likes; of those in `settings` also
+    name:number, which becomes the object with this setting."""
+
+    def choose(text: str) -> Any:
+        name, colon, value = text.strip().partition(":")
+        name = name.replace("-", "_")
+        if name not in known:
+            raise argparse.ArgumentTypeError(f'must be one of {", ".join(known)}, got "{text}"')
+        if not colon:
+            return name
+        if name not in settings:
+            raise argparse.ArgumentTypeError(f'{name} takes no number, got "{text}"')
+        try:
+            return settings[name](_float(value))
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return choose
+
+
+def several(kind: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    """A type: values of `kind` with commas between them."""
+    return lambda text: tuple(kind(part) for part in text.split(","))
+
+
+def class_weights(text: str) -> str | dict[str, float]:
+    """'balanced', or 'yes=5,no=1' -> {"yes": 5.0, "no": 1.0}."""
+    if text == "balanced":
+        return text
+    weights = {}
+    for part in text.split(","):
+        name, equals, weight = part.rpartition("=")
+        if not equals:
+            raise argparse.ArgumentTypeError(f'must be balanced or CLASS=WEIGHT,..., got "{text}"')
+        weights[name.strip()] = positive_or_0(weight)
+    return weights
 
 
 def hidden_sizes(text: str) -> tuple[int, ...]:

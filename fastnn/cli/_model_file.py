@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ._messages import BadUse
-from .preprocess import VERSION, Classes, Data
+from .preprocess import VERSION, Data
 from .tables import Arrays, ReadOptions, Table, read
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def read_like_training(path: str, data: Data, options: ReadOptions) -> Table | A
 
 
 def outputs(model: Model, data: Data, X: np.ndarray, n_threads: int | None) -> np.ndarray:
-    """(n, n_classes) probabilities, or (n,) float64 values in the target's unit."""
+    """(n, n_outputs): probabilities, scores of a hinge, or float64 values in the targets' units."""
     model.n_threads = n_threads
     f = model.forward(X)
-    return f if isinstance(data.target, Classes) else data.target.decode(f[:, 0])
+    return data.decode(f) if data.amounts else f

@@ -16,7 +16,6 @@ from ._messages import Failure
 from .info import network_lines
 from .preprocess import ArrayInputs, Classes, Data
 from .tables import Arrays, Numbers
-from .train import falling, learn
 
 if TYPE_CHECKING:
     from fastnn import History
@@ -56,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     target = Classes.fit(digits, "y", column)
     y = target.encode(digits, column)
     train, test = split(len(y), HELD_OUT, args.seed, y)
-    data = Data(ArrayInputs.fit(digits, train), target)
+    data = Data(ArrayInputs.fit(digits, train), [target])
     X = data.inputs.transform(digits)
     print(f"data        {len(train):,} digits to learn from, {len(test)} held out")
 
@@ -64,16 +63,14 @@ def run(args: argparse.Namespace) -> int:
     model.metadata["data"] = data.to_dict()
     for name, value in network_lines(model):
         print(f"{name:11} {value}", flush=True)
-    curve = fastnn.History()
-    learn(
-        model,
-        (X[train], y[train]),
-        (X[test], y[test]),
-        curve,
+    curve = model.fit(
+        X[train],
+        y[train],
         epochs=EPOCHS,
         batch_size=BATCH,
-        rule=lambda epoch: fastnn.SGD(falling(RATE, epoch, EPOCHS), MOMENTUM),
-        quiet=args.quiet,
+        optimizer=fastnn.SGD(fastnn.CosineDecay(RATE), MOMENTUM),
+        validation_data=(X[test], y[test]),
+        verbose=not args.quiet,
     )
 
     f = model.forward(X[test])

@@ -6,13 +6,16 @@ import argparse
 import json
 import sys
 
+import numpy as np
+
 from . import _arguments, metrics
+from ._messages import BadUse, listed
 from .preprocess import Classes, Data, check_target
 from .tables import Arrays, Column, Table
 
 HELP = "measure a model on rows whose target is known"
 DESCRIPTION = """Measure a model on rows whose target is known: accuracy, confusion matrix and
-precision, recall and F1 of each class; or RMSE, MAE and r2."""
+precision, recall and F1 of each class; or RMSE, MAE and r2. Of several targets, of each."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-t",
         "--target",
-        metavar="NAME",
-        help="column, or array of an NPZ, with the target (default: its name in training)",
+        metavar="A,B",
+        help="columns, or array of an NPZ, with the targets (default: their names in training)",
     )
     parser.add_argument("--json", action="store_true", help="write JSON, for programs")
     _arguments.add_threads(parser)
@@ -35,44 +38,63 @@ def run(args: argparse.Namespace) -> int:
     from ._model_file import load_with_data, outputs, read_like_training
 
     model, data = load_with_data(args.model)
-    name = args.target or data.target.name
-    rows = read_like_training(args.data, data, _arguments.reading(args, y_name=name))
+    named = args.target or data.names[0]  # of arrays
+    rows = read_like_training(args.data, data, _arguments.reading(args, y_name=named))
     X = data.inputs.transform(rows, model.dtype)
-    column = target_column(rows, name)
-    data.target.name = name
-    check_target(rows, name, column)
-    y, measure, text = measuring(data, rows, column)
-    result = measure(y, outputs(model, data, X, args.threads))
+    names = target_names(rows, args.target) if args.target else data.names
+    if len(names) != len(data.targets):
+        raise BadUse(f"--target must name {len(data.targets)} columns, got {listed(names)}")
+    columns = target_columns(rows, names)
+    for target, name in zip(data.targets, names, strict=True):
+        target.name = name
+    result = measured(data, rows, columns, outputs(model, data, X, args.threads), model.output)
     if args.json:
         json.dump(result, sys.stdout, indent=2, ensure_ascii=False)
         print()
+    elif "targets" in result:
+        print(metrics.several_text(result))
     else:
-        print(text(result))
+        print((metrics.regression_text if data.amounts else metrics.classification_text)(result))
     return 0
 
 
-def measuring(data: Data, rows: Table | Arrays, column: Column):
-    """The target as what the metrics compare, the function that does, and the one that prints."""
-    target = data.target
-    if isinstance(target, Classes):
-        y = target.encode(rows, column)
-        return (
-            y,
-            lambda y, f: metrics.classification(y, f, target.classes),
-            metrics.classification_text,
-        )
-    return target.values(rows, column), metrics.regression, metrics.regression_text
+def measured(
+    data: Data, rows: Table | Arrays, columns: list[Column], f: np.ndarray, output: object
+) -> dict:
+    """What the metrics say of outputs f; of several targets, of each."""
+    if data.classes is not None:
+        y = data.encode(rows, columns)
+        return metrics.classification(y, f, data.classes, probabilities=output == "softmax")
+    results = {}
+    for target, column, one in zip(data.targets, columns, f.T, strict=True):
+        if isinstance(target, Classes):
+            y, P = target.encode(rows, column), np.stack([1 - one, one], 1)
+            results[target.name] = metrics.classification(y, P, target.classes)
+        else:
+            results[target.name] = metrics.regression(target.values(rows, column), one)
+    if len(results) > 1:
+        return {"rows": len(f), "targets": results}
+    return results.popitem()[1]
 
 
-def target_column(rows: Table | Arrays, name: str) -> Column:
-    """The column called `name`, or the y that was read with the arrays."""
-    from ._messages import BadUse
+def target_names(rows: Table | Arrays, text: str) -> list[str]:
+    """'a,b' -> ["a", "b"], unless there is a column of that very name."""
+    if isinstance(rows, Arrays) or text in rows.columns:
+        return [text]
+    return list(_arguments.names(text))
 
+
+def target_columns(rows: Table | Arrays, names: list[str]) -> list[Column]:
+    """The columns of these names, or the y that was read with the arrays, without a gap."""
     if isinstance(rows, Table):
-        return rows.column(name)
-    if rows.y is None:
+        columns = [rows.column(name) for name in names]
+    elif rows.y is None:
         raise BadUse(
-            f'{rows.path}: no target: an NPZ needs an array "{name}" (--target names another), '
+            f'{rows.path}: no target: an NPZ needs an array "{names[0]}" (--target names another), '
             "an NPY needs --target-file"
         )
-    return rows.y
+    else:
+        columns = [rows.y]
+    for name, column in zip(names, columns, strict=True):
+        check_target(rows, name, column)
+    return columns

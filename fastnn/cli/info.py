@@ -68,7 +68,7 @@ def network_lines(model) -> list[tuple[str, str]]:
 
 def data_lines(data: Data) -> list[tuple[str, str]]:
     lines = []
-    inputs, target = data.inputs, data.target
+    inputs = data.inputs
     if isinstance(inputs, ArrayInputs):
         lines.append(("inputs", f"arrays (n, {', '.join(map(str, inputs.shape))})"))
     else:
@@ -80,8 +80,10 @@ def data_lines(data: Data) -> list[tuple[str, str]]:
             else:
                 lines.append(("", f"{column.name}: (x - {column.shift:.6g}) / {column.scale:.6g}"))
     lines.append(("missing", {"refuse": "refused", "impute": "imputed"}[inputs.missing]))
-    if isinstance(target, Classes):
-        lines.append(("target", f"{target.name}: {listed(target.classes)}"))
-    else:
-        lines.append(("target", f"{target.name}: {target.shift:.6g} + {target.scale:.6g} f(x)"))
+    for i, target in enumerate(data.targets):
+        title = "" if i else "target" if len(data.targets) == 1 else "targets"
+        if isinstance(target, Classes):
+            lines.append((title, f"{target.name}: {listed(target.classes)}"))
+        else:
+            lines.append((title, f"{target.name}: {target.shift:.6g} + {target.scale:.6g} f(x)"))
     return lines

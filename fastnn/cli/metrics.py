@@ -9,10 +9,13 @@ from fastnn import _metrics
 WIDEST_MATRIX = 25  # classes; a wider confusion matrix is left to --json
 
 
-def classification(labels: np.ndarray, probabilities: np.ndarray, classes: list[str]) -> dict:
-    """Accuracy, log loss, confusion matrix (rows: true class), and precision, recall, F1 and
-    support (rows) of each class. A ratio whose denominator is 0 is None."""
-    decided = probabilities.argmax(1)
+def classification(
+    labels: np.ndarray, f: np.ndarray, classes: list[str], probabilities: bool = True
+) -> dict:
+    """Accuracy, log loss (where f are probabilities), confusion matrix (rows: true class), and
+    precision, recall, F1 and support (rows) of each class. A ratio whose denominator is 0 is
+    None."""
+    decided = f.argmax(1)
     confusion = _metrics.confusion_matrix(labels, decided, len(classes))
     support = confusion.sum(1)
     ratios = _metrics.ratios(np.diag(confusion), confusion.sum(0), support)
@@ -20,10 +23,11 @@ def classification(labels: np.ndarray, probabilities: np.ndarray, classes: list[
     for i, name in enumerate(classes):
         scores = {ratio: _defined(values[i]) for ratio, values in ratios.items()}
         report[name] = {**scores, "support": int(support[i])}
+    log_loss = {"log_loss": _metrics.log_loss(labels, f, exclusive=True)} if probabilities else {}
     return {
         "rows": len(labels),
-        "accuracy": _metrics.accuracy(labels, probabilities, exclusive=True),
-        "log_loss": _metrics.log_loss(labels, probabilities, exclusive=True),
+        "accuracy": _metrics.accuracy(labels, f, exclusive=True),
+        **log_loss,
         "classes": report,
         "confusion_matrix": confusion.tolist(),
     }
@@ -48,9 +52,10 @@ def classification_text(result: dict) -> str:
     lines = [
         f"rows      {result['rows']:,}",
         f"accuracy  {result['accuracy']:.4f}",
-        f"log loss  {result['log_loss']:.4f}",
-        "",
     ]
+    if "log_loss" in result:
+        lines.append(f"log loss  {result['log_loss']:.4f}")
+    lines.append("")
     rows = [["class", "precision", "recall", "F1", "support"]]
     for name, scores in result["classes"].items():
         rows.append(
@@ -83,6 +88,22 @@ def regression_text(result: dict) -> str:
             f"r2    {r2}",
         ]
     )
+
+
+def several_text(result: dict) -> str:
+    """A line for each of several targets; of two classes the ratios of the second."""
+    rows = []
+    for name, one in result["targets"].items():
+        if "classes" in one:
+            positive, scores = list(one["classes"].items())[1]
+            head = ["target", "class", "accuracy", "log loss", "precision", "recall", "F1"]
+            shares = [_share(scores[s]) for s in ("precision", "recall", "f1")]
+            cells = [positive, f"{one['accuracy']:.4f}", f"{one['log_loss']:.4f}", *shares]
+        else:
+            head = ["target", "RMSE", "MAE", "r2"]
+            cells = [f"{one['rmse']:.6g}", f"{one['mae']:.6g}", _share(one["r2"])]
+        rows.append([name, *cells])
+    return "\n".join([f"rows  {result['rows']:,}", "", *aligned([head, *rows])])
 
 
 def _share(value: float | None) -> str:

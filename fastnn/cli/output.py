@@ -15,19 +15,19 @@ from fastnn._files import replacing
 from ._messages import BadUse
 
 
-def check_writable(path: str, devices: bool = False) -> None:
+def check_writable(path: str, option: str = "-o", devices: bool = False) -> None:
     """Refuse before any work starts what could not be written after it."""
     target = Path(path)
     folder = target.parent
     if not path or target.is_dir():
-        raise BadUse(f"-o {path}: must be a file, not a folder")
+        raise BadUse(f"{option} {path}: must be a file, not a folder")
     if not folder.is_dir():
-        raise BadUse(f"-o {path}: no such folder: {folder}")
+        raise BadUse(f"{option} {path}: no such folder: {folder}")
     if _is_device(target):
         if not devices:
-            raise BadUse(f"-o {path}: must be a regular file")
+            raise BadUse(f"{option} {path}: must be a regular file")
     elif not os.access(folder, os.W_OK):
-        raise BadUse(f"-o {path}: no permission to write in {folder}")
+        raise BadUse(f"{option} {path}: no permission to write in {folder}")
 
 
 def _is_device(target: Path) -> bool:

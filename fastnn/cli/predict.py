@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from . import _arguments, output
 from ._messages import BadUse, note
-from .preprocess import Classes
+from .preprocess import Classes, Data
 
 HELP = "predict the target of new rows"
-DESCRIPTION = """Predict the target of new rows. Writes CSV with one line for each row, in their
-order: the prediction, and for classes the probability of each. Columns that the model does not
-read are passed over; the target need not be there."""
+DESCRIPTION = """Predict the target of new rows. Writes a line for each row, in their order: the
+prediction, and for classes the probability of each. Columns that the model does not read are
+passed over; the target need not be there. FILE is a CSV, or by its name's end a Parquet or NPZ."""
 BLOCK_ROWS = 4096
 
 
@@ -24,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "data", help="CSV, Parquet, NPZ or NPY as trained on; - reads a CSV from a pipe"
     )
     parser.add_argument(
-        "-o", "--output", metavar="FILE.csv", help="where to write (default: standard output)"
+        "-o", "--output", metavar="FILE", help="where to write (default: CSV to standard output)"
     )
     _arguments.add_threads(parser)
     _arguments.add_reading(parser, target=False)
@@ -33,37 +37,84 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ._model_file import load_with_data, outputs, read_like_training
 
+    write = write_csv
     if args.output not in (None, "-"):
         output.check_writable(args.output, devices=True)
-        if args.output.lower().endswith((".npz", ".npy", ".parquet", ".pq", ".gz")):
-            raise BadUse(f"-o {args.output}: predictions are written as CSV; name it .csv")
+        write = writer_of(args.output)
     model, data = load_with_data(args.model)
     rows = read_like_training(args.data, data, _arguments.reading(args))
     f = outputs(model, data, data.inputs.transform(rows, model.dtype), args.threads)
-    with output.text_file(args.output) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if isinstance(data.target, Classes):
-            classes = data.target.classes
-            writer.writerow(["prediction", *(f"P({name})" for name in classes)])
-            best = f.argmax(1)
-            for block, chosen in _blocks(f, best):
-                names = [classes[i] for i in chosen]
-                writer.writerows(zip(names, *_shortest(block).T.tolist(), strict=True))
-        else:
-            writer.writerow(["prediction"])
-            for block, _ in _blocks(f.astype(model.dtype), f):
-                writer.writerows([cell] for cell in _shortest(block).tolist())
+    if data.amounts:
+        f = f.astype(model.dtype)
+    write(args.output, table(data, f, probabilities=model.output in ("softmax", "sigmoid")))
     if args.output not in (None, "-"):
         note(f"{len(f):,} predictions written to {args.output}")
     return 0
 
 
-def _blocks(first: np.ndarray, second: np.ndarray):
-    for start in range(0, len(first), BLOCK_ROWS):
-        stop = start + BLOCK_ROWS
-        yield first[start:stop], second[start:stop]
+def table(data: Data, f: np.ndarray, probabilities: bool) -> dict[str, np.ndarray]:
+    """Columns (n,) by name: numbers, or names of classes."""
+    columns: dict[str, Any] = {}
+    if data.classes is not None:
+        columns["prediction"] = np.array(data.classes)[f.argmax(1)]
+        if probabilities:
+            columns |= {f"P({name})": p for name, p in zip(data.classes, f.T, strict=True)}
+        return columns
+    more = {}
+    for target, one in zip(data.targets, f.T, strict=True):
+        name = target.name if len(data.targets) > 1 else "prediction"
+        columns[name] = one
+        if isinstance(target, Classes):
+            columns[name] = np.array(target.classes)[(one > 0.5).astype(int)]
+            more[f"P({target.name}={target.classes[1]})"] = one
+    return columns | more
 
 
-def _shortest(values: np.ndarray) -> np.ndarray:
-    """Numbers as the shortest text that reads back as the same float32 or float64."""
-    return values.astype(str)
+# --- files
+
+
+def writer_of(path: str):
+    """The function that writes columns to a file of this name; refuses what none does."""
+    suffix = Path(path).suffix.lower()
+    if suffix == ".npz":
+        return write_npz
+    if suffix in (".parquet", ".pq"):
+        try:
+            import pyarrow.parquet  # noqa: F401  better missed now than after the work
+        except ImportError:
+            raise BadUse(
+                f"-o {path}: Parquet needs pyarrow: pip install 'fastnn[parquet]'"
+            ) from None
+        return write_parquet
+    if suffix in (".npy", ".gz"):
+        raise BadUse(f"-o {path}: predictions are written as .csv, .parquet or .npz")
+    return write_csv
+
+
+def write_csv(path: str | None, columns: dict[str, np.ndarray]) -> None:
+    n = len(next(iter(columns.values())))
+    with output.text_file(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        for start in range(0, n, BLOCK_ROWS):
+            block = (c[start : start + BLOCK_ROWS] for c in columns.values())
+            # Numbers as the shortest text that reads back as the same float32 or float64.
+            writer.writerows(zip(*(c.astype(str).tolist() for c in block), strict=True))
+
+
+def write_parquet(path: str, columns: dict[str, np.ndarray]) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    content = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table(columns), content)
+    output.replace_bytes(path, content.getvalue())
+
+
+def write_npz(path: str, columns: dict[str, np.ndarray]) -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as file:  # np.savez takes no column called "file"
+        for name, values in columns.items():
+            with file.open(f"{name}.npy", "w") as entry:
+                np.lib.format.write_array(entry, values, allow_pickle=False)
+    output.replace_bytes(path, content.getvalue())

@@ -5,13 +5,13 @@ Everything here is fitted on the training rows alone and is kept in the model fi
 
 numeric column      (x - shift) / scale; missing: the median
 categorical column  one-hot; missing: a category of its own; unknown later: all zeros
-class target        0..C-1
+class target        0..C-1; of several, which have two classes each, columns of 0 and 1
 numeric target      (y - shift) / scale, undone on the output
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -376,10 +376,6 @@ class Classes:
             )
         return cls(name, sorted(words, key=_word_order))
 
-    @property
-    def n_outputs(self) -> int:
-        return len(self.classes)
-
     def encode(self, data: Table | Arrays, column: Column) -> np.ndarray:
         """(n,) int32 in 0..C-1. A label that is equal as a number, or but for a full stop at its
         end, is taken for the class (and the latter is said on standard error)."""
@@ -423,19 +419,32 @@ class Amount:
     scale: float = 1.0
 
     task = "regression"
-    n_outputs = 1
 
     @classmethod
     def fit(
-        cls, data: Table | Arrays, name: str, column: Column, rows: np.ndarray, standardize: bool
+        cls,
+        data: Table | Arrays,
+        name: str,
+        column: Column,
+        rows: np.ndarray,
+        standardize: bool,
+        counts: bool = False,
     ) -> Amount:
+        """counts: what stays a count is divided by its mean alone."""
         target = cls(name)
-        values = target.values(data, column)[rows]
+        values = target.values(data, column)
+        if counts and values.min() < 0:
+            row = int(np.argmin(values))
+            came = f"got {values[row]:g}"
+            raise BadUse(f"{data.where(row, name)}: must be at least 0 for --loss poisson, {came}")
+        values = values[rows]
         if values.min() == values.max():
             raise BadUse(
                 f"{_column_of(data, name)}: every row holds {values[0]:g}; nothing to learn"
             )
-        if standardize:
+        if standardize and counts:
+            target.scale = float(values.mean())
+        elif standardize:
             target.shift, target.scale = float(values.mean()), float(values.std())
         return target
 
@@ -504,17 +513,49 @@ def _number_or_none(word: str) -> float | None:
 
 @dataclass
 class Data:
-    """Inputs and target: what stands between a data file and a network."""
+    """Inputs and targets: what stands between a data file and a network."""
 
     inputs: TableInputs | ArrayInputs
-    target: Classes | Amount
+    targets: Sequence[Classes | Amount]  # of one kind; several Classes have two classes each
     header: bool = True  # of the CSV trained on; new ones are read the same way
 
+    @property
+    def classes(self) -> list[str] | None:
+        """Names of the classes, one of which each row has; None of several targets and amounts."""
+        first = self.targets[0]
+        return first.classes if isinstance(first, Classes) and len(self.targets) == 1 else None
+
+    @property
+    def amounts(self) -> bool:
+        """Whether the targets are numbers, not classes."""
+        return isinstance(self.targets[0], Amount)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the targets."""
+        return [target.name for target in self.targets]
+
+    @property
+    def n_outputs(self) -> int:
+        return len(self.targets if self.classes is None else self.classes)
+
+    def encode(self, data: Table | Arrays, columns: list[Column]) -> np.ndarray:
+        """What the network learns: labels (n,), or (n, n_targets)."""
+        pairs = zip(self.targets, columns, strict=True)
+        encoded = [target.encode(data, column) for target, column in pairs]
+        return encoded[0] if self.classes is not None else np.stack(encoded, 1)
+
+    def decode(self, f: np.ndarray) -> np.ndarray:
+        """Amounts as encoded or put out, (n, n_targets) -> in the users' units, float64."""
+        amounts = [target for target in self.targets if isinstance(target, Amount)]
+        return np.stack([t.decode(one) for t, one in zip(amounts, f.T, strict=True)], 1)
+
     def to_dict(self) -> dict:
+        targets = [target.to_dict() for target in self.targets]
         return {
             "version": VERSION,
             "inputs": self.inputs.to_dict(),
-            "target": self.target.to_dict(),
+            "target": targets if len(targets) > 1 else targets[0],
             "header": self.header,
         }
 
@@ -522,7 +563,11 @@ class Data:
     def from_dict(cls, saved: dict) -> Data:
         kinds: dict[str, Any] = {"table": TableInputs, "arrays": ArrayInputs}
         inputs = kinds[saved["inputs"]["kind"]]
-        target = dict(saved["target"])
         tasks: dict[str, Any] = {"classification": Classes, "regression": Amount}
-        kind = tasks[target.pop("task")]
-        return cls(inputs.from_dict(saved["inputs"]), kind(**target), saved["header"])
+        targets = saved["target"]
+        targets = [dict(one) for one in (targets if isinstance(targets, list) else [targets])]
+        return cls(
+            inputs.from_dict(saved["inputs"]),
+            [tasks[one.pop("task")](**one) for one in targets],
+            saved["header"],
+        )

@@ -3,57 +3,51 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import shlex
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
+import fastnn
+from fastnn._activations import CLASSES as ACTIVATION_SETTINGS
+from fastnn._checks import name_of
 from fastnn._split import split
+from fastnn.kernels._cpu import ACTIVATIONS
 
-from . import _arguments, metrics, output
-from ._messages import BadUse, Failure, counted, listed
-from .evaluate import target_column
+from . import _arguments, output, recipe
+from ._messages import BadUse, Failure, counted, listed, note
+from .evaluate import target_columns, target_names
 from .info import network_lines
-from .preprocess import (
-    Amount,
-    ArrayInputs,
-    Classes,
-    Data,
-    TableInputs,
-    check_target,
-    infer_task,
-)
-from .tables import Arrays, Table, read
-
-if TYPE_CHECKING:
-    from fastnn import SGD, History, Model
+from .preprocess import Amount, ArrayInputs, Classes, Data, TableInputs, infer_task
+from .tables import Arrays, Column, ReadOptions, Table, read
 
 HELP = "train a network on a data file"
 DESCRIPTION = """Train a network on a data file and write it, with all it needs to read new data,
 to a model file. Text columns are read as categories (one-hot), numeric ones are scaled. Cells that
 are empty or hold ?, NA, N/A, NaN, null or none are missing. Ctrl-C stops the training and keeps
-the network as it stands in a file beside MODEL, with .partial in its name."""
+the network as it stands (with --early-stopping: the best so far) in a file beside MODEL, with
+.partial in its name."""
 
-VALIDATION_FRACTION = 0.1
-ACTIVATIONS = (
-    *("relu", "tanh", "sigmoid", "identity", "leaky_relu", "elu", "selu", "gelu", "gelu_tanh"),
-    *("silu", "softplus", "hard_tanh", "mish"),
-)
+VALIDATION_SPLIT = 0.1
+RESULTS = ("epochs run", "best epoch", "interrupted")  # facts of which a checkpoint knows nothing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "fastnn train DATA --target NAME -o MODEL [options]"
     parser.add_argument(
         "data", help="CSV (also .gz), Parquet, NPZ or NPY; - reads a CSV from a pipe"
     )
     parser.add_argument(
         "-t",
         "--target",
-        metavar="NAME",
-        help="column to learn; of an NPZ the array (default there: y)",
+        metavar="A,B",
+        help="column to learn, or columns: of amounts, or of two classes each; of an NPZ the array "
+        "(default there: y)",
     )
     parser.add_argument(
         "-o",
@@ -63,8 +57,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="model file, such as model.safetensors",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary")
+    _add_data(parser.add_argument_group("data"))
+    _add_network(parser.add_argument_group("network"))
+    _add_training(parser.add_argument_group("training"))
+    _add_watching(parser.add_argument_group("measuring, stopping, keeping"))
+    _arguments.add_reading(parser, target=True)
 
-    group = parser.add_argument_group("data")
+
+def _add_data(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--task",
         choices=("classification", "regression"),
@@ -96,17 +96,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "value, as suits pixels (default: auto, which tells pixels by their ranges)",
     )
     group.add_argument(
-        "--validation-fraction",
-        type=_arguments.fraction,
-        default=None,
-        metavar="F",
-        help="share of the rows held out of training and measured on (default: 0.1)",
+        "--class-weight",
+        type=_arguments.class_weights,
+        metavar="W",
+        help="balanced: rare classes count as much as common ones; or yes=5,no=1 (default: alike)",
     )
     group.add_argument(
-        "--validation-data", metavar="FILE", help="rows to measure on instead of held-out ones"
+        "--sample-weight", metavar="NAME", help="column of the rows' weights, no input"
     )
 
-    group = parser.add_argument_group("network")
+
+def _add_network(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--hidden",
         type=_arguments.hidden_sizes,
@@ -114,12 +114,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N,N",
         help="units of the hidden layers, or none (default: 128,64)",
     )
-    group.add_argument("--activation", choices=ACTIVATIONS, default="relu", help="(default: relu)")
+    group.add_argument(
+        "--activation",
+        type=_arguments.several(_arguments.one_of(ACTIVATIONS, ACTIVATION_SETTINGS)),
+        default=("relu",),
+        metavar="NAME",
+        help=f"one for all hidden layers, or A,B,... for each: {', '.join(ACTIVATIONS)}; "
+        "leaky_relu:0.2 sets the slope, elu:0.5 alpha (default: relu)",
+    )
+    group.add_argument(
+        "--dropout",
+        type=_arguments.several(_arguments.fraction),
+        default=(0.0,),
+        metavar="P",
+        help="share of each hidden layer's units left out at random while training, or P,P,... "
+        "for the inputs and each hidden layer (default: 0)",
+    )
+    group.add_argument(
+        "--loss",
+        type=_arguments.one_of(recipe.LOSSES, recipe.LOSS_SETTINGS),
+        metavar="NAME",
+        help=f"of classes {', '.join(recipe.CLASS_LOSSES)}; of amounts "
+        f"{', '.join(recipe.AMOUNT_LOSSES)}; huber:0.5, quantile:0.9 and focal:1 set delta (in "
+        "deviations of the target), q and gamma (default: the first of each)",
+    )
+    group.add_argument(
+        "--label-smoothing",
+        type=_arguments.fraction,
+        default=0.0,
+        metavar="S",
+        help="of a cross-entropy's targets (default: 0)",
+    )
     group.add_argument(
         "--dtype", choices=("float32", "float64"), default="float32", help="(default: float32)"
     )
 
-    group = parser.add_argument_group("training")
+
+def _add_training(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--epochs",
         type=_arguments.positive_int,
@@ -131,28 +162,63 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size",
         type=_arguments.positive_int,
         metavar="N",
-        help="rows a step (default: 128, down to 8 for few rows)",
+        help="rows a step (default: 128, down to 8 for few rows; rprop: all)",
+    )
+    group.add_argument(
+        "--optimizer",
+        type=_arguments.one_of(recipe.OPTIMIZERS),
+        default="sgd",
+        metavar="NAME",
+        help=f"{', '.join(recipe.OPTIMIZERS)} (default: sgd)",
     )
     group.add_argument(
         "--learning-rate",
         type=_arguments.positive_float,
         metavar="RATE",
-        help="(default: by task, batch size and momentum; the summary tells)",
+        help="the largest (default: of sgd by task, batch size and momentum, the summary tells; of "
+        "others what is usual, 0.001 for adam)",
     )
     group.add_argument(
         "--schedule",
-        choices=("linear", "constant"),
-        default="linear",
-        help="the learning rate falls from epoch to epoch towards 0, or stays (default: linear)",
+        type=_arguments.one_of(recipe.SCHEDULES),
+        metavar="NAME",
+        help="of the learning rate: cosine, down to 0; one_cycle, up and down to 0; constant; "
+        "step, to a tenth after each third; exponential, to a hundredth; inverse, to a tenth; "
+        "plateau and adaptive, smaller when the loss stays (default: cosine)",
+    )
+    group.add_argument(
+        "--warmup",
+        type=_arguments.positive_or_0,
+        default=0.0,
+        metavar="EPOCHS",
+        help="in which cosine and one_cycle go up (default: 0; one_cycle: 0.3 of all)",
     )
     group.add_argument(
         "--momentum",
         type=_arguments.fraction,
-        default=0.9,
         metavar="M",
-        help="0 for plain SGD (default: 0.9)",
+        help="of sgd and rmsprop (default: 0.9 for sgd, 0 for rmsprop)",
     )
-    group.add_argument("--nesterov", action="store_true", help="Nesterov's momentum")
+    group.add_argument("--nesterov", action="store_true", help="Nesterov's momentum, of sgd")
+    group.add_argument(
+        "--weight-decay",
+        type=_arguments.positive_or_0,
+        metavar="D",
+        help="each step takes rate x D of every weight (default: 0; adamw: 0.01)",
+    )
+    for name, penalty in (("l2", "L/2 sum w^2"), ("l1", "L sum |w|")):
+        group.add_argument(
+            f"--{name}",
+            type=_arguments.positive_or_0,
+            metavar="L",
+            help=f"penalty {penalty} (default: 0)",
+        )
+    group.add_argument(
+        "--clip-norm",
+        type=_arguments.positive_float,
+        metavar="G",
+        help="longest gradient (default: none)",
+    )
     group.add_argument(
         "--seed",
         type=_arguments.seed,
@@ -161,7 +227,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="same seed, same model, bit for bit (default: 0)",
     )
     _arguments.add_threads(group)
-    _arguments.add_reading(parser, target=True)
+
+
+def _add_watching(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--validation-split",
+        type=_arguments.fraction,
+        metavar="F",
+        help="share of the rows held out of training and measured on (default: 0.1)",
+    )
+    group.add_argument(
+        "--validation", metavar="FILE", help="rows to measure on instead of held-out ones"
+    )
+    group.add_argument(
+        "--metrics",
+        type=_arguments.names,
+        default=(),
+        metavar="A,B",
+        help="measured after each epoch; of classes accuracy, precision, recall, f1, auc, "
+        "log_loss, top_5; of amounts rmse, mae, r2 (default: accuracy; rmse,r2)",
+    )
+    group.add_argument(
+        "--early-stopping",
+        type=_arguments.positive_int,
+        metavar="N",
+        help="stop when the loss on those rows has not fallen for N epochs, and keep the best "
+        "epoch's network",
+    )
+    group.add_argument(
+        "--checkpoint", metavar="FILE", help="write after each epoch what --resume goes on from"
+    )
+    group.add_argument(
+        "--resume",
+        metavar="FILE",
+        help="go on from a checkpoint, and go on writing it: the same command otherwise, and the "
+        "same model, bit for bit, as if never stopped (where there is no FILE yet, begin)",
+    )
+    group.add_argument(
+        "--log", metavar="FILE.csv", help="write losses, metrics and learning rate of each epoch"
+    )
+    group.add_argument(
+        "--plot", metavar="FILE.png", help="draw them (needs matplotlib: fastnn[plot])"
+    )
 
 
 @dataclass
@@ -179,6 +286,7 @@ class Prepared:
 
     X: np.ndarray
     y: np.ndarray
+    weights: np.ndarray | None
     data: Data
     source: Table | Arrays
     why: str  # this task
@@ -186,38 +294,119 @@ class Prepared:
 
 
 def run(args: argparse.Namespace) -> int:
-    import fastnn
-
-    output.check_writable(args.output)
-    if args.nesterov and not args.momentum:
-        raise BadUse("--nesterov needs a --momentum above 0")
-    if args.validation_data and args.validation_fraction is not None:
-        raise BadUse("--validation-data and --validation-fraction exclude each other")
+    check_files(args)
+    recipe.check(args)
     prepared = prepare(args)
-    data = prepared.data
-    classes = isinstance(data.target, Classes)
+    data, n = prepared.data, len(prepared.X)
     if args.batch_size is None:
-        args.batch_size = default_batch_size(len(prepared.X))
+        whole = args.optimizer in ("rprop", "lbfgs")
+        args.batch_size = n if whole else recipe.default_batch_size(n)
+    batch = min(args.batch_size, n)
     if args.learning_rate is None:
-        batch = min(args.batch_size, len(prepared.X))
-        args.learning_rate = default_learning_rate(data.target, batch, args.momentum)
+        args.learning_rate = recipe.default_learning_rate(args, data.amounts, batch)
+    loss = recipe.loss_of(args, data)
     model = fastnn.Model(
-        [data.inputs.width, *args.hidden, data.target.n_outputs],
-        activation=args.activation,
-        output="softmax" if classes else "identity",
+        [data.inputs.width, *args.hidden, data.n_outputs],
+        activation=args.activation[0] if len(args.activation) == 1 else list(args.activation),
+        output=recipe.output_of(data, loss),
+        loss=loss,
         dtype=args.dtype,
         seed=args.seed,
         n_threads=args.threads,
+        dropout=args.dropout[0] if len(args.dropout) == 1 else list(args.dropout),
     )
     model.metadata["data"] = data.to_dict()
     model.metadata["training"] = training_facts(args, prepared)
-    begin = time.perf_counter()
-    fit(model, prepared, args)
-    seconds = time.perf_counter() - begin
+    check_checkpoint(args, model)
+    trained = fit(model, prepared, args)
     model.save(args.output)
+    if args.plot:
+        draw(trained.history, args.plot)
     if not args.quiet:
-        print_summary(args, model, prepared, seconds)
+        print_summary(args, model, prepared, trained)
     return 0
+
+
+# --- files
+
+
+def check_files(args: argparse.Namespace) -> None:
+    """Refuse before any work what could not be written after it, or would overwrite something
+    that is read."""
+    written = {
+        "-o": args.output,
+        "--checkpoint": args.checkpoint,
+        "--resume": args.resume,
+        "--log": args.log,
+        "--plot": args.plot,
+    }
+    read_too = {"": args.data, "--validation": args.validation, "--target-file": args.target_file}
+    taken = {os.path.realpath(path): name for name, path in read_too.items() if path}
+    for option, path in written.items():
+        if not path:
+            if path is not None:
+                raise BadUse(f"{option}: must name a file, got an empty name")
+            continue
+        output.check_writable(path, option)
+        other = taken.setdefault(os.path.realpath(path), option)
+        if other != option and (other, option) != ("--checkpoint", "--resume"):
+            raise BadUse(f"{option} {path}: must be another file than {other or 'the data'}")
+    if args.checkpoint and args.resume and args.checkpoint != args.resume:
+        raise BadUse(
+            f"--checkpoint must be --resume's file, {args.resume}, or stay away, "
+            f"got {args.checkpoint}"
+        )
+    if args.plot:
+        check_plot(args.plot)
+
+
+def check_plot(path: str) -> None:
+    try:
+        from matplotlib.backend_bases import FigureCanvasBase
+    except ImportError:
+        raise BadUse("--plot needs matplotlib: pip install 'fastnn[plot]'") from None
+    endings = FigureCanvasBase.get_supported_filetypes()
+    if Path(path).suffix[1:].lower() not in endings:
+        raise BadUse(f"--plot {path}: its name must end in one of {', '.join(endings)}")
+
+
+def draw(history: fastnn.History, path: str) -> None:
+    picture = io.BytesIO()
+    history.plot().savefig(picture, format=Path(path).suffix[1:].lower(), dpi=150)
+    output.replace_bytes(path, picture.getvalue())
+
+
+def check_checkpoint(args: argparse.Namespace, model: fastnn.Model) -> None:
+    """Refuse a checkpoint of another training than this one."""
+    if args.resume is None:
+        return
+    if not os.path.exists(args.resume):
+        note(f"--resume {args.resume}: no such file yet, so the training begins")
+        return
+    from ._model_file import load
+
+    saved = load(args.resume)
+    if "training" not in saved.metadata or "data" not in saved.metadata:
+        raise BadUse(f"--resume {args.resume}: was not written by fastnn train --checkpoint")
+    if saved.metadata["data"] != model.metadata["data"]:
+        raise BadUse(
+            f"--resume {args.resume}: columns, scaling or classes of the data are not those of the "
+            "checkpoint"
+        )
+    for name in ("sizes", "activations", "output", "loss", "dtype", "dropout"):
+        _same(args.resume, name, getattr(saved, name), getattr(model, name))
+    was, now = saved.metadata["training"], model.metadata["training"]
+    free = {"file", "fastnn", *RESULTS}
+    if args.schedule in recipe.LENGTHLESS:
+        free.add("epochs")
+    for name in {**was, **now}:
+        if name not in free:
+            _same(args.resume, name, was.get(name), now.get(name))
+
+
+def _same(path: str, name: str, was: Any, now: Any) -> None:
+    if was != now:
+        raise BadUse(f"--resume {path}: {name} must be {was} as in the checkpoint, got {now}")
 
 
 # --- data
@@ -225,56 +414,104 @@ def run(args: argparse.Namespace) -> int:
 
 def prepare(args: argparse.Namespace) -> Prepared:
     """Read, split, and fit the preprocessing on the training rows."""
-    y_name = args.target or "y"
-    options = _arguments.reading(args, y_name)
+    options = _arguments.reading(args, args.target or "y")
     source = read(args.data, options)
     if isinstance(source, Table) and args.target is None:
         raise BadUse(
             f"--target must name the column to learn; {source.path} has {listed(source.columns)}"
         )
-    column = target_column(source, y_name)
-    check_target(source, y_name, column)
-    task, why = (args.task, "as given") if args.task else infer_task(column)
+    names = target_names(source, args.target or "y")
+    columns = target_columns(source, names)
+    task, why = task_of(args, source, names, columns)
+    if len(set(names)) < len(names):
+        raise BadUse(f"--target must name each column once, got {listed(names)}")
+    pairs = list(zip(names, columns, strict=True))
+    targets: list[Any] = []
     labels = None
     if task == "classification":
-        target: Classes | Amount = Classes.fit(source, y_name, column)
-        labels = target.encode(source, column)
-    train_rows, held_out_rows = _split(args, source.n_rows, labels)
+        targets = [Classes.fit(source, name, column) for name, column in pairs]
+        if len(targets) == 1:
+            labels = targets[0].encode(source, columns[0])
+    share = VALIDATION_SPLIT if args.validation_split is None else args.validation_split
+    share = 0.0 if args.validation else share
+    train_rows, held_out_rows = split(source.n_rows, share, args.seed, labels)
+    if args.early_stopping and not args.validation and not len(held_out_rows):
+        raise BadUse(
+            f"--early-stopping needs rows to measure on: {share:g} of {source.n_rows} is none"
+        )
     if task == "regression":
-        standardize = args.scale != "none"
-        target = Amount.fit(source, y_name, column, train_rows, standardize)
-    inputs = _fit_inputs(args, source, y_name, train_rows)
-    data = Data(inputs, target, header=not args.no_header)
+        counts = args.loss == "poisson"
+        targets = [
+            Amount.fit(source, name, column, train_rows, args.scale != "none", counts)
+            for name, column in pairs
+        ]
+    for target in targets if len(targets) > 1 and task == "classification" else ():
+        if len(target.classes) != 2:
+            raise BadUse(
+                f'"{target.name}": of several targets each must have two classes, it has '
+                f"{len(target.classes)} (or give --task regression)"
+            )
+    weights = sample_weights(args, source)
+    inputs = _fit_inputs(args, source, names, train_rows)
+    data = Data(inputs, targets, header=not args.no_header)
     # Categories that only held-out rows have are unknown to the model; nobody need be told.
     X = inputs.transform(source, args.dtype, warn_unknown=False)
-    y = target.encode(source, column)
+    y = data.encode(source, columns)
     held_out = None
-    if args.validation_data:
-        other = read(args.validation_data, options)
-        column = target_column(other, y_name)
-        check_target(other, y_name, column)
-        X_other, y_other = inputs.transform(other, args.dtype), target.encode(other, column)
-        held_out = HeldOut(X_other, y_other, f"{counted(len(X_other), 'row')} of {other.path}")
+    if args.validation:
+        held_out = _read_held_out(args, options, data)
     elif len(held_out_rows):
         where = counted(len(held_out_rows), "held-out row")
         held_out = HeldOut(X[held_out_rows], y[held_out_rows], where)
         X, y = X[train_rows], y[train_rows]
-    return Prepared(X, y, data, source, why, held_out)
+        weights = None if weights is None else weights[train_rows]
+    return Prepared(X, y, weights, data, source, why, held_out)
 
 
-def _split(
-    args: argparse.Namespace, n_rows: int, labels: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    share = args.validation_fraction
-    if share is None:
-        share = VALIDATION_FRACTION
-    if args.validation_data:
-        share = 0.0
-    return split(n_rows, share, args.seed, labels)
+def task_of(
+    args: argparse.Namespace, source: Table | Arrays, names: list[str], columns: list[Column]
+) -> tuple[str, str]:
+    """("classification" or "regression", why)."""
+    asked = None if args.loss is None else recipe.task_of(args.loss)
+    if args.task and asked and args.task != asked:
+        raise BadUse(f"--loss {name_of(args.loss)} is for {asked}, got --task {args.task}")
+    if args.task:
+        return args.task, "as given"
+    if asked:
+        return asked, f"as --loss {name_of(args.loss)} is"
+    found = [infer_task(column) for column in columns]
+    if len({task for task, _ in found}) > 1:
+        told = ", ".join(f'"{n}" {why}' for n, (_, why) in zip(names, found, strict=True))
+        raise BadUse(
+            f"{source.path}: targets must all be amounts or all be classes (--task): "
+            f"{told.replace('it holds', 'holds')}"
+        )
+    return found[0] if len(found) == 1 else (found[0][0], f"{found[0][1]}, ...")
+
+
+def _read_held_out(args: argparse.Namespace, options: ReadOptions, data: Data) -> HeldOut:
+    other = read(args.validation, options)
+    columns = target_columns(other, data.names)
+    X, y = data.inputs.transform(other, args.dtype), data.encode(other, columns)
+    return HeldOut(X, y, f"{counted(len(X), 'row')} of {other.path}")
+
+
+def sample_weights(args: argparse.Namespace, source: Table | Arrays) -> np.ndarray | None:
+    """(n,) float64, none below 0."""
+    name = args.sample_weight
+    if name is None:
+        return None
+    if isinstance(source, Arrays):
+        raise BadUse(f"--sample-weight names a column of a table; {source.path} holds arrays")
+    weights = Amount(name).values(source, source.column(name))
+    if weights.min() < 0:
+        row = int(np.argmin(weights))
+        raise BadUse(f"{source.where(row, name)}: a weight must be at least 0, got {weights[row]}")
+    return weights
 
 
 def _fit_inputs(
-    args: argparse.Namespace, source: Table | Arrays, target: str, rows: np.ndarray
+    args: argparse.Namespace, source: Table | Arrays, targets: list[str], rows: np.ndarray
 ) -> TableInputs | ArrayInputs:
     if isinstance(source, Arrays):
         for option in ("drop", "categorical"):
@@ -285,11 +522,16 @@ def _fit_inputs(
         return ArrayInputs.fit(source, rows, missing=args.missing, scaling=args.scale)
     for name in (*args.drop, *args.categorical):
         source.column(name)  # refuses unknown names
-    if target in (*args.drop, *args.categorical):
-        raise BadUse(f'--drop and --categorical are for inputs, "{target}" is the target')
-    names = [name for name in source.columns if name != target and name not in args.drop]
+        if name in targets:
+            raise BadUse(f'--drop and --categorical are for inputs, "{name}" is a target')
+        if name == args.sample_weight:
+            raise BadUse(f'--drop and --categorical are for inputs, "{name}" is --sample-weight')
+    if args.sample_weight in targets:
+        raise BadUse(f'--sample-weight must be another column than the target "{targets[0]}"')
+    others = {*targets, *args.drop, args.sample_weight}
+    names = [name for name in source.columns if name not in others]
     if not names:
-        raise BadUse(f'{source.path}: no column beside the target "{target}" to learn from')
+        raise BadUse(f"{source.path}: no column beside the target {listed(targets)} to learn from")
     return TableInputs.fit(
         source,
         names,
@@ -300,146 +542,152 @@ def _fit_inputs(
     )
 
 
-# --- training
-
-
-# Found on tables of 150 to 30,000 rows and on MNIST. A squared error is unbounded, so that one
-# outlier moves the network far, the more the fewer rows share a step.
-
-
-def default_batch_size(n_rows: int) -> int:
-    """128, and less where that makes fewer than 64 steps an epoch; at least 8."""
-    return int(np.clip(1 << max(n_rows // 64, 1).bit_length() - 1, 8, 128))
-
-
-def default_learning_rate(target: Classes | Amount, batch: int, momentum: float) -> float:
-    """The rate of the first epoch."""
-    if isinstance(target, Classes):
-        rate = 0.5 * (1 - momentum) * np.sqrt(batch / 128)
-    else:
-        rate = 0.1 * np.sqrt(1 - momentum) * min(batch / 128, 1.0)
-    return float(f"{rate:.2g}")
-
-
 def training_facts(args: argparse.Namespace, prepared: Prepared) -> dict:
     """For `fastnn info`; no times, so that the same command writes the same bytes."""
-    import fastnn
-
     return {
         "file": Path(args.data).name,
         "rows": len(prepared.X),
         "held out": len(prepared.held_out.X) if prepared.held_out else 0,
-        "epochs": args.epochs,
-        "batch size": args.batch_size,
-        "learning rate": args.learning_rate,
-        "schedule": args.schedule,
-        "momentum": args.momentum,
-        "nesterov": args.nesterov,
-        "seed": args.seed,
+        **recipe.facts(args),
         "fastnn": fastnn.__version__,
     }
 
 
-def falling(rate: float, epoch: int, epochs: int) -> float:
-    """The rate of an epoch, 1..epochs: from `rate` in equal steps to rate / epochs."""
-    return rate * (1 - (epoch - 1) / epochs)
+# --- training
 
 
-def learn(
-    model: Model,
-    training: tuple[np.ndarray, np.ndarray],
-    held_out: tuple[np.ndarray, np.ndarray] | None,
-    history: History,
-    *,
-    epochs: int,
-    batch_size: int,
-    rule: Callable[[int], SGD],
-    quiet: bool,
-) -> None:
-    """Train, with the optimizer rule(epoch) in epoch 1..epochs; `history` takes each as it ends."""
-    from fastnn._progress import Progress
+class Watch(fastnn.Callback):
+    """How far the fit is; at Ctrl-C, the best network so far."""
 
-    progress = None if quiet else Progress(epochs, len(training[0]))
-    try:
-        for epoch in range(1, epochs + 1):
-            ended = model.fit(
-                *training,
-                epochs=1,
-                batch_size=batch_size,
-                optimizer=rule(epoch),
-                validation_data=held_out,
-                verbose=progress or False,
-            )
-            history.extend(ended)
-    finally:
-        if progress is not None:
-            progress.close()
+    def __init__(self, early: fastnn.EarlyStopping | None) -> None:
+        self.early = early
+        self.epoch = 0  # under way
+        self.before = 0  # epochs that the checkpoint had
+        self.done = 0
+
+    def on_fit_begin(self, fit: fastnn.Fit) -> None:
+        self.before = self.done = len(fit.history)
+
+    def on_epoch_begin(self, fit: fastnn.Fit) -> None:
+        self.epoch = fit.epoch
+
+    def on_epoch_end(self, fit: fastnn.Fit) -> None:
+        self.done = len(fit.history)
+
+    def on_fit_end(self, fit: fastnn.Fit) -> None:
+        if isinstance(fit.error, KeyboardInterrupt) and self.best_epoch and self.early:
+            fit.model.theta = self.early.state()["theta"]
+
+    @property
+    def best_epoch(self) -> int | None:
+        return self.early.best_epoch if self.early else None
 
 
-def fit(model: Model, prepared: Prepared, args: argparse.Namespace) -> None:
+@dataclass
+class Trained:
+    """What the fit has been."""
+
+    history: fastnn.History
+    watch: Watch
+    metrics: list[Any]
+    seconds: float
+
+
+def fit(model: fastnn.Model, prepared: Prepared, args: argparse.Namespace) -> Trained:
     """Train as the arguments say. Ctrl-C keeps the network beside the output and goes on up."""
-    import fastnn
-
-    def rule(epoch: int) -> SGD:
-        rate = args.learning_rate
-        if args.schedule == "linear":
-            rate = falling(rate, epoch, args.epochs)
-        return fastnn.SGD(rate, args.momentum, args.nesterov)
-
-    held_out = prepared.held_out
-    history = fastnn.History()
+    data, held_out = prepared.data, prepared.held_out
+    n_steps = args.epochs * -(-len(prepared.X) // args.batch_size)
+    rate = recipe.schedule_of(args, args.learning_rate, n_steps, held_out is not None)
+    chosen = recipe.metrics_of(args.metrics, model, data)
+    early = fastnn.EarlyStopping(patience=args.early_stopping) if args.early_stopping else None
+    watch = Watch(early)
+    keep = args.checkpoint or args.resume
+    callbacks = [
+        watch,  # first, so that it sees the best before `early` drops it
+        *([early] if early else []),
+        *([fastnn.Checkpoint(keep)] if keep else []),
+        *([fastnn.CSVLogger(args.log)] if args.log else []),
+    ]
+    begin = time.perf_counter()
     try:
-        learn(
-            model,
-            (prepared.X, prepared.y),
-            (held_out.X, held_out.y) if held_out else None,
-            history,
+        history = model.fit(
+            prepared.X,
+            prepared.y,
             epochs=args.epochs,
             batch_size=args.batch_size,
-            rule=rule,
-            quiet=args.quiet,
+            optimizer=recipe.optimizer_of(args, rate),
+            validation_data=(held_out.X, held_out.y) if held_out else None,
+            metrics=chosen,
+            callbacks=callbacks,
+            sample_weight=prepared.weights,
+            class_weight=recipe.class_weight_of(args, data),
+            resume=args.resume,
+            verbose=not args.quiet,
         )
     except fastnn.DivergenceError:
+        remedy = f"a smaller --learning-rate than {args.learning_rate:g}"
+        if args.optimizer == "lbfgs":
+            remedy = "--l2, or another --scale"
         raise Failure(
-            f"training diverged in epoch {len(history) + 1}: the loss grew beyond all bounds; "
-            f"try a smaller --learning-rate than {args.learning_rate:g}"
+            f"training diverged in epoch {watch.epoch}: the loss grew beyond all bounds; "
+            f"try {remedy}"
         ) from None
     except KeyboardInterrupt:
-        path = Path(args.output)
-        path = path.with_name(f"{path.stem}.partial{path.suffix}")
-        where = f"in epoch {len(history) + 1} of {args.epochs}"
-        model.metadata["training"]["interrupted"] = where
-        model.save(path)
-        raise KeyboardInterrupt(
-            f"stopped {where}; the network as it stands is in {path}, "
-            f"nothing was written to {args.output}"
-        ) from None
+        raise KeyboardInterrupt(interrupted(model, watch, args)) from None
+    if early:
+        model.metadata["training"] |= {"epochs run": len(history), "best epoch": watch.best_epoch}
+    return Trained(history, watch, chosen, time.perf_counter() - begin)
+
+
+def interrupted(model: fastnn.Model, watch: Watch, args: argparse.Namespace) -> str:
+    """Save the network beside the output, and say what is where."""
+    path = Path(args.output)
+    path = path.with_name(f"{path.stem}.partial{path.suffix}")
+    where = f"in epoch {watch.epoch} of {args.epochs}"
+    model.metadata["training"]["interrupted"] = where
+    state = "as it stands"
+    if watch.best_epoch:
+        state = f"as it was after its best epoch, {watch.best_epoch},"
+        model.metadata["training"]["best epoch"] = watch.best_epoch
+    model.save(path)
+    text = f"stopped {where}; the network {state} is in {path}, "
+    text += f"nothing was written to {args.output}"
+    keep = args.checkpoint or args.resume
+    if keep and watch.done:
+        text += f"; --resume {shlex.quote(keep)} goes on"
+    return text
 
 
 # --- summary
 
 
-def print_summary(args: argparse.Namespace, model, prepared: Prepared, seconds: float) -> None:
+def print_summary(
+    args: argparse.Namespace, model: fastnn.Model, prepared: Prepared, trained: Trained
+) -> None:
     data, source = prepared.data, prepared.source
+    task = "regression" if data.amounts else "classification"
     lines = [
         ("data", f"{source.path}: {counted(source.n_rows, 'row')}, {_inputs_text(data)}"),
-        ("target", f"{data.target.name}, {data.target.task} ({prepared.why})"),
+        ("target", f"{', '.join(data.names)}, {task} ({prepared.why})"),
     ]
-    if isinstance(data.target, Classes):
-        lines.append(("classes", _class_counts(data.target, prepared)))
+    if data.classes is not None:
+        lines.append(("classes", _class_counts(data.classes, prepared.y)))
     lines += network_lines(model)
-    lines.append(
-        (
-            "trained",
-            f"{counted(args.epochs, 'epoch')} of {counted(len(prepared.X), 'row')} in "
-            f"{seconds:.1f} s, batch size {args.batch_size}, learning rate "
-            f"{args.learning_rate:g} ({args.schedule}), momentum {args.momentum:g}",
-        )
-    )
+    lines.append(("optimizer", _optimizer_text(args)))
+    n, watch = len(trained.history), trained.watch
+    text = f"{counted(n, 'epoch')} of {counted(len(prepared.X), 'row')} in {trained.seconds:.1f} s"
+    if watch.before:
+        text += f", {watch.before} of them before it was resumed"
+    if watch.best_epoch:
+        text += f"; kept: epoch {watch.best_epoch}, the best"
+    lines.append(("trained", text))
     if prepared.held_out is not None:
-        lines.append(("validation", _measured(model, data, prepared.held_out)))
+        lines.append(("validation", _measured(model, prepared.held_out, trained.metrics, data)))
     size = Path(args.output).stat().st_size
     lines.append(("model", f"{args.output} ({size / 1000:,.0f} kB)"))
+    for name, path in (("log", args.log), ("plot", args.plot)):
+        if path:
+            lines.append((name, path))
     for name, value in lines:
         print(f"{name:11} {value}")
     new = {"table": "new.csv", "arrays": "new.npz"}[data.inputs.kind]
@@ -454,23 +702,37 @@ def _inputs_text(data: Data) -> str:
     return text if inputs.width == len(inputs.columns) else f"{text} as {inputs.width} features"
 
 
-def _class_counts(target: Classes, prepared: Prepared) -> str:
-    counts = np.bincount(prepared.y, minlength=target.n_outputs)
-    shown = [f"{name} ({n:,})" for name, n in zip(target.classes, counts, strict=True)]
+def _class_counts(classes: list[str], y: np.ndarray) -> str:
+    counts = np.bincount(y, minlength=len(classes))
+    shown = [f"{name} ({n:,})" for name, n in zip(classes, counts, strict=True)]
     more = f", ... ({len(shown)} in all)" if len(shown) > 10 else ""
     return ", ".join(shown[:10]) + more
 
 
-def _measured(model, data: Data, held_out: HeldOut) -> str:
-    """The rows measured on once more, in the target's unit."""
-    f = model.forward(held_out.X)
-    if isinstance(data.target, Classes):
-        result = metrics.classification(held_out.y, f, data.target.classes)
-        text = f"accuracy {result['accuracy']:.4f}, log loss {result['log_loss']:.4f}"
-    else:
-        target = data.target
-        result = metrics.regression(target.decode(held_out.y), target.decode(f[:, 0]))
-        text = f"RMSE {result['rmse']:.6g}"
-        if result["r2"] is not None:
-            text += f", r2 {result['r2']:.4f}"
-    return f"{held_out.where}: {text}"
+def _optimizer_text(args: argparse.Namespace) -> str:
+    parts = [args.optimizer]
+    if args.optimizer != "lbfgs":
+        parts.append(f"learning rate {args.learning_rate:g} ({args.schedule})")
+    for name in ("momentum", *recipe.SETTINGS):
+        if value := getattr(args, name):
+            parts.append(f"{name.replace('_', ' ')} {value:g}")
+    if args.nesterov:
+        parts.append("Nesterov")
+    if args.optimizer != "lbfgs":
+        parts.append(f"batch size {args.batch_size}")
+    return ", ".join(parts)
+
+
+TITLES = {"log_loss": "log loss", "rmse": "RMSE", "mae": "MAE"}
+
+
+def _measured(model: fastnn.Model, held_out: HeldOut, chosen: list[Any], data: Data) -> str:
+    """The rows measured on once more: what was asked for, or what is usual."""
+    result = model.evaluate(held_out.X, held_out.y, metrics=chosen)
+    loss = result.pop("loss")
+    told = [f"{TITLES.get(name, name)} {_number(name, value)}" for name, value in result.items()]
+    return f"{held_out.where}: {', '.join(told)}, loss {loss:.4f}"
+
+
+def _number(name: str, value: float) -> str:
+    return f"{value:.6g}" if name in ("rmse", "mae") else f"{value:.4f}"
