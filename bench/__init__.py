@@ -1,9 +1,10 @@
 """Benchmarks: fastnn against the best known peers, on the same work.
 
-    python -m bench run       training and prediction, every entrant, interleaved rounds
-    python -m bench report    the results as tables and a chart
-    python -m bench sweep     random shapes against the fastest peers
-    python -m bench threads   two threads beside a busy process; two processes at once
+    python -m bench run          training and prediction, every entrant, interleaved rounds
+    python -m bench report       the results as tables and a chart
+    python -m bench sweep        random shapes against the fastest peers
+    python -m bench threads      two threads beside a busy process; two processes at once
+    python -m bench estimators   fits of fastnn.sklearn beside scikit-learn's
 
 workloads.py says what is measured, entrants/ how each library does it, measure.py how it is timed.
 docs/benchmarks.md describes the method and shows the results.

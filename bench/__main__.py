@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 
 import bench
-from bench import report, run, sweep, threads
+from bench import estimators, report, run, sweep, threads
 
 
 def main() -> None:
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("bench", description=bench.__doc__, formatter_class=formatter)
     commands = parser.add_subparsers(required=True, metavar="command")
-    for name, module in {"run": run, "report": report, "sweep": sweep, "threads": threads}.items():
+    modules = {"run": run, "report": report, "sweep": sweep, "threads": threads}
+    for name, module in {**modules, "estimators": estimators}.items():
         command = commands.add_parser(name, help=module.__doc__.splitlines()[0].split(": ")[1])
         module.add_arguments(command)
         command.set_defaults(main=module.main)

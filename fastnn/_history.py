@@ -40,7 +40,8 @@ class History:
         """Add an epoch."""
         before = len(self)
         for name in row:
-            self._columns.setdefault(name, [math.nan] * before)
+            if name not in self._columns:
+                self._columns[name] = [math.nan] * before
         for name, values in self._columns.items():
             values.append(row.get(name, math.nan))
 

@@ -66,6 +66,12 @@ class Parameters:
             self._optimizer = optimizer, np.zeros((n_states, self.theta.size), self.theta.dtype)
             self.steps = 0
 
+    def resume(self, optimizer: str, state: np.ndarray | None, steps: int) -> None:
+        """Go on from an optimizer's state after so many steps; None: from its beginning."""
+        if state is not None:
+            self._optimizer = optimizer, state
+            self.steps = self.all_steps = steps
+
     def copy(self) -> Parameters:
         copy = Parameters(self.network, self.theta.copy())
         copy._optimizer = self.optimizer, self.state.copy()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from fastnn._errors import DivergenceError, MissingExtraError
 from fastnn._evaluate import evaluate
 from fastnn._fit import Fit
 from fastnn._metrics import Metric
-from fastnn._optimizers import LBFGS, Optimizer
+from fastnn._optimizers import LBFGS, Rate
 from fastnn._parameters import Parameters
 from fastnn._progress import Progress
 from fastnn._random import SHUFFLE, keys, permutation
@@ -30,6 +30,17 @@ from fastnn.kernels.engine import Engine
 
 SLICE_SECONDS = 0.025  # an interrupt within 100 ms, with room for a slow step
 SLOWEST = 1e9  # multiplications and additions a second assumed before the first measurement
+
+
+class Steps(Protocol):
+    """What a `Run` needs of an optimizer."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def rates(self) -> dict[str, float]: ...
+    @property
+    def learning_rate(self) -> Rate: ...
 
 
 class Run:
@@ -42,7 +53,7 @@ class Run:
         self,
         parameters: Parameters,
         engine: Engine,
-        optimizer: Optimizer,
+        optimizer: Steps,
         batch: int,
         n_threads: int,
         seed: int,
@@ -102,9 +113,23 @@ class Run:
 
         Raises DivergenceError with the number of the mini-batch, from 1 and after `before` others.
         """
+        sizes = batch_weights(order, self.batch, self.weights)
+        return _mean(self.steps_over(X, y, order, sizes, progress, before)[0], sizes)
+
+    def steps_over(
+        self,
+        X: Features,
+        y: np.ndarray,
+        order: np.ndarray,
+        sizes: np.ndarray,
+        progress: Progress | None = None,
+        before: int = 0,
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Train on the rows X[order]; returns what each mini-batch had before its step: its mean
+        loss, and where rates have a ridge the sum of all W_ij^2."""
         n, batch, rates = len(order), self.batch, self.optimizer.rates
-        losses = np.empty(-(-n // batch))
-        sizes = _sizes(order, batch, self.weights)
+        losses = np.empty(len(sizes))
+        squares = np.empty(len(sizes)) if rates.get("ridge") else None
         start = 0
         while start < len(losses):
             stop = min(len(losses), start + max(1, int(SLICE_SECONDS / self.step_seconds)))
@@ -116,6 +141,7 @@ class Run:
                 weights=self.weights,
                 keys=self.keys,
                 number=self.all_steps,
+                squares=None if squares is None else squares[start:stop],
             )
             self.steps += steps
             self.all_steps += steps
@@ -127,7 +153,7 @@ class Run:
                 seen = min(stop * batch, n)
                 progress.samples(seen - start * batch, _mean(losses[:stop], sizes[:stop]))
             start = stop
-        return _mean(losses, sizes)
+        return losses, squares
 
     def stream(self, stream: Stream, shuffle: bool, epoch: int) -> float:
         """Train on a stream's blocks one after another; returns the mean loss as `epoch` does.
@@ -149,7 +175,7 @@ class Run:
         return total / n
 
 
-def _sizes(order: np.ndarray, batch: int, weights: np.ndarray | None) -> np.ndarray:
+def batch_weights(order: np.ndarray, batch: int, weights: np.ndarray | None) -> np.ndarray:
     """What each mini-batch counts: its samples, or the sum of their weights."""
     starts = np.arange(0, len(order), batch)
     if weights is None:

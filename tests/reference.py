@@ -540,7 +540,8 @@ def step(theta, grad, state, n, optimizer, rates):
     momentum:  v <- mu v + (1 - dampening) grad,  theta <- theta - alpha v;  step 1: v <- grad
     nesterov:  v <- mu v + grad,  theta <- theta - alpha (grad + mu v)
     adam:      m <- beta1 m + (1 - beta1) grad,  v <- beta2 v + (1 - beta2) grad^2,
-               theta <- theta - alpha (m / (1 - beta1^n)) / (sqrt(v / (1 - beta2^n)) + epsilon)
+               theta <- theta - alpha (m / (1 - beta1^n)) / (sqrt(v / (1 - beta2^n)) + epsilon),
+               with epsilon_hat: ... / ((sqrt(v) + epsilon_hat) / sqrt(1 - beta2^n))
     amsgrad:   ... with max(u, v) -> u in place of v in the last line
     nadam:     theta <- theta - alpha ((1 - mu_n) / (1 - Pi_n) grad + mu_n+1 / (1 - Pi_n+1) m)
                        / (sqrt(v / (1 - beta2^n)) + epsilon),
@@ -571,6 +572,8 @@ def step(theta, grad, state, n, optimizer, rates):
     if optimizer in ("adam", "amsgrad", "nadam"):
         m = beta1 * state[0] + (1 - beta1) * grad
         v = beta2 * state[1] + (1 - beta2) * grad**2
+        if rates.get("epsilon_hat"):
+            epsilon = kind(rates["epsilon_hat"]) / np.sqrt(1 - beta2**n)
         largest, state = state[-1], [m, v]
         if optimizer == "amsgrad":
             v = np.maximum(largest, v)
@@ -608,11 +611,13 @@ def step(theta, grad, state, n, optimizer, rates):
     raise ValueError(f"optimizer must be one of {OPTIMIZERS}, got {optimizer!r}")
 
 
-def shaped(net, theta, grad, rates):
+def shaped(net, theta, grad, rates, weight):
     """What the rule gets in place of theta and grad; rates 0 or left out: none.
 
     grad <- min(1, clip_norm / (||grad|| + 1e-6)) grad,  within -clip_value..clip_value,
     + l2 theta + l1 sign(theta);  theta <- (1 - alpha weight_decay) theta
+
+    ridge / weight is a further l2, of weights alone; weight: of the mini-batch's samples.
     """
     kind = theta.dtype.type
     decayed = np.ones_like(theta)  # 0 for biases, and gamma, that are exempt
@@ -627,6 +632,12 @@ def shaped(net, theta, grad, rates):
         grad = np.clip(grad, -rates["clip_value"], rates["clip_value"])
     l1, l2 = kind(rates.get("l1", 0)), kind(rates.get("l2", 0))
     grad = grad + decayed * (l2 * theta + l1 * np.sign(theta))
+    if rates.get("ridge") and weight > 0:
+        of_weights = np.ones_like(theta)
+        for b in unpack(net, of_weights)[1][1:]:
+            if b is not None:
+                b[:] = 0
+        grad = grad + kind(rates["ridge"]) / kind(weight) * of_weights * theta
     decay = kind(rates["learning_rate"]) * kind(rates.get("weight_decay", 0))
     return theta - decay * decayed * theta, grad
 
@@ -676,7 +687,8 @@ def train(
         mean_loss, grad = loss_and_gradient(net, theta, X[rows], y[rows], w, draws, running, True)
         if alphas is not None:
             rates = {**rates, "learning_rate": alphas[i]}
-        theta, grad = shaped(net, theta, grad, rates)
+        weight = len(rows) if w is None else w.sum()
+        theta, grad = shaped(net, theta, grad, rates, weight)
         theta, state = step(theta, grad, state, taken + i + 1, optimizer, rates)
         theta = limited(net, theta, rates)
         losses.append(mean_loss)

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))  # at the end: an installed fastnn comes first
 
-from bench import machine, report, results, sweep  # noqa: E402
+from bench import estimators, machine, report, results, sweep  # noqa: E402
 from bench.entrants import ENTRANTS, Listing  # noqa: E402
 from bench.entrants.fastnn import Fastnn  # noqa: E402
 from bench.entrants.numpy_by_hand import NumpyByHand  # noqa: E402
@@ -250,3 +250,18 @@ def test_numbers_have_three_digits():
     values = [0.0614, 0.614, 9.312, 27.81, 124.4, 12440.0, None]
     want = ["0.0614", "0.614", "9.31", "27.8", "124", "12440", ""]
     assert [report.number(value) for value in values] == want
+
+
+# Estimators
+
+
+@pytest.mark.parametrize("name", ["breast_cancer", "diabetes"])
+def test_estimators_are_fitted_alike(name, monkeypatch):
+    pytest.importorskip("sklearn", "1.7")
+    monkeypatch.setitem(estimators.SETTINGS, name, {"max_iter": 3, "hidden_layer_sizes": (5,)})
+    found = estimators.measure(name, *estimators.load(name), rounds=2)
+    assert found["same_n_iter"] and found["fastnn"]["n_iter"] == [3, 3]
+    scores = found["fastnn"]["scores"], found["scikit-learn"]["scores"]
+    np.testing.assert_allclose(*scores, rtol=1e-9)
+    text = estimators.line(found)
+    assert "n_iter the same" in text and f"{found['ratio']:.2f} times" in text

@@ -35,8 +35,16 @@ SHAPED = {  # what shapes a step: penalties, clipping, limits
     "l2": {"l2": 0.01},
     "clip_norm": {"clip_norm": 0.1},
     "max_norm": {"max_norm": 0.5},
+    "ridge": {"ridge": 0.1, "epsilon_hat": 1e-3},
     "all": {
-        **{"dampening": 0.1, "l1": 0.001, "l2": 0.01, "weight_decay": 0.1, "decay_bias": False},
+        **{
+            "dampening": 0.1,
+            "l1": 0.001,
+            "ridge": 0.1,
+            "l2": 0.01,
+            "weight_decay": 0.1,
+            "decay_bias": False,
+        },
         **{"clip_norm": 0.1, "clip_value": 0.01, "max_norm": 0.5},
     },
 }
@@ -78,15 +86,18 @@ def trained(net, dtype, batch, optimizer, threads, zeros=0.0, shaped=None):
     state = np.zeros((e.n_states, len(theta)), dtype)
     e.load(theta, state)
     losses = np.full((2, -(-67 // batch)), np.nan)
+    squares = np.zeros_like(losses)
     for epoch in range(2):
         order = np.random.default_rng(epoch).permutation(67)
         steps = losses.shape[1]
         rates = {**RATES, **(shaped or {})}
-        assert e.train(X, y, order, batch, rates, epoch * steps, losses[epoch], threads) == steps
+        wanted = {"squares": squares[epoch]} if "ridge" in rates else {}
+        done = e.train(X, y, order, batch, rates, epoch * steps, losses[epoch], threads, **wanted)
+        assert done == steps
     before = theta.copy()
     e.store(theta, state)
     assert not np.array_equal(theta, before) and np.isfinite(theta).all()
-    return sha256(theta, state, losses)
+    return sha256(theta, state, losses, squares)
 
 
 LOSSES = [

@@ -101,6 +101,8 @@ def test_example(example, tmp_path, monkeypatch):
 def test_docstrings(name, tmp_path, monkeypatch):
     if name.endswith("__main__"):
         pytest.skip("runs the command line when imported")
+    if name == "fastnn.sklearn":
+        pytest.importorskip("sklearn")
     monkeypatch.chdir(tmp_path)
     module = importlib.import_module(name)
     for test in doctest.DocTestFinder(exclude_empty=True).find(module):

@@ -38,8 +38,9 @@ SETTINGS = {  # what shapes a step
     "clip_norm": {"clip_norm": 0.125},
     "clip_value": {"clip_value": 1 / 64},
     "max_norm": {"max_norm": 0.25},
+    "ridge": {"ridge": 4.0},
     "all": {
-        **{"l1": 0.25, "l2": 0.5, "weight_decay": 8.0},
+        **{"l1": 0.25, "l2": 0.5, "ridge": 4.0, "weight_decay": 8.0},
         **{"clip_norm": 0.125, "clip_value": 1 / 64, "max_norm": 0.25},
     },
 }
@@ -208,3 +209,41 @@ def test_no_way_through_a_step_moves_theta_before_the_loss_is_known(sizes, batch
     after = np.full_like(theta, np.nan)
     engine.store(after)
     assert after.tobytes() == theta.tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("optimizer", ["adam", "amsgrad", "nadam"])
+def test_epsilon_beside_the_uncorrected_root(isa, dtype, optimizer):
+    net = ref.Net((17, 33, 9), "tanh", "softmax")
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((40, 17)).astype(dtype), rng.integers(0, 9, 40).astype(np.int32)
+    theta = rng.standard_normal(net.n_parameters).astype(dtype)
+    engine, order, losses = engine_of(net, dtype, 7, optimizer), rng.permutation(40), np.empty(6)
+    engine.load(theta, np.zeros((engine.n_states, theta.size), dtype))
+    rates = {**RATES[optimizer], "epsilon_hat": 0.05}
+    want, _, _ = ref.train(
+        *(net, theta.astype(np.longdouble), X.astype(np.longdouble), y, order, 7, optimizer, rates)
+    )
+    assert engine.train(X, y, order, 7, rates, 0, losses, 2) == 6
+    engine.store(theta)
+    assert_near(theta, want, dtype, "theta")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("batch", [1, 7, 300])
+def test_squares_of_the_weights_before_each_step(isa, dtype, batch):
+    net = ref.Net((17, 33, 1, 9), "tanh", "softmax", bias=(True, False, True))
+    rng = np.random.default_rng(batch)
+    X, y = rng.standard_normal((40, 17)).astype(dtype), rng.integers(0, 9, 40).astype(np.int32)
+    theta = rng.standard_normal(net.n_parameters).astype(dtype)
+    engine, order, steps = engine_of(net, dtype, batch), rng.permutation(40), -(-40 // batch)
+    engine.load(theta)
+    losses, squares = np.full((2, steps), np.nan)
+    rates = {"learning_rate": 0.05, "clip_norm": 0.5}
+    assert engine.train(X, y, order, batch, rates, 0, losses, 2, squares=squares) == steps
+    theta, want = theta.astype(np.longdouble), []
+    for start in range(0, 40, batch):
+        want.append(sum((W**2).sum() for W in ref.unpack(net, theta)[0][1:]))
+        rows = order[start : start + batch]
+        theta, _, _ = ref.train(net, theta, X.astype(np.longdouble), y, rows, batch, "sgd", rates)
+    assert_near(squares, np.array(want), dtype, "squares")

@@ -45,6 +45,7 @@ class Engine:
         weights: npt.NDArray[np.float64] | None = None,
         keys: npt.NDArray[np.uint64] | None = None,
         number: int = 0,
+        squares: npt.NDArray[np.float64] | None = None,
     ) -> int: ...
     def gradient(
         self,

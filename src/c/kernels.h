@@ -57,14 +57,16 @@ typedef struct {
 } fnn_norm;
 
 /* What an optimizer multiplies with, and what shapes the gradient g that it gets (regular):
- *   g <- clip g, then within -clip_value..clip_value, then + l2 w + l1 sign(w);  w <- keep w before the step. */
+ *   g <- clip g, then within -clip_value..clip_value, then + l2 w + l1 sign(w);  w <- keep w before the step.
+ * ridge: a penalty of the sum over a mini-batch, not of its mean: l2 of weights grows by ridge / (sum of its samples' weights). */
 typedef struct {
-    double learning_rate, momentum, dampening, beta1, beta2, epsilon, psi; /* psi: nadam's 0.96^momentum_decay */
+    double learning_rate, momentum, dampening, beta1, beta2, psi;          /* psi: nadam's 0.96^momentum_decay */
+    double epsilon, epsilon_hat;                                           /* adam's, beside sqrt(t): in epsilon's place where not 0 */
     double shrink, grow, least, most;                                      /* rprop's */
-    double l1, l2, weight_decay, clip_value, clip_norm, max_norm;          /* 0: none */
+    double l1, l2, ridge, weight_decay, clip_value, clip_norm, max_norm;   /* 0: none */
     int decay_bias, regular;
     /* What follows from these and the number of the step, n (update.pyx: correct), and, clip, from the gradient. */
-    double alpha1, root2, damped, alpha_g, alpha_m, product, keep, clip;
+    double bias_l2, alpha1, root2, damped, alpha_g, alpha_m, product, keep, clip;
     long long n;                                                           /* product: of nadam's momenta up to step n */
 } fnn_rates;
 

@@ -20,11 +20,12 @@ cdef extern from "kernels.h" nogil:
         void *variance
 
     ctypedef struct fnn_rates:
-        double learning_rate, momentum, dampening, beta1, beta2, epsilon, psi
+        double learning_rate, momentum, dampening, beta1, beta2, psi
+        double epsilon, epsilon_hat
         double shrink, grow, least, most
-        double l1, l2, weight_decay, clip_value, clip_norm, max_norm
+        double l1, l2, ridge, weight_decay, clip_value, clip_norm, max_norm
         bint decay_bias, regular
-        double alpha1, root2, damped, alpha_g, alpha_m, product, keep, clip
+        double bias_l2, alpha1, root2, damped, alpha_g, alpha_m, product, keep, clip
         long long n
 
     ctypedef struct fnn_prefetch:

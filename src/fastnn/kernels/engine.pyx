@@ -33,7 +33,7 @@ from fastnn.kernels.panels cimport (
     L2_BYTES, Layer, at, bias_panels, pack, panels, prepare_transpose, row_room, unpack, weight_panels,
 )
 from fastnn.kernels.predict cimport forward_rows, free_room
-from fastnn.kernels.update cimport Slots, Step, as_rates, correct, limit_part, squares_part, update_part
+from fastnn.kernels.update cimport Slots, Step, as_rates, correct, limit_part, squares_part, unit_squares, update_part
 
 from fastnn.kernels._cpu import STATES
 
@@ -101,6 +101,8 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
         start = s * run.batch
         b = min(run.batch, run.n - start)
         last = first + rows == start + b
+        if run.squares != NULL and first == start:
+            weight_squares_part(net, t, threads)
         r0, r1 = rows * t // threads, rows * (t + 1) // threads
         rows_owned, met = True, True
 
@@ -147,6 +149,7 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
         rows_owned, met = True, False
         if first == start:
             weight = weight_of(&run.y, start, b)
+            step.rates.l2 = run.step.rates.l2 + (run.step.rates.ridge / weight if weight > 0 else 0)
         scale = 1.0 / weight if weight > 0 else 0  # the mean over the batch goes into delta
         run.finite[t] = (r1 == r0 or k.output_delta(
             r1 - r0, n_K, at(k, buffers.h[K], r0 * k.nr), stride, NULL, at(k, buffers.delta[K], r0 * k.nr), &run.y,
@@ -196,6 +199,8 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
         if last:
             if t == 0:
                 run.losses[s] = mean(buffers.losses, b, weight)
+                if run.squares != NULL:
+                    run.squares[s] = total_squares(net)
             if not all_finite(run, threads):
                 return
             if t == 0:
@@ -251,15 +256,30 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
         wait(&run.barrier, threads)
 
 
-cdef double clip(const Net *net, double most) noexcept nogil:
-    """What the gradient is multiplied with so that its norm is at most `most`: summed over layers and units in their order."""
+cdef void weight_squares_part(const Net *net, int t, int threads) noexcept nogil:
+    """slots.squares <- of each unit, the sum of its incoming weights' squares; my panels."""
+    cdef Py_ssize_t l, p
+    cdef const Layer *layer
+    for l in range(net.n_layers):
+        layer = &net.layers[l]
+        for p in range(layer.out_panels * t // threads, layer.out_panels * (t + 1) // threads):
+            unit_squares(net.k, layer, layer.Wp, p, net.slots[l].squares + p * net.k.nr)
+
+
+cdef double total_squares(const Net *net) noexcept nogil:
+    """The sum of slots.squares over layers and units in their order."""
     cdef Py_ssize_t l, i
     cdef double total = 0
     for l in range(net.n_layers):
         for i in range(net.layers[l].n_out):
             total += net.slots[l].squares[i]
-    total = most / (sqrt(total) + 1e-6)
-    return total if total < 1 else 1  # one that is not a number stops at the loss that follows
+    return total
+
+
+cdef double clip(const Net *net, double most) noexcept nogil:
+    """What the gradient, whose squares stand in slots.squares, is multiplied with so that its norm is at most `most`."""
+    cdef double by = most / (sqrt(total_squares(net)) + 1e-6)
+    return by if by < 1 else 1  # one that is not a number stops at the loss that follows
 
 
 cdef inline bint step_at_once(const Layer *layer, const Step *step, Py_ssize_t rows) noexcept nogil:
@@ -289,7 +309,7 @@ cdef void gather_rows(const Net *net, const Run *run, char *h0, Py_ssize_t strid
 cdef inline bint plain_sgd(const Net *net, const Run *run) noexcept nogil:
     """Whether a step is theta -= alpha g alone, of h = g(h_prev W^T + b) as they are."""
     return (run.step.apply and run.step.optimizer == fnn_sgd and not run.step.rates.regular and run.step.rates.max_norm == 0
-            and not run.perturbs and not net.normalised)
+            and not run.perturbs and not net.normalised and run.squares == NULL)
 
 
 cdef inline Py_ssize_t entries_bytes(const Net *net, const Run *run) noexcept nogil:
@@ -465,6 +485,15 @@ cdef class Engine:
                     self.net.slots[l].state_g[s] = bias_panels(self.net.k, self.memory, &self.net.layers[l])
         return 0
 
+    cdef int prepare_squares(self) except -1:
+        """Room for each unit's sum of squares."""
+        cdef Py_ssize_t l
+        for l in range(self.net.n_layers):
+            if self.net.slots[l].squares == NULL:
+                self.net.slots[l].squares = <double *> self.memory.take(
+                    self.net.layers[l].out_panels * self.net.k.nr * sizeof(double))
+        return 0
+
     cdef int prepare_gradients(self) except -1:
         """Panels for the gradient."""
         cdef Py_ssize_t l
@@ -474,8 +503,6 @@ cdef class Engine:
             self.net.slots[l].Gb = bias_panels(self.net.k, self.memory, &self.net.layers[l])
             if self.net.norms[l].kind:
                 self.net.slots[l].Gg = bias_panels(self.net.k, self.memory, &self.net.layers[l])
-            self.net.slots[l].squares = <double *> self.memory.take(
-                self.net.layers[l].out_panels * self.net.k.nr * sizeof(double))
         for l in range(self.net.n_layers - 1, -1, -1):  # layer 0 last: its G says that all are there
             self.net.slots[l].G = weight_panels(self.net.k, self.memory, &self.net.layers[l])
         return 0
@@ -534,6 +561,8 @@ cdef class Engine:
             return 0
         if run.chunk < run.batch or not run.step.apply or run.step.rates.clip_norm > 0:
             self.prepare_gradients()
+        if run.squares != NULL or run.step.rates.clip_norm > 0:
+            self.prepare_squares()
         self.prepare(&self.buffers, min(run.chunk, max(self.batch, min(run.batch, n))), max(self.batch, min(run.batch, n)), dense)
         with nogil, parallel(num_threads=nt):
             mode = fp_enter()
@@ -543,7 +572,7 @@ cdef class Engine:
 
     def train(self, X, y, const Py_ssize_t[::1] order, Py_ssize_t batch, dict rates, long long taken,
               double[::1] losses, int n_threads, double[::1] learning_rates=None, weights=None, keys=None,
-              long long number=0):
+              long long number=0, double[::1] squares=None):
         """One mini-batch after another over the rows X[order], a step after each.
 
         Parameters
@@ -567,6 +596,8 @@ cdef class Engine:
             Where the engine has dropout or noise: the generators' keys, of dropout and of noise, for inputs and hidden layers.
         number : int
             Steps of all optimizers before these: what dropout and noise are drawn by.
+        squares : (ceil(m / batch),) float64, optional
+            Out: the sum of the squares of all weights (not biases) before each step, in double and a fixed order.
 
         Returns
         -------
@@ -583,7 +614,7 @@ cdef class Engine:
         self.describe(&run.X, X)
         run.step.apply, run.step.optimizer, run.step.n_states = True, self.optimizer, self.n_states
         run.step.rates, run.batch, run.chunk = as_rates(rates), batch, self.chunk()
-        run.perturbs = self.net.perturbed
+        run.perturbs, run.squares = self.net.perturbed, NULL if squares is None else &squares[0]
         if run.perturbs:
             self.set_keys(keys)
         correct(&run.step.rates, taken + 1)  # threads go on from there
@@ -600,6 +631,7 @@ cdef class Engine:
                 stretch = next_stretch(&self.pace, most, stretch, &nt)
             run.order, run.losses, run.taken = &order[done * batch], &losses[done], taken + done
             run.learning_rates = NULL if learning_rates is None else &learning_rates[done]
+            run.squares = NULL if squares is None else &squares[done]
             run.number = number + done
             start = seconds()
             self._run(&run, y, weights, min(stretch * batch, n - done * batch), nt)
@@ -617,7 +649,7 @@ cdef class Engine:
         cdef double loss
         run.step.apply, run.step.optimizer, run.step.n_states = False, fnn_sgd, 0
         run.step.rates, run.taken, run.learning_rates = as_rates({"learning_rate": 0}), 0, NULL
-        run.number, run.perturbs = 0, False
+        run.number, run.perturbs, run.squares = 0, False, NULL
         run.order, run.batch, run.chunk, run.losses = NULL, n, n if self.net.batch_normalised else KEEP, &loss
         self.describe(&run.X, X)
         self._run(&run, y, weights, n, worth(n_threads, work(&self.net, &run.X, n, min(KEEP, n), 3)))

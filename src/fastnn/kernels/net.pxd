@@ -46,6 +46,7 @@ cdef struct Run:
     bint perturbs              # with noise and dropout
     long long number           # of the first step, among all of the model's
     double *losses             # mean loss of each mini-batch
+    double *squares            # sum of all W_ij^2 before each step; NULL: not wanted
     fnn_barrier barrier
     char *scratch              # a thread's: scratch_size bytes from thread * scratch_size
     Py_ssize_t scratch_size

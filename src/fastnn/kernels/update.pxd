@@ -28,6 +28,7 @@ cdef void update_vector(const fnn_kernels *k, void *w, char *const *states, cons
 cdef void update_part(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step, Py_ssize_t u0,
                       Py_ssize_t u1) noexcept nogil
 cdef void clear_padding(const fnn_kernels *k, const Layer *layer, Py_ssize_t p, Py_ssize_t q) noexcept nogil
+cdef void unit_squares(const fnn_kernels *k, const Layer *layer, const char *Wp, Py_ssize_t p, double *sums) noexcept nogil
 cdef void squares_part(const fnn_kernels *k, const Layer *layer, const fnn_norm *norm, const Slots *slots, Py_ssize_t p0,
                        Py_ssize_t p1) noexcept nogil
 cdef void limit_part(const fnn_kernels *k, const Layer *layer, double most, Py_ssize_t p0, Py_ssize_t p1) noexcept nogil

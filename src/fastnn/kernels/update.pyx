@@ -10,9 +10,9 @@ from fastnn.kernels.panels cimport MOST_COLUMNS, Layer, at, block, columns, vect
 from fastnn.kernels._cpu import STATES
 
 RATES = {  # what fnn_rates takes, and what it is where not given
-    "learning_rate": 0, "momentum": 0, "dampening": 0, "beta1": 0, "beta2": 0, "epsilon": 0, "psi": 0, "shrink": 1, "grow": 1,
-    "least": 0, "most": 0, "l1": 0, "l2": 0, "weight_decay": 0, "clip_value": 0, "clip_norm": 0, "max_norm": 0,
-    "decay_bias": True,
+    "learning_rate": 0, "momentum": 0, "dampening": 0, "beta1": 0, "beta2": 0, "epsilon": 0, "epsilon_hat": 0, "psi": 0,
+    "shrink": 1, "grow": 1, "least": 0, "most": 0, "l1": 0, "l2": 0, "ridge": 0, "weight_decay": 0, "clip_value": 0,
+    "clip_norm": 0, "max_norm": 0, "decay_bias": True,
 }
 
 
@@ -22,9 +22,9 @@ cdef fnn_rates as_rates(dict rates):
     unknown = set(rates) - set(RATES)
     if unknown:
         raise ValueError(f"rates: unknown {unknown}")
-    r = {**RATES, **rates, "regular": False, "alpha1": 0, "root2": 0, "damped": 1, "alpha_g": 0, "alpha_m": 0, "product": 1,
-         "keep": 1, "clip": 1, "n": 0}
-    r.regular = r.l1 != 0 or r.l2 != 0 or r.weight_decay != 0 or r.clip_value != 0 or r.clip_norm != 0
+    r = {**RATES, **rates, "regular": False, "bias_l2": rates.get("l2", 0), "alpha1": 0, "root2": 0, "damped": 1, "alpha_g": 0,
+         "alpha_m": 0, "product": 1, "keep": 1, "clip": 1, "n": 0}
+    r.regular = r.l1 != 0 or r.l2 != 0 or r.ridge != 0 or r.weight_decay != 0 or r.clip_value != 0 or r.clip_norm != 0
     correct(&r, 1)
     return r
 
@@ -35,6 +35,8 @@ cdef void correct(fnn_rates *rates, long long n) noexcept nogil:
     # Averages that began at 0 are divided by 1 - beta^n.
     rates.alpha1 = rates.learning_rate / (1 - power(rates.beta1, n))
     rates.root2 = 1 / sqrt(1 - power(rates.beta2, n))
+    if rates.epsilon_hat != 0:  # sqrt(t) + epsilon_hat, all divided by sqrt(1 - beta2^n)
+        rates.epsilon = rates.epsilon_hat * rates.root2
     rates.damped = 1 if n == 1 else 1 - rates.dampening
     rates.keep = 1 - rates.learning_rate * rates.weight_decay
     if rates.psi == 0:
@@ -91,6 +93,7 @@ cdef void update_vector(const fnn_kernels *k, void *w, char *const *states, cons
     cdef Py_ssize_t s
     cdef void *state[FNN_MAX_STATES]
     cdef fnn_rates rates = step.rates
+    rates.l2 = rates.bias_l2
     if not rates.decay_bias:
         rates.l1, rates.l2, rates.keep = 0, 0, 1
     for s in range(step.n_states):

@@ -1,0 +1,642 @@
+"""scikit-learn's multi-layer perceptrons on fastnn's engine.
+
+Parameters, their validation, attributes, errors and messages are scikit-learn's own, by
+inheritance. Replaced is what computes:
+
+    _fit_stochastic      epochs of mini-batches, each one call of the engine
+    _fit_lbfgs           SciPy's L-BFGS-B over the engine's gradient
+    _forward_pass_fast   prediction
+
+Random numbers are drawn in scikit-learn's order, and losses, penalties and steps are its formulas:
+in float64 a fit is scikit-learn's up to rounding.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from numbers import Integral, Real
+from time import perf_counter
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fastnn import _evaluate
+from fastnn._activations import Activation
+from fastnn._arrays import Features, as_features, as_training_pair
+from fastnn._callbacks import as_callbacks
+from fastnn._config import n_threads as bound_threads
+from fastnn._errors import DivergenceError, MissingExtraError
+from fastnn._fit import Fit
+from fastnn._metrics import classes, r2
+from fastnn._network import NetworkSpec, as_network
+from fastnn._optimizers import LBFGS, Optimizer, as_optimizer
+from fastnn._parameters import Parameters, new_engine, views
+from fastnn._schedules import Watching
+from fastnn._train import Run, batch_weights
+from fastnn._weights import as_weights
+from fastnn.kernels._cpu import ACTIVATIONS
+from fastnn.model import Model
+
+try:
+    from scipy.optimize import minimize
+    from scipy.special import xlogy
+    from sklearn import neural_network
+    from sklearn.base import is_classifier
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.model_selection import train_test_split
+    from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
+    from sklearn.neural_network._stochastic_optimizers import (
+        BaseOptimizer,
+        SGDOptimizer,
+    )
+    from sklearn.utils._param_validation import Interval, StrOptions
+    from sklearn.utils.class_weight import compute_sample_weight
+    from sklearn.utils.fixes import _get_additional_lbfgs_options_dict
+    from sklearn.utils.multiclass import unique_labels
+    from sklearn.utils.optimize import _check_optimize_result
+    from sklearn.utils.validation import validate_data
+except ImportError as error:
+    raise MissingExtraError(
+        f"fastnn.sklearn needs scikit-learn 1.7 or newer: pip install 'fastnn[sklearn]' ({error})"
+    ) from None
+
+__all__ = ["MLPClassifier", "MLPRegressor"]
+
+FASTNN = {"logistic": "sigmoid"}  # its names where scikit-learn's differ
+
+
+@dataclass
+class Rule:
+    """How a solver steps, as `Run` takes it, and what it keeps until the next partial_fit."""
+
+    kind: str
+    settings: dict[str, float]
+    learning_rate: Any
+    ridge: float = 0.0
+    state: np.ndarray | None = None
+    steps: int = 0
+
+    @property
+    def rates(self) -> dict[str, float]:
+        return {**self.settings, "ridge": self.ridge}
+
+
+class Perceptron(BaseMultilayerPerceptron):
+    """What fastnn does in place of scikit-learn's base class."""
+
+    _no_improvement_count: int
+
+    # From coefs_ and intercepts_ to fastnn and back
+
+    def _network(self) -> NetworkSpec:
+        hidden = self.activation
+        if isinstance(hidden, (list, tuple)):
+            hidden = [FASTNN.get(one, one) if isinstance(one, str) else one for one in hidden]
+        elif isinstance(hidden, str):
+            hidden = FASTNN.get(hidden, hidden)
+        sizes = [len(self.coefs_[0]), *map(len, self.intercepts_)]
+        output = FASTNN.get(self.out_activation_, self.out_activation_)
+        dtype, dropout = self.coefs_[0].dtype, self.dropout
+        return as_network(sizes, hidden, output, None, True, dtype, dropout)
+
+    def _parameters(self, network: NetworkSpec) -> Parameters:
+        parameters = Parameters(network, np.empty(network.n_parameters, network.dtype))
+        W, b = parameters.W, parameters.b
+        for k in range(len(W)):
+            W[k], b[k] = self.coefs_[k].T, self.intercepts_[k]
+        return parameters
+
+    def _copy_back(self, parameters: Parameters) -> None:
+        self.coefs_ = [np.ascontiguousarray(W.T) for W in parameters.W]
+        self.intercepts_ = [b.copy() for b in parameters.b]
+
+    def _weights(self, y: np.ndarray, sample_weight: Any, rows: np.ndarray) -> np.ndarray | None:
+        """Weights of all samples, those of classes for the rows that are trained on."""
+        weights = as_weights(sample_weight, len(y))
+        if getattr(self, "class_weight", None) is None:
+            return weights
+        labels = self._label_binarizer.inverse_transform(y[rows])
+        weights = np.ones(len(y)) if weights is None else weights.copy()
+        weights[rows] *= compute_sample_weight(self.class_weight, labels)
+        return as_weights(weights, len(y))
+
+    # What is computed
+
+    def _forward_pass_fast(self, X: Any, check_input: bool = True) -> np.ndarray:
+        if check_input:
+            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        network = self._network()
+        engine = new_engine(network)
+        engine.load(self._parameters(network).theta)
+        X = as_features(X, network)
+        return _evaluate.forward(engine, network, X, bound_threads(self.n_threads))
+
+    def _loss_grad_lbfgs(
+        self, packed_coef_inter: np.ndarray, X: Any, y: Any, sample_weight: Any, *_: Any
+    ) -> tuple[float, np.ndarray]:
+        return Objective(self, X, y, sample_weight)(packed_coef_inter)
+
+    def _fit_lbfgs(self, X: Any, y: Any, sample_weight: Any, *_: Any) -> None:
+        for name in ("optimizer", "callbacks", "dropout"):
+            if np.any(getattr(self, name)):
+                raise ValueError(f"{name} must come with solver='sgd' or 'adam', got 'lbfgs'")
+        objective = Objective(self, X, y, self._weights(y, sample_weight, np.arange(len(y))))
+        result = minimize(
+            objective,
+            np.concatenate([part.ravel() for part in (*self.coefs_, *self.intercepts_)]),
+            method="L-BFGS-B",
+            jac=True,
+            options={
+                "maxfun": self.max_fun,
+                "maxiter": self.max_iter,
+                "gtol": self.tol,
+                **_get_additional_lbfgs_options_dict("iprint", 1 if self.verbose else -1),
+            },
+        )
+        self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
+        self.loss_ = result.fun
+        objective.take(result.x)
+        self._copy_back(objective.parameters)
+
+    def _rule(self, incremental: bool) -> Rule:
+        """fastnn's name and numbers for the solver."""
+        if self.optimizer is not None:
+            optimizer = as_optimizer(self.optimizer, None)
+            rate = optimizer.learning_rate
+            if isinstance(optimizer, LBFGS):
+                raise ValueError("optimizer must take steps; for L-BFGS use solver='lbfgs'")
+            if isinstance(rate, Watching) and rate.column != "loss":
+                raise ValueError(f"optimizer's learning rate must watch the loss, got {rate}")
+            if incremental and getattr(rate, "by_epochs", False):
+                raise ValueError(f"optimizer must not count epochs in partial_fit, got {rate}")
+            return Rule(optimizer.kind, optimizer.rates, rate)
+        rate = float(self.learning_rate_init)
+        if self.solver == "adam":
+            settings = {"beta1": self.beta_1, "beta2": self.beta_2, "epsilon_hat": self.epsilon}
+            return Rule("adam", settings, rate)
+        kind = "nesterov" if self.nesterovs_momentum else "momentum"
+        return Rule(kind if self.momentum else "sgd", {"momentum": self.momentum}, rate)
+
+    def _pace(self) -> BaseOptimizer:
+        """scikit-learn's optimizer without parameters: it sets the learning rate between epochs,
+        and decides and says that training stops."""
+        if self.optimizer is not None or self.solver == "adam":
+            return BaseOptimizer(self.learning_rate_init)
+        return SGDOptimizer([], self.learning_rate_init, self.learning_rate, power_t=self.power_t)
+
+    def _split(self, X: Any, y: np.ndarray, sample_weight: Any) -> tuple[np.ndarray, Any, Any, Any]:
+        """The rows to train on; X, y (n, n_outputs) and sample weights to measure on."""
+        rows = np.arange(len(y))
+        if not self.early_stopping:
+            return rows, None, None, None
+        if self.validation_data is not None:
+            return rows, *self._validation_data(), None
+        rows, held_out = train_test_split(
+            rows,
+            random_state=self._random_state,
+            test_size=self.validation_fraction,
+            stratify=y if is_classifier(self) and self.n_outputs_ == 1 else None,
+        )
+        if len(held_out) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of "
+                "your dataset."
+            )
+        weights = None if sample_weight is None else sample_weight[held_out]
+        return rows, X[held_out], y[held_out], weights
+
+    def _validation_data(self) -> tuple[Any, np.ndarray]:
+        if len(self.validation_data) != 2:
+            raise ValueError("validation_data must be a pair (X, y)")
+        X, y = self.validation_data
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        y = np.asarray(y)
+        if is_classifier(self):
+            unknown = np.setdiff1d(unique_labels(y), self.classes_)
+            if len(unknown):
+                raise ValueError(
+                    f"y of validation_data must have labels of {self.classes_}, got {unknown}"
+                )
+            y = self._label_binarizer.transform(y)
+        return X, y.reshape(len(y), -1)
+
+    def _score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """What early stopping looks at after an epoch; X is a `HeldOut`."""
+        return X.score()
+
+    def _fit_stochastic(self, X: Any, y: Any, sample_weight: Any, *rest: Any) -> None:
+        incremental = rest[-1]
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        if self.validation_data is not None and not self.early_stopping:
+            raise ValueError("validation_data must come with early_stopping=True")
+        network, callbacks = self._network(), as_callbacks(self.callbacks or ())
+        if not incremental or not hasattr(self, "_optimizer"):
+            self._optimizer, self._kept = self._pace(), self._rule(incremental)
+        rule, epochs = self._kept, 1 if incremental else self.max_iter
+        rule.ridge = float(self.alpha)
+        order, *held_out = self._split(X, y, sample_weight)
+        weights = self._weights(y, sample_weight, order)
+        X, y = as_engine_pair(X, y, network)
+        loss = Loss(y, network, weights)
+        batch = min(200, len(order)) if self.batch_size == "auto" else self.batch_size
+        if batch > len(order):
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be "
+                "clipped",
+                stacklevel=2,
+            )
+            batch = len(order)
+        seed = int(self._random_state.randint(2**31 - 1)) if np.any(self.dropout) else 0
+
+        parameters = self._parameters(network)
+        parameters.resume(rule.kind, rule.state, rule.steps)
+        self.coefs_ = [W.T for W in parameters.W]  # views, until the fit ends
+        self.intercepts_ = list(parameters.b)
+        engine = new_engine(network, batch, rule.kind)
+        run = Run(parameters, engine, rule, batch, bound_threads(self.n_threads), seed, weights)
+        run.plan(len(order), epochs)
+        model = Model.__new__(Model)
+        model._assemble(parameters, seed, {}, self.n_threads)
+        fit = Fit(model, epochs, callbacks, ["epoch", "loss", "val_score"], {})
+        try:
+            with fit.running():
+                try:
+                    self._epochs(fit, run, loss, X, order, HeldOut(run, *held_out))
+                finally:  # before callbacks see the end, and may change the weights
+                    run.store()
+            if not incremental and not fit.stopped:
+                warnings.warn(
+                    f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
+                    "optimization hasn't converged yet.",
+                    ConvergenceWarning,
+                    stacklevel=2,
+                )
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=2)
+        finally:
+            rule.state, rule.steps = parameters.state, parameters.steps
+            self._copy_back(parameters)
+        if self.early_stopping:
+            self.coefs_, self.intercepts_ = self._best_coefs, self._best_intercepts
+
+    def _epochs(
+        self, fit: Fit, run: Run, loss: Loss, X: Any, order: np.ndarray, held_out: HeldOut
+    ) -> None:
+        parameters = run.parameters
+        self.n_iter_ = 0
+        while self.n_iter_ < fit.epochs and not fit.stopped:
+            if fit.watched:
+                fit.epoch_begins(self.n_iter_ + 1)
+                run.load()
+            begin = perf_counter()
+            if self.shuffle:
+                shuffled = np.arange(len(order))
+                self._random_state.shuffle(shuffled)
+                order = order[shuffled]
+            try:
+                self.loss_ = loss.of_epoch(run, X, order)
+            except DivergenceError as error:
+                warnings.warn(f"Training diverged: {error}", ConvergenceWarning, stacklevel=2)
+                self.loss_ = math.nan
+                parameters.theta[:] = math.nan
+                run.engine.load(parameters.theta)
+                fit.stop()
+            self.n_iter_ += 1
+            self.t_ += len(order)
+            parameters.epoch = self.n_iter_
+            self.loss_curve_.append(self.loss_)
+            if self.verbose:
+                print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
+            if self.early_stopping or fit.watched:
+                run.store()
+            self._update_no_improvement_count(self.early_stopping, held_out, None, None)
+            self._optimizer.iteration_ends(self.t_)
+            if self._no_improvement_count > self.n_iter_no_change:
+                what = "Validation score" if self.early_stopping else "Training loss"
+                message = (
+                    f"{what} did not improve more than tol={self.tol:f} for "
+                    f"{self.n_iter_no_change} consecutive epochs."
+                )
+                if self._optimizer.trigger_stopping(message, self.verbose):
+                    fit.stop()
+                else:
+                    self._no_improvement_count = 0
+            row = {"epoch": self.n_iter_, "loss": self.loss_}
+            run.schedule.epoch_ended(row)
+            rate, seconds = run.schedule.last, perf_counter() - begin
+            self._follow_rate(run)
+            if fit.watched:
+                if self.early_stopping:
+                    row["val_score"] = self.validation_scores_[-1]
+                fit.history.append(**row, learning_rate=rate, seconds=seconds)
+                fit.epoch_ended()
+                run.load()
+
+    def _follow_rate(self, run: Run) -> None:
+        """scikit-learn's velocity is fastnn's times -learning_rate: when that changes, the velocity
+        must not."""
+        rule, rate = self._kept, self._optimizer.learning_rate
+        if isinstance(self._optimizer, SGDOptimizer) and rate != rule.learning_rate:
+            run.store()
+            state = run.parameters.state
+            state *= rule.learning_rate / rate
+            run.engine.load(run.parameters.theta, state)
+            rule.learning_rate = rate
+            run.plan(1, 1)
+
+
+class Loss:
+    """scikit-learn's mean loss of a mini-batch, from the engine's.
+
+    Squared errors are a mean over the outputs, too; poisson's has a constant more, in which a
+    perfect prediction has the loss 0; and to all comes ridge/2 sum W^2 / (sum of the weights).
+    """
+
+    def __init__(self, y: np.ndarray, network: NetworkSpec, weights: np.ndarray | None) -> None:
+        self.y, self.weights = y, weights
+        self.share = 1 / network.n_out if network.loss == "squared_error" else 1.0
+        self.constants = None
+        if network.loss == "poisson":
+            constants = (xlogy(y, y) - y).sum(1, dtype=np.float64)
+            self.constants = constants if weights is None else weights * constants
+
+    def of_epoch(self, run: Run, X: Any, order: np.ndarray) -> float:
+        """Train on the rows; their mean loss, each mini-batch counting its rows."""
+        rows = weights = batch_weights(order, run.batch, None)
+        each: Any = 1.0  # rows by weight, of each mini-batch
+        if self.weights is not None:
+            weights = batch_weights(order, run.batch, self.weights)
+            each = rows / np.where(weights, weights, np.inf)
+        losses, squares = run.steps_over(X, self.y, order, weights)
+        total = self.share * (losses * rows).sum()
+        if self.constants is not None:
+            total += (batch_weights(order, run.batch, self.constants) * each).sum()
+        if squares is not None:
+            total += run.optimizer.rates["ridge"] / 2 * (squares * each).sum()
+        return float(total / len(order))
+
+
+class HeldOut:
+    """What early stopping measures on: accuracy (of several labels: all of them right), or R^2."""
+
+    def __init__(self, run: Run, X: Any, y: Any, weights: np.ndarray | None) -> None:
+        self.run, self.weights = run, weights
+        if X is not None:
+            network = run.parameters.network
+            self.X, self.y = as_engine_pair(X, y, network)
+
+    def score(self) -> float:
+        run, y = self.run, self.y
+        network = run.parameters.network
+        f = _evaluate.forward(run.engine, network, self.X, run.n_threads)
+        if not np.isfinite(f).all():
+            return math.nan
+        if not network.decides:
+            return r2(y, f, self.weights)
+        right = classes(f, network.one_of_many) == y
+        return float(np.average(right.reshape(len(y), -1).all(1), weights=self.weights))
+
+
+class Objective:
+    """Loss and its gradient over all rows, of parameters packed as scikit-learn does: coefs_, each
+    (n_in, n_out), then intercepts_."""
+
+    def __init__(
+        self, estimator: Perceptron, X: Any, y: np.ndarray, weights: np.ndarray | None
+    ) -> None:
+        network = estimator._network()
+        self.parameters = estimator._parameters(network)
+        self.engine = new_engine(network)
+        self.X, y = as_engine_pair(X, y, network)
+        self.loss = Loss(y, network, weights)
+        self.total = len(y) if weights is None else weights.sum()
+        self.ridge = estimator.alpha / self.total
+        self.n_threads = bound_threads(estimator.n_threads)
+        self.gradient = np.empty_like(self.parameters.theta)
+        self.n_weights = sum(W.size for W in self.parameters.W)
+
+    def take(self, packed: np.ndarray) -> None:
+        start = 0
+        for W in self.parameters.W:
+            W.T[:] = packed[start : start + W.size].reshape(W.T.shape)
+            start += W.size
+        for b in self.parameters.b:
+            b[:] = packed[start : start + b.size]
+            start += b.size
+
+    def __call__(self, packed: np.ndarray) -> tuple[float, np.ndarray]:
+        self.take(packed)
+        self.engine.load(self.parameters.theta)
+        y, weights = self.loss.y, self.loss.weights
+        value = self.engine.gradient(self.X, y, self.gradient, self.n_threads, weights)
+        value *= self.loss.share
+        if self.loss.constants is not None:
+            value += self.loss.constants.sum() / self.total
+        W, b = views(self.parameters.network, self.gradient)
+        gradient = np.concatenate([*(part.T.ravel() for part in W), *b], dtype=np.float64)
+        coefs = packed[: self.n_weights]
+        gradient[: self.n_weights] += self.ridge * coefs
+        return value + self.ridge / 2 * (coefs @ coefs), gradient
+
+
+def as_engine_pair(X: Any, y: np.ndarray, network: NetworkSpec) -> tuple[Features, np.ndarray]:
+    """X and y as the engine takes them, from scikit-learn's y (n, n_outputs)."""
+    return as_training_pair(X, y.argmax(1) if network.output == "softmax" else y, network)
+
+
+CONSTRAINTS = {
+    "activation": [StrOptions({"logistic", *ACTIVATIONS} - {"sigmoid"}), Activation, list, tuple],
+    "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
+    "validation_data": [tuple, list, None],
+    "callbacks": [list, tuple, None],
+    "optimizer": [str, Optimizer, None],
+}
+
+
+class MLPClassifier(Perceptron, neural_network.MLPClassifier):
+    """scikit-learn's MLPClassifier, trained and evaluated by fastnn.
+
+    A drop-in: parameters, attributes, methods and random numbers are those of
+    `sklearn.neural_network.MLPClassifier`, whose documentation holds. With float64 a fit gives its
+    weights up to rounding; the same bits on every machine with FMA and for any number of threads.
+
+    Parameters
+    ----------
+    hidden_layer_sizes, solver, alpha, ..., max_fun
+        As of scikit-learn.
+    activation : str, fastnn.LeakyReLU, fastnn.ELU or list of them, default "relu"
+        Beside scikit-learn's names those of `fastnn.Model` ("logistic" being its "sigmoid"), and a
+        list with one for each hidden layer.
+    n_threads : int, optional
+        At most so many threads; by default what affinity, cgroup quota and OMP_NUM_THREADS allow.
+        Results do not depend on it.
+    class_weight : "balanced", dict {class: weight} or list of dict, optional
+        Multiplies the weights of a class's samples, as `sklearn.utils.class_weight` has it;
+        "balanced" counts the rows trained on (of partial_fit: those of the call). The score of
+        early_stopping is not weighted by it.
+    dropout : float or list of float, default 0.0
+        As of `fastnn.Model`: of all hidden layers, or of the inputs and each hidden layer. Not for
+        lbfgs.
+    validation_data : (X, y), optional
+        What early_stopping measures on, in place of rows split off.
+    callbacks : list of fastnn.Callback, optional
+        They see the `fastnn.Fit`: its model, and a history with epoch, loss, val_score (with
+        early_stopping), learning_rate and seconds. ``fit.stop()`` ends the fit as if converged.
+        Copied by `sklearn.base.clone`. Not for lbfgs.
+    optimizer : str or fastnn.Optimizer, optional
+        Steps in place of solver's, with its own learning rate or schedule: "lion",
+        ``fastnn.AdamW(0.002, clip_norm=1.0)``. alpha goes on shaping the loss; learning_rate,
+        learning_rate_init, power_t, momentum, nesterovs_momentum, beta_1, beta_2 and epsilon are
+        not used.
+
+    Raises
+    ------
+    ValueError
+        As scikit-learn, where weights end up not finite; the fit stops at the first mini-batch
+        whose loss is not, with a ConvergenceWarning that names it.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from fastnn.sklearn import MLPClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = MLPClassifier((16,), learning_rate_init=0.02, random_state=0).fit(X, y)
+    >>> model.predict(X[[0, 75, 149]])
+    array([0, 1, 2])
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **neural_network.MLPClassifier._parameter_constraints,
+        **CONSTRAINTS,
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(100,),
+        activation="relu",
+        *,
+        solver="adam",
+        alpha=0.0001,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=0.001,
+        power_t=0.5,
+        max_iter=200,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        n_iter_no_change=10,
+        max_fun=15000,
+        n_threads=None,
+        class_weight=None,
+        dropout=0.0,
+        validation_data=None,
+        callbacks=None,
+        optimizer=None,
+    ):
+        self.loss = "log_loss"
+        vars(self).update({name: value for name, value in locals().items() if name != "self"})
+
+
+class MLPRegressor(Perceptron, neural_network.MLPRegressor):
+    """scikit-learn's MLPRegressor, trained and evaluated by fastnn.
+
+    A drop-in: parameters, attributes, methods and random numbers are those of
+    `sklearn.neural_network.MLPRegressor`, whose documentation holds. With float64 a fit gives its
+    weights up to rounding; the same bits on every machine with FMA and for any number of threads.
+
+    Parameters
+    ----------
+    loss, hidden_layer_sizes, solver, alpha, ..., max_fun
+        As of scikit-learn.
+    activation : str, fastnn.LeakyReLU, fastnn.ELU or list of them, default "relu"
+        Beside scikit-learn's names those of `fastnn.Model` ("logistic" being its "sigmoid"), and a
+        list with one for each hidden layer.
+    n_threads : int, optional
+        At most so many threads; by default what affinity, cgroup quota and OMP_NUM_THREADS allow.
+        Results do not depend on it.
+    dropout : float or list of float, default 0.0
+        As of `fastnn.Model`: of all hidden layers, or of the inputs and each hidden layer. Not for
+        lbfgs.
+    validation_data : (X, y), optional
+        What early_stopping measures on, in place of rows split off.
+    callbacks : list of fastnn.Callback, optional
+        They see the `fastnn.Fit`: its model, and a history with epoch, loss, val_score (with
+        early_stopping), learning_rate and seconds. ``fit.stop()`` ends the fit as if converged.
+        Copied by `sklearn.base.clone`. Not for lbfgs.
+    optimizer : str or fastnn.Optimizer, optional
+        Steps in place of solver's, with its own learning rate or schedule: "lion",
+        ``fastnn.AdamW(0.002, clip_norm=1.0)``. alpha goes on shaping the loss; learning_rate,
+        learning_rate_init, power_t, momentum, nesterovs_momentum, beta_1, beta_2 and epsilon are
+        not used.
+
+    Raises
+    ------
+    ValueError
+        As scikit-learn, where weights end up not finite; the fit stops at the first mini-batch
+        whose loss is not, with a ConvergenceWarning that names it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn.sklearn import MLPRegressor
+    >>> X = np.linspace(-1, 1, 50)[:, None]
+    >>> model = MLPRegressor(hidden_layer_sizes=(16,), activation="tanh", solver="lbfgs",
+    ...                      random_state=0).fit(X, np.sin(3 * X[:, 0]))
+    >>> bool(model.score(X, np.sin(3 * X[:, 0])) > 0.99)
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **neural_network.MLPRegressor._parameter_constraints,
+        **CONSTRAINTS,
+    }
+
+    def __init__(
+        self,
+        loss="squared_error",
+        hidden_layer_sizes=(100,),
+        activation="relu",
+        *,
+        solver="adam",
+        alpha=0.0001,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=0.001,
+        power_t=0.5,
+        max_iter=200,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        n_iter_no_change=10,
+        max_fun=15000,
+        n_threads=None,
+        dropout=0.0,
+        validation_data=None,
+        callbacks=None,
+        optimizer=None,
+    ):
+        vars(self).update({name: value for name, value in locals().items() if name != "self"})
