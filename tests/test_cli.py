@@ -285,6 +285,8 @@ AMOUNTS += ("--learning-rate", 0.01, "--epochs", 6, "--batch-size", 16, "--seed"
             },
             fastnn.SGD(fastnn.CosineDecay(0.01), 0.9),
         ),
+        ("--norm batch", {"norm": "batch"}, fastnn.SGD(fastnn.CosineDecay(0.01), 0.9)),
+        ("--norm layer", {"norm": "layer"}, fastnn.SGD(fastnn.CosineDecay(0.01), 0.9)),
         (
             "--loss poisson",
             {"loss": "poisson", "output": "exp"},
@@ -408,6 +410,7 @@ def test_a_resumed_training_goes_on(here, run):
         (("--momentum", 0.5), "learning rate must be"),
         (("--learning-rate", 0.012, "--nesterov"), "nesterov must be None as in the checkpoint"),
         (("--dropout", 0.5), "dropout must be [0.0, 0.0, 0.0] as in the checkpoint"),
+        (("--norm", "layer"), "norm must be [None, None] as in the checkpoint"),
     ):
         status, _, err = run(*command, "m.st", "--epochs", 4, "--resume", "run.st", *changed)
         assert status == 2 and message in err and err.count("\n") == 1
@@ -522,6 +525,12 @@ def test_predictions_in_other_formats(here, run):
             "LBFGS must come without l1, got 1.0",
         ),
         ("train ok.csv -t y -o m.st --optimizer lbfgs --dropout 0.1", "come without --dropout"),
+        ("train ok.csv -t y -o m.st --optimizer lbfgs --norm batch", "come without --norm batch"),
+        ("train ok.csv -t y -o m.st --norm layer --hidden none", "--norm needs hidden layers"),
+        (
+            "train ok.csv -t y -o m.st --norm batch --batch-size 1",
+            "at least 2 rows, got batch_size",
+        ),
         ("train ok.csv -t y -o m.st --optimizer lbfgs --resume r", "come without --resume"),
         (
             "train ok.csv -t y -o m.st --schedule linear",

@@ -130,6 +130,8 @@ def check(args: argparse.Namespace) -> None:
         )
     if any(args.dropout) and not n_hidden:
         raise BadUse("--dropout needs hidden layers, got --hidden none")
+    if args.norm and not n_hidden:
+        raise BadUse("--norm needs hidden layers, got --hidden none")
     if args.validation and args.validation_split is not None:
         raise BadUse("--validation and --validation-split exclude each other")
     if args.early_stopping and args.validation_split == 0:
@@ -144,6 +146,8 @@ def check(args: argparse.Namespace) -> None:
                 raise BadUse(f"--optimizer lbfgs must come without {_option(name)}")
         if any(args.dropout):
             raise BadUse("--optimizer lbfgs must come without --dropout")
+        if args.norm == "batch":
+            raise BadUse("--optimizer lbfgs must come without --norm batch")
     if args.momentum is None:
         args.momentum = 0.9 if args.optimizer == "sgd" else 0.0
     elif args.momentum and args.optimizer not in ("sgd", "rmsprop"):

@@ -17,7 +17,7 @@ import fastnn
 from fastnn._activations import CLASSES as ACTIVATION_SETTINGS
 from fastnn._checks import name_of
 from fastnn._split import split
-from fastnn.kernels._cpu import ACTIVATIONS
+from fastnn.kernels._cpu import ACTIVATIONS, NORMS
 
 from . import _arguments, output, recipe
 from ._messages import BadUse, Failure, counted, listed, note
@@ -121,6 +121,12 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
         metavar="NAME",
         help=f"one for all hidden layers, or A,B,... for each: {', '.join(ACTIVATIONS)}; "
         "leaky_relu:0.2 sets the slope, elu:0.5 alpha (default: relu)",
+    )
+    group.add_argument(
+        "--norm",
+        choices=NORMS,
+        help="normalisation of the hidden layers, over mini-batches or over each row's units "
+        "(default: none)",
     )
     group.add_argument(
         "--dropout",
@@ -314,6 +320,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         n_threads=args.threads,
         dropout=args.dropout[0] if len(args.dropout) == 1 else list(args.dropout),
+        norm=args.norm,
     )
     model.metadata["data"] = data.to_dict()
     model.metadata["training"] = training_facts(args, prepared)
@@ -393,7 +400,7 @@ def check_checkpoint(args: argparse.Namespace, model: fastnn.Model) -> None:
             f"--resume {args.resume}: columns, scaling or classes of the data are not those of the "
             "checkpoint"
         )
-    for name in ("sizes", "activations", "output", "loss", "dtype", "dropout"):
+    for name in ("sizes", "activations", "output", "loss", "dtype", "dropout", "norm"):
         _same(args.resume, name, getattr(saved, name), getattr(model, name))
     was, now = saved.metadata["training"], model.metadata["training"]
     free = {"file", "fastnn", *RESULTS}
