@@ -40,7 +40,7 @@ def main(options: Namespace) -> None:
     result = {
         **{"kind": "estimators", "date": machine.today(), "isa_limited_to": None},
         **{"machine": machine.describe(), "measurements": []},
-        "packages": machine.packages(["scikit-learn", "scipy", "numpy"]),
+        "packages": machine.packages(["scikit-learn", "scipy"]),
     }
     for name in options.workloads:
         try:

@@ -38,6 +38,9 @@ def main(options: Namespace) -> None:
         "run": "\n\n".join(run_section(one) for one in results if one["kind"] == "run"),
         "sweep": "\n\n".join(sweep_section(one) for one in results if one["kind"] == "sweep"),
         "threads": "\n\n".join(threads_section(one) for one in results if one["kind"] == "threads"),
+        "estimators": "\n\n".join(
+            estimators_section(one) for one in results if one["kind"] == "estimators"
+        ),
     }
     for page in ("README.md", "docs/benchmarks.md"):
         path = options.root / page
@@ -90,7 +93,7 @@ def where(result: Result) -> str:
     commits = sorted({one["commit"] for one in result["measurements"]})
     text = f"{info['cpu']}, {info['isa']}, {info['compiler']}, Python {info['python']}"
     text += f", NumPy {info['numpy']}; {', '.join(versions)}."
-    if result["mkl_as_intel"]:
+    if result.get("mkl_as_intel"):
         text += " PyTorch's MKL is told that the CPU is Intel's."
     return f"{text} fastnn {info['fastnn']}, commit {', '.join(commits)}; {result['date']}."
 
@@ -273,6 +276,18 @@ def threads_section(result: Result) -> str:
             ]
         parts.append(table(head, rows))
     return "\n\n".join(parts)
+
+
+def estimators_section(result: Result) -> str:
+    head = ["data", "scikit-learn, ms", "fastnn, ms", "ratio", "epochs", "mean score of each"]
+    rows = []
+    for one in result["measurements"]:
+        theirs, ours = one["scikit-learn"], one["fastnn"]
+        times = (number(1000 * each["median_s"]) for each in (theirs, ours))
+        epochs = "the same" if one["same_n_iter"] else "differ"
+        scores = f"{theirs['mean_score']:.4f}, {ours['mean_score']:.4f}"
+        rows.append([one["workload"]["name"], *times, f"**{one['ratio']:.2f}**", epochs, scores])
+    return "\n\n".join(["### Estimators", where(result), table(head, rows)])
 
 
 # The chart

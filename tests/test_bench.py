@@ -229,6 +229,34 @@ def test_report_fills_the_pages_between_the_markers(tmp_path):
     assert (tmp_path / "docs" / "benchmarks.png").stat().st_size > 1000
 
 
+def test_report_of_estimators(tmp_path):
+    (tmp_path / "docs").mkdir()
+    each = {
+        "median_s": 0.25,
+        "mean_score": 0.875,
+        "seconds": [0.25],
+        "n_iter": [7],
+        "scores": [0.875],
+    }
+    one = {
+        "workload": {"name": "wine"},
+        "threads": 1,
+        "commit": "abc",
+        "ratio": 4.0,
+        "same_n_iter": True,
+    }
+    result = {**run_result(), "kind": "estimators"}
+    del result["mkl_as_intel"]
+    result["measurements"] = [{**one, "fastnn": each, "scikit-learn": {**each, "median_s": 1.0}}]
+    (tmp_path / "results").mkdir()
+    results.write(result, tmp_path / "results")
+    (tmp_path / "README.md").write_text("")
+    page = tmp_path / "docs" / "benchmarks.md"
+    page.write_text("<!-- bench:estimators --><!-- bench:end -->")
+    report.main(Namespace(results=tmp_path / "results", root=tmp_path))
+    assert "| wine | 1000 | 250 | **4.00** | the same | 0.8750, 0.8750 |" in page.read_text()
+
+
 def test_no_results_are_named(tmp_path):
     with pytest.raises(SystemExit, match="no results in"):
         report.latest(tmp_path)
