@@ -6,6 +6,7 @@ a wrong formula or another order of random numbers is off by more than 1e-3.
 
 from __future__ import annotations
 
+import os
 import inspect
 import pickle
 import re
@@ -104,7 +105,7 @@ def test_scikit_learns_tests_pass_with_its_classes_replaced(tmp_path):
     run = subprocess.run(
         [sys.executable, *command],
         cwd=tmp_path,
-        env={"PYTHONPATH": f"{tmp_path}:{':'.join(sys.path)}", "PATH": "/usr/bin:/bin"},
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{':'.join(sys.path)}"},
         capture_output=True,
         text=True,
         timeout=600,
