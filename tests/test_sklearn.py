@@ -6,8 +6,8 @@ a wrong formula or another order of random numbers is off by more than 1e-3.
 
 from __future__ import annotations
 
-import os
 import inspect
+import os
 import pickle
 import re
 import subprocess
