@@ -50,11 +50,6 @@ class History:
         for name, value in values.items():
             self._columns.setdefault(name, [math.nan] * len(self))[-1] = value
 
-    def extend(self, other: History) -> None:
-        """Add the epochs of another history."""
-        for row in zip(*other._columns.values(), strict=True):
-            self.append(**dict(zip(other._columns, row, strict=True)))
-
     def columns(self) -> dict[str, list[Any]]:
         """The columns by name."""
         return dict(self._columns)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from decimal import Decimal
 from typing import Any
 
 from fastnn._checks import as_bool, as_int, as_real
@@ -289,7 +288,9 @@ class NAdam(Optimizer):
 
     @property
     def rates(self) -> dict[str, float]:
-        # decimal's exp and ln are rounded correctly: the same bits on every machine
+        from decimal import Decimal
+
+        # its exp and ln are rounded correctly: the same bits on every machine
         psi = float((Decimal(self.momentum_decay) * Decimal("0.96").ln()).exp())
         return {**super().rates, "psi": psi}
 

@@ -1,4 +1,4 @@
-"""Fixtures for optional real data: FASTNN_DATA names a folder with mnist.npz and tabular/*.csv."""
+"""Fixtures: an empty folder, and real data where FASTNN_DATA names mnist.npz and tabular/*.csv."""
 
 from __future__ import annotations
 
@@ -18,6 +18,13 @@ def data_path(name):
     if not path.exists():
         pytest.skip(f"FASTNN_DATA has no {name}")
     return path
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -22,12 +22,6 @@ from fastnn.cli.recipe import default_batch_size
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
 def run(capsys):
     """Runs a command in this process: (exit status, standard output, standard error)."""
 

@@ -23,12 +23,6 @@ def same_numbers():
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
 def run(capsys):
     """Runs a command in this process: (exit status, standard output, standard error)."""
 

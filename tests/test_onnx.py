@@ -289,7 +289,7 @@ def test_keras_exports(tmp_path, end):
     assert model.output == {"linear": "identity"}.get(end, end)
 
 
-@pytest.mark.parametrize("zipmap", [True, False, "columns"])
+@pytest.mark.parametrize("zipmap", [True, False])
 @pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize("classes", [["a", "b"], ["a", "b", "c"], [3, 7], [1, 2, 4]])
 def test_skl2onnxs_classifiers(tmp_path, classes, zipmap, scaled):
@@ -302,10 +302,6 @@ def test_skl2onnxs_classifiers(tmp_path, classes, zipmap, scaled):
     y = np.array(classes)[RNG.integers(0, len(classes), 50)]
     net = MLPClassifier((9, 5), activation="tanh", max_iter=20, random_state=0)
     net = (make_pipeline(StandardScaler(), net) if scaled else net).fit(x, y)
-    if zipmap == "columns":
-        if len(classes) > 2 or scaled:
-            pytest.skip("as many outputs as classes: no sequential network")
-        zipmap = True
     options = {id(net): {"zipmap": zipmap}}
     path = tmp_path / "net.onnx"
     path.write_bytes(skl2onnx.to_onnx(net, x[:1], options=options).SerializeToString())
