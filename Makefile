@@ -19,7 +19,7 @@ build:
 
 lint:
 	$(PYTHON) -m ruff check .
-	cython-lint src
+	cython-lint fastnn/kernels
 	$(PYTHON) -m mypy
 
 test:

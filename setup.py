@@ -19,7 +19,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.modified import newer_group
 
-C = Path("src/c")
+C = Path("src")
 MODULES = [
     *("_cpu", "panels", "forward", "output_delta", "update", "backward", "normalise"),  # of a layer
     *("net", "predict", "online", "pace", "engine"),  # of a network
@@ -31,7 +31,7 @@ SANITIZE = os.environ.get("FASTNN_SANITIZE", "")
 KIND = "-".join((["debug"] if DEBUG else []) + (SANITIZE.split(",") if SANITIZE else []))
 BUILD = Path("build", KIND)
 
-# Instruction set: the flags that allow it. Chosen at import, by feature bits (src/c/platform.c).
+# Instruction set: the flags that allow it. Chosen at import, by feature bits (src/platform.c).
 ISAS_X86 = {
     "baseline": [],
     "avx2": ["-mavx2", "-mfma"],
@@ -80,7 +80,7 @@ else:
 
 
 class BuildKernels(build_ext):
-    """Compiles src/c for every instruction set before the extension that links it."""
+    """Compiles src for every instruction set before the extension that links it."""
 
     def build_extension(self, ext):
         if ext.name == "fastnn.kernels._cpu":
@@ -118,7 +118,7 @@ class BuildKernels(build_ext):
 def extension(name: str) -> Extension:
     return Extension(
         f"fastnn.kernels.{name}",
-        [f"src/fastnn/kernels/{name}.pyx"],
+        [f"fastnn/kernels/{name}.pyx"],
         include_dirs=[str(C), numpy.get_include()],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         depends=["setup.py", *(str(path) for path in sorted(C.rglob("*.[ch]")))],
@@ -130,7 +130,7 @@ def extension(name: str) -> Extension:
 setup(
     ext_modules=cythonize(
         [extension(name) for name in MODULES],
-        include_path=["src"],
+        include_path=["."],
         build_dir=str(BUILD / "cython"),
         compiler_directives={
             "language_level": 3,

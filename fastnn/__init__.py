@@ -22,8 +22,16 @@ dtype='float32', seed=0)
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from fastnn._activations import ELU, LeakyReLU
-from fastnn._callbacks import (
+from fastnn.config import show_config, threads
+from fastnn.errors import DivergenceError, FastnnError, MissingExtraError, ModelFileError
+from fastnn.explain.trace import Trace
+from fastnn.model import Model, load
+from fastnn.network.activations import ELU, LeakyReLU
+from fastnn.network.initialize import Normal, Orthogonal, Uniform
+from fastnn.network.losses import BinaryCrossEntropy, CrossEntropy, Focal, Huber, Quantile
+from fastnn.network.norms import BatchNorm, LayerNorm
+from fastnn.predictor import Predictor
+from fastnn.training.callbacks import (
     Callback,
     Checkpoint,
     CSVLogger,
@@ -33,15 +41,10 @@ from fastnn._callbacks import (
     ProgressBar,
     TensorBoard,
 )
-from fastnn._config import show_config, threads
-from fastnn._errors import DivergenceError, FastnnError, MissingExtraError, ModelFileError
-from fastnn._fit import Fit
-from fastnn._history import History
-from fastnn._initialize import Normal, Orthogonal, Uniform
-from fastnn._losses import BinaryCrossEntropy, CrossEntropy, Focal, Huber, Quantile
-from fastnn._metrics import TopK
-from fastnn._norms import BatchNorm, LayerNorm
-from fastnn._optimizers import (
+from fastnn.training.fit import Fit
+from fastnn.training.history import History
+from fastnn.training.metrics import TopK
+from fastnn.training.optimizers import (
     LBFGS,
     SGD,
     Adagrad,
@@ -53,8 +56,7 @@ from fastnn._optimizers import (
     RMSprop,
     Rprop,
 )
-from fastnn._predictor import Predictor
-from fastnn._schedules import (
+from fastnn.training.schedules import (
     Adaptive,
     Constant,
     CosineDecay,
@@ -65,8 +67,6 @@ from fastnn._schedules import (
     Schedule,
     StepDecay,
 )
-from fastnn._trace import Trace
-from fastnn.model import Model, load
 
 __version__ = "0.1.0"
 __all__ = [

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._checks import as_int
-from fastnn._errors import MissingExtraError
+from fastnn.checks import as_int
+from fastnn.errors import MissingExtraError
 
 FORMATS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".feather": "feather"}
 

@@ -1,6 +1,6 @@
 """Model: a feed-forward network that trains, predicts, explains itself and is saved.
 
-It checks and converts what it is given, then hands on: _train.py, _evaluate.py, _storage.py, ...
+It checks and converts what it is given, then hands on: loop.py, evaluation.py, storage.py, ...
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import _evaluate, _metrics, _train
-from fastnn._activations import Activation
-from fastnn._arrays import (
+from fastnn.checks import as_bool, as_int, as_real
+from fastnn.config import n_threads as bound_threads
+from fastnn.explain.trace import Trace
+from fastnn.network.activations import Activation
+from fastnn.network.arrays import (
     Features,
     as_features,
     as_finite,
@@ -21,28 +23,28 @@ from fastnn._arrays import (
     as_pair,
     as_training_pair,
 )
-from fastnn._callbacks import Callback, as_callbacks
-from fastnn._checks import as_bool, as_int, as_real
-from fastnn._config import n_threads as bound_threads
-from fastnn._fit import Fit, described
-from fastnn._history import History
-from fastnn._initialize import initial_theta
-from fastnn._losses import Loss
-from fastnn._network import NetworkSpec, as_network
-from fastnn._norms import Norm
-from fastnn._optimizers import LBFGS, Optimizer, Rate, as_optimizer
-from fastnn._parameters import Engines, Parameters, Views, gammas, statistics_of
-from fastnn._predictor import Predictor
-from fastnn._progress import Progress
-from fastnn._random import as_seed
-from fastnn._schedules import Watching
-from fastnn._split import split
-from fastnn._stream import as_stream
-from fastnn._trace import Trace
-from fastnn._weights import as_weights, training_weights
+from fastnn.network.initialize import initial_theta
+from fastnn.network.losses import Loss
+from fastnn.network.norms import Norm
+from fastnn.network.parameters import Engines, Parameters, Views, gammas, statistics_of
+from fastnn.network.spec import NetworkSpec, as_network
+from fastnn.predictor import Predictor
+from fastnn.random import as_seed
+from fastnn.training import evaluate as evaluation
+from fastnn.training import loop
+from fastnn.training import metrics as measures
+from fastnn.training.callbacks import Callback, as_callbacks
+from fastnn.training.fit import Fit, described
+from fastnn.training.history import History
+from fastnn.training.optimizers import LBFGS, Optimizer, Rate, as_optimizer
+from fastnn.training.progress import Progress
+from fastnn.training.schedules import Watching
+from fastnn.training.split import split
+from fastnn.training.stream import as_stream
+from fastnn.training.weights import as_weights, training_weights
 
 if TYPE_CHECKING:
-    from fastnn._storage import Loaded
+    from fastnn.files.model import Loaded
 
 
 class Model:
@@ -391,7 +393,7 @@ class Model:
         rule = as_optimizer(optimizer, learning_rate)
         shuffle = as_bool("shuffle", shuffle)
         share = as_real("validation_split", validation_split, below=1.0)
-        chosen = _metrics.as_metrics(metrics, network)
+        chosen = measures.as_metrics(metrics, network)
         watching = as_callbacks(callbacks)
         verbose = as_bool("verbose", verbose)
         if share and validation_data is not None:
@@ -418,7 +420,7 @@ class Model:
             validation = X[held_out], y[held_out]
         if y is not None:
             weights = training_weights(sample_weight, class_weight, y, network, batch_size, rows)
-        data = _train.Data(X, y, rows, validation, chosen)
+        data = loop.Data(X, y, rows, validation, chosen)
         settings = {
             "rows": len(rows),
             "batch_size": batch_size,
@@ -440,8 +442,8 @@ class Model:
         try:
             with self._engines.lend(batch, rule.kind) as engine:
                 threads = bound_threads(self.n_threads)
-                run = _train.Run(self._parameters, engine, rule, batch, threads, seed, weights)
-                _train.fit(run, data, fit, shuffle=shuffle, progress=progress)
+                run = loop.Run(self._parameters, engine, rule, batch, threads, seed, weights)
+                loop.fit(run, data, fit, shuffle=shuffle, progress=progress)
         finally:
             if progress is not None:
                 progress.close()
@@ -488,8 +490,8 @@ class Model:
         batch = _as_batch(batch_size, len(X), self._network)
         with self._engines.lend(batch, rule.kind) as engine:
             threads = bound_threads(self.n_threads)
-            run = _train.Run(self._parameters, engine, rule, batch, threads, self.seed, weights)
-            return _train.partial_fit(run, X, y)
+            run = loop.Run(self._parameters, engine, rule, batch, threads, self.seed, weights)
+            return loop.partial_fit(run, X, y)
 
     # Prediction
 
@@ -507,7 +509,7 @@ class Model:
         X = as_features(X, self._network)
         with self._engines.lend() as engine:
             engine.load(self.theta, statistics=self._parameters.statistics)
-            return _evaluate.forward(engine, self._network, X, bound_threads(self.n_threads))
+            return evaluation.forward(engine, self._network, X, bound_threads(self.n_threads))
 
     def predict(self, X: Any) -> np.ndarray:
         """Classes or values of each row.
@@ -524,7 +526,7 @@ class Model:
         """
         f = self.forward(X)
         if self._network.decides:
-            f = _metrics.classes(f, self._network.one_of_many)
+            f = measures.classes(f, self._network.one_of_many)
         return f[:, 0] if f.ndim == 2 and f.shape[1] == 1 else f
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -584,13 +586,13 @@ class Model:
         dict
             "loss", and each metric under its name ("top_5" for TopK(5)).
         """
-        chosen = _metrics.as_metrics(metrics, self._network, weighted=sample_weight is not None)
+        chosen = measures.as_metrics(metrics, self._network, weighted=sample_weight is not None)
         X, y = as_pair(X, y, self._network)
         weights = as_weights(sample_weight, len(X))
         with self._engines.lend() as engine:
             engine.load(self.theta, statistics=self._parameters.statistics)
             threads = bound_threads(self.n_threads)
-            return _evaluate.evaluate(engine, self._network, X, y, threads, chosen, weights)
+            return evaluation.evaluate(engine, self._network, X, y, threads, chosen, weights)
 
     def loss_and_gradient(
         self, X: Any, y: Any, *, sample_weight: Any = None
@@ -631,7 +633,7 @@ class Model:
             parameters in all (50 beyond a few million); parameters whose step carries a relu
             or the loss across a kink are left out.
         """
-        from fastnn._gradient_check import gradient_check
+        from fastnn.explain.gradient_check import gradient_check
 
         return gradient_check(
             *(self._network, self.theta, X, y, eps, self.seed, sample_weight),
@@ -669,9 +671,9 @@ class Model:
         path : path
             Such as "model.safetensors".
         """
-        from fastnn import _storage  # here and in load: json makes an import slower
+        from fastnn.files import model as storage  # here and in load: json makes an import slower
 
-        _storage.save(path, self._parameters, self.seed, self.metadata)
+        storage.save(path, self._parameters, self.seed, self.metadata)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_engines"}
@@ -700,9 +702,9 @@ def load(path: str | PathLike[str]) -> Model:
     OSError
         The file cannot be read.
     """
-    from fastnn import _storage
+    from fastnn.files import model as storage
 
-    loaded = _storage.load(path)
+    loaded = storage.load(path)
     model = Model.__new__(Model)
     model._assemble(loaded.parameters, loaded.seed, loaded.metadata, None)
     return model
@@ -712,9 +714,9 @@ def _checkpoint(path: str | PathLike[str], network: NetworkSpec) -> Loaded | Non
     """The checkpoint at `path`, which must be one of this network; None where there is no file."""
     if not os.path.exists(path):
         return None
-    from fastnn import _storage
+    from fastnn.files import model as storage
 
-    loaded = _storage.load(path)
+    loaded = storage.load(path)
     if loaded.checkpoint is None:
         raise ValueError(
             f"resume: {os.fspath(path)!s} must be a file that Checkpoint wrote, not Model.save; "

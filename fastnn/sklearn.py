@@ -22,22 +22,22 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastnn import _evaluate
-from fastnn._activations import Activation
-from fastnn._arrays import Features, as_features, as_training_pair
-from fastnn._callbacks import as_callbacks
-from fastnn._config import n_threads as bound_threads
-from fastnn._errors import DivergenceError, MissingExtraError
-from fastnn._fit import Fit
-from fastnn._metrics import classes, r2
-from fastnn._network import NetworkSpec, as_network
-from fastnn._optimizers import LBFGS, Optimizer, as_optimizer
-from fastnn._parameters import Parameters, new_engine, views
-from fastnn._schedules import Watching
-from fastnn._train import Run, batch_weights
-from fastnn._weights import as_weights
+from fastnn.config import n_threads as bound_threads
+from fastnn.errors import DivergenceError, MissingExtraError
 from fastnn.kernels._cpu import ACTIVATIONS
 from fastnn.model import Model
+from fastnn.network.activations import Activation
+from fastnn.network.arrays import Features, as_features, as_training_pair
+from fastnn.network.parameters import Parameters, new_engine, views
+from fastnn.network.spec import NetworkSpec, as_network
+from fastnn.training import evaluate as evaluation
+from fastnn.training.callbacks import as_callbacks
+from fastnn.training.fit import Fit
+from fastnn.training.loop import Run, batch_weights
+from fastnn.training.metrics import classes, r2
+from fastnn.training.optimizers import LBFGS, Optimizer, as_optimizer
+from fastnn.training.schedules import Watching
+from fastnn.training.weights import as_weights
 
 try:
     from scipy.optimize import minimize
@@ -131,7 +131,7 @@ class Perceptron(BaseMultilayerPerceptron):
         engine = new_engine(network)
         engine.load(self._parameters(network).theta)
         X = as_features(X, network)
-        return _evaluate.forward(engine, network, X, bound_threads(self.n_threads))
+        return evaluation.forward(engine, network, X, bound_threads(self.n_threads))
 
     def _loss_grad_lbfgs(
         self, packed_coef_inter: np.ndarray, X: Any, y: Any, sample_weight: Any, *_: Any
@@ -391,7 +391,7 @@ class HeldOut:
     def score(self) -> float:
         run, y = self.run, self.y
         network = run.parameters.network
-        f = _evaluate.forward(run.engine, network, self.X, run.n_threads)
+        f = evaluation.forward(run.engine, network, self.X, run.n_threads)
         if not np.isfinite(f).all():
             return math.nan
         if not network.decides:

@@ -6,10 +6,10 @@ import numpy as np
 import reference as ref
 
 import fastnn
-from fastnn._activations import kernel
-from fastnn._norms import CLASSES
 from fastnn.kernels import _cpu
 from fastnn.kernels.engine import Engine
+from fastnn.network.activations import kernel
+from fastnn.network.norms import CLASSES
 
 
 def kernel_settings(net):

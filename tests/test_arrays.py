@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fastnn._arrays import as_dense, as_features, as_pair, as_targets
-from fastnn._network import as_network
 from fastnn.kernels import _cpu
+from fastnn.network.arrays import as_dense, as_features, as_pair, as_targets
+from fastnn.network.spec import as_network
 
 
 def network(n_in=3, n_out=4, output="softmax", loss=None, dtype="float32"):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn._split import split
+from fastnn.training.split import split
 
 
 def data(n=60):
@@ -386,10 +386,10 @@ def test_a_column_that_never_comes_is_named():
 def test_sense_of_metrics():
     for name in ("val_accuracy", "auc", "val_top_5", "r2", "precision", "recall", "val_f1"):
         fastnn.EarlyStopping(name, mode=None)
-        assert fastnn._metrics.better_is(name) == "max"
+        assert fastnn.training.metrics.better_is(name) == "max"
     for name in ("loss", "val_loss", "val_log_loss", "rmse", "val_mae"):
-        assert fastnn._metrics.better_is(name) == "min"
-    assert fastnn._metrics.better_is("seconds") is None
+        assert fastnn.training.metrics.better_is(name) == "min"
+    assert fastnn.training.metrics.better_is("seconds") is None
 
 
 # Files and bars

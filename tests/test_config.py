@@ -10,7 +10,7 @@ import threading
 import pytest
 
 import fastnn
-from fastnn._config import default_threads, n_threads
+from fastnn.config import default_threads, n_threads
 from fastnn.kernels import _cpu
 
 

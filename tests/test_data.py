@@ -12,9 +12,9 @@ import pytest
 import reference as ref
 
 import fastnn
-from fastnn._arrays import as_dense, as_features
-from fastnn._network import as_network
 from fastnn.kernels import _cpu
+from fastnn.network.arrays import as_dense, as_features
+from fastnn.network.spec import as_network
 
 N_IN, N = 37, 150
 KINDS = [*(np.dtype(name) for name in _cpu.KINDS), np.dtype(bool)]
@@ -350,7 +350,7 @@ def test_csr_is_dense(isa, dtype, optimizer, batch):
         theta = fastnn.Model(list(sizes), dtype=dtype, seed=2).theta.copy()
         found = []
         for X, threads in ((dense, 1), (csr, 1), (csr, 2), (csr, 3)):
-            engine = fastnn._parameters.new_engine(net, batch, optimizer)
+            engine = fastnn.network.parameters.new_engine(net, batch, optimizer)
             state = np.zeros((engine.n_states, theta.size), dtype)
             got, grad = theta.copy(), np.full_like(theta, np.nan)
             losses, out = (

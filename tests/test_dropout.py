@@ -8,8 +8,8 @@ import reference as ref
 from compiled import activation, engine_of
 
 import fastnn
-from fastnn._random import keys
 from fastnn.kernels import _cpu
+from fastnn.random import keys
 
 RATES = {"learning_rate": 0.05, "momentum": 0.5, "beta1": 0.5, "beta2": 0.75, "epsilon": 0.1}
 NETS = {
@@ -200,13 +200,13 @@ def test_wrong_arguments(name):
 
 
 def test_old_files_load(tmp_path):
-    from fastnn import _storage
+    from fastnn.files import model as storage
 
     model = fastnn.Model([6, 4, 3], seed=0)
     model.fit(*rows(), epochs=1, batch_size=10)
     assert activation("relu") == "relu"
     path = tmp_path / "model"
-    KEYS, spec = _storage.KEYS, type(model._network)
+    KEYS, spec = storage.KEYS, type(model._network)
     old = spec.architecture.fget
 
     def before(network):
@@ -219,6 +219,6 @@ def test_old_files_load(tmp_path):
         model.save(path)
     finally:
         spec.architecture = property(old)
-    assert KEYS is _storage.KEYS
+    assert KEYS is storage.KEYS
     loaded = fastnn.load(path)
     assert loaded.dropout == [0.0, 0.0] and loaded._parameters.all_steps == 4

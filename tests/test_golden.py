@@ -25,9 +25,9 @@ import reference as ref
 from compiled import activation, norm_of
 
 import fastnn
-from fastnn._losses import from_json
-from fastnn._random import keys
 from fastnn.kernels import _cpu
+from fastnn.network.losses import from_json
+from fastnn.random import keys
 
 GOLDEN = Path(__file__).parent / "golden"
 CURVES, HASHES = GOLDEN / "loss_curves.json", GOLDEN / "theta_sha256.json"

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn._gradient_check import gradient_check
-from fastnn._network import LOSS_OUTPUTS
+from fastnn.explain.gradient_check import gradient_check
 from fastnn.kernels import _cpu
+from fastnn.network.spec import LOSS_OUTPUTS
 
 COMBINATIONS = [
     (activation, output, loss)
@@ -92,7 +92,7 @@ def test_a_big_network_takes_seconds():
 @pytest.mark.parametrize("layer", [0, 1])
 def test_a_wrong_gradient_shows(layer, monkeypatch):
     """One entry of one gradient, off by a thousandth of itself."""
-    import fastnn._gradient_check as module
+    import fastnn.explain.gradient_check as module
 
     model = fastnn.Model([5, 6, 3], "tanh", dtype="float64", seed=0)
     spec = model._network.layers[layer]

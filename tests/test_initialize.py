@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn._initialize import RULES
-from fastnn._random import SHUFFLE, WEIGHTS, normal, normal_quantile, permutation, raw, uniform
+from fastnn.network.initialize import RULES
+from fastnn.random import SHUFFLE, WEIGHTS, normal, normal_quantile, permutation, raw, uniform
 
 
 def philox(counter, key):

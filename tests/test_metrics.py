@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import _metrics
-from fastnn._network import as_network
+from fastnn.network.spec import as_network
+from fastnn.training import metrics as measures
 
 CLASSES = ("accuracy", "precision", "recall", "f1", "auc", "log_loss")
 
 
 def of(name, y, f, output):
     network = as_network([1, f.shape[1]], "relu", output, None, True, "float64")
-    return _metrics.measure(_metrics.as_metrics([name], network), y, f)[name]
+    return measures.measure(measures.as_metrics([name], network), y, f)[name]
 
 
 def softmax_case(n_classes, n=200, seed=0):
@@ -173,7 +173,7 @@ def test_more_wrong_metrics():
     with pytest.raises(ValueError, match="k must be at least 1"):
         fastnn.TopK(0)
     with pytest.raises(TypeError, match=r"'text' must return a number, got 'a'"):
-        _metrics.measure({"text": lambda y, f: "a"}, np.ones(1), np.ones((1, 1)))
+        measures.measure({"text": lambda y, f: "a"}, np.ones(1), np.ones((1, 1)))
 
 
 def test_weighted_means():

@@ -11,9 +11,10 @@ import reference as ref
 from compiled import engine_of
 
 import fastnn
-from fastnn._random import keys
+from fastnn.explain import gradient_check
 from fastnn.kernels import _cpu
 from fastnn.kernels.normalise import normalise, normalise_delta
+from fastnn.random import keys
 
 BATCH, LAYER = ("batch", 0.25, 0.0625), ("layer", 0.0, 0.0625)
 NETS = {
@@ -279,9 +280,8 @@ def test_gradient_check(norm, g, output, loss):
 
 
 def test_the_gradient_check_sees_a_wrong_gamma(monkeypatch):
-    from fastnn import _gradient_check
 
-    new_engine = _gradient_check.new_engine
+    new_engine = gradient_check.new_engine
 
     class Broken:
         def __init__(self, network):
@@ -293,7 +293,7 @@ def test_the_gradient_check_sees_a_wrong_gamma(monkeypatch):
             grad[self.gamma] *= 1.001
             return loss
 
-    monkeypatch.setattr(_gradient_check, "new_engine", Broken)
+    monkeypatch.setattr(gradient_check, "new_engine", Broken)
     assert model_of().gradient_check(*rows(9)) > 1e-4
 
 

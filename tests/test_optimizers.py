@@ -9,9 +9,9 @@ import pytest
 import reference as ref
 
 import fastnn
-from fastnn import _storage
-from fastnn._optimizers import NAMES, as_optimizer
+from fastnn.files import model as storage
 from fastnn.kernels import _cpu
+from fastnn.training.optimizers import NAMES, as_optimizer
 
 ALL = [
     *(name() for name in NAMES.values() if name is not fastnn.LBFGS),
@@ -36,7 +36,7 @@ def data(n=50):
 
 def test_every_kernel_has_an_object_and_a_place_in_files():
     assert {rule.kind for rule in ALL} == set(_cpu.OPTIMIZERS)
-    assert {kind: len(names) for kind, names in _storage.STATES.items()} == ref.STATES
+    assert {kind: len(names) for kind, names in storage.STATES.items()} == ref.STATES
 
 
 @pytest.mark.parametrize("rule", ALL, ids=repr)

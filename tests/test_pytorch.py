@@ -8,8 +8,8 @@ import reference as ref
 from compiled import activation, norm_of
 
 import fastnn
-from fastnn._schedules import Running
 from fastnn.kernels import _cpu
+from fastnn.training.schedules import Running
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import _storage
+from fastnn.files import model as storage
 
 
 def data(n=300):
@@ -265,14 +265,14 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_fit(tmp_path, monkeypatch)
     path = tmp_path / "m"
     model, twin = make(), make()
     twin.fit(X, y, **arguments(tmp_path / "n", epochs=2))
-    write = _storage.write_atomically
+    write = storage.write_atomically
 
     def full(path, buffers):
         if model._parameters.epoch == 2:
             raise OSError(28, "No space left on device")
         write(path, buffers)
 
-    monkeypatch.setattr(_storage, "write_atomically", full)
+    monkeypatch.setattr(storage, "write_atomically", full)
     with pytest.raises(OSError, match="No space"):
         model.fit(X, y, **arguments(path))
     assert full_state(model) == full_state(twin)

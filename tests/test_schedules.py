@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn._schedules import Running, _cos_pi, _real_power
+from fastnn.training.schedules import Running, _cos_pi, _real_power
 
 
 def data(n=50):

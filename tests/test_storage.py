@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastnn
-from fastnn import _storage
+from fastnn.files import model as storage
 
 NETS = [
     {"sizes": [4, 3]},
@@ -367,7 +367,7 @@ def test_a_save_that_fails_leaves_the_old_file(saved, monkeypatch, step, error):
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(_storage.os, step, fail)
+    monkeypatch.setattr(storage.os, step, fail)
     with pytest.raises(type(error)):
         fastnn.Model([4, 3, 2], seed=9).save(path)
     assert path.read_bytes() == before
@@ -380,7 +380,7 @@ def test_a_write_that_fails_leaves_no_file(path):
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        _storage.write_atomically(path, buffers())
+        storage.write_atomically(path, buffers())
     assert os.listdir(path.parent) == []
 
 
@@ -390,11 +390,11 @@ def test_a_killed_save_leaves_the_old_file(saved):
     before = path.read_bytes()
     code = f"""
 import os, signal
-from fastnn import _storage
+from fastnn.files import model as storage
 def buffers():
     yield b"half" * 100_000
     os.kill(os.getpid(), signal.SIGKILL)
-_storage.write_atomically({str(path)!r}, buffers())
+storage.write_atomically({str(path)!r}, buffers())
 """
     done = subprocess.run([sys.executable, "-c", code], check=False)
     assert done.returncode == -signal.SIGKILL
@@ -405,13 +405,13 @@ _storage.write_atomically({str(path)!r}, buffers())
 def test_training_during_a_save_does_not_reach_the_file(path, monkeypatch):
     model = fastnn.Model([4, 3, 2], seed=0)
     want = model.theta.tobytes()
-    write = _storage.write_atomically
+    write = storage.write_atomically
 
     def late(path, buffers):
         model.theta[:] = 7
         write(path, buffers)
 
-    monkeypatch.setattr(_storage, "write_atomically", late)
+    monkeypatch.setattr(storage, "write_atomically", late)
     model.save(path)
     assert fastnn.load(path).theta.tobytes() == want
 

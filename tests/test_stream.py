@@ -12,8 +12,8 @@ import pytest
 
 import fastnn
 import fastnn.data
-from fastnn import _stream
-from fastnn._random import SHUFFLE, permutation
+from fastnn.random import SHUFFLE, permutation
+from fastnn.training.stream import AHEAD, Stream
 
 
 def blocks(sizes=(40, 7, 64, 2)):
@@ -193,13 +193,13 @@ def test_reading_goes_on_ahead_but_not_far():
             read.append(i)
             yield blocks()[0]
 
-    stream = _stream.Stream(source, make()._network)
+    stream = Stream(source, make()._network)
     with stream.blocks() as got:
         for _ in got:
             used.append(len(read))
             time.sleep(0.02)
     assert len(read) == 12
-    assert max(n - i for i, n in enumerate(used)) <= _stream.AHEAD + 3
+    assert max(n - i for i, n in enumerate(used)) <= AHEAD + 3
 
 
 def test_the_thread_ends_and_the_source_is_closed():
@@ -212,7 +212,7 @@ def test_the_thread_ends_and_the_source_is_closed():
         finally:
             closed.append(True)
 
-    stream = _stream.Stream(source, make()._network)
+    stream = Stream(source, make()._network)
     with stream.blocks() as got:
         next(got)
     deadline = time.monotonic() + 5

@@ -6,10 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from fastnn._split import split
-from fastnn.cli import tables
-from fastnn.cli._messages import BadUse
-from fastnn.cli.preprocess import (
+from fastnn.cli.messages import BadUse
+from fastnn.tables import read as tables
+from fastnn.tables.columns import (
     MAX_CATEGORIES,
     Amount,
     ArrayInputs,
@@ -18,7 +17,8 @@ from fastnn.cli.preprocess import (
     TableInputs,
     infer_task,
 )
-from fastnn.cli.tables import Arrays, Numbers, ReadOptions, Table, Words, number_name, read
+from fastnn.tables.read import Arrays, Numbers, ReadOptions, Table, Words, number_name, read
+from fastnn.training.split import split
 
 
 @pytest.fixture
@@ -259,7 +259,7 @@ def test_columns_are_standardised_on_the_training_rows_and_one_hot():
     inputs = TableInputs.fit(table, ["x", "s", "constant"], np.array([0, 1]))
     with pytest.MonkeyPatch.context() as patch:
         said = []
-        patch.setattr("fastnn.cli.preprocess.warn", said.append)
+        patch.setattr("fastnn.tables.columns.warn", said.append)
         X = inputs.transform(table, "float64")
     np.testing.assert_array_equal(X, [[-1, 0, 1, 0], [1, 1, 0, 0], [98, 0, 0, 0]])
     assert said == [
@@ -403,7 +403,7 @@ def test_leading_zeros_stay_in_class_names():
 
 def test_labels_with_a_full_stop_are_taken_and_said(monkeypatch):
     said = []
-    monkeypatch.setattr("fastnn.cli.preprocess.warn", said.append)
+    monkeypatch.setattr("fastnn.tables.columns.warn", said.append)
     table = table_of(y=["<=50K.", ">50K."])
     labels = Classes("y", ["<=50K", ">50K"]).encode(table, table.column("y"))
     np.testing.assert_array_equal(labels, [0, 1])

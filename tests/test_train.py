@@ -13,9 +13,9 @@ import pytest
 import reference as ref
 
 import fastnn
-from fastnn import _train
-from fastnn._progress import Progress
-from fastnn._random import SHUFFLE, permutation
+from fastnn.random import SHUFFLE, permutation
+from fastnn.training import loop
+from fastnn.training.progress import Progress
 
 RULES = {
     "sgd": fastnn.SGD(0.1),
@@ -112,7 +112,7 @@ def test_slices_change_nothing(slice_seconds, monkeypatch):
     X, y = data()
     one, two = make("float32"), make("float32")
     a = one.fit(X, y, epochs=3, batch_size=3)
-    monkeypatch.setattr(_train, "SLICE_SECONDS", slice_seconds)
+    monkeypatch.setattr(loop, "SLICE_SECONDS", slice_seconds)
     b = two.fit(X, y, epochs=3, batch_size=3)
     assert one.theta.tobytes() == two.theta.tobytes() and a.loss == b.loss
 
@@ -226,7 +226,7 @@ def test_interrupt_within_100_ms_leaves_the_last_whole_step(sizes, batch):
     y = rng.integers(0, 10, len(X)).astype(np.int32)
     model = fastnn.Model(sizes, seed=0)
     slices = []  # steps of each call of the engine, noted as it begins
-    train = _train.Run.epoch
+    train = loop.Run.epoch
 
     def epoch(run, *args):
         engine = run.engine
@@ -246,7 +246,7 @@ def test_interrupt_within_100_ms_leaves_the_last_whole_step(sizes, batch):
             run.engine = engine
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_train.Run, "epoch", epoch)
+        patch.setattr(loop.Run, "epoch", epoch)
         seconds = interrupted(lambda: model.fit(X, y, epochs=10_000, batch_size=batch), 0.3)
 
     def after(n_steps):

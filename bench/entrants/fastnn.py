@@ -7,9 +7,9 @@ import numpy as np
 import fastnn
 from bench.entrants.base import Entrant
 from bench.workloads import Problem, Unavailable
-from fastnn._arrays import as_pair
-from fastnn._parameters import new_engine
-from fastnn._train import Run
+from fastnn.network.arrays import as_pair
+from fastnn.network.parameters import new_engine
+from fastnn.training.loop import Run
 
 
 class Fastnn(Entrant):

@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import fastnn
-
-from . import bench, demo, evaluate, export, import_, info, predict, train
-from ._messages import BadUse, Failure, note
+from fastnn.cli import bench, demo, evaluate, export, import_, info, predict, train
+from fastnn.cli.messages import BadUse, Failure, note
 
 COMMANDS = {
     "train": train,

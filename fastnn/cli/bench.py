@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _arguments
-from ._messages import BadUse, counted, warn
+from fastnn.cli import arguments
+from fastnn.cli.messages import BadUse, counted, warn
 
 if TYPE_CHECKING:
     from fastnn import Model
-    from fastnn._predictor import Predictor
+    from fastnn.predictor import Predictor
 
 HELP = "measure how fast this machine runs fastnn"
 DESCRIPTION = """Measure kernels, training steps and prediction in GFLOP/s, 10^9 floating-point
@@ -57,10 +57,10 @@ OPTIMIZERS = {"sgd": "SGD", "adam": "Adam"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    _arguments.add_threads(parser)
+    arguments.add_threads(parser)
     parser.add_argument(
         "--seconds",
-        type=_arguments.positive_float,
+        type=arguments.positive_float,
         default=0.4,
         metavar="S",
         help="for each measurement (default: 0.4)",
@@ -120,7 +120,7 @@ def fma_peak(dtype: str, threads: int) -> float:
 
 
 def run(args: argparse.Namespace) -> int:
-    from fastnn._config import n_threads
+    from fastnn.config import n_threads
 
     processors = os.cpu_count() or 1
     if args.threads is not None and args.threads > processors:
@@ -213,9 +213,9 @@ def step_flops(sizes: tuple[int, ...], rows: int) -> int:
 
 def kernels(bench: Bench) -> Iterator[list[dict[str, Any]]]:
     """Each pass over one layer, on one thread: a list for each shape."""
-    from fastnn._optimizers import as_optimizer
     from fastnn.kernels import _cpu
     from fastnn.kernels.measure import LayerPasses
+    from fastnn.training.optimizers import as_optimizer
 
     for n_in, n_out in SHAPES:
         h_prev, delta = (numbers(LAYER_BATCH, n, bench.dtype) for n in (n_in, n_out))
@@ -250,10 +250,10 @@ def training(bench: Bench) -> Iterator[list[dict[str, Any]]]:
 
 def training_run(model: Model, batch: int, optimizer: str, threads: int) -> Callable[[int], float]:
     """For `Bench.measure`: n steps on random rows and labels."""
-    from fastnn._arrays import as_pair
-    from fastnn._optimizers import as_optimizer
-    from fastnn._parameters import new_engine
-    from fastnn._train import Run
+    from fastnn.network.arrays import as_pair
+    from fastnn.network.parameters import new_engine
+    from fastnn.training.loop import Run
+    from fastnn.training.optimizers import as_optimizer
 
     network = model._network
     rng = np.random.default_rng(0)

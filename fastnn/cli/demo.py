@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn._split import split
-
-from . import _arguments, output
-from ._messages import Failure
-from .info import network_lines
-from .preprocess import ArrayInputs, Classes, Data
-from .tables import Arrays, Numbers
+from fastnn.cli import arguments, output
+from fastnn.cli.info import network_lines
+from fastnn.cli.messages import Failure
+from fastnn.tables.columns import ArrayInputs, Classes, Data
+from fastnn.tables.read import Arrays, Numbers
+from fastnn.training.split import split
 
 if TYPE_CHECKING:
     from fastnn import History
@@ -35,9 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", default=".", metavar="FOLDER", help="where to write (default: here)"
     )
-    parser.add_argument("--seed", type=_arguments.seed, default=0, metavar="N", help="(default: 0)")
+    parser.add_argument("--seed", type=arguments.seed, default=0, metavar="N", help="(default: 0)")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
-    _arguments.add_threads(parser)
+    arguments.add_threads(parser)
 
 
 def run(args: argparse.Namespace) -> int:

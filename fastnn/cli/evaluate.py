@@ -8,10 +8,10 @@ import sys
 
 import numpy as np
 
-from . import _arguments, metrics
-from ._messages import BadUse, listed
-from .preprocess import Classes, Data, UndescribedInputs, check_target
-from .tables import Arrays, Column, Table
+from fastnn.cli import arguments, metrics
+from fastnn.cli.messages import BadUse, listed
+from fastnn.tables.columns import Classes, Data, UndescribedInputs, check_target
+from fastnn.tables.read import Arrays, Column, Table
 
 HELP = "measure a model on rows whose target is known"
 DESCRIPTION = """Measure a model on rows whose target is known: accuracy, confusion matrix and
@@ -30,16 +30,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="columns, or array of an NPZ, with the targets (default: their names in training)",
     )
     parser.add_argument("--json", action="store_true", help="write JSON, for programs")
-    _arguments.add_threads(parser)
-    _arguments.add_reading(parser, target=True)
+    arguments.add_threads(parser)
+    arguments.add_reading(parser, target=True)
 
 
 def run(args: argparse.Namespace) -> int:
-    from ._model_file import load_with_data, outputs, read_like_training
+    from fastnn.cli.model_file import load_with_data, outputs, read_like_training
 
     model, data = load_with_data(args.model)
     named = args.target or data.names[0]  # of arrays
-    rows = read_like_training(args.data, data, _arguments.reading(args, y_name=named))
+    rows = read_like_training(args.data, data, arguments.reading(args, y_name=named))
     names = target_names(rows, args.target) if args.target else data.names
     if len(names) != len(data.targets):
         raise BadUse(f"--target must name {len(data.targets)} columns, got {listed(names)}")
@@ -83,7 +83,7 @@ def target_names(rows: Table | Arrays, text: str) -> list[str]:
     """'a,b' -> ["a", "b"], unless there is a column of that very name."""
     if isinstance(rows, Arrays) or text in rows.columns:
         return [text]
-    return list(_arguments.names(text))
+    return list(arguments.names(text))
 
 
 def target_columns(rows: Table | Arrays, names: list[str]) -> list[Column]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from . import output
+from fastnn.cli import output
 
 HELP = "write a model as an ONNX file, for ONNX Runtime and others"
 DESCRIPTION = """Write a model as an ONNX file. What fastnn train found out about the columns
@@ -19,10 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     import fastnn.onnx
-    from fastnn._onnx_load import interface
-
-    from ._model_file import load_with_data
-    from .preprocess import TableInputs
+    from fastnn.cli.model_file import load_with_data
+    from fastnn.onnx.file import interface
+    from fastnn.tables.columns import TableInputs
 
     output.check_writable(args.onnx, "FILE.onnx")
     model, data = load_with_data(args.model)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from fastnn.cli import output
 from fastnn.kernels._cpu import LOSSES, OUTPUTS
-
-from . import output
 
 HELP = "read a network from an ONNX file, of PyTorch, Keras, scikit-learn or fastnn export"
 DESCRIPTION = """Read a sequential network from an ONNX file and write it as a model file. What is
@@ -30,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ._model_file import load_onnx
-    from .info import network_lines
+    from fastnn.cli.info import network_lines
+    from fastnn.cli.model_file import load_onnx
 
     output.check_writable(args.model, "model")
     model = load_onnx(args.onnx, output=args.output, loss=args.loss)

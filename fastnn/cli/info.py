@@ -6,8 +6,8 @@ import argparse
 import json
 import sys
 
-from ._messages import listed
-from .preprocess import ArrayInputs, Categorical, Classes, Data, UndescribedInputs
+from fastnn.cli.messages import listed
+from fastnn.tables.columns import ArrayInputs, Categorical, Classes, Data, UndescribedInputs
 
 HELP = "show what a model file holds"
 DESCRIPTION = "Show what a model file holds: network, inputs, target and how it was trained."
@@ -19,11 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from fastnn._activations import described
-    from fastnn._losses import to_json
-    from fastnn._norms import described as norm_to_json
-
-    from ._model_file import load_with_data
+    from fastnn.cli.model_file import load_with_data
+    from fastnn.network.activations import described
+    from fastnn.network.losses import to_json
+    from fastnn.network.norms import described as norm_to_json
 
     model, data = load_with_data(args.model)
     training = model.metadata.get("training", {})

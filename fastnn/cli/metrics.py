@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn import _metrics
+from fastnn.training import metrics as measures
 
 WIDEST_MATRIX = 25  # classes; a wider confusion matrix is left to --json
 
@@ -16,17 +16,17 @@ def classification(
     precision, recall, F1 and support (rows) of each class. A ratio whose denominator is 0 is
     None."""
     decided = f.argmax(1)
-    confusion = _metrics.confusion_matrix(labels, decided, len(classes))
+    confusion = measures.confusion_matrix(labels, decided, len(classes))
     support = confusion.sum(1)
-    ratios = _metrics.ratios(np.diag(confusion), confusion.sum(0), support)
+    ratios = measures.ratios(np.diag(confusion), confusion.sum(0), support)
     report = {}
     for i, name in enumerate(classes):
         scores = {ratio: _defined(values[i]) for ratio, values in ratios.items()}
         report[name] = {**scores, "support": int(support[i])}
-    log_loss = {"log_loss": _metrics.log_loss(labels, f, exclusive=True)} if probabilities else {}
+    log_loss = {"log_loss": measures.log_loss(labels, f, exclusive=True)} if probabilities else {}
     return {
         "rows": len(labels),
-        "accuracy": _metrics.accuracy(labels, f, exclusive=True),
+        "accuracy": measures.accuracy(labels, f, exclusive=True),
         **log_loss,
         "classes": report,
         "confusion_matrix": confusion.tolist(),
@@ -37,9 +37,9 @@ def regression(y: np.ndarray, predicted: np.ndarray) -> dict:
     """RMSE and MAE in the target's unit; r2, None where all targets are equal."""
     return {
         "rows": len(y),
-        "rmse": _metrics.rmse(y, predicted),
-        "mae": _metrics.mae(y, predicted),
-        "r2": _metrics.r2(y, predicted) if y.min() < y.max() else None,
+        "rmse": measures.rmse(y, predicted),
+        "mae": measures.mae(y, predicted),
+        "r2": measures.r2(y, predicted) if y.min() < y.max() else None,
     }
 
 

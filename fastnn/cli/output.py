@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from fastnn._files import replacing
-
-from ._messages import BadUse
+from fastnn.cli.messages import BadUse
+from fastnn.files.atomic import replacing
 
 
 def check_writable(path: str, option: str = "-o", devices: bool = False) -> None:

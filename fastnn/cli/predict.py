@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from . import _arguments, output
-from ._messages import BadUse, note
-from .preprocess import Classes, Data
+from fastnn.cli import arguments, output
+from fastnn.cli.messages import BadUse, note
+from fastnn.tables.columns import Classes, Data
 
 HELP = "predict the target of new rows"
 DESCRIPTION = """Predict the target of new rows. Writes a line for each row, in their order: the
@@ -30,19 +30,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="where to write (default: CSV to standard output)"
     )
-    _arguments.add_threads(parser)
-    _arguments.add_reading(parser, target=False)
+    arguments.add_threads(parser)
+    arguments.add_reading(parser, target=False)
 
 
 def run(args: argparse.Namespace) -> int:
-    from ._model_file import load_with_data, outputs, read_like_training
+    from fastnn.cli.model_file import load_with_data, outputs, read_like_training
 
     write = write_csv
     if args.output not in (None, "-"):
         output.check_writable(args.output, devices=True)
         write = writer_of(args.output)
     model, data = load_with_data(args.model)
-    rows = read_like_training(args.data, data, _arguments.reading(args))
+    rows = read_like_training(args.data, data, arguments.reading(args))
     f = outputs(model, data, data.inputs.transform(rows, model.dtype), args.threads)
     if data.amounts:
         f = f.astype(model.dtype)

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 import fastnn
-from fastnn import _losses, _metrics
-from fastnn._checks import name_of
-from fastnn._optimizers import NAMES as OPTIMIZERS
-from fastnn._optimizers import Optimizer, Rate
-
-from ._messages import BadUse
-from .preprocess import Data
+from fastnn.checks import name_of
+from fastnn.cli.messages import BadUse
+from fastnn.network import losses
+from fastnn.tables.columns import Data
+from fastnn.training import metrics as measures
+from fastnn.training.optimizers import NAMES as OPTIMIZERS
+from fastnn.training.optimizers import Optimizer, Rate
 
 # --- what the network learns
 
@@ -23,7 +23,7 @@ CLASS_LOSSES = ("cross_entropy", "focal", "hinge", "squared_error")
 LABEL_LOSSES = ("binary_cross_entropy", "focal", "squared_error")  # of several targets
 AMOUNT_LOSSES = ("squared_error", "absolute_error", "huber", "quantile", "poisson")
 LOSSES = tuple(dict.fromkeys((*CLASS_LOSSES, *LABEL_LOSSES, *AMOUNT_LOSSES)))
-LOSS_SETTINGS = {name: _losses.CLASSES[name] for name in ("focal", "huber", "quantile")}
+LOSS_SETTINGS = {name: losses.CLASSES[name] for name in ("focal", "huber", "quantile")}
 
 
 def task_of(loss: Any) -> str | None:
@@ -47,7 +47,7 @@ def loss_of(args: argparse.Namespace, data: Data) -> Any:
     if args.label_smoothing:
         if name_of(loss) not in ("cross_entropy", "binary_cross_entropy"):
             raise BadUse(f"--label-smoothing goes with cross-entropy, not with {name_of(loss)}")
-        loss = _losses.CLASSES[name_of(loss)](args.label_smoothing)  # type: ignore[call-arg]
+        loss = losses.CLASSES[name_of(loss)](args.label_smoothing)  # type: ignore[call-arg]
     return loss
 
 
@@ -78,8 +78,8 @@ def class_weight_of(args: argparse.Namespace, data: Data) -> Any:
 def metrics_of(names: tuple[str, ...], model: fastnn.Model, data: Data) -> list[Any]:
     """Metrics by name, of amounts in their units."""
     network = model._network
-    known = _metrics.known_metrics(network)
-    usual = _metrics.default_metric(network)
+    known = measures.known_metrics(network)
+    usual = measures.default_metric(network)
     chosen: list[Any] = []
     for name in names or (("rmse", "r2") if usual == "r2" else (usual,)):
         name = name.replace("-", "_")
@@ -98,7 +98,7 @@ def metrics_of(names: tuple[str, ...], model: fastnn.Model, data: Data) -> list[
 
 def _in_units(name: str, data: Data) -> Callable[..., float]:
     def measure(y: np.ndarray, f: np.ndarray) -> float:
-        return _metrics.VALUES[name](data.decode(y), data.decode(f))
+        return measures.VALUES[name](data.decode(y), data.decode(f))
 
     measure.__name__ = name
     return measure

@@ -14,17 +14,16 @@ from typing import Any
 import numpy as np
 
 import fastnn
-from fastnn._activations import CLASSES as ACTIVATION_SETTINGS
-from fastnn._checks import name_of
-from fastnn._split import split
+from fastnn.checks import name_of
+from fastnn.cli import arguments, output, recipe
+from fastnn.cli.evaluate import target_columns, target_names
+from fastnn.cli.info import network_lines
+from fastnn.cli.messages import BadUse, Failure, counted, listed, note
 from fastnn.kernels._cpu import ACTIVATIONS, NORMS
-
-from . import _arguments, output, recipe
-from ._messages import BadUse, Failure, counted, listed, note
-from .evaluate import target_columns, target_names
-from .info import network_lines
-from .preprocess import Amount, ArrayInputs, Classes, Data, TableInputs, infer_task
-from .tables import Arrays, Column, ReadOptions, Table, read
+from fastnn.network.activations import CLASSES as ACTIVATION_SETTINGS
+from fastnn.tables.columns import Amount, ArrayInputs, Classes, Data, TableInputs, infer_task
+from fastnn.tables.read import Arrays, Column, ReadOptions, Table, read
+from fastnn.training.split import split
 
 HELP = "train a network on a data file"
 DESCRIPTION = """Train a network on a data file and write it, with all it needs to read new data,
@@ -61,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_network(parser.add_argument_group("network"))
     _add_training(parser.add_argument_group("training"))
     _add_watching(parser.add_argument_group("measuring, stopping, keeping"))
-    _arguments.add_reading(parser, target=True)
+    arguments.add_reading(parser, target=True)
 
 
 def _add_data(group: argparse._ArgumentGroup) -> None:
@@ -72,11 +71,11 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
         "numbers from 0 or 1 up without a gap)",
     )
     group.add_argument(
-        "--drop", type=_arguments.names, default=(), metavar="A,B", help="columns to leave out"
+        "--drop", type=arguments.names, default=(), metavar="A,B", help="columns to leave out"
     )
     group.add_argument(
         "--categorical",
-        type=_arguments.names,
+        type=arguments.names,
         default=(),
         metavar="A,B",
         help="columns of numbers that are categories",
@@ -97,7 +96,7 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--class-weight",
-        type=_arguments.class_weights,
+        type=arguments.class_weights,
         metavar="W",
         help="balanced: rare classes count as much as common ones; or yes=5,no=1 (default: alike)",
     )
@@ -109,14 +108,14 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
 def _add_network(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--hidden",
-        type=_arguments.hidden_sizes,
+        type=arguments.hidden_sizes,
         default=(128, 64),
         metavar="N,N",
         help="units of the hidden layers, or none (default: 128,64)",
     )
     group.add_argument(
         "--activation",
-        type=_arguments.several(_arguments.one_of(ACTIVATIONS, ACTIVATION_SETTINGS)),
+        type=arguments.several(arguments.one_of(ACTIVATIONS, ACTIVATION_SETTINGS)),
         default=("relu",),
         metavar="NAME",
         help=f"one for all hidden layers, or A,B,... for each: {', '.join(ACTIVATIONS)}; "
@@ -130,7 +129,7 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--dropout",
-        type=_arguments.several(_arguments.fraction),
+        type=arguments.several(arguments.fraction),
         default=(0.0,),
         metavar="P",
         help="share of each hidden layer's units left out at random while training, or P,P,... "
@@ -138,7 +137,7 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--loss",
-        type=_arguments.one_of(recipe.LOSSES, recipe.LOSS_SETTINGS),
+        type=arguments.one_of(recipe.LOSSES, recipe.LOSS_SETTINGS),
         metavar="NAME",
         help=f"of classes {', '.join(recipe.CLASS_LOSSES)}; of amounts "
         f"{', '.join(recipe.AMOUNT_LOSSES)}; huber:0.5, quantile:0.9 and focal:1 set delta (in "
@@ -146,7 +145,7 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--label-smoothing",
-        type=_arguments.fraction,
+        type=arguments.fraction,
         default=0.0,
         metavar="S",
         help="of a cross-entropy's targets (default: 0)",
@@ -159,34 +158,34 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
 def _add_training(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--epochs",
-        type=_arguments.positive_int,
+        type=arguments.positive_int,
         default=20,
         metavar="N",
         help="passes over the rows (default: 20)",
     )
     group.add_argument(
         "--batch-size",
-        type=_arguments.positive_int,
+        type=arguments.positive_int,
         metavar="N",
         help="rows a step (default: 128, down to 8 for few rows; rprop: all)",
     )
     group.add_argument(
         "--optimizer",
-        type=_arguments.one_of(recipe.OPTIMIZERS),
+        type=arguments.one_of(recipe.OPTIMIZERS),
         default="sgd",
         metavar="NAME",
         help=f"{', '.join(recipe.OPTIMIZERS)} (default: sgd)",
     )
     group.add_argument(
         "--learning-rate",
-        type=_arguments.positive_float,
+        type=arguments.positive_float,
         metavar="RATE",
         help="the largest (default: of sgd by task, batch size and momentum, the summary tells; of "
         "others what is usual, 0.001 for adam)",
     )
     group.add_argument(
         "--schedule",
-        type=_arguments.one_of(recipe.SCHEDULES),
+        type=arguments.one_of(recipe.SCHEDULES),
         metavar="NAME",
         help="of the learning rate: cosine, down to 0; one_cycle, up and down to 0; constant; "
         "step, to a tenth after each third; exponential, to a hundredth; inverse, to a tenth; "
@@ -194,51 +193,51 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--warmup",
-        type=_arguments.positive_or_0,
+        type=arguments.positive_or_0,
         default=0.0,
         metavar="EPOCHS",
         help="in which cosine and one_cycle go up (default: 0; one_cycle: 0.3 of all)",
     )
     group.add_argument(
         "--momentum",
-        type=_arguments.fraction,
+        type=arguments.fraction,
         metavar="M",
         help="of sgd and rmsprop (default: 0.9 for sgd, 0 for rmsprop)",
     )
     group.add_argument("--nesterov", action="store_true", help="Nesterov's momentum, of sgd")
     group.add_argument(
         "--weight-decay",
-        type=_arguments.positive_or_0,
+        type=arguments.positive_or_0,
         metavar="D",
         help="each step takes rate x D of every weight (default: 0; adamw: 0.01)",
     )
     for name, penalty in (("l2", "L/2 sum w^2"), ("l1", "L sum |w|")):
         group.add_argument(
             f"--{name}",
-            type=_arguments.positive_or_0,
+            type=arguments.positive_or_0,
             metavar="L",
             help=f"penalty {penalty} (default: 0)",
         )
     group.add_argument(
         "--clip-norm",
-        type=_arguments.positive_float,
+        type=arguments.positive_float,
         metavar="G",
         help="longest gradient (default: none)",
     )
     group.add_argument(
         "--seed",
-        type=_arguments.seed,
+        type=arguments.seed,
         default=0,
         metavar="N",
         help="same seed, same model, bit for bit (default: 0)",
     )
-    _arguments.add_threads(group)
+    arguments.add_threads(group)
 
 
 def _add_watching(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--validation-split",
-        type=_arguments.fraction,
+        type=arguments.fraction,
         metavar="F",
         help="share of the rows held out of training and measured on (default: 0.1)",
     )
@@ -247,7 +246,7 @@ def _add_watching(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--metrics",
-        type=_arguments.names,
+        type=arguments.names,
         default=(),
         metavar="A,B",
         help="measured after each epoch; of classes accuracy, precision, recall, f1, auc, "
@@ -255,7 +254,7 @@ def _add_watching(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--early-stopping",
-        type=_arguments.positive_int,
+        type=arguments.positive_int,
         metavar="N",
         help="stop when the loss on those rows has not fallen for N epochs, and keep the best "
         "epoch's network",
@@ -390,7 +389,7 @@ def check_checkpoint(args: argparse.Namespace, model: fastnn.Model) -> None:
     if not os.path.exists(args.resume):
         note(f"--resume {args.resume}: no such file yet, so the training begins")
         return
-    from ._model_file import load
+    from fastnn.cli.model_file import load
 
     saved = load(args.resume)
     if "training" not in saved.metadata or "data" not in saved.metadata:
@@ -421,7 +420,7 @@ def _same(path: str, name: str, was: Any, now: Any) -> None:
 
 def prepare(args: argparse.Namespace) -> Prepared:
     """Read, split, and fit the preprocessing on the training rows."""
-    options = _arguments.reading(args, args.target or "y")
+    options = arguments.reading(args, args.target or "y")
     source = read(args.data, options)
     if isinstance(source, Table) and args.target is None:
         raise BadUse(

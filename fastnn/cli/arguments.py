@@ -1,0 +1,159 @@
+"""Argument types and groups that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from fastnn.tables.read import ReadOptions
+
+
+def positive_int(text: str) -> int:
+    value = _int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return value
+
+
+def seed(text: str) -> int:
+    value = _int(text)
+    if not 0 <= value < 2**128:
+        raise argparse.ArgumentTypeError(f"must be at least 0 and below 2**128, got {text}")
+    return value
+
+
+def positive_float(text: str) -> float:
+    value = _float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text}")
+    return value
+
+
+def positive_or_0(text: str) -> float:
+    value = _float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of at least 0, got {text}")
+    return value
+
+
+def fraction(text: str) -> float:
+    value = _float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"must be in [0, 1), got {text}")
+    return value
+
+
+def names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def one_of(
+    known: Collection[str], settings: Mapping[str, Callable[..., Any]] = MappingProxyType({})
+) -> Callable[[str], Any]:
+    """A type: one of the known names, with - for _ where one likes; of those in `settings` also
+    name:number, which becomes the object with this setting."""
+
+    def choose(text: str) -> Any:
+        name, colon, value = text.strip().partition(":")
+        name = name.replace("-", "_")
+        if name not in known:
+            raise argparse.ArgumentTypeError(f'must be one of {", ".join(known)}, got "{text}"')
+        if not colon:
+            return name
+        if name not in settings:
+            raise argparse.ArgumentTypeError(f'{name} takes no number, got "{text}"')
+        try:
+            return settings[name](_float(value))
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return choose
+
+
+def several(kind: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    """A type: values of `kind` with commas between them."""
+    return lambda text: tuple(kind(part) for part in text.split(","))
+
+
+def class_weights(text: str) -> str | dict[str, float]:
+    """'balanced', or 'yes=5,no=1' -> {"yes": 5.0, "no": 1.0}."""
+    if text == "balanced":
+        return text
+    weights = {}
+    for part in text.split(","):
+        name, equals, weight = part.rpartition("=")
+        if not equals:
+            raise argparse.ArgumentTypeError(f'must be balanced or CLASS=WEIGHT,..., got "{text}"')
+        weights[name.strip()] = positive_or_0(weight)
+    return weights
+
+
+def hidden_sizes(text: str) -> tuple[int, ...]:
+    """'128,64' -> (128, 64); 'none' -> (): the inputs go straight to the outputs."""
+    if text.strip().lower() in ("none", "0", ""):
+        return ()
+    return tuple(positive_int(part) for part in text.split(","))
+
+
+def delimiter(text: str) -> str:
+    text = {"tab": "\t", "\\t": "\t"}.get(text, text)
+    if len(text) != 1:
+        raise argparse.ArgumentTypeError(f'must be one character or "tab", got "{text}"')
+    return text
+
+
+def _int(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'must be a whole number, got "{text}"') from None
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'must be a number, got "{text}"') from None
+
+
+def add_reading(parser: argparse.ArgumentParser, target: bool) -> None:
+    """How the data file is read; `target`: the command reads a target too."""
+    group = parser.add_argument_group("reading the data file")
+    group.add_argument(
+        "--delimiter",
+        type=delimiter,
+        metavar="CHAR",
+        help='between the cells of a CSV, "tab" for tabs (default: the commonest of , ; tab | '
+        "in the first line)",
+    )
+    group.add_argument(
+        "--no-header",
+        action="store_true",
+        help="the first line of a CSV is data; columns are called column_1, column_2, ...",
+    )
+    group.add_argument(
+        "--x-name", metavar="NAME", help="array of an NPZ with the inputs (default: X)"
+    )
+    if target:
+        group.add_argument(
+            "--target-file", metavar="FILE.npy", help="the target, where the inputs are an NPY"
+        )
+
+
+def add_threads(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--threads", type=positive_int, metavar="N", help="(default: the processors at hand)"
+    )
+
+
+def reading(args: argparse.Namespace, y_name: str | None = None) -> ReadOptions:
+    return ReadOptions(
+        delimiter=args.delimiter,
+        header=not args.no_header,
+        x_name=args.x_name,
+        y_name=y_name,
+        target_file=getattr(args, "target_file", None),
+    )

@@ -1,0 +1,81 @@
+"""How many threads a call may use, and what this build and machine offer."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from fastnn.checks import as_int, as_name
+from fastnn.kernels import _cpu
+
+default_threads = cache(_cpu.default_threads)  # it reads files: 70 us
+_limit: ContextVar[int | None] = ContextVar("fastnn_threads", default=None)
+
+
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Let calls inside the `with` block use at most `n` threads, whatever their models say.
+
+    Of nested blocks the smallest `n` holds. Results do not depend on the number of threads.
+
+    Parameters
+    ----------
+    n : int
+        At least 1.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> with fastnn.threads(1):
+    ...     model = fastnn.Model([2, 1], output="sigmoid")
+    """
+    n = as_int("n", n, 1)
+    outer = _limit.get()
+    token = _limit.set(n if outer is None else min(n, outer))
+    try:
+        yield
+    finally:
+        _limit.reset(token)
+
+
+def n_threads(wanted: int | None) -> int:
+    """The upper bound for a call of a model that wants `wanted` threads (None: the default)."""
+    n = default_threads() if wanted is None else wanted
+    limit = _limit.get()
+    return n if limit is None else min(n, limit)
+
+
+def show_config(mode: str = "print") -> dict[str, Any] | None:
+    """Print what this build and machine offer, or return it.
+
+    Parameters
+    ----------
+    mode : {"print", "dict"}
+        Print a table, or return the same as a dict.
+    """
+    from fastnn import __version__
+
+    as_name("mode", mode, ("print", "dict"))
+    config = {
+        "fastnn": __version__,
+        "isa": _cpu.isa(),
+        "isas": _cpu.isas(),
+        "openmp": _cpu.openmp(),
+        "threads": n_threads(None),
+        **_cpu.build_info(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "platform": f"{sys.platform} {platform.machine()}",
+    }
+    if mode == "dict":
+        return config
+    for name, value in config.items():
+        print(f"{name:<10} {', '.join(value) if isinstance(value, list) else value}")
+    return None

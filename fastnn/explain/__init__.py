@@ -1,0 +1,1 @@
+"""Every number of a training step, and the proof of its gradient."""

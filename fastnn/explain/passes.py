@@ -1,0 +1,50 @@
+"""The forward pass with everything in it, layer by layer: for the trace and the gradient check."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastnn.kernels._cpu import NORMS, OUTPUTS
+from fastnn.kernels.forward import forward
+from fastnn.kernels.normalise import normalise
+from fastnn.network.activations import kernel
+from fastnn.network.parameters import gammas, statistics_of, views
+from fastnn.network.spec import NetworkSpec
+
+
+class Pass(NamedTuple):
+    """Of one layer and all rows: a and h, (n, n_k). Where it is normalised also u and xhat, alike,
+    and inv = 1 / sqrt(variance + epsilon), (n_k,) of batch, (n,) of layer normalisation."""
+
+    a: np.ndarray
+    h: np.ndarray
+    u: np.ndarray | None = None
+    xhat: np.ndarray | None = None
+    inv: np.ndarray | None = None
+
+
+def forward_passes(
+    network: NetworkSpec, theta: np.ndarray, statistics: np.ndarray, X: np.ndarray
+) -> list[Pass]:
+    """As a training step sees the rows of X, without dropout and noise."""
+    passes: list[Pass] = []
+    W, b = views(network, theta)
+    gamma, running = gammas(network, theta), statistics_of(network, statistics)
+    for k, layer in enumerate(network.layers):
+        h_prev, g = passes[-1].h if k else X, kernel(layer.activation)
+        a, h, u, xhat = (np.empty((len(X), layer.n_out), network.dtype) for _ in range(4))
+        norm = layer.norm
+        if norm is None:
+            forward(h_prev, W[k], b[k], a, OUTPUTS["identity"], 1)
+            forward(h_prev, W[k], b[k], h, g, 1)
+            passes.append(Pass(a, h))
+            continue
+        forward(h_prev, W[k], None, u, OUTPUTS["identity"], 1)
+        inv = np.empty(layer.n_out if norm.name == "batch" else len(X), network.dtype)
+        mean, variance = running[k] or (None, None)
+        out = xhat, a, h, inv
+        normalise(u, gamma[k], b[k], mean, variance, *out, NORMS[norm.name], norm.epsilon, g)
+        passes.append(Pass(a, h, u, xhat, inv))
+    return passes

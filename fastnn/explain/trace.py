@@ -1,0 +1,344 @@
+"""One forward and one backward pass with everything in them, and the formula of each line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn.checks import as_real, name_of
+from fastnn.explain.passes import forward_passes
+from fastnn.kernels._cpu import KEEPING, NORMS, OPTIMIZERS, PARAMETERS
+from fastnn.kernels.backward import gradient, hidden_delta
+from fastnn.kernels.forward import slope
+from fastnn.kernels.normalise import normalise_delta
+from fastnn.kernels.output_delta import output_delta
+from fastnn.kernels.update import update
+from fastnn.network.activations import Activation, kernel
+from fastnn.network.arrays import as_dense, as_numbers, as_pair
+from fastnn.network.losses import for_kernel
+from fastnn.network.parameters import gammas, views
+from fastnn.network.spec import LayerSpec, NetworkSpec
+
+FEW = 64  # numbers printed in full; longer arrays are shortened
+
+# name: (g(a), g'(a), in terms of h where h tells it); {p} is the parameter
+FORMULAS = {
+    "identity": ("a", "1"),
+    "relu": ("max(a, 0)", "1 where h > 0, else 0"),
+    "sigmoid": ("1 / (1 + e^-a)", "h (1 - h)"),
+    "tanh": ("tanh(a)", "1 - h^2"),
+    "leaky_relu": ("a where a > 0, else {p} a", "1 where h > 0, else {p}"),
+    "elu": ("a where a > 0, else {p} (e^a - 1)", "1 where h > 0, else h + {p}"),
+    "selu": (
+        "1.0507 a where a > 0, else 1.7581 (e^a - 1)",
+        "1.0507 where h > 0, else h + 1.7581",
+    ),
+    "softplus": ("ln(1 + e^a)", "1 - e^-h"),
+    "hard_tanh": ("min(max(a, -1), 1)", "1 where -1 < h < 1, else 0"),
+    "gelu": ("a Phi(a)", "Phi(a) + a phi(a)"),
+    "gelu_tanh": (
+        "a s(u), u = 1.5958 (a + 0.044715 a^3), s the sigmoid",
+        "s + 1.5958 (a + 0.134145 a^3) s (1 - s)",
+    ),
+    "silu": ("a s(a), s the sigmoid", "s + a s (1 - s)"),
+    "mish": ("a tanh(ln(1 + e^a))", "t + a (1 - t^2) s, t = tanh(ln(1 + e^a)), s the sigmoid"),
+    "exp": ("e^a", "h"),
+    "softmax": ("e^a / sum e^a", ""),
+}
+LOSS_FORMULAS = {
+    "squared_error": "1/2 sum (h - y)^2",
+    "binary_cross_entropy": "-sum [y ln h + (1 - y) ln(1 - h)]",
+    "cross_entropy": "-sum y ln h = -ln h_y",
+    "absolute_error": "sum |h - y|",
+    "huber": "sum c (|e| - c / 2), e = h - y, c = min(|e|, delta)",
+    "quantile": "sum (1 - q) e where e > 0, -q e elsewhere, e = h - y",
+    "poisson": "sum h - y ln h",
+    "focal": "-sum y (1 - h)^gamma ln h",
+    "hinge": "max(0, 1 + max_(j != y) h_j - h_y)",
+}
+# dL/dh, where delta = dL/dh g'(a); or delta itself where dL/dh does not help
+SLOPES = {
+    "squared_error": "h - y",
+    "absolute_error": "sign(h - y)",
+    "huber": "max(-delta, min(h - y, delta))",
+    "quantile": "(1 - q where h > y, -q elsewhere)",
+}
+DELTAS = {
+    "focal softmax": "c - h sum c, c = -y (1 - h)^gamma (1 - gamma h ln h / (1 - h))",
+    "focal sigmoid": "(1 - y) h^gamma (h - gamma (1 - h) ln(1 - h))"
+    " - y (1 - h)^gamma (1 - h - gamma h ln h)",
+    "hinge identity": "e(the largest other) - e(y) where L > 0, else 0",
+    "squared_error softmax": "h * (e - sum e h), e = h - y",
+}
+
+
+class Trace:
+    """All quantities of a pass; printing it shows the derivation. Made by `Model.trace`.
+
+    Attributes
+    ----------
+    x, y : array
+        As given: (n_in,), or (n, n_in) where there are several rows.
+    a, h, delta : list of array
+        Of each layer, a[0] being layer 1's a^(1); (n_k,), or (n, n_k).
+    u, xhat, du : list of array
+        Of normalised layers u = h_prev W^T, the same normalised, and dL/du; elsewhere None.
+    grad_W, grad_b, grad_gamma : list of array
+        dL/dW, dL/db and dL/dgamma of each layer, means over the rows; grad_b[k] is None without a
+        bias, grad_gamma[k] without normalisation.
+    W, b, gamma : list of array
+        The parameters.
+    loss : float
+        Mean over the rows.
+    after : Trace or None
+        The same pass after the step, where a learning rate was given.
+    """
+
+    def __init__(
+        self,
+        network: NetworkSpec,
+        theta: np.ndarray,
+        x: Any,
+        y: Any,
+        learning_rate: float | None = None,
+        statistics: np.ndarray | None = None,
+    ) -> None:
+        if learning_rate is not None:
+            learning_rate = as_real("learning_rate", learning_rate)
+        self._network, self._theta = network, theta
+        self._statistics = np.empty(0) if statistics is None else statistics
+        self._single, X, Y = _as_rows(network, x, y)
+        n, layers = len(X), network.layers
+        W, b = views(network, theta)
+        passes = forward_passes(network, theta, self._statistics, X)
+        a, h = [of.a for of in passes], [of.h for of in passes]
+        u, xhat = [of.u for of in passes], [of.xhat for of in passes]
+        delta = [np.empty_like(one) for one in a]
+        du: list[np.ndarray | None] = [None] * len(layers)
+        grad = np.zeros_like(theta)
+        grad_W, grad_b = views(network, grad)
+        gamma, grad_gamma = gammas(network, theta), gammas(network, grad)
+        losses = np.empty(n)
+        ids = kernel(network.output), for_kernel(network.loss, network.n_out)
+        output_delta(a[-1], Y, h[-1], delta[-1], losses, *ids, 1)
+        for k in range(len(layers) - 1, -1, -1):
+            h_prev = h[k - 1] if k else X
+            gradient(delta[k], h_prev, grad_W[k], grad_b[k], 1)
+            own = delta[k]  # dL/d(h_prev W^T)
+            if (norm := layers[k].norm) is not None:
+                du[k] = own = np.empty_like(own)
+                of = passes[k]
+                assert of.xhat is not None and of.inv is not None
+                given = delta[k], of.xhat, gamma[k], of.inv
+                normalise_delta(*given, own, grad_gamma[k], NORMS[norm.name])
+                gradient(own, h_prev, grad_W[k], None, 1)
+            if k:
+                g, d = layers[k - 1].activation, h_prev
+                if name_of(g) in KEEPING:
+                    slope(a[k - 1], d := np.empty_like(d), kernel(g))
+                hidden_delta(own, W[k], d, delta[k - 1], kernel(g), 1)
+        grad /= n
+
+        if Y.ndim == 2:  # as given: with several quantiles a target stands in several columns
+            Y = Y[:, :: network.n_out // network.n_targets]
+        self.x, self.y = self._plain(X), self._plain(Y)
+        self.a, self.h, self.delta = ([self._plain(one) for one in many] for many in (a, h, delta))
+        self.u, self.xhat, self.du = ([self._plain(one) for one in m] for m in (u, xhat, du))
+        self.W, self.b, self.grad_W, self.grad_b = (list(v) for v in (W, b, grad_W, grad_b))
+        self.gamma, self.grad_gamma = list(gamma), list(grad_gamma)
+        self.loss = float(losses.mean())
+        self._grad = grad
+        self._learning_rate = learning_rate
+        self.after = None if learning_rate is None else self.step(learning_rate)
+
+    def step(self, learning_rate: float) -> Trace:
+        """The same pass after theta <- theta - learning_rate dL/dtheta. Changes no model.
+
+        Parameters
+        ----------
+        learning_rate : float
+
+        Returns
+        -------
+        Trace
+            Its W, b, h and loss are those after the step.
+        """
+        learning_rate = as_real("learning_rate", learning_rate)
+        theta = self._theta.copy()
+        none = np.empty((0, theta.size), theta.dtype)
+        rates = {"learning_rate": learning_rate}
+        update(theta, self._grad, none, OPTIMIZERS["sgd"], rates, 1, 1)
+        return Trace(self._network, theta, self.x, self.y, statistics=self._statistics)
+
+    def __repr__(self) -> str:
+        layers = self._network.layers
+        lines = [f"data{self._left_out(0)}", _line("x = h^(0)", self.x), _line("y", self.y)]
+        for layer in layers:
+            lines += ["", *self._forward_lines(layer)]
+        L = _loss_formula(self._network)
+        L = L if self._single else f"mean over rows of {L}"
+        lines += ["", f"loss ({_loss_name(self._network)})", _line(f"L = {L}", self.loss)]
+        for layer in reversed(layers):
+            lines += ["", *self._backward_lines(layer)]
+        if self.after is not None:
+            lines += ["", *self._step_lines(self.after)]
+        return "\n".join(lines)
+
+    def _plain(self, rows: Any) -> Any:
+        return rows[0] if self._single and rows is not None else rows
+
+    def _left_out(self, k: int) -> str:
+        """What training does to h^(k), and this pass does not."""
+        if k == len(self._network.layers):
+            return ""
+        did = {"noise": self._network.noise[k], "dropout": self._network.dropout[k]}
+        shown = ", ".join(f"{name} {value:g}" for name, value in did.items() if value)
+        return f" ({shown}: in training alone)" if shown else ""
+
+    def _forward_lines(self, layer: LayerSpec) -> list[str]:
+        k, name = layer.k, name_of(layer.activation)
+        bias = f" + b^({k})" if layer.bias else ""
+        norm = f"{layer.norm.name} norm, " if layer.norm else ""
+        lines = [
+            f"layer {k}: {layer.n_in} -> {layer.n_out}, {norm}{name}{self._left_out(k)}",
+            _line(f"W^({k})", self.W[k - 1]),
+        ]
+        if layer.bias:
+            lines.append(_line(f"b^({k})", self.b[k - 1]))
+        product = f"h^({k - 1}) W^({k})T"
+        if layer.norm:
+            mean = self._of_norm("mean", layer)
+            by = f"sqrt({self._of_norm('variance', layer)} + {layer.norm.epsilon:g})"
+            lines += [
+                _line(f"gamma^({k})", self.gamma[k - 1]),
+                _line(f"u^({k}) = {product}", self.u[k - 1]),
+                _line(f"xhat^({k}) = (u^({k}) - {mean}) / {by}", self.xhat[k - 1]),
+            ]
+            product = f"gamma^({k}) * xhat^({k})"
+        return [
+            *lines,
+            _line(f"a^({k}) = {product}{bias}", self.a[k - 1]),
+            _line(f"h^({k}) = {name}(a^({k})) = {_formulas(layer.activation)[0]}", self.h[k - 1]),
+        ]
+
+    def _of_norm(self, what: str, layer: LayerSpec) -> str:
+        """The mean, or the like, that normalises u."""
+        assert layer.norm is not None
+        if layer.norm.name == "layer":
+            return f"{what} over units"
+        return f"running {what}" if self._single or len(self.x) == 1 else f"{what} over rows"
+
+    def _backward_lines(self, layer: LayerSpec) -> list[str]:
+        k, mean = layer.k, "" if self._single else f" / {len(self.x)}"
+        if k == len(self._network.layers):
+            title, formula = "output", _output_formula(self._network)
+        else:
+            title, g = "hidden", _formulas(layer.activation)[1]
+            above = f"dL/du^({k + 1})" if self.du[k] is not None else f"delta^({k + 1})"
+            formula = f"({above} W^({k + 1})) * g'(a^({k})), g' = {g}"
+        lines = [
+            f"back through layer {k} ({title})",
+            _line(f"delta^({k}) = dL/da^({k}) = {formula}", self.delta[k - 1]),
+        ]
+        own = f"delta^({k})"
+        if layer.norm:
+            own = f"dL/du^({k})"
+            lines += [
+                _line(
+                    f"dL/dgamma^({k}) = {'' if self._single else 'sum over rows of '}"
+                    f"delta^({k}) * xhat^({k}){mean}",
+                    self.grad_gamma[k - 1],
+                ),
+                _line(f"{own} = {self._du_formula(layer)}", self.du[k - 1]),
+            ]
+        lines.append(_line(f"dL/dW^({k}) = {own}T h^({k - 1}){mean}", self.grad_W[k - 1]))
+        if layer.bias:
+            rows = "" if self._single else "sum over rows of "
+            lines.append(_line(f"dL/db^({k}) = {rows}delta^({k}){mean}", self.grad_b[k - 1]))
+        return lines
+
+    def _du_formula(self, layer: LayerSpec) -> str:
+        assert layer.norm is not None
+        k, by = layer.k, f"sqrt({self._of_norm('variance', layer)} + {layer.norm.epsilon:g})"
+        c = f"c / {by}, c = gamma^({k}) * delta^({k})"
+        if self._of_norm("mean", layer).startswith("running"):
+            return c
+        over = self._of_norm("", layer).strip()
+        return f"(c - mean of c - xhat * mean of c xhat, {over}) / {by}, {c.partition(', ')[2]}"
+
+    def _step_lines(self, after: Trace) -> list[str]:
+        rate = self._learning_rate
+        lines = [f"step: theta <- theta - {rate} dL/dtheta"]
+        for k in range(1, len(self.W) + 1):
+            for name, old, new in (
+                ("W", self.W[k - 1], after.W[k - 1]),
+                ("b", self.b[k - 1], after.b[k - 1]),
+                ("gamma", self.gamma[k - 1], after.gamma[k - 1]),
+            ):
+                if old is not None:
+                    lines.append(f"{name}^({k}) <- {name}^({k}) - {rate} dL/d{name}^({k})")
+                    lines += [_line("  before", old), _line("  after", new)]
+        lines += [f"output h^({len(self.W)})"]
+        lines += [_line("  before", self.h[-1]), _line("  after", after.h[-1])]
+        return [*lines, "loss L", _line("  before", self.loss), _line("  after", after.loss)]
+
+
+def _as_rows(network: NetworkSpec, x: Any, y: Any) -> tuple[bool, np.ndarray, np.ndarray]:
+    """Whether x is one sample; x and y as rows."""
+    x, y = as_numbers("x", x), as_numbers("y", y)
+    single = x.ndim == 1
+    if not single:
+        x, y = as_pair(x, y, network)
+        return False, as_dense(x, network), y
+    if y.size == 1 and network.one_of_many and network.n_out > 1:
+        y = y.reshape(())  # a label
+    x, y = as_pair(x[None], y[None], network)
+    return True, as_dense(x, network), y
+
+
+def _output_formula(network: NetworkSpec) -> str:
+    loss = name_of(network.loss)
+    if f"{loss} {network.output}" in DELTAS:
+        return DELTAS[f"{loss} {network.output}"]
+    if loss not in SLOPES:
+        return "h - y"
+    if network.output == "identity":
+        return SLOPES[loss]
+    slope = SLOPES[loss] if loss != "squared_error" else "(h - y)"
+    return f"{slope} * g'(a), g' = {_formulas(network.output)[1]}"
+
+
+def _loss_formula(network: NetworkSpec) -> str:
+    loss = name_of(network.loss)
+    if loss == "focal" and network.output == "sigmoid":
+        return "-sum [y (1 - h)^gamma ln h + (1 - y) h^gamma ln(1 - h)]"
+    return LOSS_FORMULAS[loss]
+
+
+def _loss_name(network: NetworkSpec) -> str:
+    """With its settings, where they are not the defaults' name alone."""
+    return network.loss if isinstance(network.loss, str) else repr(network.loss)
+
+
+def _formulas(activation: str | Activation) -> tuple[str, str]:
+    """g(a) and g'(a), with the parameter's number."""
+    name = name_of(activation)
+    p = PARAMETERS.get(name, 0) if isinstance(activation, str) else activation.parameter
+    g, slope = FORMULAS[name]
+    return g.replace("{p}", f"{p:g}"), slope.replace("{p}", f"{p:g}")
+
+
+def _line(formula: str, value: Any) -> str:
+    """`formula = value`, the value below it where it has several rows."""
+    value = np.asarray(value)
+    if value.ndim == 0:
+        return f"  {formula} = {value.item()!r}"
+    if value.size <= FEW:
+        text = np.array2string(value, floatmode="unique", max_line_width=96)
+    else:
+        text = np.array2string(value, precision=6, threshold=0, edgeitems=2, max_line_width=96)
+        text += f"  {value.shape}"
+    if "\n" in text:
+        return f"  {formula} =\n      " + text.replace("\n", "\n      ")
+    return f"  {formula} = {text}"

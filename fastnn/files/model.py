@@ -1,0 +1,360 @@
+"""The model file: safetensors with the architecture in its metadata, replaced in one piece.
+
+tensors         W1, b1, W2, ... in their shapes, of normalised layers gamma1, of those by batches
+                running_mean1, running_variance1; and the optimizer's vectors (n_parameters,);
+                of a checkpoint also arrays of callbacks: callback0.NAME, ...
+__metadata__    format "fastnn", version, and three JSON texts, or four:
+                architecture   what NetworkSpec holds
+                training       seed, epochs begun, whose the optimizer's vectors are and its steps
+                metadata       the user's own
+                fit            of a checkpoint: what the Checkpoint below holds
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from fastnn.errors import ModelFileError
+from fastnn.files.atomic import replacing
+from fastnn.files.safetensors import CODES, DTYPES, Tensor, encode, loads, read_header
+from fastnn.network.activations import restored
+from fastnn.network.losses import from_json
+from fastnn.network.norms import restored as norm_restored
+from fastnn.network.parameters import Parameters, gammas, statistics_of, views
+from fastnn.network.spec import NetworkSpec, as_network
+from fastnn.random import as_seed
+
+FORMAT, VERSION = "fastnn", 1
+# An optimizer's vectors: names of tensors, in the order of the rows of its state.
+STATES = {
+    "sgd": (),
+    "momentum": ("velocity",),
+    "nesterov": ("velocity",),
+    "adam": ("first_moment", "second_moment"),
+    "amsgrad": ("first_moment", "second_moment", "largest_second_moment"),
+    "nadam": ("first_moment", "second_moment"),
+    "rmsprop": ("mean_square",),
+    "rmsprop_momentum": ("mean_square", "velocity"),
+    "rmsprop_centered": ("mean_square", "mean"),
+    "rmsprop_centered_momentum": ("mean_square", "mean", "velocity"),
+    "adagrad": ("sum_of_squares",),
+    "lion": ("first_moment",),
+    "rprop": ("last_gradient", "step_size"),
+}
+KEYS = {
+    "metadata": {"format", "version", "architecture", "training", "metadata"},
+    "architecture": {
+        *("sizes", "activations", "output", "loss", "bias", "dtype", "dropout", "noise", "norm"),
+        "input_scale",
+    },
+    "training": {"seed", "epoch", "optimizer", "steps", "all_steps"},
+    "fit": {"settings", "stopped", "schedule", "history", "callbacks"},
+    "callback": {"name", "values", "arrays"},
+}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a fit needs besides the model to go on exactly. Rows of the history count its epochs."""
+
+    settings: dict[str, Any]  # of fit, by name: batch_size, optimizer, ...
+    stopped: bool  # by a callback
+    schedule: Any  # the learning rate's state(), or None
+    history: dict[str, list[Any]]
+    callbacks: list[tuple[str, dict[str, Any] | None]]  # class name and state() of the stateful
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model file's content; checkpoint is None where it was written by Model.save."""
+
+    parameters: Parameters
+    seed: int
+    metadata: dict[str, Any]
+    checkpoint: Checkpoint | None
+
+
+def save(
+    path: str | PathLike[str],
+    parameters: Parameters,
+    seed: int,
+    metadata: dict[str, Any],
+    checkpoint: Checkpoint | None = None,
+) -> None:
+    """Write a model file; what stood at `path` stays until the new file is whole and on disk."""
+    parameters = parameters.copy()  # another thread may be training
+    training = {
+        "seed": seed,
+        "epoch": parameters.epoch,
+        "optimizer": parameters.optimizer,
+        "steps": parameters.steps,
+        "all_steps": parameters.all_steps,
+    }
+    texts = {
+        "format": FORMAT,
+        "version": str(VERSION),
+        "architecture": _json(parameters.network.architecture),
+        "training": _json(training),
+        "metadata": _json(as_metadata(metadata)),
+    }
+    tensors = _tensors(parameters)
+    tensors.update(zip(STATES[parameters.optimizer], parameters.state, strict=True))
+    if checkpoint is not None:
+        texts["fit"], arrays = _checkpoint_text(checkpoint)
+        tensors.update(arrays)
+    write_atomically(path, encode(tensors, texts))
+
+
+def load(path: str | PathLike[str]) -> Loaded:
+    """The content of a model file. Raises ModelFileError."""
+    try:
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ModelFileError("must be a regular file")
+            tensors, texts = read_header(file, status.st_size)
+            network, training, metadata = _check_metadata(texts)
+            fit = _check_fit(texts["fit"]) if "fit" in texts else None
+            arrays = _array_names(fit) if fit else []
+            names = _check_tensors(network, STATES[training["optimizer"]], arrays, tensors)
+            parameters = Parameters(network, np.empty(network.n_parameters, network.dtype))
+            parameters.use(training["optimizer"], len(STATES[training["optimizer"]]))
+            parameters.steps, parameters.epoch = training["steps"], training["epoch"]
+            parameters.all_steps = training["all_steps"]
+            targets = _tensors(parameters)
+            targets.update(zip(STATES[training["optimizer"]], parameters.state, strict=True))
+            for name in arrays:
+                targets[name] = np.empty(tensors[name].shape, tensors[name].dtype.newbyteorder("="))
+            for name in names:
+                _read(file, tensors[name], targets[name], name)
+    except ModelFileError as error:
+        raise ModelFileError(f"{os.fspath(path)!s}: {error}") from None
+    checkpoint = _checkpoint(fit, targets) if fit else None
+    return Loaded(parameters, training["seed"], metadata, checkpoint)
+
+
+def write_atomically(path: str | PathLike[str], buffers: Iterable[Any]) -> None:
+    """Write beside `path`, then put the file in its place; on failure the old file stays."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ModelFileError(f"{os.fspath(path)!s}: must be a regular file, or none yet")
+    with replacing(path) as file:
+        for buffer in buffers:
+            file.write(buffer)
+
+
+def as_metadata(metadata: Any) -> dict[str, Any]:
+    """`metadata`, which must be a dict that JSON can hold."""
+    if not isinstance(metadata, dict):
+        raise TypeError(f"metadata must be a dict, got {type(metadata).__name__}")
+    try:
+        _json(metadata)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(f"metadata must hold what JSON can hold: {error}") from None
+    return metadata
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
+
+
+def _tensors(parameters: Parameters) -> dict[str, np.ndarray]:
+    """W1, b1, W2, ...: views of theta and of the running statistics."""
+    network, theta = parameters.network, parameters.theta
+    W, b = views(network, theta)
+    gamma, statistics = gammas(network, theta), statistics_of(network, parameters.statistics)
+    tensors = {}
+    for k in range(len(W)):
+        tensors[f"W{k + 1}"] = W[k]
+        if b[k] is not None:
+            tensors[f"b{k + 1}"] = b[k]
+        if gamma[k] is not None:
+            tensors[f"gamma{k + 1}"] = gamma[k]
+        if (running := statistics[k]) is not None:
+            tensors[f"running_mean{k + 1}"], tensors[f"running_variance{k + 1}"] = running
+    return tensors
+
+
+def _check_metadata(texts: dict[str, str]) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]]:
+    if texts.get("format") != FORMAT:
+        raise ModelFileError("must be a model saved by fastnn; this is another safetensors file")
+    version = texts.get("version", "")
+    if not (version.isascii() and version.isdigit() and len(version) < 10 and int(version) > 0):
+        raise ModelFileError(f"version must be a number from 1, got {version!r:.50}")
+    if int(version) > VERSION:
+        raise ModelFileError(
+            f"version must be at most {VERSION}, got {version}: a newer fastnn wrote it, and "
+            "reading it needs one"
+        )
+    _check_keys("metadata", texts, optional={"fit"})
+    network = as_saved_network(loads(texts["architecture"], "architecture"))
+    training = loads(texts["training"], "training")
+    training.setdefault("all_steps", training.get("steps"))  # likewise
+    _check_keys("training", training)
+    if training["optimizer"] not in list(STATES):
+        raise ModelFileError(f"training: optimizer must be one of {', '.join(STATES)}")
+    for name in ("epoch", "steps", "all_steps"):
+        if type(training[name]) is not int or not 0 <= training[name] < 2**62:
+            raise ModelFileError(f"training: {name} must be a count")
+    as_saved_seed(training["seed"])
+    return network, training, loads(texts["metadata"], "metadata")
+
+
+def as_saved_network(architecture: dict[str, Any]) -> NetworkSpec:
+    """The network that `NetworkSpec.architecture` described, checked."""
+    if not {"dropout", "noise"} & set(architecture):  # a file from before they were
+        architecture |= {"dropout": 0.0, "noise": 0.0}
+    architecture.setdefault("norm", None)  # likewise
+    architecture.setdefault("input_scale", 1.0)
+    _check_keys("architecture", architecture)
+    activations = architecture.pop("activations")
+    try:
+        if not isinstance(activations, list) or len(architecture["bias"]) == 0:
+            raise ValueError("activations and bias must be lists")
+        architecture["activation"] = [restored(one) for one in activations]
+        norm = architecture["norm"]
+        architecture["norm"] = norm and [norm_restored(one) for one in norm]
+        architecture["output"] = restored(architecture["output"])
+        architecture["loss"] = from_json(architecture["loss"])
+        return as_network(**architecture)
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(f"architecture: {error}") from None
+
+
+def as_saved_seed(seed: Any) -> int:
+    try:
+        if type(seed) is not int:
+            raise TypeError("seed must be an integer")
+        return as_seed(seed)
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(f"training: {error}") from None
+
+
+def _checkpoint_text(checkpoint: Checkpoint) -> tuple[str, dict[str, np.ndarray]]:
+    """A checkpoint as JSON, and the arrays in it as tensors by name."""
+    tensors, callbacks = {}, []
+    for i, (name, state) in enumerate(checkpoint.callbacks):
+        arrays = {k: v for k, v in (state or {}).items() if isinstance(v, np.ndarray)}
+        tensors.update({f"callback{i}.{key}": array for key, array in arrays.items()})
+        values = state and {key: value for key, value in state.items() if key not in arrays}
+        callbacks.append({"name": name, "values": values, "arrays": list(arrays)})
+    content = {
+        "settings": checkpoint.settings,
+        "stopped": checkpoint.stopped,
+        "schedule": checkpoint.schedule,
+        "history": {
+            # JSON has neither NaN nor infinities: these go as texts.
+            name: [value if math.isfinite(value) else str(value) for value in values]
+            for name, values in checkpoint.history.items()
+        },
+        "callbacks": callbacks,
+    }
+    try:
+        return _json(content), tensors
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"a checkpoint must hold what JSON can hold: {error}") from None
+
+
+def _check_fit(text: str) -> dict[str, Any]:
+    fit = loads(text, "fit")
+    _check_keys("fit", fit)
+    settings, columns, callbacks = fit["settings"], fit["history"], fit["callbacks"]
+    if not isinstance(settings, dict) or type(fit["stopped"]) is not bool:
+        raise ModelFileError("fit: settings must be an object, stopped true or false")
+    if not isinstance(columns, dict) or not all(isinstance(v, list) for v in columns.values()):
+        raise ModelFileError("fit: history must map names to lists")
+    for name, values in columns.items():
+        if len(values) != len(columns.get("epoch", ())):
+            raise ModelFileError(f"fit: history's columns must be of one length, {name!r} is not")
+        columns[name] = [_number(value) for value in values]
+    if not isinstance(callbacks, list):
+        raise ModelFileError("fit: callbacks must be a list")
+    for callback in callbacks:
+        if not isinstance(callback, dict):
+            raise ModelFileError("fit: each of callbacks must be an object")
+        _check_keys("callback", callback)
+        values, arrays = callback["values"], callback["arrays"]
+        whole = isinstance(callback["name"], str) and isinstance(arrays, list)
+        whole = whole and (isinstance(values, dict) or (values is None and not arrays))
+        if not whole or not all(isinstance(key, str) for key in arrays):
+            raise ModelFileError("fit: a callback must have a name, values and names of arrays")
+    return fit
+
+
+def _number(value: Any) -> float:
+    if value in ("nan", "inf", "-inf"):
+        return float(value)
+    if type(value) not in (int, float):
+        raise ModelFileError(f"fit: history must hold numbers, got {value!r:.50}")
+    return value
+
+
+def _array_names(fit: dict[str, Any]) -> list[str]:
+    return [f"callback{i}.{key}" for i, c in enumerate(fit["callbacks"]) for key in c["arrays"]]
+
+
+def _checkpoint(fit: dict[str, Any], tensors: dict[str, np.ndarray]) -> Checkpoint:
+    states = []
+    for i, callback in enumerate(fit.pop("callbacks")):
+        state = callback["values"]
+        for key in callback["arrays"]:
+            state[key] = tensors[f"callback{i}.{key}"]
+        states.append((callback["name"], state))
+    return Checkpoint(**fit, callbacks=states)
+
+
+def _check_keys(what: str, came: dict[str, Any], optional: Collection[str] = ()) -> None:
+    if set(came).difference(optional) != KEYS[what]:
+        raise ModelFileError(
+            f"{what} must have the keys {', '.join(sorted(KEYS[what]))}, "
+            f"got {', '.join(sorted(came)):.200}"
+        )
+
+
+def _check_tensors(
+    network: NetworkSpec, states: tuple[str, ...], arrays: list[str], tensors: dict[str, Tensor]
+) -> list[str]:
+    """Names of the tensors, which must be exactly the network's, each in its shape and dtype, and
+    `arrays`, of any."""
+    want: dict[str, tuple[int, ...]] = {}
+    for layer in network.layers:
+        want[f"W{layer.k}"] = (layer.n_out, layer.n_in)
+        if layer.bias:
+            want[f"b{layer.k}"] = (layer.n_out,)
+        if layer.norm:
+            want[f"gamma{layer.k}"] = (layer.n_out,)
+        if layer.norm and layer.norm.name == "batch":
+            want |= {f"running_{what}{layer.k}": (layer.n_out,) for what in ("mean", "variance")}
+    want.update(dict.fromkeys(states, (network.n_parameters,)))
+    names = [*want, *arrays]
+    if set(names) != set(tensors) or len(set(names)) != len(names):
+        raise ModelFileError(
+            f"must hold the tensors {', '.join(names):.200}, got {', '.join(tensors):.200}"
+        )
+    dtype = DTYPES[CODES[network.dtype]]
+    for name, shape in want.items():
+        got = tensors[name]
+        if got.shape != shape or got.dtype != dtype:
+            raise ModelFileError(
+                f"tensor {name!r} must be {network.dtype} of shape {shape}, "
+                f"got {got.dtype.name} of shape {got.shape}"
+            )
+    return names
+
+
+def _read(file: Any, tensor: Tensor, target: np.ndarray, name: str) -> None:
+    """Fill `target`, C-contiguous and of the machine's byte order, from the file."""
+    file.seek(tensor.start)
+    got = file.readinto(target.reshape(-1).view(np.uint8))
+    if got != target.nbytes:
+        raise ModelFileError(f"tensor {name!r} must have {target.nbytes} bytes, got {got}")
+    if not tensor.dtype.isnative:
+        target.byteswap(inplace=True)

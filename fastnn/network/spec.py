@@ -1,0 +1,223 @@
+"""What a network is: sizes, activations, output, loss; and where each parameter lies in theta.
+
+theta = W1 row-major (n_1, n_0), b1 (n_1,) where the layer has a bias, gamma1 (n_1,) where it is
+normalised, W2, b2, ...
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fastnn.checks import as_bool, as_int, as_real, name_of
+from fastnn.kernels._cpu import OUTPUTS
+from fastnn.network.activations import Activation, as_activation, described
+from fastnn.network.losses import Loss, as_loss, quantiles_of, to_json
+from fastnn.network.norms import Norm, as_norm
+from fastnn.network.norms import described as norm_to_json
+
+DTYPES = ("float32", "float64")
+DEFAULT_LOSS = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy", "exp": "poisson"}
+# The outputs that a loss goes with. Of a sigmoid's two classes a quantile would say nothing.
+LOSS_OUTPUTS = {
+    "cross_entropy": ("softmax",),
+    "binary_cross_entropy": ("sigmoid",),
+    "focal": ("softmax", "sigmoid"),
+    "hinge": ("identity",),
+    "poisson": ("exp",),
+    "squared_error": tuple(OUTPUTS),
+    "absolute_error": tuple(name for name in OUTPUTS if name != "softmax"),
+    "huber": tuple(name for name in OUTPUTS if name != "softmax"),
+    "quantile": tuple(name for name in OUTPUTS if name not in ("softmax", "sigmoid")),
+}
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """Layer k = 1..K: h = g(h_prev W^T + b), or with a norm, g(gamma xhat + b)."""
+
+    k: int
+    n_in: int
+    n_out: int
+    activation: str | Activation
+    bias: bool
+    start: int  # of W in theta; b follows W, gamma b
+    norm: Norm | None = None
+
+    @property
+    def W(self) -> slice:
+        return slice(self.start, self.start + self.n_in * self.n_out)
+
+    @property
+    def b(self) -> slice:
+        return slice(self.W.stop, self.W.stop + self.n_out * self.bias)
+
+    @property
+    def gamma(self) -> slice:
+        return slice(self.b.stop, self.b.stop + self.n_out * (self.norm is not None))
+
+    @property
+    def stop(self) -> int:
+        return self.gamma.stop
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A checked network; made by `as_network`."""
+
+    sizes: tuple[int, ...]
+    activations: tuple[str | Activation, ...]  # one per hidden layer
+    output: str | Activation
+    loss: str | Loss
+    bias: tuple[bool, ...]  # one per layer
+    dtype: str
+    dropout: tuple[float, ...]  # of the inputs and of each hidden layer
+    noise: tuple[float, ...]
+    norm: tuple[Norm | None, ...]  # of each hidden layer
+    input_scale: float  # integers among the features are multiplied by it
+
+    @property
+    def n_in(self) -> int:
+        return self.sizes[0]
+
+    @property
+    def n_out(self) -> int:
+        return self.sizes[-1]
+
+    @property
+    def n_targets(self) -> int:
+        """Columns of y: with several quantiles, fewer than outputs."""
+        return self.n_out // max(len(quantiles_of(self.loss)), 1)
+
+    @property
+    def one_of_many(self) -> bool:
+        """Whether outputs are classes that exclude each other: y may be labels (n,)."""
+        return self.output == "softmax" or self.loss == "hinge"
+
+    @property
+    def decides(self) -> bool:
+        """Whether the outputs decide for classes."""
+        return self.one_of_many or self.output == "sigmoid"
+
+    @cached_property
+    def layers(self) -> tuple[LayerSpec, ...]:
+        layers, start = [], 0
+        names, norms = (*self.activations, self.output), (*self.norm, None)
+        shapes = zip(self.sizes, self.sizes[1:], names, self.bias, norms, strict=False)
+        for k, (n_in, n_out, name, bias, norm) in enumerate(shapes, 1):
+            layers.append(LayerSpec(k, n_in, n_out, name, bias, start, norm))
+            start = layers[-1].stop
+        return tuple(layers)
+
+    @property
+    def batch_normalised(self) -> bool:
+        return any(norm is not None and norm.name == "batch" for norm in self.norm)
+
+    @property
+    def n_parameters(self) -> int:
+        return self.layers[-1].stop
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """What JSON can hold of it."""
+        return {
+            "sizes": self.sizes,
+            "activations": [described(one) for one in self.activations],
+            "output": described(self.output),
+            "loss": to_json(self.loss),
+            "bias": self.bias,
+            "dtype": self.dtype,
+            "dropout": self.dropout,
+            "noise": self.noise,
+            "norm": [norm_to_json(one) for one in self.norm],
+            "input_scale": self.input_scale,
+        }
+
+
+def as_network(
+    sizes: Any,
+    activation: Any,
+    output: Any,
+    loss: Any,
+    bias: Any,
+    dtype: Any,
+    dropout: Any = 0.0,
+    noise: Any = 0.0,
+    norm: Any = None,
+    input_scale: Any = 1.0,
+) -> NetworkSpec:
+    """Check a user's description of a network and write out what it leaves open."""
+    sizes = _sizes(sizes)
+    K = len(sizes) - 1
+    if isinstance(activation, (str, Activation)):
+        activation = [as_activation("activation", activation)] * (K - 1)
+    hidden = _per_layer("activation", activation, K - 1, "hidden layer")
+    activations = tuple(as_activation("activation", one) for one in hidden)
+    output = as_activation("output", output, OUTPUTS)
+    f = name_of(output)
+    loss = as_loss(DEFAULT_LOSS.get(f, "squared_error") if loss is None else loss)
+    if f not in LOSS_OUTPUTS[name_of(loss)]:
+        allowed = [name for name, outputs in LOSS_OUTPUTS.items() if f in outputs]
+        raise ValueError(f"loss of {f} outputs must be {' or '.join(allowed)}, got {loss!r}")
+    if loss == "hinge" and sizes[-1] == 1:
+        raise ValueError("hinge must have an output for each class, two at least, got 1 output")
+    q = quantiles_of(loss)
+    if q and sizes[-1] % len(q):
+        raise ValueError(
+            f"{len(q)} quantiles must have as many outputs for each target, got {sizes[-1]} outputs"
+        )
+    if isinstance(bias, (bool, np.bool_)):
+        bias = [bias] * K
+    biases = tuple(as_bool("bias", one) for one in _per_layer("bias", bias, K, "layer"))
+    dropout = _inside("dropout", dropout, K, below=1.0)
+    noise = _inside("noise", noise, K)
+    if norm is None or isinstance(norm, (str, Norm)):
+        norm = [as_norm(norm)] * (K - 1)
+    norms = tuple(as_norm(one) for one in _per_layer("norm", norm, K - 1, "hidden layer"))
+    scale = as_real("input_scale", input_scale)
+    if scale == 0:
+        raise ValueError("input_scale must be above 0, got 0.0")
+    dtype = _dtype(dtype)
+    return NetworkSpec(
+        sizes, activations, output, loss, biases, dtype, dropout, noise, norms, scale
+    )
+
+
+def _inside(name: str, value: Any, K: int, **limits: float) -> tuple[float, ...]:
+    """Of the inputs and of each hidden layer; one number is that of all hidden layers."""
+    if not isinstance(value, (list, tuple, np.ndarray)):
+        value = [0.0] + [as_real(name, value, **limits)] * (K - 1)
+    values = _per_layer(name, value, K, "layer below the output (inputs, then hidden layers)")
+    return tuple(as_real(f"each of {name}", one, **limits) for one in values)
+
+
+def _sizes(sizes: Any) -> tuple[int, ...]:
+    if isinstance(sizes, (str, bytes)) or not hasattr(sizes, "__iter__"):
+        raise TypeError(f"sizes must be a list of integers [n_in, ..., n_out], got {sizes!r}")
+    result = tuple(as_int("each of sizes", size, 1) for size in sizes)
+    if len(result) < 2:
+        raise ValueError(f"sizes must hold at least n_in and n_out, got {list(result)}")
+    return result
+
+
+def _per_layer(name: str, values: Any, n: int, layer: str) -> Sequence[Any]:
+    if not isinstance(values, (list, tuple, np.ndarray)):
+        raise TypeError(f"{name} must be one value or a list of one per {layer}, got {values!r}")
+    if operator.length_hint(values) != n:
+        raise ValueError(f"{name} must have one entry per {layer} ({n}), got {list(values)}")
+    return values  # type: ignore[return-value]
+
+
+def _dtype(dtype: Any) -> str:
+    try:
+        name = np.dtype(dtype).name if dtype is not None else None
+    except TypeError:
+        name = None
+    if name not in DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    return name

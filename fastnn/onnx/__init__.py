@@ -1,0 +1,123 @@
+"""ONNX: models out, to ONNX Runtime and others, and in, from PyTorch, Keras, scikit-learn.
+
+Needs the extra ``fastnn[onnx]``. docs/to_onnx_runtime.md shows both ways; what of other libraries'
+files can be taken stands in docs/from_pytorch.md and docs/from_keras.md.
+"""
+
+from __future__ import annotations
+
+import os
+from os import PathLike
+from typing import TYPE_CHECKING
+
+from fastnn.errors import ModelFileError
+from fastnn.interop import steps as chain
+from fastnn.network.activations import Activation
+from fastnn.network.losses import Loss
+from fastnn.onnx import file, write
+
+if TYPE_CHECKING:
+    from fastnn import Model
+
+__all__ = ["export", "load"]
+
+
+def export(model: Model, path: str | PathLike[str]) -> None:
+    """Write a model as an ONNX file.
+
+    Gemm and the activations in opset 17, which `load` and any runtime of the last years read. The
+    number of rows is free. The file takes its place at `path` once it is whole and onnx.checker has
+    passed it.
+
+    Inputs and outputs, by name:
+
+    ========  =======================  ==========================================================
+    X         (n, n_in)                the inputs, of the model's dtype (input_scale, which is for
+                                       integers, is no part of it)
+    f         (n, n_out)               h^(K) of each row, as ``model.forward`` gives it
+    label     (n,)                     only with names of classes: the likeliest one's
+    ========  =======================  ==========================================================
+
+    The names of classes are ``metadata["classes"]`` or those of ``fastnn train``, whose models
+    carry also how columns became numbers; that becomes part of the graph. Then X is (n, columns),
+    in the order of training, as the data file has it; float64, of arrays the model's dtype. Where
+    columns hold text, each column is an input (n, 1) under its own name, float64 or string; text
+    the model does not know counts as none of the categories, as it does for ``fastnn predict``. A
+    predicted amount comes in its own unit.
+
+    Parameters
+    ----------
+    model : fastnn.Model
+    path : path
+        Such as "model.onnx".
+
+    Raises
+    ------
+    MissingExtraError
+        The package onnx is not installed.
+    ValueError
+        The weights are more than a file of this kind holds, 2 GiB.
+    OSError
+        The file cannot be written.
+    """
+    write.write(model, path)
+
+
+def load(
+    path: str | PathLike[str],
+    *,
+    output: str | Activation | None = None,
+    loss: str | Loss | None = None,
+) -> Model:
+    """Load a sequential network from an ONNX file.
+
+    Linear layers (Gemm, MatMul, Add), activations, and what disappears in them: normalisation is
+    folded into the nearest linear layer, Dropout, Identity, Cast and Flatten are left out. Rows of
+    more than one dimension are laid out flat. Of two classes from one sigmoid, and of LogSoftmax,
+    the model has sigmoid and softmax outputs: f(x) are probabilities. Names of classes become
+    ``metadata["classes"]``. A file of `export` comes back as the same model: the same bits in the
+    weights, the same loss and metadata.
+
+    Parameters
+    ----------
+    path : path
+        External data is read from files beside it.
+    output : str or object, optional
+        The output of `Model`, where the file ends in a linear layer because the activation was the
+        training loss's. By default "identity" there.
+    loss : str or object, optional
+        As of `Model`.
+
+    Returns
+    -------
+    Model
+        Of the file's dtype, float32 for narrower ones.
+
+    Raises
+    ------
+    MissingExtraError
+        The package onnx is not installed.
+    ModelFileError
+        The file is damaged, or not a sequential network; the error names the node, its operator
+        and the reason.
+    OSError
+        The file cannot be read.
+    """
+    try:
+        proto = file.read(path)
+        ours = write.properties(proto)
+        network = file.sequential(proto, ours.get("begin"), ours.get("end"))
+        metadata = ours.get("metadata", {})
+        if network.classes is not None and "data" not in metadata:
+            metadata.setdefault("classes", list(network.classes))
+        model = chain.as_model(
+            network.steps,
+            network.width,
+            output=output,
+            loss=loss,
+            dtype=network.dtype,
+            metadata=metadata,
+        )
+        return write.as_it_was(model, ours) if output is None and loss is None else model
+    except ValueError as error:  # ModelFileError among them
+        raise ModelFileError(f"{os.fspath(path)!s}: {error}") from None

@@ -1,0 +1,409 @@
+"""A Model as an ONNX graph.
+
+    inputs -> how columns become numbers -> begin -> Gemm, activation, ... -> end -> f, label
+
+What stands between begin and end is the network; their names and what a graph has no place for
+(loss, dropout, seed, metadata) are kept as JSON under the property "fastnn".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.checks import name_of
+from fastnn.errors import ModelFileError
+from fastnn.files import model as storage
+from fastnn.files.safetensors import loads
+from fastnn.interop import steps as chain
+from fastnn.kernels._cpu import PARAMETERS
+from fastnn.network.activations import Activation
+from fastnn.network.parameters import Parameters
+from fastnn.network.spec import NetworkSpec
+from fastnn.onnx.file import BYTES_MAX, onnx_package
+
+if TYPE_CHECKING:
+    from fastnn import Model
+    from fastnn.tables.columns import Data
+
+OPSET, OPSET_ML, IR = 17, 3, 8  # of 2022: ONNX 1.12, ONNX Runtime 1.12
+PROPERTY, VERSION = "fastnn", 1
+
+
+def write(model: Model, path: str | PathLike[str]) -> None:
+    onnx = onnx_package()
+    if model.theta.nbytes > BYTES_MAX - 2**24:
+        raise ValueError(f"an ONNX file must be below 2 GiB, got {model.theta.nbytes} of weights")
+    proto = as_proto(model)
+    onnx.checker.check_model(proto, full_check=True)
+    storage.write_atomically(path, [proto.SerializeToString(deterministic=True)])
+
+
+def properties(proto: Any) -> dict[str, Any]:
+    """What `as_proto` kept beside the graph; of other files nothing."""
+    for entry in proto.metadata_props:
+        if entry.key != PROPERTY:
+            continue
+        content = loads(entry.value, f"property {PROPERTY}")
+        keys = {"version", "begin", "end", "architecture", "seed", "metadata"}
+        version = content.get("version")
+        if type(version) is not int or not 0 < version <= VERSION:
+            raise ModelFileError(f"property {PROPERTY}: version must be {VERSION}, got {version!r}")
+        if set(content) != keys or not all(
+            isinstance(content[name], kind)
+            for name, kind in (
+                ("begin", str),
+                ("end", str),
+                ("metadata", dict),
+                ("architecture", dict),
+            )
+        ):
+            raise ModelFileError(f"property {PROPERTY} must have {', '.join(sorted(keys))}")
+        return content
+    return {}
+
+
+def as_it_was(model: Model, ours: dict[str, Any]) -> Model:
+    """The model with what the graph does not tell: loss, dropout, seed, and float64 parameters of
+    activations; unless the graph is another one by now."""
+    from fastnn import Model
+
+    if not ours:
+        return model
+    saved = storage.as_saved_network(ours["architecture"])
+    if as_layers(saved) != as_layers(model._network):
+        return model
+    parameters = Parameters(saved, model.theta)
+    whole = Model.__new__(Model)
+    whole._assemble(parameters, storage.as_saved_seed(ours["seed"]), model.metadata, None)
+    return whole
+
+
+def as_layers(network: NetworkSpec) -> list[Any]:
+    names = (*network.activations, network.output)
+    norms = [norm and norm.name for norm in network.norm]
+    return [network.dtype, network.sizes, network.bias, [name_of(one) for one in names], norms]
+
+
+def as_proto(model: Model) -> Any:
+    """The ModelProto."""
+    import fastnn
+
+    helper = onnx_package().helper
+    graph = _Graph(model.dtype)
+    data = _data(model)
+    begin = (
+        graph.input("X", (model.sizes[0],), model.dtype) if data is None else _features(graph, data)
+    )
+    end = _network(graph, model, begin)
+    _results(graph, model, end, data)
+    opsets = [helper.make_opsetid("", OPSET)]
+    if any(node.domain for node in graph.nodes):
+        opsets.append(helper.make_opsetid("ai.onnx.ml", OPSET_ML))
+    proto = helper.make_model(
+        helper.make_graph(graph.nodes, "fastnn", graph.inputs, graph.outputs, graph.initializers),
+        opset_imports=opsets,
+        ir_version=IR,
+        producer_name="fastnn",
+        producer_version=fastnn.__version__,
+    )
+    kept = {
+        "version": VERSION,
+        "begin": begin,
+        "end": end,
+        "architecture": model._network.architecture,
+        "seed": model.seed,
+        "metadata": storage.as_metadata(model.metadata),
+    }
+    helper.set_model_props(proto, {PROPERTY: json.dumps(kept, allow_nan=False)})
+    return proto
+
+
+class _Graph:
+    """A graph under construction; every name occurs once."""
+
+    def __init__(self, dtype: str) -> None:
+        onnx = onnx_package()
+        self._helper, types = onnx.helper, onnx.TensorProto
+        self._types = {
+            "float32": types.FLOAT,
+            "float64": types.DOUBLE,
+            "int64": types.INT64,
+            "string": types.STRING,
+        }
+        self.dtype = dtype
+        self.nodes: list[Any] = []
+        self.inputs: list[Any] = []
+        self.outputs: list[Any] = []
+        self.initializers: list[Any] = []
+        self._names: set[str] = set()
+
+    def name(self, hint: str) -> str:
+        name, i = hint, 1
+        while name in self._names:
+            name, i = f"{hint}_{i}", i + 1
+        self._names.add(name)
+        return name
+
+    def input(self, name: str, shape: tuple[int, ...], dtype: str) -> str:
+        name = self.name(name)
+        kind = self._types[dtype]
+        self.inputs.append(self._helper.make_tensor_value_info(name, kind, ["n", *shape]))
+        return name
+
+    def output(self, name: str, shape: tuple[int, ...], dtype: str) -> str:
+        name = self.name(name)
+        kind = self._types[dtype]
+        self.outputs.append(self._helper.make_tensor_value_info(name, kind, ["n", *shape]))
+        return name
+
+    def number(self, hint: str, values: Any, dtype: str | None = None) -> str:
+        """A constant of numbers, by default in the model's dtype."""
+        name = self.name(hint)
+        array = np.array(values, dtype or self.dtype, order="C")
+        self.initializers.append(onnx_package().numpy_helper.from_array(array, name))
+        return name
+
+    def names_of_classes(self, hint: str, values: list[Any]) -> str:
+        name = self.name(hint)
+        kind = self._types["string" if isinstance(values[0], str) else "int64"]
+        values = [v.encode() if isinstance(v, str) else v for v in values]
+        self.initializers.append(self._helper.make_tensor(name, kind, [len(values)], values))
+        return name
+
+    def node(self, op: str, *inputs: str, result: str | None = None, **attributes: Any) -> str:
+        """Adds a node; the name of what it gives, `result` or one of its own."""
+        result = result or self.name(op.lower())
+        attributes.setdefault("name", f"{op}:{result}")
+        self.nodes.append(self._helper.make_node(op, inputs, [result], **attributes))
+        return result
+
+    def cast(self, x: str, dtype: str) -> str:
+        return self.node("Cast", x, to=self._types[dtype])
+
+
+# --- the network
+
+
+def _network(graph: _Graph, model: Model, h: str) -> str:
+    for k, layer in enumerate(chain.plain(model), 1):
+        inputs = [h, graph.number(f"W{k}", layer.W)]
+        b = [] if layer.b is None else [graph.number(f"b{k}", layer.b)]
+        name = graph.name(f"a{k}")
+        if layer.gamma is None:
+            a = graph.node("Gemm", *inputs, *b, transB=1, result=name)
+        else:
+            u = graph.node("Gemm", *inputs, transB=1)
+            parts = [u, graph.number(f"gamma{k}", layer.gamma), *b]
+            epsilon = layer.epsilon
+            a = graph.node("LayerNormalization", *parts, epsilon=epsilon, result=name)
+        h = _activation(graph, a, layer.activation)
+    return h
+
+
+def _activation(graph: _Graph, a: str, activation: str | Activation) -> str:
+    name = name_of(activation)
+    p = activation.parameter if isinstance(activation, Activation) else PARAMETERS.get(name, 0.0)
+    return ACTIVATIONS[name](graph, a, p)
+
+
+def _leaky_relu(graph: _Graph, a: str, slope: float) -> str:
+    if graph.dtype == "float32":
+        return graph.node("LeakyRelu", a, alpha=slope)
+    below = graph.node("Mul", a, graph.number("slope", slope))  # an attribute is a float32
+    return graph.node("Where", graph.node("Greater", a, graph.number("zero", 0.0)), a, below)
+
+
+def _elu(graph: _Graph, a: str, alpha: float) -> str:
+    if graph.dtype == "float32":
+        return graph.node("Elu", a, alpha=alpha)
+    return _rising(graph, a, 1.0, alpha)
+
+
+def _selu(graph: _Graph, a: str, _: float) -> str:
+    if graph.dtype == "float32":
+        return graph.node("Selu", a)
+    return _rising(graph, a, 1.0507009873554804934, 1.6732632423543772848)
+
+
+def _rising(graph: _Graph, a: str, factor: float, alpha: float) -> str:
+    """factor a where a > 0, factor alpha (e^a - 1) elsewhere; ONNX Runtime has none in double."""
+    zero = graph.number("zero", 0.0)
+    below = graph.node("Exp", graph.node("Min", a, zero))
+    below = graph.node("Sub", below, graph.number("one", 1.0))
+    below = graph.node("Mul", below, graph.number("alpha", factor * alpha))
+    above = a if factor == 1 else graph.node("Mul", a, graph.number("factor", factor))
+    return graph.node("Where", graph.node("Greater", a, zero), above, below)
+
+
+def _softplus(graph: _Graph, a: str, _: float = 0.0) -> str:
+    """ln(1 + e^a) = max(a, 0) + ln(1 + e^-|a|)."""
+    if graph.dtype == "float32":
+        return graph.node("Softplus", a)
+    small = graph.node("Exp", graph.node("Neg", graph.node("Abs", a)))
+    small = graph.node("Log", graph.node("Add", small, graph.number("one", 1.0)))
+    return graph.node("Add", graph.node("Relu", a), small)
+
+
+def _gelu(graph: _Graph, a: str, _: float) -> str:
+    """a (1 + erf(a / sqrt(2))) / 2; erf in float32, ONNX Runtime has none in double."""
+    z = graph.node("Mul", a, graph.number("sqrt_half", math.sqrt(0.5)))
+    if graph.dtype == "float32":
+        z = graph.node("Erf", z)
+    else:
+        z = graph.cast(graph.node("Erf", graph.cast(z, "float32")), "float64")
+    return _half(graph, a, z)
+
+
+def _gelu_tanh(graph: _Graph, a: str, _: float) -> str:
+    """a (1 + tanh(sqrt(2 / pi) (a + 0.044715 a^3))) / 2."""
+    cube = graph.node("Mul", graph.node("Mul", a, a), a)
+    cube = graph.node("Mul", cube, graph.number("cubic", 0.044715))
+    z = graph.node("Mul", graph.node("Add", a, cube), graph.number("k", math.sqrt(2 / math.pi)))
+    return _half(graph, a, graph.node("Tanh", z))
+
+
+def _half(graph: _Graph, a: str, z: str) -> str:
+    """a (1 + z) / 2."""
+    z = graph.node("Mul", graph.node("Add", z, graph.number("one", 1.0)), graph.number("half", 0.5))
+    return graph.node("Mul", a, z)
+
+
+def _hard_tanh(graph: _Graph, a: str, _: float) -> str:
+    return graph.node("Clip", a, graph.number("low", -1.0), graph.number("high", 1.0))
+
+
+def _op(name: str, **attributes: Any) -> Callable[[_Graph, str, float], str]:
+    return lambda graph, a, _: graph.node(name, a, **attributes)
+
+
+ACTIVATIONS: dict[str, Callable[[_Graph, str, float], str]] = {
+    "identity": lambda graph, a, _: a,
+    "relu": _op("Relu"),
+    "sigmoid": _op("Sigmoid"),
+    "tanh": _op("Tanh"),
+    "leaky_relu": _leaky_relu,
+    "elu": _elu,
+    "selu": _selu,
+    "softplus": _softplus,
+    "hard_tanh": _hard_tanh,
+    "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
+    "silu": lambda graph, a, _: graph.node("Mul", a, graph.node("Sigmoid", a)),
+    "mish": lambda graph, a, _: graph.node("Mul", a, graph.node("Tanh", _softplus(graph, a))),
+    "exp": _op("Exp"),
+    "softmax": _op("Softmax", axis=1),
+}
+
+
+# --- what stands before and after it
+
+
+def _data(model: Model) -> Data | None:
+    """What fastnn train found out about the columns; of other models nothing."""
+    saved = model.metadata.get("data")
+    if not isinstance(saved, dict) or not {"version", "inputs", "target"} <= set(saved):
+        return None
+    from fastnn.tables.columns import VERSION, Data
+
+    try:
+        if saved["version"] > VERSION:
+            raise ValueError(f"it is of version {saved['version']}, known are {VERSION} and before")
+        return Data.from_dict(saved)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f'metadata["data"] must describe the data: {error!r}') from None
+
+
+def _features(graph: _Graph, data: Data) -> str:
+    """Columns of a data file -> numbers, as fastnn.tables.columns makes them."""
+    from fastnn.tables.columns import ArrayInputs, Categorical, Numeric
+
+    inputs = data.inputs
+    fill = inputs.missing == "impute"
+    if isinstance(inputs, ArrayInputs):
+        x = graph.input("X", inputs.shape, graph.dtype)
+        if len(inputs.shape) > 1:
+            x = graph.node("Flatten", x, axis=1)
+        return _scaled(graph, x, inputs, fill, graph.dtype)
+    numeric = [column for column in inputs.columns if isinstance(column, Numeric)]
+    if len(numeric) == len(inputs.columns):
+        every = {name: [getattr(c, name) for c in numeric] for name in ("shift", "scale", "median")}
+        x = graph.input("X", (len(numeric),), "float64")
+        return _scaled(graph, x, _Scaling(**every), fill, "float64")
+    parts = []
+    for column in inputs.columns:
+        if isinstance(column, Categorical):
+            x = graph.input(column.name, (1,), "string")
+            x = graph.node(
+                "OneHotEncoder",
+                x,
+                domain="ai.onnx.ml",
+                cats_strings=column.categories,
+                zeros=1,
+            )
+            x = graph.node("Flatten", x, axis=1)
+            parts.append(x if graph.dtype == "float32" else graph.cast(x, graph.dtype))
+        else:
+            x = graph.input(column.name, (1,), "float64")
+            parts.append(_scaled(graph, x, column, fill, "float64"))
+    return graph.node("Concat", *parts, axis=1)
+
+
+@dataclass
+class _Scaling:
+    shift: list[float]
+    scale: list[float]
+    median: list[float]
+
+
+def _scaled(graph: _Graph, x: str, column: Any, fill: bool, dtype: str) -> str:
+    """(x - shift) / scale, missing numbers filled, in `dtype`; then of the model's."""
+    if fill:
+        median = graph.number("median", column.median, dtype)
+        x = graph.node("Where", graph.node("IsNaN", x), median, x)
+    if np.any(column.shift):
+        x = graph.node("Sub", x, graph.number("shift", column.shift, dtype))
+    x = graph.node("Div", x, graph.number("scale", column.scale, dtype))
+    return x if dtype == graph.dtype else graph.cast(x, graph.dtype)
+
+
+def _results(graph: _Graph, model: Model, end: str, data: Data | None) -> None:
+    """f in the user's unit, and label."""
+    n_out = model.sizes[-1]
+    classes = model.metadata.get("classes")
+    f = end
+    if data is not None:
+        from fastnn.tables.columns import Amount
+
+        classes = data.classes
+        amounts = [target for target in data.targets if isinstance(target, Amount)]
+        if any((one.shift, one.scale) != (0, 1) for one in amounts):
+            scale, shift = ([getattr(one, n) for one in amounts] for n in ("scale", "shift"))
+            f = f if graph.dtype == "float64" else graph.cast(f, "float64")
+            f = graph.node("Mul", f, graph.number("target_scale", scale, "float64"))
+            f = graph.node("Add", f, graph.number("target_shift", shift, "float64"))
+            f = f if graph.dtype == "float64" else graph.cast(f, graph.dtype)
+    result = graph.output("f", (n_out,), graph.dtype)
+    graph.node("Identity", f, result=result)
+    if not model._network.decides or not isinstance(classes, list):
+        return
+    if not any(classes and all(type(one) is kind for one in classes) for kind in (str, int)):
+        return
+    names = graph.names_of_classes("classes", classes)
+    if model._network.one_of_many and len(classes) == n_out:
+        best = graph.node("ArgMax", result, axis=1, keepdims=0)
+    elif n_out == 1 and len(classes) == 2:
+        likely = graph.node("Greater", result, graph.number("half", 0.5))
+        best = graph.node(
+            "Squeeze", graph.cast(likely, "int64"), graph.number("axis", [1], "int64")
+        )
+    else:
+        return
+    label = graph.output("label", (), "string" if isinstance(classes[0], str) else "int64")
+    graph.node("Gather", names, best, result=label)

@@ -1,0 +1,1 @@
+"""Tables: what a file holds, and what its columns mean to a network."""

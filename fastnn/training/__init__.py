@@ -1,0 +1,1 @@
+"""What a fit is: its plan, its epochs, and what watches them."""

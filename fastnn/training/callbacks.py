@@ -1,0 +1,440 @@
+"""Callbacks: what is done before and after a fit's epochs. When each is called: _fit.py."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.checks import as_bool, as_int, as_name, as_real
+from fastnn.errors import MissingExtraError
+from fastnn.network.parameters import views
+from fastnn.training.fit import Fit
+from fastnn.training.history import GRADIENT
+from fastnn.training.metrics import better_is
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+
+class Callback:
+    """What may be done at the turning points of a fit; derive from it, and override what you need.
+
+    Each method gets the `Fit` under way: ``fit.model``, ``fit.epoch``, ``fit.history``,
+    ``fit.stop()``, ``fit.log(name=value)``, ``fit.save(path)``. Callbacks are called in the order
+    of fit's argument. One that raises ends the fit: the model stands at the last whole step, and
+    the error goes on to who called `fit`. on_fit_end is called like a ``finally``: of each callback
+    whose on_fit_begin returned, whatever happened since (``fit.error`` tells).
+
+    A callback that must remember something for a resumed fit to go on exactly overrides `state`
+    and `restore`.
+    """
+
+    def on_fit_begin(self, fit: Fit) -> None:
+        """Before the first epoch. Of a resumed fit, ``fit.history`` has the epochs done."""
+
+    def on_epoch_begin(self, fit: Fit) -> None:
+        """Before the first step of epoch ``fit.epoch``."""
+
+    def on_epoch_end(self, fit: Fit) -> None:
+        """After an epoch and its validation; ``fit.history`` has its row."""
+
+    def on_fit_end(self, fit: Fit) -> None:
+        """After the last epoch, or after an error."""
+
+    def state(self) -> dict[str, Any] | None:
+        """What a checkpoint keeps: values that JSON can hold, and float arrays."""
+        return None
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Become what returned `state`; called after on_fit_begin of a resumed fit."""
+
+
+class LambdaCallback(Callback):
+    """A callback from functions.
+
+    Parameters
+    ----------
+    on_fit_begin, on_epoch_begin, on_epoch_end, on_fit_end : function of a Fit, optional
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> loud = fastnn.LambdaCallback(on_epoch_end=lambda fit: print("epoch", fit.epoch))
+    >>> model = fastnn.Model([1, 1], output="identity", seed=0)
+    >>> history = model.fit([[0.0], [1.0]], [0.0, 2.0], epochs=2, callbacks=[loud])
+    epoch 1
+    epoch 2
+    """
+
+    def __init__(
+        self,
+        on_fit_begin: Callable[[Fit], Any] | None = None,
+        on_epoch_begin: Callable[[Fit], Any] | None = None,
+        on_epoch_end: Callable[[Fit], Any] | None = None,
+        on_fit_end: Callable[[Fit], Any] | None = None,
+    ) -> None:
+        given = {
+            "on_fit_begin": on_fit_begin,
+            "on_epoch_begin": on_epoch_begin,
+            "on_epoch_end": on_epoch_end,
+            "on_fit_end": on_fit_end,
+        }
+        for name, function in given.items():
+            if function is not None:
+                if not callable(function):
+                    raise TypeError(f"{name} must be a function, got {function!r}")
+                setattr(self, name, function)
+
+
+class _Monitor:
+    """Whether a column of the history is better than it has ever been."""
+
+    def __init__(self, owner: str, column: str, mode: Any, min_delta: float = 0.0) -> None:
+        if not isinstance(column, str):
+            raise TypeError(f"monitor must be the name of a column, got {column!r}")
+        mode = better_is(column) if mode is None else as_name("mode", mode, ("min", "max"))
+        if mode is None:
+            raise ValueError(f"{owner} needs mode='min' or mode='max' for {column!r}")
+        self.owner, self.column, self.min_delta = owner, column, min_delta
+        self.sign = -1.0 if mode == "min" else 1.0
+        self.best: float | None = None
+
+    def begin(self, fit: Fit) -> None:
+        self.best = None
+        if self.column.startswith("val_") and self.column not in fit.measured:
+            raise ValueError(
+                f"{self.owner} watches {self.column!r}; this fit measures "
+                f"{', '.join(fit.measured)} (validation_data, validation_split and metrics add to "
+                "them)"
+            )
+
+    def improved(self, fit: Fit) -> bool:
+        columns = fit.history.columns()
+        if self.column not in columns:
+            raise ValueError(
+                f"{self.owner} watches {self.column!r}; the history has {', '.join(columns)}"
+            )
+        value = columns[self.column][-1]
+        if not math.isfinite(value):
+            return False
+        if self.best is not None and not self.sign * (value - self.best) > self.min_delta:
+            return False
+        self.best = value
+        return True
+
+
+class EarlyStopping(Callback):
+    """Stop when a column of the history has not become better for some epochs.
+
+    Parameters
+    ----------
+    monitor : str, default "val_loss"
+        The column.
+    patience : int, default 5
+        Epochs without a better value, at least 1, after which the fit stops.
+    min_delta : float, default 0.0
+        A value counts as better only if it is so by more than this.
+    mode : {"min", "max"}, optional
+        Which values are better. By default as it is for the loss and the metrics that fastnn
+        knows; for others it must be given.
+    restore_best : bool, default True
+        At the end the model becomes what it was after the best epoch: weights, optimizer's state
+        and number of steps (epochs go on being numbered as before), also where all epochs were
+        run. Not where the fit ended with an error. Costs a copy of them after each better epoch.
+
+    Attributes
+    ----------
+    best : float or None
+        The best value so far.
+    best_epoch : int or None
+        Number of its epoch.
+    stopped_epoch : int or None
+        Number of the epoch after which it stopped the fit.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        patience: int = 5,
+        min_delta: float = 0.0,
+        mode: str | None = None,
+        restore_best: bool = True,
+    ) -> None:
+        self.patience = as_int("patience", patience, 1)
+        self.restore_best = as_bool("restore_best", restore_best)
+        self._monitor = _Monitor("EarlyStopping", monitor, mode, as_real("min_delta", min_delta))
+        self._reset()
+
+    def _reset(self) -> None:
+        self.best_epoch: int | None = None
+        self.stopped_epoch: int | None = None
+        self._waited = 0
+        self._steps = 0
+        self._theta: np.ndarray | None = None
+        self._optimizer: np.ndarray | None = None
+        self._statistics: np.ndarray | None = None
+
+    @property
+    def best(self) -> float | None:
+        return self._monitor.best
+
+    def on_fit_begin(self, fit: Fit) -> None:
+        self._monitor.begin(fit)
+        self._reset()
+
+    def on_epoch_end(self, fit: Fit) -> None:
+        if self._monitor.improved(fit):
+            self._waited, self.best_epoch = 0, fit.epoch
+            if self.restore_best:
+                parameters = fit.model._parameters
+                self._theta, self._optimizer = parameters.theta.copy(), parameters.state.copy()
+                self._statistics, self._steps = parameters.statistics.copy(), parameters.steps
+            return
+        self._waited += 1
+        if self._waited >= self.patience:
+            self.stopped_epoch = fit.epoch
+            fit.stop()
+
+    def on_fit_end(self, fit: Fit) -> None:
+        if fit.error is None and self._theta is not None and self._optimizer is not None:
+            parameters = fit.model._parameters
+            parameters.theta[:] = self._theta
+            parameters.state[:] = self._optimizer
+            parameters.statistics[:] = self._statistics
+            parameters.steps = self._steps
+        self._theta = self._optimizer = self._statistics = None
+
+    def state(self) -> dict[str, Any]:
+        state: dict[str, Any] = {
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "stopped_epoch": self.stopped_epoch,
+            "waited": self._waited,
+            "steps": self._steps,
+        }
+        if self._theta is not None:
+            state |= {"theta": self._theta, "optimizer": self._optimizer}
+            state |= {"statistics": self._statistics}
+        return state
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._monitor.best = state["best"]
+        self.best_epoch, self.stopped_epoch = state["best_epoch"], state["stopped_epoch"]
+        self._waited, self._steps = state["waited"], state["steps"]
+        if self.restore_best:
+            self._theta, self._optimizer = state.get("theta"), state.get("optimizer")
+            self._statistics = state.get("statistics", np.empty(0))  # a file from before them: none
+
+
+class Checkpoint(Callback):
+    """Write a checkpoint, which ``fit(..., resume=path)`` goes on from, as epochs end.
+
+    It is a model file that `fastnn.load` reads too. A file takes the place of the one before it
+    when it is whole and on disk, never earlier.
+
+    Parameters
+    ----------
+    path : path
+    every : int, default 1
+        Write after every so many epochs of the fit, and after its last one.
+    monitor : str, default "val_loss"
+        With best_only: the column of the history that tells.
+    best_only : bool, default False
+        Write only where the column is better than it was after every epoch looked at before.
+    mode : {"min", "max"}, optional
+        As of `EarlyStopping`.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        every: int = 1,
+        monitor: str | None = None,
+        best_only: bool = False,
+        mode: str | None = None,
+    ) -> None:
+        self.path = os.fspath(path)
+        self.every = as_int("every", every, 1)
+        self._monitor = None
+        if as_bool("best_only", best_only):
+            self._monitor = _Monitor("Checkpoint", monitor or "val_loss", mode)
+        elif monitor is not None or mode is not None:
+            raise ValueError("monitor and mode must come with best_only=True")
+
+    def on_fit_begin(self, fit: Fit) -> None:
+        folder = os.path.dirname(os.path.abspath(self.path))
+        if not os.path.isdir(folder):  # better missed now than after an epoch
+            raise FileNotFoundError(f"Checkpoint: no such folder: {folder}")
+        if self._monitor is not None:
+            self._monitor.begin(fit)
+
+    def on_epoch_end(self, fit: Fit) -> None:
+        if len(fit.history) % self.every and not fit.done:
+            return
+        if self._monitor is None or self._monitor.improved(fit):
+            fit.save(self.path)
+
+    def state(self) -> dict[str, Any]:
+        return {"best": self._monitor.best if self._monitor else None}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        if self._monitor is not None:
+            self._monitor.best = state["best"]
+
+
+class ProgressBar(Callback):
+    """A tqdm bar over the epochs, in a notebook as a widget, with the history's last row beside it.
+
+    Raises
+    ------
+    MissingExtraError
+        Without tqdm, which comes with the extra ``progress``. ``verbose=True`` needs none.
+    """
+
+    def __init__(self) -> None:
+        try:
+            from tqdm.auto import tqdm
+        except ImportError:
+            raise MissingExtraError(
+                "ProgressBar needs tqdm: pip install 'fastnn[progress]'"
+            ) from None
+        self._tqdm = tqdm
+        self._bar: Any = None
+
+    def on_fit_begin(self, fit: Fit) -> None:
+        self._bar = self._tqdm(total=fit.epochs, initial=len(fit.history), unit="epoch")
+
+    def on_epoch_end(self, fit: Fit) -> None:
+        row = {k: f"{v[-1]:.4g}" for k, v in fit.history.columns().items() if k != "epoch"}
+        self._bar.set_postfix(row, refresh=False)
+        self._bar.update()
+
+    def on_fit_end(self, fit: Fit) -> None:
+        self._bar.close()
+
+
+class CSVLogger(Callback):
+    """Write the history to a CSV file, a line as each epoch ends.
+
+    The file begins anew with each fit; a resumed fit writes the epochs done before, too. Columns
+    are those of the first epoch, without what callbacks that come later in the list add.
+
+    Parameters
+    ----------
+    path : path
+    """
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        self._file: TextIO | None = None
+        self._columns: list[str] = []
+
+    def on_fit_begin(self, fit: Fit) -> None:
+        self._file = open(self.path, "w", encoding="utf-8", newline="")
+        self._columns = []
+        for i in range(len(fit.history)):
+            self._write(fit, i)
+
+    def on_epoch_end(self, fit: Fit) -> None:
+        self._write(fit, -1)
+
+    def _write(self, fit: Fit, i: int) -> None:
+        assert self._file is not None
+        row = {name: values[i] for name, values in fit.history.columns().items()}
+        if not self._columns:
+            self._columns = list(row)
+            self._file.write(",".join(self._columns) + "\n")
+        self._file.write(",".join(repr(row[name]) for name in self._columns) + "\n")
+        self._file.flush()
+
+    def on_fit_end(self, fit: Fit) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+class TensorBoard(Callback):
+    """Write the history's columns as scalars for TensorBoard, as each epoch ends.
+
+    Parameters
+    ----------
+    folder : path
+        Where its event files go.
+
+    Raises
+    ------
+    MissingExtraError
+        With neither tensorboardX, which comes with the extra ``tensorboard``, nor PyTorch's
+        torch.utils.tensorboard to write them.
+    """
+
+    def __init__(self, folder: str | PathLike[str]) -> None:
+        self.folder = os.fspath(folder)
+        self._writer_type = _summary_writer()
+        self._writer: Any = None
+
+    def on_fit_begin(self, fit: Fit) -> None:
+        # Steps that the file has from here on are those of a run that was killed.
+        self._writer = self._writer_type(self.folder, purge_step=fit.epoch + 1)
+
+    def on_epoch_end(self, fit: Fit) -> None:
+        for name, values in fit.history.columns().items():
+            if name != "epoch":
+                self._writer.add_scalar(name, values[-1], fit.epoch)
+        self._writer.flush()
+
+    def on_fit_end(self, fit: Fit) -> None:
+        self._writer.close()
+
+
+def _summary_writer() -> Any:
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise MissingExtraError(
+                "TensorBoard needs a writer of its files: pip install 'fastnn[tensorboard]' "
+                "(or torch and tensorboard)"
+            ) from None
+    return SummaryWriter
+
+
+class GradientNorms(Callback):
+    """Note the Euclidean norm of each layer's dL/dW on some rows as each epoch ends.
+
+    Columns gradient_norm_1, ... of the history; `History.plot_gradients` draws them.
+
+    Parameters
+    ----------
+    X, y : array
+        The rows, as of `fit`. Each epoch costs one forward and backward pass over them and a
+        gradient vector: a few hundred rows will do.
+    """
+
+    def __init__(self, X: Any, y: Any) -> None:
+        self.X, self.y = X, y
+
+    def on_epoch_end(self, fit: Fit) -> None:
+        model = fit.model
+        _, gradient = model.loss_and_gradient(self.X, self.y)
+        W, _ = views(model._network, gradient)
+        norms = [math.sqrt(np.square(grad, dtype=np.float64).sum()) for grad in W]
+        fit.log(**{f"{GRADIENT}{k}": norm for k, norm in enumerate(norms, 1)})
+
+
+def as_callbacks(callbacks: Any) -> list[Callback]:
+    """The list checked."""
+    if isinstance(callbacks, Callback) or not isinstance(callbacks, (list, tuple)):
+        raise TypeError(f"callbacks must be a list of them, got {callbacks!r}")
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            hint = "; make it one: " if isinstance(callback, type) else ""
+            hint += f"{callback.__name__}()" if hint else ""
+            raise TypeError(f"each of callbacks must be a fastnn.Callback, got {callback!r}{hint}")
+    return list(callbacks)

@@ -1,0 +1,537 @@
+"""Optimizers: how a step moves theta along the gradient, and what shapes that step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from fastnn.checks import as_bool, as_int, as_real
+from fastnn.training.schedules import Schedule, as_learning_rate
+
+Rate = float | Schedule | Callable[[int], float]
+
+# Numbers by name: the least, and what they must be below.
+LIMITS = {
+    "momentum": (0.0, 1.0),
+    "dampening": (0.0, 1.0),
+    "beta1": (0.0, 1.0),
+    "beta2": (0.0, 1.0),
+    "decay": (0.0, 1.0),
+    "epsilon": (1e-30, math.inf),  # 0 in float32 would divide 0 by 0
+    "momentum_decay": (1e-12, 1e3),
+    "shrink": (1e-3, 1.0),
+    "grow": (1.0, 1e3),
+    "least": (1e-30, math.inf),
+    "most": (1e-30, math.inf),
+    "l1": (0.0, math.inf),
+    "l2": (0.0, math.inf),
+    "weight_decay": (0.0, math.inf),
+    "tol": (0.0, math.inf),
+    "clip_norm": (1e-30, math.inf),
+    "clip_value": (1e-30, math.inf),
+    "max_norm": (1e-30, math.inf),
+}
+
+
+def _setting(default: Any) -> Any:
+    return field(default=default, kw_only=True)
+
+
+@dataclass(frozen=True, repr=False)
+class Optimizer:
+    """What every optimizer has: a learning rate, and settings that shape its steps.
+
+    Before the rule g is clipped, first by norm, then by value, and the penalties' slopes are added;
+    theta is decayed::
+
+        g <- g min(1, clip_norm / (||g|| + 1e-6))     ||g||: of the whole gradient
+        g <- g within -clip_value..clip_value
+        g <- g + l2 theta + l1 sign(theta)
+        theta <- theta - learning_rate weight_decay theta
+
+    After it each unit's incoming weights (without its bias) are scaled back to the norm max_norm
+    where theirs is larger. Reported losses are without penalties.
+
+    Parameters
+    ----------
+    l1, l2 : float, default 0.0
+        Penalties l1 sum |w| + l2/2 sum w^2. l2 is PyTorch's weight_decay of SGD and Adam, and
+        scikit-learn's alpha divided by the rows of the mini-batch.
+    weight_decay : float, default 0.0 (AdamW: 0.01)
+        Decoupled from the gradient [1]_.
+    clip_norm, clip_value : float, optional
+        Above 0. clip_norm needs the whole gradient before any weight moves, which costs one more
+        pass over it.
+    max_norm : float, optional
+        Above 0 [2]_.
+    decay_bias : bool, default True
+        Whether l1, l2 and weight_decay are for biases, too, as in PyTorch. scikit-learn exempts
+        them.
+
+    References
+    ----------
+    .. [1] Loshchilov & Hutter (2019), "Decoupled weight decay regularization", ICLR.
+    .. [2] Srivastava et al. (2014), "Dropout", JMLR 15, section 5.1.
+    """
+
+    learning_rate: Rate
+    l1: float = _setting(0.0)
+    l2: float = _setting(0.0)
+    weight_decay: float = _setting(0.0)
+    clip_norm: float | None = _setting(None)
+    clip_value: float | None = _setting(None)
+    max_norm: float | None = _setting(None)
+    decay_bias: bool = _setting(True)
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.name == "learning_rate":
+                value = as_learning_rate(value)
+            elif isinstance(one.default, bool):
+                value = as_bool(one.name, value)
+            elif one.name == "memory":
+                value = as_int(one.name, value, 1)
+            elif not (value is None and one.default is None):
+                low, high = LIMITS[one.name]
+                value = as_real(one.name, value, low, high)
+            object.__setattr__(self, one.name, value)  # how a frozen dataclass keeps checked values
+
+    def __repr__(self) -> str:
+        given = [f"learning_rate={self.learning_rate!r}"] + [
+            f"{one.name}={getattr(self, one.name)!r}"
+            for one in fields(self)
+            if one.name != "learning_rate" and getattr(self, one.name) != one.default
+        ]
+        return f"{type(self).__name__}({', '.join(given)})"
+
+    @property
+    def kind(self) -> str:
+        """The kernel's name for it (``_cpu.OPTIMIZERS``)."""
+        raise NotImplementedError
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """Which of its fields its kernel takes, besides the settings of all."""
+        raise NotImplementedError
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """The numbers its kernel takes; the learning rate is 0 where a schedule gives it."""
+        rate = self.learning_rate
+        names = *self.own, "l1", "l2", "weight_decay", "clip_norm", "clip_value", "max_norm"
+        given = {name: getattr(self, name) or 0.0 for name in names}
+        return {
+            "learning_rate": rate if isinstance(rate, float) else 0.0,
+            "decay_bias": self.decay_bias,
+            **given,
+        }
+
+
+@dataclass(frozen=True, repr=False)
+class SGD(Optimizer):
+    """Stochastic gradient descent, plain, with momentum, or with Nesterov's momentum.
+
+        plain      theta <- theta - learning_rate g
+        momentum   v <- momentum v + (1 - dampening) g,   theta <- theta - learning_rate v
+        nesterov   v <- momentum v + g,   theta <- theta - learning_rate (g + momentum v)
+
+    Parameters
+    ----------
+    learning_rate : float, schedule or function, default 0.1
+        At least 0; a function gives the rate of step 0, 1, ...
+    momentum : float, default 0.0
+        At least 0 and below 1; 0 is plain SGD.
+    nesterov : bool, default False
+        Needs momentum above 0, and no dampening.
+    dampening : float, default 0.0
+        At least 0 and below 1. The first step is not dampened, as in PyTorch.
+    l1, l2, weight_decay, clip_norm, clip_value, max_norm, decay_bias
+        As of every optimizer: `fastnn.Optimizer`.
+
+    References
+    ----------
+    Sutskever, Martens, Dahl & Hinton (2013), "On the importance of initialization and momentum in
+    deep learning", ICML.
+    """
+
+    learning_rate: Rate = 0.1
+    momentum: float = 0.0
+    nesterov: bool = False
+    dampening: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov must come with a momentum above 0, got momentum=0")
+        if self.nesterov and self.dampening:
+            raise ValueError(f"nesterov must come without dampening, got {self.dampening}")
+
+    @property
+    def kind(self) -> str:
+        if not self.momentum:
+            return "sgd"
+        return "nesterov" if self.nesterov else "momentum"
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        return "momentum", "dampening"
+
+
+@dataclass(frozen=True, repr=False)
+class Adam(Optimizer):
+    """Adam: steps in units of the gradient's running average over its running root mean square.
+
+        m <- beta1 m + (1 - beta1) g
+        v <- beta2 v + (1 - beta2) g^2
+        theta <- theta - learning_rate (m / (1 - beta1^n)) / (sqrt(v / (1 - beta2^n)) + epsilon)
+
+    in step n = 1, 2, ...; m and v begin at 0, and the divisions by 1 - beta^n correct for that.
+
+    Parameters
+    ----------
+    learning_rate : float, schedule or function, default 0.001
+        At least 0.
+    beta1, beta2 : float, default 0.9 and 0.999
+        At least 0 and below 1.
+    epsilon : float, default 1e-8
+        At least 1e-30.
+    amsgrad : bool, default False
+        With the largest v so far in place of v, which makes it converge where Adam may not [1]_.
+    l1, l2, weight_decay, clip_norm, clip_value, max_norm, decay_bias
+        As of every optimizer: `fastnn.Optimizer`.
+
+    References
+    ----------
+    Kingma & Ba (2015), "Adam: A method for stochastic optimization", ICLR, algorithm 1.
+
+    .. [1] Reddi, Kale & Kumar (2018), "On the convergence of Adam and beyond", ICLR.
+    """
+
+    learning_rate: Rate = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    amsgrad: bool = False
+
+    @property
+    def kind(self) -> str:
+        return "amsgrad" if self.amsgrad else "adam"
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        return "beta1", "beta2", "epsilon"
+
+
+@dataclass(frozen=True, repr=False)
+class AdamW(Adam):
+    """Adam with decoupled weight decay, 0.01 by default.
+
+        theta <- theta - learning_rate weight_decay theta,   then Adam's step
+
+    Parameters
+    ----------
+    learning_rate, beta1, beta2, epsilon, amsgrad
+        As of `Adam`.
+    weight_decay : float, default 0.01
+    l1, l2, clip_norm, clip_value, max_norm, decay_bias
+        As of every optimizer: `fastnn.Optimizer`.
+
+    References
+    ----------
+    Loshchilov & Hutter (2019), "Decoupled weight decay regularization", ICLR.
+    """
+
+    weight_decay: float = _setting(0.01)
+
+
+@dataclass(frozen=True, repr=False)
+class NAdam(Optimizer):
+    """Adam with Nesterov's momentum, whose strength grows with the steps.
+
+        mu_n = beta1 (1 - 0.96^(n momentum_decay) / 2),   Pi_n = mu_1 ... mu_n
+        theta <- theta - learning_rate ((1 - mu_n) / (1 - Pi_n) g + mu_{n+1} / (1 - Pi_{n+1}) m)
+                 / (sqrt(v / (1 - beta2^n)) + epsilon)
+
+    with m and v as of `Adam`; like PyTorch's.
+
+    Parameters
+    ----------
+    learning_rate : float, schedule or function, default 0.002
+    beta1, beta2, epsilon : float, default 0.9, 0.999 and 1e-8
+        As of `Adam`.
+    momentum_decay : float, default 0.004
+        Above 0.
+    l1, l2, weight_decay, clip_norm, clip_value, max_norm, decay_bias
+        As of every optimizer: `fastnn.Optimizer`.
+
+    References
+    ----------
+    Dozat (2016), "Incorporating Nesterov momentum into Adam", ICLR workshop.
+    """
+
+    learning_rate: Rate = 0.002
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    momentum_decay: float = 0.004
+
+    @property
+    def kind(self) -> str:
+        return "nadam"
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        return "beta1", "beta2", "epsilon"
+
+    @property
+    def rates(self) -> dict[str, float]:
+        from decimal import Decimal
+
+        # its exp and ln are rounded correctly: the same bits on every machine
+        psi = float((Decimal(self.momentum_decay) * Decimal("0.96").ln()).exp())
+        return {**super().rates, "psi": psi}
+
+
+@dataclass(frozen=True, repr=False)
+class RMSprop(Optimizer):
+    """Steps in units of the gradient's running root mean square.
+
+        v <- decay v + (1 - decay) g^2
+        centered:  c <- decay c + (1 - decay) g,  and v - c^2, at least 0, in place of v below
+        s = g / (sqrt(v) + epsilon),   u <- momentum u + s
+        theta <- theta - learning_rate u
+
+    epsilon stands outside the root, as in PyTorch (and not in TensorFlow).
+
+    Parameters
+    ----------
+    learning_rate : float, schedule or function, default 0.01
+    decay : float, default 0.99
+        PyTorch's alpha; at least 0 and below 1.
+    momentum : float, default 0.0
+    epsilon : float, default 1e-8
+    centered : bool, default False
+        With the variance in place of the mean square [1]_.
+    l1, l2, weight_decay, clip_norm, clip_value, max_norm, decay_bias
+        As of every optimizer: `fastnn.Optimizer`.
+
+    References
+    ----------
+    Tieleman & Hinton (2012), lecture 6.5 of "Neural networks for machine learning".
+
+    .. [1] Graves (2013), "Generating sequences with recurrent neural networks", arXiv:1308.0850.
+    """
+
+    learning_rate: Rate = 0.01
+    decay: float = 0.99
+    momentum: float = 0.0
+    epsilon: float = 1e-8
+    centered: bool = False
+
+    @property
+    def kind(self) -> str:
+        centered = "_centered" if self.centered else ""
+        return f"rmsprop{centered}{'_momentum' if self.momentum else ''}"
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        return "momentum", "epsilon"
+
+    @property
+    def rates(self) -> dict[str, float]:
+        return {**super().rates, "beta2": self.decay}
+
+
+@dataclass(frozen=True, repr=False)
+class Adagrad(Optimizer):
+    """Steps in units of the root of the sum of all squared gradients so far.
+
+        s <- s + g^2,   theta <- theta - learning_rate g / (sqrt(s) + epsilon)
+
+    Parameters
+    ----------
+    learning_rate : float, schedule or function, default 0.01
+    epsilon : float, default 1e-10
+    l1, l2, weight_decay, clip_norm, clip_value, max_norm, decay_bias
+        As of every optimizer: `fastnn.Optimizer`.
+
+    References
+    ----------
+    Duchi, Hazan & Singer (2011), "Adaptive subgradient methods for online learning and stochastic
+    optimization", JMLR 12.
+    """
+
+    learning_rate: Rate = 0.01
+    epsilon: float = 1e-10
+
+    @property
+    def kind(self) -> str:
+        return "adagrad"
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        return ("epsilon",)
+
+
+@dataclass(frozen=True, repr=False)
+class Lion(Optimizer):
+    """Steps of one size for all parameters: the sign of an average of gradients.
+
+        theta <- theta - learning_rate sign(beta1 m + (1 - beta1) g)
+        m <- beta2 m + (1 - beta2) g
+
+    Parameters
+    ----------
+    learning_rate : float, schedule or function, default 0.0001
+        A third to a tenth of Adam's, says its paper, with a weight_decay as many times larger.
+    beta1, beta2 : float, default 0.9 and 0.99
+    l1, l2, weight_decay, clip_norm, clip_value, max_norm, decay_bias
+        As of every optimizer: `fastnn.Optimizer`.
+
+    References
+    ----------
+    Chen et al. (2023), "Symbolic discovery of optimization algorithms", NeurIPS, algorithm 2.
+    """
+
+    learning_rate: Rate = 0.0001
+    beta1: float = 0.9
+    beta2: float = 0.99
+
+    @property
+    def kind(self) -> str:
+        return "lion"
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        return "beta1", "beta2"
+
+
+@dataclass(frozen=True, repr=False)
+class Rprop(Optimizer):
+    """Each parameter has a step of its own, which grows while its gradient keeps its sign.
+
+        sign kept     step <- step grow
+        sign turned   step <- step shrink,  and g <- 0
+        step <- step within least..most,  theta <- theta - step sign(g)
+
+    For full batches (batch_size of all rows): the noise of mini-batches turns signs. The learning
+    rate is the first step; a schedule changes no later one.
+
+    Parameters
+    ----------
+    learning_rate : float, schedule or function, default 0.01
+    shrink, grow : float, default 0.5 and 1.2
+    least, most : float, default 1e-6 and 50.0
+    l1, l2, weight_decay, clip_norm, clip_value, max_norm, decay_bias
+        As of every optimizer: `fastnn.Optimizer`.
+
+    References
+    ----------
+    Riedmiller & Braun (1993), "A direct adaptive method for faster backpropagation learning: the
+    RPROP algorithm", ICNN; without going back, as Igel & Huesken (2000), "Improving the Rprop
+    learning algorithm" (iRprop-).
+    """
+
+    learning_rate: Rate = 0.01
+    shrink: float = 0.5
+    grow: float = 1.2
+    least: float = 1e-6
+    most: float = 50.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.least > self.most:
+            raise ValueError(f"least must be at most most={self.most:g}, got {self.least:g}")
+
+    @property
+    def kind(self) -> str:
+        return "rprop"
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        return "shrink", "grow", "least", "most"
+
+
+@dataclass(frozen=True, repr=False)
+class LBFGS(Optimizer):
+    """The limited-memory quasi-Newton method of Broyden, Fletcher, Goldfarb and Shanno.
+
+    SciPy's L-BFGS-B over theta, each iteration an epoch on all rows: for few rows and small
+    networks. `epochs` is the most iterations; it ends earlier where the largest |dL/dtheta| is at
+    most tol or the loss no longer falls. batch_size and shuffle mean nothing to it, of the settings
+    only l2 and decay_bias hold, and it starts anew with each fit. ``history.loss`` is the loss
+    after each iteration.
+
+    Parameters
+    ----------
+    memory : int, default 10
+        Pairs of steps and changes of the gradient that are kept, at least 1.
+    tol : float, default 1e-5
+    l2, decay_bias
+        As of every optimizer: `fastnn.Optimizer`.
+
+    Raises
+    ------
+    MissingExtraError
+        In `fit`, without SciPy, which comes with the extra ``lbfgs``.
+
+    References
+    ----------
+    Liu & Nocedal (1989), "On the limited memory BFGS method for large scale optimization",
+    Mathematical Programming 45. Zhu, Byrd, Lu & Nocedal (1997), "Algorithm 778: L-BFGS-B", ACM
+    TOMS 23.
+    """
+
+    learning_rate: Rate = 1.0
+    memory: int = 10
+    tol: float = 1e-5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.learning_rate != 1.0:
+            raise ValueError(
+                f"LBFGS must come without learning_rate, as it finds its steps' lengths itself, "
+                f"got {self.learning_rate!r}"
+            )
+        for name in ("l1", "weight_decay", "clip_norm", "clip_value", "max_norm"):
+            if getattr(self, name):
+                raise ValueError(f"LBFGS must come without {name}, got {getattr(self, name)}")
+
+    @property
+    def kind(self) -> str:
+        return "sgd"  # whose state, like what it leaves behind, is none
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        return ()
+
+
+NAMES: dict[str, Callable[[], Optimizer]] = {
+    "sgd": SGD,
+    "adam": Adam,
+    "adamw": AdamW,
+    "nadam": NAdam,
+    "rmsprop": RMSprop,
+    "adagrad": Adagrad,
+    "lion": Lion,
+    "rprop": Rprop,
+    "lbfgs": LBFGS,
+}
+
+
+def as_optimizer(optimizer: Any, learning_rate: Any) -> Optimizer:
+    """`optimizer`, a name or an object, with `learning_rate` in place of its own unless None."""
+    names = ", ".join(map(repr, NAMES))
+    wanted = f"optimizer must be one of {names} or an object such as fastnn.SGD(...)"
+    if isinstance(optimizer, str):
+        if optimizer not in NAMES:
+            raise ValueError(f"{wanted}, got {optimizer!r}")
+        optimizer = NAMES[optimizer]()
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"{wanted}, got {optimizer!r}")
+    if learning_rate is None:
+        return optimizer
+    return replace(optimizer, learning_rate=learning_rate)
