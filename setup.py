@@ -22,7 +22,7 @@ from setuptools.modified import newer_group
 C = Path("src")
 MODULES = [
     *("_cpu", "panels", "forward", "output_delta", "update", "backward", "normalise"),  # of a layer
-    *("net", "predict", "online", "pace", "engine"),  # of a network
+    *("net", "predict", "online", "pace", "step", "engine"),  # of a network
     "measure",
 ]
 SHARED = "_shared"  # Cython's own memoryviews and helpers, once for all modules: made by cythonize
