@@ -3,8 +3,10 @@
 What a library is not installed for is skipped: CI has scikit-learn, the others are big.
 """
 
+import importlib
 import itertools
 import json
+import sys
 import warnings
 
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 import fastnn
 from fastnn import interop
 from fastnn.kernels._cpu import ACTIVATIONS, OUTPUTS
+from fastnn.network.activations import TABLE
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the other libraries' own
 RNG = np.random.default_rng(5)
@@ -50,6 +53,17 @@ def keras():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return pytest.importorskip("keras", reason="Keras is not installed")
+
+
+def test_every_activation_is_described_and_its_names_exist():
+    assert set(TABLE) == {*OUTPUTS, "softmax"}
+    for known in TABLE.values():
+        for library, name in (
+            ("torch.nn", known.torch),
+            ("keras.activations", known.keras),
+        ):
+            if name is not None and library.partition(".")[0] in sys.modules:
+                assert hasattr(importlib.import_module(library), name)
 
 
 # --- PyTorch
@@ -145,6 +159,115 @@ def test_from_torch_takes_log_softmax_for_softmax(torch):
     net = torch.nn.Sequential(torch.nn.Linear(6, 3), torch.nn.LogSoftmax(-1))
     with torch.no_grad():
         agree(np.log(interop.from_torch(net).forward(X)), net(torch.tensor(X)))
+
+
+def shared(nn):
+    """Sequentials in which one object stands at several places."""
+    act, drop, square = nn.Tanh(), nn.Dropout(0.3), nn.Linear(9, 9)
+    block = nn.Sequential(nn.Linear(9, 9), nn.ReLU())
+    return {
+        "activation": nn.Sequential(nn.Linear(6, 9), act, nn.Linear(9, 9), act, nn.Linear(9, 3)),
+        "dropout": nn.Sequential(
+            nn.Linear(6, 9), nn.ReLU(), drop, nn.Linear(9, 9), nn.ReLU(), drop, nn.Linear(9, 3)
+        ),
+        "linear": nn.Sequential(nn.Linear(6, 9), square, nn.ReLU(), square, nn.Linear(9, 3)),
+        "block": nn.Sequential(nn.Linear(6, 9), block, block, nn.Linear(9, 3)),
+        "nested": nn.Sequential(
+            nn.Sequential(nn.Linear(6, 9), act), nn.Sequential(square, act), nn.Linear(9, 3), act
+        ),
+    }
+
+
+@pytest.mark.parametrize("what", ["activation", "dropout", "linear", "block", "nested"])
+def test_from_torch_takes_an_object_wherever_it_stands(torch, what):
+    torch.manual_seed(3)
+    net = shared(torch.nn)[what].eval()
+    model = interop.from_torch(net)
+    with torch.no_grad():
+        agree(model.forward(X), net(torch.tensor(X)))
+    if what == "dropout":
+        assert model.dropout == [0, 0.3, 0.3]
+
+
+def test_two_dropouts_in_a_row_are_one(torch):
+    nn = torch.nn
+    net = nn.Sequential(nn.Dropout(0.5), nn.Dropout(0.2), nn.Linear(6, 3))
+    assert interop.from_torch(net).dropout == pytest.approx([0.6])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_from_torch_refuses_what_computes_something_else(torch):
+    nn, utils = torch.nn, torch.nn.utils
+    from torch.nn.utils import parametrizations, prune
+
+    def change(*_):
+        return torch.zeros(1)
+
+    def plain():
+        return nn.Linear(6, 3)
+
+    def hooked(register):
+        layer = plain()
+        getattr(layer, register)(change)
+        return layer
+
+    def own_forward():
+        layer = plain()
+        layer.forward = change
+        return layer
+
+    class Doubled(nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    class Wide(nn.Sequential):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    cases = {
+        "module 0 .Linear.: must have no forward hooks.* got change": [
+            hooked("register_forward_hook"),
+            hooked("register_forward_pre_hook"),
+        ],
+        "module 0 .Linear.: must have no forward hooks.* got WeightNorm": [
+            utils.weight_norm(plain())
+        ],
+        "module 0 .Linear.: must have no forward hooks.* got SpectralNorm": [
+            utils.spectral_norm(plain())
+        ],
+        "module 0 .Linear.: must have no forward hooks.* got L1Unstructured": [
+            prune.l1_unstructured(plain(), "weight", 0.5)
+        ],
+        "module 0 .ParametrizedLinear.: must have plain weights.*'weight'": [
+            parametrizations.weight_norm(plain()),
+            parametrizations.orthogonal(plain()),
+        ],
+        "module 0 .Linear.: must have the forward of its class": [own_forward()],
+        "module 0 .Doubled.: fastnn has no such module": [Doubled(6, 3)],
+        "module 0 .Wide.: fastnn has no such module": [Wide(plain())],
+        "module 0 .ModuleList.: fastnn has no such module": [nn.ModuleList([plain()])],
+        "module 0 .Softplus.: must have a threshold of at least 15": [nn.Softplus(threshold=1.0)],
+    }
+    for message, parts in cases.items():
+        for part in parts:
+            with pytest.raises(ValueError, match=message):
+                interop.from_torch(nn.Sequential(part, plain()))
+    net = nn.Sequential(plain())
+    net.register_forward_hook(change)
+    with pytest.raises(ValueError, match=r"module \(itself\) \(Sequential\): must have no forward"):
+        interop.from_torch(net)
+    everywhere = nn.modules.module.register_module_forward_hook(change)
+    try:
+        with pytest.raises(ValueError, match="must have no forward hooks"):
+            interop.from_torch(nn.Sequential(plain()))
+    finally:
+        everywhere.remove()
+    assert interop.from_torch(nn.Sequential(plain())).sizes == [6, 3]
+    pruned = prune.l1_unstructured(plain(), "weight", 0.5)
+    prune.remove(pruned, "weight")
+    baked = interop.from_torch(nn.Sequential(pruned))
+    with torch.no_grad():
+        agree(baked.forward(X), pruned(torch.tensor(X)))
 
 
 def test_from_torch_copies(torch):
@@ -365,6 +488,59 @@ def test_from_keras_says_what_it_cannot_take(keras):
         interop.from_keras([])
 
 
+def test_from_keras_refuses_what_only_bears_a_known_name(keras):
+    L = keras.layers
+
+    class Dense(L.Dense):
+        def call(self, x, training=None):
+            return 2 * super().call(x)
+
+    class Sequential(keras.Sequential):
+        def call(self, x, training=None, mask=None):
+            return 2 * super().call(x)
+
+    class Mine(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = L.Dense(3)
+
+        def call(self, x):
+            return 2 * self.dense(x)
+
+    def relu(x):
+        return 3 * x
+
+    mine = Mine()
+    mine(X)
+    ends = [keras.Input((6,)), L.Dense(3)]
+    rms = L.LayerNormalization(rms_scaling=True)
+    for net, message in (
+        (keras.Sequential([keras.Input((6,)), Dense(3)]), "fastnn has no such layer"),
+        (Sequential(ends), "must be Keras's own"),
+        (keras.Sequential([keras.Input((6,)), Sequential(ends)]), "must be Keras's own"),
+        (mine, "must be Keras's own"),
+        (keras.Sequential([*ends, L.Activation(relu)]), "fastnn has no activation 'relu'"),
+        (keras.Sequential([*ends, rms, L.Dense(2)]), "must subtract the mean"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            interop.from_keras(net)
+    dense, act = L.Dense(6), L.Activation("tanh")
+    x = keras.Input((6,))
+    with pytest.raises(ValueError, match="must follow"):
+        interop.from_keras(keras.Model(x, act(dense(act(dense(x))))))
+    twice = keras.Sequential([keras.Input((6,)), dense, keras.Sequential([dense])])
+    agree(interop.from_keras(twice).forward(X), twice(X))
+
+
+def test_from_keras_scales_inputs_one_by_one_or_all_alike(keras):
+    L = keras.layers
+    normalize = L.Normalization(axis=None)
+    normalize.adapt(3 * X + 1)
+    for first in (normalize, L.Rescaling([1.0, 2, 3, 4, 5, 6], [0.5] * 6), L.Rescaling([2.0])):
+        net = keras.Sequential([keras.Input((6,)), first, L.Dense(3)])
+        agree(interop.from_keras(net).forward(X), net(X))
+
+
 @pytest.mark.parametrize("output", [*OUTPUTS, "softmax"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_to_keras(keras, output, dtype):
@@ -443,6 +619,127 @@ def test_from_and_to_sklearn(target, activation):
     assert (again.predict(X) != theirs.predict(X)).any() or kind == "MLPClassifier"
 
 
+def fitted_pipeline(kind, y, *before, data=X, **settings):
+    from sklearn.pipeline import make_pipeline
+
+    neural_network = pytest.importorskip("sklearn.neural_network")
+    settings = {"hidden_layer_sizes": (9,), "max_iter": 20, "random_state": 0} | settings
+    return make_pipeline(*before, getattr(neural_network, kind)(**settings)).fit(data, y)
+
+
+TRANSFORMERS = [
+    "StandardScaler()",
+    "StandardScaler(with_mean=False)",
+    "StandardScaler(with_std=False)",
+    "MinMaxScaler((-1, 2))",
+    "MaxAbsScaler()",
+    "RobustScaler(with_centering=False)",
+    "RobustScaler()",
+    "PCA(4)",
+    "PCA(3, whiten=True)",
+    "TruncatedSVD(3)",
+    "VarianceThreshold(1.0)",
+    "SelectKBest(k=2)",
+    "FunctionTransformer()",
+    "'passthrough'",
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_from_sklearn_folds_a_pipeline(dtype):
+    pytest.importorskip("sklearn")
+    from sklearn import decomposition, feature_selection, preprocessing
+
+    known = {**vars(preprocessing), **vars(decomposition), **vars(feature_selection)}
+    data = (X * [1, 2, 0.5, 3, 0.1, 1] + [0, 5, 1, -2, 0.3, 7]).astype(dtype)
+    y = RNG.integers(0, 3, len(X))
+    for first in TRANSFORMERS:
+        for second in ("StandardScaler()", "PCA(2)"):
+            parts = eval(first, known), eval(second, known)
+            theirs = fitted_pipeline("MLPClassifier", y, *parts, data=data)
+            model = interop.from_sklearn(theirs)
+            assert model.sizes == [6, 9, 3] and model.dtype == dtype
+            want = theirs.predict_proba(data)
+            agree(model.predict_proba(data), want, 1e-4 if dtype == "float32" else 1e-12)
+
+
+def test_from_sklearn_folds_what_is_done_to_the_target():
+    pytest.importorskip("sklearn")
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+    for y in (50 + 9 * X[:, 0], 50 + 9 * X[:, :2]):
+        for scaler in (StandardScaler(), MinMaxScaler()):
+            inner = fitted_pipeline("MLPRegressor", y, StandardScaler())
+            theirs = TransformedTargetRegressor(inner, transformer=scaler).fit(X, y)
+            agree(interop.from_sklearn(theirs).predict(X), theirs.predict(X), 1e-4)
+
+
+def test_from_sklearn_names_the_step_it_cannot_fold():
+    pytest.importorskip("sklearn")
+    from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import (
+        FunctionTransformer,
+        MinMaxScaler,
+        Normalizer,
+        PolynomialFeatures,
+        StandardScaler,
+    )
+
+    class Mine(StandardScaler):
+        def transform(self, X):
+            return 2 * super().transform(X)
+
+    y = RNG.integers(0, 3, len(X))
+    for part in (
+        Normalizer(),
+        PolynomialFeatures(2),
+        SimpleImputer(),
+        MinMaxScaler(clip=True),
+        FunctionTransformer(np.exp),
+        ColumnTransformer([("a", StandardScaler(), [0])]),
+        Mine(),
+    ):
+        with pytest.raises(ValueError, match=rf"step '{type(part).__name__.lower()}' \(.*cannot"):
+            interop.from_sklearn(fitted_pipeline("MLPClassifier", y, part))
+    with pytest.raises(ValueError, match=r"step 'pipeline\.normalizer'"):
+        interop.from_sklearn(make_pipeline(fitted_pipeline("MLPClassifier", y, Normalizer())))
+    logs = TransformedTargetRegressor(
+        fitted_pipeline("MLPRegressor", y), func=np.log1p, inverse_func=np.expm1
+    )
+    with pytest.raises(ValueError, match="must be fitted, this TransformedTargetRegressor"):
+        interop.from_sklearn(logs)
+    with pytest.raises(ValueError, match="step 'transformer'"):
+        interop.from_sklearn(logs.fit(X, y))
+    with pytest.raises(TypeError, match="Pipeline that ends in one, got StandardScaler"):
+        interop.from_sklearn(make_pipeline(StandardScaler()).fit(X))
+
+
+def test_fastnns_own_estimators_go_wherever_scikit_learns_do():
+    pytest.importorskip("sklearn")
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from fastnn.sklearn import MLPClassifier, MLPRegressor
+
+    y = np.array(["a", "b", "c"])[RNG.integers(0, 3, len(X))]
+    settings = {"max_iter": 20, "random_state": 0}
+    activation = ["logistic", fastnn.LeakyReLU(0.2)]
+    theirs = MLPClassifier((9, 5), activation, dropout=[0.1, 0, 0.2], **settings)
+    pipe = make_pipeline(StandardScaler(), theirs).fit(X, y)
+    model = interop.from_sklearn(pipe)
+    assert model.dropout == [0.1, 0, 0.2] and model.metadata["classes"] == ["a", "b", "c"]
+    assert model.activations == ["sigmoid", fastnn.LeakyReLU(0.2)]
+    agree(model.predict_proba(X), pipe.predict_proba(X))
+    for g in ("relu", "mish", fastnn.ELU(0.3)):
+        value = MLPRegressor(hidden_layer_sizes=(9,), activation=g, **settings).fit(X, X[:, 0])
+        agree(interop.from_sklearn(value).predict(X), value.predict(X))
+    linear = MLPClassifier((), dropout=0.0, **settings).fit(X, y)
+    agree(interop.from_sklearn(linear).predict_proba(X), linear.predict_proba(X))
+
+
 def test_two_softmax_outputs_become_sklearns_one():
     model = random_biases(fastnn.Model([6, 9, 2], "tanh", dtype="float64", seed=2))
     pytest.importorskip("sklearn")
@@ -492,7 +789,7 @@ def test_from_sklearn_wants_a_fitted_network():
     neural_network = pytest.importorskip("sklearn.neural_network")
     with pytest.raises(ValueError, match="must be fitted"):
         interop.from_sklearn(neural_network.MLPClassifier())
-    with pytest.raises(TypeError, match="MLPClassifier or MLPRegressor, got dict"):
+    with pytest.raises(TypeError, match=r"MLPClassifier or MLPRegressor, or .*, got dict"):
         interop.from_sklearn({})
 
 
@@ -629,6 +926,53 @@ def test_state_dict_says_what_must_hold(pairs, tmp_path):
         interop.from_state_dict(broken, **options)
     with pytest.raises(FileNotFoundError):
         interop.from_state_dict(tmp_path / "none", **options)
+
+
+def weights_file(path, pairs, names):
+    safetensors = pytest.importorskip("safetensors.numpy")
+    weights = state_dict(pairs, names)
+    safetensors.save_file({k: np.ascontiguousarray(v) for k, v in weights.items()}, path)
+    return path
+
+
+def chain_of(*sizes):
+    return [(RNG.normal(size=(n, m)), RNG.normal(size=m)) for n, m in itertools.pairwise(sizes)]
+
+
+def test_the_alphabet_tells_no_order_of_layers(tmp_path):
+    """Numbers tell, or shapes that follow one another in one order alone; else layers= must."""
+    options = {"activation": "tanh", "output": "identity"}
+    path = tmp_path / "w.safetensors"
+    both = chain_of(8, 3, 8)
+    weights_file(path, both, ["encoder", "decoder"])
+    with pytest.raises(ValueError, match=r"decoder, encoder do not; .*layers=\[\.\.\.\]"):
+        interop.from_state_dict(path, **options)
+    named = interop.from_state_dict(path, layers=["encoder", "decoder"], **options)
+    assert (named.W[0] == both[0][0].T).all()
+    flax = {name: {"kernel": W, "bias": b} for name, (W, b) in zip("ed", both, strict=True)}
+    with pytest.raises(ValueError, match=r"d, e do not; pass a list of \(W, b\)"):
+        interop.from_jax(flax, **options)
+    for sizes, names in (
+        ((6, 9, 4, 3), ["stem", "middle", "head"]),
+        ((6, 9, 9, 3), ["fc1", "fc2", "a_last"]),
+        ((6, 6, 6, 3), ["net.0", "net.10", "end"]),
+    ):
+        pairs = chain_of(*sizes)
+        model = interop.from_state_dict(weights_file(path, pairs, names), **options)
+        assert all((a == W.T).all() for a, (W, _) in zip(model.W, pairs, strict=True))
+    for sizes, names in (((6, 6, 6, 3), ["b", "a", "end"]), ((6, 6, 6), ["fc1", "last"])):
+        with pytest.raises(ValueError, match="must tell their order"):
+            interop.from_state_dict(weights_file(path, chain_of(*sizes), names), **options)
+    many = weights_file(path, chain_of(*[4] * 40), [f"l{chr(200 + k)}" for k in range(39)])
+    with pytest.raises(ValueError, match="must tell their order"):
+        interop.from_state_dict(many, **options)
+
+
+def test_a_layer_named_twice_stands_twice(pairs):
+    layers = ["b", "b", "c"]
+    weights = state_dict([pairs[0], pairs[1], pairs[2]], ["a", "b", "c"])
+    model = interop.from_state_dict(weights, layers=layers, activation="tanh", output="identity")
+    assert model.sizes == [9, 9, 9, 3]
 
 
 def test_state_dict_activations_are_named(pairs):
