@@ -6,13 +6,12 @@ It checks and converts what it is given, then hands on: loop.py, evaluation.py, 
 from __future__ import annotations
 
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn.checks import as_int
 from fastnn.config import n_threads as bound_threads
-from fastnn.explain.trace import Trace
 from fastnn.network.activations import Activation
 from fastnn.network.arrays import as_features, as_finite, as_numbers, as_pair
 from fastnn.network.initialize import initial_theta
@@ -30,6 +29,9 @@ from fastnn.training.history import History
 from fastnn.training.optimizers import Optimizer, Rate
 from fastnn.training.plan import plan_fit, plan_partial_fit
 from fastnn.training.weights import as_weights
+
+if TYPE_CHECKING:
+    from fastnn.explain.trace import Trace
 
 
 class Model:
@@ -601,6 +603,8 @@ class Model:
         -------
         Trace
         """
+        from fastnn.explain.trace import Trace
+
         parameters = self._parameters.copy()
         return Trace(self._network, parameters.theta, x, y, learning_rate, parameters.statistics)
 
