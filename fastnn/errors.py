@@ -17,3 +17,7 @@ class ModelFileError(FastnnError, ValueError):
 
 class MissingExtraError(FastnnError, ImportError):
     """An optional package is not installed; the message says how to install it."""
+
+
+class TableError(FastnnError, ValueError):
+    """A table is not what it must be; the message names the file, the row and the column."""

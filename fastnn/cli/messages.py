@@ -19,15 +19,3 @@ def warn(text: str) -> None:
 
 def note(text: str) -> None:
     print(f"fastnn: {text}", file=sys.stderr)
-
-
-def listed(names, limit: int = 12) -> str:
-    """'"a", "b", "c"', cut off after `limit` names."""
-    names = list(names)
-    text = ", ".join(f'"{name}"' for name in names[:limit])
-    return f"{text}, ... ({len(names)} in all)" if len(names) > limit else text
-
-
-def counted(n: int, thing: str, things: str | None = None) -> str:
-    """'1 row', '12,000 rows'."""
-    return f"{n:,} {thing if n == 1 else things or thing + 's'}"
