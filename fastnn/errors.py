@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 
 class FastnnError(Exception):
     """Base class of fastnn's own exceptions."""
@@ -21,3 +24,14 @@ class MissingExtraError(FastnnError, ImportError):
 
 class TableError(FastnnError, ValueError):
     """A table is not what it must be; the message names the file, the row and the column."""
+
+
+def optional(module: str, needs_it: str, install: str = "") -> Any:
+    """The optional `module`, imported; MissingExtraError says who needs it and what to install."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        install = install or module.partition(".")[0]
+        absent = isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]
+        why = "" if absent else f" ({error})"
+        raise MissingExtraError(f"{needs_it} needs {install}: pip install {install}{why}") from None

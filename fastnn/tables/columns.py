@@ -6,7 +6,7 @@ and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,6 +133,29 @@ class Columns:
         pairs = zip(self.targets, names, strict=True)
         encoded = [target.encode(table, name) for target, name in pairs]
         return encoded[0] if self.class_names is not None else np.stack(encoded, 1)
+
+    def encode_blocks(self, source: Any, dtype: str) -> Any:
+        """A stream of blocks (X, y), each encoded; what is no stream comes back as it is."""
+        if callable(source):
+            return lambda: self._blocks(source(), dtype)
+        try:
+            once = iter(source) is source
+        except TypeError:
+            return source
+        return self._blocks(source, dtype) if once else _Blocks(self, source, dtype)
+
+    def _blocks(self, source: Any, dtype: str) -> Iterator[Any]:
+        iterator = iter(source)
+        try:
+            for number, block in enumerate(iterator, 1):
+                try:
+                    X, y = block
+                    yield self.encode(X, dtype), self.encode_targets(y)
+                except TableError as error:
+                    raise TableError(f"block {number}: {error}") from None
+        finally:
+            if hasattr(iterator, "close"):  # a generator's files
+                iterator.close()
 
     def encode_class_weight(self, class_weight: Any) -> Any:
         """{name of a class: weight} with labels for names."""
@@ -269,6 +292,18 @@ class Columns:
         return cls(inputs, [Amount(name) for name in names])
 
 
+@dataclass
+class _Blocks:
+    """An iterable that can be read once an epoch."""
+
+    columns: Columns
+    source: Any
+    dtype: str
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.columns._blocks(self.source, self.dtype)
+
+
 def as_plain(X: Any) -> Any:
     """X for a network that takes matrices: a dict of columns or rows as one, all else as it is."""
     own = isinstance(X, Mapping) or (column_names(X) is not None and isinstance(X, (list, tuple)))
@@ -324,9 +359,9 @@ def learn(
         Columns to leave out.
     counts : bool, default False
         Whether amounts are counts, for the loss poisson: divided by their mean alone.
-    rows : array of int, or function of the labels (n,) that returns one, optional
-        The training rows, of which scales and categories are taken; by default all. The function
-        is given None where y is no single target of classes.
+    rows : array of int, or function f(n, labels) that returns one, optional
+        The training rows, of which scales and categories are taken; by default all. labels (n,) are
+        None where y is no single target of classes.
 
     Returns
     -------
@@ -362,7 +397,8 @@ def learn(
                     f'"{target.name}": of several targets each must have two classes, it has '
                     f'{len(target.classes)}; or task="regression" (--task regression)'
                 )
-    rows = rows(labels) if callable(rows) else np.arange(data.n_rows) if rows is None else rows
+    n = data.n_rows
+    rows = rows(n, labels) if callable(rows) else np.arange(n) if rows is None else rows
     if task == "regression":
         targets = [Amount.fit(table, name, rows, scaling != "none", counts) for name in names]
     if isinstance(data, Arrays):

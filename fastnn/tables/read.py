@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.checks import listed
-from fastnn.errors import MissingExtraError, TableError
+from fastnn.errors import TableError, optional
 from fastnn.tables.frames import as_table
 from fastnn.tables.table import Arrays, Column, Numbers, Table, Words, number, number_or_none
 
@@ -252,14 +252,10 @@ def _numbers(cells: tuple[str, ...]) -> np.ndarray:
 
 
 def _read_parquet(path: str) -> Table:
+    pyarrow = optional("pyarrow.parquet", f"{path}: Parquet")
     try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise MissingExtraError(f"{path}: Parquet needs pyarrow: pip install pyarrow") from None
-    try:
-        arrow = pyarrow.parquet.read_table(path)
-    except pyarrow.ArrowException as error:
+        arrow = pyarrow.read_table(path)
+    except pyarrow.lib.ArrowException as error:
         raise TableError(f"{path}: not a Parquet file ({str(error).splitlines()[0]})") from None
     if not arrow.num_rows or not arrow.num_columns:
         raise TableError(f"{path}: no rows")
