@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from fastnn.cli.messages import BadUse
+from fastnn.errors import TableError
 from fastnn.tables import read as tables
 from fastnn.tables.columns import (
     MAX_CATEGORIES,
@@ -94,7 +94,7 @@ def test_without_header(csv_file):
 )
 def test_broken_csv_is_refused_with_its_row(csv_file, text, message):
     path = csv_file(text)
-    with pytest.raises(BadUse) as error:
+    with pytest.raises(TableError) as error:
         read(path)
     assert str(error.value).startswith(path) and message in str(error.value)
 
@@ -103,10 +103,10 @@ def test_broken_csv_is_refused_with_its_row(csv_file, text, message):
 def test_absent_files_and_folders(tmp_path, name):
     if name.endswith("parquet"):
         pytest.importorskip("pyarrow")
-    with pytest.raises(BadUse, match="no such file"):
+    with pytest.raises(TableError, match="no such file"):
         read(str(tmp_path / name))
     (tmp_path / name).mkdir()
-    with pytest.raises(BadUse, match="folder"):
+    with pytest.raises(TableError, match="folder"):
         read(str(tmp_path / name))
 
 
@@ -119,7 +119,7 @@ def test_many_distinct_numbers_become_numbers_and_name_a_slip(csv_file, monkeypa
     np.testing.assert_array_equal(column.values[:-1], [float(v) for v in values[:-1]])
     assert np.isnan(column.values[-1])
     values[150] = "4O"
-    with pytest.raises(BadUse, match=r'row 152, column "a": "4O" is not a number'):
+    with pytest.raises(TableError, match=r'row 152, column "a": "4O" is not a number'):
         read(csv_file("a\n" + "\n".join(values) + "\n"))
 
 
@@ -182,10 +182,10 @@ def test_parquet(tmp_path):
     assert words(table, "b") == ["True", "False", ""]
     assert words(table, "n") == ["1", "", "3"]
     pq.write_table(pa.table({"when": pa.array([0], pa.timestamp("s"))}), path)
-    with pytest.raises(BadUse, match=r'column "when": must hold numbers, text or booleans'):
+    with pytest.raises(TableError, match=r'column "when": must hold numbers, text or booleans'):
         read(path)
     (tmp_path / "data.parquet").write_bytes(b"no parquet")
-    with pytest.raises(BadUse, match="not a Parquet file"):
+    with pytest.raises(TableError, match="not a Parquet file"):
         read(path)
 
 
@@ -198,7 +198,7 @@ def test_npz_images_are_flattened_and_names_given(tmp_path):
     assert arrays.X.dtype == np.uint8 and arrays.shape == (3, 4)
     np.testing.assert_array_equal(arrays.y.numbers(), [1, 0])
     assert arrays.where(1, 7) == f"{path}, pictures[1, 1, 3]"
-    with pytest.raises(BadUse, match='no array "X"; it has "pictures", "labels"'):
+    with pytest.raises(TableError, match='no array "X"; it has "pictures", "labels"'):
         read(path)
 
 
@@ -230,14 +230,14 @@ def test_npy_with_target_file(tmp_path):
 def test_bad_arrays(tmp_path, X, y, message):
     path = str(tmp_path / "data.npz")
     np.savez(path, X=X, y=y)
-    with pytest.raises(BadUse, match=message):
+    with pytest.raises(TableError, match=message):
         read(path, ReadOptions(y_name="y"))
 
 
 @pytest.mark.parametrize("name", ["data.npz", "data.npy"])
 def test_files_that_are_no_arrays(tmp_path, name):
     (tmp_path / name).write_bytes(b"PK\x03\x04 nonsense")
-    with pytest.raises(BadUse, match=r"not a readable NP[YZ] file"):
+    with pytest.raises(TableError, match=r"not a readable NP[YZ] file"):
         read(str(tmp_path / name))
 
 
@@ -271,9 +271,9 @@ def test_columns_are_standardised_on_the_training_rows_and_one_hot():
 def test_missing_cells_are_refused_by_name_or_imputed():
     table = table_of(x=[1.0, 2.0, np.nan, 9.0], s=["a", "", "b", "a"])
     inputs = TableInputs.fit(table, ["x", "s"], all_rows(table))
-    with pytest.raises(BadUse, match=r't.csv, row 3, column "x": missing'):
+    with pytest.raises(TableError, match=r't.csv, row 3, column "x": missing'):
         inputs.transform(table)
-    with pytest.raises(BadUse, match=r't.csv, row 2, column "s": missing'):
+    with pytest.raises(TableError, match=r't.csv, row 2, column "s": missing'):
         TableInputs.fit(table, ["s"], all_rows(table)).transform(table)
     inputs = TableInputs.fit(table, ["x", "s"], all_rows(table), missing="impute", scaling="none")
     np.testing.assert_array_equal(
@@ -284,13 +284,13 @@ def test_missing_cells_are_refused_by_name_or_imputed():
 def test_infinity_is_refused():
     table = table_of(x=["1", "inf", "2"])
     inputs = TableInputs.fit(table, ["x"], all_rows(table), missing="impute")
-    with pytest.raises(BadUse, match=r'row 2, column "x": must be finite, got inf'):
+    with pytest.raises(TableError, match=r'row 2, column "x": must be finite, got inf'):
         inputs.transform(table)
 
 
 def test_text_in_a_numeric_column_later_is_refused():
     inputs = TableInputs.fit(table_of(x=["1", "2"]), ["x"], np.arange(2))
-    with pytest.raises(BadUse, match=r't.csv, row 2, column "x": must be a number, got "two"'):
+    with pytest.raises(TableError, match=r't.csv, row 2, column "x": must be a number, got "two"'):
         inputs.transform(table_of(x=["1", "two"]))
 
 
@@ -302,25 +302,25 @@ def test_numbers_in_a_categorical_column_later_are_categories():
 def test_slips_and_free_text_are_refused():
     numbers = [str(i) for i in range(40)]
     numbers[16] = "1O"
-    with pytest.raises(BadUse, match=r'row 17, column "x": "1O" is not a number'):
+    with pytest.raises(TableError, match=r'row 17, column "x": "1O" is not a number'):
         TableInputs.fit(table_of(x=numbers), ["x"], np.arange(40))
     n = MAX_CATEGORIES + 1
-    with pytest.raises(BadUse, match=r"1,001 different"):
+    with pytest.raises(TableError, match=r"1,001 different"):
         TableInputs.fit(table_of(s=[f"name {i}" for i in range(n)]), ["s"], np.arange(n))
-    with pytest.raises(BadUse, match=r'column "x": no training row has a value'):
+    with pytest.raises(TableError, match=r'column "x": no training row has a value'):
         TableInputs.fit(table_of(x=["", ""]), ["x"], np.arange(2))
 
 
 def test_absent_columns_and_wrong_kinds_of_data():
     inputs = TableInputs.fit(table_of(x=[1.0, 2.0], z=[1.0, 2.0]), ["x", "z"], np.arange(2))
-    with pytest.raises(BadUse, match='must have "z", which the model reads; it has "x"'):
+    with pytest.raises(TableError, match='must have "z", which the model reads; it has "x"'):
         inputs.transform(table_of(x=[1.0]))
     arrays = Arrays("a.npz", np.ones((2, 2)), (2,))
-    with pytest.raises(BadUse, match="this file holds arrays"):
+    with pytest.raises(TableError, match="this file holds arrays"):
         inputs.transform(arrays)
-    with pytest.raises(BadUse, match=r"shape \(n, 2\), this file is a table"):
+    with pytest.raises(TableError, match=r"shape \(n, 2\), this file is a table"):
         ArrayInputs.fit(arrays, np.arange(2)).transform(table_of(x=[1.0]))
-    with pytest.raises(BadUse, match="2 features a row"):
+    with pytest.raises(TableError, match="2 features a row"):
         ArrayInputs.fit(arrays, np.arange(2)).transform(Arrays("b.npz", np.ones((2, 3)), (3,)))
 
 
@@ -354,14 +354,14 @@ def test_missing_numbers_in_arrays():
     X = np.array([[1.0, 5.0], [3.0, np.nan], [5.0, 6.0]])
     arrays = Arrays("a.npz", X, (2,))
     rows = np.arange(3)
-    with pytest.raises(BadUse, match=r"a.npz, X\[1, 1\]: missing"):
+    with pytest.raises(TableError, match=r"a.npz, X\[1, 1\]: missing"):
         ArrayInputs.fit(arrays, rows).transform(arrays)
     inputs = ArrayInputs.fit(arrays, rows, missing="impute", scaling="none")
     assert inputs.transform(arrays)[1, 1] == 5.5
     assert inputs.transform(arrays, "float64")[1, 1] == 5.5
     assert np.isnan(X[1, 1])  # the caller's array stays
     X[0, 0] = np.inf
-    with pytest.raises(BadUse, match=r"a.npz, X\[0, 0\]: must be finite"):
+    with pytest.raises(TableError, match=r"a.npz, X\[0, 0\]: must be finite"):
         inputs.transform(arrays)
 
 
@@ -392,7 +392,7 @@ def test_classes_are_sorted_as_numbers_and_labels_matched():
     np.testing.assert_array_equal(target.encode(table, table.column("y")), [2, 1, 2, 0, 0])
     later = table_of(y=[9.0, 2.0])
     np.testing.assert_array_equal(target.encode(later, later.column("y")), [1, 0])
-    with pytest.raises(BadUse, match=r'row 2, column "y": must be one of "2", "9", "10", got "7"'):
+    with pytest.raises(TableError, match=r'row 2, column "y": must be one of "2", "9", "10", got "7"'):
         target.encode(table_of(y=["9", "7"]), table_of(y=["9", "7"]).column("y"))
 
 
@@ -412,12 +412,12 @@ def test_labels_with_a_full_stop_are_taken_and_said(monkeypatch):
 
 def test_targets_with_nothing_to_learn():
     table = table_of(y=["a", "a"], z=[2.0, 2.0], ids=[f"id{i}" for i in range(2)])
-    with pytest.raises(BadUse, match='every row holds "a"'):
+    with pytest.raises(TableError, match='every row holds "a"'):
         Classes.fit(table, "y", table.column("y"))
-    with pytest.raises(BadUse, match="every row holds 2; nothing to learn"):
+    with pytest.raises(TableError, match="every row holds 2; nothing to learn"):
         Amount.fit(table, "z", table.column("z"), np.arange(2), True)
     ids = table_of(y=[f"id{i}" for i in range(20)])
-    with pytest.raises(BadUse, match="too many for classes"):
+    with pytest.raises(TableError, match="too many for classes"):
         Classes.fit(ids, "y", ids.column("y"))
 
 
@@ -428,7 +428,7 @@ def test_amounts_come_back_in_their_unit():
     np.testing.assert_allclose(target.encode(table, column), [-1, 1, 9])
     np.testing.assert_allclose(target.decode(target.encode(table, column)), [10, 20, 60])
     text = table_of(y=["1", "x"])
-    with pytest.raises(BadUse, match=r'row 2, column "y": must be a number, got "x"'):
+    with pytest.raises(TableError, match=r'row 2, column "y": must be a number, got "x"'):
         target.encode(text, text.column("y"))
 
 

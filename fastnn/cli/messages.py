@@ -13,8 +13,9 @@ class Failure(Exception):
     """Nothing wrong with what was asked, but it did not work. Exit status 1."""
 
 
-def warn(text: str) -> None:
-    print(f"fastnn: warning: {text}", file=sys.stderr)
+def warn(message: Warning | str, *place: object) -> None:
+    """Also in place of `warnings.showwarning`, whose file and line nobody needs here."""
+    print(f"fastnn: warning: {message}", file=sys.stderr)
 
 
 def note(text: str) -> None:

@@ -14,9 +14,10 @@ import numpy as np
 
 from fastnn.checks import as_name, listed, name_of
 from fastnn.errors import TableError
+from fastnn.network.arrays import is_rows, is_table
 from fastnn.network.losses import quantiles_of
 from fastnn.network.spec import NetworkSpec
-from fastnn.tables.frames import as_arrays, as_matrix, as_table, as_targets, column_names, is_table
+from fastnn.tables.frames import as_arrays, as_matrix, as_table, as_targets
 from fastnn.tables.inputs import ArrayInputs, Inputs, PlainInputs, TableInputs, places
 from fastnn.tables.table import Arrays, Table, as_word
 from fastnn.tables.targets import Amount, Classes, check_target, infer_task
@@ -200,7 +201,26 @@ class Columns:
         kinds = {one.dtype.kind for one in chosen}
         return np.stack([one.astype(object) if len(kinds) > 1 else one for one in chosen], 1)
 
-    # The network they go with
+    # What they are, and the network they go with
+
+    def lines(self) -> list[tuple[str, str]]:
+        """What is known, as titles and texts."""
+        inputs = self.inputs
+        if isinstance(inputs, PlainInputs):
+            names = f"columns {listed(inputs.names)}" if inputs.names else "columns in their order"
+            lines = [("inputs", f"{inputs.width} {names}, or arrays")]
+        elif isinstance(inputs, ArrayInputs):
+            lines = [("inputs", f"arrays (n, {', '.join(map(str, inputs.shape))})")]
+        else:
+            lines = [("inputs", f"{len(inputs.columns)} columns, {inputs.width} features")]
+            lines += [("", str(column)) for column in inputs.columns]
+        if not isinstance(inputs, PlainInputs):
+            how = {"refuse": "refused", "impute": "imputed"}[inputs.missing]
+            lines.append(("missing", how))
+        for i, target in enumerate(self.targets):
+            title = "" if i else "target" if len(self.targets) == 1 else "targets"
+            lines.append((title, str(target)))
+        return lines
 
     def outputs(self, output: Any, loss: Any) -> tuple[Any, int]:
         """Activation and width of the output layer, where the user leaves them open."""
@@ -306,8 +326,7 @@ class _Blocks:
 
 def as_plain(X: Any) -> Any:
     """X for a network that takes matrices: a dict of columns or rows as one, all else as it is."""
-    own = isinstance(X, Mapping) or (column_names(X) is not None and isinstance(X, (list, tuple)))
-    return as_matrix(X) if own else X
+    return as_matrix(X) if isinstance(X, Mapping) or is_rows(X) else X
 
 
 def task_of(output: Any, loss: Any) -> str | None:
@@ -413,7 +432,7 @@ def learn(
         data.column(name)  # refuses unknown names
     kept = data.select(name for name in data.columns if name not in drop)
     if not kept.columns:
-        raise TableError(f"{data.path}: no column beside {listed(names)} to learn from")
+        raise TableError(f"{data.path}: no column beside the target {listed(names)} to learn from")
     inputs = TableInputs.fit(
         kept, rows, missing=missing, scaling=scaling, categorical=categorical
     )

@@ -11,17 +11,8 @@ import numpy as np
 
 from fastnn.checks import counted
 from fastnn.errors import TableError
+from fastnn.network.arrays import is_rows, is_table
 from fastnn.tables.table import Arrays, Column, Numbers, Table, Words, as_word, is_missing
-
-
-def is_table(X: Any) -> bool:
-    """Whether X has named columns."""
-    return hasattr(X, "columns") or isinstance(X, Mapping) or is_rows(X)
-
-
-def is_rows(X: Any) -> bool:
-    """Whether X is a list of row dicts."""
-    return isinstance(X, (list, tuple)) and len(X) > 0 and isinstance(X[0], Mapping)
 
 
 def column_names(X: Any) -> list[str] | None:

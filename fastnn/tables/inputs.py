@@ -15,7 +15,8 @@ import numpy as np
 
 from fastnn.checks import counted, listed
 from fastnn.errors import TableError
-from fastnn.tables.frames import as_arrays, as_table, column_names, is_table, picked
+from fastnn.network.arrays import is_table
+from fastnn.tables.frames import as_arrays, as_table, column_names, picked
 from fastnn.tables.table import (
     Arrays,
     Column,
@@ -43,6 +44,9 @@ class Numeric:
 
     width = 1
 
+    def __str__(self) -> str:
+        return f"{self.name}: (x - {self.shift:.6g}) / {self.scale:.6g}"
+
 
 @dataclass
 class Categorical:
@@ -52,6 +56,9 @@ class Categorical:
     @property
     def width(self) -> int:
         return len(self.categories)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {listed((name or '(missing)' for name in self.categories), 6)}"
 
 
 @dataclass
@@ -104,10 +111,16 @@ class TableInputs:
     def transform(self, X: Any, dtype: str = "float32", warn_unknown: bool = True) -> np.ndarray:
         """X (n, width) of `dtype`, from what has named columns; others are passed over."""
         if isinstance(X, Arrays) or not is_table(X):
-            what = f"{X.path}: this file" if isinstance(X, Arrays) and X.path else "X"
+            names = listed(self.names)
+            if isinstance(X, Arrays):
+                raise TableError(
+                    f"{X.path}: the model reads a table with the columns {names}, "
+                    "this file holds arrays"
+                )
             raise TableError(
-                f"{what} must be a table with the columns {listed(self.names)}, which the model "
-                "reads by name, got an array; model.network_only() takes encoded arrays"
+                f"X must be a table, dict of columns or list of row dicts with {names}, which the "
+                f"model reads by name, got {type(X).__name__}; of rows that are encoded already, "
+                "model.network_only() is the model"
             )
         table = as_table(X)
         absent = [name for name in self.names if name not in table.columns]
@@ -211,12 +224,13 @@ class ArrayInputs:
     def transform(self, X: Any, dtype: str = "float32", warn_unknown: bool = True) -> np.ndarray:
         """X (n, width) of `dtype`, from an array (n, ...) of numbers."""
         if is_table(X) and not isinstance(X, Arrays):
-            what = f"{X.path}: this file" if isinstance(X, Table) else "X"
-            raise TableError(
-                f"{what} must be an array of shape {('n', *self.shape)}, got a table".replace(
-                    "'n'", "n"
+            shape = f"(n, {', '.join(map(str, self.shape))})"
+            if isinstance(X, Table):
+                raise TableError(
+                    f"{X.path}: the model reads arrays (NPZ or NPY) of shape {shape}, "
+                    "this file is a table"
                 )
-            )
+            raise TableError(f"X must be an array of shape {shape}, got a table")
         data = X if isinstance(X, Arrays) else as_arrays(X)
         if data.X.shape[1] != self.width:
             where = f"{data.path}: " if data.path else ""

@@ -252,10 +252,11 @@ def _numbers(cells: tuple[str, ...]) -> np.ndarray:
 
 
 def _read_parquet(path: str) -> Table:
-    pyarrow = optional("pyarrow.parquet", f"{path}: Parquet")
+    pyarrow = optional("pyarrow", f"{path}: Parquet")
+    parquet = optional("pyarrow.parquet", f"{path}: Parquet")
     try:
-        arrow = pyarrow.read_table(path)
-    except pyarrow.lib.ArrowException as error:
+        arrow = parquet.read_table(path)
+    except pyarrow.ArrowException as error:
         raise TableError(f"{path}: not a Parquet file ({str(error).splitlines()[0]})") from None
     if not arrow.num_rows or not arrow.num_columns:
         raise TableError(f"{path}: no rows")

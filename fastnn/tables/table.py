@@ -69,6 +69,9 @@ class Numbers:
     def __len__(self) -> int:
         return len(self.values)
 
+    def take(self, rows: np.ndarray) -> Numbers:
+        return Numbers(self.values[rows])
+
     def missing(self) -> np.ndarray:
         """(n,) bool."""
         return np.isnan(self.values)
@@ -117,6 +120,10 @@ class Words:
 
     def __len__(self) -> int:
         return len(self.codes)
+
+    def take(self, rows: np.ndarray) -> Words:
+        used, codes = np.unique(self.codes[rows], return_inverse=True)
+        return replace(self, codes=codes, words=[self.words[code] for code in used])
 
     def missing(self) -> np.ndarray:
         """(n,) bool."""
@@ -184,6 +191,12 @@ class Table:
         """These columns of the same rows."""
         return replace(self, columns={name: self.column(name) for name in names})
 
+    def take(self, rows: np.ndarray) -> Table:
+        """Some of the rows."""
+        lines = np.arange(1, self.n_rows + 1) if self.lines is None else np.asarray(self.lines)
+        columns = {name: column.take(rows) for name, column in self.columns.items()}
+        return replace(self, columns=columns, lines=lines[rows])
+
 
 @dataclass
 class Arrays:
@@ -198,6 +211,10 @@ class Arrays:
     @property
     def n_rows(self) -> int:
         return len(self.X)
+
+    def take(self, rows: np.ndarray) -> Arrays:
+        """Some of the rows."""
+        return replace(self, X=self.X[rows], y=None)
 
     def where(self, row: int, column: int) -> str:
         index = np.unravel_index(column, self.shape)

@@ -30,6 +30,9 @@ class Classes:
 
     task = "classification"
 
+    def __str__(self) -> str:
+        return f"{self.name}: {listed(self.classes)}"
+
     @classmethod
     def fit(cls, table: Table, name: str) -> Classes:
         column = table.column(name)
@@ -95,6 +98,9 @@ class Amount:
     scale: float = 1.0
 
     task = "regression"
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.shift:.6g} + {self.scale:.6g} f(x)"
 
     @classmethod
     def fit(
