@@ -207,9 +207,10 @@ class Model:
         self.n_threads = n_threads
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("_network", "_parameters", "_engines") and vars(self).get("_open"):
+        unfitted = vars(self).get("_open")
+        if unfitted and name in ("_network", "_parameters", "_engines"):
             raise ValueError(
-                f"the model must be fitted first: what sizes {self._open.sizes} leave open is "
+                f"the model must be fitted first: what sizes {unfitted.sizes} leave open is "
                 "learned from the data"
             )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from fastnn.tables.read import ReadOptions
+from fastnn.tables.reading import ReadOptions
 
 
 def positive_int(text: str) -> int:

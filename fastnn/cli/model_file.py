@@ -10,8 +10,8 @@ import numpy as np
 
 from fastnn.cli.messages import BadUse
 from fastnn.tables.columns import Columns
-from fastnn.tables.read import ReadOptions
-from fastnn.tables.read import read as read_table
+from fastnn.tables.reading import ReadOptions
+from fastnn.tables.reading import read as read_file
 from fastnn.tables.table import Arrays, Table
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def reading(path: str, kind: str) -> Iterator[None]:
 
 def read(path: str, options: ReadOptions) -> Table | Arrays:
     with reading(path, "data"):
-        return read_table(path, options)
+        return read_file(path, options)
 
 
 def load(path: str, **options: Any) -> Model:

@@ -51,7 +51,9 @@ def loss_of(args: argparse.Namespace, columns: Columns) -> Any:
 
 def class_weight_of(args: argparse.Namespace, columns: Columns) -> Any:
     names = columns.class_names
-    if args.class_weight is not None and names is None:
+    if args.class_weight is None:
+        return None
+    if names is None:
         raise BadUse("--class-weight is for one target of classes")
     for name in args.class_weight if isinstance(args.class_weight, dict) else ():
         if name not in names:

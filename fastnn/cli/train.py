@@ -23,7 +23,7 @@ from fastnn.cli.model_file import load, read
 from fastnn.kernels._cpu import ACTIVATIONS, NORMS
 from fastnn.network.activations import CLASSES as ACTIVATION_SETTINGS
 from fastnn.tables.columns import Columns, learn
-from fastnn.tables.inputs import Inputs, TableInputs
+from fastnn.tables.inputs import ArrayInputs, Inputs, TableInputs
 from fastnn.tables.table import Arrays, Table
 from fastnn.tables.targets import Amount, infer_task
 from fastnn.training.split import split
@@ -647,8 +647,9 @@ def print_summary(
 
 
 def _inputs_text(inputs: Inputs) -> str:
-    if not isinstance(inputs, TableInputs):
+    if isinstance(inputs, ArrayInputs):
         return f"inputs of shape {'x'.join(map(str, inputs.shape))}"
+    assert isinstance(inputs, TableInputs)
     text = counted(len(inputs.columns), "column")
     return text if inputs.width == len(inputs.columns) else f"{text} as {inputs.width} features"
 

@@ -310,9 +310,10 @@ def _data(model: Model) -> Columns | None:
 
 def _features(graph: _Graph, data: Columns) -> str:
     """Columns of a data file -> numbers, as fastnn.tables.inputs makes them."""
-    from fastnn.tables.inputs import ArrayInputs, Categorical, Numeric
+    from fastnn.tables.inputs import ArrayInputs, Categorical, Numeric, PlainInputs
 
     inputs = data.inputs
+    assert not isinstance(inputs, PlainInputs)
     fill = inputs.missing == "impute"
     if isinstance(inputs, ArrayInputs):
         x = graph.input("X", inputs.shape, graph.dtype)

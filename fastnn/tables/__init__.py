@@ -9,7 +9,7 @@
 
 from fastnn.errors import TableError
 from fastnn.tables.columns import Columns, learn
-from fastnn.tables.read import ReadOptions, read
+from fastnn.tables.reading import ReadOptions, read
 from fastnn.tables.table import Arrays, Table, TableWarning
 
 __all__ = [

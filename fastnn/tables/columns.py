@@ -193,7 +193,7 @@ class Columns:
             return values[:, 0] if values.shape[1] == 1 else values
         chosen = []
         if self.class_names is not None and f.shape[1] > 1:
-            return self.targets[0].values[f.argmax(1)]  # type: ignore[union-attr,index]
+            return self.targets[0].values[f.argmax(1)]  # type: ignore[index]
         for target, one in zip(self.targets, f.T, strict=True):
             chosen.append(target.values[(one > 0.5).astype(np.intp)])  # type: ignore[index]
         if len(chosen) == 1:
@@ -294,7 +294,7 @@ class Columns:
                 saved["header"],
             )
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"the description of the data is damaged ({error!r})") from None
+            raise ValueError(f'metadata["data"] must describe the data: {error!r}') from None
 
     @classmethod
     def undescribed(cls, network: NetworkSpec, names: Any = None) -> Columns:
@@ -325,8 +325,8 @@ class _Blocks:
 
 
 def as_plain(X: Any) -> Any:
-    """X for a network that takes matrices: a dict of columns or rows as one, all else as it is."""
-    return as_matrix(X) if isinstance(X, Mapping) or is_rows(X) else X
+    """X for a network that takes matrices: what NumPy cannot read as one, as one."""
+    return as_matrix(X) if isinstance(X, (Table, Mapping)) or is_rows(X) else X
 
 
 def task_of(output: Any, loss: Any) -> str | None:

@@ -32,11 +32,11 @@ def picked(X: Any, names: list[str]) -> Any:
     """These columns of X, in this order: of a library's table as one of the same kind."""
     if hasattr(X, "iloc"):
         return X[names]
-    return X.select(names)
+    return X.select(names) if hasattr(X, "select") else as_table(X).select(names)
 
 
 def as_matrix(X: Any) -> np.ndarray:
-    """A dict of columns or a list of row dicts, all numbers, as an array (n, n_columns)."""
+    """What has named columns, all of them numbers, as an array (n, n_columns)."""
     table = as_table(X)
     for name, column in table.columns.items():
         if text := column.first_text():

@@ -53,8 +53,8 @@ class Classes:
         """(C,) the classes as users have them: integers, floats, booleans or text."""
         if not self.text and self.classes == ["False", "True"]:
             return np.array([False, True])
-        numbers = [number_or_none(word) for word in self.classes]
-        if self.text or None in numbers or [*map(number_name, numbers)] != self.classes:
+        numbers = [n for word in self.classes if (n := number_or_none(word)) is not None]
+        if self.text or [*map(number_name, numbers)] != self.classes:
             return np.array(self.classes)
         values = np.array(numbers)
         whole = values == np.round(values)

@@ -8,8 +8,10 @@ the header is row 1.
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
 import io
+import os
 import re
 import sys
 import zipfile
@@ -254,6 +256,8 @@ def _numbers(cells: tuple[str, ...]) -> np.ndarray:
 def _read_parquet(path: str) -> Table:
     pyarrow = optional("pyarrow", f"{path}: Parquet")
     parquet = optional("pyarrow.parquet", f"{path}: Parquet")
+    if Path(path).is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     try:
         arrow = parquet.read_table(path)
     except pyarrow.ArrowException as error:
