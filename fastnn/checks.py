@@ -30,6 +30,8 @@ def as_real(name: str, value: Any, minimum: float = 0.0, below: float = math.inf
         if isinstance(value, (str, bytes)):
             raise TypeError
         number = float(value)
+    except OverflowError:  # an integer beyond all floats
+        number = math.inf
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, got {value!r}") from None
     if not minimum <= number < below:
