@@ -16,7 +16,6 @@ import numpy as np
 from fastnn.checks import as_int, as_real
 from fastnn.config import n_threads as bound_threads
 from fastnn.errors import ModelFileError
-from fastnn.explain.trace import Trace
 from fastnn.network.activations import Activation
 from fastnn.network.arrays import (
     as_features,
@@ -44,6 +43,7 @@ from fastnn.training.split import split
 from fastnn.training.weights import as_weights
 
 if TYPE_CHECKING:
+    from fastnn.explain.trace import Trace
     from fastnn.tables.columns import Columns
     from fastnn.tables.open import Open
 
@@ -812,6 +812,8 @@ class Model:
         -------
         Trace
         """
+        from fastnn.explain.trace import Trace
+
         parameters = self._parameters.copy()
         x, y = self._encoded(x, y)
         return Trace(self._network, parameters.theta, x, y, learning_rate, parameters.statistics)

@@ -45,7 +45,7 @@ def loss_of(args: argparse.Namespace, columns: Columns) -> Any:
     if args.label_smoothing:
         if name_of(loss) not in ("cross_entropy", "binary_cross_entropy"):
             raise BadUse(f"--label-smoothing goes with cross-entropy, not with {name_of(loss)}")
-        loss = losses.CLASSES[name_of(loss)](args.label_smoothing)  # type: ignore[call-arg]
+        loss = losses.CLASSES[name_of(loss)](args.label_smoothing)
     return loss
 
 

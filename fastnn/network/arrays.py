@@ -10,7 +10,6 @@ Targets become C-contiguous arrays of the network's dtype.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,13 +17,13 @@ import numpy as np
 from fastnn.checks import name_of
 from fastnn.kernels._cpu import KINDS
 from fastnn.network.spec import NetworkSpec
+from fastnn.values import Value
 
 SUM_TOLERANCE = 1e-4  # of a target distribution: float32 rows of a thousand classes keep to it
 CHUNK = 1 << 18  # numbers looked at together
 
 
-@dataclass(frozen=True, eq=False)
-class CSR:
+class CSR(Value, eq=False):
     """A matrix of few nonzeros, as the engine takes it: a row's columns ascend, each once."""
 
     indptr: np.ndarray  # (n + 1,) int64: row i has the entries indptr[i] to indptr[i + 1] - 1

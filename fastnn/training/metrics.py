@@ -29,7 +29,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -38,12 +37,12 @@ import numpy as np
 from fastnn.checks import as_int, name_of
 from fastnn.network.losses import quantiles_of
 from fastnn.network.spec import NetworkSpec
+from fastnn.values import Value
 
 Metric = Callable[..., float]  # of targets y and outputs f, rows as samples (and weights)
 
 
-@dataclass(frozen=True)
-class TopK:
+class TopK(Value):
     """Top-k accuracy, a metric of softmax outputs: is the class among the k likeliest?
 
     Of equal outputs the one with the smaller index counts as likelier.
