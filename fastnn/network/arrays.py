@@ -9,6 +9,7 @@ Targets become C-contiguous arrays of the network's dtype.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -200,6 +201,17 @@ def as_targets(y: Any, network: NetworkSpec) -> np.ndarray:
     elif loss == "poisson":
         _check_range(rows, 0, np.inf, "y must not be below 0 for poisson")
     return rows if n == network.n_out else np.repeat(rows, network.n_out // n, axis=1)
+
+
+def is_table(X: Any) -> bool:
+    """Whether X has named columns: a table of pandas, polars or pyarrow, a dict of columns, or a
+    list of row dicts."""
+    return hasattr(X, "columns") or isinstance(X, Mapping) or is_rows(X)
+
+
+def is_rows(X: Any) -> bool:
+    """Whether X is a list of row dicts."""
+    return isinstance(X, (list, tuple)) and len(X) > 0 and isinstance(X[0], Mapping)
 
 
 def as_numbers(name: str, values: Any) -> np.ndarray:
