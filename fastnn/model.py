@@ -6,7 +6,7 @@ It checks and converts what it is given, then hands on: loop.py, evaluation.py, 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,19 @@ from fastnn.training.split import split
 from fastnn.training.weights import as_weights
 
 if TYPE_CHECKING:
+    from typing import SupportsIndex
+
     from fastnn.explain.trace import Trace
+    from fastnn.names import (
+        ActivationName,
+        DtypeName,
+        InitName,
+        LossName,
+        NormName,
+        OptimizerName,
+        OutputName,
+    )
+    from fastnn.network.initialize import Init
     from fastnn.tables.columns import Columns
     from fastnn.tables.open import Open
 
@@ -105,7 +117,8 @@ class Model:
         layer. Everything else (prediction, `evaluate`, `loss_and_gradient`, `gradient_check`,
         `trace`) goes without.
     noise : float or list of float, default 0.0
-        Standard deviation of normal noise added to each h, likewise, before dropout.
+        Standard deviation of normal noise added to each h before dropout: one number for
+        all hidden layers, or a list for the inputs and each hidden layer.
     norm : "batch", "layer", fastnn.BatchNorm, fastnn.LayerNorm, None or list of them, optional
         Normalisation, of all hidden layers alike or one for each: of u = h_prev W^T before the
         activation, h = g(gamma (u - mean) / sqrt(variance + epsilon) + b). So the layer's b is what
@@ -150,18 +163,18 @@ class Model:
 
     def __init__(
         self,
-        sizes: Any,
-        activation: Any = "relu",
-        output: str | Activation | None = None,
-        loss: str | Loss | None = None,
-        bias: Any = True,
-        dtype: Any = "float32",
+        sizes: Sequence[SupportsIndex | None] | np.ndarray,
+        activation: ActivationName | Activation | Sequence[ActivationName | Activation] = "relu",
+        output: OutputName | Activation | None = None,
+        loss: LossName | Loss | None = None,
+        bias: bool | Sequence[bool] = True,
+        dtype: DtypeName | np.dtype[Any] | type[Any] = "float32",
         seed: int | None = None,
         n_threads: int | None = None,
-        init: Any = None,
-        dropout: Any = 0.0,
-        noise: Any = 0.0,
-        norm: Any = None,
+        init: InitName | Init | Sequence[Any] | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        noise: float | Sequence[float] = 0.0,
+        norm: NormName | Norm | Sequence[NormName | Norm | None] | None = None,
         input_scale: float = 1.0,
         columns: Columns | None = None,
     ) -> None:
@@ -316,7 +329,8 @@ class Model:
 
     @property
     def running_variance(self) -> list[np.ndarray | None]:
-        """Likewise."""
+        """The variances that go with `running_mean`: running_variance[0] is layer 1's, (n_out,), or
+        None; writable views of what the model uses."""
         return [pair and pair[1] for pair in self._statistics]
 
     @property
@@ -483,7 +497,7 @@ class Model:
         *,
         epochs: int = 10,
         batch_size: int = 128,
-        optimizer: str | Optimizer = "sgd",
+        optimizer: OptimizerName | Optimizer = "sgd",
         learning_rate: Rate | None = None,
         validation_data: tuple[Any, Any] | None = None,
         validation_split: float = 0.0,
@@ -595,7 +609,7 @@ class Model:
         y: Any,
         *,
         batch_size: int = 1,
-        optimizer: str | Optimizer = "sgd",
+        optimizer: OptimizerName | Optimizer = "sgd",
         learning_rate: Rate | None = None,
         sample_weight: Any = None,
         class_weight: Any = None,

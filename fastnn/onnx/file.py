@@ -29,7 +29,7 @@ import numpy as np
 from fastnn.errors import MissingExtraError, ModelFileError
 from fastnn.interop import steps as chain
 from fastnn.interop.steps import Apply, Linear, Normalize, Scale, Step
-from fastnn.network.activations import ELU, Activation, LeakyReLU
+from fastnn.network.activations import ELU, LeakyReLU
 from fastnn.network.norms import BatchNorm, LayerNorm
 
 BYTES_MAX = 2**31 - 1  # of a protobuf message
@@ -896,7 +896,7 @@ def _along(steps: Iterable[Step], x: np.ndarray) -> np.ndarray:
     return x
 
 
-def _function(activation: str | Activation, x: np.ndarray) -> np.ndarray:
+def _function(activation: Any, x: np.ndarray) -> np.ndarray:
     """g(x), by a network of one unit."""
     if activation == "exp":
         return np.exp(x)
