@@ -14,7 +14,7 @@ from fastnn.errors import ModelFileError
 from fastnn.interop import steps as chain
 from fastnn.network.activations import Activation
 from fastnn.network.losses import Loss
-from fastnn.onnx import file, write
+from fastnn.onnx import file, structure, write
 
 if TYPE_CHECKING:
     from fastnn import Model
@@ -106,7 +106,9 @@ def load(
     try:
         proto = file.read(path)
         ours = write.properties(proto)
-        network = file.sequential(proto, ours.get("begin"), ours.get("end"))
+        network = structure.sequential(
+            proto, ours.get("begin"), ours.get("end"), no_logarithm=output == "softmax"
+        )
         metadata = ours.get("metadata", {})
         if network.classes is not None and "data" not in metadata:
             metadata.setdefault("classes", list(network.classes))
