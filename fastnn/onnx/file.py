@@ -50,11 +50,30 @@ def read(path: str | PathLike[str]) -> Any:
         raise ModelFileError(f"must have at most {NODES_MAX} nodes, got {len(graph.node)}")
     if graph.sparse_initializer:
         raise ModelFileError("must have no sparse tensors")
+    if not all(isinstance(name, str) for name in _names(model)):
+        raise ModelFileError("must be an ONNX model, and whole: a name is not UTF-8")
     folder = _Folder(os.path.dirname(os.path.abspath(path)))
     for tensor, what in _tensors(graph):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             folder.bring_in(tensor, what)
     return model
+
+
+def _names(model: Any) -> Iterator[Any]:
+    """What should be text; protobuf gives bytes where it is none."""
+    graph = model.graph
+    for one in (*graph.initializer, *graph.input, *graph.output):
+        yield one.name
+    for tensor, _ in _tensors(graph):
+        for entry in tensor.external_data:
+            yield from (entry.key, entry.value)
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+    for function in (*model.functions, *model.opset_import):
+        yield function.domain
+    for entry in model.metadata_props:
+        yield from (entry.key, entry.value)
 
 
 def _tensors(graph: Any) -> Iterator[tuple[Any, str]]:

@@ -106,7 +106,8 @@ ORIGIN = len(GRID) // 2
 TOLERANCE = 1e-6  # as near as float32 constants let it be
 BENDS_WITHIN = 8.0  # of 0: where exponentials' arguments are looked at in steps of FINE
 FINE = 0.1
-DEPTH_MAX = 64
+DEPTH_MAX = 64  # of an expression
+STEPS_MAX = 8  # that may go into one activation
 POINTS_MAX = 20_000
 
 Arrays = list[Any]  # arguments' values
@@ -289,25 +290,29 @@ def _unit(activation: str | Activation) -> Model:
 SHAPES = ("relu", "sigmoid", "tanh", "softplus", "gelu", "gelu_tanh", "silu", "mish", "elu", "selu")
 
 
-def _candidates(values: np.ndarray) -> Iterator[list[Step]]:
+def _candidates(values: np.ndarray) -> Iterator[tuple[list[Step], Function]]:
     """What may have these values on GRID."""
+
+    def made(*steps: Step) -> tuple[list[Step], Function]:
+        return list(steps), _after(steps, X)
+
     slope, low, high = values[-1] / GRID[-1], values.min(), values.max()
-    yield [Scale(float(slope), float(values[ORIGIN]))]
+    yield made(Scale(float(slope), float(values[ORIGIN])))
     for name in SHAPES:
         g = function(_operator(name), X).values
         peak = int(np.argmax(abs(g)))
         c = float(values[peak] / g[peak])
         if c:
-            factor = Scale(1.0 if abs(c - 1) < TOLERANCE else c, 0.0)
-            yield [Apply(name, ""), *([] if factor.nothing else [factor])]
+            yield made(Apply(name, ""), Scale(1.0 if abs(c - 1) < TOLERANCE else c, 0.0))
     slope = values[0] / GRID[0]
-    if slope >= 0:
-        yield _leaky(slope, "")
+    if 0 <= slope < 1e30:
+        yield made(*_leaky(slope, ""))
     low, high = (-math.inf if low <= GRID[0] else low), (math.inf if high >= GRID[-1] else high)
     if low < high and not (np.isinf(low) and np.isinf(high)):
-        yield chain.clipped(float(low), float(high), "")
+        clip = function(OPERATORS["Min"], function(OPERATORS["Max"], X, low), high)
+        yield chain.clipped(float(low), float(high), ""), clip
     if -math.inf < low < 0:
-        yield [Apply(ELU(decimal(-low)), "")]
+        yield made(Apply(ELU(decimal(-low)), ""))
 
 
 @functools.lru_cache(4096)
@@ -315,16 +320,15 @@ def _recognized(one: Function) -> tuple[Step, ...] | None:
     values = one.values
     if values.shape != GRID.shape or values.dtype.kind != "f" or not np.isfinite(values).all():
         return None
-    for steps in _candidates(values):
+    for steps, twin in _candidates(values):
         with np.errstate(all="ignore"):
-            twin = _after(steps, X)
             if not _close(GRID, values, twin.values):
                 continue
             x = one.points()
             if x is None:
                 return None
             if _close(x, one.on(x)[one], twin.on(x)[twin]):
-                return tuple(steps)
+                return tuple(s for s in steps if not (isinstance(s, Scale) and s.nothing))
     return None
 
 
@@ -348,25 +352,36 @@ def decides_at_half(one: Function) -> bool:
 
 def composed(node: Node) -> Rows | Composite:
     """What an operator on single entries of data gives."""
-    data = [v for v in node.inputs if isinstance(v, (Rows, Composite))]
-    root = _common([rows_of(v) for v in data])
+    data = [rows_of(v) for v in node.inputs if isinstance(v, (Rows, Composite))]
+    near = _common(data)
+    steps = data[0].steps
+    far = near
+    while far and near - far < STEPS_MAX and single(steps[far - 1]):
+        far -= 1
+    for n in range(far, near + 1):  # as much as possible in one activation
+        root = replace(data[0], steps=steps[:n])
+        made = recognized(root, _whole(node, root), node.where)
+        if isinstance(made, Rows):
+            break
+    return made
+
+
+def _whole(node: Node, root: Rows) -> Function:
+    """What a node computes, as a function of root's entries."""
     parts: list[Function | float] = []
     for value in node.inputs:
-        if isinstance(value, Rows):
-            parts.append(_after(value.steps[len(root.steps) :], X))
-        elif isinstance(value, Composite):
-            before = _after(value.root.steps[len(root.steps) :], X)
-            parts.append(value.function if before is X else _placed(value.function, before))
+        if isinstance(value, (Rows, Composite)):
+            before = _after(rows_of(value).steps[len(root.steps) :], X)
+            is_rows = isinstance(value, Rows)
+            parts.append(before if is_rows else _placed(value.function, before))
         elif value is None or value.size != 1 or value.ndim > root.rank:
             raise Refused("must have single numbers for its constants")
         else:
             parts.append(float(value.reshape(())))
-    if node.op in ACTIVATIONS and node.op != "Exp":
-        (part,) = [one for one in parts[:1] if isinstance(one, Function)]
-        whole = _after(ACTIVATIONS[node.op](node), part)
-    else:
-        whole = function(OPERATORS[node.op], *parts)
-    return recognized(root, whole, node.where)
+    if node.op in OPERATORS:
+        return function(OPERATORS[node.op], *parts)
+    assert isinstance(parts[0], Function)
+    return _after(ACTIVATIONS[node.op](node), parts[0])
 
 
 def recognized(root: Rows, one: Function, where: str) -> Rows | Composite:
@@ -381,8 +396,8 @@ def rows_of(value: Rows | Composite) -> Rows:
     return value.root if isinstance(value, Composite) else value
 
 
-def _common(data: list[Rows]) -> Rows:
-    """The data before the functions of single entries that made them all."""
+def _common(data: list[Rows]) -> int:
+    """How many steps lead to what they were all made of, by functions of single entries."""
     first = data[0]
     n = min(len(one.steps) for one in data)
     while any(not same(one.steps[:n], first.steps[:n]) for one in data):
@@ -390,11 +405,13 @@ def _common(data: list[Rows]) -> Rows:
     for one in data:
         if not all(single(step) for step in one.steps[n:]) or one.layout != first.layout:
             raise Refused("joins branches: a sequential network has none")
-    return replace(first, steps=first.steps[:n])
+    return n
 
 
 def _placed(one: Function, before: Function) -> Function:
     """one(before(x))."""
+    if before is X:
+        return one
     placed: dict[Function, Function] = {X: before}
     for part in one.within():
         if part is not X:

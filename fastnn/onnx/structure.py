@@ -22,6 +22,7 @@ from fastnn.onnx.file import SHORT, as_array, onnx_package, place_of
 from fastnn.onnx.functions import ACTIVATIONS, OF_INTEGERS, decimal, same, single
 from fastnn.onnx.values import (
     BATCH,
+    FLOAT,
     Composite,
     Labels,
     Named,
@@ -104,7 +105,7 @@ def _input(data: Any) -> Rows | Unknown:
     what = f"input {data.name!r:.100}"
     if not data.type.HasField("tensor_type"):
         return Unknown(f"{what} must be a tensor")
-    dtype = dtype_of(kind.elem_type)
+    dtype = dtype_of(kind.elem_type, narrow=True)
     if dtype is None:
         return Unknown(f"{what} must be numbers")
     if not kind.HasField("shape"):
@@ -121,13 +122,18 @@ def _input(data: Any) -> Rows | Unknown:
     return Rows((), (dims[0],), batch=False, dtype=dtype)  # one row alone
 
 
-def dtype_of(kind: int) -> np.dtype | None:
-    """Of a TensorProto.DataType, float32 for float16 and bfloat16; None of what is no number."""
+def dtype_of(kind: int, *, narrow: bool = False) -> np.dtype | None:
+    """Of a TensorProto.DataType, float32 for float16 and bfloat16; None of what is no number.
+
+    narrow: float32 also for numbers of less than 16 bits.
+    """
     try:
         dtype = np.dtype(onnx_package().helper.tensor_dtype_to_np_dtype(kind))
     except (KeyError, TypeError, ValueError):
         return None
-    return np.dtype(np.float32) if dtype.name in SHORT else dtype if dtype.kind in "buif" else None
+    if dtype.name in SHORT or (narrow and dtype.kind == "V"):
+        return FLOAT
+    return dtype if dtype.kind in "buif" else None
 
 
 def _chosen(outputs: Iterable[str], values: dict[str, Any]) -> Network:
@@ -643,7 +649,7 @@ def _machine_learning(node: Node) -> Any:
             raise Refused("must decide at 1/2")
         return Labels(first)
     if node.op == "Scaler" and isinstance(first, Rows):
-        first = replace(first, dtype=np.dtype(np.float32))
+        first = replace(first, dtype=FLOAT)
         offset, scale = (
             np.array(node.attribute(name, [default], list))
             for name, default in (("offset", 0.0), ("scale", 1.0))
