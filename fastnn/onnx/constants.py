@@ -49,6 +49,9 @@ ENTRYWISE: dict[str, Callable[..., Any]] = {
     "LessOrEqual": np.less_equal,
     "Where": np.where,
 }
+N_INPUTS = {"Div": 2, "Erf": 1, "Erfc": 1, "Where": 3} | {
+    name: g.nin for name, g in ENTRYWISE.items() if isinstance(g, np.ufunc)
+}  # of Min and Max any number
 OF_FLOATS = {"Pow", "Sqrt", "Reciprocal", "Exp", "Log", "Erf", "Erfc"}
 OF_ANY = {"Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Where"}  # not of their input's type
 
@@ -73,8 +76,7 @@ def folded(node: Node) -> np.ndarray:
     if node.op not in MOVES and any(BATCH in v for v in arrays if v.dtype == np.int64):
         raise Refused("must not compute with the number of rows")
     try:
-        with np.errstate(all="ignore"):
-            return np.asarray(operator(node, arrays[0]) if operator else _entrywise(node, arrays))
+        return np.asarray(operator(node, arrays[0]) if operator else _entrywise(node, arrays))
     except (ValueError, TypeError, IndexError, ArithmeticError):
         shapes = ", ".join(str(value.shape) for value in arrays)
         raise Refused(f"cannot be computed of constants of shapes {shapes}") from None

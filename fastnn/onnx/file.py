@@ -37,7 +37,7 @@ def read(path: str | PathLike[str]) -> Any:
     if status.st_size > BYTES_MAX:
         raise ModelFileError(f"must be at most {BYTES_MAX} bytes, got {status.st_size}")
     with open(path, "rb") as file:
-        content = file.read(BYTES_MAX)
+        content = file.read(status.st_size)
     model = onnx.ModelProto()
     try:
         model.ParseFromString(content)
@@ -64,12 +64,12 @@ def _names(model: Any) -> Iterator[Any]:
     graph = model.graph
     for one in (*graph.initializer, *graph.input, *graph.output):
         yield one.name
-    for tensor, _ in _tensors(graph):
-        for entry in tensor.external_data:
-            yield from (entry.key, entry.value)
     for node in graph.node:
         yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
         yield from (attribute.name for attribute in node.attribute)
+    for tensor, _ in _tensors(graph):  # named by the names above
+        for entry in tensor.external_data:
+            yield from (entry.key, entry.value)
     for function in (*model.functions, *model.opset_import):
         yield function.domain
     for entry in model.metadata_props:
@@ -161,9 +161,11 @@ def as_array(tensor: Any, what: str) -> np.ndarray:
         array = onnx_package().numpy_helper.to_array(tensor)
     except Exception as error:  # of whatever kind the package's are
         raise ModelFileError(f"{what} must be a whole tensor: {error!s:.200}") from None
-    if array.dtype.kind in "buifSUO" and array.dtype.name not in SHORT:
-        return array
-    return array.astype(np.float32)
+    if array.dtype.name in SHORT or array.dtype.kind == "V":  # of less than 16 bits
+        return array.astype(np.float32)
+    if array.dtype.kind not in "buifSUO":
+        raise ModelFileError(f"{what} must be numbers or text, got {array.dtype}")
+    return array
 
 
 Entry = tuple[str, str, list[Any]]  # name, dtype, shape

@@ -100,7 +100,7 @@ OF_INTEGERS = {"Relu", "Clip", "Min", "Max"}  # that need no rounding and cannot
 # --- expressions of x
 
 _NEAR = np.concatenate([np.geomspace(1e-9, 0.03, 40), np.linspace(0.04, 8.04, 201)])
-_FAR = np.geomspace(9, 1e20, 120)
+_FAR = np.geomspace(9, 1e38, 150)
 GRID = np.concatenate([-_FAR[::-1], -_NEAR[::-1], [0.0], _NEAR, _FAR])
 ORIGIN = len(GRID) // 2
 TOLERANCE = 1e-6  # as near as float32 constants let it be
@@ -139,8 +139,7 @@ class Function:
 
     def _of(self, values: Callable[[Function], np.ndarray]) -> np.ndarray:
         assert self.operator is not None
-        with np.errstate(all="ignore"):
-            return self.operator.g(*self.arguments(values))
+        return self.operator.g(*self.arguments(values))
 
     def arguments(self, values: Callable[[Function], np.ndarray]) -> Arrays:
         return [values(p) if isinstance(p, Function) else np.float64(p) for p in self.parts]
@@ -200,8 +199,7 @@ def _grazes(u: np.ndarray) -> bool:
 
 
 def _log(u: Any) -> Any:
-    with np.errstate(all="ignore"):
-        return np.log(abs(np.asarray(u, float)))
+    return np.log(abs(np.asarray(u, float)))
 
 
 def _power(a: Arrays) -> Arrays:
@@ -273,8 +271,7 @@ def _values(activation: str | Activation, u: Any) -> np.ndarray:
     """g(u), by a network of one unit."""
     u = np.asarray(u, np.float64)
     if activation == "exp":
-        with np.errstate(all="ignore"):
-            return np.exp(u)
+        return np.exp(u)
     finite = np.nan_to_num(np.clip(u, -1e300, 1e300)).reshape(-1, 1)
     values = _unit(activation).forward(finite).reshape(u.shape)
     return np.where(np.isnan(u), np.nan, values)
@@ -321,14 +318,13 @@ def _recognized(one: Function) -> tuple[Step, ...] | None:
     if values.shape != GRID.shape or values.dtype.kind != "f" or not np.isfinite(values).all():
         return None
     for steps, twin in _candidates(values):
-        with np.errstate(all="ignore"):
-            if not _close(GRID, values, twin.values):
-                continue
-            x = one.points()
-            if x is None:
-                return None
-            if _close(x, one.on(x)[one], twin.on(x)[twin]):
-                return tuple(s for s in steps if not (isinstance(s, Scale) and s.nothing))
+        if not _close(GRID, values, twin.values):
+            continue
+        x = one.points()
+        if x is None:
+            return None
+        if _close(x, one.on(x)[one], twin.on(x)[twin]):
+            return tuple(s for s in steps if not (isinstance(s, Scale) and s.nothing))
     return None
 
 
@@ -372,8 +368,9 @@ def _whole(node: Node, root: Rows) -> Function:
     for value in node.inputs:
         if isinstance(value, (Rows, Composite)):
             before = _after(rows_of(value).steps[len(root.steps) :], X)
-            is_rows = isinstance(value, Rows)
-            parts.append(before if is_rows else _placed(value.function, before))
+            parts.append(
+                _placed(value.function, before) if isinstance(value, Composite) else before
+            )
         elif value is None or value.size != 1 or value.ndim > root.rank:
             raise Refused("must have single numbers for its constants")
         else:

@@ -198,8 +198,13 @@ def _result(node: Any, values: dict[str, Any], version: int, no_logarithm: bool)
         return Unknown(text if text.startswith(where) else f"{where}: {text}")
     steps = result.steps[-1:] if isinstance(result, Rows) else ()
     for step in steps:
-        numbers = (step.W, step.b) if isinstance(step, Linear) else ()
-        numbers = (step.factor, step.shift) if isinstance(step, Scale) else numbers
+        numbers: tuple[Any, ...] = ()
+        if isinstance(step, Linear):
+            numbers = step.W, step.b
+        elif isinstance(step, Scale):
+            numbers = step.factor, step.shift
+        elif isinstance(step, Normalize):
+            numbers = step.gamma, step.beta
         if not all(one is None or np.isfinite(one).all() for one in numbers):
             return Unknown(f"{where}: must have finite constants")
     return result
@@ -220,6 +225,11 @@ def _value(node: Node, no_logarithm: bool) -> Any:
         return constants.constant(node)
     if not any(node.op in table for table in KNOWN):
         raise Refused("fastnn has no such operator")
+    if node.op in constants.ENTRYWISE:
+        given = [value for value in node.inputs if value is not None]
+        n_inputs = constants.N_INPUTS.get(node.op, len(node.inputs))
+        if len(given) != n_inputs or len(node.inputs) != n_inputs:
+            raise Refused(f"must have {n_inputs} inputs, got {len(given)}")
     first = node.input(0)
     if all(value is None or isinstance(value, np.ndarray) for value in node.inputs):
         if first is None:
@@ -285,8 +295,7 @@ def _entries(node: Node) -> Rows | Composite:
             value, rows = _for_each_row(node.constant(1 - at), data[0])
             if node.op == "Div" and not np.all(value):
                 raise Refused("must divide by numbers other than 0")
-            with np.errstate(all="ignore"):
-                return rows.then(SCALES[node.op](value, at == 0))
+            return rows.then(SCALES[node.op](value, at == 0))
     return functions.composed(node)
 
 
