@@ -1,6 +1,7 @@
 """ONNX out, against ONNX Runtime; in, from what PyTorch, Keras and skl2onnx write, against them;
 the onnx package's own node tests; and files that are none."""
 
+import errno
 import json
 import os
 import re
@@ -163,7 +164,7 @@ def test_an_export_is_whole_or_not_there(tmp_path, monkeypatch):
     before = path.read_bytes()
 
     def full(*_):
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="disk full"):

@@ -8,8 +8,8 @@ from fastnn.kernels._cpu cimport (
     fp_leave, keeps, seconds, worth,
 )
 from fastnn.kernels.net cimport (
-    Buffers, Net, Run, address, folded, load_net, load_statistics, make_net, set_features, set_targets, store_net,
-    store_statistics, work,
+    GRADIENT, THETA, Buffers, Net, Run, address, folded, load_net, load_statistics, make_net, set_features, set_targets,
+    store_net, store_statistics, work, writable_address,
 )
 from fastnn.kernels.online cimport train_online
 from fastnn.kernels.output_delta cimport mean, scratch_bytes, weight_of
@@ -18,7 +18,7 @@ from fastnn.kernels.panels cimport (
     L2_BYTES, Layer, bias_panels, pack, panels, prepare_transpose, row_room, unpack, weight_panels,
 )
 from fastnn.kernels.predict cimport forward_rows, free_room
-from fastnn.kernels.step cimport entries_bytes, most_entries, plain_sgd, train_thread
+from fastnn.kernels.step cimport make_entries, plain_sgd, train_thread
 from fastnn.kernels.update cimport Slots, as_rates, correct
 
 from fastnn.kernels._cpu import STATES
@@ -93,7 +93,7 @@ cdef class Engine:
         if features.indptr == NULL or not layer.turned:
             return 0
         own = Memory()
-        W = own.take(layer.n_in * layer.n_out * self.net.k.item)
+        W = own.take(layer.n_in, layer.n_out, self.net.k.item)
         turned[0], turned[1] = &layer.Wp, &slots.G
         for i in range(FNN_MAX_STATES):
             turned[2 + i] = &slots.state_W[i]
@@ -111,37 +111,37 @@ cdef class Engine:
         cdef const fnn_kernels *k = self.net.k
         cdef Py_ssize_t K = self.net.n_layers, l, s
         if b.batch < batch:
-            b.losses = <double *> self.memory.take(batch * sizeof(double))
+            b.losses = <double *> self.memory.take(batch, sizeof(double))
             b.batch = batch
-        cdef Py_ssize_t stride = row_room(max(b.capacity, capacity)) * k.nr
+        cdef Py_ssize_t rows = row_room(max(b.capacity, capacity)), row = k.nr * k.item
         if b.capacity < capacity:
             b.h0[0] = NULL
         if dense and b.h0[0] == NULL:
             for s in range(2):
-                b.h0[s] = self.memory.take(panels(k, self.net.layers[0].n_in) * stride * k.item)
+                b.h0[s] = self.memory.take(panels(k, self.net.layers[0].n_in), row, rows)
         if b.capacity >= capacity:
             return 0
-        b.h = <char **> self.memory.take((K + 1) * sizeof(char *))
-        b.d = <char **> self.memory.take((K + 1) * sizeof(char *))
-        b.delta = <char **> self.memory.take((K + 1) * sizeof(char *))
-        b.du = <char **> self.memory.take((K + 1) * sizeof(char *))
-        b.xhat = <char **> self.memory.take((K + 1) * sizeof(char *))
-        b.inv = <char **> self.memory.take((K + 1) * sizeof(char *))
+        b.h = <char **> self.memory.take(K + 1, sizeof(char *))
+        b.d = <char **> self.memory.take(K + 1, sizeof(char *))
+        b.delta = <char **> self.memory.take(K + 1, sizeof(char *))
+        b.du = <char **> self.memory.take(K + 1, sizeof(char *))
+        b.xhat = <char **> self.memory.take(K + 1, sizeof(char *))
+        b.inv = <char **> self.memory.take(K + 1, sizeof(char *))
         for l in range(1, K + 1):
-            b.h[l] = self.memory.take(self.net.layers[l - 1].out_panels * stride * k.item)
+            b.h[l] = self.memory.take(self.net.layers[l - 1].out_panels, row, rows)
             if l < K and (keeps(self.net.activations[l - 1]) or self.net.draws[l].noise or self.net.draws[l].dropout):
-                b.d[l] = self.memory.take(self.net.layers[l - 1].out_panels * stride * k.item)
-            b.delta[l] = self.memory.take(self.net.layers[l - 1].out_panels * stride * k.item)
+                b.d[l] = self.memory.take(self.net.layers[l - 1].out_panels, row, rows)
+            b.delta[l] = self.memory.take(self.net.layers[l - 1].out_panels, row, rows)
             b.du[l] = b.delta[l]
             if self.net.norms[l - 1].kind:
-                b.xhat[l] = self.memory.take(self.net.layers[l - 1].out_panels * stride * k.item)
-                b.du[l] = self.memory.take(self.net.layers[l - 1].out_panels * stride * k.item)
-                b.inv[l] = self.memory.take(max(self.net.layers[l - 1].out_panels * k.nr, capacity) * k.item)
-        b.list = <int32_t **> self.memory.take(K * sizeof(int32_t *))
-        b.n_list = <Py_ssize_t *> self.memory.take(K * sizeof(Py_ssize_t))
+                b.xhat[l] = self.memory.take(self.net.layers[l - 1].out_panels, row, rows)
+                b.du[l] = self.memory.take(self.net.layers[l - 1].out_panels, row, rows)
+                b.inv[l] = self.memory.take(max(self.net.layers[l - 1].out_panels * k.nr, capacity), k.item)
+        b.list = <int32_t **> self.memory.take(K, sizeof(int32_t *))
+        b.n_list = <Py_ssize_t *> self.memory.take(K, sizeof(Py_ssize_t))
         for l in range(K):
-            b.list[l] = <int32_t *> self.memory.take((self.net.layers[l].n_in + 16) * sizeof(int32_t))
-        b.stride = stride
+            b.list[l] = <int32_t *> self.memory.take(self.net.layers[l].n_in + 16, sizeof(int32_t))
+        b.stride = rows * k.nr
         b.capacity = capacity
         return 0
 
@@ -187,7 +187,7 @@ cdef class Engine:
         for l in range(self.net.n_layers):
             if self.net.slots[l].squares == NULL:
                 self.net.slots[l].squares = <double *> self.memory.take(
-                    self.net.layers[l].out_panels * self.net.k.nr * sizeof(double))
+                    self.net.layers[l].out_panels, sizeof(double), self.net.k.nr)
         return 0
 
     cdef int prepare_gradients(self) except -1:
@@ -206,21 +206,21 @@ cdef class Engine:
     def load(self, theta, state=None, statistics=None):
         """Copy theta (n_parameters,), and the optimizer's state (n_states, n_parameters), into panels; and batch normalisation's
         running statistics: of each such layer mean and variance, (n_k,) each, one after another."""
-        load_net(&self.net, address(theta), -1)
+        load_net(&self.net, address(theta), THETA)
         for s in range(self.n_states if state is not None else 0):
             self.prepare_states()
             load_net(&self.net, address(state[s]), s)
         if statistics is not None:
-            load_statistics(&self.net, statistics)
+            load_statistics(&self.net, address(statistics))
 
     def store(self, theta, state=None, statistics=None):
         """Copy theta, the optimizer's state and the running statistics back."""
-        store_net(&self.net, address(theta), -1)
+        store_net(&self.net, writable_address("theta", theta), THETA)
         for s in range(self.n_states if state is not None else 0):
             self.prepare_states()
-            store_net(&self.net, address(state[s]), s)
+            store_net(&self.net, writable_address("state", state[s]), s)
         if statistics is not None:
-            store_statistics(&self.net, statistics)
+            store_statistics(&self.net, writable_address("statistics", statistics))
 
     cdef int _run(self, Run *run, y, weights, Py_ssize_t n, int nt) except -1:
         """The mini-batches of `run`, n rows, on nt threads."""
@@ -234,16 +234,16 @@ cdef class Engine:
         set_targets(&run.y, y, weights)
         run.y.order = run.order
         run.n, run.done = n, 0
-        run.row_bytes, run.n_entries = 0, 0
+        run.row_bytes, run.entries = 0, NULL
         if dense and 0 < run.X.column <= 8:
             run.row_bytes = run.X.column * net.layers[0].n_in
         if not dense:
             run.chunk = run.batch if run.step.apply else run.chunk
-            run.n_entries = most_entries(run)
+            run.entries = make_entries(net, run, own, nt)
         run.scratch_size = max(scratch_bytes(k, net.layers[net.n_layers - 1].n_out), k.nr * k.nr * k.item)
-        run.scratch_size = (run.scratch_size + 63) // 64 * 64 + entries_bytes(net, run)
-        run.scratch = own.take(nt * run.scratch_size)
-        run.finite = <int *> own.take(nt * sizeof(int))
+        run.scratch_size = (run.scratch_size + 63) // 64 * 64
+        run.scratch = own.take(nt, run.scratch_size)
+        run.finite = <int *> own.take(nt, sizeof(int))
         memset(&run.barrier, 0, sizeof(fnn_barrier))
         if online:
             self.prepare(&self.row, 1, 1, True)
@@ -267,7 +267,7 @@ cdef class Engine:
         return 0
 
     def train(self, X, y, const Py_ssize_t[::1] order, Py_ssize_t batch, dict rates, long long taken,
-              double[::1] losses, int n_threads, double[::1] learning_rates=None, weights=None, keys=None,
+              double[::1] losses, int n_threads, const double[::1] learning_rates=None, weights=None, keys=None,
               long long number=0, double[::1] squares=None):
         """One mini-batch after another over the rows X[order], a step after each.
 
@@ -301,11 +301,13 @@ cdef class Engine:
             Steps taken: fewer than ``len(losses)`` if a mini-batch's loss was not finite; that step was not taken.
         """
         cdef Run run
-        cdef Py_ssize_t n = order.shape[0], steps = (n + batch - 1) // batch, done = 0, stretch
+        cdef Py_ssize_t n = order.shape[0], steps, done = 0, stretch
         cdef int most, nt
         cdef double start
         if n == 0:
             return 0
+        batch = min(batch, n)
+        steps = (n + batch - 1) // batch
         self.prepare_states()
         self.describe(&run.X, X)
         run.step.apply, run.step.optimizer, run.step.n_states = True, self.optimizer, self.n_states
@@ -343,6 +345,7 @@ cdef class Engine:
         cdef Py_ssize_t n = len(X)
         cdef Run run
         cdef double loss
+        cdef char *to = writable_address("grad", grad)
         run.step.apply, run.step.optimizer, run.step.n_states = False, fnn_sgd, 0
         run.step.rates, run.taken, run.learning_rates = as_rates({"learning_rate": 0}), 0, NULL
         run.number, run.perturbs, run.squares = 0, False, NULL
@@ -350,7 +353,7 @@ cdef class Engine:
         self.describe(&run.X, X)
         self._run(&run, y, weights, n, worth(n_threads, work(&self.net, &run.X, n, min(KEEP, n), 3)))
         if run.done:
-            store_net(&self.net, address(grad), -2)
+            store_net(&self.net, to, GRADIENT)
         else:
             grad[:] = float("nan")
         return loss
@@ -362,12 +365,12 @@ cdef class Engine:
         cdef Net net
         self.describe(&features, X)
         folded(&self.net, &net, own)
-        forward_rows(&net, &self.idle, &features, address(out), NULL, NULL, len(X), n_threads)
+        forward_rows(&net, &self.idle, &features, writable_address("out", out), NULL, NULL, len(X), n_threads)
 
     def loss(self, X, y, out, int n_threads, weights=None):
         """Mean loss over all rows, weighted; out (n, n_K) <- h^(K)."""
         cdef Memory own = Memory()
-        cdef double *losses = <double *> own.take(len(X) * sizeof(double))
+        cdef double *losses = <double *> own.take(len(X), sizeof(double))
         cdef fnn_targets targets
         cdef fnn_features features
         cdef Net net
@@ -375,5 +378,5 @@ cdef class Engine:
         folded(&self.net, &net, own)
         set_targets(&targets, y, weights)
         targets.order = NULL
-        forward_rows(&net, &self.idle, &features, address(out), &targets, losses, len(X), n_threads)
+        forward_rows(&net, &self.idle, &features, writable_address("out", out), &targets, losses, len(X), n_threads)
         return mean(losses, len(X), weight_of(&targets, 0, len(X)))

@@ -14,7 +14,7 @@ from fastnn.kernels._cpu cimport (
 )
 from fastnn.kernels.forward cimport forward_part, forward_sparse_part
 from fastnn.kernels.net cimport (
-    Net, address, as_they_lie, flops, fold, load_net, load_statistics, make_net, set_features, work,
+    THETA, Net, address, as_they_lie, flops, fold, load_net, load_statistics, make_net, set_features, work, writable_address,
 )
 from fastnn.kernels.normalise cimport normalise_part
 from fastnn.kernels.output_delta cimport scratch_bytes
@@ -78,7 +78,7 @@ cdef int forward_rows(const Net *net, void **idle, const fnn_features *X, char *
     cdef int finite = 1
     cdef char *rooms
     cdef void *room
-    span = max(per_thread, <Py_ssize_t> (BLOCK / row_work) // per_thread * per_thread)
+    span = max(per_thread, <Py_ssize_t> (BLOCK / max(row_work, 1)) // per_thread * per_thread)
     for l in range(K):
         widest = max(widest, 0 if l == 0 and X.indptr != NULL else net.layers[l].in_panels, net.layers[l].out_panels)
     rows = min(n, span)
@@ -221,8 +221,8 @@ cdef class Frozen:
         cdef Py_ssize_t widest = 0, l
         self.memory = Memory()
         make_net(&self.net, self.memory, sizes, activations, output, (0, {}), bias, dtype, False, norms, input_scale)
-        load_net(&self.net, address(theta), -1)
-        load_statistics(&self.net, statistics)
+        load_net(&self.net, address(theta), THETA)
+        load_statistics(&self.net, address(statistics))
         fold(&self.net)
         self.type_number = np.NPY_FLOAT32 if dtype == "float32" else np.NPY_FLOAT64
         self.kind = fnn_kind_float32 if dtype == "float32" else fnn_kind_float64
@@ -299,7 +299,7 @@ cdef class Frozen:
         """out (n, n_out) <- h^(K) of features as of `engine.Engine.train`, which Python has checked."""
         cdef fnn_features features
         set_features(&self.net, &features, X)
-        if not self.run(&features, address(out), len(X)):
+        if not self.run(&features, writable_address("out", out), len(X)):
             raise ValueError("X times input_scale must be finite")
 
     cdef int run(self, const fnn_features *X, char *out, Py_ssize_t n) except -1:

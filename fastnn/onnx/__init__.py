@@ -108,8 +108,8 @@ def load(
     OSError
         The file cannot be read.
     """
+    proto = file.read(path)
     try:
-        proto = file.read(path)
         with np.errstate(all="ignore"):  # what is not finite is refused where it is used
             return _as_model(proto, output, loss)
     except ValueError as error:  # ModelFileError among them

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import ModelFileError, optional
+from fastnn.files.foreign import opened, recognised
 
 BYTES_MAX = 2**31 - 1  # of a protobuf message
 NODES_MAX = 10_000
@@ -28,34 +29,40 @@ def onnx_package() -> Any:
 
 def read(path: str | PathLike[str]) -> Any:
     """The ModelProto in a file, its tensors' data in it. Raises ModelFileError, OSError."""
+    onnx_package()
+    with opened(path) as (file, size):
+        if size > BYTES_MAX:
+            raise ModelFileError(f"must be at most {BYTES_MAX} bytes, got {size}")
+        return _checked(file.read(size), os.path.dirname(os.path.abspath(path)))
+
+
+def _checked(content: bytes, folder: str) -> Any:
     onnx = onnx_package()
     from google.protobuf.message import DecodeError
 
-    status = os.stat(path)  # before it is opened: a pipe would wait for a writer
-    if not stat.S_ISREG(status.st_mode):
-        raise ModelFileError("must be a regular file")
-    if status.st_size > BYTES_MAX:
-        raise ModelFileError(f"must be at most {BYTES_MAX} bytes, got {status.st_size}")
-    with open(path, "rb") as file:
-        content = file.read(status.st_size)
     model = onnx.ModelProto()
     try:
         model.ParseFromString(content)
+        problem = "" if model.HasField("graph") and model.opset_import else "it has no graph"
     except DecodeError as error:
-        raise ModelFileError(f"must be an ONNX model, and whole: {error}") from None
+        problem = str(error)
     graph = model.graph
-    if not model.HasField("graph") or not model.opset_import or not graph.output:
-        raise ModelFileError("must be an ONNX model, and whole: it has no graph")
+    if not problem and not graph.output:
+        problem = "it has no output"
+    if problem:
+        kind = recognised(content[:512])
+        problem = f"this is {kind}" if kind and "ONNX" not in kind else problem
+        raise ModelFileError(f"must be an ONNX model, and whole: {problem}")
     if len(graph.node) > NODES_MAX:
         raise ModelFileError(f"must have at most {NODES_MAX} nodes, got {len(graph.node)}")
     if graph.sparse_initializer:
         raise ModelFileError("must have no sparse tensors")
     if not all(isinstance(name, str) for name in _names(model)):
         raise ModelFileError("must be an ONNX model, and whole: a name is not UTF-8")
-    folder = _Folder(os.path.dirname(os.path.abspath(path)))
+    beside = _Folder(folder)
     for tensor, what in _tensors(graph):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            folder.bring_in(tensor, what)
+            beside.bring_in(tensor, what)
     return model
 
 
