@@ -269,7 +269,7 @@ def _add_watching(group: argparse._ArgumentGroup) -> None:
         "--log", metavar="FILE.csv", help="write losses, metrics and learning rate of each epoch"
     )
     group.add_argument(
-        "--plot", metavar="FILE.png", help="draw them (needs matplotlib: fastnn[plot])"
+        "--plot", metavar="FILE.png", help="draw them (needs matplotlib)"
     )
 
 

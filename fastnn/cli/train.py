@@ -127,7 +127,7 @@ def check_plot(path: str) -> None:
     try:
         from matplotlib.backend_bases import FigureCanvasBase
     except ImportError:
-        raise BadUse("--plot needs matplotlib: pip install 'fastnn[plot]'") from None
+        raise BadUse("--plot needs matplotlib: pip install matplotlib") from None
     endings = FigureCanvasBase.get_supported_filetypes()
     if Path(path).suffix[1:].lower() not in endings:
         raise BadUse(f"--plot {path}: its name must end in one of {', '.join(endings)}")
