@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn.cli import main
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 RNG = np.random.default_rng(6)
@@ -20,18 +19,6 @@ def same_numbers():
     """Whichever tests run, each draws the same numbers."""
     global RNG
     RNG = np.random.default_rng(6)
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs a command in this process: (exit status, standard output, standard error)."""
-
-    def run(text):
-        status = main(text.split())
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return run
 
 
 def table(path, columns):
