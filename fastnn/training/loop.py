@@ -46,7 +46,7 @@ class Steps(Protocol):
 class Run:
     """Steps of one call of fit or partial_fit: one engine, one optimizer, one thread bound.
 
-    The model's parameters lie in the engine while it runs; `finish` copies them back.
+    The weights lie in the engine's panels meanwhile: `Parameters` says when they are copied.
     """
 
     def __init__(
@@ -66,39 +66,29 @@ class Run:
         self.batch = batch
         self.n_threads = n_threads
         self.step_seconds = 3 * parameters.theta.size * batch / SLOWEST
-        self.before = parameters.copy()
-        parameters.use(optimizer.kind, engine.n_states)
-        self.steps, self.all_steps = parameters.steps, parameters.all_steps
         self.weights = weights
         network = parameters.network
         draws = any(network.dropout) or any(network.noise)
         self.keys = keys(seed, len(network.layers)) if draws else None
         self.plan(1, 1)
-        self._load()
-
-    def _load(self) -> None:
-        parameters = self.parameters
-        self.engine.load(parameters.theta, parameters.state, parameters.statistics)
 
     def plan(self, rows: int, epochs: int) -> None:
         """Begin the learning rate's schedule for so many epochs of so many rows."""
         per_epoch = -(-rows // self.batch)
         self.schedule = Running(
-            self.optimizer.learning_rate, per_epoch, self.steps + epochs * per_epoch
+            self.optimizer.learning_rate, per_epoch, self.parameters.steps + epochs * per_epoch
         )
 
     def store(self) -> None:
-        parameters = self.parameters
-        self.engine.store(parameters.theta, parameters.state, parameters.statistics)
-        self.parameters.steps, self.parameters.all_steps = self.steps, self.all_steps
+        """Show the weights to whoever has a view of them, as callbacks may."""
+        if self.parameters.held:
+            self.parameters.sync()
 
     def load(self) -> None:
         """Take over what callbacks have made of the weights."""
-        parameters = self.parameters
-        if (parameters.optimizer, parameters.steps) != (self.optimizer.kind, self.steps):
-            parameters.use(self.optimizer.kind, self.engine.n_states)  # room for a last store
-            raise RuntimeError("a callback must not train the model whose fit it watches")
-        self._load()
+        if self.parameters.optimizer != self.optimizer.kind:
+            raise RuntimeError("a callback must leave the model the optimizer of its fit")
+        self.parameters.load()
 
     def epoch(
         self,
@@ -127,24 +117,25 @@ class Run:
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Train on the rows X[order]; returns what each mini-batch had before its step: its mean
         loss, and where rates have a ridge the sum of all W_ij^2."""
-        n, batch, rates = len(order), self.batch, self.optimizer.rates
+        n, batch, rates = len(order), min(self.batch, len(order)), self.optimizer.rates
+        parameters = self.parameters
         losses = np.empty(len(sizes))
         squares = np.empty(len(sizes)) if rates.get("ridge") else None
         start = 0
         while start < len(losses):
             stop = min(len(losses), start + max(1, int(SLICE_SECONDS / self.step_seconds)))
+            alphas = self.schedule.rates(parameters.steps, parameters.steps + stop - start)
             begin = perf_counter()
-            steps = self.engine.train(
-                *(X, y, order[start * batch : stop * batch], batch),
-                *(rates, self.steps, losses[start:stop], self.n_threads),
-                learning_rates=self.schedule.rates(self.steps, self.steps + stop - start),
-                weights=self.weights,
-                keys=self.keys,
-                number=self.all_steps,
-                squares=None if squares is None else squares[start:stop],
-            )
-            self.steps += steps
-            self.all_steps += steps
+            with parameters.guard:
+                parameters.moved(self.engine)
+                steps = self.engine.train(
+                    *(X, y, order[start * batch : stop * batch], batch),
+                    *(rates, parameters.counts, losses[start:stop], self.n_threads),
+                    learning_rates=alphas,
+                    weights=self.weights,
+                    keys=self.keys,
+                    squares=None if squares is None else squares[start:stop],
+                )
             if steps < stop - start:
                 bad = start + steps
                 raise DivergenceError(f"batch {before + bad + 1} has the loss {losses[bad]}")
