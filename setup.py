@@ -25,6 +25,7 @@ MODULES = [
     *("net", "predict", "online", "pace", "step", "engine"),  # of a network
     "measure",
 ]
+SHARED = "_shared"  # Cython's own memoryviews and helpers, once for all modules: made by cythonize
 DEBUG = os.environ.get("FASTNN_DEBUG", "") not in ("", "0")
 SANITIZE = os.environ.get("FASTNN_SANITIZE", "")
 # Each kind of build has a folder of its own: its objects never mix with another's.
@@ -115,10 +116,10 @@ class BuildKernels(build_ext):
             return [path for paths in pool.map(compile_one, jobs) for path in paths]
 
 
-def extension(name: str) -> Extension:
+def extension(name: str, suffix: str = ".pyx") -> Extension:
     return Extension(
         f"fastnn.kernels.{name}",
-        [f"fastnn/kernels/{name}.pyx"],
+        [f"fastnn/kernels/{name}{suffix}"],
         include_dirs=[str(C), numpy.get_include()],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         depends=["setup.py", *(str(path) for path in sorted(C.rglob("*.[ch]")))],
@@ -129,7 +130,8 @@ def extension(name: str) -> Extension:
 
 setup(
     ext_modules=cythonize(
-        [extension(name) for name in MODULES],
+        [*(extension(name) for name in MODULES), extension(SHARED, ".c")],
+        shared_utility_qualified_name=f"fastnn.kernels.{SHARED}",
         include_path=["."],
         build_dir=str(BUILD / "cython"),
         compiler_directives={

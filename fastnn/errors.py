@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 
 class FastnnError(Exception):
     """Base class of fastnn's own exceptions."""
@@ -17,3 +20,14 @@ class ModelFileError(FastnnError, ValueError):
 
 class MissingExtraError(FastnnError, ImportError):
     """An optional package is not installed; the message says how to install it."""
+
+
+def optional(module: str, needs_it: str, install: str = "") -> Any:
+    """The optional `module`, imported; MissingExtraError says who needs it and what to install."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        install = install or module.partition(".")[0]
+        absent = isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]
+        why = "" if absent else f" ({error})"
+        raise MissingExtraError(f"{needs_it} needs {install}: pip install {install}{why}") from None

@@ -26,7 +26,7 @@ from fastnn.config import n_threads as bound_threads
 from fastnn.errors import DivergenceError, MissingExtraError
 from fastnn.kernels._cpu import ACTIVATIONS
 from fastnn.model import Model
-from fastnn.network.activations import Activation
+from fastnn.network.activations import TABLE, Activation
 from fastnn.network.arrays import Features, as_features, as_training_pair
 from fastnn.network.parameters import Parameters, new_engine, views
 from fastnn.network.spec import NetworkSpec, as_network
@@ -64,7 +64,7 @@ except ImportError as error:
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 
-FASTNN = {"logistic": "sigmoid"}  # its names where scikit-learn's differ
+FASTNN = {known.sklearn: name for name, known in TABLE.items() if known.sklearn}
 
 
 @dataclass

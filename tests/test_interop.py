@@ -3,8 +3,10 @@
 What a library is not installed for is skipped: CI has scikit-learn, the others are big.
 """
 
+import importlib
 import itertools
 import json
+import sys
 import warnings
 
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 import fastnn
 from fastnn import interop
 from fastnn.kernels._cpu import ACTIVATIONS, OUTPUTS
+from fastnn.network.activations import TABLE
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the other libraries' own
 RNG = np.random.default_rng(5)
@@ -50,6 +53,17 @@ def keras():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return pytest.importorskip("keras", reason="Keras is not installed")
+
+
+def test_every_activation_is_described_and_its_names_exist():
+    assert set(TABLE) == {*OUTPUTS, "softmax"}
+    for known in TABLE.values():
+        for library, name in (
+            ("torch.nn", known.torch),
+            ("keras.activations", known.keras),
+        ):
+            if name is not None and library.partition(".")[0] in sys.modules:
+                assert hasattr(importlib.import_module(library), name)
 
 
 # --- PyTorch
@@ -145,6 +159,115 @@ def test_from_torch_takes_log_softmax_for_softmax(torch):
     net = torch.nn.Sequential(torch.nn.Linear(6, 3), torch.nn.LogSoftmax(-1))
     with torch.no_grad():
         agree(np.log(interop.from_torch(net).forward(X)), net(torch.tensor(X)))
+
+
+def shared(nn):
+    """Sequentials in which one object stands at several places."""
+    act, drop, square = nn.Tanh(), nn.Dropout(0.3), nn.Linear(9, 9)
+    block = nn.Sequential(nn.Linear(9, 9), nn.ReLU())
+    return {
+        "activation": nn.Sequential(nn.Linear(6, 9), act, nn.Linear(9, 9), act, nn.Linear(9, 3)),
+        "dropout": nn.Sequential(
+            nn.Linear(6, 9), nn.ReLU(), drop, nn.Linear(9, 9), nn.ReLU(), drop, nn.Linear(9, 3)
+        ),
+        "linear": nn.Sequential(nn.Linear(6, 9), square, nn.ReLU(), square, nn.Linear(9, 3)),
+        "block": nn.Sequential(nn.Linear(6, 9), block, block, nn.Linear(9, 3)),
+        "nested": nn.Sequential(
+            nn.Sequential(nn.Linear(6, 9), act), nn.Sequential(square, act), nn.Linear(9, 3), act
+        ),
+    }
+
+
+@pytest.mark.parametrize("what", ["activation", "dropout", "linear", "block", "nested"])
+def test_from_torch_takes_an_object_wherever_it_stands(torch, what):
+    torch.manual_seed(3)
+    net = shared(torch.nn)[what].eval()
+    model = interop.from_torch(net)
+    with torch.no_grad():
+        agree(model.forward(X), net(torch.tensor(X)))
+    if what == "dropout":
+        assert model.dropout == [0, 0.3, 0.3]
+
+
+def test_two_dropouts_in_a_row_are_one(torch):
+    nn = torch.nn
+    net = nn.Sequential(nn.Dropout(0.5), nn.Dropout(0.2), nn.Linear(6, 3))
+    assert interop.from_torch(net).dropout == pytest.approx([0.6])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_from_torch_refuses_what_computes_something_else(torch):
+    nn, utils = torch.nn, torch.nn.utils
+    from torch.nn.utils import parametrizations, prune
+
+    def change(*_):
+        return torch.zeros(1)
+
+    def plain():
+        return nn.Linear(6, 3)
+
+    def hooked(register):
+        layer = plain()
+        getattr(layer, register)(change)
+        return layer
+
+    def own_forward():
+        layer = plain()
+        layer.forward = change
+        return layer
+
+    class Doubled(nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    class Wide(nn.Sequential):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    cases = {
+        "module 0 .Linear.: must have no forward hooks.* got change": [
+            hooked("register_forward_hook"),
+            hooked("register_forward_pre_hook"),
+        ],
+        "module 0 .Linear.: must have no forward hooks.* got WeightNorm": [
+            utils.weight_norm(plain())
+        ],
+        "module 0 .Linear.: must have no forward hooks.* got SpectralNorm": [
+            utils.spectral_norm(plain())
+        ],
+        "module 0 .Linear.: must have no forward hooks.* got L1Unstructured": [
+            prune.l1_unstructured(plain(), "weight", 0.5)
+        ],
+        "module 0 .ParametrizedLinear.: must have plain weights.*'weight'": [
+            parametrizations.weight_norm(plain()),
+            parametrizations.orthogonal(plain()),
+        ],
+        "module 0 .Linear.: must have the forward of its class": [own_forward()],
+        "module 0 .Doubled.: fastnn has no such module": [Doubled(6, 3)],
+        "module 0 .Wide.: fastnn has no such module": [Wide(plain())],
+        "module 0 .ModuleList.: fastnn has no such module": [nn.ModuleList([plain()])],
+        "module 0 .Softplus.: must have a threshold of at least 15": [nn.Softplus(threshold=1.0)],
+    }
+    for message, parts in cases.items():
+        for part in parts:
+            with pytest.raises(ValueError, match=message):
+                interop.from_torch(nn.Sequential(part, plain()))
+    net = nn.Sequential(plain())
+    net.register_forward_hook(change)
+    with pytest.raises(ValueError, match=r"module \(itself\) \(Sequential\): must have no forward"):
+        interop.from_torch(net)
+    everywhere = nn.modules.module.register_module_forward_hook(change)
+    try:
+        with pytest.raises(ValueError, match="must have no forward hooks"):
+            interop.from_torch(nn.Sequential(plain()))
+    finally:
+        everywhere.remove()
+    assert interop.from_torch(nn.Sequential(plain())).sizes == [6, 3]
+    pruned = prune.l1_unstructured(plain(), "weight", 0.5)
+    prune.remove(pruned, "weight")
+    baked = interop.from_torch(nn.Sequential(pruned))
+    with torch.no_grad():
+        agree(baked.forward(X), pruned(torch.tensor(X)))
 
 
 def test_from_torch_copies(torch):
@@ -629,6 +752,53 @@ def test_state_dict_says_what_must_hold(pairs, tmp_path):
         interop.from_state_dict(broken, **options)
     with pytest.raises(FileNotFoundError):
         interop.from_state_dict(tmp_path / "none", **options)
+
+
+def weights_file(path, pairs, names):
+    safetensors = pytest.importorskip("safetensors.numpy")
+    weights = state_dict(pairs, names)
+    safetensors.save_file({k: np.ascontiguousarray(v) for k, v in weights.items()}, path)
+    return path
+
+
+def chain_of(*sizes):
+    return [(RNG.normal(size=(n, m)), RNG.normal(size=m)) for n, m in itertools.pairwise(sizes)]
+
+
+def test_the_alphabet_tells_no_order_of_layers(tmp_path):
+    """Numbers tell, or shapes that follow one another in one order alone; else layers= must."""
+    options = {"activation": "tanh", "output": "identity"}
+    path = tmp_path / "w.safetensors"
+    both = chain_of(8, 3, 8)
+    weights_file(path, both, ["encoder", "decoder"])
+    with pytest.raises(ValueError, match=r"decoder, encoder do not; .*layers=\[\.\.\.\]"):
+        interop.from_state_dict(path, **options)
+    named = interop.from_state_dict(path, layers=["encoder", "decoder"], **options)
+    assert (named.W[0] == both[0][0].T).all()
+    flax = {name: {"kernel": W, "bias": b} for name, (W, b) in zip("ed", both, strict=True)}
+    with pytest.raises(ValueError, match=r"d, e do not; pass a list of \(W, b\)"):
+        interop.from_jax(flax, **options)
+    for sizes, names in (
+        ((6, 9, 4, 3), ["stem", "middle", "head"]),
+        ((6, 9, 9, 3), ["fc1", "fc2", "a_last"]),
+        ((6, 6, 6, 3), ["net.0", "net.10", "end"]),
+    ):
+        pairs = chain_of(*sizes)
+        model = interop.from_state_dict(weights_file(path, pairs, names), **options)
+        assert all((a == W.T).all() for a, (W, _) in zip(model.W, pairs, strict=True))
+    for sizes, names in (((6, 6, 6, 3), ["b", "a", "end"]), ((6, 6, 6), ["fc1", "last"])):
+        with pytest.raises(ValueError, match="must tell their order"):
+            interop.from_state_dict(weights_file(path, chain_of(*sizes), names), **options)
+    many = weights_file(path, chain_of(*[4] * 40), [f"l{chr(200 + k)}" for k in range(39)])
+    with pytest.raises(ValueError, match="must tell their order"):
+        interop.from_state_dict(many, **options)
+
+
+def test_a_layer_named_twice_stands_twice(pairs):
+    layers = ["b", "b", "c"]
+    weights = state_dict([pairs[0], pairs[1], pairs[2]], ["a", "b", "c"])
+    model = interop.from_state_dict(weights, layers=layers, activation="tanh", output="identity")
+    assert model.sizes == [9, 9, 9, 3]
 
 
 def test_state_dict_activations_are_named(pairs):

@@ -8,13 +8,13 @@ import numpy as np
 
 from fastnn.checks import as_real, name_of
 from fastnn.explain.passes import forward_passes
-from fastnn.kernels._cpu import KEEPING, NORMS, OPTIMIZERS, PARAMETERS
+from fastnn.kernels._cpu import KEEPING, NORMS, OPTIMIZERS
 from fastnn.kernels.backward import gradient, hidden_delta
 from fastnn.kernels.forward import slope
 from fastnn.kernels.normalise import normalise_delta
 from fastnn.kernels.output_delta import output_delta
 from fastnn.kernels.update import update
-from fastnn.network.activations import Activation, kernel
+from fastnn.network.activations import TABLE, Activation, kernel, parameter_of
 from fastnn.network.arrays import as_dense, as_numbers, as_pair
 from fastnn.network.losses import for_kernel
 from fastnn.network.parameters import gammas, views
@@ -22,30 +22,6 @@ from fastnn.network.spec import LayerSpec, NetworkSpec
 
 FEW = 64  # numbers printed in full; longer arrays are shortened
 
-# name: (g(a), g'(a), in terms of h where h tells it); {p} is the parameter
-FORMULAS = {
-    "identity": ("a", "1"),
-    "relu": ("max(a, 0)", "1 where h > 0, else 0"),
-    "sigmoid": ("1 / (1 + e^-a)", "h (1 - h)"),
-    "tanh": ("tanh(a)", "1 - h^2"),
-    "leaky_relu": ("a where a > 0, else {p} a", "1 where h > 0, else {p}"),
-    "elu": ("a where a > 0, else {p} (e^a - 1)", "1 where h > 0, else h + {p}"),
-    "selu": (
-        "1.0507 a where a > 0, else 1.7581 (e^a - 1)",
-        "1.0507 where h > 0, else h + 1.7581",
-    ),
-    "softplus": ("ln(1 + e^a)", "1 - e^-h"),
-    "hard_tanh": ("min(max(a, -1), 1)", "1 where -1 < h < 1, else 0"),
-    "gelu": ("a Phi(a)", "Phi(a) + a phi(a)"),
-    "gelu_tanh": (
-        "a s(u), u = 1.5958 (a + 0.044715 a^3), s the sigmoid",
-        "s + 1.5958 (a + 0.134145 a^3) s (1 - s)",
-    ),
-    "silu": ("a s(a), s the sigmoid", "s + a s (1 - s)"),
-    "mish": ("a tanh(ln(1 + e^a))", "t + a (1 - t^2) s, t = tanh(ln(1 + e^a)), s the sigmoid"),
-    "exp": ("e^a", "h"),
-    "softmax": ("e^a / sum e^a", ""),
-}
 LOSS_FORMULAS = {
     "squared_error": "1/2 sum (h - y)^2",
     "binary_cross_entropy": "-sum [y ln h + (1 - y) ln(1 - h)]",
@@ -323,10 +299,8 @@ def _loss_name(network: NetworkSpec) -> str:
 
 def _formulas(activation: str | Activation) -> tuple[str, str]:
     """g(a) and g'(a), with the parameter's number."""
-    name = name_of(activation)
-    p = PARAMETERS.get(name, 0) if isinstance(activation, str) else activation.parameter
-    g, slope = FORMULAS[name]
-    return g.replace("{p}", f"{p:g}"), slope.replace("{p}", f"{p:g}")
+    known, p = TABLE[name_of(activation)], f"{parameter_of(activation):g}"
+    return known.g.replace("{p}", p), known.slope.replace("{p}", p)
 
 
 def _line(formula: str, value: Any) -> str:

@@ -7,7 +7,7 @@ __metadata__    format "fastnn", version, and three JSON texts, or four:
                 architecture   what NetworkSpec holds
                 training       seed, epochs begun, whose the optimizer's vectors are and its steps
                 metadata       the user's own
-                fit            of a checkpoint: what the Checkpoint below holds
+                fit            of a checkpoint: what the FitState below holds
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ KEYS = {
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class FitState:
     """What a fit needs besides the model to go on exactly. Rows of the history count its epochs."""
 
     settings: dict[str, Any]  # of fit, by name: batch_size, optimizer, ...
@@ -80,7 +80,7 @@ class Loaded:
     parameters: Parameters
     seed: int
     metadata: dict[str, Any]
-    checkpoint: Checkpoint | None
+    checkpoint: FitState | None
 
 
 def save(
@@ -88,7 +88,7 @@ def save(
     parameters: Parameters,
     seed: int,
     metadata: dict[str, Any],
-    checkpoint: Checkpoint | None = None,
+    checkpoint: FitState | None = None,
 ) -> None:
     """Write a model file; what stood at `path` stays until the new file is whole and on disk."""
     parameters = parameters.copy()  # another thread may be training
@@ -238,7 +238,7 @@ def as_saved_seed(seed: Any) -> int:
         raise ModelFileError(f"training: {error}") from None
 
 
-def _checkpoint_text(checkpoint: Checkpoint) -> tuple[str, dict[str, np.ndarray]]:
+def _checkpoint_text(checkpoint: FitState) -> tuple[str, dict[str, np.ndarray]]:
     """A checkpoint as JSON, and the arrays in it as tensors by name."""
     tensors, callbacks = {}, []
     for i, (name, state) in enumerate(checkpoint.callbacks):
@@ -301,14 +301,14 @@ def _array_names(fit: dict[str, Any]) -> list[str]:
     return [f"callback{i}.{key}" for i, c in enumerate(fit["callbacks"]) for key in c["arrays"]]
 
 
-def _checkpoint(fit: dict[str, Any], tensors: dict[str, np.ndarray]) -> Checkpoint:
+def _checkpoint(fit: dict[str, Any], tensors: dict[str, np.ndarray]) -> FitState:
     states = []
     for i, callback in enumerate(fit.pop("callbacks")):
         state = callback["values"]
         for key in callback["arrays"]:
             state[key] = tensors[f"callback{i}.{key}"]
         states.append((callback["name"], state))
-    return Checkpoint(**fit, callbacks=states)
+    return FitState(**fit, callbacks=states)
 
 
 def _check_keys(what: str, came: dict[str, Any], optional: Collection[str] = ()) -> None:

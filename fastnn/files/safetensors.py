@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import stat
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -92,6 +95,30 @@ def read_header(
             + (": truncated" if position > size - 8 - n else "")
         )
     return tensors, metadata
+
+
+def read_foreign(path: str | PathLike[str]) -> dict[str, np.ndarray]:
+    """The tensors of another library's file, in float32 or float64; those of integers, which count
+    batches, are left out. Raises ModelFileError."""
+    tensors = {}
+    try:
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ModelFileError("must be a regular file")
+            found, _ = read_header(file, status.st_size, FOREIGN)
+            for name, tensor in found.items():
+                file.seek(tensor.start)
+                n = int(np.prod(tensor.shape, dtype=np.int64))
+                data = read_exactly(file, n * tensor.dtype.itemsize)
+                array = np.frombuffer(data, tensor.dtype).reshape(tensor.shape)
+                if tensor.dtype.kind == "u":  # bfloat16: the upper half of a float32
+                    array = (array.astype(np.uint32) << 16).view(np.float32)
+                if tensor.dtype.kind != "i":
+                    tensors[name] = array.astype(np.float32 if array.itemsize < 8 else np.float64)
+    except ModelFileError as error:
+        raise ModelFileError(f"{os.fspath(path)!s}: {error}") from None
+    return tensors
 
 
 def loads(text: str | bytes, what: str) -> dict[str, Any]:

@@ -13,18 +13,17 @@ with a diagonal W takes its place.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastnn.checks import name_of
+from fastnn.model import Model
 from fastnn.network.activations import ELU, Activation
 from fastnn.network.norms import BatchNorm, LayerNorm, Norm
-
-if TYPE_CHECKING:
-    from fastnn import Model
 
 DIAGONAL_MAX = 4096  # widest layer with a diagonal W: such a W is square
 LAST = ("softmax", "exp")  # activations of the output layer alone
@@ -89,6 +88,10 @@ class Dropout:
     rate: float = 0.0
     noise: float = 0.0
 
+    def then(self, second: Dropout) -> Dropout:
+        rate = self.rate + second.rate - self.rate * second.rate
+        return Dropout(rate, math.hypot(self.noise, second.noise))
+
 
 Step = Linear | Scale | Normalize | Apply | Dropout
 
@@ -141,8 +144,7 @@ class Layer:
     where: str
     norm: Normalize | None = None
     activation: str | Activation | None = None  # None: not yet known
-    dropout: float = 0.0
-    noise: float = 0.0
+    dropout: Dropout = Dropout()  # of its h
 
 
 @dataclass
@@ -167,10 +169,9 @@ class _Folding:
         elif isinstance(step, Apply):
             self.applied(step)
         elif self.layers:
-            self.layers[-1].dropout = step.rate or self.layers[-1].dropout
-            self.layers[-1].noise = step.noise or self.layers[-1].noise
+            self.layers[-1].dropout = self.layers[-1].dropout.then(step)
         else:
-            self.before = Dropout(step.rate or self.before.rate, step.noise or self.before.noise)
+            self.before = self.before.then(step)
 
     def linear(self, step: Linear) -> None:
         n_out, n_in = step.W.shape
@@ -293,8 +294,6 @@ def as_model(
     width: n_in, where known before the first Linear. output: stands for the activation that the
     origin leaves to its loss. dtype: by default float64 where a Linear is, float32 otherwise.
     """
-    from fastnn import Model
-
     folding = _Folding(width)
     for step in steps:
         folding.take(step)
@@ -325,7 +324,7 @@ def as_model(
         wide = any(s.W.dtype == np.float64 for s in steps if isinstance(s, Linear))
         dtype = "float64" if wide else "float32"
     activations = [layer.activation for layer in layers]
-    drops = [folding.before, *(Dropout(one.dropout, one.noise) for one in layers[:-1])]
+    drops = [folding.before, *(layer.dropout for layer in layers[:-1])]
     model = Model(
         [layers[0].W.shape[1], *(len(layer.W) for layer in layers)],
         activations[:-1],

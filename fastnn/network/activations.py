@@ -1,15 +1,66 @@
 """Activations: a name, or an object that sets the parameter of one that has any.
 
-Formulas stand in src/activations.h and docs/maths.md, section 3.
+`TABLE` says what each is called in other libraries. Formulas stand in src/activations.h and
+docs/maths.md, section 3.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from fastnn.checks import as_name, as_real
 from fastnn.kernels._cpu import ACTIVATIONS, OUTPUTS, PARAMETERS
+
+
+class Known(NamedTuple):
+    """A line of `TABLE`: an activation's formulas, and its name in each library that has it."""
+
+    g: str  # h = g(a); {p} stands for the parameter
+    slope: str  # g'(a), in terms of h where h tells it
+    torch: str | None  # a class of torch.nn
+    keras: str | None  # a function of keras.activations
+    sklearn: str | None  # of sklearn.neural_network, in activation or out_activation_
+    onnx: str | None  # an operator of opset 17 that is this function and no more
+
+
+# Every activation that compiled code knows, and what others call it.
+TABLE = {
+    "identity": Known("a", "1", "Identity", "linear", "identity", "Identity"),
+    "relu": Known("max(a, 0)", "1 where h > 0, else 0", "ReLU", "relu", "relu", "Relu"),
+    "sigmoid": Known("1 / (1 + e^-a)", "h (1 - h)", "Sigmoid", "sigmoid", "logistic", "Sigmoid"),
+    "tanh": Known("tanh(a)", "1 - h^2", "Tanh", "tanh", "tanh", "Tanh"),
+    "leaky_relu": Known(
+        "a where a > 0, else {p} a", "1 where h > 0, else {p}",
+        "LeakyReLU", "leaky_relu", None, "LeakyRelu",
+    ),
+    "elu": Known(
+        "a where a > 0, else {p} (e^a - 1)", "1 where h > 0, else h + {p}",
+        "ELU", "elu", None, "Elu",
+    ),
+    "selu": Known(
+        "1.0507 a where a > 0, else 1.7581 (e^a - 1)", "1.0507 where h > 0, else h + 1.7581",
+        "SELU", "selu", None, "Selu",
+    ),
+    "softplus": Known("ln(1 + e^a)", "1 - e^-h", "Softplus", "softplus", None, "Softplus"),
+    "hard_tanh": Known(
+        "min(max(a, -1), 1)", "1 where -1 < h < 1, else 0",
+        "Hardtanh", "hard_tanh", None, None,
+    ),
+    "gelu": Known("a Phi(a)", "Phi(a) + a phi(a)", "GELU", "gelu", None, None),
+    "gelu_tanh": Known(
+        "a s(u), u = 1.5958 (a + 0.044715 a^3), s the sigmoid",
+        "s + 1.5958 (a + 0.134145 a^3) s (1 - s)",
+        "GELU", None, None, None,
+    ),
+    "silu": Known("a s(a), s the sigmoid", "s + a s (1 - s)", "SiLU", "silu", None, None),
+    "mish": Known(
+        "a tanh(ln(1 + e^a))", "t + a (1 - t^2) s, t = tanh(ln(1 + e^a)), s the sigmoid",
+        "Mish", "mish", None, None,
+    ),
+    "exp": Known("e^a", "h", None, "exponential", "exp", "Exp"),
+    "softmax": Known("e^a / sum e^a", "", "Softmax", "softmax", "softmax", "Softmax"),
+}  # fmt: skip
 
 
 class Activation:
@@ -76,6 +127,13 @@ def as_activation(what: str, value: Any, known: Any = ACTIVATIONS) -> str | Acti
     if isinstance(value, Activation):
         return value.name if value == CLASSES[value.name]() else value
     return as_name(what, value, known)
+
+
+def parameter_of(activation: str | Activation) -> float:
+    """Its parameter, the default where it is a name alone; 0 where it has none."""
+    if isinstance(activation, Activation):
+        return activation.parameter
+    return PARAMETERS.get(activation, 0.0)
 
 
 def kernel(activation: str | Activation) -> int | tuple[int, float]:

@@ -22,8 +22,7 @@ from fastnn.errors import ModelFileError
 from fastnn.files import model as storage
 from fastnn.files.safetensors import loads
 from fastnn.interop import steps as chain
-from fastnn.kernels._cpu import PARAMETERS
-from fastnn.network.activations import Activation
+from fastnn.network.activations import TABLE, Activation, parameter_of
 from fastnn.network.parameters import Parameters
 from fastnn.network.spec import NetworkSpec
 from fastnn.onnx.file import BYTES_MAX, onnx_package
@@ -209,8 +208,7 @@ def _network(graph: _Graph, model: Model, h: str) -> str:
 
 def _activation(graph: _Graph, a: str, activation: str | Activation) -> str:
     name = name_of(activation)
-    p = activation.parameter if isinstance(activation, Activation) else PARAMETERS.get(name, 0.0)
-    return ACTIVATIONS[name](graph, a, p)
+    return ACTIVATIONS[name](graph, a, parameter_of(activation))
 
 
 def _leaky_relu(graph: _Graph, a: str, slope: float) -> str:
@@ -283,11 +281,11 @@ def _op(name: str, **attributes: Any) -> Callable[[_Graph, str, float], str]:
     return lambda graph, a, _: graph.node(name, a, **attributes)
 
 
+# Those with an operator of their own; and how the others, and those with attributes, are made.
 ACTIVATIONS: dict[str, Callable[[_Graph, str, float], str]] = {
+    name: _op(known.onnx) for name, known in TABLE.items() if known.onnx
+} | {
     "identity": lambda graph, a, _: a,
-    "relu": _op("Relu"),
-    "sigmoid": _op("Sigmoid"),
-    "tanh": _op("Tanh"),
     "leaky_relu": _leaky_relu,
     "elu": _elu,
     "selu": _selu,
@@ -297,7 +295,6 @@ ACTIVATIONS: dict[str, Callable[[_Graph, str, float], str]] = {
     "gelu_tanh": _gelu_tanh,
     "silu": lambda graph, a, _: graph.node("Mul", a, graph.node("Sigmoid", a)),
     "mish": lambda graph, a, _: graph.node("Mul", a, graph.node("Tanh", _softplus(graph, a))),
-    "exp": _op("Exp"),
     "softmax": _op("Softmax", axis=1),
 }
 

@@ -142,7 +142,7 @@ class Fit:
     def _write(self, path: str | PathLike[str]) -> None:
         from fastnn.files import model as storage
 
-        checkpoint = storage.Checkpoint(
+        checkpoint = storage.FitState(
             settings=self._settings,
             stopped=self.stopped,
             schedule=self.schedule,
