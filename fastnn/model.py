@@ -26,9 +26,9 @@ from fastnn.network.arrays import (
 from fastnn.network.initialize import initial_theta
 from fastnn.network.losses import Loss
 from fastnn.network.norms import Norm
-from fastnn.network.parameters import Engines, Parameters, Views, gammas, statistics_of
+from fastnn.network.parameters import Parameters, Views, gammas, statistics_of
 from fastnn.network.spec import NetworkSpec, as_network
-from fastnn.predictor import Predictor
+from fastnn.predictor import Kept, Predictor
 from fastnn.random import as_seed
 from fastnn.training import evaluate as evaluation
 from fastnn.training import loop
@@ -160,7 +160,7 @@ class Model:
     ) -> None:
         self._network = parameters.network
         self._parameters = parameters
-        self._engines = Engines(parameters.network)
+        self._kept = Kept()
         self.seed = seed
         self.metadata = metadata
         self.n_threads = n_threads
@@ -220,9 +220,9 @@ class Model:
     @theta.setter
     def theta(self, values: Any) -> None:
         array = as_numbers("theta", values)
-        if array.shape != self.theta.shape:
-            raise ValueError(f"theta must have shape {self.theta.shape}, got {array.shape}")
-        self.theta[:] = as_finite("theta", array, self.dtype)
+        if array.shape != (self.n_parameters,):
+            raise ValueError(f"theta must have shape {(self.n_parameters,)}, got {array.shape}")
+        self._parameters.assign(as_finite("theta", array, self.dtype))
 
     @property
     def W(self) -> Views:
@@ -278,7 +278,7 @@ class Model:
 
     def summary(self) -> str:
         """The layers as a table, with shapes, parameters and bytes; print it."""
-        size = self.theta.itemsize
+        size = np.dtype(self.dtype).itemsize
         normalised = any(self._network.norm)
         head = ("W", "b", "gamma") if normalised else ("W", "b")
         rows = [("layer", "activation", *head, "parameters", "bytes")]
@@ -440,7 +440,7 @@ class Model:
         if verbose and not fit.done:
             progress = Progress(epochs, len(rows), len(fit.history))
         try:
-            with self._engines.lend(batch, rule.kind) as engine:
+            with self._parameters.training(rule.kind, batch) as engine:
                 threads = bound_threads(self.n_threads)
                 run = loop.Run(self._parameters, engine, rule, batch, threads, seed, weights)
                 loop.fit(run, data, fit, shuffle=shuffle, progress=progress)
@@ -488,7 +488,7 @@ class Model:
         X, y = as_training_pair(X, y, self._network)
         weights = training_weights(sample_weight, class_weight, y, self._network, batch_size)
         batch = _as_batch(batch_size, len(X), self._network)
-        with self._engines.lend(batch, rule.kind) as engine:
+        with self._parameters.training(rule.kind, batch, keep=False) as engine:
             threads = bound_threads(self.n_threads)
             run = loop.Run(self._parameters, engine, rule, batch, threads, self.seed, weights)
             return loop.partial_fit(run, X, y)
@@ -506,10 +506,7 @@ class Model:
         -------
         array, (n, n_out)
         """
-        X = as_features(X, self._network)
-        with self._engines.lend() as engine:
-            engine.load(self.theta, statistics=self._parameters.statistics)
-            return evaluation.forward(engine, self._network, X, bound_threads(self.n_threads))
+        return self.predictor().rows(X)
 
     def predict(self, X: Any) -> np.ndarray:
         """Classes or values of each row.
@@ -553,12 +550,12 @@ class Model:
         return f
 
     def predictor(self) -> Predictor:
-        """A frozen copy of the weights for prediction alone: ``predict(x)`` is h^(K).
+        """A frozen copy of the weights for prediction alone: called with x, it gives f(x) = h^(K).
 
-        Thread-safe; later training does not change it.
+        Thread-safe; later training does not change it. As long as the weights stay, it is the same
+        one again.
         """
-        statistics = self._parameters.statistics
-        return Predictor(self._network, self.theta, statistics, self.n_threads)
+        return self._kept.predictor(self._parameters, self.n_threads)
 
     # Measures
 
@@ -589,10 +586,10 @@ class Model:
         chosen = measures.as_metrics(metrics, self._network, weighted=sample_weight is not None)
         X, y = as_pair(X, y, self._network)
         weights = as_weights(sample_weight, len(X))
-        with self._engines.lend() as engine:
-            engine.load(self.theta, statistics=self._parameters.statistics)
-            threads = bound_threads(self.n_threads)
-            return evaluation.evaluate(engine, self._network, X, y, threads, chosen, weights)
+        threads = bound_threads(self.n_threads)
+        return evaluation.evaluate(
+            self.predictor(), self._network, X, y, threads, chosen, weights
+        )
 
     def loss_and_gradient(
         self, X: Any, y: Any, *, sample_weight: Any = None
@@ -604,9 +601,8 @@ class Model:
         """
         X, y = as_pair(X, y, self._network)
         weights = as_weights(sample_weight, len(X))
-        grad = np.empty_like(self.theta)
-        with self._engines.lend() as engine:
-            engine.load(self.theta, statistics=self._parameters.statistics)
+        grad = np.empty(self.n_parameters, self.dtype)
+        with self._parameters.lend() as engine:
             return engine.gradient(X, y, grad, bound_threads(self.n_threads), weights), grad
 
     def gradient_check(
@@ -635,9 +631,9 @@ class Model:
         """
         from fastnn.explain.gradient_check import gradient_check
 
+        _, theta, statistics = self._parameters.weights()
         return gradient_check(
-            *(self._network, self.theta, X, y, eps, self.seed, sample_weight),
-            self._parameters.statistics,
+            self._network, theta, X, y, eps, self.seed, sample_weight, statistics
         )
 
     def trace(self, x: Any, y: Any, learning_rate: float | None = None) -> Trace:
@@ -656,8 +652,8 @@ class Model:
         -------
         Trace
         """
-        parameters = self._parameters.copy()
-        return Trace(self._network, parameters.theta, x, y, learning_rate, parameters.statistics)
+        _, theta, statistics = self._parameters.weights()
+        return Trace(self._network, theta, x, y, learning_rate, statistics)
 
     # Files and copies
 
@@ -676,11 +672,13 @@ class Model:
         storage.save(path, self._parameters, self.seed, self.metadata)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_engines"}
+        """With weights of its own, so that copies share none."""
+        state = {name: value for name, value in vars(self).items() if name != "_kept"}
+        return {**state, "_parameters": self._parameters.copy()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._engines = Engines(self._network)
+        self._kept = Kept()
 
 
 def load(path: str | PathLike[str]) -> Model:

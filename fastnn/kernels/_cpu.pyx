@@ -237,6 +237,7 @@ cdef class Memory:
             raise MemoryError(f"{bytes} bytes for the buffers of a pass")
         self.blocks[self.n_blocks] = p
         self.n_blocks += 1
+        self.bytes += bytes
         return <char *> p
 
 

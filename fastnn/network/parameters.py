@@ -297,11 +297,25 @@ class Parameters:
                 self._engine.load(*(vector.own for vector in self._vectors))
                 self._loaded = self.version
 
-    def moved(self, engine: Engine) -> None:
+    def moves(self, engine: Engine) -> None:
         """The engine's panels are ahead from here on; said, under `guard`, before they are."""
         self.version += 1
         self._engine = engine
         self._loaded, self._ahead = self.version, True
+
+    def write(self, theta: np.ndarray) -> None:
+        """theta, and the panels, <- these."""
+        with self.guard:
+            self._protect()
+            self._theta.own[:] = theta
+            self._written()
+            self.load()
+
+    def forget(self) -> None:
+        """The panels will hold something else, until `load` or `write`."""
+        with self.guard:
+            self.sync()
+            self._loaded = -1
 
     def _written(self) -> None:
         """The vectors are the latest."""
@@ -390,7 +404,8 @@ class Parameters:
         """Become what stood at `keep`."""
         with self.guard:
             before = self._before
-            assert before is not None
+            if before is None:
+                return
             self._optimizer, self.counts[:], self.epoch = before.optimizer, before.counts, before.epoch
             if before.vectors is not None:
                 for vector, kept in zip(self._vectors, before.vectors, strict=True):

@@ -65,9 +65,9 @@ class Run:
         self.optimizer = optimizer
         self.batch = batch
         self.n_threads = n_threads
-        self.step_seconds = 3 * parameters.theta.size * batch / SLOWEST
         self.weights = weights
         network = parameters.network
+        self.step_seconds = 3 * network.n_parameters * batch / SLOWEST
         draws = any(network.dropout) or any(network.noise)
         self.keys = keys(seed, len(network.layers)) if draws else None
         self.plan(1, 1)
@@ -89,6 +89,11 @@ class Run:
         if self.parameters.optimizer != self.optimizer.kind:
             raise RuntimeError("a callback must leave the model the optimizer of its fit")
         self.parameters.load()
+
+    def check(self) -> None:
+        """The last step has no loss after it to show that it went wrong."""
+        if not self.engine.all_finite():
+            raise DivergenceError("the last batch left a weight that is not finite")
 
     def epoch(
         self,
@@ -117,25 +122,14 @@ class Run:
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Train on the rows X[order]; returns what each mini-batch had before its step: its mean
         loss, and where rates have a ridge the sum of all W_ij^2."""
-        n, batch, rates = len(order), min(self.batch, len(order)), self.optimizer.rates
-        parameters = self.parameters
+        n, batch = len(order), min(self.batch, len(order))
         losses = np.empty(len(sizes))
-        squares = np.empty(len(sizes)) if rates.get("ridge") else None
+        squares = np.empty(len(sizes)) if self.optimizer.rates.get("ridge") else None
         start = 0
         while start < len(losses):
             stop = min(len(losses), start + max(1, int(SLICE_SECONDS / self.step_seconds)))
-            alphas = self.schedule.rates(parameters.steps, parameters.steps + stop - start)
             begin = perf_counter()
-            with parameters.guard:
-                parameters.moved(self.engine)
-                steps = self.engine.train(
-                    *(X, y, order[start * batch : stop * batch], batch),
-                    *(rates, parameters.counts, losses[start:stop], self.n_threads),
-                    learning_rates=alphas,
-                    weights=self.weights,
-                    keys=self.keys,
-                    squares=None if squares is None else squares[start:stop],
-                )
+            steps = self._train(X, y, order, batch, losses, squares, slice(start, stop))
             if steps < stop - start:
                 bad = start + steps
                 raise DivergenceError(f"batch {before + bad + 1} has the loss {losses[bad]}")
@@ -145,6 +139,42 @@ class Run:
                 progress.samples(seen - start * batch, _mean(losses[:stop], sizes[:stop]))
             start = stop
         return losses, squares
+
+    def sure_step(self, X: Features, y: np.ndarray, order: np.ndarray) -> float | None:
+        """Take one step on these rows if that surely leaves finite weights, which need no look and
+        no copy of what was before; returns their loss. None, and nothing done, where it may not."""
+        losses = np.empty(1)
+        steps = self._train(X, y, order, len(order), losses, None, slice(0, 1), sure=True)
+        if not steps:
+            raise DivergenceError(f"batch 1 has the loss {losses[0]}")
+        return float(losses[0]) if steps > 0 else None
+
+    def _train(
+        self,
+        X: Features,
+        y: np.ndarray,
+        order: np.ndarray,
+        batch: int,
+        losses: np.ndarray,
+        squares: np.ndarray | None,
+        part: slice,
+        sure: bool = False,
+    ) -> int:
+        """Take the steps number part.start to part.stop of those over X[order], with nobody else
+        at the weights; returns how many were taken."""
+        parameters, n = self.parameters, part.stop - part.start
+        alphas = self.schedule.rates(parameters.steps, parameters.steps + n)
+        with parameters.guard:
+            parameters.moves(self.engine)
+            return self.engine.train(
+                *(X, y, order[part.start * batch : part.stop * batch], batch),
+                *(self.optimizer.rates, parameters.counts, losses[part], self.n_threads),
+                learning_rates=alphas,
+                weights=self.weights,
+                keys=self.keys,
+                squares=None if squares is None else squares[part],
+                sure=sure,
+            )
 
     def stream(self, stream: Stream, shuffle: bool, epoch: int) -> float:
         """Train on a stream's blocks one after another; returns the mean loss as `epoch` does.
@@ -223,17 +253,15 @@ def fit(run: Run, data: Data, fit: Fit, *, shuffle: bool, progress: Progress | N
                     _epoch(run, data, fit, shuffle, progress)
             except DivergenceError as error:
                 epoch = run.parameters.epoch
-                run.parameters.restore(run.before)
+                run.parameters.undo()
                 raise DivergenceError(_remedy(f"epoch {epoch}, {error}")) from None
             except BaseException as error:
                 if isinstance(data.X, Stream) and error is data.X.error:
-                    run.parameters.restore(run.before)
-                else:
-                    run.store()
+                    run.parameters.undo()
                 raise
     except BaseException:
         if not begun:
-            run.parameters.restore(run.before)
+            run.parameters.undo()
         raise
 
 
@@ -253,7 +281,7 @@ def _epoch(run: Run, data: Data, fit: Fit, shuffle: bool, progress: Progress | N
             order = order[permutation(run.seed, SHUFFLE, parameters.epoch - 1, len(order))]
         loss = run.epoch(data.X, data.y, order, progress)
     run.store()
-    check_theta(parameters)
+    run.check()
     row = {"epoch": parameters.epoch, "loss": loss, **data.measure(run)}
     run.schedule.epoch_ended(row)
     fit.schedule = run.schedule.state()
@@ -277,17 +305,19 @@ def lbfgs(run: Run, optimizer: LBFGS, data: Data, fit: Fit, progress: Progress |
     if len(data.rows) < len(X):
         X, y = X[data.rows], y[data.rows]
         weights = None if weights is None else weights[data.rows]
-    decay = np.full(parameters.theta.size, optimizer.l2)
+    start = parameters.theta.copy()
+    decay = np.full(start.size, optimizer.l2)
     for layer in parameters.network.layers:
         if not optimizer.decay_bias:
             decay[layer.b] = decay[layer.gamma] = 0.0
-    grad, begin = np.empty_like(parameters.theta), perf_counter()
+    grad, begin = np.empty_like(start), perf_counter()
 
     def penalty(theta: np.ndarray) -> float:
         return float(decay @ (theta * theta)) / 2
 
     def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        engine.load(theta.astype(parameters.theta.dtype))
+        parameters.forget()
+        engine.load(theta.astype(grad.dtype))
         loss = engine.gradient(X, y, grad, run.n_threads, weights)
         if not math.isfinite(loss):
             raise DivergenceError(f"the loss is {loss}")
@@ -296,10 +326,9 @@ def lbfgs(run: Run, optimizer: LBFGS, data: Data, fit: Fit, progress: Progress |
     def epoch_ended(intermediate_result: Any) -> None:
         nonlocal begin
         theta = intermediate_result.x
-        parameters.theta[:] = theta
+        parameters.write(theta)
         parameters.epoch += 1
-        engine.load(parameters.theta, parameters.state)
-        check_theta(parameters)
+        run.check()
         fit.history.append(
             epoch=parameters.epoch,
             loss=float(intermediate_result.fun) - penalty(theta),
@@ -322,7 +351,7 @@ def lbfgs(run: Run, optimizer: LBFGS, data: Data, fit: Fit, progress: Progress |
             fit.epoch_begins(parameters.epoch + 1)
         minimize(
             objective,
-            parameters.theta.astype(np.float64),
+            start.astype(np.float64),
             jac=True,
             method="L-BFGS-B",
             callback=epoch_ended,
@@ -335,33 +364,24 @@ def lbfgs(run: Run, optimizer: LBFGS, data: Data, fit: Fit, progress: Progress |
             },
         )
     finally:  # not where a line search may have been
-        engine.load(parameters.theta, parameters.state)
+        parameters.load()
     fit.stop()
 
 
 def partial_fit(run: Run, X: Features, y: np.ndarray) -> float:
     """One pass over the rows in their order; returns the mean of the loss before each step."""
     run.plan(len(X), 1)
+    order = np.arange(len(X))
     try:
-        loss = run.epoch(X, y, np.arange(len(X)))
-        run.store()
-        check_theta(run.parameters)
+        loss = run.sure_step(X, y, order) if len(X) <= run.batch else None
+        if loss is None:
+            run.parameters.keep()
+            loss = run.epoch(X, y, order)
+            run.check()
         return loss
     except DivergenceError as error:
-        run.parameters.restore(run.before)
+        run.parameters.undo()
         raise DivergenceError(_remedy(str(error))) from None
-    except BaseException:
-        run.store()
-        raise
-
-
-def check_theta(parameters: Parameters) -> None:
-    """The last step has no loss after it to show that it went wrong."""
-    with np.errstate(all="ignore"):
-        fine = math.isfinite(parameters.theta.sum()) or np.isfinite(parameters.theta).all()
-        fine = fine and np.isfinite(parameters.statistics).all()
-    if not fine:
-        raise DivergenceError("the last batch left a weight that is not finite")
 
 
 def _remedy(where: str) -> str:
