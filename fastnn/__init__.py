@@ -32,7 +32,6 @@ from fastnn.network.losses import BinaryCrossEntropy, CrossEntropy, Focal, Huber
 from fastnn.network.norms import BatchNorm, LayerNorm
 from fastnn.predictor import Predictor
 from fastnn.training.callbacks import (
-    Callback,
     Checkpoint,
     CSVLogger,
     EarlyStopping,
@@ -41,7 +40,7 @@ from fastnn.training.callbacks import (
     ProgressBar,
     TensorBoard,
 )
-from fastnn.training.fit import Fit
+from fastnn.training.fit import Callback, Fit
 from fastnn.training.history import History
 from fastnn.training.metrics import TopK
 from fastnn.training.optimizers import (

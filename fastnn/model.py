@@ -5,46 +5,31 @@ It checks and converts what it is given, then hands on: loop.py, evaluation.py, 
 
 from __future__ import annotations
 
-import os
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from fastnn.checks import as_bool, as_int, as_real
+from fastnn.checks import as_int
 from fastnn.config import n_threads as bound_threads
 from fastnn.explain.trace import Trace
 from fastnn.network.activations import Activation
-from fastnn.network.arrays import (
-    Features,
-    as_features,
-    as_finite,
-    as_numbers,
-    as_pair,
-    as_training_pair,
-)
+from fastnn.network.arrays import as_finite, as_numbers, as_pair
 from fastnn.network.initialize import initial_theta
 from fastnn.network.losses import Loss
 from fastnn.network.norms import Norm
 from fastnn.network.parameters import Parameters, Views, gammas, statistics_of
-from fastnn.network.spec import NetworkSpec, as_network
+from fastnn.network.spec import as_network
 from fastnn.predictor import Kept, Predictor
 from fastnn.random import as_seed
 from fastnn.training import evaluate as evaluation
 from fastnn.training import loop
 from fastnn.training import metrics as measures
-from fastnn.training.callbacks import Callback, as_callbacks
-from fastnn.training.fit import Fit, described
+from fastnn.training.fit import Callback
 from fastnn.training.history import History
-from fastnn.training.optimizers import LBFGS, Optimizer, Rate, as_optimizer
-from fastnn.training.progress import Progress
-from fastnn.training.schedules import Watching
-from fastnn.training.split import split
-from fastnn.training.stream import as_stream
-from fastnn.training.weights import as_weights, training_weights
-
-if TYPE_CHECKING:
-    from fastnn.files.model import Loaded
+from fastnn.training.optimizers import Optimizer, Rate
+from fastnn.training.plan import plan_fit, plan_partial_fit
+from fastnn.training.weights import as_weights
 
 
 class Model:
@@ -221,7 +206,7 @@ class Model:
     def theta(self, values: Any) -> None:
         array = as_numbers("theta", values)
         if array.shape != (self.n_parameters,):
-            raise ValueError(f"theta must have shape {(self.n_parameters,)}, got {array.shape}")
+            raise ValueError(f"theta must have shape ({self.n_parameters},), got {array.shape}")
         self._parameters.assign(as_finite("theta", array, self.dtype))
 
     @property
@@ -387,67 +372,26 @@ class Model:
         KeyboardInterrupt
             Raised on, like what a callback raises; the model stands at the last whole step.
         """
-        network = self._network
-        epochs = as_int("epochs", epochs, 1)
-        batch_size = as_int("batch_size", batch_size, 1)
-        rule = as_optimizer(optimizer, learning_rate)
-        shuffle = as_bool("shuffle", shuffle)
-        share = as_real("validation_split", validation_split, below=1.0)
-        chosen = measures.as_metrics(metrics, network)
-        watching = as_callbacks(callbacks)
-        verbose = as_bool("verbose", verbose)
-        if share and validation_data is not None:
-            raise ValueError("validation_data and validation_split exclude each other")
-        if isinstance(rule, LBFGS) and (any(network.dropout) or any(network.noise)):
-            raise ValueError("LBFGS must have a network without dropout and noise: L must stay one")
-        if isinstance(rule, LBFGS) and network.batch_normalised:
-            raise ValueError(
-                "LBFGS must have a network without batch normalisation: it has no mini-batches"
-            )
-        weights, rows, validation = None, np.arange(0), None
-        if y is None:
-            _check_stream(rule, share, sample_weight, class_weight)
-            X = as_stream(X, epochs, network)
-        else:
-            X, y = as_training_pair(X, y, network)
-            rows = np.arange(len(X))
-        loaded = None if resume is None else _checkpoint(resume, network)
-        seed = self.seed if loaded is None else loaded.seed
-        if validation_data is not None:
-            validation = _as_validation(validation_data, network)
-        elif share:
-            rows, held_out = _hold_out(X, y, share, seed, network)
-            validation = X[held_out], y[held_out]
-        if y is not None:
-            weights = training_weights(sample_weight, class_weight, y, network, batch_size, rows)
-        data = loop.Data(X, y, rows, validation, chosen)
-        settings = {
-            "rows": len(rows),
-            "batch_size": batch_size,
-            "optimizer": described(rule),
-            "validation_split": share,
-            "metrics": data.measured,
-            "shuffle": shuffle,
-            "weighted": weights is not None,
-        }
-        _check_rate(rule, data.measured, resume)
-        measured = ["epoch", "loss", *data.measured, "learning_rate", "seconds"]
-        fit = Fit(self, epochs, watching, measured, settings)
-        if loaded is not None:
-            fit.resume(loaded)
-        batch = _as_batch(batch_size, None if y is None else len(rows), network)
-        progress = None
-        if verbose and not fit.done:
-            progress = Progress(epochs, len(rows), len(fit.history))
-        try:
-            with self._parameters.training(rule.kind, batch) as engine:
-                threads = bound_threads(self.n_threads)
-                run = loop.Run(self._parameters, engine, rule, batch, threads, seed, weights)
-                loop.fit(run, data, fit, shuffle=shuffle, progress=progress)
-        finally:
-            if progress is not None:
-                progress.close()
-        return fit.history
+        plan = plan_fit(
+            self._network,
+            self.seed,
+            X,
+            y,
+            epochs=epochs,
+            batch_size=batch_size,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            validation_data=validation_data,
+            validation_split=validation_split,
+            metrics=metrics,
+            callbacks=callbacks,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            shuffle=shuffle,
+            resume=resume,
+            verbose=verbose,
+        )
+        return loop.fit(self, plan)
 
     def partial_fit(
         self,
@@ -480,18 +424,17 @@ class Model:
         DivergenceError
             As of `fit`.
         """
-        batch_size = as_int("batch_size", batch_size, 1)
-        rule = as_optimizer(optimizer, learning_rate)
-        if isinstance(rule, LBFGS) or getattr(rule.learning_rate, "by_epochs", False):
-            what = "LBFGS" if isinstance(rule, LBFGS) else type(rule.learning_rate).__name__
-            raise ValueError(f"{what} must be used in fit: partial_fit has no epochs")
-        X, y = as_training_pair(X, y, self._network)
-        weights = training_weights(sample_weight, class_weight, y, self._network, batch_size)
-        batch = _as_batch(batch_size, len(X), self._network)
-        with self._parameters.training(rule.kind, batch, keep=False) as engine:
-            threads = bound_threads(self.n_threads)
-            run = loop.Run(self._parameters, engine, rule, batch, threads, self.seed, weights)
-            return loop.partial_fit(run, X, y)
+        plan = plan_partial_fit(
+            self._network,
+            X,
+            y,
+            batch_size=batch_size,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+        )
+        return loop.partial_fit(self, plan)
 
     # Prediction
 
@@ -587,9 +530,7 @@ class Model:
         X, y = as_pair(X, y, self._network)
         weights = as_weights(sample_weight, len(X))
         threads = bound_threads(self.n_threads)
-        return evaluation.evaluate(
-            self.predictor(), self._network, X, y, threads, chosen, weights
-        )
+        return evaluation.evaluate(self.predictor(), self._network, X, y, threads, chosen, weights)
 
     def loss_and_gradient(
         self, X: Any, y: Any, *, sample_weight: Any = None
@@ -706,90 +647,3 @@ def load(path: str | PathLike[str]) -> Model:
     model = Model.__new__(Model)
     model._assemble(loaded.parameters, loaded.seed, loaded.metadata, None)
     return model
-
-
-def _checkpoint(path: str | PathLike[str], network: NetworkSpec) -> Loaded | None:
-    """The checkpoint at `path`, which must be one of this network; None where there is no file."""
-    if not os.path.exists(path):
-        return None
-    from fastnn.files import model as storage
-
-    loaded = storage.load(path)
-    if loaded.checkpoint is None:
-        raise ValueError(
-            f"resume: {os.fspath(path)!s} must be a file that Checkpoint wrote, not Model.save; "
-            "to train a saved model on, fastnn.load it and call its fit"
-        )
-    if loaded.parameters.network != network:
-        raise ValueError(
-            f"resume: the checkpoint must be of this network, {network}, "
-            f"got {loaded.parameters.network}"
-        )
-    return loaded
-
-
-def _as_batch(batch_size: int, n: int | None, network: NetworkSpec) -> int:
-    """Rows of a mini-batch out of n; None: of a stream."""
-    batch = batch_size if n is None else min(batch_size, n)
-    if batch == 1 and network.batch_normalised:
-        raise ValueError(
-            "batch normalisation must have mini-batches of at least 2 rows, got "
-            + ("batch_size=1" if batch_size == 1 else "1 row in all")
-        )
-    return batch
-
-
-def _hold_out(
-    X: Features, y: np.ndarray, share: float, seed: int, network: NetworkSpec
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to train on and rows to measure on; classes give their share each."""
-    labels = None
-    if y.ndim == 1:
-        labels = y
-    elif network.output == "sigmoid" and network.n_out == 1 and np.isin(y, (0, 1)).all():
-        labels = y[:, 0]
-    rows, held_out = split(len(X), share, seed, labels)
-    if not len(held_out):
-        raise ValueError(f"validation_split must hold out at least a row, {share:g} of {len(X)}")
-    return rows, held_out
-
-
-def _check_stream(rule: Optimizer, share: float, sample_weight: Any, class_weight: Any) -> None:
-    """What needs all rows, or to know how many there are, does not go with a stream."""
-    rate = rule.learning_rate
-    given = {
-        "validation_split": share > 0,
-        "sample_weight": sample_weight is not None,
-        "class_weight": class_weight is not None,
-    }
-    for name, is_given in given.items():
-        if is_given:
-            raise ValueError(f"{name} must come with X and y: a stream's rows are not known before")
-    if isinstance(rule, LBFGS):
-        raise ValueError("LBFGS must come with X and y: it needs all rows in each step")
-    if getattr(rate, "by_epochs", False) and not isinstance(rate, Watching):
-        raise ValueError(
-            f"{type(rate).__name__} must come with X and y: a stream does not tell how many steps "
-            "an epoch has; a function of the step number will do"
-        )
-
-
-def _as_validation(pair: Any, network: NetworkSpec) -> tuple[Features, np.ndarray]:
-    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-        raise TypeError("validation_data must be a pair (X, y)")
-    try:
-        return as_pair(pair[0], pair[1], network)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"validation_data: {error}") from None
-
-
-def _check_rate(rule: Optimizer, measured: list[str], resume: Any) -> None:
-    """What an optimizer asks of the rest of a fit."""
-    rate = rule.learning_rate
-    if isinstance(rate, Watching) and rate.column not in ("loss", *measured):
-        raise ValueError(
-            f"{type(rate).__name__}(monitor={rate.column!r}) must come with validation_data or "
-            "validation_split"
-        )
-    if isinstance(rule, LBFGS) and resume is not None:
-        raise ValueError("LBFGS must come without resume: its memory is in no checkpoint")

@@ -153,7 +153,7 @@ cdef class Memory:
     cdef void **blocks
     cdef int n_blocks, room
     cdef readonly size_t bytes
-    cdef char *take(self, size_t bytes) except NULL
+    cdef char *take(self, size_t n, size_t item, size_t times=*) except NULL
 
 cdef fnn_activation as_activation(g) except *
 cdef inline fnn_activation plain(int id) noexcept nogil:

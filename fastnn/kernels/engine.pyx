@@ -9,8 +9,8 @@ from fastnn.kernels._cpu cimport (
     fp_leave, keeps, seconds, worth,
 )
 from fastnn.kernels.net cimport (
-    Buffers, Net, Run, address, folded, load_net, load_statistics, make_net, set_features, set_targets, store_net,
-    store_statistics, work,
+    GRADIENT, THETA, Buffers, Net, Run, address, folded, load_net, load_statistics, make_net, set_features, set_targets,
+    store_net, store_statistics, work, writable_address,
 )
 from fastnn.kernels.online cimport train_online
 from fastnn.kernels.output_delta cimport mean, scratch_bytes, weight_of
@@ -20,7 +20,7 @@ from fastnn.kernels.panels cimport (
     weight_panels,
 )
 from fastnn.kernels.predict cimport forward_rows, free_room
-from fastnn.kernels.step cimport entries_bytes, most_entries, plain_sgd, train_thread
+from fastnn.kernels.step cimport make_entries, plain_sgd, train_thread
 from fastnn.kernels.update cimport Slots, as_rates, correct
 
 from fastnn.kernels._cpu import STATES
@@ -48,39 +48,39 @@ cdef class Workspace:
     cdef int make(self, const Net *net, Py_ssize_t capacity, Py_ssize_t batch, bint dense) except -1:
         """Room for mini-batches of `batch` rows, `capacity` at a time, at least; dense: with their inputs."""
         cdef const fnn_kernels *k = net.k
-        cdef Py_ssize_t K = net.n_layers, l, s, stride, panel
+        cdef Py_ssize_t K = net.n_layers, l, s, n, rows, row = k.nr * k.item
         cdef Buffers *b = &self.b
         cdef Memory memory
         if b.capacity >= capacity and b.batch >= batch and (self.dense or not dense):
             return 0
         capacity, batch, dense = max(b.capacity, capacity), max(b.batch, batch), dense or self.dense
         self.empty()  # first, so that there are never two
-        memory, stride = self.memory, row_room(capacity) * k.nr
-        b.losses = <double *> memory.take(batch * sizeof(double))
+        memory, rows = self.memory, row_room(capacity)
+        b.losses = <double *> memory.take(batch, sizeof(double))
         for s in range(2 if dense else 0):
-            b.h0[s] = memory.take(panels(k, net.layers[0].n_in) * stride * k.item)
-        b.h = <char **> memory.take((K + 1) * sizeof(char *))
-        b.d = <char **> memory.take((K + 1) * sizeof(char *))
-        b.delta = <char **> memory.take((K + 1) * sizeof(char *))
-        b.du = <char **> memory.take((K + 1) * sizeof(char *))
-        b.xhat = <char **> memory.take((K + 1) * sizeof(char *))
-        b.inv = <char **> memory.take((K + 1) * sizeof(char *))
+            b.h0[s] = memory.take(panels(k, net.layers[0].n_in), row, rows)
+        b.h = <char **> memory.take(K + 1, sizeof(char *))
+        b.d = <char **> memory.take(K + 1, sizeof(char *))
+        b.delta = <char **> memory.take(K + 1, sizeof(char *))
+        b.du = <char **> memory.take(K + 1, sizeof(char *))
+        b.xhat = <char **> memory.take(K + 1, sizeof(char *))
+        b.inv = <char **> memory.take(K + 1, sizeof(char *))
         for l in range(1, K + 1):
-            panel = net.layers[l - 1].out_panels
-            b.h[l] = memory.take(panel * stride * k.item)
+            n = net.layers[l - 1].out_panels
+            b.h[l] = memory.take(n, row, rows)
             if l < K and (keeps(net.activations[l - 1]) or net.draws[l].noise or net.draws[l].dropout):
-                b.d[l] = memory.take(panel * stride * k.item)
-            b.delta[l] = memory.take(panel * stride * k.item)
+                b.d[l] = memory.take(n, row, rows)
+            b.delta[l] = memory.take(n, row, rows)
             b.du[l] = b.delta[l]
             if net.norms[l - 1].kind:
-                b.xhat[l] = memory.take(panel * stride * k.item)
-                b.du[l] = memory.take(panel * stride * k.item)
-                b.inv[l] = memory.take(max(panel * k.nr, capacity) * k.item)
-        b.list = <int32_t **> memory.take(K * sizeof(int32_t *))
-        b.n_list = <Py_ssize_t *> memory.take(K * sizeof(Py_ssize_t))
+                b.xhat[l] = memory.take(n, row, rows)
+                b.du[l] = memory.take(n, row, rows)
+                b.inv[l] = memory.take(max(n * k.nr, capacity), k.item)
+        b.list = <int32_t **> memory.take(K, sizeof(int32_t *))
+        b.n_list = <Py_ssize_t *> memory.take(K, sizeof(Py_ssize_t))
         for l in range(K):
-            b.list[l] = <int32_t *> memory.take((net.layers[l].n_in + 16) * sizeof(int32_t))
-        b.stride, b.batch, b.capacity, self.dense = stride, batch, capacity, dense  # last: all are there
+            b.list[l] = <int32_t *> memory.take(net.layers[l].n_in + 16, sizeof(int32_t))
+        b.stride, b.batch, b.capacity, self.dense = rows * k.nr, batch, capacity, dense  # last: all are there
         return 0
 
 
@@ -150,7 +150,7 @@ cdef class Engine:
         if features.indptr == NULL or not layer.turned:
             return 0
         own = Memory()
-        W = own.take(layer.n_in * layer.n_out * self.net.k.item)
+        W = own.take(layer.n_in, layer.n_out, self.net.k.item)
         turned[0], turned[1] = &layer.Wp, &slots.G
         for i in range(FNN_MAX_STATES):
             turned[2 + i] = &slots.state_W[i]
@@ -205,7 +205,7 @@ cdef class Engine:
         for l in range(self.net.n_layers):
             if self.net.slots[l].squares == NULL:
                 self.net.slots[l].squares = <double *> self.memory.take(
-                    self.net.layers[l].out_panels * self.net.k.nr * sizeof(double))
+                    self.net.layers[l].out_panels, sizeof(double), self.net.k.nr)
         return 0
 
     cdef int prepare_gradients(self) except -1:
@@ -224,12 +224,12 @@ cdef class Engine:
     def load(self, theta, state=None, statistics=None):
         """Copy theta (n_parameters,), and the optimizer's state (n_states, n_parameters), into panels; and batch normalisation's
         running statistics: of each such layer mean and variance, (n_k,) each, one after another."""
-        load_net(&self.net, address(theta), -1)
+        load_net(&self.net, address(theta), THETA)
         for s in range(self.n_states if state is not None else 0):
             self.prepare_states()
             load_net(&self.net, address(state[s]), s)
         if statistics is not None:
-            load_statistics(&self.net, statistics)
+            load_statistics(&self.net, address(statistics))
         self.finite = self.transposed = False
 
     def all_finite(self):
@@ -263,12 +263,12 @@ cdef class Engine:
 
     def store(self, theta, state=None, statistics=None):
         """Copy theta, the optimizer's state and the running statistics back."""
-        store_net(&self.net, address(theta), -1)
+        store_net(&self.net, writable_address("theta", theta), THETA)
         for s in range(self.n_states if state is not None else 0):
             self.prepare_states()
-            store_net(&self.net, address(state[s]), s)
+            store_net(&self.net, writable_address("state", state[s]), s)
         if statistics is not None:
-            store_statistics(&self.net, statistics)
+            store_statistics(&self.net, writable_address("statistics", statistics))
 
     cdef bint online(self, const Run *run, weights):
         """Whether the steps are those of online.pyx."""
@@ -295,16 +295,16 @@ cdef class Engine:
         set_targets(&run.y, y, weights)
         run.y.order = run.order
         run.n, run.done = n, 0
-        run.row_bytes, run.n_entries = 0, 0
+        run.row_bytes, run.entries = 0, NULL
         if dense and 0 < run.X.column <= 8:
             run.row_bytes = run.X.column * net.layers[0].n_in
         if not dense:
             run.chunk = run.batch if run.step.apply else run.chunk
-            run.n_entries = most_entries(run)
+            run.entries = make_entries(net, run, own, nt)
         run.scratch_size = max(scratch_bytes(k, net.layers[net.n_layers - 1].n_out), k.nr * k.nr * k.item)
-        run.scratch_size = (run.scratch_size + 63) // 64 * 64 + entries_bytes(net, run)
-        run.scratch = own.take(nt * run.scratch_size)
-        run.finite = <int *> own.take(nt * sizeof(int))
+        run.scratch_size = (run.scratch_size + 63) // 64 * 64
+        run.scratch = own.take(nt, run.scratch_size)
+        run.finite = <int *> own.take(nt, sizeof(int))
         memset(&run.barrier, 0, sizeof(fnn_barrier))
         if online:
             self.row.make(net, 1, 1, True)
@@ -334,7 +334,7 @@ cdef class Engine:
         return 0
 
     def train(self, X, y, const Py_ssize_t[::1] order, Py_ssize_t batch, dict rates, long long[::1] counts,
-              double[::1] losses, int n_threads, double[::1] learning_rates=None, weights=None, keys=None,
+              double[::1] losses, int n_threads, const double[::1] learning_rates=None, weights=None, keys=None,
               double[::1] squares=None, bint sure=False):
         """One mini-batch after another over the rows X[order], a step after each.
 
@@ -370,11 +370,13 @@ cdef class Engine:
             no being sure, and nothing was done.
         """
         cdef Run run
-        cdef Py_ssize_t n = order.shape[0], steps = (n + batch - 1) // batch, done = 0, stretch
+        cdef Py_ssize_t n = order.shape[0], steps, done = 0, stretch
         cdef int most, nt
         cdef double start
         if n == 0:
             return 0
+        batch = min(batch, n)
+        steps = (n + batch - 1) // batch
         self.prepare_states()
         self.describe(&run.X, X)
         run.step.apply, run.step.optimizer, run.step.n_states = True, self.optimizer, self.n_states
@@ -419,6 +421,7 @@ cdef class Engine:
         cdef Py_ssize_t n = len(X)
         cdef Run run
         cdef double loss
+        cdef char *to = writable_address("grad", grad)
         run.step.apply, run.step.optimizer, run.step.n_states = False, fnn_sgd, 0
         run.step.rates, run.taken, run.learning_rates = as_rates({"learning_rate": 0}), 0, NULL
         run.number, run.perturbs, run.squares, run.sure = 0, False, NULL, False
@@ -426,7 +429,7 @@ cdef class Engine:
         self.describe(&run.X, X)
         self._run(&run, y, weights, n, worth(n_threads, work(&self.net, &run.X, n, min(KEEP, n), 3)))
         if run.done:
-            store_net(&self.net, address(grad), -2)
+            store_net(&self.net, to, GRADIENT)
         else:
             grad[:] = float("nan")
         return loss
@@ -438,12 +441,12 @@ cdef class Engine:
         cdef Net net
         self.describe(&features, X)
         folded(&self.net, &net, own)
-        forward_rows(&net, &self.idle, &features, address(out), NULL, NULL, len(X), n_threads)
+        forward_rows(&net, &self.idle, &features, writable_address("out", out), NULL, NULL, len(X), n_threads)
 
     def loss(self, X, y, out, int n_threads, weights=None):
         """Mean loss over all rows, weighted; out (n, n_K) <- h^(K). NaN if X is not finite."""
         cdef Memory own = Memory()
-        cdef double *losses = <double *> own.take(len(X) * sizeof(double))
+        cdef double *losses = <double *> own.take(len(X), sizeof(double))
         cdef fnn_targets targets
         cdef fnn_features features
         cdef Net net
@@ -451,6 +454,6 @@ cdef class Engine:
         folded(&self.net, &net, own)
         set_targets(&targets, y, weights)
         targets.order = NULL
-        if not forward_rows(&net, &self.idle, &features, address(out), &targets, losses, len(X), n_threads):
+        if not forward_rows(&net, &self.idle, &features, writable_address("out", out), &targets, losses, len(X), n_threads):
             return NAN
         return mean(losses, len(X), weight_of(&targets, 0, len(X)))

@@ -15,7 +15,8 @@ from fastnn.kernels._cpu cimport (
 )
 from fastnn.kernels.forward cimport forward_part, forward_sparse_part
 from fastnn.kernels.net cimport (
-    Net, address, as_they_lie, flops, fold, load_net, load_statistics, make_net, set_features, set_targets, work,
+    THETA, Net, address, as_they_lie, flops, fold, load_net, load_statistics, make_net, set_features, set_targets, work,
+    writable_address,
 )
 from fastnn.kernels.normalise cimport normalise_part
 from fastnn.kernels.output_delta cimport mean, scratch_bytes, weight_of
@@ -79,7 +80,7 @@ cdef int forward_rows(const Net *net, void **idle, const fnn_features *X, char *
     cdef int finite = 1
     cdef char *rooms
     cdef void *room
-    span = max(per_thread, <Py_ssize_t> (BLOCK / row_work) // per_thread * per_thread)
+    span = max(per_thread, <Py_ssize_t> (BLOCK / max(row_work, 1)) // per_thread * per_thread)
     for l in range(K):
         widest = max(widest, 0 if l == 0 and X.indptr != NULL else net.layers[l].in_panels, net.layers[l].out_panels)
     rows = min(n, span)
@@ -222,8 +223,8 @@ cdef class Frozen:
         cdef Py_ssize_t widest = 0, l
         memory = Memory()
         make_net(&self.net, memory, sizes, activations, output, loss, bias, dtype, False, norms, input_scale)
-        load_net(&self.net, address(theta), -1)
-        load_statistics(&self.net, statistics)
+        load_net(&self.net, address(theta), THETA)
+        load_statistics(&self.net, address(statistics))
         fold(&self.net)
         self.type_number = np.NPY_FLOAT32 if dtype == "float32" else np.NPY_FLOAT64
         self.kind = fnn_kind_float32 if dtype == "float32" else fnn_kind_float64
@@ -308,19 +309,19 @@ cdef class Frozen:
         cdef fnn_features features
         self.check_made()
         set_features(&self.net, &features, X)
-        return self.run(&features, address(out), len(X))
+        return self.run(&features, writable_address("out", out), len(X))
 
     def loss(self, X, y, out, int n_threads, weights=None):
         """Mean loss over all rows, weighted; out (n, n_out) <- h^(K). NaN if X is not finite."""
         cdef Memory own = Memory()
-        cdef double *losses = <double *> own.take(len(X) * sizeof(double))
+        cdef double *losses = <double *> own.take(len(X), sizeof(double))
         cdef fnn_targets targets
         cdef fnn_features features
         self.check_made()
         set_features(&self.net, &features, X)
         set_targets(&targets, y, weights)
         targets.order = NULL
-        if not forward_rows(&self.net, &self.idle, &features, address(out), &targets, losses, len(X), n_threads):
+        if not forward_rows(&self.net, &self.idle, &features, writable_address("out", out), &targets, losses, len(X), n_threads):
             return NAN
         return mean(losses, len(X), weight_of(&targets, 0, len(X)))
 

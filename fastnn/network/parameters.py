@@ -29,7 +29,10 @@ from fastnn.network.losses import for_kernel
 from fastnn.network.norms import kernel as norm_kernel
 from fastnn.network.spec import NetworkSpec
 
-NESTED = "a model must not be trained within its own fit (by a callback, stream or learning rate)"
+NESTED = (
+    "a callback must not train the model whose fit it watches, nor must the fit's stream or "
+    "learning rate"
+)
 
 
 class Views(list):
@@ -207,6 +210,15 @@ class Parameters:
         self._engine.store(*copies)
         return copies
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return shapes(self.network, self.optimizer)
+
+    def snapshot(self) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+        """Steps, and copies of theta, state and statistics, of one moment."""
+        with self.guard:
+            return self.steps, *self._copies()
+
     def weights(self) -> tuple[int, np.ndarray, np.ndarray]:
         """What predictions need: the version, and copies of theta and the statistics."""
         with self.guard:
@@ -224,10 +236,10 @@ class Parameters:
             return copy
 
     def restore(self, copy: Parameters) -> None:
-        """Become what `copy` is, which gives up its state."""
+        """Become what `copy` is, which gives up its state, for good: `undo` goes no further."""
         with self.guard:
             self._check_writable()
-            self._protect()
+            self._before = None
             self._theta.own[:] = copy._theta.own
             self._statistics.own[:] = copy._statistics.own
             self._optimizer = copy._optimizer
@@ -249,16 +261,11 @@ class Parameters:
             }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Checked, since compiled code trusts sizes; copied, since a pickle's memory is not ours."""
-        network, optimizer, n = state["network"], state["optimizer"], state["network"].n_parameters
+        """Checked, since compiled code trusts sizes; copied, since its memory may not be ours."""
+        network, optimizer = state["network"], state["optimizer"]
         if optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
-        shapes = {
-            "theta": (n,),
-            "state": (STATES[OPTIMIZERS[optimizer]], n),
-            "statistics": initial_statistics(network).shape,
-        }
-        for name, shape in shapes.items():
+        for name, shape in shapes(network, optimizer).items():
             array = state[name]
             if array.shape != shape or array.dtype != network.dtype:
                 raise ValueError(
@@ -297,19 +304,38 @@ class Parameters:
                 self._engine.load(*(vector.own for vector in self._vectors))
                 self._loaded = self.version
 
-    def moves(self, engine: Engine) -> None:
-        """The engine's panels are ahead from here on; said, under `guard`, before they are."""
-        self.version += 1
-        self._engine = engine
-        self._loaded, self._ahead = self.version, True
-
-    def write(self, theta: np.ndarray) -> None:
-        """theta, and the panels, <- these."""
+    @contextmanager
+    def moving(self, engine: Engine) -> Iterator[None]:
+        """While the engine steps: nobody else is at the weights, and its panels are ahead."""
         with self.guard:
+            version, ahead = self.version, self._ahead
+            self.version += 1
+            self._engine = engine
+            self._loaded, self._ahead = self.version, True  # before the first step
+            all_steps = self.counts[1]
+            yield
+            if self.counts[1] == all_steps:  # no step was taken
+                self.version = self._loaded = version
+                self._ahead = ahead
+
+    def write(
+        self,
+        theta: np.ndarray,
+        state: np.ndarray | None = None,
+        statistics: np.ndarray | None = None,
+        steps: int | None = None,
+    ) -> None:
+        """The weights, and what else is given, <- these."""
+        with self.guard:
+            self._check_writable()
             self._protect()
-            self._theta.own[:] = theta
+            self.sync()
+            for vector, values in zip(self._vectors, (theta, state, statistics), strict=True):
+                if values is not None:
+                    vector.own[:] = values
+            if steps is not None:
+                self.steps = steps
             self._written()
-            self.load()
 
     def forget(self) -> None:
         """The panels will hold something else, until `load` or `write`."""
@@ -343,11 +369,8 @@ class Parameters:
             try:
                 with self.guard:
                     self._check_writable()
-                    if keep or optimizer != self.optimizer:
-                        self.keep()
-                    self.use(optimizer)
                     self._take_engine(optimizer, batch)
-                    self.load()
+                    self.begin(optimizer, keep or optimizer != self.optimizer)
                 yield self._engine
             finally:
                 try:
@@ -355,6 +378,13 @@ class Parameters:
                 finally:
                     self._trainer = None
                     _trained.reset(token)
+
+    def begin(self, optimizer: str, keep: bool = True) -> None:
+        """Set out from what stands now; keep: so that `undo` brings it back."""
+        if keep:
+            self.keep()
+        self.use(optimizer)
+        self.load()
 
     def _finish(self) -> None:
         with self.guard:
@@ -389,6 +419,8 @@ class Parameters:
     def keep(self) -> None:
         """From here on `undo` brings back what stands now, until the turn ends."""
         with self.guard:
+            if self._before is not None:
+                return
             self.sync()
             self._before = Before(self)
             if self.held:  # whoever has a view may write into what is to be kept
@@ -406,7 +438,8 @@ class Parameters:
             before = self._before
             if before is None:
                 return
-            self._optimizer, self.counts[:], self.epoch = before.optimizer, before.counts, before.epoch
+            self._optimizer, self.epoch = before.optimizer, before.epoch
+            self.counts[:] = before.counts
             if before.vectors is not None:
                 for vector, kept in zip(self._vectors, before.vectors, strict=True):
                     vector.own[:] = kept
@@ -520,6 +553,16 @@ def statistics_of(
         views.append((statistics[start:middle], statistics[middle:stop]))
         start = stop
     return views
+
+
+def shapes(network: NetworkSpec, optimizer: str) -> dict[str, tuple[int, ...]]:
+    """Of theta, the optimizer's vectors and the running statistics."""
+    n = network.n_parameters
+    return {
+        "theta": (n,),
+        "state": (STATES[OPTIMIZERS[optimizer]], n),
+        "statistics": initial_statistics(network).shape,
+    }
 
 
 def initial_statistics(network: NetworkSpec) -> np.ndarray:
