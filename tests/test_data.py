@@ -9,8 +9,8 @@ import sys
 
 import numpy as np
 import pytest
-from compiled import counted
 import reference as ref
+from compiled import counted
 
 import fastnn
 from fastnn.kernels import _cpu
