@@ -247,8 +247,8 @@ def one_step(net, dtype, n):
         e.gradient(X, y, grad, threads)
         e = engine_of(net, dtype, n)
         e.load(theta)
-        losses = np.full(1, np.nan)
-        assert e.train(X, y, np.arange(n), n, {"learning_rate": 0.5}, counted(), losses, threads) == 1
+        rates, losses = {"learning_rate": 0.5}, np.full(1, np.nan)
+        assert e.train(X, y, np.arange(n), n, rates, counted(), losses, threads) == 1
         stepped = np.full_like(theta, np.nan)
         e.store(stepped)
         want = theta - grad / 2

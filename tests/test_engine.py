@@ -125,7 +125,9 @@ def test_against_the_reference(isa, dtype, seed):
         losses = np.full(-(-len(order) // batch), np.nan)
         alphas = None if alphas is None else alphas[: len(losses)]
         taken = int(rng.integers(0, 3))
-        steps = engine.train(X, y, order, batch, rates, counted(taken), losses, threads, alphas, weights)
+        counts = counted(taken)
+        steps = engine.train(X, y, order, batch, rates, counts, losses, threads, alphas, weights)
+        assert counts.tolist() == [taken + steps, taken + steps]
         assert steps == len(losses)
         engine.store(theta, state)
         want_theta, want_state, want_losses = ref.train(
@@ -203,9 +205,9 @@ def test_no_way_through_a_step_moves_theta_before_the_loss_is_known(sizes, batch
     X, y = rng.standard_normal((batch, sizes[0])), np.zeros((batch, 1))
     y[0] = np.inf
     losses = np.zeros(1)
-    assert (
-        engine.train(X, y, np.arange(batch), batch, {"learning_rate": 0.1}, counted(), losses, threads) == 0
-    )
+    counts, rates = counted(), {"learning_rate": 0.1}
+    assert engine.train(X, y, np.arange(batch), batch, rates, counts, losses, threads) == 0
+    assert not counts.any()
     after = np.full_like(theta, np.nan)
     engine.store(after)
     assert after.tobytes() == theta.tobytes()

@@ -206,9 +206,14 @@ class Parameters:
         """theta, state and statistics as they stand, from where they are latest."""
         if not self._ahead:
             return [vector.own.copy() for vector in self._vectors]
-        copies = [np.empty_like(vector.own) for vector in self._vectors]
-        self._engine.store(*copies)
-        return copies
+        theta, state, statistics = (np.empty_like(vector.own) for vector in self._vectors)
+        self._warm.store(theta, state, statistics)
+        return [theta, state, statistics]
+
+    @property
+    def _warm(self) -> Engine:
+        assert self._engine is not None
+        return self._engine
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -217,7 +222,8 @@ class Parameters:
     def snapshot(self) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
         """Steps, and copies of theta, state and statistics, of one moment."""
         with self.guard:
-            return self.steps, *self._copies()
+            theta, state, statistics = self._copies()
+            return self.steps, theta, state, statistics
 
     def weights(self) -> tuple[int, np.ndarray, np.ndarray]:
         """What predictions need: the version, and copies of theta and the statistics."""
@@ -294,14 +300,14 @@ class Parameters:
         with self.guard:
             if self._ahead:
                 self._protect()
-                self._engine.store(*(vector.own for vector in self._vectors))
+                self._warm.store(*(vector.own for vector in self._vectors))
                 self._ahead = False
 
     def load(self) -> None:
         """Panels <- vectors, where these are later."""
         with self.guard:
             if self.settle() != self._loaded:
-                self._engine.load(*(vector.own for vector in self._vectors))
+                self._warm.load(*(vector.own for vector in self._vectors))
                 self._loaded = self.version
 
     @contextmanager
@@ -371,7 +377,7 @@ class Parameters:
                     self._check_writable()
                     self._take_engine(optimizer, batch)
                     self.begin(optimizer, keep or optimizer != self.optimizer)
-                yield self._engine
+                yield self._warm
             finally:
                 try:
                     self._finish()
@@ -469,16 +475,16 @@ class Parameters:
         """An engine that holds the weights, for a gradient: the one kept warm, which is not here
         meanwhile, or where that is in use, one of its own."""
         with self.guard:
-            engine = key = None
+            version, engine, key = self.version, None, ("sgd", True)
             if self._trainer in (None, threading.get_ident()):
                 self.sync()
-                if self._engine is not None and self._key[0] == self.optimizer:
+                if self._key is not None and self._key[0] == self.optimizer:
                     self.load()
-                    engine, key, self._engine, self._key = self._engine, self._key, None, None
-            version = self.version
+                    version, engine, key = self.version, self._engine, self._key
+                    self._engine = self._key = None
             if engine is None:
                 version, theta, statistics = self.weights()
-                engine, key = new_engine(self.network), ("sgd", True)
+                engine = new_engine(self.network)
                 engine.load(theta, statistics=statistics)
         try:
             yield engine
