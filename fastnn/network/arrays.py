@@ -21,6 +21,11 @@ from fastnn.values import Value
 
 SUM_TOLERANCE = 1e-4  # of a target distribution: float32 rows of a thousand classes keep to it
 CHUNK = 1 << 18  # numbers looked at together
+# Where text is taken.
+LEARNED = {
+    "X": "; Model([None, ..., None]) learns columns of text and categories in its fit",
+    "y": "; Model([None, ..., None]) learns names of classes in its fit",
+}
 
 
 class CSR(Value, eq=False):
@@ -237,7 +242,9 @@ def as_numbers(name: str, values: Any) -> np.ndarray:
     except ValueError as error:  # ragged lists
         raise ValueError(f"{name} must be an array of numbers: {error}") from None
     if array.dtype.kind not in "buif":
-        raise TypeError(f"{name} must be real numbers, got dtype {array.dtype}")
+        raise TypeError(
+            f"{name} must be real numbers, got dtype {array.dtype}{LEARNED.get(name, '')}"
+        )
     return array
 
 
@@ -256,7 +263,10 @@ def _table(name: str, table: Any) -> np.ndarray:
             values = column.to_numpy(np.float64, na_value=np.nan)  # pandas' with missing values
         if values.dtype.kind not in "buif":
             kind = getattr(column, "type", getattr(column, "dtype", values.dtype))
-            raise TypeError(f"{name} must be real numbers, got {kind} in column {label!r}")
+            raise TypeError(
+                f"{name} must be real numbers, got {kind} in column {label!r}"
+                f"{LEARNED.get(name, '')}"
+            )
         columns.append(values)
     return np.stack(columns, axis=1)
 
