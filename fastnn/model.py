@@ -18,7 +18,6 @@ from fastnn.config import n_threads as bound_threads
 from fastnn.errors import ModelFileError
 from fastnn.network.activations import Activation
 from fastnn.network.arrays import (
-    as_features,
     as_finite,
     as_numbers,
     as_pair,
@@ -28,9 +27,9 @@ from fastnn.network.arrays import (
 from fastnn.network.initialize import initial_theta
 from fastnn.network.losses import Loss
 from fastnn.network.norms import Norm
-from fastnn.network.parameters import Engines, Parameters, Views, gammas, statistics_of
+from fastnn.network.parameters import Parameters, Views, gammas, statistics_of
 from fastnn.network.spec import as_network, is_open
-from fastnn.predictor import Predictor
+from fastnn.predictor import Kept, Predictor
 from fastnn.random import as_seed
 from fastnn.training import evaluate as evaluation
 from fastnn.training import loop
@@ -213,7 +212,7 @@ class Model:
     ) -> None:
         self._network = parameters.network
         self._parameters = parameters
-        self._engines = Engines(parameters.network)
+        self._kept = Kept()
         self._open = None
         self.seed = seed
         self.metadata = metadata
@@ -221,7 +220,7 @@ class Model:
 
     def __getattr__(self, name: str) -> Any:
         unfitted = vars(self).get("_open")
-        if unfitted and name in ("_network", "_parameters", "_engines"):
+        if unfitted and name in ("_network", "_parameters", "_kept"):
             raise ValueError(
                 f"the model must be fitted first: what sizes {unfitted.sizes} leave open is "
                 "learned from the data"
@@ -301,9 +300,9 @@ class Model:
     @theta.setter
     def theta(self, values: Any) -> None:
         array = as_numbers("theta", values)
-        if array.shape != self.theta.shape:
-            raise ValueError(f"theta must have shape {self.theta.shape}, got {array.shape}")
-        self.theta[:] = as_finite("theta", array, self.dtype)
+        if array.shape != (self.n_parameters,):
+            raise ValueError(f"theta must have shape ({self.n_parameters},), got {array.shape}")
+        self._parameters.assign(as_finite("theta", array, self.dtype))
 
     @property
     def W(self) -> Views:
@@ -362,7 +361,7 @@ class Model:
 
     def summary(self) -> str:
         """The layers as a table, with shapes, parameters and bytes; print it."""
-        size = self.theta.itemsize
+        size = np.dtype(self.dtype).itemsize
         normalised = any(self._network.norm)
         head = ("W", "b", "gamma") if normalised else ("W", "b")
         rows = [("layer", "activation", *head, "parameters", "bytes")]
@@ -605,8 +604,7 @@ class Model:
                 resume=resume,
                 verbose=verbose,
             )
-            with self._engines.lend(plan.batch, plan.rule.kind) as engine:
-                return loop.fit(self, plan, engine)
+            return loop.fit(self, plan)
 
     def partial_fit(
         self,
@@ -655,8 +653,7 @@ class Model:
                 sample_weight=sample_weight,
                 class_weight=class_weight,
             )
-            with self._engines.lend(plan.batch, plan.rule.kind) as engine:
-                return loop.partial_fit(self, plan, engine)
+            return loop.partial_fit(self, plan)
 
     # Prediction
 
@@ -671,10 +668,10 @@ class Model:
         -------
         array, (n, n_out)
         """
-        X = as_features(self._encoded(X)[0], self._network)
-        with self._engines.lend() as engine:
-            engine.load(self.theta, statistics=self._parameters.statistics)
-            return evaluation.forward(engine, self._network, X, bound_threads(self.n_threads))
+        return self._predictor().rows(self._encoded(X)[0])
+
+    def _predictor(self) -> Predictor:
+        return self._kept.predictor(self._parameters, self.n_threads)
 
     def predict(self, X: Any) -> np.ndarray:
         """Classes or values of each row.
@@ -727,18 +724,18 @@ class Model:
         return f
 
     def predictor(self) -> Predictor:
-        """A frozen copy of the weights for prediction alone: ``predict(x)`` is h^(K).
+        """A frozen copy of the weights for prediction alone: called with x, it gives f(x) = h^(K).
 
-        Thread-safe; later training does not change it. It takes arrays: of a model that learned
-        columns, ``network_only().predictor()`` takes rows as ``columns.encode`` gives them.
+        Thread-safe; later training does not change it. As long as the weights stay, it is the same
+        one again. It takes arrays: of a model that learned columns, ``network_only().predictor()``
+        takes rows as ``columns.encode`` gives them.
         """
         if self.columns is not None and not self.columns.plain:
             raise ValueError(
                 "the model must be one of arrays, it reads columns: network_only().predictor() "
                 "takes rows that columns.encode(rows) gives"
             )
-        statistics = self._parameters.statistics
-        return Predictor(self._network, self.theta, statistics, self.n_threads)
+        return self._predictor()
 
     # Measures
 
@@ -772,10 +769,10 @@ class Model:
         chosen = measures.as_metrics(metrics, self._network, weighted)
         X, y = as_pair(*self._encoded(X, y), self._network)
         weights = as_weights(sample_weight, len(X))
-        with self._engines.lend() as engine:
-            engine.load(self.theta, statistics=self._parameters.statistics)
-            threads = bound_threads(self.n_threads)
-            return evaluation.evaluate(engine, self._network, X, y, threads, chosen, weights)
+        threads = bound_threads(self.n_threads)
+        return evaluation.evaluate(
+            self._predictor(), self._network, X, y, threads, chosen, weights
+        )
 
     def loss_and_gradient(
         self, X: Any, y: Any, *, sample_weight: Any = None
@@ -787,9 +784,8 @@ class Model:
         """
         X, y = as_pair(*self._encoded(X, y), self._network)
         weights = as_weights(sample_weight, len(X))
-        grad = np.empty_like(self.theta)
-        with self._engines.lend() as engine:
-            engine.load(self.theta, statistics=self._parameters.statistics)
+        grad = np.empty(self.n_parameters, self.dtype)
+        with self._parameters.lend() as engine:
             return engine.gradient(X, y, grad, bound_threads(self.n_threads), weights), grad
 
     def gradient_check(
@@ -818,9 +814,10 @@ class Model:
         """
         from fastnn.explain.gradient_check import gradient_check
 
+        _, theta, statistics = self._parameters.weights()
         return gradient_check(
-            *(self._network, self.theta, *self._encoded(X, y), eps, self.seed, sample_weight),
-            self._parameters.statistics,
+            *(self._network, theta, *self._encoded(X, y), eps, self.seed, sample_weight),
+            statistics,
         )
 
     def trace(self, x: Any, y: Any, learning_rate: float | None = None) -> Trace:
@@ -841,9 +838,9 @@ class Model:
         """
         from fastnn.explain.trace import Trace
 
-        parameters = self._parameters.copy()
+        _, theta, statistics = self._parameters.weights()
         x, y = self._encoded(x, y)
-        return Trace(self._network, parameters.theta, x, y, learning_rate, parameters.statistics)
+        return Trace(self._network, theta, x, y, learning_rate, statistics)
 
     # Files and copies
 
@@ -862,13 +859,17 @@ class Model:
         storage.save(path, self._parameters, self.seed, self.metadata)
 
     def __getstate__(self) -> dict[str, Any]:
-        kept_out = ("_engines", "_columns")
-        return {name: value for name, value in vars(self).items() if name not in kept_out}
+        """With weights of its own, so that copies share none."""
+        kept_out = ("_kept", "_columns")
+        state = {name: value for name, value in vars(self).items() if name not in kept_out}
+        if self._open is None:
+            state["_parameters"] = self._parameters.copy()
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         if self._open is None:
-            self._engines = Engines(self._network)
+            self._kept = Kept()
 
 
 def load(path: str | PathLike[str]) -> Model:
