@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from fastnn.cli.bench import cpu_name
+from fastnn.config import cpu_name
 
 ROOT = Path(__file__).parents[1]
 

@@ -17,8 +17,7 @@ import math
 import warnings
 from dataclasses import dataclass
 from numbers import Integral, Real
-from time import perf_counter
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -27,20 +26,21 @@ from fastnn.errors import DivergenceError, MissingExtraError
 from fastnn.kernels._cpu import ACTIVATIONS
 from fastnn.model import Model
 from fastnn.network.activations import TABLE, Activation
-from fastnn.network.arrays import Features, as_features, as_training_pair
+from fastnn.network.arrays import Features, as_training_pair
 from fastnn.network.parameters import Parameters, new_engine, views
 from fastnn.network.spec import NetworkSpec, as_network
+from fastnn.predictor import Predictor
 from fastnn.training import evaluate as evaluation
-from fastnn.training.callbacks import as_callbacks
+from fastnn.training import lbfgs, loop
 from fastnn.training.fit import Fit
-from fastnn.training.loop import Run, batch_weights
 from fastnn.training.metrics import classes, r2
 from fastnn.training.optimizers import LBFGS, Optimizer, as_optimizer
+from fastnn.training.plan import Plan, as_callbacks
+from fastnn.training.progress import Progress
 from fastnn.training.schedules import Watching
 from fastnn.training.weights import as_weights
 
 try:
-    from scipy.optimize import minimize
     from scipy.special import xlogy
     from sklearn import neural_network
     from sklearn.base import is_classifier
@@ -59,8 +59,14 @@ try:
     from sklearn.utils.validation import validate_data
 except ImportError as error:
     raise MissingExtraError(
-        f"fastnn.sklearn needs scikit-learn 1.7 or newer: pip install 'fastnn[sklearn]' ({error})"
+        f"fastnn.sklearn needs scikit-learn 1.7 or newer: pip install -U scikit-learn ({error})"
     ) from None
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastnn.names import OptimizerName
+    from fastnn.training.fit import Callback
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 
@@ -128,37 +134,54 @@ class Perceptron(BaseMultilayerPerceptron):
         if check_input:
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         network = self._network()
-        engine = new_engine(network)
-        engine.load(self._parameters(network).theta)
-        X = as_features(X, network)
-        return evaluation.forward(engine, network, X, bound_threads(self.n_threads))
+        parameters = self._parameters(network)
+        predictor = Predictor(network, parameters.theta, parameters.statistics, self.n_threads)
+        return predictor.rows(X)
 
     def _loss_grad_lbfgs(
         self, packed_coef_inter: np.ndarray, X: Any, y: Any, sample_weight: Any, *_: Any
     ) -> tuple[float, np.ndarray]:
-        return Objective(self, X, y, sample_weight)(packed_coef_inter)
+        return self._objective(X, y, sample_weight)(packed_coef_inter)
 
     def _fit_lbfgs(self, X: Any, y: Any, sample_weight: Any, *_: Any) -> None:
         for name in ("optimizer", "callbacks", "dropout"):
             if np.any(getattr(self, name)):
                 raise ValueError(f"{name} must come with solver='sgd' or 'adam', got 'lbfgs'")
-        objective = Objective(self, X, y, self._weights(y, sample_weight, np.arange(len(y))))
-        result = minimize(
+        objective = self._objective(X, y, self._weights(y, sample_weight, np.arange(len(y))))
+        result = lbfgs.minimize(
             objective,
             np.concatenate([part.ravel() for part in (*self.coefs_, *self.intercepts_)]),
-            method="L-BFGS-B",
-            jac=True,
-            options={
-                "maxfun": self.max_fun,
-                "maxiter": self.max_iter,
-                "gtol": self.tol,
-                **_get_additional_lbfgs_options_dict("iprint", 1 if self.verbose else -1),
-            },
+            maxfun=self.max_fun,
+            maxiter=self.max_iter,
+            gtol=self.tol,
+            **_get_additional_lbfgs_options_dict("iprint", 1 if self.verbose else -1),
         )
         self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
         self.loss_ = result.fun
         objective.take(result.x)
-        self._copy_back(objective.parameters)
+        self._copy_back(Parameters(self._network(), objective.theta))
+
+    def _objective(self, X: Any, y: np.ndarray, weights: np.ndarray | None) -> lbfgs.Objective:
+        """scikit-learn's loss and gradient of parameters in its order: coefs_, each (n_in, n_out),
+        then intercepts_."""
+        network = self._network()
+        X, y = as_engine_pair(X, y, network)
+        loss = MeanLoss(y, network, weights)
+        total = len(y) if weights is None else weights.sum()
+        constant = 0.0 if loss.constants is None else loss.constants.sum() / total
+        W, b = views(network, np.arange(network.n_parameters))
+        coefs = [part.T.ravel() for part in W]
+        n_coefs = sum(map(len, coefs))
+        decay = np.zeros(network.n_parameters)
+        decay[:n_coefs] = self.alpha / total
+        return lbfgs.Objective(
+            new_engine(network),
+            np.empty(network.n_parameters, network.dtype),
+            *(X, y, weights, bound_threads(self.n_threads), decay),
+            order=np.concatenate([*coefs, *b]),
+            share=loss.share,
+            constant=constant,
+        )
 
     def _rule(self, incremental: bool) -> Rule:
         """fastnn's name and numbers for the solver."""
@@ -223,8 +246,8 @@ class Perceptron(BaseMultilayerPerceptron):
         return X, y.reshape(len(y), -1)
 
     def _score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """What early stopping looks at after an epoch; X is a `HeldOut`."""
-        return X.score()
+        """What early stopping looks at after an epoch; X is a `Scored`, y the `Run`."""
+        return X.score(y)
 
     def _fit_stochastic(self, X: Any, y: Any, sample_weight: Any, *rest: Any) -> None:
         incremental = rest[-1]
@@ -237,36 +260,35 @@ class Perceptron(BaseMultilayerPerceptron):
             self._optimizer, self._kept = self._pace(), self._rule(incremental)
         rule, epochs = self._kept, 1 if incremental else self.max_iter
         rule.ridge = float(self.alpha)
-        order, *held_out = self._split(X, y, sample_weight)
-        weights = self._weights(y, sample_weight, order)
+        rows, *scored = self._split(X, y, sample_weight)
+        weights = self._weights(y, sample_weight, rows)
         X, y = as_engine_pair(X, y, network)
-        loss = Loss(y, network, weights)
-        batch = min(200, len(order)) if self.batch_size == "auto" else self.batch_size
-        if batch > len(order):
+        batch = min(200, len(rows)) if self.batch_size == "auto" else self.batch_size
+        if batch > len(rows):
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be "
                 "clipped",
                 stacklevel=2,
             )
-            batch = len(order)
+            batch = len(rows)
         seed = int(self._random_state.randint(2**31 - 1)) if np.any(self.dropout) else 0
-
+        plan = Plan(
+            *(X, y, rows, rule, batch, weights, epochs, self.shuffle, seed), callbacks=callbacks
+        )
         parameters = self._parameters(network)
         parameters.resume(rule.kind, rule.state, rule.steps)
         self.coefs_ = [W.T for W in parameters.W]  # views, until the fit ends
         self.intercepts_ = list(parameters.b)
-        engine = new_engine(network, batch, rule.kind)
-        run = Run(parameters, engine, rule, batch, bound_threads(self.n_threads), seed, weights)
-        run.plan(len(order), epochs)
         model = Model.__new__(Model)
         model._assemble(parameters, seed, {}, self.n_threads)
+        threads = bound_threads(self.n_threads)
+        self.n_iter_ = 0
         fit = Fit(model, epochs, callbacks, ["epoch", "loss", "val_score"], {})
         try:
-            with fit.running():
-                try:
-                    self._epochs(fit, run, loss, X, order, HeldOut(run, *held_out))
-                finally:  # before callbacks see the end, and may change the weights
-                    run.store()
+            with parameters.training(rule.kind, batch) as engine:
+                run = loop.Run(parameters, engine, rule, batch, threads, seed, weights)
+                run.begin_schedule(len(rows), epochs)
+                loop.train(run, Course(plan, self, network, scored), fit)
             if not incremental and not fit.stopped:
                 warnings.warn(
                     f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
@@ -282,73 +304,77 @@ class Perceptron(BaseMultilayerPerceptron):
         if self.early_stopping:
             self.coefs_, self.intercepts_ = self._best_coefs, self._best_intercepts
 
-    def _epochs(
-        self, fit: Fit, run: Run, loss: Loss, X: Any, order: np.ndarray, held_out: HeldOut
-    ) -> None:
-        parameters = run.parameters
-        self.n_iter_ = 0
-        while self.n_iter_ < fit.epochs and not fit.stopped:
-            if fit.watched:
-                fit.epoch_begins(self.n_iter_ + 1)
-                run.load()
-            begin = perf_counter()
-            if self.shuffle:
-                shuffled = np.arange(len(order))
-                self._random_state.shuffle(shuffled)
-                order = order[shuffled]
-            try:
-                self.loss_ = loss.of_epoch(run, X, order)
-            except DivergenceError as error:
-                warnings.warn(f"Training diverged: {error}", ConvergenceWarning, stacklevel=2)
-                self.loss_ = math.nan
-                parameters.theta[:] = math.nan
-                run.engine.load(parameters.theta)
-                fit.stop()
-            self.n_iter_ += 1
-            self.t_ += len(order)
-            parameters.epoch = self.n_iter_
-            self.loss_curve_.append(self.loss_)
-            if self.verbose:
-                print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
-            if self.early_stopping or fit.watched:
-                run.store()
-            self._update_no_improvement_count(self.early_stopping, held_out, None, None)
-            self._optimizer.iteration_ends(self.t_)
-            if self._no_improvement_count > self.n_iter_no_change:
-                what = "Validation score" if self.early_stopping else "Training loss"
-                message = (
-                    f"{what} did not improve more than tol={self.tol:f} for "
-                    f"{self.n_iter_no_change} consecutive epochs."
-                )
-                if self._optimizer.trigger_stopping(message, self.verbose):
-                    fit.stop()
-                else:
-                    self._no_improvement_count = 0
-            row = {"epoch": self.n_iter_, "loss": self.loss_}
-            run.schedule.epoch_ended(row)
-            rate, seconds = run.schedule.last, perf_counter() - begin
-            self._follow_rate(run)
-            if fit.watched:
-                if self.early_stopping:
-                    row["val_score"] = self.validation_scores_[-1]
-                fit.history.append(**row, learning_rate=rate, seconds=seconds)
-                fit.epoch_ended()
-                run.load()
 
-    def _follow_rate(self, run: Run) -> None:
+class Course(loop.Course):
+    """scikit-learn's epochs: its shuffles, losses, scores, stopping and learning rates, which it
+    keeps in the estimator's attributes."""
+
+    def __init__(
+        self, plan: Plan, estimator: Perceptron, network: NetworkSpec, scored: list[Any]
+    ) -> None:
+        super().__init__(plan)
+        self.estimator = estimator
+        self.order = plan.rows
+        assert plan.y is not None
+        self.loss = MeanLoss(plan.y, network, plan.weights)
+        self.scored = None if scored[0] is None else Scored(network, *scored)
+
+    def epoch(self, run: loop.Run, progress: Progress | None) -> float:
+        estimator, parameters = self.estimator, run.parameters
+        if self.plan.shuffle:
+            shuffled = np.arange(len(self.order))
+            estimator._random_state.shuffle(shuffled)
+            self.order = self.order[shuffled]
+        try:
+            loss = self.loss.of_epoch(run, self.plan.X, self.order)
+        except DivergenceError as error:
+            warnings.warn(f"Training diverged: {error}", ConvergenceWarning, stacklevel=2)
+            loss = math.nan
+            parameters.write(np.full(parameters.network.n_parameters, math.nan))
+            run.load()
+        estimator.loss_ = loss
+        estimator.n_iter_ = parameters.epoch
+        estimator.t_ += len(self.order)
+        estimator.loss_curve_.append(loss)
+        if estimator.verbose:
+            print(f"Iteration {estimator.n_iter_}, loss = {loss:.8f}")
+        return loss
+
+    def measure(self, run: loop.Run) -> dict[str, float]:
+        estimator = self.estimator
+        estimator._update_no_improvement_count(estimator.early_stopping, self.scored, run, None)
+        return {"val_score": estimator.validation_scores_[-1]} if self.scored is not None else {}
+
+    def epoch_ended(self, run: loop.Run, fit: Fit) -> None:
+        estimator, pace = self.estimator, self.estimator._optimizer
+        pace.iteration_ends(estimator.t_)
+        if math.isnan(estimator.loss_):
+            fit.stop()
+        if estimator._no_improvement_count > estimator.n_iter_no_change:
+            what = "Validation score" if estimator.early_stopping else "Training loss"
+            message = (
+                f"{what} did not improve more than tol={estimator.tol:f} for "
+                f"{estimator.n_iter_no_change} consecutive epochs."
+            )
+            if pace.trigger_stopping(message, estimator.verbose):
+                fit.stop()
+            else:
+                estimator._no_improvement_count = 0
+        self._follow(run, pace)
+
+    def _follow(self, run: loop.Run, pace: BaseOptimizer) -> None:
         """scikit-learn's velocity is fastnn's times -learning_rate: when that changes, the velocity
         must not."""
-        rule, rate = self._kept, self._optimizer.learning_rate
-        if isinstance(self._optimizer, SGDOptimizer) and rate != rule.learning_rate:
-            run.store()
-            state = run.parameters.state
-            state *= rule.learning_rate / rate
-            run.engine.load(run.parameters.theta, state)
+        rule, rate = self.plan.rule, pace.learning_rate
+        if isinstance(pace, SGDOptimizer) and rate != rule.learning_rate:
+            velocity = run.parameters.state
+            velocity *= rule.learning_rate / rate
+            run.load()
             rule.learning_rate = rate
-            run.plan(1, 1)
+            run.begin_schedule(1, 1)
 
 
-class Loss:
+class MeanLoss:
     """scikit-learn's mean loss of a mini-batch, from the engine's.
 
     Squared errors are a mean over the outputs, too; poisson's has a constant more, in which a
@@ -363,34 +389,34 @@ class Loss:
             constants = (xlogy(y, y) - y).sum(1, dtype=np.float64)
             self.constants = constants if weights is None else weights * constants
 
-    def of_epoch(self, run: Run, X: Any, order: np.ndarray) -> float:
+    def of_epoch(self, run: loop.Run, X: Any, order: np.ndarray) -> float:
         """Train on the rows; their mean loss, each mini-batch counting its rows."""
-        rows = weights = batch_weights(order, run.batch, None)
+        rows = weights = loop.batch_weights(order, run.batch, None)
         each: Any = 1.0  # rows by weight, of each mini-batch
         if self.weights is not None:
-            weights = batch_weights(order, run.batch, self.weights)
+            weights = loop.batch_weights(order, run.batch, self.weights)
             each = rows / np.where(weights, weights, np.inf)
         losses, squares = run.steps_over(X, self.y, order, weights)
         total = self.share * (losses * rows).sum()
         if self.constants is not None:
-            total += (batch_weights(order, run.batch, self.constants) * each).sum()
+            total += (loop.batch_weights(order, run.batch, self.constants) * each).sum()
         if squares is not None:
             total += run.optimizer.rates["ridge"] / 2 * (squares * each).sum()
         return float(total / len(order))
 
 
-class HeldOut:
-    """What early stopping measures on: accuracy (of several labels: all of them right), or R^2."""
+class Scored:
+    """The rows that early stopping measures on: accuracy (of several labels: all of them right), or
+    R^2."""
 
-    def __init__(self, run: Run, X: Any, y: Any, weights: np.ndarray | None) -> None:
-        self.run, self.weights = run, weights
-        if X is not None:
-            network = run.parameters.network
-            self.X, self.y = as_engine_pair(X, y, network)
+    def __init__(
+        self, network: NetworkSpec, X: Any, y: np.ndarray, weights: np.ndarray | None
+    ) -> None:
+        self.network, self.weights = network, weights
+        self.X, self.y = as_engine_pair(X, y, network)
 
-    def score(self) -> float:
-        run, y = self.run, self.y
-        network = run.parameters.network
+    def score(self, run: loop.Run) -> float:
+        y, network = self.y, self.network
         f = evaluation.forward(run.engine, network, self.X, run.n_threads)
         if not np.isfinite(f).all():
             return math.nan
@@ -398,48 +424,6 @@ class HeldOut:
             return r2(y, f, self.weights)
         right = classes(f, network.one_of_many) == y
         return float(np.average(right.reshape(len(y), -1).all(1), weights=self.weights))
-
-
-class Objective:
-    """Loss and its gradient over all rows, of parameters packed as scikit-learn does: coefs_, each
-    (n_in, n_out), then intercepts_."""
-
-    def __init__(
-        self, estimator: Perceptron, X: Any, y: np.ndarray, weights: np.ndarray | None
-    ) -> None:
-        network = estimator._network()
-        self.parameters = estimator._parameters(network)
-        self.engine = new_engine(network)
-        self.X, y = as_engine_pair(X, y, network)
-        self.loss = Loss(y, network, weights)
-        self.total = len(y) if weights is None else weights.sum()
-        self.ridge = estimator.alpha / self.total
-        self.n_threads = bound_threads(estimator.n_threads)
-        self.gradient = np.empty_like(self.parameters.theta)
-        self.n_weights = sum(W.size for W in self.parameters.W)
-
-    def take(self, packed: np.ndarray) -> None:
-        start = 0
-        for W in self.parameters.W:
-            W.T[:] = packed[start : start + W.size].reshape(W.T.shape)
-            start += W.size
-        for b in self.parameters.b:
-            b[:] = packed[start : start + b.size]
-            start += b.size
-
-    def __call__(self, packed: np.ndarray) -> tuple[float, np.ndarray]:
-        self.take(packed)
-        self.engine.load(self.parameters.theta)
-        y, weights = self.loss.y, self.loss.weights
-        value = self.engine.gradient(self.X, y, self.gradient, self.n_threads, weights)
-        value *= self.loss.share
-        if self.loss.constants is not None:
-            value += self.loss.constants.sum() / self.total
-        W, b = views(self.parameters.network, self.gradient)
-        gradient = np.concatenate([*(part.T.ravel() for part in W), *b], dtype=np.float64)
-        coefs = packed[: self.n_weights]
-        gradient[: self.n_weights] += self.ridge * coefs
-        return value + self.ridge / 2 * (coefs @ coefs), gradient
 
 
 def as_engine_pair(X: Any, y: np.ndarray, network: NetworkSpec) -> tuple[Features, np.ndarray]:
@@ -517,39 +501,39 @@ class MLPClassifier(Perceptron, neural_network.MLPClassifier):
 
     def __init__(
         self,
-        hidden_layer_sizes=(100,),
-        activation="relu",
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
         *,
-        solver="adam",
-        alpha=0.0001,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        n_threads=None,
-        class_weight=None,
-        dropout=0.0,
-        validation_data=None,
-        callbacks=None,
-        optimizer=None,
-    ):
+        solver: Literal["lbfgs", "sgd", "adam"] = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: Literal["constant", "invscaling", "adaptive"] = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: int = 10,
+        max_fun: int = 15000,
+        n_threads: int | None = None,
+        class_weight: Any = None,
+        dropout: float | Sequence[float] = 0.0,
+        validation_data: tuple[Any, Any] | None = None,
+        callbacks: Sequence[Callback] | None = None,
+        optimizer: OptimizerName | Optimizer | None = None,
+    ) -> None:
         self.loss = "log_loss"
-        vars(self).update({name: value for name, value in locals().items() if name != "self"})
+        self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
 
 
 class MLPRegressor(Perceptron, neural_network.MLPRegressor):
@@ -608,35 +592,35 @@ class MLPRegressor(Perceptron, neural_network.MLPRegressor):
 
     def __init__(
         self,
-        loss="squared_error",
-        hidden_layer_sizes=(100,),
-        activation="relu",
+        loss: Literal["squared_error", "poisson"] = "squared_error",
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
         *,
-        solver="adam",
-        alpha=0.0001,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        n_threads=None,
-        dropout=0.0,
-        validation_data=None,
-        callbacks=None,
-        optimizer=None,
-    ):
-        vars(self).update({name: value for name, value in locals().items() if name != "self"})
+        solver: Literal["lbfgs", "sgd", "adam"] = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: Literal["constant", "invscaling", "adaptive"] = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: int = 10,
+        max_fun: int = 15000,
+        n_threads: int | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        validation_data: tuple[Any, Any] | None = None,
+        callbacks: Sequence[Callback] | None = None,
+        optimizer: OptimizerName | Optimizer | None = None,
+    ) -> None:
+        self.__dict__.update({name: value for name, value in locals().items() if name != "self"})

@@ -488,6 +488,59 @@ def test_from_keras_says_what_it_cannot_take(keras):
         interop.from_keras([])
 
 
+def test_from_keras_refuses_what_only_bears_a_known_name(keras):
+    L = keras.layers
+
+    class Dense(L.Dense):
+        def call(self, x, training=None):
+            return 2 * super().call(x)
+
+    class Sequential(keras.Sequential):
+        def call(self, x, training=None, mask=None):
+            return 2 * super().call(x)
+
+    class Mine(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = L.Dense(3)
+
+        def call(self, x):
+            return 2 * self.dense(x)
+
+    def relu(x):
+        return 3 * x
+
+    mine = Mine()
+    mine(X)
+    ends = [keras.Input((6,)), L.Dense(3)]
+    rms = L.LayerNormalization(rms_scaling=True)
+    for net, message in (
+        (keras.Sequential([keras.Input((6,)), Dense(3)]), "fastnn has no such layer"),
+        (Sequential(ends), "must be Keras's own"),
+        (keras.Sequential([keras.Input((6,)), Sequential(ends)]), "must be Keras's own"),
+        (mine, "must be Keras's own"),
+        (keras.Sequential([*ends, L.Activation(relu)]), "fastnn has no activation 'relu'"),
+        (keras.Sequential([*ends, rms, L.Dense(2)]), "must subtract the mean"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            interop.from_keras(net)
+    dense, act = L.Dense(6), L.Activation("tanh")
+    x = keras.Input((6,))
+    with pytest.raises(ValueError, match="must follow"):
+        interop.from_keras(keras.Model(x, act(dense(act(dense(x))))))
+    twice = keras.Sequential([keras.Input((6,)), dense, keras.Sequential([dense])])
+    agree(interop.from_keras(twice).forward(X), twice(X))
+
+
+def test_from_keras_scales_inputs_one_by_one_or_all_alike(keras):
+    L = keras.layers
+    normalize = L.Normalization(axis=None)
+    normalize.adapt(3 * X + 1)
+    for first in (normalize, L.Rescaling([1.0, 2, 3, 4, 5, 6], [0.5] * 6), L.Rescaling([2.0])):
+        net = keras.Sequential([keras.Input((6,)), first, L.Dense(3)])
+        agree(interop.from_keras(net).forward(X), net(X))
+
+
 @pytest.mark.parametrize("output", [*OUTPUTS, "softmax"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_to_keras(keras, output, dtype):
@@ -566,6 +619,127 @@ def test_from_and_to_sklearn(target, activation):
     assert (again.predict(X) != theirs.predict(X)).any() or kind == "MLPClassifier"
 
 
+def fitted_pipeline(kind, y, *before, data=X, **settings):
+    from sklearn.pipeline import make_pipeline
+
+    neural_network = pytest.importorskip("sklearn.neural_network")
+    settings = {"hidden_layer_sizes": (9,), "max_iter": 20, "random_state": 0} | settings
+    return make_pipeline(*before, getattr(neural_network, kind)(**settings)).fit(data, y)
+
+
+TRANSFORMERS = [
+    "StandardScaler()",
+    "StandardScaler(with_mean=False)",
+    "StandardScaler(with_std=False)",
+    "MinMaxScaler((-1, 2))",
+    "MaxAbsScaler()",
+    "RobustScaler(with_centering=False)",
+    "RobustScaler()",
+    "PCA(4)",
+    "PCA(3, whiten=True)",
+    "TruncatedSVD(3)",
+    "VarianceThreshold(1.0)",
+    "SelectKBest(k=2)",
+    "FunctionTransformer()",
+    "'passthrough'",
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_from_sklearn_folds_a_pipeline(dtype):
+    pytest.importorskip("sklearn")
+    from sklearn import decomposition, feature_selection, preprocessing
+
+    known = {**vars(preprocessing), **vars(decomposition), **vars(feature_selection)}
+    data = (X * [1, 2, 0.5, 3, 0.1, 1] + [0, 5, 1, -2, 0.3, 7]).astype(dtype)
+    y = RNG.integers(0, 3, len(X))
+    for first in TRANSFORMERS:
+        for second in ("StandardScaler()", "PCA(2)"):
+            parts = eval(first, known), eval(second, known)
+            theirs = fitted_pipeline("MLPClassifier", y, *parts, data=data)
+            model = interop.from_sklearn(theirs)
+            assert model.sizes == [6, 9, 3] and model.dtype == dtype
+            want = theirs.predict_proba(data)
+            agree(model.predict_proba(data), want, 1e-4 if dtype == "float32" else 1e-12)
+
+
+def test_from_sklearn_folds_what_is_done_to_the_target():
+    pytest.importorskip("sklearn")
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+    for y in (50 + 9 * X[:, 0], 50 + 9 * X[:, :2]):
+        for scaler in (StandardScaler(), MinMaxScaler()):
+            inner = fitted_pipeline("MLPRegressor", y, StandardScaler())
+            theirs = TransformedTargetRegressor(inner, transformer=scaler).fit(X, y)
+            agree(interop.from_sklearn(theirs).predict(X), theirs.predict(X), 1e-4)
+
+
+def test_from_sklearn_names_the_step_it_cannot_fold():
+    pytest.importorskip("sklearn")
+    from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import (
+        FunctionTransformer,
+        MinMaxScaler,
+        Normalizer,
+        PolynomialFeatures,
+        StandardScaler,
+    )
+
+    class Mine(StandardScaler):
+        def transform(self, X):
+            return 2 * super().transform(X)
+
+    y = RNG.integers(0, 3, len(X))
+    for part in (
+        Normalizer(),
+        PolynomialFeatures(2),
+        SimpleImputer(),
+        MinMaxScaler(clip=True),
+        FunctionTransformer(np.exp),
+        ColumnTransformer([("a", StandardScaler(), [0])]),
+        Mine(),
+    ):
+        with pytest.raises(ValueError, match=rf"step '{type(part).__name__.lower()}' \(.*cannot"):
+            interop.from_sklearn(fitted_pipeline("MLPClassifier", y, part))
+    with pytest.raises(ValueError, match=r"step 'pipeline\.normalizer'"):
+        interop.from_sklearn(make_pipeline(fitted_pipeline("MLPClassifier", y, Normalizer())))
+    logs = TransformedTargetRegressor(
+        fitted_pipeline("MLPRegressor", y), func=np.log1p, inverse_func=np.expm1
+    )
+    with pytest.raises(ValueError, match="must be fitted, this TransformedTargetRegressor"):
+        interop.from_sklearn(logs)
+    with pytest.raises(ValueError, match="step 'transformer'"):
+        interop.from_sklearn(logs.fit(X, y))
+    with pytest.raises(TypeError, match="Pipeline that ends in one, got StandardScaler"):
+        interop.from_sklearn(make_pipeline(StandardScaler()).fit(X))
+
+
+def test_fastnns_own_estimators_go_wherever_scikit_learns_do():
+    pytest.importorskip("sklearn")
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from fastnn.sklearn import MLPClassifier, MLPRegressor
+
+    y = np.array(["a", "b", "c"])[RNG.integers(0, 3, len(X))]
+    settings = {"max_iter": 20, "random_state": 0}
+    activation = ["logistic", fastnn.LeakyReLU(0.2)]
+    theirs = MLPClassifier((9, 5), activation, dropout=[0.1, 0, 0.2], **settings)
+    pipe = make_pipeline(StandardScaler(), theirs).fit(X, y)
+    model = interop.from_sklearn(pipe)
+    assert model.dropout == [0.1, 0, 0.2] and model.metadata["classes"] == ["a", "b", "c"]
+    assert model.activations == ["sigmoid", fastnn.LeakyReLU(0.2)]
+    agree(model.predict_proba(X), pipe.predict_proba(X))
+    for g in ("relu", "mish", fastnn.ELU(0.3)):
+        value = MLPRegressor(hidden_layer_sizes=(9,), activation=g, **settings).fit(X, X[:, 0])
+        agree(interop.from_sklearn(value).predict(X), value.predict(X))
+    linear = MLPClassifier((), dropout=0.0, **settings).fit(X, y)
+    agree(interop.from_sklearn(linear).predict_proba(X), linear.predict_proba(X))
+
+
 def test_two_softmax_outputs_become_sklearns_one():
     model = random_biases(fastnn.Model([6, 9, 2], "tanh", dtype="float64", seed=2))
     pytest.importorskip("sklearn")
@@ -615,7 +789,7 @@ def test_from_sklearn_wants_a_fitted_network():
     neural_network = pytest.importorskip("sklearn.neural_network")
     with pytest.raises(ValueError, match="must be fitted"):
         interop.from_sklearn(neural_network.MLPClassifier())
-    with pytest.raises(TypeError, match="MLPClassifier or MLPRegressor, got dict"):
+    with pytest.raises(TypeError, match=r"MLPClassifier or MLPRegressor, or .*, got dict"):
         interop.from_sklearn({})
 
 

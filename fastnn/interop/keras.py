@@ -41,7 +41,8 @@ def from_keras(
     TypeError
         `model` is no Keras model.
     ValueError
-        A layer that a sequential network of fastnn has not; the error names it.
+        A layer that a sequential network of fastnn has not, or a class or function that is not
+        Keras's own; the error names it.
     """
     if not hasattr(model, "layers") or not hasattr(model, "get_config"):
         raise TypeError(f"model must be a Keras model, got {type(model).__name__}")
@@ -50,6 +51,11 @@ def from_keras(
 
 
 def _steps(model: Any) -> Iterator[Step]:
+    if not _of_keras(type(model)):
+        raise ValueError(
+            f"model {model.name!r} ({type(model).__name__}) must be Keras's own Sequential or "
+            "functional Model, a class derived from it may compute anything"
+        )
     if not model.built:
         raise ValueError(f"model {model.name!r} must be built: give it an Input, or call it once")
     if type(model).__name__ != "Sequential":
@@ -59,10 +65,15 @@ def _steps(model: Any) -> Iterator[Step]:
         where = f"layer {layer.name!r} ({kind})"
         if kind in ("Sequential", "Functional"):
             yield from _steps(layer)
-        elif kind not in LAYERS:
+        elif kind not in LAYERS or not _of_keras(type(layer)):
             raise ValueError(f"{where}: fastnn has no such layer; it knows {', '.join(LAYERS)}")
         else:
             yield from LAYERS[kind](layer, layer.get_config(), where)
+
+
+def _of_keras(thing: Any) -> bool:
+    """Whether a class or function is Keras's own, not one that bears the same name."""
+    return thing.__module__.partition(".")[0] in ("keras", "tf_keras", "tensorflow")
 
 
 def _check_sequential(model: Any) -> None:
@@ -84,7 +95,8 @@ def _check_sequential(model: Any) -> None:
 
 def _activation(function: Any, where: str) -> list[Step]:
     name = getattr(function, "__name__", type(function).__name__)
-    if name in FUNCTIONS:
+    own = getattr(function, "__module__", None) == __name__  # of `to_keras`
+    if name in FUNCTIONS and (own or _of_keras(function)):
         return FUNCTIONS[name](where)
     raise ValueError(
         f"{where}: fastnn has no activation {name!r}; it knows {', '.join(FUNCTIONS)}"
@@ -129,6 +141,8 @@ def _batch_norm(layer: Any, config: dict[str, Any], where: str) -> list[Step]:
 def _layer_norm(layer: Any, config: dict[str, Any], where: str) -> list[Step]:
     if config["axis"] not in (-1, 1, [-1], [1]):
         raise ValueError(f"{where}: must be over axis -1, got {config['axis']}")
+    if config.get("rms_scaling"):
+        raise ValueError(f"{where}: must subtract the mean, got rms_scaling=True")
     parts = [np.asarray(w) for w in layer.get_weights()]
     gamma = parts.pop(0) if config["scale"] else None
     beta = parts.pop(0) if config["center"] else None
@@ -138,9 +152,18 @@ def _layer_norm(layer: Any, config: dict[str, Any], where: str) -> list[Step]:
 def _normalization(layer: Any, config: dict[str, Any], where: str) -> list[Step]:
     if config.get("invert"):
         raise ValueError(f"{where}: must not be inverted")
-    mean, deviation = (np.asarray(v, np.float64) for v in (layer.mean, np.sqrt(layer.variance)))
-    factor = 1 / np.maximum(deviation, 1e-7)  # keras.config.epsilon()
-    return [Scale(factor.reshape(-1), -(mean * factor).reshape(-1))]
+    mean, variance = (np.asarray(v, np.float64) for v in (layer.mean, layer.variance))
+    factor = 1 / np.maximum(np.sqrt(variance), 1e-7)  # keras.config.epsilon()
+    return [_each(factor, -mean * factor)]
+
+
+def _rescaling(layer: Any, config: dict[str, Any], where: str) -> list[Step]:
+    return [_each(np.asarray(config["scale"]), np.asarray(config["offset"]))]
+
+
+def _each(*parts: np.ndarray) -> Scale:
+    """Of each input, or one number for all."""
+    return Scale(*(part.reshape(-1) if part.size > 1 else part.reshape(()) for part in parts))
 
 
 def _relu(layer: Any, config: dict[str, Any], where: str) -> list[Step]:
@@ -165,7 +188,7 @@ LAYERS: dict[str, Callable[[Any, dict[str, Any], str], list[Step]]] = {
     "BatchNormalization": _batch_norm,
     "LayerNormalization": _layer_norm,
     "Normalization": _normalization,
-    "Rescaling": lambda layer, config, where: [Scale(config["scale"], config["offset"])],
+    "Rescaling": _rescaling,
     "Dropout": lambda layer, config, where: [Dropout(rate=config["rate"])],
     "GaussianNoise": lambda layer, config, where: [Dropout(noise=config["stddev"])],
     "Flatten": lambda layer, config, where: [],

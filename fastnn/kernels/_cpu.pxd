@@ -152,7 +152,8 @@ cdef class Memory:
     """Owns zeroed, aligned blocks; frees them with itself."""
     cdef void **blocks
     cdef int n_blocks, room
-    cdef char *take(self, size_t bytes) except NULL
+    cdef readonly size_t bytes
+    cdef char *take(self, size_t n, size_t item, size_t times=*) except NULL
 
 cdef fnn_activation as_activation(g) except *
 cdef inline fnn_activation plain(int id) noexcept nogil:

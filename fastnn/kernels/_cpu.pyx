@@ -218,25 +218,37 @@ def default_threads():
     return n
 
 
+cdef size_t TOO_MANY = <size_t> -1
+
+
+cdef inline size_t product(size_t a, size_t b) noexcept nogil:
+    """a b, or TOO_MANY. What was negative before it became a size_t is too many, too."""
+    return TOO_MANY if b and a > TOO_MANY // b else a * b
+
+
 cdef class Memory:
     def __dealloc__(self):
         for i in range(self.n_blocks):
             fnn_free(self.blocks[i])
         free(self.blocks)
 
-    cdef char *take(self, size_t bytes) except NULL:
+    cdef char *take(self, size_t n, size_t item, size_t times=1) except NULL:
+        """times x n items of `item` bytes. MemoryError where there is not so much, also where the product is no size_t."""
         cdef void **blocks
-        cdef void *p
+        cdef void *p = NULL
+        cdef size_t bytes = product(product(n, item), times)
         if self.n_blocks == self.room:
             blocks = <void **> realloc(self.blocks, (2 * self.room + 16) * sizeof(void *))
             if blocks == NULL:
                 raise MemoryError
             self.blocks, self.room = blocks, 2 * self.room + 16
-        p = fnn_alloc(bytes)
+        if bytes != TOO_MANY:
+            p = fnn_alloc(bytes)
         if p == NULL:
-            raise MemoryError(f"{bytes} bytes for the buffers of a pass")
+            raise MemoryError(f"no room for {times} x {n} items of {item} bytes")
         self.blocks[self.n_blocks] = p
         self.n_blocks += 1
+        self.bytes += bytes
         return <char *> p
 
 

@@ -176,9 +176,9 @@ def hidden_delta(
         return
     make_layer(k, memory, n_in, n_out, False, False, &layer)
     cdef Py_ssize_t stride = batch * k.nr
-    cdef char *d = memory.take(layer.out_panels * stride * k.item)
-    cdef char *h = memory.take(layer.in_panels * stride * k.item)
-    cdef char *out = memory.take(layer.in_panels * stride * k.item)
+    cdef char *d = memory.take(layer.out_panels, stride, k.item)
+    cdef char *h = memory.take(layer.in_panels, stride, k.item)
+    cdef char *out = memory.take(layer.in_panels, stride, k.item)
     cdef int nt = worth(n_threads, 2. * batch * n_in * n_out)
     cdef unsigned long long mode = 0
     pack(k, &layer, &W[0, 0], NULL, layer.Wp, NULL)
@@ -211,8 +211,8 @@ def gradient(
     slots.G, slots.Gb = weight_panels(k, memory, &layer), bias_panels(k, memory, &layer)
     step.summed, step.first, step.apply, step.n_states = True, True, False, 0
     cdef Py_ssize_t stride = batch * k.nr
-    cdef char *d = memory.take(layer.out_panels * stride * k.item)
-    cdef char *h = memory.take(layer.in_panels * stride * k.item)
+    cdef char *d = memory.take(layer.out_panels, stride, k.item)
+    cdef char *h = memory.take(layer.in_panels, stride, k.item)
     cdef int nt = worth(n_threads, 2. * batch * n_in * n_out)
     if batch:
         k.gather(batch, n_out, &delta[0, 0], NULL, d, stride)

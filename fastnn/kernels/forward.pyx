@@ -82,11 +82,11 @@ def forward(
         return
     make_layer(k, memory, n_in, n_out, b is not None, False, &layer)
     cdef Py_ssize_t stride = batch * k.nr
-    cdef char *x = memory.take(panels(k, n_in) * stride * k.item)
-    cdef char *out = memory.take(panels(k, n_out) * stride * k.item)
+    cdef char *x = memory.take(panels(k, n_in), stride, k.item)
+    cdef char *out = memory.take(panels(k, n_out), stride, k.item)
     cdef Py_ssize_t scratch_size = scratch_bytes(k, n_out)
     cdef int nt = worth(n_threads, 2. * batch * n_in * n_out)
-    cdef char *scratch = memory.take(scratch_size * nt)
+    cdef char *scratch = memory.take(nt, scratch_size)
     cdef fnn_activation g = as_activation(activation)
     cdef unsigned long long mode = 0
     pack(k, &layer, &W[0, 0], NULL if b is None else &b[0], layer.Wp, layer.b)
@@ -116,8 +116,8 @@ def slope(
     if batch == 0:
         return
     cdef Py_ssize_t stride = batch * k.nr
-    cdef char *h = memory.take(panels(k, n) * stride * k.item)
-    cdef char *out = memory.take(panels(k, n) * stride * k.item)
+    cdef char *h = memory.take(panels(k, n), stride, k.item)
+    cdef char *out = memory.take(panels(k, n), stride, k.item)
     cdef unsigned long long mode = fp_enter()
     k.gather(batch, n, &a[0, 0], NULL, h, stride)
     for p in range(panels(k, n)):

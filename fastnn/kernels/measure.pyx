@@ -72,11 +72,11 @@ cdef class LayerPasses:
         self.batch, self.stride = len(h_prev), len(h_prev) * k.nr
         make_layer(k, memory, n_in, n_out, True, True, layer)
         pack(k, layer, address(W), NULL, layer.Wp, NULL)
-        self.h_prev = memory.take(layer.in_panels * self.stride * k.item)
-        self.delta_prev = memory.take(layer.in_panels * self.stride * k.item)
-        self.h = memory.take(layer.out_panels * self.stride * k.item)
-        self.delta = memory.take(layer.out_panels * self.stride * k.item)
-        self.scratch = memory.take(k.nr * k.nr * k.item)
+        self.h_prev = memory.take(layer.in_panels, self.stride, k.item)
+        self.delta_prev = memory.take(layer.in_panels, self.stride, k.item)
+        self.h = memory.take(layer.out_panels, self.stride, k.item)
+        self.delta = memory.take(layer.out_panels, self.stride, k.item)
+        self.scratch = memory.take(k.nr * k.nr, k.item)
         k.gather(self.batch, n_in, address(h_prev), NULL, self.h_prev, self.stride)
         k.gather(self.batch, n_out, address(delta), NULL, self.delta, self.stride)
         self.step.summed, self.step.first, self.step.apply = False, True, True

@@ -1,9 +1,10 @@
 from libc.stdint cimport int32_t
 
 from fastnn.kernels._cpu cimport (
-    FNN_FACTOR, Memory, fnn_activation, fnn_barrier, fnn_draw, fnn_entry, fnn_features, fnn_kernels, fnn_kind_float32,
+    FNN_FACTOR, Memory, fnn_activation, fnn_barrier, fnn_draw, fnn_features, fnn_kernels, fnn_kind_float32,
     fnn_kind_float64, fnn_loss, fnn_norm, fnn_targets, keeps, plain,
 )
+from fastnn.kernels.backward cimport Entries
 from fastnn.kernels.panels cimport Layer
 from fastnn.kernels.update cimport Slots, Step
 
@@ -41,7 +42,7 @@ cdef struct Run:
     fnn_targets y
     Py_ssize_t n, batch, chunk  # rows, of a mini-batch, and how many pass through the network at a time
     Step step
-    double *learning_rates     # of each step of this run; NULL: the one in step.rates
+    const double *learning_rates     # of each step of this run; NULL: the one in step.rates
     long long taken            # steps before this run
     bint perturbs              # with noise and dropout
     long long number           # of the first step, among all of the model's
@@ -51,9 +52,11 @@ cdef struct Run:
     char *scratch              # a thread's: scratch_size bytes from thread * scratch_size
     Py_ssize_t scratch_size
     Py_ssize_t row_bytes       # of X, whose rows can be brought near in time; 0: they cannot
-    Py_ssize_t n_entries       # the most entries of CSR rows that pass through the network together
+    Entries *entries           # [threads]: of CSR rows; NULL: dense ones
     int *finite                # [threads]: this thread's losses of this step were finite
     Py_ssize_t done            # steps taken
+    bint sure                  # single rows: no step that might leave a weight that is not finite
+    bint transposed            # single rows: Wt is Wp's transpose as they begin
 
 cdef inline bint as_they_lie(const fnn_kernels *k, const fnn_features *X) noexcept nogil:
     """Whether rows are runs of the network's own kind of real."""
@@ -62,15 +65,20 @@ cdef inline bint as_they_lie(const fnn_kernels *k, const fnn_features *X) noexce
 
 cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bias, str dtype, bint may_turn,
                   norms, double input_scale) except -1
-cdef int load_net(const Net *net, const char *vector, Py_ssize_t state) except -1
-cdef int store_net(const Net *net, char *vector, Py_ssize_t state) except -1
-cdef int load_statistics(const Net *net, statistics) except -1
-cdef int store_statistics(const Net *net, statistics) except -1
+cdef enum:  # beside the numbers of the optimizer's states: vectors laid out like theta
+    THETA = -1
+    GRADIENT = -2
+
+cdef void load_net(const Net *net, const char *vector, Py_ssize_t which) noexcept nogil
+cdef void store_net(const Net *net, char *vector, Py_ssize_t which) noexcept nogil
+cdef void load_statistics(const Net *net, const char *vector) noexcept nogil
+cdef void store_statistics(const Net *net, char *vector) noexcept nogil
 cdef void fold(Net *net) noexcept nogil
 cdef int folded(const Net *net, Net *to, Memory memory) except -1
 cdef double flops(const Net *net, Py_ssize_t batch, int passes) noexcept nogil
 cdef double work(const Net *net, const fnn_features *X, Py_ssize_t n, Py_ssize_t batch, int passes) noexcept nogil
-cdef char *address(array) except NULL
+cdef const char *address(array) except NULL
+cdef char *writable_address(str name, array) except NULL
 cdef int set_features(const Net *net, fnn_features *features, X) except -1
 cdef int set_targets(fnn_targets *targets, y, weights) except -1
 

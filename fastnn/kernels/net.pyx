@@ -1,4 +1,5 @@
 """A whole network in panels, and what passes over it need."""
+cimport numpy as np
 from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy
@@ -15,6 +16,10 @@ from fastnn.kernels.update cimport Slots
 
 from fastnn.kernels._cpu import KINDS
 
+np.import_array()
+
+cdef const char *NEVER_USED = <const char *> 64  # where no element lies
+
 
 cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bias, str dtype, bint may_turn,
                   norms, double input_scale) except -1:
@@ -25,11 +30,11 @@ cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bia
     net.k, net.n_layers, net.output = kernels_for(4 if dtype == "float32" else 8), K, as_activation(output)
     net.input_scale = input_scale
     set_loss(&net.loss, memory, loss, net.k)
-    net.layers = <Layer *> memory.take(K * sizeof(Layer))
-    net.slots = <Slots *> memory.take(K * sizeof(Slots))
-    net.draws = <fnn_draw *> memory.take(K * sizeof(fnn_draw))
-    net.norms = <fnn_norm *> memory.take(K * sizeof(fnn_norm))
-    net.activations = <fnn_activation *> memory.take(K * sizeof(fnn_activation))
+    net.layers = <Layer *> memory.take(K, sizeof(Layer))
+    net.slots = <Slots *> memory.take(K, sizeof(Slots))
+    net.draws = <fnn_draw *> memory.take(K, sizeof(fnn_draw))
+    net.norms = <fnn_norm *> memory.take(K, sizeof(fnn_norm))
+    net.activations = <fnn_activation *> memory.take(K, sizeof(fnn_activation))
     net.normalised, net.batch_normalised = False, False
     for l in range(K):
         norm = &net.norms[l]
@@ -51,21 +56,21 @@ cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bia
 cdef struct Panels:
     # One layer's share of a vector laid out like theta.
     char *W
-    char *b                # NULL: none; gamma likewise
+    char *b                # NULL: none, as gamma
     char *gamma
 
 
-cdef Panels panels_of(const Net *net, Py_ssize_t l, Py_ssize_t state) noexcept nogil:
-    """Layer l's parameters (state = -1), their gradient (-2), or the optimizer's state of that number."""
+cdef Panels panels_of(const Net *net, Py_ssize_t l, Py_ssize_t which) noexcept nogil:
+    """Layer l's parameters (THETA), their gradient (GRADIENT), or the optimizer's state of that number."""
     cdef const Slots *slots = &net.slots[l]
     cdef const fnn_norm *norm = &net.norms[l]
     cdef Panels of
-    of.W = net.layers[l].Wp if state == -1 else slots.G if state == -2 else slots.state_W[state]
-    if state == -1:
+    of.W = net.layers[l].Wp if which == THETA else slots.G if which == GRADIENT else slots.state_W[which]
+    if which == THETA:
         of.b = <char *> norm.beta if norm.kind else net.layers[l].b
     else:
-        of.b = slots.Gb if state == -2 else slots.state_b[state]
-    of.gamma = <char *> norm.gamma if state == -1 else slots.Gg if state == -2 else slots.state_g[state]
+        of.b = slots.Gb if which == GRADIENT else slots.state_b[which]
+    of.gamma = <char *> norm.gamma if which == THETA else slots.Gg if which == GRADIENT else slots.state_g[which]
     if not (net.layers[l].has_bias or norm.has_beta):
         of.b = NULL
     if not norm.kind:
@@ -73,68 +78,61 @@ cdef Panels panels_of(const Net *net, Py_ssize_t l, Py_ssize_t state) noexcept n
     return of
 
 
-cdef int load_net(const Net *net, const char *vector, Py_ssize_t state) except -1:
-    """Panels <- a vector laid out like theta: parameters (state = -1), or the optimizer's state of that number."""
-    cdef const fnn_kernels *k = net.k
-    cdef Py_ssize_t l, n, offset = 0
-    cdef Panels to
-    with nogil:
-        for l in range(net.n_layers):
-            n, to = net.layers[l].n_out, panels_of(net, l, state)
-            pack(k, &net.layers[l], at(k, vector, offset), NULL, to.W, NULL)
-            offset += n * net.layers[l].n_in
-            if to.b != NULL:
-                memcpy(to.b, at(k, vector, offset), n * k.item)
-                offset += n
-            if to.gamma != NULL:
-                memcpy(to.gamma, at(k, vector, offset), n * k.item)
-                offset += n
-    return 0
+cdef void load_net(const Net *net, const char *vector, Py_ssize_t which) noexcept nogil:
+    """Panels <- a vector laid out like theta: W (n_k, n_k-1), b (n_k,), gamma (n_k,) of each layer, the last two where it has
+    them. which: as of `panels_of`."""
+    copy_net(net, <char *> vector, which, False)
 
 
-cdef int store_net(const Net *net, char *vector, Py_ssize_t state) except -1:
-    """The way back; state -2: the gradient."""
+cdef void store_net(const Net *net, char *vector, Py_ssize_t which) noexcept nogil:
+    """A vector as of `load_net` <- panels."""
+    copy_net(net, vector, which, True)
+
+
+cdef void copy_net(const Net *net, char *vector, Py_ssize_t which, bint store) noexcept nogil:
     cdef const fnn_kernels *k = net.k
-    cdef Py_ssize_t l, n, offset = 0
+    cdef const Layer *layer
+    cdef Py_ssize_t l
     cdef Panels of
-    with nogil:
-        for l in range(net.n_layers):
-            n, of = net.layers[l].n_out, panels_of(net, l, state)
-            unpack(k, &net.layers[l], of.W, NULL, at(k, vector, offset), NULL)
-            offset += n * net.layers[l].n_in
-            if of.b != NULL:
-                memcpy(at(k, vector, offset), of.b, n * k.item)
-                offset += n
-            if of.gamma != NULL:
-                memcpy(at(k, vector, offset), of.gamma, n * k.item)
-                offset += n
-    return 0
+    for l in range(net.n_layers):
+        layer, of = &net.layers[l], panels_of(net, l, which)
+        if store:
+            unpack(k, layer, of.W, NULL, vector, NULL)
+        else:
+            pack(k, layer, vector, NULL, of.W, NULL)
+        vector += layer.n_out * layer.n_in * k.item
+        vector = copy_part(of.b, vector, layer.n_out * k.item, store)
+        vector = copy_part(of.gamma, vector, layer.n_out * k.item, store)
 
 
-cdef int load_statistics(const Net *net, statistics) except -1:
-    """Running statistics <- a vector of each batch-normalised layer's mean and variance, one after another."""
-    cdef const char *v = address(statistics)
+cdef void load_statistics(const Net *net, const char *vector) noexcept nogil:
+    """Running statistics <- a vector of each batch-normalised layer's mean (n_k,) and variance (n_k,), one after another."""
+    copy_statistics(net, <char *> vector, False)
+
+
+cdef void store_statistics(const Net *net, char *vector) noexcept nogil:
+    """A vector as of `load_statistics` <- running statistics."""
+    copy_statistics(net, vector, True)
+
+
+cdef void copy_statistics(const Net *net, char *vector, bint store) noexcept nogil:
     cdef Py_ssize_t l, bytes
     for l in range(net.n_layers):
         if net.norms[l].kind == FNN_BATCH_NORM:
             bytes = net.layers[l].n_out * net.k.item
-            memcpy(net.norms[l].mean, v, bytes)
-            memcpy(net.norms[l].variance, v + bytes, bytes)
-            v += 2 * bytes
-    return 0
+            vector = copy_part(<char *> net.norms[l].mean, vector, bytes, store)
+            vector = copy_part(<char *> net.norms[l].variance, vector, bytes, store)
 
 
-cdef int store_statistics(const Net *net, statistics) except -1:
-    """The way back."""
-    cdef char *v = address(statistics)
-    cdef Py_ssize_t l, bytes
-    for l in range(net.n_layers):
-        if net.norms[l].kind == FNN_BATCH_NORM:
-            bytes = net.layers[l].n_out * net.k.item
-            memcpy(v, net.norms[l].mean, bytes)
-            memcpy(v + bytes, net.norms[l].variance, bytes)
-            v += 2 * bytes
-    return 0
+cdef char *copy_part(char *part, char *vector, size_t bytes, bint store) noexcept nogil:
+    """The next `bytes` of a vector <- part (store), or the other way; part NULL: nothing. Returns where the vector goes on."""
+    if part == NULL:
+        return vector
+    if store:
+        memcpy(vector, part, bytes)
+    else:
+        memcpy(part, vector, bytes)
+    return vector + bytes
 
 
 cdef int folded(const Net *net, Net *to, Memory memory) except -1:
@@ -144,9 +142,9 @@ cdef int folded(const Net *net, Net *to, Memory memory) except -1:
     to[0] = net[0]
     if not net.normalised:
         return 0
-    to.layers = <Layer *> memory.take(K * sizeof(Layer))
-    to.norms = <fnn_norm *> memory.take(K * sizeof(fnn_norm))
-    to.activations = <fnn_activation *> memory.take(K * sizeof(fnn_activation))
+    to.layers = <Layer *> memory.take(K, sizeof(Layer))
+    to.norms = <fnn_norm *> memory.take(K, sizeof(fnn_norm))
+    to.activations = <fnn_activation *> memory.take(K, sizeof(fnn_activation))
     for l in range(K):
         layer = &to.layers[l]
         layer[0], to.norms[l], to.activations[l] = net.layers[l], net.norms[l], net.activations[l]
@@ -223,7 +221,7 @@ cdef int set_features(const Net *net, fnn_features *features, X) except -1:
         features.data, features.row, features.column = address(X.data), 0, 0
         features.kind = fnn_kind_float32 if net.k.item == 4 else fnn_kind_float64
         return 0
-    features.data = <const char *> <size_t> X.__array_interface__["data"][0]
+    features.data = <const char *> np.PyArray_DATA(X)
     features.kind = KINDS["uint8" if X.dtype == bool else X.dtype.name]
     features.row, features.column = X.strides
     if X.shape[1] == 1:
@@ -231,13 +229,18 @@ cdef int set_features(const Net *net, fnn_features *features, X) except -1:
     return 0
 
 
-cdef char *address(array) except NULL:
-    """Where the elements of a C-contiguous array begin (read-only ones too)."""
-    cdef const unsigned char[::1] bytes
-    if not array.size:
-        return <char *> 64  # never read
-    bytes = array.reshape(-1).view("u1")
-    return <char *> &bytes[0]
+cdef const char *address(array) except NULL:
+    """Where the elements of a C-contiguous array begin, for reading."""
+    if not np.PyArray_IS_C_CONTIGUOUS(array):
+        raise ValueError("an array must be C-contiguous")
+    return <const char *> np.PyArray_DATA(array) if np.PyArray_SIZE(array) else NEVER_USED
+
+
+cdef char *writable_address(str name, array) except NULL:
+    """Where the elements of a C-contiguous array begin, for writing."""
+    if not np.PyArray_ISWRITEABLE(array):
+        raise ValueError(f"{name} must be a writable array, got a read-only one")
+    return <char *> address(array)
 
 
 cdef int set_targets(fnn_targets *targets, y, weights) except -1:

@@ -103,9 +103,9 @@ def normalise(
     cdef Memory memory = Memory()
     cdef fnn_norm norm
     cdef Py_ssize_t stride = batch * k.nr
-    cdef char *x = memory.take(panels(k, n) * stride * k.item)
-    cdef char *out = memory.take(panels(k, n) * stride * k.item)
-    cdef char *by = memory.take(max(panels(k, n) * k.nr, batch) * k.item)
+    cdef char *x = memory.take(panels(k, n), stride, k.item)
+    cdef char *out = memory.take(panels(k, n), stride, k.item)
+    cdef char *by = memory.take(max(panels(k, n) * k.nr, batch), k.item)
     norm.kind, norm.epsilon, norm.momentum = kind, epsilon, 0
     norm.gamma, norm.beta = lifted(k, memory, gamma), lifted(k, memory, beta)
     norm.mean, norm.variance = lifted(k, memory, mean), lifted(k, memory, variance)
@@ -136,10 +136,10 @@ def normalise_delta(
     cdef Memory memory = Memory()
     cdef fnn_norm norm
     cdef Py_ssize_t stride = batch * k.nr
-    cdef char *d = memory.take(panels(k, n) * stride * k.item)
-    cdef char *x = memory.take(panels(k, n) * stride * k.item)
-    cdef char *out = memory.take(panels(k, n) * stride * k.item)
-    cdef char *grad = memory.take(panels(k, n) * k.nr * k.item)
+    cdef char *d = memory.take(panels(k, n), stride, k.item)
+    cdef char *x = memory.take(panels(k, n), stride, k.item)
+    cdef char *out = memory.take(panels(k, n), stride, k.item)
+    cdef char *grad = memory.take(panels(k, n), k.nr, k.item)
     norm.kind, norm.gamma = kind, lifted(k, memory, gamma)
     cdef unsigned long long mode = fp_enter()
     k.gather(batch, n, &delta[0, 0], NULL, d, stride)
@@ -155,7 +155,7 @@ def normalise_delta(
 cdef char *lifted(const fnn_kernels *k, Memory memory, const floating[::1] v) except NULL:
     """A vector in panels of one row; None: zeros."""
     cdef Py_ssize_t n = 0 if v is None else v.shape[0]
-    cdef char *to = memory.take((panels(k, n) + 1) * k.nr * k.item)
+    cdef char *to = memory.take(panels(k, n) + 1, k.nr, k.item)
     if n:
         k.gather(1, n, &v[0], NULL, to, k.nr)
     return to

@@ -25,7 +25,7 @@ cdef int set_loss(fnn_loss *to, Memory memory, loss, const fnn_kernels *k) excep
     to.id, to.smoothing, to.delta = number, settings.get("label_smoothing", 0.0), settings.get("delta", 0.0)
     to.gamma, to.q = settings.get("gamma", 0.0), NULL
     if len(q):
-        to.q = memory.take(len(q) * k.item)
+        to.q = memory.take(len(q), k.item)
         for j in range(len(q)):
             if k.item == 4:
                 (<float *> to.q)[j] = q[j]
@@ -91,12 +91,12 @@ def output_delta(
     else:
         values = y
         targets.values = &values[0, 0]
-    cdef Py_ssize_t stride = batch * k.nr, size = panels(k, n_out) * stride * k.item
-    cdef char *ap = memory.take(size)
-    cdef char *dp = memory.take(size)
+    cdef Py_ssize_t stride = batch * k.nr
+    cdef char *ap = memory.take(panels(k, n_out), stride, k.item)
+    cdef char *dp = memory.take(panels(k, n_out), stride, k.item)
     cdef Py_ssize_t scratch_size = scratch_bytes(k, n_out)
     cdef int nt = worth(n_threads, 100. * batch * n_out)  # an exponential and its company: about a hundred operations
-    cdef char *scratch = memory.take(scratch_size * nt)
+    cdef char *scratch = memory.take(nt, scratch_size)
     cdef unsigned long long mode = 0
     k.gather(batch, n_out, &a[0, 0], NULL, ap, stride)
     with nogil, parallel(num_threads=nt):

@@ -21,7 +21,7 @@ cdef int make_layer(const fnn_kernels *k, Memory memory, Py_ssize_t n_in, Py_ssi
 cdef int prepare_transpose(const fnn_kernels *k, Memory memory, Layer *layer) except -1:
     """Room for Wt."""
     if layer.Wt == NULL:
-        layer.Wt = memory.take(<size_t> (layer.in_panels * layer.out_panels) * k.nr * k.nr * k.item)
+        layer.Wt = memory.take(layer.in_panels, layer.out_panels, k.nr * k.nr * k.item)
     return 0
 
 
@@ -31,11 +31,13 @@ cdef size_t weight_bytes(const fnn_kernels *k, const Layer *layer) noexcept nogi
 
 
 cdef char *weight_panels(const fnn_kernels *k, Memory memory, const Layer *layer) except NULL:
-    return memory.take(weight_bytes(k, layer))
+    if layer.turned:
+        return memory.take(layer.in_panels, layer.n_out, k.nr * k.item)
+    return memory.take(layer.out_panels, layer.n_in, k.nr * k.item)
 
 
 cdef char *bias_panels(const fnn_kernels *k, Memory memory, const Layer *layer) except NULL:
-    return memory.take(<size_t> layer.out_panels * k.nr * k.item)
+    return memory.take(layer.out_panels, k.nr, k.item)
 
 
 cdef void pack(const fnn_kernels *k, const Layer *layer, const void *W, const void *b, void *Wp, void *bp) noexcept nogil:

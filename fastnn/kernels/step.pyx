@@ -10,7 +10,7 @@ it changes no bit.
 from libc.math cimport sqrt
 
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, FNN_LAYER_NORM, fnn_activation, fnn_entry, fnn_identity, fnn_kernels, fnn_norm, fnn_prefetch, fnn_sgd,
+    FNN_BATCH_NORM, FNN_LAYER_NORM, Memory, fnn_activation, fnn_entry, fnn_identity, fnn_kernels, fnn_norm, fnn_prefetch, fnn_sgd,
     plain, wait,
 )
 from fastnn.kernels.backward cimport Entries, delta_and_gradient_part, gradient_part, gradient_sparse_part, hidden_delta_part
@@ -65,13 +65,9 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
     cdef bint rows_owned, met  # what I read next: my own rows; written before the last barrier
     cdef bint last, wanted = run.step.apply, clipped = wanted and run.step.rates.clip_norm > 0, sparse = run.X.indptr != NULL
     cdef fnn_prefetch coming
-    cdef Entries entries
     cdef double weight = 0, scale
     cdef Step step = run.step
 
-    entries.ends = <Py_ssize_t *> (scratch + run.scratch_size - entries_bytes(net, run))
-    entries.entries = <fnn_entry *> (entries.ends + net.layers[0].in_panels)
-    entries.values = <char *> (entries.entries + run.n_entries)
     for l in range(K):
         total_units += net.layers[l].in_panels * net.layers[l].out_panels
     first, rows, h0, h0_next = 0, chunk_at(run, 0), buffers.h0[0], buffers.h0[1]
@@ -206,7 +202,8 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
                 continue
             if l == 0 and sparse:
                 gradient_sparse_part(k, layer, &net.slots[0], &step, buffers.du[1], &run.X, run.order, first, stride, rows,
-                                     layer.in_panels * t // threads, layer.in_panels * (t + 1) // threads, scratch, &entries)
+                                     layer.in_panels * t // threads, layer.in_panels * (t + 1) // threads, scratch,
+                                     &run.entries[t])
                 continue
             units = layer.in_panels * layer.out_panels
             gradient_part(k, layer, &net.slots[l], &step, buffers.du[l + 1], buffers.h[l] if l else h0, stride, rows,
@@ -294,11 +291,16 @@ cdef bint plain_sgd(const Net *net, const Run *run) noexcept nogil:
             and not run.perturbs and not net.normalised and run.squares == NULL)
 
 
-cdef Py_ssize_t entries_bytes(const Net *net, const Run *run) noexcept nogil:
-    """What a thread needs to sort the entries of CSR rows."""
-    if run.X.indptr == NULL:
-        return 0
-    return (net.layers[0].in_panels * sizeof(Py_ssize_t) + run.n_entries * (sizeof(fnn_entry) + net.k.item) + 63) // 64 * 64
+cdef Entries *make_entries(const Net *net, const Run *run, Memory memory, int threads) except NULL:
+    """Room for each thread to sort the entries of the CSR rows that pass through the network together."""
+    cdef Entries *entries = <Entries *> memory.take(threads, sizeof(Entries))
+    cdef Py_ssize_t n = most_entries(run)
+    cdef int t
+    for t in range(threads):
+        entries[t].ends = <Py_ssize_t *> memory.take(net.layers[0].in_panels, sizeof(Py_ssize_t))
+        entries[t].entries = <fnn_entry *> memory.take(n, sizeof(fnn_entry))
+        entries[t].values = memory.take(n, net.k.item)
+    return entries
 
 
 cdef Py_ssize_t most_entries(const Run *run) noexcept nogil:

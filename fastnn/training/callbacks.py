@@ -1,57 +1,26 @@
-"""Callbacks: what is done before and after a fit's epochs. When each is called: _fit.py."""
+"""Callbacks: what is done before and after a fit's epochs. When each is called: fit.py."""
 
 from __future__ import annotations
 
 import math
 import os
 from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn.checks import as_bool, as_int, as_name, as_real
-from fastnn.errors import MissingExtraError
+from fastnn.errors import MissingExtraError, optional
 from fastnn.network.parameters import views
-from fastnn.training.fit import Fit
+from fastnn.training.fit import Callback, Fit, Snapshot
 from fastnn.training.history import GRADIENT
 from fastnn.training.metrics import better_is
 
 if TYPE_CHECKING:
     from typing import TextIO
-
-
-class Callback:
-    """What may be done at the turning points of a fit; derive from it, and override what you need.
-
-    Each method gets the `Fit` under way: ``fit.model``, ``fit.epoch``, ``fit.history``,
-    ``fit.stop()``, ``fit.log(name=value)``, ``fit.save(path)``. Callbacks are called in the order
-    of fit's argument. One that raises ends the fit: the model stands at the last whole step, and
-    the error goes on to who called `fit`. on_fit_end is called like a ``finally``: of each callback
-    whose on_fit_begin returned, whatever happened since (``fit.error`` tells).
-
-    A callback that must remember something for a resumed fit to go on exactly overrides `state`
-    and `restore`.
-    """
-
-    def on_fit_begin(self, fit: Fit) -> None:
-        """Before the first epoch. Of a resumed fit, ``fit.history`` has the epochs done."""
-
-    def on_epoch_begin(self, fit: Fit) -> None:
-        """Before the first step of epoch ``fit.epoch``."""
-
-    def on_epoch_end(self, fit: Fit) -> None:
-        """After an epoch and its validation; ``fit.history`` has its row."""
-
-    def on_fit_end(self, fit: Fit) -> None:
-        """After the last epoch, or after an error."""
-
-    def state(self) -> dict[str, Any] | None:
-        """What a checkpoint keeps: values that JSON can hold, and float arrays."""
-        return None
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Become what returned `state`; called after on_fit_begin of a resumed fit."""
 
 
 class LambdaCallback(Callback):
@@ -143,9 +112,12 @@ class EarlyStopping(Callback):
         Which values are better. By default as it is for the loss and the metrics that fastnn
         knows; for others it must be given.
     restore_best : bool, default True
-        At the end the model becomes what it was after the best epoch: weights, optimizer's state
-        and number of steps (epochs go on being numbered as before), also where all epochs were
-        run. Not where the fit ended with an error. Costs a copy of them after each better epoch.
+        At the end the model becomes what it was when its best value was measured: weights,
+        optimizer's state and number of steps (epochs go on being numbered as before), also where
+        all epochs were run. Of what is measured after an epoch, such as val_loss, that is after the
+        best epoch; the training loss is of the weights before each step, so of "loss" it is before
+        the best epoch. Not where the fit ended with an error. Costs a copy of them after each
+        better epoch; of "loss" before each epoch.
 
     Attributes
     ----------
@@ -174,10 +146,9 @@ class EarlyStopping(Callback):
         self.best_epoch: int | None = None
         self.stopped_epoch: int | None = None
         self._waited = 0
-        self._steps = 0
-        self._theta: np.ndarray | None = None
-        self._optimizer: np.ndarray | None = None
-        self._statistics: np.ndarray | None = None
+        self._fit: Fit | None = None  # while it runs
+        self._before: Snapshot | None = None  # of the epoch under way, where its column lags
+        self._best: Snapshot | None = None
 
     @property
     def best(self) -> float | None:
@@ -186,14 +157,17 @@ class EarlyStopping(Callback):
     def on_fit_begin(self, fit: Fit) -> None:
         self._monitor.begin(fit)
         self._reset()
+        self._fit = fit
+
+    def on_epoch_begin(self, fit: Fit) -> None:
+        if self.restore_best and self._monitor.column in fit.lagging:
+            self._before = fit.snapshot()
 
     def on_epoch_end(self, fit: Fit) -> None:
         if self._monitor.improved(fit):
             self._waited, self.best_epoch = 0, fit.epoch
             if self.restore_best:
-                parameters = fit.model._parameters
-                self._theta, self._optimizer = parameters.theta.copy(), parameters.state.copy()
-                self._statistics, self._steps = parameters.statistics.copy(), parameters.steps
+                self._best = self._before or fit.snapshot()
             return
         self._waited += 1
         if self._waited >= self.patience:
@@ -201,13 +175,9 @@ class EarlyStopping(Callback):
             fit.stop()
 
     def on_fit_end(self, fit: Fit) -> None:
-        if fit.error is None and self._theta is not None and self._optimizer is not None:
-            parameters = fit.model._parameters
-            parameters.theta[:] = self._theta
-            parameters.state[:] = self._optimizer
-            parameters.statistics[:] = self._statistics
-            parameters.steps = self._steps
-        self._theta = self._optimizer = self._statistics = None
+        if fit.error is None and self._best is not None:
+            fit.restore(self._best)
+        self._fit = self._before = self._best = None
 
     def state(self) -> dict[str, Any]:
         state: dict[str, Any] = {
@@ -215,20 +185,28 @@ class EarlyStopping(Callback):
             "best_epoch": self.best_epoch,
             "stopped_epoch": self.stopped_epoch,
             "waited": self._waited,
-            "steps": self._steps,
+            "steps": 0,
         }
-        if self._theta is not None:
-            state |= {"theta": self._theta, "optimizer": self._optimizer}
-            state |= {"statistics": self._statistics}
+        if (best := self._best) is not None:
+            state |= {"steps": best.steps, "theta": best.theta}
+            state |= {"optimizer": best.state, "statistics": best.statistics}
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
-        self._monitor.best = state["best"]
-        self.best_epoch, self.stopped_epoch = state["best_epoch"], state["stopped_epoch"]
-        self._waited, self._steps = state["waited"], state["steps"]
-        if self.restore_best:
-            self._theta, self._optimizer = state.get("theta"), state.get("optimizer")
-            self._statistics = state.get("statistics", np.empty(0))  # a file from before them: none
+        self._monitor.best = _or_none(as_real, "best", state["best"], -math.inf)
+        self.best_epoch = _or_none(as_int, "best_epoch", state["best_epoch"], 0)
+        self.stopped_epoch = _or_none(as_int, "stopped_epoch", state["stopped_epoch"], 0)
+        self._waited = as_int("waited", state["waited"], 0)
+        if self.restore_best and "theta" in state:
+            assert self._fit is not None
+            none = np.empty(0, state["theta"].dtype)  # files from before statistics
+            self._best = Snapshot(
+                as_int("steps", state["steps"], 0),
+                state["theta"],
+                state["optimizer"],
+                state.get("statistics", none),
+            )
+            self._fit.check(self._best)
 
 
 class Checkpoint(Callback):
@@ -241,7 +219,8 @@ class Checkpoint(Callback):
     ----------
     path : path
     every : int, default 1
-        Write after every so many epochs of the fit, and after its last one.
+        Write after every so many epochs of the fit, and after its last one, whichever callback ends
+        it.
     monitor : str, default "val_loss"
         With best_only: the column of the history that tells.
     best_only : bool, default False
@@ -274,17 +253,23 @@ class Checkpoint(Callback):
             self._monitor.begin(fit)
 
     def on_epoch_end(self, fit: Fit) -> None:
+        fit.save(self.path, when=self._due)
+
+    def _due(self, fit: Fit) -> bool:
         if len(fit.history) % self.every and not fit.done:
-            return
-        if self._monitor is None or self._monitor.improved(fit):
-            fit.save(self.path)
+            return False
+        return self._monitor is None or self._monitor.improved(fit)
 
     def state(self) -> dict[str, Any]:
         return {"best": self._monitor.best if self._monitor else None}
 
     def restore(self, state: dict[str, Any]) -> None:
         if self._monitor is not None:
-            self._monitor.best = state["best"]
+            self._monitor.best = _or_none(as_real, "best", state["best"], -math.inf)
+
+
+def _or_none(check: Callable[..., Any], name: str, value: Any, minimum: float) -> Any:
+    return None if value is None else check(name, value, minimum)
 
 
 class ProgressBar(Callback):
@@ -293,17 +278,11 @@ class ProgressBar(Callback):
     Raises
     ------
     MissingExtraError
-        Without tqdm, which comes with the extra ``progress``. ``verbose=True`` needs none.
+        Without the library tqdm. ``verbose=True`` needs none.
     """
 
     def __init__(self) -> None:
-        try:
-            from tqdm.auto import tqdm
-        except ImportError:
-            raise MissingExtraError(
-                "ProgressBar needs tqdm: pip install 'fastnn[progress]'"
-            ) from None
-        self._tqdm = tqdm
+        self._tqdm = optional("tqdm.auto", "ProgressBar").tqdm
         self._bar: Any = None
 
     def on_fit_begin(self, fit: Fit) -> None:
@@ -368,8 +347,7 @@ class TensorBoard(Callback):
     Raises
     ------
     MissingExtraError
-        With neither tensorboardX, which comes with the extra ``tensorboard``, nor PyTorch's
-        torch.utils.tensorboard to write them.
+        With neither tensorboardX nor PyTorch's torch.utils.tensorboard to write them.
     """
 
     def __init__(self, folder: str | PathLike[str]) -> None:
@@ -393,16 +371,11 @@ class TensorBoard(Callback):
 
 def _summary_writer() -> Any:
     try:
-        from tensorboardX import SummaryWriter
-    except ImportError:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise MissingExtraError(
-                "TensorBoard needs a writer of its files: pip install 'fastnn[tensorboard]' "
-                "(or torch and tensorboard)"
-            ) from None
-    return SummaryWriter
+        return optional("tensorboardX", "TensorBoard").SummaryWriter
+    except MissingExtraError:
+        with suppress(ImportError):
+            return import_module("torch.utils.tensorboard").SummaryWriter
+        raise
 
 
 class GradientNorms(Callback):
@@ -426,15 +399,3 @@ class GradientNorms(Callback):
         W, _ = views(model._network, gradient)
         norms = [math.sqrt(np.square(grad, dtype=np.float64).sum()) for grad in W]
         fit.log(**{f"{GRADIENT}{k}": norm for k, norm in enumerate(norms, 1)})
-
-
-def as_callbacks(callbacks: Any) -> list[Callback]:
-    """The list checked."""
-    if isinstance(callbacks, Callback) or not isinstance(callbacks, (list, tuple)):
-        raise TypeError(f"callbacks must be a list of them, got {callbacks!r}")
-    for callback in callbacks:
-        if not isinstance(callback, Callback):
-            hint = "; make it one: " if isinstance(callback, type) else ""
-            hint += f"{callback.__name__}()" if hint else ""
-            raise TypeError(f"each of callbacks must be a fastnn.Callback, got {callback!r}{hint}")
-    return list(callbacks)

@@ -9,19 +9,74 @@ on_fit_end                        of each whose on_fit_begin returned, whatever 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields, is_dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from fastnn.network.parameters import Parameters
 from fastnn.training.history import History
+from fastnn.values import Value
 
 if TYPE_CHECKING:
     from fastnn.files.model import Loaded
-    from fastnn.model import Model
-    from fastnn.training.callbacks import Callback
+
+
+class Callback:
+    """What may be done at the turning points of a fit; derive from it, and override what you need.
+
+    Each method gets the `Fit` under way: ``fit.model``, ``fit.epoch``, ``fit.history``,
+    ``fit.stop()``, ``fit.log(name=value)``, ``fit.save(path)``, ``fit.snapshot()``. Callbacks are
+    called in the order of fit's argument. One that raises ends the fit: the model stands at the
+    last whole step, and the error goes on to who called `fit`. on_fit_end is called like a
+    ``finally``: of each callback whose on_fit_begin returned, whatever happened since
+    (``fit.error`` tells).
+
+    A callback that must remember something for a resumed fit to go on exactly overrides `state`
+    and `restore`.
+    """
+
+    def on_fit_begin(self, fit: Fit) -> None:
+        """Before the first epoch. Of a resumed fit, ``fit.history`` has the epochs done."""
+
+    def on_epoch_begin(self, fit: Fit) -> None:
+        """Before the first step of epoch ``fit.epoch``."""
+
+    def on_epoch_end(self, fit: Fit) -> None:
+        """After an epoch and its validation; ``fit.history`` has its row."""
+
+    def on_fit_end(self, fit: Fit) -> None:
+        """After the last epoch, or after an error."""
+
+    def state(self) -> dict[str, Any] | None:
+        """What a checkpoint keeps: values that JSON can hold, and float arrays."""
+        return None
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Become what returned `state`; called after on_fit_begin of a resumed fit."""
+
+
+class Snapshot(Value, eq=False):
+    """What training has made of a model at one moment, copied; `Fit.snapshot` takes it.
+
+    Attributes
+    ----------
+    steps : int
+        Steps of its optimizer by then.
+    theta : array, (n_parameters,)
+        Weights, as of `Model.theta`.
+    state : array, (n_vectors, n_parameters)
+        The optimizer's vectors.
+    statistics : array
+        Batch normalisation's running means and variances.
+    """
+
+    steps: int
+    theta: np.ndarray
+    state: np.ndarray
+    statistics: np.ndarray
 
 
 class Fit:
@@ -40,21 +95,26 @@ class Fit:
         One row for each epoch that has ended.
     measured : list of str
         Columns that fit itself will put into the history.
+    lagging : frozenset of str
+        Those among them that are measured while an epoch trains, on the weights before each step:
+        loss, but of L-BFGS none.
     error : BaseException or None
         In on_fit_end: what ended the fit, None if nothing went wrong.
     """
 
     def __init__(
         self,
-        model: Model,
+        model: Any,
         epochs: int,
-        callbacks: list[Callback],
+        callbacks: Sequence[Callback],
         measured: list[str],
         settings: dict[str, Any],
+        lagging: frozenset[str] = frozenset({"loss"}),
     ) -> None:
         self.model = model
         self.epochs = epochs
         self.measured = measured
+        self.lagging = lagging
         self.epoch = model._parameters.epoch
         self.history = History()
         self.error: BaseException | None = None
@@ -63,7 +123,8 @@ class Fit:
         self._settings = settings
         self._states: list[Any] | None = None  # of the callbacks, from a checkpoint
         self.schedule: Any = None  # state of the learning rate's schedule
-        self._paths: list[str | PathLike[str]] | None = None  # asked for in on_epoch_end
+        # The files asked for in on_epoch_end, each with the question whether it is due.
+        self._files: list[tuple[str | PathLike[str], Callable[[Fit], bool] | None]] | None = None
 
     def stop(self) -> None:
         """End the fit after this epoch."""
@@ -73,21 +134,55 @@ class Fit:
         """Put values into the history's row of the epoch that has just ended."""
         self.history.set(**{name: float(value) for name, value in values.items()})
 
-    def save(self, path: str | PathLike[str]) -> None:
+    def save(
+        self, path: str | PathLike[str], when: Callable[[Fit], bool] | None = None
+    ) -> None:
         """Write a checkpoint to `path` once all callbacks have seen this epoch's end.
 
         A model file, as of `Model.save`, that also holds what ``fit(..., resume=path)`` needs. For
         on_epoch_end alone.
-        """
-        if self._paths is None:
-            raise RuntimeError("fit.save is for on_epoch_end; elsewhere use fit.model.save")
-        self._paths.append(path)
 
-    # What loop.py calls
+        Parameters
+        ----------
+        path : path
+        when : function of the Fit, optional
+            Asked once all callbacks have seen the epoch's end, when ``fit.done`` is certain:
+            whether to write.
+        """
+        if self._files is None:
+            raise RuntimeError("fit.save is for on_epoch_end; elsewhere use fit.model.save")
+        self._files.append((path, when))
+
+    def snapshot(self) -> Snapshot:
+        """A copy of what training has made of the model so far, for `restore`."""
+        parameters: Parameters = self.model._parameters
+        return Snapshot(*parameters.snapshot())
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Give the model a snapshot's weights, optimizer's vectors with their number of steps, and
+        running statistics, copied. Epochs, and what dropout draws, go on being counted."""
+        self.check(snapshot)
+        parameters: Parameters = self.model._parameters
+        parameters.write(snapshot.theta, snapshot.state, snapshot.statistics, snapshot.steps)
+
+    def check(self, snapshot: Snapshot) -> None:
+        """Refuse a snapshot of another network or optimizer."""
+        parameters: Parameters = self.model._parameters
+        dtype = np.dtype(parameters.network.dtype)
+        for name, shape in parameters.shapes.items():
+            came = getattr(snapshot, name)
+            if came.shape != shape or came.dtype != dtype:
+                raise ValueError(
+                    f"{name} of a snapshot must be {dtype} of shape {shape} as in this fit, "
+                    f"got {came.dtype} of shape {came.shape}"
+                )
 
     @property
     def done(self) -> bool:
+        """Whether no epoch follows: all were run, or a callback has said `stop`."""
         return self.stopped or len(self.history) >= self.epochs
+
+    # What the loop calls
 
     @property
     def resumed(self) -> bool:
@@ -107,7 +202,7 @@ class Fit:
                 begun.append(callback)
             for callback, state in zip(self._stateful(), self._states or (), strict=False):
                 if state is not None:
-                    callback.restore(state)
+                    _restore(callback, state)
             yield
         except BaseException as error:
             self.error = error
@@ -123,24 +218,23 @@ class Fit:
             callback.on_epoch_begin(self)
 
     def epoch_ended(self) -> None:
-        self._paths = []
+        self._files = []
         try:
             for callback in self._callbacks:
                 callback.on_epoch_end(self)
-            for path in self._paths:
+            due = [path for path, when in self._files if when is None or when(self)]
+            for path in due:  # which callbacks will remember is settled
                 self._write(path)
         finally:
-            self._paths = None
+            self._files = None
 
     # Checkpoints
 
     def _stateful(self) -> list[Callback]:
-        from fastnn.training.callbacks import Callback
-
         return [c for c in self._callbacks if type(c).state is not Callback.state]
 
     def _write(self, path: str | PathLike[str]) -> None:
-        from fastnn.files import model as storage
+        from fastnn.files import model as storage  # here: json makes an import slower
 
         checkpoint = storage.FitState(
             settings=self._settings,
@@ -179,15 +273,11 @@ class Fit:
         self.schedule = checkpoint.schedule
 
 
-def described(value: Any) -> Any:
-    """A setting as JSON can hold it: an object as its name and parameters."""
-    if is_dataclass(value):
-        parameters = {field.name: described(getattr(value, field.name)) for field in fields(value)}
-        return {"name": type(value).__name__, **parameters}
-    if isinstance(value, (list, tuple)):
-        return [described(one) for one in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return getattr(value, "__qualname__", type(value).__qualname__)
+def _restore(callback: Callback, state: dict[str, Any]) -> None:
+    try:
+        callback.restore(state)
+    except Exception as error:  # whatever a callback makes of a state that is not its own
+        name = type(callback).__name__
+        raise ValueError(
+            f"resume: {name} cannot go on from what the checkpoint keeps of it: {error!r}"
+        ) from error

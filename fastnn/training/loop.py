@@ -2,28 +2,32 @@
 
     for each mini-batch:  theta <- theta - learning_rate dL/dtheta,  L the mean over the mini-batch
 
-The engine runs many steps a call, without the GIL; calls end every SLICE_SECONDS, so that signals
-are answered and progress is shown.
+`Run` takes the steps: the engine runs many a call, without the GIL; calls end every SLICE_SECONDS,
+so that signals are answered and progress is shown. `Course` says how epochs go and what is measured
+after each; `train` is the loop over them, of `Model.fit` and of fastnn.sklearn.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, Protocol
 
 import numpy as np
 
-from fastnn.errors import DivergenceError, MissingExtraError
+from fastnn.config import n_threads as bound_threads
+from fastnn.errors import DivergenceError
 from fastnn.kernels.engine import Engine
 from fastnn.network.arrays import Features
 from fastnn.network.parameters import Parameters
 from fastnn.random import SHUFFLE, keys, permutation
+from fastnn.training import lbfgs
 from fastnn.training.evaluate import evaluate
 from fastnn.training.fit import Fit
-from fastnn.training.metrics import Metric
+from fastnn.training.history import History
 from fastnn.training.optimizers import LBFGS, Rate
+from fastnn.training.plan import Plan
 from fastnn.training.progress import Progress
 from fastnn.training.schedules import Running
 from fastnn.training.stream import Stream
@@ -46,7 +50,7 @@ class Steps(Protocol):
 class Run:
     """Steps of one call of fit or partial_fit: one engine, one optimizer, one thread bound.
 
-    The model's parameters lie in the engine while it runs; `finish` copies them back.
+    The weights lie in the engine's panels meanwhile: `Parameters` says when they are copied.
     """
 
     def __init__(
@@ -65,40 +69,35 @@ class Run:
         self.optimizer = optimizer
         self.batch = batch
         self.n_threads = n_threads
-        self.step_seconds = 3 * parameters.theta.size * batch / SLOWEST
-        self.before = parameters.copy()
-        parameters.use(optimizer.kind, engine.n_states)
-        self.steps, self.all_steps = parameters.steps, parameters.all_steps
         self.weights = weights
         network = parameters.network
+        self.step_seconds = 3 * network.n_parameters * batch / SLOWEST
         draws = any(network.dropout) or any(network.noise)
         self.keys = keys(seed, len(network.layers)) if draws else None
-        self.plan(1, 1)
-        self._load()
+        self.begin_schedule(1, 1)
 
-    def _load(self) -> None:
-        parameters = self.parameters
-        self.engine.load(parameters.theta, parameters.state, parameters.statistics)
-
-    def plan(self, rows: int, epochs: int) -> None:
+    def begin_schedule(self, rows: int, epochs: int) -> None:
         """Begin the learning rate's schedule for so many epochs of so many rows."""
         per_epoch = -(-rows // self.batch)
         self.schedule = Running(
-            self.optimizer.learning_rate, per_epoch, self.steps + epochs * per_epoch
+            self.optimizer.learning_rate, per_epoch, self.parameters.steps + epochs * per_epoch
         )
 
-    def store(self) -> None:
-        parameters = self.parameters
-        self.engine.store(parameters.theta, parameters.state, parameters.statistics)
-        self.parameters.steps, self.parameters.all_steps = self.steps, self.all_steps
+    def show(self) -> None:
+        """Let whoever has a view of the weights, as callbacks may, see them as they stand."""
+        if self.parameters.held:
+            self.parameters.sync()
 
     def load(self) -> None:
         """Take over what callbacks have made of the weights."""
-        parameters = self.parameters
-        if (parameters.optimizer, parameters.steps) != (self.optimizer.kind, self.steps):
-            parameters.use(self.optimizer.kind, self.engine.n_states)  # room for a last store
-            raise RuntimeError("a callback must not train the model whose fit it watches")
-        self._load()
+        if self.parameters.optimizer != self.optimizer.kind:
+            raise RuntimeError("a callback must leave the model the optimizer of its fit")
+        self.parameters.load()
+
+    def check(self) -> None:
+        """The last step has no loss after it to show that it went wrong."""
+        if not self.engine.all_finite():
+            raise DivergenceError("the last batch left a weight that is not finite")
 
     def epoch(
         self,
@@ -127,24 +126,14 @@ class Run:
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Train on the rows X[order]; returns what each mini-batch had before its step: its mean
         loss, and where rates have a ridge the sum of all W_ij^2."""
-        n, batch, rates = len(order), self.batch, self.optimizer.rates
+        n, batch = len(order), min(self.batch, len(order))
         losses = np.empty(len(sizes))
-        squares = np.empty(len(sizes)) if rates.get("ridge") else None
+        squares = np.empty(len(sizes)) if self.optimizer.rates.get("ridge") else None
         start = 0
         while start < len(losses):
             stop = min(len(losses), start + max(1, int(SLICE_SECONDS / self.step_seconds)))
             begin = perf_counter()
-            steps = self.engine.train(
-                *(X, y, order[start * batch : stop * batch], batch),
-                *(rates, self.steps, losses[start:stop], self.n_threads),
-                learning_rates=self.schedule.rates(self.steps, self.steps + stop - start),
-                weights=self.weights,
-                keys=self.keys,
-                number=self.all_steps,
-                squares=None if squares is None else squares[start:stop],
-            )
-            self.steps += steps
-            self.all_steps += steps
+            steps = self._train(X, y, order, batch, losses, squares, slice(start, stop))
             if steps < stop - start:
                 bad = start + steps
                 raise DivergenceError(f"batch {before + bad + 1} has the loss {losses[bad]}")
@@ -154,6 +143,42 @@ class Run:
                 progress.samples(seen - start * batch, _mean(losses[:stop], sizes[:stop]))
             start = stop
         return losses, squares
+
+    def sure_step(self, X: Features, y: np.ndarray) -> float | None:
+        """Take one step on all rows if that surely leaves finite weights, which needs no look at
+        them and no copy of what was before; returns its loss. None, and nothing done, where it may
+        not."""
+        order, losses = np.arange(len(X)), np.empty(1)
+        steps = self._train(X, y, order, len(order), losses, None, slice(0, 1), sure=True)
+        if not steps:
+            raise DivergenceError(f"batch 1 has the loss {losses[0]}")
+        return float(losses[0]) if steps > 0 else None
+
+    def _train(
+        self,
+        X: Features,
+        y: np.ndarray,
+        order: np.ndarray,
+        batch: int,
+        losses: np.ndarray,
+        squares: np.ndarray | None,
+        part: slice,
+        sure: bool = False,
+    ) -> int:
+        """Take the steps part.start to part.stop of those over X[order] while nobody else is at the
+        weights; returns how many were taken."""
+        parameters, n = self.parameters, part.stop - part.start
+        alphas = self.schedule.rates(parameters.steps, parameters.steps + n)
+        with parameters.moving(self.engine):
+            return self.engine.train(
+                *(X, y, order[part.start * batch : part.stop * batch], batch),
+                *(self.optimizer.rates, parameters.counts, losses[part], self.n_threads),
+                learning_rates=alphas,
+                weights=self.weights,
+                keys=self.keys,
+                squares=None if squares is None else squares[part],
+                sure=sure,
+            )
 
     def stream(self, stream: Stream, shuffle: bool, epoch: int) -> float:
         """Train on a stream's blocks one after another; returns the mean loss as `epoch` does.
@@ -189,37 +214,76 @@ def _mean(losses: np.ndarray, sizes: np.ndarray) -> float:
     return float((losses * sizes).sum() / total) if total else 0.0
 
 
-@dataclass(frozen=True)
-class Data:
-    """What a fit trains on, and what it measures after each epoch."""
+class Course:
+    """How the epochs of a `Plan` go; fastnn.sklearn has its own."""
 
-    X: Features | Stream
-    y: np.ndarray | None  # of a stream None: it yields its own
-    rows: np.ndarray  # those of X and y that are trained on; of a stream none
-    validation: tuple[Features, np.ndarray] | None
-    metrics: dict[str, Metric]
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def epoch(self, run: Run, progress: Progress | None) -> float:
+        """Train on all rows once; returns the epoch's loss."""
+        plan, number = self.plan, run.parameters.epoch - 1
+        if isinstance(plan.X, Stream):
+            return run.stream(plan.X, plan.shuffle, number)
+        assert plan.y is not None
+        order = plan.rows
+        if plan.shuffle:
+            order = order[permutation(run.seed, SHUFFLE, number, len(order))]
+        loss = run.epoch(plan.X, plan.y, order, progress)
+        return loss
 
     def measure(self, run: Run) -> dict[str, float]:
-        if self.validation is None:
+        """More columns of the epoch's row, of the weights as they stand."""
+        run.check()
+        plan = self.plan
+        if plan.held_out is None:
             return {}
         network = run.parameters.network
-        scores = evaluate(run.engine, network, *self.validation, run.n_threads, self.metrics)
+        scores = evaluate(run.engine, network, *plan.held_out, run.n_threads, plan.metrics)
         return {f"val_{name}": value for name, value in scores.items()}
 
-    @property
-    def measured(self) -> list[str]:
-        """Names of what `measure` returns."""
-        return [f"val_{name}" for name in ("loss", *self.metrics)] if self.validation else []
+    def epoch_ended(self, run: Run, fit: Fit) -> None:
+        """Once the row is known, before it is in the history."""
 
 
-def fit(run: Run, data: Data, fit: Fit, *, shuffle: bool, progress: Progress | None) -> None:
+def fit(model: Any, plan: Plan) -> History:
+    """Train a Model. A fit that diverges, whose stream fails, or that is refused as it begins,
+    leaves the model as it was."""
+    measured = ["epoch", "loss", *plan.measured, "learning_rate", "seconds"]
+    lagging = frozenset(() if isinstance(plan.rule, LBFGS) else ("loss",))
+    begun = Fit(model, plan.epochs, plan.callbacks, measured, plan.settings, lagging)
+    parameters: Parameters = model._parameters
+    with parameters.training(plan.rule.kind, plan.batch) as engine:
+        if plan.checkpoint is not None:
+            begun.resume(plan.checkpoint)
+            parameters.begin(plan.rule.kind)
+        threads = bound_threads(model.n_threads)
+        run = Run(parameters, engine, plan.rule, plan.batch, threads, plan.seed, plan.weights)
+        run.begin_schedule(len(plan.rows), plan.epochs - len(begun.history))
+        if begun.resumed:
+            run.schedule.restore(begun.schedule)
+        with _progress(plan, begun) as progress:
+            train(run, Course(plan), begun, progress)
+    return begun.history
+
+
+@contextmanager
+def _progress(plan: Plan, fit: Fit) -> Iterator[Progress | None]:
+    if not plan.verbose or fit.done:
+        yield None
+        return
+    progress = Progress(plan.epochs, len(plan.rows), len(fit.history))
+    try:
+        yield progress
+    finally:
+        progress.close()
+
+
+def train(run: Run, course: Course, fit: Fit, progress: Progress | None = None) -> None:
     """Train until `fit` is done. Interrupted, parameters stand at the last whole step; a run that
     diverges, whose stream fails, or that a callback refuses as it begins, leaves them as they were.
     """
     begun = False
-    run.plan(len(data.rows), fit.epochs - len(fit.history))
-    if fit.resumed:
-        run.schedule.restore(fit.schedule)
     try:
         with fit.running():
             begun = True
@@ -227,46 +291,38 @@ def fit(run: Run, data: Data, fit: Fit, *, shuffle: bool, progress: Progress | N
                 if fit.watched:
                     run.load()
                 if isinstance(run.optimizer, LBFGS):
-                    lbfgs(run, run.optimizer, data, fit, progress)
+                    lbfgs.train(run, course, fit, progress)
                 while not fit.done:
-                    _epoch(run, data, fit, shuffle, progress)
+                    _epoch(run, course, fit, progress)
             except DivergenceError as error:
                 epoch = run.parameters.epoch
-                run.parameters.restore(run.before)
+                run.parameters.undo()
                 raise DivergenceError(_remedy(f"epoch {epoch}, {error}")) from None
             except BaseException as error:
-                if isinstance(data.X, Stream) and error is data.X.error:
-                    run.parameters.restore(run.before)
-                else:
-                    run.store()
+                if isinstance(course.plan.X, Stream) and error is course.plan.X.error:
+                    run.parameters.undo()
                 raise
     except BaseException:
         if not begun:
-            run.parameters.restore(run.before)
+            run.parameters.undo()
         raise
 
 
-def _epoch(run: Run, data: Data, fit: Fit, shuffle: bool, progress: Progress | None) -> None:
+def _epoch(run: Run, course: Course, fit: Fit, progress: Progress | None) -> None:
     parameters = run.parameters
     if fit.watched:
         fit.epoch_begins(parameters.epoch + 1)
         run.load()
     begin = perf_counter()
     parameters.epoch += 1
-    if isinstance(data.X, Stream):
-        loss = run.stream(data.X, shuffle, parameters.epoch - 1)
-    else:
-        assert data.y is not None
-        order = data.rows
-        if shuffle:
-            order = order[permutation(run.seed, SHUFFLE, parameters.epoch - 1, len(order))]
-        loss = run.epoch(data.X, data.y, order, progress)
-    run.store()
-    check_theta(parameters)
-    row = {"epoch": parameters.epoch, "loss": loss, **data.measure(run)}
+    loss = course.epoch(run, progress)
+    run.show()
+    row = {"epoch": parameters.epoch, "loss": loss, **course.measure(run)}
     run.schedule.epoch_ended(row)
+    row |= {"learning_rate": run.schedule.last, "seconds": perf_counter() - begin}
     fit.schedule = run.schedule.state()
-    fit.history.append(**row, learning_rate=run.schedule.last, seconds=perf_counter() - begin)
+    course.epoch_ended(run, fit)
+    fit.history.append(**row)
     if fit.watched:
         fit.epoch_ended()
         run.load()
@@ -274,103 +330,24 @@ def _epoch(run: Run, data: Data, fit: Fit, shuffle: bool, progress: Progress | N
         progress.epoch(fit.history)
 
 
-def lbfgs(run: Run, optimizer: LBFGS, data: Data, fit: Fit, progress: Progress | None) -> None:
-    """Train with SciPy's L-BFGS-B, an epoch each iteration."""
-    try:
-        from scipy.optimize import minimize
-    except ImportError:
-        raise MissingExtraError("LBFGS needs SciPy: pip install 'fastnn[lbfgs]'") from None
-    parameters, engine = run.parameters, run.engine
-    X, y, weights = data.X, data.y, run.weights
-    assert not isinstance(X, Stream) and y is not None
-    if len(data.rows) < len(X):
-        X, y = X[data.rows], y[data.rows]
-        weights = None if weights is None else weights[data.rows]
-    decay = np.full(parameters.theta.size, optimizer.l2)
-    for layer in parameters.network.layers:
-        if not optimizer.decay_bias:
-            decay[layer.b] = decay[layer.gamma] = 0.0
-    grad, begin = np.empty_like(parameters.theta), perf_counter()
-
-    def penalty(theta: np.ndarray) -> float:
-        return float(decay @ (theta * theta)) / 2
-
-    def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        engine.load(theta.astype(parameters.theta.dtype))
-        loss = engine.gradient(X, y, grad, run.n_threads, weights)
-        if not math.isfinite(loss):
-            raise DivergenceError(f"the loss is {loss}")
-        return loss + penalty(theta), grad + decay * theta
-
-    def epoch_ended(intermediate_result: Any) -> None:
-        nonlocal begin
-        theta = intermediate_result.x
-        parameters.theta[:] = theta
-        parameters.epoch += 1
-        engine.load(parameters.theta, parameters.state)
-        check_theta(parameters)
-        fit.history.append(
-            epoch=parameters.epoch,
-            loss=float(intermediate_result.fun) - penalty(theta),
-            **data.measure(run),
-            learning_rate=math.nan,
-            seconds=perf_counter() - begin,
-        )
-        if fit.watched:
-            fit.epoch_ended()
-        if progress is not None:
-            progress.epoch(fit.history)
-        begin = perf_counter()
-        if fit.done:
-            raise StopIteration
-        if fit.watched:
-            fit.epoch_begins(parameters.epoch + 1)
-
-    try:
-        if fit.watched:
-            fit.epoch_begins(parameters.epoch + 1)
-        minimize(
-            objective,
-            parameters.theta.astype(np.float64),
-            jac=True,
-            method="L-BFGS-B",
-            callback=epoch_ended,
-            options={
-                "maxiter": fit.epochs,
-                "maxfun": 100 * fit.epochs,
-                "maxcor": optimizer.memory,
-                "gtol": optimizer.tol,
-                "ftol": 64 * np.finfo(np.float64).eps,
-            },
-        )
-    finally:  # not where a line search may have been
-        engine.load(parameters.theta, parameters.state)
-    fit.stop()
-
-
-def partial_fit(run: Run, X: Features, y: np.ndarray) -> float:
-    """One pass over the rows in their order; returns the mean of the loss before each step."""
-    run.plan(len(X), 1)
-    try:
-        loss = run.epoch(X, y, np.arange(len(X)))
-        run.store()
-        check_theta(run.parameters)
-        return loss
-    except DivergenceError as error:
-        run.parameters.restore(run.before)
-        raise DivergenceError(_remedy(str(error))) from None
-    except BaseException:
-        run.store()
-        raise
-
-
-def check_theta(parameters: Parameters) -> None:
-    """The last step has no loss after it to show that it went wrong."""
-    with np.errstate(all="ignore"):
-        fine = math.isfinite(parameters.theta.sum()) or np.isfinite(parameters.theta).all()
-        fine = fine and np.isfinite(parameters.statistics).all()
-    if not fine:
-        raise DivergenceError("the last batch left a weight that is not finite")
+def partial_fit(model: Any, plan: Plan) -> float:
+    """One pass over the plan's rows in their order; returns the mean of the loss before each
+    step."""
+    X, y, parameters, threads = plan.X, plan.y, model._parameters, bound_threads(model.n_threads)
+    assert y is not None and not isinstance(X, Stream)
+    with parameters.training(plan.rule.kind, plan.batch, keep=False) as engine:
+        run = Run(parameters, engine, plan.rule, plan.batch, threads, model.seed, plan.weights)
+        run.begin_schedule(len(X), 1)
+        try:
+            loss = run.sure_step(X, y) if len(X) <= plan.batch else None
+            if loss is None:
+                parameters.keep()
+                loss = run.epoch(X, y, plan.rows)
+                run.check()
+            return loss
+        except DivergenceError as error:
+            parameters.undo()
+            raise DivergenceError(_remedy(str(error))) from None
 
 
 def _remedy(where: str) -> str:

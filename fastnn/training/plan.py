@@ -1,0 +1,312 @@
+"""What one fit or partial_fit is to do: its arguments, checked and converted, as one value.
+
+Who trains makes a `Plan` first, so that every error comes before anything has changed, and whoever
+gets one checks nothing again.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import field, fields
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.checks import as_bool, as_int, as_real
+from fastnn.network.arrays import Features, as_pair, as_training_pair
+from fastnn.network.spec import NetworkSpec
+from fastnn.training.fit import Callback
+from fastnn.training.metrics import Metric, as_metrics
+from fastnn.training.optimizers import LBFGS, Optimizer, as_optimizer
+from fastnn.training.schedules import Watching
+from fastnn.training.split import split
+from fastnn.training.stream import Stream, as_stream
+from fastnn.training.weights import training_weights
+from fastnn.values import Value
+
+if TYPE_CHECKING:
+    from fastnn.files.model import Loaded
+
+
+class Plan(Value, eq=False):
+    """What to train on, how, and what to measure; arrays as the engine takes them.
+
+    Attributes
+    ----------
+    X : Features or Stream
+    y : array or None
+        None of a stream, which yields its own.
+    rows : array of int
+        Those of X and y that are trained on; of a stream none.
+    weights : array, (len(X),), or None
+    rule : Optimizer
+        Or what fastnn.sklearn has in its place (loop.py: `Steps`).
+    batch : int
+        Rows of a mini-batch.
+    epochs, shuffle, callbacks, verbose
+        As of `Model.fit`.
+    seed : int
+        The model's, or the checkpoint's.
+    held_out : (X, y) or None
+        What is measured on after each epoch.
+    metrics : dict of functions
+        What is measured on it, by name, beside the loss.
+    settings : dict
+        What must be the same to resume the fit, as JSON can hold it.
+    checkpoint : Loaded or None
+        What the fit goes on from.
+    """
+
+    X: Features | Stream
+    y: np.ndarray | None
+    rows: np.ndarray
+    rule: Any
+    batch: int
+    weights: np.ndarray | None = None
+    epochs: int = 1
+    shuffle: bool = False
+    seed: int = 0
+    held_out: tuple[Features, np.ndarray] | None = None
+    metrics: dict[str, Metric] = field(default_factory=dict)
+    callbacks: tuple[Callback, ...] = ()
+    verbose: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
+    checkpoint: Loaded | None = None
+
+    @property
+    def measured(self) -> list[str]:
+        """Columns of the history that are measured on the rows held out."""
+        return _measured(self.held_out, self.metrics)
+
+
+def plan_fit(
+    network: NetworkSpec,
+    seed: int,
+    X: Any,
+    y: Any,
+    *,
+    epochs: int,
+    batch_size: int,
+    optimizer: Any,
+    learning_rate: Any,
+    validation_data: Any,
+    validation_split: float,
+    metrics: Any,
+    callbacks: Any,
+    sample_weight: Any,
+    class_weight: Any,
+    shuffle: bool,
+    resume: str | PathLike[str] | None,
+    verbose: bool,
+) -> Plan:
+    """The plan of `Model.fit`, from its arguments."""
+    epochs = as_int("epochs", epochs, 1)
+    batch_size = as_int("batch_size", batch_size, 1)
+    rule = as_optimizer(optimizer, learning_rate)
+    shuffle = as_bool("shuffle", shuffle)
+    share = as_real("validation_split", validation_split, below=1.0)
+    chosen = as_metrics(metrics, network)
+    watching = as_callbacks(callbacks)
+    verbose = as_bool("verbose", verbose)
+    if share and validation_data is not None:
+        raise ValueError("validation_data and validation_split exclude each other")
+    if isinstance(rule, LBFGS):
+        _check_lbfgs(network, resume)
+    weights, rows, held_out = None, np.arange(0), None
+    if y is None:
+        _check_stream(rule, share, sample_weight, class_weight)
+        X = as_stream(X, epochs, network)
+    else:
+        X, y = as_training_pair(X, y, network)
+        rows = np.arange(len(X))
+    loaded = None if resume is None else _checkpoint(resume, network)
+    seed = seed if loaded is None else loaded.seed
+    if validation_data is not None:
+        held_out = _as_held_out(validation_data, network)
+    elif share:
+        rows, others = _hold_out(X, y, share, seed, network)
+        held_out = X[others], y[others]
+    if y is not None:
+        weights = training_weights(sample_weight, class_weight, y, network, batch_size, rows)
+    measured = _measured(held_out, chosen)
+    _check_rate(rule, measured)
+    return Plan(
+        X,
+        y,
+        rows,
+        rule,
+        _as_batch(batch_size, None if y is None else len(rows), network),
+        weights,
+        epochs,
+        shuffle,
+        seed,
+        held_out,
+        chosen,
+        watching,
+        verbose,
+        {
+            "rows": len(rows),
+            "batch_size": batch_size,
+            "optimizer": _as_setting(rule),
+            "validation_split": share,
+            "metrics": measured,
+            "shuffle": shuffle,
+            "weighted": weights is not None,
+        },
+        loaded,
+    )
+
+
+def plan_partial_fit(
+    network: NetworkSpec,
+    X: Any,
+    y: Any,
+    *,
+    batch_size: int,
+    optimizer: Any,
+    learning_rate: Any,
+    sample_weight: Any,
+    class_weight: Any,
+) -> Plan:
+    """The plan of `Model.partial_fit`, from its arguments: one pass in the rows' order."""
+    batch_size = as_int("batch_size", batch_size, 1)
+    rule = as_optimizer(optimizer, learning_rate)
+    if isinstance(rule, LBFGS) or getattr(rule.learning_rate, "by_epochs", False):
+        what = "LBFGS" if isinstance(rule, LBFGS) else type(rule.learning_rate).__name__
+        raise ValueError(f"{what} must be used in fit: partial_fit has no epochs")
+    X, y = as_training_pair(X, y, network)
+    weights = training_weights(sample_weight, class_weight, y, network, batch_size)
+    batch = _as_batch(batch_size, len(X), network)
+    return Plan(X, y, np.arange(len(X)), rule, batch, weights)
+
+
+def as_callbacks(callbacks: Any) -> tuple[Callback, ...]:
+    """`callbacks`, which must be a list of them."""
+    if isinstance(callbacks, Callback) or not isinstance(callbacks, (list, tuple)):
+        raise TypeError(f"callbacks must be a list of them, got {callbacks!r}")
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            hint = "; make it one: " if isinstance(callback, type) else ""
+            hint += f"{callback.__name__}()" if hint else ""
+            raise TypeError(f"each of callbacks must be a fastnn.Callback, got {callback!r}{hint}")
+    return tuple(callbacks)
+
+
+def _measured(held_out: Any, metrics: dict[str, Metric]) -> list[str]:
+    return [f"val_{name}" for name in ("loss", *metrics)] if held_out else []
+
+
+def _as_setting(value: Any) -> Any:
+    """A setting as JSON can hold it: an object as its name and parameters."""
+    if isinstance(value, Value):
+        parameters = {one.name: _as_setting(getattr(value, one.name)) for one in fields(value)}
+        return {"name": type(value).__name__, **parameters}
+    if isinstance(value, (list, tuple)):
+        return [_as_setting(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return getattr(value, "__qualname__", type(value).__qualname__)
+
+
+def _checkpoint(path: str | PathLike[str], network: NetworkSpec) -> Loaded | None:
+    """The checkpoint at `path`, which must be one of this network; None where there is no file."""
+    if not os.path.exists(path):
+        return None
+    from fastnn.files import model as storage  # here: json makes an import slower
+
+    loaded = storage.load(path)
+    if loaded.checkpoint is None:
+        raise ValueError(
+            f"resume: {os.fspath(path)!s} must be a file that Checkpoint wrote, not Model.save; "
+            "to train a saved model on, fastnn.load it and call its fit"
+        )
+    if loaded.parameters.network != network:
+        raise ValueError(
+            f"resume: the checkpoint must be of this network, {network}, "
+            f"got {loaded.parameters.network}"
+        )
+    return loaded
+
+
+def _as_batch(batch_size: int, n: int | None, network: NetworkSpec) -> int:
+    """Rows of a mini-batch out of n; None: of a stream."""
+    batch = batch_size if n is None else min(batch_size, n)
+    if batch == 1 and network.batch_normalised:
+        raise ValueError(
+            "batch normalisation must have mini-batches of at least 2 rows, got "
+            + ("batch_size=1" if batch_size == 1 else "1 row in all")
+        )
+    return batch
+
+
+def _hold_out(
+    X: Features, y: np.ndarray, share: float, seed: int, network: NetworkSpec
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on and rows to measure on; classes give their share each."""
+    labels = None
+    if y.ndim == 1:
+        labels = y
+    elif network.output == "sigmoid" and network.n_out == 1 and np.isin(y, (0, 1)).all():
+        labels = y[:, 0]
+    rows, held_out = split(len(X), share, seed, labels)
+    if not len(held_out):
+        raise ValueError(f"validation_split must hold out at least a row, {share:g} of {len(X)}")
+    return rows, held_out
+
+
+def _as_held_out(pair: Any, network: NetworkSpec) -> tuple[Features, np.ndarray]:
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise TypeError("validation_data must be a pair (X, y)")
+    try:
+        return as_pair(pair[0], pair[1], network)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"validation_data: {error}") from None
+
+
+# What does not go together
+
+
+def _check_lbfgs(network: NetworkSpec, resume: Any) -> None:
+    """L-BFGS takes one function of theta: the same in each call, and all of its memory at hand."""
+    if any(network.dropout) or any(network.noise):
+        raise ValueError("LBFGS must have a network without dropout and noise: L must stay one")
+    if network.batch_normalised:
+        raise ValueError(
+            "LBFGS must have a network without batch normalisation: it has no mini-batches"
+        )
+    if resume is not None:
+        raise ValueError("LBFGS must come without resume: its memory is in no checkpoint")
+
+
+def _check_stream(rule: Optimizer, share: float, sample_weight: Any, class_weight: Any) -> None:
+    """What needs all rows, or to know how many there are, does not go with a stream."""
+    rate = rule.learning_rate
+    given = {
+        "validation_split": share > 0,
+        "sample_weight": sample_weight is not None,
+        "class_weight": class_weight is not None,
+    }
+    for name, is_given in given.items():
+        if is_given:
+            raise ValueError(f"{name} must come with X and y: a stream's rows are not known before")
+    if isinstance(rule, LBFGS):
+        raise ValueError("LBFGS must come with X and y: it needs all rows in each step")
+    if getattr(rate, "by_epochs", False) and not isinstance(rate, Watching):
+        raise ValueError(
+            f"{type(rate).__name__} must come with X and y: a stream does not tell how many steps "
+            "an epoch has; a function of the step number will do"
+        )
+
+
+def _check_rate(rule: Optimizer, measured: list[str]) -> None:
+    """A schedule must find the column that it watches."""
+    rate = rule.learning_rate
+    if isinstance(rate, Watching) and rate.column not in ("loss", *measured):
+        raise ValueError(
+            f"{type(rate).__name__}(monitor={rate.column!r}) must come with validation_data or "
+            "validation_split"
+        )
