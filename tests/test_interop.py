@@ -3,6 +3,7 @@
 What a library is not installed for is skipped: CI has scikit-learn, the others are big.
 """
 
+import copy
 import importlib
 import itertools
 import json
@@ -981,6 +982,30 @@ def test_state_dict_activations_are_named(pairs):
 
 
 # --- data
+
+
+@pytest.mark.parametrize("library", ["torch", "keras", "sklearn"])
+def test_a_model_that_encodes_columns_is_not_handed_on_without_them(library):
+    """A network that takes raw numbers for encoded ones predicts anything, in silence."""
+    pytest.importorskip(library)
+    rows = {"a": np.arange(20.0), "b": ["x", "y"] * 10}
+    model = fastnn.Model([None, 4, None], "tanh", seed=0)
+    model.fit(rows, ["p", "q"] * 10, epochs=2)
+    convert = getattr(interop, f"to_{library}")
+    with pytest.raises(ValueError, match=r"this one encodes columns first; fastnn\.onnx\.export"):
+        convert(model)
+    alone = copy.deepcopy(model)
+    del alone.metadata["data"]
+    made, X = convert(alone), model.columns.encode(rows)
+    want = model.predict_proba(rows)
+    if library == "sklearn":
+        agree(made.predict_proba(X), want)
+    elif library == "torch":
+        torch = pytest.importorskip("torch")
+        with torch.no_grad():
+            agree(made(torch.tensor(X)), want)
+    with pytest.raises(ValueError, match="must be fitted first"):
+        convert(fastnn.Model([None, 4, None]))
 
 
 def test_torch_tensors_are_data(torch):
