@@ -464,6 +464,14 @@ class Model:
             return metrics
         return measures.in_units(metrics, self._network, columns.decode, weighted)
 
+    def _must_take_arrays(self, what: str) -> None:
+        """Refuse a model of learned columns where the network alone would be used."""
+        if self.columns is not None and not self.columns.plain:
+            raise ValueError(
+                f"{what} must have a model that takes arrays, this one reads columns: "
+                "model.network_only() takes what model.columns.encode(rows) gives"
+            )
+
     def network_only(self) -> Model:
         """A plain model with a copy of the weights: it takes arrays as the network has them.
 
@@ -718,11 +726,7 @@ class Model:
         Thread-safe; later training does not change it. It takes arrays: of a model that learned
         columns, ``network_only().predictor()`` takes rows as ``columns.encode`` gives them.
         """
-        if self.columns is not None and not self.columns.plain:
-            raise ValueError(
-                "the model must be one of arrays, it reads columns: network_only().predictor() "
-                "takes rows that columns.encode(rows) gives"
-            )
+        self._must_take_arrays("predictor")
         statistics = self._parameters.statistics
         return Predictor(self._network, self.theta, statistics, self.n_threads)
 
