@@ -222,8 +222,8 @@ def to_keras(model: Model, *, logits: bool = False) -> Any:
     ValueError
         The model has columns that it encodes.
     """
-    keras = optional("keras", "to_keras", "keras")
-    chain.check_alone(model)
+    keras = optional("keras", "to_keras")
+    model._must_take_arrays("to_keras")
     layers, dtype = keras.layers, model.dtype
     parts = [keras.Input((model.sizes[0],), dtype=dtype)]
 

@@ -353,16 +353,6 @@ def as_model(
     return model
 
 
-def check_alone(model: Model) -> None:
-    """Refuse to hand on a network whose rows would be taken as they are, and must not be."""
-    if model.columns is not None and not model.columns.plain:
-        raise ValueError(
-            "model must take numbers as they are, this one encodes columns first; "
-            "fastnn.onnx.export takes them along. Of a copy without metadata['data'] the network "
-            "alone can be had, for rows that model.columns.encode(X) gives"
-        )
-
-
 @dataclass(frozen=True)
 class Plain:
     """A layer of a Model as it predicts: a batch's normalisation folded, a layer's kept."""
