@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ import numpy as np
 
 from fastnn.network.parameters import Parameters
 from fastnn.training.history import History
+from fastnn.values import Value
 
 if TYPE_CHECKING:
     from fastnn.files.model import Loaded
@@ -58,8 +58,7 @@ class Callback:
         """Become what returned `state`; called after on_fit_begin of a resumed fit."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Snapshot:
+class Snapshot(Value, eq=False):
     """What training has made of a model at one moment, copied; `Fit.snapshot` takes it.
 
     Attributes

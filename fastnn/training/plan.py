@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import field, fields
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +24,13 @@ from fastnn.training.schedules import Watching
 from fastnn.training.split import split
 from fastnn.training.stream import Stream, as_stream
 from fastnn.training.weights import training_weights
+from fastnn.values import Value
 
 if TYPE_CHECKING:
     from fastnn.files.model import Loaded
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Plan:
+class Plan(Value, eq=False):
     """What to train on, how, and what to measure; arrays as the engine takes them.
 
     Attributes
@@ -200,7 +200,7 @@ def _measured(held_out: Any, metrics: dict[str, Metric]) -> list[str]:
 
 def _as_setting(value: Any) -> Any:
     """A setting as JSON can hold it: an object as its name and parameters."""
-    if is_dataclass(value):
+    if isinstance(value, Value):
         parameters = {one.name: _as_setting(getattr(value, one.name)) for one in fields(value)}
         return {"name": type(value).__name__, **parameters}
     if isinstance(value, (list, tuple)):
