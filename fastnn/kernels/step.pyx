@@ -20,11 +20,11 @@ that is normalised before it becomes a. `rows` of a mini-batch, a chunk, pass th
 A thread owns the same panels in the forward pass and in the gradient, so its part of W stays in its own L2. No element has two
 writers and each sum runs in its one order, so who owns what changes no bit.
 
-The bodies (`*_part`) are those of the passes of forward, output_delta, backward, normalise and update.pyx; there a `prange` shares
-each pass, here all passes lie in one region, since a fork and join for each would cost more than small steps take.
+The bodies (`*_part`) are those of the passes of forward, output_delta, backward, normalise and update.pyx. There a `prange`
+shares each pass; here all passes lie in one region, since a fork and join for each would cost more than small steps take.
 
-A long chunk goes through its phases in blocks of rows, and between two blocks threads can leave: thread 0 looks for signals by the
-clock, and the others learn of it at a barrier. Nobody leaves once theta moves, so a run ends after a whole step.
+A long chunk goes through its phases in blocks of rows, and between two blocks threads can leave: thread 0 looks for signals by
+the clock, and the others learn of it at a barrier. Nobody leaves once theta moves, so a run ends after a whole step.
 """
 from cython.parallel cimport parallel, threadid
 from libc.math cimport sqrt
@@ -115,7 +115,8 @@ cdef int run_steps(Net *net, const Buffers *buffers, Run *run, int n_threads) ex
 cdef bint sums_gradient(const Net *net, const Run *run, int threads) noexcept nogil:
     """Whether the gradient stands in panels as a whole: it is asked for, comes in several parts, or moves nothing yet."""
     cdef Py_ssize_t rows = min(run.batch, run.n)
-    return not run.step.apply or run.step.rates.clip_norm > 0 or rows > min(run.chunk, max(block_rows(net, threads), GRADIENT_BLOCK))
+    return (not run.step.apply or run.step.rates.clip_norm > 0
+            or rows > min(run.chunk, max(block_rows(net, threads), GRADIENT_BLOCK)))
 
 
 cdef Py_ssize_t block_rows(const Net *net, int threads) noexcept nogil:
