@@ -18,7 +18,6 @@ from fastnn.config import n_threads as bound_threads
 from fastnn.errors import ModelFileError
 from fastnn.network.activations import Activation
 from fastnn.network.arrays import (
-    as_features,
     as_finite,
     as_numbers,
     as_pair,
@@ -28,9 +27,9 @@ from fastnn.network.arrays import (
 from fastnn.network.initialize import initial_theta
 from fastnn.network.losses import Loss
 from fastnn.network.norms import Norm
-from fastnn.network.parameters import Engines, Parameters, Views, gammas, statistics_of
+from fastnn.network.parameters import Parameters, Views, gammas, statistics_of
 from fastnn.network.spec import as_network, is_open
-from fastnn.predictor import Predictor
+from fastnn.predictor import Kept, Predictor
 from fastnn.random import as_seed
 from fastnn.training import evaluate as evaluation
 from fastnn.training import loop
@@ -200,7 +199,7 @@ class Model:
     ) -> None:
         self._network = parameters.network
         self._parameters = parameters
-        self._engines = Engines(parameters.network)
+        self._kept = Kept()
         self._open = None
         self.seed = seed
         self.metadata = metadata
@@ -208,7 +207,7 @@ class Model:
 
     def __getattr__(self, name: str) -> Any:
         unfitted = vars(self).get("_open")
-        if unfitted and name in ("_network", "_parameters", "_engines"):
+        if unfitted and name in ("_network", "_parameters", "_kept"):
             raise ValueError(
                 f"the model must be fitted first: what sizes {unfitted.sizes} leave open is "
                 "learned from the data"
@@ -288,9 +287,9 @@ class Model:
     @theta.setter
     def theta(self, values: Any) -> None:
         array = as_numbers("theta", values)
-        if array.shape != self.theta.shape:
-            raise ValueError(f"theta must have shape {self.theta.shape}, got {array.shape}")
-        self.theta[:] = as_finite("theta", array, self.dtype)
+        if array.shape != (self.n_parameters,):
+            raise ValueError(f"theta must have shape ({self.n_parameters},), got {array.shape}")
+        self._parameters.assign(as_finite("theta", array, self.dtype))
 
     @property
     def W(self) -> Views:
@@ -348,7 +347,7 @@ class Model:
 
     def summary(self) -> str:
         """The layers as a table, with shapes, parameters and bytes; print it."""
-        size = self.theta.itemsize
+        size = np.dtype(self.dtype).itemsize
         normalised = any(self._network.norm)
         head = ("W", "b", "gamma") if normalised else ("W", "b")
         rows = [("layer", "activation", *head, "parameters", "bytes")]
@@ -501,13 +500,17 @@ class Model:
         ----------
         X : array, (n, n_in)
             Of integers, bools or floats with any strides, read as it lies, memory maps included; a
-            table of pandas, polars or pyarrow; or a SciPy sparse matrix, whose zeros cost nothing
-            in CSR. Or, without y, a stream: an iterable that yields blocks (X, y), or a callable
-            that returns an iterator of them, called once an epoch. docs/data.md: what is copied.
+            table of pandas, polars or pyarrow, a dict of columns or a list of row dicts; or a SciPy
+            sparse matrix, whose zeros cost nothing in CSR. Or, without y, a stream: an iterable
+            that yields blocks (X, y), or a callable that returns an iterator of them, called once
+            an epoch. docs/data.md: what is copied. Names of columns are remembered: from then on
+            tables are read by name. A model whose sizes were left open learns here what columns
+            are, text among them, from the rows that it trains on.
         y : array
             softmax: labels (n,) from 0, or rows (n, n_out) of a distribution. sigmoid: (n, n_out)
             in [0, 1]. hinge: labels (n,). Other outputs: values (n, n_out), with several quantiles
-            (n, n_targets). With one column (n,) will do.
+            (n, n_targets). With one column (n,) will do. A model that learned columns: names of
+            classes, or values in their unit; several targets as a table or dict of columns.
         epochs : int, default 10
             Passes over the data, each in a new order.
         batch_size : int, default 128
@@ -534,9 +537,10 @@ class Model:
             At least 0, not all 0. The loss of a mini-batch, and of an epoch, is
             sum w_i L_i / sum w_i. A mini-batch whose weights are all 0 has the gradient 0.
         class_weight : "balanced" or dict {class: weight}, optional
-            Multiplies the weights of the samples of a class; "balanced" is n / (classes in y *
-            samples of the class), of the rows trained on, and a class that the dict leaves out has
-            1. For labels (n,) and one sigmoid output. Measures on validation data are not weighted.
+            Multiplies the weights of the samples of a class, by name where columns are learned;
+            "balanced" is n / (classes in y * samples of the class), of the rows trained on, and a
+            class that the dict leaves out has 1. For labels (n,) and one sigmoid output. Measures
+            on validation data are not weighted.
         shuffle : bool, default True
             False takes samples in the order given. Of a stream each block is shuffled by itself.
         resume : path, optional
@@ -586,8 +590,7 @@ class Model:
                 resume=resume,
                 verbose=verbose,
             )
-            with self._engines.lend(plan.batch, plan.rule.kind) as engine:
-                return loop.fit(self, plan, engine)
+            return loop.fit(self, plan)
 
     def partial_fit(
         self,
@@ -636,13 +639,12 @@ class Model:
                 sample_weight=sample_weight,
                 class_weight=class_weight,
             )
-            with self._engines.lend(plan.batch, plan.rule.kind) as engine:
-                return loop.partial_fit(self, plan, engine)
+            return loop.partial_fit(self, plan)
 
     # Prediction
 
     def forward(self, X: Any) -> np.ndarray:
-        """f(x) = h^(K) of each row, whatever the output.
+        """f(x) = h^(K) of each row, whatever the output; of learned amounts not in their unit.
 
         Parameters
         ----------
@@ -652,10 +654,10 @@ class Model:
         -------
         array, (n, n_out)
         """
-        X = as_features(self._encoded(X)[0], self._network)
-        with self._engines.lend() as engine:
-            engine.load(self.theta, statistics=self._parameters.statistics)
-            return evaluation.forward(engine, self._network, X, bound_threads(self.n_threads))
+        return self._predictor().rows(self._encoded(X)[0])
+
+    def _predictor(self) -> Predictor:
+        return self._kept.predictor(self._parameters, self.n_threads)
 
     def predict(self, X: Any) -> np.ndarray:
         """Classes or values of each row.
@@ -668,7 +670,13 @@ class Model:
         -------
         array
             softmax, hinge: class indices (n,). sigmoid: 0 or 1, where f(x) > 1/2. Other outputs:
-            f(x) (of poisson, rates). (n, n_out), or (n,) with one output.
+            f(x) (of poisson, rates). (n, n_out), or (n,) with one output. Of a model that learned
+            columns: classes by name, as they were given, or float64 values in the target's unit.
+
+        Raises
+        ------
+        TableError
+            Rows are not as the model knows them: the column, and the row.
         """
         f = self.forward(X)
         columns = self.columns
@@ -689,7 +697,7 @@ class Model:
         -------
         array
             softmax: (n, n_out). One sigmoid output: (n, 2), columns P(0) and P(1). More sigmoid
-            outputs: (n, n_out), P(1) of each.
+            outputs: (n, n_out), P(1) of each. With names of classes, in the order of ``classes``.
         """
         if self.output not in ("softmax", "sigmoid"):
             raise ValueError(
@@ -702,17 +710,18 @@ class Model:
         return f
 
     def predictor(self) -> Predictor:
-        """A frozen copy of the weights for prediction alone: ``predict(x)`` is h^(K).
+        """A frozen copy of the weights for prediction alone: called with x, it gives f(x) = h^(K).
 
-        Thread-safe; later training does not change it.
+        Thread-safe; later training does not change it. As long as the weights stay, it is the same
+        one again. It takes arrays: of a model that learned columns, ``network_only().predictor()``
+        takes rows as ``columns.encode`` gives them.
         """
         if self.columns is not None and not self.columns.plain:
             raise ValueError(
                 "the model must be one of arrays, it reads columns: network_only().predictor() "
                 "takes rows that columns.encode(rows) gives"
             )
-        statistics = self._parameters.statistics
-        return Predictor(self._network, self.theta, statistics, self.n_threads)
+        return self._predictor()
 
     # Measures
 
@@ -730,7 +739,8 @@ class Model:
             "f1"; of softmax and sigmoid also "auc", "log_loss", of classes that exclude each other
             fastnn.TopK(k). Of values: "rmse", "mae", "r2" (the default, but of quantiles other than
             the median "d2"). Or functions f(y_true, y_pred) of y as `fit` keeps it (labels (n,), or
-            (n, n_out)) and of f(x), (n, n_out). docs/maths.md, section 11, defines them.
+            (n, n_out)) and of f(x), (n, n_out), of learned amounts both in their unit.
+            docs/maths.md, section 11, defines them.
         sample_weight : array, (n,), optional
             At least 0, not all 0: every mean becomes a weighted one. For loss, accuracy, log_loss,
             rmse, mae, r2 and d2.
@@ -745,10 +755,10 @@ class Model:
         chosen = measures.as_metrics(metrics, self._network, weighted)
         X, y = as_pair(*self._encoded(X, y), self._network)
         weights = as_weights(sample_weight, len(X))
-        with self._engines.lend() as engine:
-            engine.load(self.theta, statistics=self._parameters.statistics)
-            threads = bound_threads(self.n_threads)
-            return evaluation.evaluate(engine, self._network, X, y, threads, chosen, weights)
+        threads = bound_threads(self.n_threads)
+        return evaluation.evaluate(
+            self._predictor(), self._network, X, y, threads, chosen, weights
+        )
 
     def loss_and_gradient(
         self, X: Any, y: Any, *, sample_weight: Any = None
@@ -760,9 +770,8 @@ class Model:
         """
         X, y = as_pair(*self._encoded(X, y), self._network)
         weights = as_weights(sample_weight, len(X))
-        grad = np.empty_like(self.theta)
-        with self._engines.lend() as engine:
-            engine.load(self.theta, statistics=self._parameters.statistics)
+        grad = np.empty(self.n_parameters, self.dtype)
+        with self._parameters.lend() as engine:
             return engine.gradient(X, y, grad, bound_threads(self.n_threads), weights), grad
 
     def gradient_check(
@@ -791,9 +800,10 @@ class Model:
         """
         from fastnn.explain.gradient_check import gradient_check
 
+        _, theta, statistics = self._parameters.weights()
         return gradient_check(
-            *(self._network, self.theta, *self._encoded(X, y), eps, self.seed, sample_weight),
-            self._parameters.statistics,
+            *(self._network, theta, *self._encoded(X, y), eps, self.seed, sample_weight),
+            statistics,
         )
 
     def trace(self, x: Any, y: Any, learning_rate: float | None = None) -> Trace:
@@ -814,9 +824,9 @@ class Model:
         """
         from fastnn.explain.trace import Trace
 
-        parameters = self._parameters.copy()
+        _, theta, statistics = self._parameters.weights()
         x, y = self._encoded(x, y)
-        return Trace(self._network, parameters.theta, x, y, learning_rate, parameters.statistics)
+        return Trace(self._network, theta, x, y, learning_rate, statistics)
 
     # Files and copies
 
@@ -835,13 +845,17 @@ class Model:
         storage.save(path, self._parameters, self.seed, self.metadata)
 
     def __getstate__(self) -> dict[str, Any]:
-        kept_out = ("_engines", "_columns")
-        return {name: value for name, value in vars(self).items() if name not in kept_out}
+        """With weights of its own, so that copies share none."""
+        kept_out = ("_kept", "_columns")
+        state = {name: value for name, value in vars(self).items() if name not in kept_out}
+        if self._open is None:
+            state["_parameters"] = self._parameters.copy()
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         if self._open is None:
-            self._engines = Engines(self._network)
+            self._kept = Kept()
 
 
 def load(path: str | PathLike[str]) -> Model:

@@ -26,9 +26,10 @@ from fastnn.errors import DivergenceError, MissingExtraError
 from fastnn.kernels._cpu import ACTIVATIONS
 from fastnn.model import Model
 from fastnn.network.activations import TABLE, Activation
-from fastnn.network.arrays import Features, as_features, as_training_pair
+from fastnn.network.arrays import Features, as_training_pair
 from fastnn.network.parameters import Parameters, new_engine, views
 from fastnn.network.spec import NetworkSpec, as_network
+from fastnn.predictor import Predictor
 from fastnn.training import evaluate as evaluation
 from fastnn.training import lbfgs, loop
 from fastnn.training.fit import Fit
@@ -127,10 +128,9 @@ class Perceptron(BaseMultilayerPerceptron):
         if check_input:
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         network = self._network()
-        engine = new_engine(network)
-        engine.load(self._parameters(network).theta)
-        X = as_features(X, network)
-        return evaluation.forward(engine, network, X, bound_threads(self.n_threads))
+        parameters = self._parameters(network)
+        predictor = Predictor(network, parameters.theta, parameters.statistics, self.n_threads)
+        return predictor.rows(X)
 
     def _loss_grad_lbfgs(
         self, packed_coef_inter: np.ndarray, X: Any, y: Any, sample_weight: Any, *_: Any
@@ -275,15 +275,14 @@ class Perceptron(BaseMultilayerPerceptron):
         self.intercepts_ = list(parameters.b)
         model = Model.__new__(Model)
         model._assemble(parameters, seed, {}, self.n_threads)
-        engine = new_engine(network, batch, rule.kind)
-        run = loop.Run(
-            parameters, engine, rule, batch, bound_threads(self.n_threads), seed, weights
-        )
-        run.begin_schedule(len(rows), epochs)
+        threads = bound_threads(self.n_threads)
         self.n_iter_ = 0
         fit = Fit(model, epochs, callbacks, ["epoch", "loss", "val_score"], {})
         try:
-            loop.train(run, Course(plan, self, network, scored), fit)
+            with parameters.training(rule.kind, batch) as engine:
+                run = loop.Run(parameters, engine, rule, batch, threads, seed, weights)
+                run.begin_schedule(len(rows), epochs)
+                loop.train(run, Course(plan, self, network, scored), fit)
             if not incremental and not fit.stopped:
                 warnings.warn(
                     f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
@@ -325,8 +324,8 @@ class Course(loop.Course):
         except DivergenceError as error:
             warnings.warn(f"Training diverged: {error}", ConvergenceWarning, stacklevel=2)
             loss = math.nan
-            parameters.theta[:] = math.nan
-            run.engine.load(parameters.theta)
+            parameters.write(np.full(parameters.network.n_parameters, math.nan))
+            run.load()
         estimator.loss_ = loss
         estimator.n_iter_ = parameters.epoch
         estimator.t_ += len(self.order)
@@ -362,8 +361,8 @@ class Course(loop.Course):
         must not."""
         rule, rate = self.plan.rule, pace.learning_rate
         if isinstance(pace, SGDOptimizer) and rate != rule.learning_rate:
-            state = run.parameters.state
-            state *= rule.learning_rate / rate
+            velocity = run.parameters.state
+            velocity *= rule.learning_rate / rate
             run.load()
             rule.learning_rate = rate
             run.begin_schedule(1, 1)

@@ -1,4 +1,4 @@
-"""A signal ends a long step between two of its blocks: nothing has moved since the last whole step."""
+"""A signal ends a long step between two of its blocks: nothing moved since the last whole step."""
 
 from __future__ import annotations
 
@@ -54,13 +54,14 @@ def made(rng, norm=None, n=N):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_step_that_is_left_moves_nothing(alarm, rng, norm, threads):
     engine, vectors, X, y = made(rng, norm)
-    losses = np.full(1, np.nan)
+    losses, counts = np.full(1, np.nan), np.zeros(2, np.int64)
     alarm()
     with pytest.raises(Rings):
         engine.train(
             *(X, y, np.arange(N, dtype=np.intp), N, {"learning_rate": 0.1, "momentum": 0.9}),
-            *(0, losses, threads),
+            *(counts, losses, threads),
         )
+    assert not counts.any()
     after = tuple(np.full_like(vector, np.nan) for vector in vectors)
     engine.store(*after)
     for vector, was in zip(after, vectors, strict=True):

@@ -329,7 +329,8 @@ def _line(formula: str, value: Any) -> str:
 
     What a user set by np.set_printoptions or np.printoptions holds.
     """
-    value, options = np.asarray(value), np.get_printoptions()
+    value = np.asarray(value)
+    options: dict[str, Any] = {**np.get_printoptions()}
     chosen = {name: options[name] for name in DEFAULTS if options[name] != DEFAULTS[name]}
     width = chosen.pop("linewidth", WIDTH)
     settings: dict[str, Any] = {"max_line_width": width - 6}

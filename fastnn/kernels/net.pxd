@@ -60,6 +60,8 @@ cdef struct Run:
     bint interrupted[2]        # a signal handler raised, as threads learn at barriers in turn (step.pyx)
     double looked              # when thread 0 last looked for signals
     char *statistics           # running statistics of the last whole step, where a step can be left midway; NULL otherwise
+    bint sure                  # single rows: no step that might leave a weight that is not finite
+    bint transposed            # single rows: Wt is Wp's transpose as they begin
 
 cdef inline bint as_they_lie(const fnn_kernels *k, const fnn_features *X) noexcept nogil:
     """Whether rows are runs of the network's own kind of real."""
