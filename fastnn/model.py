@@ -6,7 +6,7 @@ It checks and converts what it is given, then hands on: loop.py, evaluation.py, 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,19 @@ from fastnn.training.split import split
 from fastnn.training.weights import as_weights
 
 if TYPE_CHECKING:
+    from typing import SupportsIndex
+
     from fastnn.explain.trace import Trace
+    from fastnn.names import (
+        ActivationName,
+        DtypeName,
+        InitName,
+        LossName,
+        NormName,
+        OptimizerName,
+        OutputName,
+    )
+    from fastnn.network.initialize import Init
     from fastnn.tables.columns import Columns
     from fastnn.tables.open import Open
 
@@ -104,7 +116,8 @@ class Model:
         layer. Everything else (prediction, `evaluate`, `loss_and_gradient`, `gradient_check`,
         `trace`) goes without.
     noise : float or list of float, default 0.0
-        Standard deviation of normal noise added to each h, likewise, before dropout.
+        Standard deviation of normal noise added to each h before dropout: one number for
+        all hidden layers, or a list for the inputs and each hidden layer.
     norm : "batch", "layer", fastnn.BatchNorm, fastnn.LayerNorm, None or list of them, optional
         Normalisation, of all hidden layers alike or one for each: of u = h_prev W^T before the
         activation, h = g(gamma (u - mean) / sqrt(variance + epsilon) + b). So the layer's b is what
@@ -149,18 +162,18 @@ class Model:
 
     def __init__(
         self,
-        sizes: Any,
-        activation: Any = "relu",
-        output: str | Activation | None = None,
-        loss: str | Loss | None = None,
-        bias: Any = True,
-        dtype: Any = "float32",
+        sizes: Sequence[SupportsIndex | None] | np.ndarray,
+        activation: ActivationName | Activation | Sequence[ActivationName | Activation] = "relu",
+        output: OutputName | Activation | None = None,
+        loss: LossName | Loss | None = None,
+        bias: bool | Sequence[bool] = True,
+        dtype: DtypeName | np.dtype[Any] | type[Any] = "float32",
         seed: int | None = None,
         n_threads: int | None = None,
-        init: Any = None,
-        dropout: Any = 0.0,
-        noise: Any = 0.0,
-        norm: Any = None,
+        init: InitName | Init | Sequence[Any] | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        noise: float | Sequence[float] = 0.0,
+        norm: NormName | Norm | Sequence[NormName | Norm | None] | None = None,
         input_scale: float = 1.0,
         columns: Columns | None = None,
     ) -> None:
@@ -185,9 +198,9 @@ class Model:
         else:
             self._build(columns)
 
-    def _build(self, columns: Columns) -> None:
+    def _build(self, columns: Columns | None) -> None:
         """Become the network of these columns."""
-        assert self._open is not None
+        assert self._open is not None and columns is not None
         network = self._open.network(columns)
         columns.check(network)
         parameters = Parameters(network, initial_theta(network, self.seed, self._open.init))
@@ -315,7 +328,8 @@ class Model:
 
     @property
     def running_variance(self) -> list[np.ndarray | None]:
-        """Likewise."""
+        """The variances that go with `running_mean`: running_variance[0] is layer 1's, (n_out,), or
+        None; writable views of what the model uses."""
         return [pair and pair[1] for pair in self._statistics]
 
     @property
@@ -407,20 +421,20 @@ class Model:
         """Know the columns of the data while a fit runs, and from then on; if it fails before its
         first step, the model is as before."""
         columns = self._learn(X, y, share, resume)
-        before = dict(vars(self))
-        steps = 0 if self._open else self._parameters.all_steps
-        if columns is not None:
-            if self._open:
-                self._build(columns)
-            else:
-                self.metadata["data"] = columns.to_dict()
+        before = dict(vars(self)) if self._open else {}
+        steps = 0 if before else self._parameters.all_steps
+        if before:
+            self._build(columns)
+        elif columns is not None:
+            self.metadata["data"] = columns.to_dict()
         try:
             yield
         except BaseException:
             if columns is not None and self._parameters.all_steps == steps:
                 del self.metadata["data"]
-                vars(self).clear()
-                vars(self).update(before)
+                if before:
+                    vars(self).clear()
+                    vars(self).update(before)
             raise
 
     def _encoded(self, X: Any, y: Any = None) -> tuple[Any, Any]:
@@ -463,6 +477,14 @@ class Model:
             return metrics
         return measures.in_units(metrics, self._network, columns.decode, weighted)
 
+    def _must_take_arrays(self, what: str) -> None:
+        """Refuse a model of learned columns where the network alone would be used."""
+        if self.columns is not None and not self.columns.plain:
+            raise ValueError(
+                f"{what} must have a model that takes arrays, this one reads columns: "
+                "model.network_only() takes what model.columns.encode(rows) gives"
+            )
+
     def network_only(self) -> Model:
         """A plain model with a copy of the weights: it takes arrays as the network has them.
 
@@ -482,7 +504,7 @@ class Model:
         *,
         epochs: int = 10,
         batch_size: int = 128,
-        optimizer: str | Optimizer = "sgd",
+        optimizer: OptimizerName | Optimizer = "sgd",
         learning_rate: Rate | None = None,
         validation_data: tuple[Any, Any] | None = None,
         validation_split: float = 0.0,
@@ -598,7 +620,7 @@ class Model:
         y: Any,
         *,
         batch_size: int = 1,
-        optimizer: str | Optimizer = "sgd",
+        optimizer: OptimizerName | Optimizer = "sgd",
         learning_rate: Rate | None = None,
         sample_weight: Any = None,
         class_weight: Any = None,
@@ -716,11 +738,7 @@ class Model:
         one again. It takes arrays: of a model that learned columns, ``network_only().predictor()``
         takes rows as ``columns.encode`` gives them.
         """
-        if self.columns is not None and not self.columns.plain:
-            raise ValueError(
-                "the model must be one of arrays, it reads columns: network_only().predictor() "
-                "takes rows that columns.encode(rows) gives"
-            )
+        self._must_take_arrays("predictor")
         return self._predictor()
 
     # Measures

@@ -228,8 +228,8 @@ def training(bench: Bench) -> Iterator[list[dict[str, Any]]]:
     import fastnn
 
     for sizes, batch, optimizer in TRAINING:
-        output = "softmax" if sizes[-1] > 1 else "identity"
-        model = fastnn.Model(sizes, output=output, dtype=bench.dtype, seed=0)
+        output: Any = "softmax" if sizes[-1] > 1 else "identity"
+        model = fastnn.Model(sizes, output=output, dtype=np.dtype(bench.dtype), seed=0)
         what = {"sizes": sizes, "batch": batch, "optimizer": optimizer}
         results = []
         for threads in bench.threads:
@@ -269,7 +269,7 @@ def prediction(bench: Bench) -> Iterator[list[dict[str, Any]]]:
     import fastnn
 
     for sizes in PREDICTION:
-        model = fastnn.Model(sizes, dtype=bench.dtype, seed=0)
+        model = fastnn.Model(sizes, dtype=np.dtype(bench.dtype), seed=0)
         X = numbers(max(PREDICTION_ROWS), sizes[0], bench.dtype)
         for rows in PREDICTION_ROWS:
             x = X[:rows] if rows > 1 else X[0]

@@ -221,6 +221,7 @@ def to_keras(model: Model, *, logits: bool = False) -> Any:
         Keras is not installed.
     """
     keras = optional("keras", "to_keras", "keras and a backend of it")
+    model._must_take_arrays("to_keras")
     layers, dtype = keras.layers, model.dtype
     parts = [keras.Input((model.sizes[0],), dtype=dtype)]
 
