@@ -1,10 +1,10 @@
-"""Checks of plain arguments: what must hold, what came."""
+"""Checks of plain arguments: what must hold, what came; and the words that tell it."""
 
 from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 
@@ -54,3 +54,15 @@ def as_name(name: str, value: Any, known: Collection[str]) -> str:
     if value not in known:
         raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
     return value
+
+
+def listed(names: Iterable[Any], limit: int = 12) -> str:
+    """'"a", "b", "c"', cut off after `limit` names."""
+    names = list(names)
+    text = ", ".join(f'"{name}"' for name in names[:limit])
+    return f"{text}, ... ({len(names)} in all)" if len(names) > limit else text
+
+
+def counted(n: int, thing: str, things: str | None = None) -> str:
+    """'1 row', '12,000 rows'."""
+    return f"{n:,} {thing if n == 1 else things or thing + 's'}"

@@ -22,12 +22,17 @@ class MissingExtraError(FastnnError, ImportError):
     """An optional package is not installed; the message says how to install it."""
 
 
+class TableError(FastnnError, ValueError):
+    """A table is not what it must be; the message names the file, the row and the column."""
+
+
 def optional(module: str, needs_it: str, install: str = "") -> Any:
     """The optional `module`, imported; MissingExtraError says who needs it and what to install."""
     try:
         return import_module(module)
     except ImportError as error:
-        install = install or module.partition(".")[0]
-        absent = isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]
-        why = "" if absent else f" ({error})"
+        library = module.partition(".")[0]
+        install = install or library
+        absent = (error.name or "").partition(".")[0] == library
+        why = "" if absent and isinstance(error, ModuleNotFoundError) else f" ({error})"
         raise MissingExtraError(f"{needs_it} needs {install}: pip install {install}{why}") from None

@@ -5,22 +5,31 @@ It checks and converts what it is given, then hands on: loop.py, evaluation.py, 
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.checks import as_int
+from fastnn.checks import as_int, as_real
 from fastnn.config import n_threads as bound_threads
-from fastnn.explain.trace import Trace
+from fastnn.errors import ModelFileError
 from fastnn.network.activations import Activation
-from fastnn.network.arrays import as_features, as_finite, as_numbers, as_pair
+from fastnn.network.arrays import (
+    as_finite,
+    as_numbers,
+    as_pair,
+    is_rows,
+    is_table,
+)
 from fastnn.network.initialize import initial_theta
 from fastnn.network.losses import Loss
 from fastnn.network.norms import Norm
-from fastnn.network.parameters import Engines, Parameters, Views, gammas, statistics_of
-from fastnn.network.spec import as_network
-from fastnn.predictor import Predictor
+from fastnn.network.parameters import Parameters, Views, gammas, statistics_of
+from fastnn.network.spec import as_network, is_open
+from fastnn.predictor import Kept, Predictor
 from fastnn.random import as_seed
 from fastnn.training import evaluate as evaluation
 from fastnn.training import loop
@@ -29,7 +38,25 @@ from fastnn.training.fit import Callback
 from fastnn.training.history import History
 from fastnn.training.optimizers import Optimizer, Rate
 from fastnn.training.plan import plan_fit, plan_partial_fit
+from fastnn.training.split import split
 from fastnn.training.weights import as_weights
+
+if TYPE_CHECKING:
+    from typing import SupportsIndex
+
+    from fastnn.explain.trace import Trace
+    from fastnn.names import (
+        ActivationName,
+        DtypeName,
+        InitName,
+        LossName,
+        NormName,
+        OptimizerName,
+        OutputName,
+    )
+    from fastnn.network.initialize import Init
+    from fastnn.tables.columns import Columns
+    from fastnn.tables.open import Open
 
 
 class Model:
@@ -38,13 +65,18 @@ class Model:
     Parameters
     ----------
     sizes : list of int
-        Widths of the layers, [n_in, ..., n_out]; two are a linear or logistic regression.
+        Widths of the layers, [n_in, ..., n_out]; two are a linear or logistic regression. The first
+        and the last may be None: the first `fit` learns from its data what the columns are and how
+        many inputs and outputs they need, and all methods then take rows as they were given there
+        (docs/data.md, Tables).
     activation : str, fastnn.LeakyReLU, fastnn.ELU or list of them, default "relu"
         One for all hidden layers or one for each: "identity", "relu", "sigmoid", "tanh",
         "leaky_relu", "elu", "selu", "softplus", "hard_tanh", "gelu" (with the normal distribution
         itself), "gelu_tanh" (its approximation), "silu", "mish". An object sets the parameter.
-    output : str, fastnn.LeakyReLU or fastnn.ELU, default "softmax"
-        Activation of the output layer: "softmax", "exp", or any of the above.
+    output : str, fastnn.LeakyReLU or fastnn.ELU, optional
+        Activation of the output layer: "softmax", the default, "exp", or any of the above. Where
+        columns are learned it follows the target: softmax for classes, identity for amounts (exp
+        with the loss poisson), sigmoid for several targets of two classes.
     loss : str or object, optional
         By default it follows the output: cross_entropy for softmax, binary_cross_entropy for
         sigmoid, poisson for exp, squared_error (half the squared error, summed over outputs)
@@ -84,7 +116,8 @@ class Model:
         layer. Everything else (prediction, `evaluate`, `loss_and_gradient`, `gradient_check`,
         `trace`) goes without.
     noise : float or list of float, default 0.0
-        Standard deviation of normal noise added to each h, likewise, before dropout.
+        Standard deviation of normal noise added to each h before dropout: one number for
+        all hidden layers, or a list for the inputs and each hidden layer.
     norm : "batch", "layer", fastnn.BatchNorm, fastnn.LayerNorm, None or list of them, optional
         Normalisation, of all hidden layers alike or one for each: of u = h_prev W^T before the
         activation, h = g(gamma (u - mean) / sqrt(variance + epsilon) + b). So the layer's b is what
@@ -96,6 +129,9 @@ class Model:
         Integers among the features are multiplied by it as they are read, such as 1 / 255 for
         images of uint8: ``float(x) * float(input_scale)`` in the model's dtype, each rounded once.
         Floats are taken as they are. It is saved with the model.
+    columns : fastnn.tables.Columns, optional
+        What `fastnn.tables.learn` has learned, with settings of its own; sizes may then be None at
+        both ends.
 
     Attributes
     ----------
@@ -105,7 +141,14 @@ class Model:
         each layer.
     n_parameters : int
     metadata : dict
-        The user's own, saved with the model; must be what JSON can hold.
+        The user's own, saved with the model; must be what JSON can hold. What the model knows of
+        its columns stands there as "data".
+    columns : fastnn.tables.Columns or None
+        What was learned of the columns; of a plain model that was trained on a table of numbers,
+        the names of its columns.
+    classes : array or None
+        What `predict` chooses from where it gives names of classes, in the order of
+        `predict_proba`'s columns.
 
     Examples
     --------
@@ -119,36 +162,70 @@ class Model:
 
     def __init__(
         self,
-        sizes: Any,
-        activation: Any = "relu",
-        output: str | Activation = "softmax",
-        loss: str | Loss | None = None,
-        bias: Any = True,
-        dtype: Any = "float32",
+        sizes: Sequence[SupportsIndex | None] | np.ndarray,
+        activation: ActivationName | Activation | Sequence[ActivationName | Activation] = "relu",
+        output: OutputName | Activation | None = None,
+        loss: LossName | Loss | None = None,
+        bias: bool | Sequence[bool] = True,
+        dtype: DtypeName | np.dtype[Any] | type[Any] = "float32",
         seed: int | None = None,
         n_threads: int | None = None,
-        init: Any = None,
-        dropout: Any = 0.0,
-        noise: Any = 0.0,
-        norm: Any = None,
+        init: InitName | Init | Sequence[Any] | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        noise: float | Sequence[float] = 0.0,
+        norm: NormName | Norm | Sequence[NormName | Norm | None] | None = None,
         input_scale: float = 1.0,
+        columns: Columns | None = None,
     ) -> None:
-        network = as_network(
-            sizes, activation, output, loss, bias, dtype, dropout, noise, norm, input_scale
-        )
-        n_threads = None if n_threads is None else as_int("n_threads", n_threads, 1)
-        seed = as_seed(seed)
-        self._assemble(Parameters(network, initial_theta(network, seed, init)), seed, {}, n_threads)
+        rest = (activation, output, loss, bias, dtype, dropout, noise, norm, input_scale)
+        self.n_threads = None if n_threads is None else as_int("n_threads", n_threads, 1)
+        self.seed = as_seed(seed)
+        self.metadata: dict[str, Any] = {}
+        self._open: Open | None = None
+        if columns is None and not is_open(sizes):
+            output = "softmax" if output is None else output
+            network = as_network(sizes, activation, output, *rest[2:])
+            self._assemble(
+                Parameters(network, initial_theta(network, self.seed, init)),
+                *(self.seed, self.metadata, self.n_threads),
+            )
+            return
+        from fastnn.tables.open import Open
+
+        self._open = Open(sizes, rest, init)
+        if columns is None:
+            self._open.check()
+        else:
+            self._build(columns)
+
+    def _build(self, columns: Columns | None) -> None:
+        """Become the network of these columns."""
+        assert self._open is not None and columns is not None
+        network = self._open.network(columns)
+        columns.check(network)
+        parameters = Parameters(network, initial_theta(network, self.seed, self._open.init))
+        self.metadata["data"] = columns.to_dict()
+        self._assemble(parameters, self.seed, self.metadata, self.n_threads)
 
     def _assemble(
         self, parameters: Parameters, seed: int, metadata: dict[str, Any], n_threads: int | None
     ) -> None:
         self._network = parameters.network
         self._parameters = parameters
-        self._engines = Engines(parameters.network)
+        self._kept = Kept()
+        self._open = None
         self.seed = seed
         self.metadata = metadata
         self.n_threads = n_threads
+
+    def __getattr__(self, name: str) -> Any:
+        unfitted = vars(self).get("_open")
+        if unfitted and name in ("_network", "_parameters", "_kept"):
+            raise ValueError(
+                f"the model must be fitted first: what sizes {unfitted.sizes} leave open is "
+                "learned from the data"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     # What it is
 
@@ -197,6 +274,24 @@ class Model:
         return self._network.n_parameters
 
     @property
+    def columns(self) -> Columns | None:
+        saved = self.metadata.get("data") if isinstance(self.metadata, dict) else None
+        if not isinstance(saved, dict) or not saved.keys() >= {"version", "inputs", "target"}:
+            return None
+        known = vars(self).get("_columns")
+        if known is None or known[0] is not saved:
+            from fastnn.tables.columns import Columns
+
+            columns = Columns.from_dict(saved)
+            columns.check(self._network)
+            known = self._columns = saved, columns
+        return known[1]
+
+    @property
+    def classes(self) -> np.ndarray | None:
+        return None if self.columns is None else self.columns.classes
+
+    @property
     def theta(self) -> np.ndarray:
         """All parameters in one vector: W1 row-major, b1, gamma1 where the layer is normalised,
         W2, ...; setting it copies in."""
@@ -205,9 +300,9 @@ class Model:
     @theta.setter
     def theta(self, values: Any) -> None:
         array = as_numbers("theta", values)
-        if array.shape != self.theta.shape:
-            raise ValueError(f"theta must have shape {self.theta.shape}, got {array.shape}")
-        self.theta[:] = as_finite("theta", array, self.dtype)
+        if array.shape != (self.n_parameters,):
+            raise ValueError(f"theta must have shape ({self.n_parameters},), got {array.shape}")
+        self._parameters.assign(as_finite("theta", array, self.dtype))
 
     @property
     def W(self) -> Views:
@@ -233,7 +328,8 @@ class Model:
 
     @property
     def running_variance(self) -> list[np.ndarray | None]:
-        """Likewise."""
+        """The variances that go with `running_mean`: running_variance[0] is layer 1's, (n_out,), or
+        None; writable views of what the model uses."""
         return [pair and pair[1] for pair in self._statistics]
 
     @property
@@ -241,6 +337,8 @@ class Model:
         return statistics_of(self._network, self._parameters.statistics)
 
     def __repr__(self) -> str:
+        if self._open is not None:
+            return f"Model({self._open.sizes}, seed={self.seed}), to be fitted"
         network = self._network
         hidden = list(network.activations)
         activation = repr(hidden[0] if len(set(hidden)) == 1 else hidden)
@@ -263,7 +361,7 @@ class Model:
 
     def summary(self) -> str:
         """The layers as a table, with shapes, parameters and bytes; print it."""
-        size = self.theta.itemsize
+        size = np.dtype(self.dtype).itemsize
         normalised = any(self._network.norm)
         head = ("W", "b", "gamma") if normalised else ("W", "b")
         rows = [("layer", "activation", *head, "parameters", "bytes")]
@@ -281,7 +379,121 @@ class Model:
             cells = list(zip(row, widths, strict=True))
             texts = [c.ljust(w) for c, w in cells[:2]] + [c.rjust(w) for c, w in cells[2:]]
             lines.append("  ".join(texts).rstrip())
-        return "\n".join([f"{self.sizes[0]} inputs, {self.loss} loss, {self.dtype}", *lines])
+        lines.insert(0, f"{self.sizes[0]} inputs, {self.loss} loss, {self.dtype}")
+        if self.columns is not None:
+            lines += ["", *(f"{name:8} {value}" for name, value in self.columns.lines())]
+        return "\n".join(lines)
+
+    # Rows as users have them
+
+    def _learn(self, X: Any, y: Any, share: Any, resume: Any) -> Columns | None:
+        """What a fit finds out about the columns of its data; None where it is known, or nothing
+        is to be known."""
+        if self._open is not None:
+            from fastnn.tables.columns import learn
+
+            if y is None:
+                raise ValueError(
+                    f"sizes {self._open.sizes} must be numbers for a stream, or columns= be given, "
+                    "as fastnn.tables.learn learns them from some rows"
+                )
+            if resume is not None and os.path.exists(resume):
+                if (columns := load(resume).columns) is not None:
+                    return columns
+            share = as_real("validation_split", share, below=1.0)
+            return learn(
+                *(X, y),
+                **self._open.task(),
+                rows=lambda n, labels: split(n, share, self.seed, labels)[0],
+            )
+        if "data" in self.metadata or not is_table(X):
+            return None
+        from fastnn.tables.columns import Columns, PlainInputs
+        from fastnn.tables.frames import column_names
+
+        names = column_names(X)
+        if names is None or len(names) != self.sizes[0]:
+            return None
+        return Columns(PlainInputs(len(names), names))
+
+    @contextmanager
+    def _learning(self, X: Any, y: Any, share: Any = 0.0, resume: Any = None) -> Iterator[None]:
+        """Know the columns of the data while a fit runs, and from then on; if it fails before its
+        first step, the model is as before."""
+        columns = self._learn(X, y, share, resume)
+        before = dict(vars(self)) if self._open else {}
+        steps = 0 if before else self._parameters.all_steps
+        if before:
+            self._build(columns)
+        elif columns is not None:
+            self.metadata["data"] = columns.to_dict()
+        try:
+            yield
+        except BaseException:
+            if columns is not None and self._parameters.all_steps == steps:
+                del self.metadata["data"]
+                if before:
+                    vars(self).clear()
+                    vars(self).update(before)
+            raise
+
+    def _encoded(self, X: Any, y: Any = None) -> tuple[Any, Any]:
+        """X and y as the network takes them."""
+        columns = self.columns
+        if columns is not None:
+            X = columns.encode(X, self.dtype)
+            return X, y if y is None else columns.encode_targets(y)
+        if isinstance(X, dict) or is_rows(X):
+            from fastnn.tables.columns import as_plain
+
+            X = as_plain(X)
+        return X, y
+
+    def _encoded_fit(
+        self, X: Any, y: Any, validation: Any, metrics: Any, class_weight: Any
+    ) -> tuple[Any, Any, Any, Any, Any]:
+        """What `fit` is given, as the network takes it."""
+        columns = self.columns
+        if columns is None:
+            return *self._encoded(X, y), validation, metrics, class_weight
+        if isinstance(validation, (tuple, list)) and len(validation) == 2:
+            try:
+                validation = self._encoded(*validation)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"validation_data: {error}") from None
+        if y is None:
+            X = columns.encode_blocks(X, self.dtype)
+        else:
+            # Categories that only held-out rows have are unknown; nobody need be told.
+            X = columns.encode(X, self.dtype, warn_unknown=False)
+            y = columns.encode_targets(y)
+        class_weight = columns.encode_class_weight(class_weight)
+        return X, y, validation, self._in_units(metrics), class_weight
+
+    def _in_units(self, metrics: Any, weighted: bool = False) -> Any:
+        """Metrics of amounts see them in their units."""
+        columns = self.columns
+        if columns is None or not columns.amounts:
+            return metrics
+        return measures.in_units(metrics, self._network, columns.decode, weighted)
+
+    def _must_take_arrays(self, what: str) -> None:
+        """Refuse a model of learned columns where the network alone would be used."""
+        if self.columns is not None and not self.columns.plain:
+            raise ValueError(
+                f"{what} must have a model that takes arrays, this one reads columns: "
+                "model.network_only() takes what model.columns.encode(rows) gives"
+            )
+
+    def network_only(self) -> Model:
+        """A plain model with a copy of the weights: it takes arrays as the network has them.
+
+        As ``model.columns.encode(rows)`` gives them; `predictor` of it serves such rows.
+        """
+        plain = Model.__new__(type(self))
+        metadata = {name: value for name, value in self.metadata.items() if name != "data"}
+        plain._assemble(self._parameters.copy(), self.seed, metadata, self.n_threads)
+        return plain
 
     # Training
 
@@ -292,7 +504,7 @@ class Model:
         *,
         epochs: int = 10,
         batch_size: int = 128,
-        optimizer: str | Optimizer = "sgd",
+        optimizer: OptimizerName | Optimizer = "sgd",
         learning_rate: Rate | None = None,
         validation_data: tuple[Any, Any] | None = None,
         validation_split: float = 0.0,
@@ -310,13 +522,17 @@ class Model:
         ----------
         X : array, (n, n_in)
             Of integers, bools or floats with any strides, read as it lies, memory maps included; a
-            table of pandas, polars or pyarrow; or a SciPy sparse matrix, whose zeros cost nothing
-            in CSR. Or, without y, a stream: an iterable that yields blocks (X, y), or a callable
-            that returns an iterator of them, called once an epoch. docs/data.md: what is copied.
+            table of pandas, polars or pyarrow, a dict of columns or a list of row dicts; or a SciPy
+            sparse matrix, whose zeros cost nothing in CSR. Or, without y, a stream: an iterable
+            that yields blocks (X, y), or a callable that returns an iterator of them, called once
+            an epoch. docs/data.md: what is copied. Names of columns are remembered: from then on
+            tables are read by name. A model whose sizes were left open learns here what columns
+            are, text among them, from the rows that it trains on.
         y : array
             softmax: labels (n,) from 0, or rows (n, n_out) of a distribution. sigmoid: (n, n_out)
             in [0, 1]. hinge: labels (n,). Other outputs: values (n, n_out), with several quantiles
-            (n, n_targets). With one column (n,) will do.
+            (n, n_targets). With one column (n,) will do. A model that learned columns: names of
+            classes, or values in their unit; several targets as a table or dict of columns.
         epochs : int, default 10
             Passes over the data, each in a new order.
         batch_size : int, default 128
@@ -343,9 +559,10 @@ class Model:
             At least 0, not all 0. The loss of a mini-batch, and of an epoch, is
             sum w_i L_i / sum w_i. A mini-batch whose weights are all 0 has the gradient 0.
         class_weight : "balanced" or dict {class: weight}, optional
-            Multiplies the weights of the samples of a class; "balanced" is n / (classes in y *
-            samples of the class), of the rows trained on, and a class that the dict leaves out has
-            1. For labels (n,) and one sigmoid output. Measures on validation data are not weighted.
+            Multiplies the weights of the samples of a class, by name where columns are learned;
+            "balanced" is n / (classes in y * samples of the class), of the rows trained on, and a
+            class that the dict leaves out has 1. For labels (n,) and one sigmoid output. Measures
+            on validation data are not weighted.
         shuffle : bool, default True
             False takes samples in the order given. Of a stream each block is shuffled by itself.
         resume : path, optional
@@ -372,27 +589,30 @@ class Model:
         KeyboardInterrupt
             Raised on, like what a callback raises; the model stands at the last whole step.
         """
-        plan = plan_fit(
-            self._network,
-            self.seed,
-            X,
-            y,
-            epochs=epochs,
-            batch_size=batch_size,
-            optimizer=optimizer,
-            learning_rate=learning_rate,
-            validation_data=validation_data,
-            validation_split=validation_split,
-            metrics=metrics,
-            callbacks=callbacks,
-            sample_weight=sample_weight,
-            class_weight=class_weight,
-            shuffle=shuffle,
-            resume=resume,
-            verbose=verbose,
-        )
-        with self._engines.lend(plan.batch, plan.rule.kind) as engine:
-            return loop.fit(self, plan, engine)
+        with self._learning(X, y, validation_split, resume):
+            X, y, validation_data, metrics, class_weight = self._encoded_fit(
+                X, y, validation_data, metrics, class_weight
+            )
+            plan = plan_fit(
+                self._network,
+                self.seed,
+                X,
+                y,
+                epochs=epochs,
+                batch_size=batch_size,
+                optimizer=optimizer,
+                learning_rate=learning_rate,
+                validation_data=validation_data,
+                validation_split=validation_split,
+                metrics=metrics,
+                callbacks=callbacks,
+                sample_weight=sample_weight,
+                class_weight=class_weight,
+                shuffle=shuffle,
+                resume=resume,
+                verbose=verbose,
+            )
+            return loop.fit(self, plan)
 
     def partial_fit(
         self,
@@ -400,7 +620,7 @@ class Model:
         y: Any,
         *,
         batch_size: int = 1,
-        optimizer: str | Optimizer = "sgd",
+        optimizer: OptimizerName | Optimizer = "sgd",
         learning_rate: Rate | None = None,
         sample_weight: Any = None,
         class_weight: Any = None,
@@ -425,23 +645,28 @@ class Model:
         DivergenceError
             As of `fit`.
         """
-        plan = plan_partial_fit(
-            self._network,
-            X,
-            y,
-            batch_size=batch_size,
-            optimizer=optimizer,
-            learning_rate=learning_rate,
-            sample_weight=sample_weight,
-            class_weight=class_weight,
-        )
-        with self._engines.lend(plan.batch, plan.rule.kind) as engine:
-            return loop.partial_fit(self, plan, engine)
+        if self._open is not None:
+            raise ValueError("partial_fit must come after fit, which learns what columns are")
+        with self._learning(X, y):
+            X, y = self._encoded(X, y)
+            if self.columns is not None:
+                class_weight = self.columns.encode_class_weight(class_weight)
+            plan = plan_partial_fit(
+                self._network,
+                X,
+                y,
+                batch_size=batch_size,
+                optimizer=optimizer,
+                learning_rate=learning_rate,
+                sample_weight=sample_weight,
+                class_weight=class_weight,
+            )
+            return loop.partial_fit(self, plan)
 
     # Prediction
 
     def forward(self, X: Any) -> np.ndarray:
-        """f(x) = h^(K) of each row, whatever the output.
+        """f(x) = h^(K) of each row, whatever the output; of learned amounts not in their unit.
 
         Parameters
         ----------
@@ -451,10 +676,10 @@ class Model:
         -------
         array, (n, n_out)
         """
-        X = as_features(X, self._network)
-        with self._engines.lend() as engine:
-            engine.load(self.theta, statistics=self._parameters.statistics)
-            return evaluation.forward(engine, self._network, X, bound_threads(self.n_threads))
+        return self._predictor().rows(self._encoded(X)[0])
+
+    def _predictor(self) -> Predictor:
+        return self._kept.predictor(self._parameters, self.n_threads)
 
     def predict(self, X: Any) -> np.ndarray:
         """Classes or values of each row.
@@ -467,9 +692,18 @@ class Model:
         -------
         array
             softmax, hinge: class indices (n,). sigmoid: 0 or 1, where f(x) > 1/2. Other outputs:
-            f(x) (of poisson, rates). (n, n_out), or (n,) with one output.
+            f(x) (of poisson, rates). (n, n_out), or (n,) with one output. Of a model that learned
+            columns: classes by name, as they were given, or float64 values in the target's unit.
+
+        Raises
+        ------
+        TableError
+            Rows are not as the model knows them: the column, and the row.
         """
         f = self.forward(X)
+        columns = self.columns
+        if columns is not None and not columns.plain:
+            return columns.decide(f)
         if self._network.decides:
             f = measures.classes(f, self._network.one_of_many)
         return f[:, 0] if f.ndim == 2 and f.shape[1] == 1 else f
@@ -485,7 +719,7 @@ class Model:
         -------
         array
             softmax: (n, n_out). One sigmoid output: (n, 2), columns P(0) and P(1). More sigmoid
-            outputs: (n, n_out), P(1) of each.
+            outputs: (n, n_out), P(1) of each. With names of classes, in the order of ``classes``.
         """
         if self.output not in ("softmax", "sigmoid"):
             raise ValueError(
@@ -498,12 +732,14 @@ class Model:
         return f
 
     def predictor(self) -> Predictor:
-        """A frozen copy of the weights for prediction alone: ``predict(x)`` is h^(K).
+        """A frozen copy of the weights for prediction alone: called with x, it gives f(x) = h^(K).
 
-        Thread-safe; later training does not change it.
+        Thread-safe; later training does not change it. As long as the weights stay, it is the same
+        one again. It takes arrays: of a model that learned columns, ``network_only().predictor()``
+        takes rows as ``columns.encode`` gives them.
         """
-        statistics = self._parameters.statistics
-        return Predictor(self._network, self.theta, statistics, self.n_threads)
+        self._must_take_arrays("predictor")
+        return self._predictor()
 
     # Measures
 
@@ -521,7 +757,8 @@ class Model:
             "f1"; of softmax and sigmoid also "auc", "log_loss", of classes that exclude each other
             fastnn.TopK(k). Of values: "rmse", "mae", "r2" (the default, but of quantiles other than
             the median "d2"). Or functions f(y_true, y_pred) of y as `fit` keeps it (labels (n,), or
-            (n, n_out)) and of f(x), (n, n_out). docs/maths.md, section 11, defines them.
+            (n, n_out)) and of f(x), (n, n_out), of learned amounts both in their unit.
+            docs/maths.md, section 11, defines them.
         sample_weight : array, (n,), optional
             At least 0, not all 0: every mean becomes a weighted one. For loss, accuracy, log_loss,
             rmse, mae, r2 and d2.
@@ -531,13 +768,15 @@ class Model:
         dict
             "loss", and each metric under its name ("top_5" for TopK(5)).
         """
-        chosen = measures.as_metrics(metrics, self._network, weighted=sample_weight is not None)
-        X, y = as_pair(X, y, self._network)
+        weighted = sample_weight is not None
+        metrics = self._in_units(metrics, weighted)
+        chosen = measures.as_metrics(metrics, self._network, weighted)
+        X, y = as_pair(*self._encoded(X, y), self._network)
         weights = as_weights(sample_weight, len(X))
-        with self._engines.lend() as engine:
-            engine.load(self.theta, statistics=self._parameters.statistics)
-            threads = bound_threads(self.n_threads)
-            return evaluation.evaluate(engine, self._network, X, y, threads, chosen, weights)
+        threads = bound_threads(self.n_threads)
+        return evaluation.evaluate(
+            self._predictor(), self._network, X, y, threads, chosen, weights
+        )
 
     def loss_and_gradient(
         self, X: Any, y: Any, *, sample_weight: Any = None
@@ -547,11 +786,10 @@ class Model:
         As of one mini-batch of them all, without dropout and noise: batch normalisation takes their
         mean and variance, and its running averages stay as they are.
         """
-        X, y = as_pair(X, y, self._network)
+        X, y = as_pair(*self._encoded(X, y), self._network)
         weights = as_weights(sample_weight, len(X))
-        grad = np.empty_like(self.theta)
-        with self._engines.lend() as engine:
-            engine.load(self.theta, statistics=self._parameters.statistics)
+        grad = np.empty(self.n_parameters, self.dtype)
+        with self._parameters.lend() as engine:
             return engine.gradient(X, y, grad, bound_threads(self.n_threads), weights), grad
 
     def gradient_check(
@@ -580,9 +818,10 @@ class Model:
         """
         from fastnn.explain.gradient_check import gradient_check
 
+        _, theta, statistics = self._parameters.weights()
         return gradient_check(
-            *(self._network, self.theta, X, y, eps, self.seed, sample_weight),
-            self._parameters.statistics,
+            *(self._network, theta, *self._encoded(X, y), eps, self.seed, sample_weight),
+            statistics,
         )
 
     def trace(self, x: Any, y: Any, learning_rate: float | None = None) -> Trace:
@@ -601,8 +840,11 @@ class Model:
         -------
         Trace
         """
-        parameters = self._parameters.copy()
-        return Trace(self._network, parameters.theta, x, y, learning_rate, parameters.statistics)
+        from fastnn.explain.trace import Trace
+
+        _, theta, statistics = self._parameters.weights()
+        x, y = self._encoded(x, y)
+        return Trace(self._network, theta, x, y, learning_rate, statistics)
 
     # Files and copies
 
@@ -621,11 +863,17 @@ class Model:
         storage.save(path, self._parameters, self.seed, self.metadata)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_engines"}
+        """With weights of its own, so that copies share none."""
+        kept_out = ("_kept", "_columns")
+        state = {name: value for name, value in vars(self).items() if name not in kept_out}
+        if self._open is None:
+            state["_parameters"] = self._parameters.copy()
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._engines = Engines(self._network)
+        if self._open is None:
+            self._kept = Kept()
 
 
 def load(path: str | PathLike[str]) -> Model:
@@ -652,4 +900,8 @@ def load(path: str | PathLike[str]) -> Model:
     loaded = storage.load(path)
     model = Model.__new__(Model)
     model._assemble(loaded.parameters, loaded.seed, loaded.metadata, None)
+    try:
+        model.columns  # noqa: B018  what is damaged shows now
+    except ValueError as error:
+        raise ModelFileError(f"{os.fspath(path)!s}: {error}") from None
     return model

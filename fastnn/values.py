@@ -15,6 +15,8 @@ class _Signature:
     """What inspect.signature and help show of a class, made when it is asked for."""
 
     def __get__(self, value: Any, cls: type[Value]) -> Any:
+        if cls is Value:
+            raise AttributeError("__signature__")
         import inspect
 
         parameters = []

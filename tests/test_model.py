@@ -140,7 +140,7 @@ def test_wrong_theta(value, error, message):
         ({"activation": 1}, TypeError, "activation must be one value or a list"),
         ({"activation": [1]}, TypeError, "activation must be a name"),
         ({"output": "linear"}, ValueError, "output must be one of .*softmax, got 'linear'"),
-        ({"output": None}, TypeError, "output must be a name"),
+        ({"output": 3}, TypeError, "output must be a name"),
         ({"loss": "mse"}, ValueError, "loss must be one of squared_error, .*, got 'mse'"),
         (
             {"loss": "binary_cross_entropy"},

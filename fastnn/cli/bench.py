@@ -5,20 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.checks import counted
 from fastnn.cli import arguments
-from fastnn.cli.messages import BadUse, counted, warn
+from fastnn.cli.messages import BadUse, warn
 
 if TYPE_CHECKING:
     from fastnn import Model
@@ -177,16 +176,9 @@ def run(args: argparse.Namespace) -> int:
 def describe(threads: int) -> dict[str, Any]:
     """The machine, and the versions of what runs on it."""
     import fastnn
+    from fastnn.config import cpu_name
 
     return {"cpu": cpu_name(), **(fastnn.show_config("dict") or {}), "threads": threads}
-
-
-def cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 # --- measurements
@@ -236,8 +228,8 @@ def training(bench: Bench) -> Iterator[list[dict[str, Any]]]:
     import fastnn
 
     for sizes, batch, optimizer in TRAINING:
-        output = "softmax" if sizes[-1] > 1 else "identity"
-        model = fastnn.Model(sizes, output=output, dtype=bench.dtype, seed=0)
+        output: Any = "softmax" if sizes[-1] > 1 else "identity"
+        model = fastnn.Model(sizes, output=output, dtype=np.dtype(bench.dtype), seed=0)
         what = {"sizes": sizes, "batch": batch, "optimizer": optimizer}
         results = []
         for threads in bench.threads:
@@ -251,7 +243,6 @@ def training(bench: Bench) -> Iterator[list[dict[str, Any]]]:
 def training_run(model: Model, batch: int, optimizer: str, threads: int) -> Callable[[int], float]:
     """For `Bench.measure`: n steps on random rows and labels."""
     from fastnn.network.arrays import as_pair
-    from fastnn.network.parameters import new_engine
     from fastnn.training.loop import Run
     from fastnn.training.optimizers import as_optimizer
 
@@ -260,9 +251,9 @@ def training_run(model: Model, batch: int, optimizer: str, threads: int) -> Call
     labels = rng.integers(0, max(network.n_out, 2), TRAINING_ROWS)
     X, y = as_pair(numbers(TRAINING_ROWS, network.n_in, model.dtype), labels, network)
     shuffled = rng.permutation(TRAINING_ROWS)
-    engine = new_engine(network, batch, optimizer)
     rule = as_optimizer(optimizer, 1e-3)
-    steps = Run(model._parameters, engine, rule, batch, threads, model.seed)
+    with model._parameters.training(optimizer, batch) as engine:  # which stays its own
+        steps = Run(model._parameters, engine, rule, batch, threads, model.seed)
 
     def run(n: int) -> float:
         order = np.resize(shuffled, n * batch)
@@ -278,7 +269,7 @@ def prediction(bench: Bench) -> Iterator[list[dict[str, Any]]]:
     import fastnn
 
     for sizes in PREDICTION:
-        model = fastnn.Model(sizes, dtype=bench.dtype, seed=0)
+        model = fastnn.Model(sizes, dtype=np.dtype(bench.dtype), seed=0)
         X = numbers(max(PREDICTION_ROWS), sizes[0], bench.dtype)
         for rows in PREDICTION_ROWS:
             x = X[:rows] if rows > 1 else X[0]

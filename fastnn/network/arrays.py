@@ -9,6 +9,7 @@ Targets become C-contiguous arrays of the network's dtype.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,11 @@ from fastnn.values import Value
 
 SUM_TOLERANCE = 1e-4  # of a target distribution: float32 rows of a thousand classes keep to it
 CHUNK = 1 << 18  # numbers looked at together
+# Where text is taken.
+LEARNED = {
+    "X": "; Model([None, ..., None]) learns columns of text and categories in its fit",
+    "y": "; Model([None, ..., None]) learns names of classes in its fit",
+}
 
 
 class CSR(Value, eq=False):
@@ -69,8 +75,11 @@ def as_training_pair(X: Any, y: Any, network: NetworkSpec) -> tuple[Features, np
     return X, y
 
 
-def as_features(X: Any, network: NetworkSpec) -> Features:
-    """X (n, n_in), n > 0, finite: as it lies where the engine can read it so."""
+def as_features(X: Any, network: NetworkSpec, looked_at: bool = False) -> Features:
+    """X (n, n_in), n > 0, finite: as it lies where the engine can read it so.
+
+    looked_at: what follows looks itself at rows of the network's own reals that lie together.
+    """
     if hasattr(X, "tocsr"):
         return _as_csr(X.tocsr(), network)
     if hasattr(X, "indptr") and hasattr(X, "indices"):
@@ -83,7 +92,8 @@ def as_features(X: Any, network: NetworkSpec) -> Features:
     aligned = values.flags.aligned and all(step % values.itemsize == 0 for step in values.strides)
     if kind not in KINDS or not values.dtype.isnative or not aligned:
         return as_finite("X", values, network.dtype)
-    if values.dtype.kind == "f":
+    own = values.dtype == network.dtype and values.strides[1] == values.itemsize
+    if values.dtype.kind == "f" and not (looked_at and own):
         _check_finite("X", values, network.dtype)
     return values
 
@@ -109,7 +119,8 @@ def _as_csr(X: Any, network: NetworkSpec) -> CSR:
     n, n_in = shape
     if n == 0:
         raise ValueError(f"X must have at least one row, got shape {shape}")
-    indptr, indices, data = (np.asarray(part) for part in (X.indptr, X.indices, X.data))
+    # Copies: compiled code reads where they point, and what is checked must stay so.
+    indptr, indices, data = np.array(X.indptr), np.array(X.indices), np.asarray(X.data)
     if indptr.dtype.kind not in "iu" or indices.dtype.kind not in "iu":
         raise TypeError(
             f"X.indptr and X.indices must be integers, got {indptr.dtype} and {indices.dtype}"
@@ -202,6 +213,17 @@ def as_targets(y: Any, network: NetworkSpec) -> np.ndarray:
     return rows if n == network.n_out else np.repeat(rows, network.n_out // n, axis=1)
 
 
+def is_table(X: Any) -> bool:
+    """Whether X has named columns: a table of pandas, polars or pyarrow, a dict of columns, or a
+    list of row dicts."""
+    return hasattr(X, "columns") or isinstance(X, Mapping) or is_rows(X)
+
+
+def is_rows(X: Any) -> bool:
+    """Whether X is a list of row dicts."""
+    return isinstance(X, (list, tuple)) and len(X) > 0 and isinstance(X[0], Mapping)
+
+
 def as_numbers(name: str, values: Any) -> np.ndarray:
     """`values`, or a table, as an array of bool, int or float, of any shape."""
     if hasattr(values, "filled"):
@@ -220,7 +242,9 @@ def as_numbers(name: str, values: Any) -> np.ndarray:
     except ValueError as error:  # ragged lists
         raise ValueError(f"{name} must be an array of numbers: {error}") from None
     if array.dtype.kind not in "buif":
-        raise TypeError(f"{name} must be real numbers, got dtype {array.dtype}")
+        raise TypeError(
+            f"{name} must be real numbers, got dtype {array.dtype}{LEARNED.get(name, '')}"
+        )
     return array
 
 
@@ -239,7 +263,10 @@ def _table(name: str, table: Any) -> np.ndarray:
             values = column.to_numpy(np.float64, na_value=np.nan)  # pandas' with missing values
         if values.dtype.kind not in "buif":
             kind = getattr(column, "type", getattr(column, "dtype", values.dtype))
-            raise TypeError(f"{name} must be real numbers, got {kind} in column {label!r}")
+            raise TypeError(
+                f"{name} must be real numbers, got {kind} in column {label!r}"
+                f"{LEARNED.get(name, '')}"
+            )
         columns.append(values)
     return np.stack(columns, axis=1)
 

@@ -186,6 +186,11 @@ def as_network(
     )
 
 
+def is_open(sizes: Any) -> bool:
+    """Whether sizes leave the inputs or the outputs open, for data to tell."""
+    return isinstance(sizes, (list, tuple)) and len(sizes) > 1 and None in (sizes[0], sizes[-1])
+
+
 def _inside(name: str, value: Any, K: int, **limits: float) -> tuple[float, ...]:
     """Of the inputs and of each hidden layer; one number is that of all hidden layers."""
     if not isinstance(value, (list, tuple, np.ndarray)):

@@ -1,6 +1,6 @@
 """ONNX: models out, to ONNX Runtime and others, and in, from PyTorch, Keras, scikit-learn.
 
-Needs the extra ``fastnn[onnx]``. docs/to_onnx_runtime.md shows both ways; what of other libraries'
+Needs the package onnx. docs/to_onnx_runtime.md shows both ways; what of other libraries'
 files can be taken stands in docs/from_pytorch.md and docs/from_keras.md.
 """
 
@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import os
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
 
 from fastnn.errors import ModelFileError
+from fastnn.interop import from_sklearn
 from fastnn.interop import steps as chain
+from fastnn.model import Model
 from fastnn.network.activations import Activation
 from fastnn.network.losses import Loss
-from fastnn.onnx import file, write
-
-if TYPE_CHECKING:
-    from fastnn import Model
+from fastnn.onnx import file, structure, write
 
 __all__ = ["export", "load"]
 
 
-def export(model: Model, path: str | PathLike[str]) -> None:
-    """Write a model as an ONNX file.
+def export(model: Model | Any, path: str | PathLike[str]) -> None:
+    """Write a model, or a fitted estimator, as an ONNX file.
 
     Gemm and the activations in opset 17, which `load` and any runtime of the last years read. The
     number of rows is free. The file takes its place at `path` once it is whole and onnx.checker has
@@ -38,16 +39,20 @@ def export(model: Model, path: str | PathLike[str]) -> None:
     label     (n,)                     only with names of classes: the likeliest one's
     ========  =======================  ==========================================================
 
-    The names of classes are ``metadata["classes"]`` or those of ``fastnn train``, whose models
-    carry also how columns became numbers; that becomes part of the graph. Then X is (n, columns),
-    in the order of training, as the data file has it; float64, of arrays the model's dtype. Where
-    columns hold text, each column is an input (n, 1) under its own name, float64 or string; text
-    the model does not know counts as none of the categories, as it does for ``fastnn predict``. A
-    predicted amount comes in its own unit.
+    The names of classes are ``model.classes`` or ``metadata["classes"]``. Of a model that learned
+    columns, how they become numbers is part of the graph. Then X is (n, columns), in the order of
+    training, as the table has it; float64, of arrays the model's dtype. Where columns hold text,
+    each column is an input (n, 1) under its own name, float64 or string; text the model does not
+    know counts as none of the categories, as in prediction. A predicted amount comes in its own
+    unit.
+
+    A classifier of fastnn.sklearn or scikit-learn gives what it gives there: label, of its classes,
+    (n,) or of several labels each (n, n_outputs) of 0 and 1; and probabilities (n, n_classes) in
+    place of f. A regressor gives f (n, n_outputs).
 
     Parameters
     ----------
-    model : fastnn.Model
+    model : fastnn.Model, or an estimator or pipeline that `fastnn.interop.from_sklearn` takes
     path : path
         Such as "model.onnx".
 
@@ -55,12 +60,19 @@ def export(model: Model, path: str | PathLike[str]) -> None:
     ------
     MissingExtraError
         The package onnx is not installed.
+    TypeError
+        `model` is neither.
     ValueError
-        The weights are more than a file of this kind holds, 2 GiB.
+        The weights are more than a file of this kind holds, 2 GiB; or the estimator is not fitted.
     OSError
         The file cannot be written.
     """
-    write.write(model, path)
+    if isinstance(model, Model):
+        write.write(model, path)
+        return
+    if not hasattr(model, "get_params"):
+        raise TypeError(f"model must be a fastnn.Model or an estimator, got {model!r:.100}")
+    write.write(from_sklearn(model), path, probabilities=hasattr(model, "predict_proba"))
 
 
 def load(
@@ -73,10 +85,11 @@ def load(
 
     Linear layers (Gemm, MatMul, Add), activations, and what disappears in them: normalisation is
     folded into the nearest linear layer, Dropout, Identity, Cast and Flatten are left out. Rows of
-    more than one dimension are laid out flat. Of two classes from one sigmoid, and of LogSoftmax,
-    the model has sigmoid and softmax outputs: f(x) are probabilities. Names of classes become
-    ``metadata["classes"]``. A file of `export` comes back as the same model: the same bits in the
-    weights, the same loss and metadata.
+    more than one dimension are laid out flat. Of two classes from one sigmoid the model has that
+    sigmoid. Names of classes become ``metadata["classes"]``. A file of `export` comes back as the
+    same model: the same bits in the weights, the same loss and metadata.
+
+    What loads computes what the graph does, up to rounding; anything else is refused.
 
     Parameters
     ----------
@@ -84,14 +97,16 @@ def load(
         External data is read from files beside it.
     output : str or object, optional
         The output of `Model`, where the file ends in a linear layer because the activation was the
-        training loss's. By default "identity" there.
+        training loss's. By default "identity" there. "softmax" takes a LogSoftmax at the end for a
+        Softmax; otherwise it is refused.
     loss : str or object, optional
         As of `Model`.
 
     Returns
     -------
     Model
-        Of the file's dtype, float32 for narrower ones.
+        Of the file's dtype, float32 for narrower ones; float64 also where a mean of the inputs is
+        more than 1000 deviations from 0.
 
     Raises
     ------
@@ -103,21 +118,28 @@ def load(
     OSError
         The file cannot be read.
     """
+    proto = file.read(path)
     try:
-        proto = file.read(path)
-        ours = write.properties(proto)
-        network = file.sequential(proto, ours.get("begin"), ours.get("end"))
-        metadata = ours.get("metadata", {})
-        if network.classes is not None and "data" not in metadata:
-            metadata.setdefault("classes", list(network.classes))
-        model = chain.as_model(
-            network.steps,
-            network.width,
-            output=output,
-            loss=loss,
-            dtype=network.dtype,
-            metadata=metadata,
-        )
-        return write.as_it_was(model, ours) if output is None and loss is None else model
+        with np.errstate(all="ignore"):  # what is not finite is refused where it is used
+            return _as_model(proto, output, loss)
     except ValueError as error:  # ModelFileError among them
         raise ModelFileError(f"{os.fspath(path)!s}: {error}") from None
+
+
+def _as_model(proto: Any, output: str | Activation | None, loss: str | Loss | None) -> Model:
+    ours = write.properties(proto)
+    network = structure.sequential(
+        proto, ours.get("begin"), ours.get("end"), no_logarithm=output == "softmax"
+    )
+    metadata = ours.get("metadata", {})
+    if network.classes is not None and "data" not in metadata:
+        metadata.setdefault("classes", list(network.classes))
+    model = chain.as_model(
+        network.steps,
+        network.width,
+        output=output,
+        loss=loss,
+        dtype=network.dtype,
+        metadata=metadata,
+    )
+    return write.as_it_was(model, ours) if output is None and loss is None else model

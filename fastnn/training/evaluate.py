@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.engine import Engine
+from fastnn.kernels.predict import Frozen
 from fastnn.network.arrays import Features
 from fastnn.network.spec import NetworkSpec
 from fastnn.training.metrics import Metric, measure
@@ -18,7 +19,7 @@ def forward(engine: Engine, network: NetworkSpec, X: Features, n_threads: int) -
 
 
 def evaluate(
-    engine: Engine,
+    engine: Engine | Frozen,
     network: NetworkSpec,
     X: Features,
     y: np.ndarray,

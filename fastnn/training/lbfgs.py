@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.errors import DivergenceError, MissingExtraError
+from fastnn.errors import DivergenceError, optional
 from fastnn.kernels.engine import Engine
 from fastnn.network.arrays import Features
 
@@ -83,10 +83,7 @@ def minimize(
 ) -> Any:
     """SciPy's result, with its options; the callback gets the result so far after an iteration and
     may raise StopIteration."""
-    try:
-        from scipy.optimize import minimize as of_scipy
-    except ImportError:
-        raise MissingExtraError("LBFGS needs SciPy: pip install 'fastnn[lbfgs]'") from None
+    of_scipy = optional("scipy.optimize", "LBFGS").minimize
 
     def iterated(intermediate_result: Any) -> None:  # SciPy goes by the name
         assert callback is not None
@@ -111,11 +108,11 @@ def train(run: Any, course: Any, fit: Fit, progress: Progress | None) -> None:
     if len(plan.rows) < len(X):
         X, y = X[plan.rows], y[plan.rows]
         weights = None if weights is None else weights[plan.rows]
-    decay = np.full(parameters.theta.size, rule.l2)
+    tried = parameters.theta.copy()
+    decay = np.full(tried.size, rule.l2)
     for layer in parameters.network.layers:
         if not rule.decay_bias:
             decay[layer.b] = decay[layer.gamma] = 0.0
-    tried = parameters.theta.copy()
     objective = Objective(engine, tried, X, y, weights, run.n_threads, decay)
     begun, begin = False, perf_counter()
 
@@ -125,6 +122,7 @@ def train(run: Any, course: Any, fit: Fit, progress: Progress | None) -> None:
             if fit.watched:
                 fit.epoch_begins(parameters.epoch + 1)
             begun, begin = True, perf_counter()
+        parameters.forget()
         value, gradient = objective(p)
         if not math.isfinite(value):
             raise DivergenceError(f"the loss is {value}")
@@ -132,7 +130,7 @@ def train(run: Any, course: Any, fit: Fit, progress: Progress | None) -> None:
 
     def epoch_ended(result: Any) -> None:
         nonlocal begun
-        parameters.theta[:] = result.x
+        parameters.write(result.x)
         parameters.epoch += 1
         run.load()
         run.check()
@@ -153,7 +151,7 @@ def train(run: Any, course: Any, fit: Fit, progress: Progress | None) -> None:
     try:
         result = minimize(
             evaluate,
-            parameters.theta.astype(np.float64),
+            tried.astype(np.float64),
             iterated,
             maxiter=fit.epochs,
             maxfun=100 * fit.epochs,

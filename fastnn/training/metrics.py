@@ -91,12 +91,32 @@ def as_metrics(metrics: Any, network: NetworkSpec, weighted: bool = False) -> di
         name, function = _as_metric(metric, network)
         if name in chosen or name == "loss":
             raise ValueError(f"metrics must have different names, none of them loss, got {name!r}")
-        if weighted and metric not in WEIGHTED:
+        if weighted and metric not in WEIGHTED and not isinstance(metric, InUnits):
             raise ValueError(
                 f"metrics with sample_weight must be among {', '.join(WEIGHTED)}, got {name!r}"
             )
         chosen[name] = function
     return chosen
+
+
+class InUnits:
+    """A metric of values that sees y and f(x) in the units of the users' columns."""
+
+    def __init__(self, name: str, metric: Metric, decode: Callable[[np.ndarray], np.ndarray]):
+        self.__name__ = name
+        self._metric = metric
+        self._decode = decode
+
+    def __call__(self, y: np.ndarray, f: np.ndarray, **weights: np.ndarray) -> float:
+        return self._metric(self._decode(y), self._decode(f), **weights)
+
+
+def in_units(
+    metrics: Any, network: NetworkSpec, decode: Callable[[np.ndarray], np.ndarray], weighted: bool
+) -> list[InUnits]:
+    """`metrics` as of `as_metrics`, each of them in the users' units."""
+    chosen = as_metrics(metrics, network, weighted)
+    return [InUnits(name, metric, decode) for name, metric in chosen.items()]
 
 
 def _as_metric(metric: Any, network: NetworkSpec) -> tuple[str, Metric]:
