@@ -18,7 +18,7 @@ ROOT = Path(fastnn.__file__).parent
 
 #: From the bottom to the top: a layer is a package or a module. It may import those before it.
 LAYERS = (
-    *("errors", "checks", "kernels", "config", "random"),
+    *("errors", "checks", "values", "kernels", "config", "random"),
     *("network", "files", "tables", "training", "explain"),
     *("predictor", "model", "data", "interop", "onnx", "sklearn", "cli"),
 )
