@@ -841,6 +841,9 @@ def test_integers_are_computed_as_integers(tmp_path):
     constants = {"seven": np.array([7, -7, 6, 1]), "two": np.array(2)}
     x = f32(5, 4)
     agree(load(tmp_path, graph(nodes, constants)).forward(x), x * [3, -3, 3, 0], AGREE)
+    nodes[0] = ("Cast", "broken", "q", {"to": TensorProto.INT32})
+    constants["broken"] = np.float32([1.7, -1.7, 0.5, -0.2])
+    agree(load(tmp_path, graph(nodes, constants)).forward(x), x * [1, -1, 0, 0], AGREE)
     proto = graph([("Div", "x two", "q", {}), *nodes[1:2], ("Mul", "c c", "y", {})], constants)
     proto.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
     with pytest.raises(fastnn.ModelFileError, match=r"\(Div\): its data are int64, they must"):
