@@ -3,6 +3,7 @@
 What a library is not installed for is skipped: CI has scikit-learn, the others are big.
 """
 
+import collections
 import importlib
 import itertools
 import json
@@ -968,6 +969,22 @@ def test_the_alphabet_tells_no_order_of_layers(tmp_path):
         interop.from_state_dict(many, **options)
 
 
+def test_a_sorted_dict_tells_no_order_either(tmp_path):
+    """safetensors' load_file gives a dict in the order of the alphabet; net.10 before net.2."""
+    safetensors = pytest.importorskip("safetensors.numpy")
+    options = {"activation": "tanh", "output": "identity"}
+    pairs = chain_of(6, 6, 6, 6)
+    path = weights_file(tmp_path / "w.safetensors", pairs, ["net.0", "net.2", "net.10"])
+    loaded = safetensors.load_file(path)
+    model = interop.from_state_dict(loaded, **options)
+    assert all((a == W.T).all() for a, (W, _) in zip(model.W, pairs, strict=True))
+    both = weights_file(path, chain_of(8, 3, 8), ["encoder", "decoder"])
+    with pytest.raises(ValueError, match="must tell their order"):
+        interop.from_state_dict(safetensors.load_file(both), **options)
+    told = collections.OrderedDict(state_dict(chain_of(8, 3, 8), ["a", "b"]))
+    assert interop.from_state_dict(told, **options).sizes == [8, 3, 8]
+
+
 def test_a_layer_named_twice_stands_twice(pairs):
     layers = ["b", "b", "c"]
     weights = state_dict([pairs[0], pairs[1], pairs[2]], ["a", "b", "c"])
@@ -981,6 +998,28 @@ def test_state_dict_activations_are_named(pairs):
 
 
 # --- data
+
+
+@pytest.mark.parametrize("library", ["torch", "keras", "sklearn"])
+def test_a_model_that_encodes_columns_is_not_handed_on_without_them(library):
+    """A network that takes raw numbers for encoded ones predicts anything, in silence."""
+    pytest.importorskip(library)
+    rows = {"a": np.arange(20.0), "b": ["x", "y"] * 10}
+    model = fastnn.Model([None, 4, None], "tanh", seed=0)
+    model.fit(rows, ["p", "q"] * 10, epochs=2)
+    convert = getattr(interop, f"to_{library}")
+    with pytest.raises(ValueError, match=r"this one reads columns: model\.network_only\(\)"):
+        convert(model)
+    made, X = convert(model.network_only()), model.columns.encode(rows)
+    want = model.predict_proba(rows)
+    if library == "sklearn":
+        agree(made.predict_proba(X), want)
+    elif library == "torch":
+        torch = pytest.importorskip("torch")
+        with torch.no_grad():
+            agree(made(torch.tensor(X)), want)
+    with pytest.raises(ValueError, match="must be fitted first"):
+        convert(fastnn.Model([None, 4, None]))
 
 
 def test_torch_tensors_are_data(torch):

@@ -186,7 +186,7 @@ def _whole_rows(path: str, reader, width: int, lines: list[int]) -> Iterator[lis
     alone, as spreadsheets leave them at the end, are no rows there."""
     held: list[tuple[int, list[str]]] = []  # rows of delimiters alone
     for row in reader:
-        blank = not any(cell.strip() for cell in row)
+        blank = not (row and row[0].strip()) and not any(cell.strip() for cell in row)
         if len(row) != width:
             if blank and len(row) <= 1:
                 continue
@@ -197,10 +197,13 @@ def _whole_rows(path: str, reader, width: int, lines: list[int]) -> Iterator[lis
         if blank and width > 1:
             held.append((reader.line_num, row))
             continue
-        for line, one in (*held, (reader.line_num, row)):
-            lines.append(line)
-            yield one
-        held.clear()
+        if held:
+            for line, one in held:
+                lines.append(line)
+                yield one
+            held.clear()
+        lines.append(reader.line_num)
+        yield row
 
 
 class _NotANumber(Exception):
