@@ -252,6 +252,8 @@ class Columns:
             fits = fits or (network.output == "sigmoid" and network.n_out == 1 and n == 2)
             want = f"{n} outputs for the classes {listed(self.class_names)}"
         elif self.amounts:
+            if name_of(network.loss) == "poisson" and any(one.shift for one in self.targets):  # type: ignore[union-attr]
+                raise ValueError("the loss poisson must have counts: learn(X, y, counts=True)")
             fits = not network.decides and network.n_targets == len(self.targets)
         else:
             fits = network.output == "sigmoid" and network.n_out == len(self.targets)
