@@ -125,12 +125,16 @@ def test_against_the_reference(isa, dtype, seed):
         losses = np.full(-(-len(order) // batch), np.nan)
         alphas = None if alphas is None else alphas[: len(losses)]
         taken = int(rng.integers(0, 3))
-        steps = engine.train(X, y, order, batch, rates, taken, losses, threads, alphas, weights)
+        least = 0.25 * int(rng.integers(3))
+        steps = engine.train(
+            *(X, y, order, batch, rates, taken, losses, threads, alphas, weights), least=least
+        )
         assert steps == len(losses)
         engine.store(theta, state)
         want_theta, want_state, want_losses = ref.train(
             *(net, wide_theta, wide_X, wide_y, order, batch),
             *(optimizer, rates, None, taken, alphas, weights),
+            least=least,
         )
         assert_near(theta, want_theta, dtype, f"theta of {case}")
         assert_near(losses, want_losses, dtype, f"losses of {case}")

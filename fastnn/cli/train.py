@@ -623,7 +623,7 @@ def fit(model: fastnn.Model, prepared: Prepared, args: argparse.Namespace) -> Tr
             batch_size=args.batch_size,
             optimizer=recipe.optimizer_of(args, rate),
             validation_data=(held_out.X, held_out.y) if held_out else None,
-            metrics=chosen,
+            metrics=chosen if held_out else None,
             callbacks=callbacks,
             sample_weight=prepared.weights,
             class_weight=recipe.class_weight_of(args, data),

@@ -46,6 +46,7 @@ class Engine:
         keys: npt.NDArray[np.uint64] | None = None,
         number: int = 0,
         squares: npt.NDArray[np.float64] | None = None,
+        least: float = 0.0,
     ) -> int: ...
     def gradient(
         self,
@@ -63,4 +64,5 @@ class Engine:
         out: Reals,
         n_threads: int,
         weights: npt.NDArray[np.float64] | None = None,
+        loss: tuple[int, dict[str, Any]] | None = None,
     ) -> float: ...

@@ -12,7 +12,7 @@ from fastnn.kernels.net cimport (
     store_net, store_statistics, work, writable_address,
 )
 from fastnn.kernels.online cimport train_online
-from fastnn.kernels.output_delta cimport mean, scratch_bytes, weight_of
+from fastnn.kernels.output_delta cimport mean, scratch_bytes, set_loss, weight_of
 from fastnn.kernels.pace cimport Pace, next_stretch, took
 from fastnn.kernels.panels cimport (
     L2_BYTES, Layer, bias_panels, pack, panels, prepare_transpose, row_room, unpack, weight_panels,
@@ -268,7 +268,7 @@ cdef class Engine:
 
     def train(self, X, y, const Py_ssize_t[::1] order, Py_ssize_t batch, dict rates, long long taken,
               double[::1] losses, int n_threads, const double[::1] learning_rates=None, weights=None, keys=None,
-              long long number=0, double[::1] squares=None):
+              long long number=0, double[::1] squares=None, double least=0):
         """One mini-batch after another over the rows X[order], a step after each.
 
         Parameters
@@ -288,6 +288,8 @@ cdef class Engine:
             Of each step, in place of the one in `rates`.
         weights : (n,) float64 array, optional
             Of the samples: losses and gradients are sums of w_i L_i over the sum of w_i, and 0 where that is 0.
+        least : float
+            Weight a row, at least, that gradients are divided by.
         keys : (2, K) uint64
             Where the engine has dropout or noise: the generators' keys, of dropout and of noise, for inputs and hidden layers.
         number : int
@@ -313,6 +315,7 @@ cdef class Engine:
         run.step.apply, run.step.optimizer, run.step.n_states = True, self.optimizer, self.n_states
         run.step.rates, run.batch, run.chunk = as_rates(rates), batch, self.chunk()
         run.perturbs, run.squares = self.net.perturbed, NULL if squares is None else &squares[0]
+        run.least = least
         if run.perturbs:
             self.set_keys(keys)
         correct(&run.step.rates, taken + 1)  # threads go on from there
@@ -348,7 +351,7 @@ cdef class Engine:
         cdef char *to = writable_address("grad", grad)
         run.step.apply, run.step.optimizer, run.step.n_states = False, fnn_sgd, 0
         run.step.rates, run.taken, run.learning_rates = as_rates({"learning_rate": 0}), 0, NULL
-        run.number, run.perturbs, run.squares = 0, False, NULL
+        run.number, run.perturbs, run.squares, run.least = 0, False, NULL, 0
         run.order, run.batch, run.chunk, run.losses = NULL, n, n if self.net.batch_normalised else KEEP, &loss
         self.describe(&run.X, X)
         self._run(&run, y, weights, n, worth(n_threads, work(&self.net, &run.X, n, min(KEEP, n), 3)))
@@ -367,8 +370,8 @@ cdef class Engine:
         folded(&self.net, &net, own)
         forward_rows(&net, &self.idle, &features, writable_address("out", out), NULL, NULL, len(X), n_threads)
 
-    def loss(self, X, y, out, int n_threads, weights=None):
-        """Mean loss over all rows, weighted; out (n, n_K) <- h^(K)."""
+    def loss(self, X, y, out, int n_threads, weights=None, loss=None):
+        """Mean loss over all rows, weighted; out (n, n_K) <- h^(K). loss: another than the engine's, given as to it."""
         cdef Memory own = Memory()
         cdef double *losses = <double *> own.take(len(X), sizeof(double))
         cdef fnn_targets targets
@@ -376,6 +379,8 @@ cdef class Engine:
         cdef Net net
         self.describe(&features, X)
         folded(&self.net, &net, own)
+        if loss is not None:
+            set_loss(&net.loss, own, loss, net.k)
         set_targets(&targets, y, weights)
         targets.order = NULL
         forward_rows(&net, &self.idle, &features, writable_address("out", out), &targets, losses, len(X), n_threads)

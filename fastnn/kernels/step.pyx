@@ -128,7 +128,7 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
         if first == start:
             weight = weight_of(&run.y, start, b)
             step.rates.l2 = run.step.rates.l2 + (run.step.rates.ridge / weight if weight > 0 else 0)
-        scale = 1.0 / weight if weight > 0 else 0  # the mean over the batch goes into delta
+        scale = 1.0 / max(weight, run.least * b) if weight > 0 else 0  # the mean over the batch goes into delta
         run.finite[t] = (r1 == r0 or k.output_delta(
             r1 - r0, n_K, at(k, buffers.h[K], r0 * k.nr), stride, NULL, at(k, buffers.delta[K], r0 * k.nr), &run.y,
             first + r0, net.output, &net.loss, scale, buffers.losses + first - start + r0, scratch)

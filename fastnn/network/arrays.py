@@ -9,6 +9,7 @@ Targets become C-contiguous arrays of the network's dtype.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,6 +101,8 @@ def as_dense(X: Features, network: NetworkSpec) -> np.ndarray:
 def _check_shape(shape: tuple[int, ...], network: NetworkSpec) -> None:
     if len(shape) != 2 or shape[1] != network.n_in:
         hint = "; for one sample pass X[None, :]" if shape == (network.n_in,) else ""
+        if len(shape) > 2:  # images
+            hint = f"; X.reshape(len(X), -1) has {math.prod(shape[1:])} columns"
         raise ValueError(f"X must have shape (n, {network.n_in}), got {shape}{hint}")
 
 
@@ -176,7 +179,7 @@ def _finite_entries(
 def as_targets(y: Any, network: NetworkSpec) -> np.ndarray:
     """y: labels 0..C-1, or rows of a distribution, for classes that exclude each other; otherwise
     values (n, n_targets), which become (n, n_out): with several quantiles each target repeated."""
-    values = as_numbers("y", y)
+    values = as_numbers("y", y, "; of names: classes, y = np.unique(y, return_inverse=True)")
     n, labels, loss = network.n_targets, network.one_of_many, name_of(network.loss)
     if values.ndim == 1 and (labels or n == 1):
         if not len(values):
@@ -203,8 +206,9 @@ def as_targets(y: Any, network: NetworkSpec) -> np.ndarray:
     return rows if n == network.n_out else np.repeat(rows, network.n_out // n, axis=1)
 
 
-def as_numbers(name: str, values: Any) -> np.ndarray:
-    """`values`, or a table, as an array of bool, int or float, of any shape."""
+def as_numbers(name: str, values: Any, of_text: str = "") -> np.ndarray:
+    """`values`, or a table, as an array of bool, int or float, of any shape. of_text: what to do
+    with text, for the error."""
     if hasattr(values, "filled"):
         raise TypeError(f"{name} must not be a masked array; fill or drop what is masked")
     if hasattr(values, "toarray"):
@@ -221,7 +225,10 @@ def as_numbers(name: str, values: Any) -> np.ndarray:
     except ValueError as error:  # ragged lists
         raise ValueError(f"{name} must be an array of numbers: {error}") from None
     if array.dtype.kind not in "buif":
-        raise TypeError(f"{name} must be real numbers, got dtype {array.dtype}")
+        text = array.dtype.kind in "US" or (array.size and isinstance(array.flat[0], str))
+        raise TypeError(
+            f"{name} must be real numbers, got dtype {array.dtype}{of_text if text else ''}"
+        )
     return array
 
 
@@ -292,7 +299,10 @@ def _labels(y: np.ndarray, n_classes: int) -> np.ndarray:
         whole = y == np.floor(y)  # false for NaN; infinities fall out of range below
         if not whole.all():
             row = int(np.argmin(whole))
-            raise ValueError(f"y must hold whole numbers as labels, got {y[row]} in row {row}")
+            raise ValueError(
+                f"y must hold whole numbers as labels, got {y[row]} in row {row}; for values the "
+                'model needs output="identity"'
+            )
     hint = ""
     if n_classes == 1:
         hint = '; for two classes and one output, use output="sigmoid"'

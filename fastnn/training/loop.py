@@ -63,7 +63,9 @@ class Run:
         n_threads: int,
         seed: int,
         weights: np.ndarray | None = None,
+        least: float = 0.0,
     ) -> None:
+        """least: weight a row, at least, that the gradient of a mini-batch is divided by."""
         self.parameters = parameters
         self.seed = seed
         self.engine = engine
@@ -74,7 +76,7 @@ class Run:
         self.before = parameters.copy()
         parameters.use(optimizer.kind, engine.n_states)
         self.steps, self.all_steps = parameters.steps, parameters.all_steps
-        self.weights = weights
+        self.weights, self.least = weights, least
         network = parameters.network
         draws = any(network.dropout) or any(network.noise)
         self.keys = keys(seed, len(network.layers)) if draws else None
@@ -85,12 +87,12 @@ class Run:
         parameters = self.parameters
         self.engine.load(parameters.theta, parameters.state, parameters.statistics)
 
-    def begin_schedule(self, rows: int, epochs: int) -> None:
-        """Begin the learning rate's schedule for so many epochs of so many rows."""
+    def begin_schedule(self, rows: int, epochs: int, done: int = 0) -> None:
+        """Begin the learning rate's schedule for so many epochs of so many rows, `done` of them
+        before."""
         per_epoch = -(-rows // self.batch)
-        self.schedule = Running(
-            self.optimizer.learning_rate, per_epoch, self.steps + epochs * per_epoch
-        )
+        self.schedule = Running(self.optimizer.learning_rate, per_epoch, epochs * per_epoch)
+        self.place = done * per_epoch  # steps of this fit so far
 
     def store(self) -> None:
         parameters = self.parameters
@@ -100,9 +102,15 @@ class Run:
     def load(self) -> None:
         """Take over what callbacks have made of the weights."""
         parameters = self.parameters
-        if (parameters.optimizer, parameters.steps) != (self.optimizer.kind, self.steps):
+        if (parameters.optimizer, parameters.all_steps) != (self.optimizer.kind, self.all_steps):
             parameters.use(self.optimizer.kind, self.engine.n_states)  # room for a last store
             raise RuntimeError("a callback must not train the model whose fit it watches")
+        self.steps = parameters.steps  # a snapshot's
+        self._load()
+
+    def resume(self) -> None:
+        """Take over what a checkpoint has put into the parameters."""
+        self.steps, self.all_steps = self.parameters.steps, self.parameters.all_steps
         self._load()
 
     def check(self) -> None:
@@ -147,18 +155,21 @@ class Run:
         start = 0
         while start < len(losses):
             stop = min(len(losses), start + max(1, int(SLICE_SECONDS / self.step_seconds)))
+            first = self.place if self.schedule.by_epochs else self.steps
             begin = perf_counter()
             steps = self.engine.train(
                 *(X, y, order[start * batch : stop * batch], batch),
                 *(rates, self.steps, losses[start:stop], self.n_threads),
-                learning_rates=self.schedule.rates(self.steps, self.steps + stop - start),
+                learning_rates=self.schedule.rates(first, first + stop - start),
                 weights=self.weights,
                 keys=self.keys,
                 number=self.all_steps,
                 squares=None if squares is None else squares[start:stop],
+                least=self.least,
             )
             self.steps += steps
             self.all_steps += steps
+            self.place += steps
             if steps < stop - start:
                 bad = start + steps
                 raise DivergenceError(f"batch {before + bad + 1} has the loss {losses[bad]}")
@@ -227,8 +238,11 @@ class Course:
         plan = self.plan
         if plan.held_out is None:
             return {}
+        X, y, weights = plan.held_out
         network = run.parameters.network
-        scores = evaluate(run.engine, network, *plan.held_out, run.n_threads, plan.metrics)
+        scores = evaluate(
+            *(run.engine, network, X, y, run.n_threads, plan.metrics), weights, of_metrics=False
+        )
         return {f"val_{name}": value for name, value in scores.items()}
 
     def epoch_ended(self, run: Run, fit: Fit) -> None:
@@ -241,13 +255,21 @@ def fit(model: Any, plan: Plan, engine: Engine) -> History:
     measured = ["epoch", "loss", *plan.measured, "learning_rate", "seconds"]
     lagging = frozenset(() if isinstance(plan.rule, LBFGS) else ("loss",))
     begun = Fit(model, plan.epochs, plan.callbacks, measured, plan.settings, lagging)
-    if plan.checkpoint is not None:
-        begun.resume(plan.checkpoint)
     threads = bound_threads(model.n_threads)
-    run = Run(model._parameters, engine, plan.rule, plan.batch, threads, plan.seed, plan.weights)
-    run.begin_schedule(len(plan.rows), plan.epochs - len(begun.history))
-    if begun.resumed:
-        run.schedule.restore(begun.schedule)
+    run = Run(
+        *(model._parameters, engine, plan.rule, plan.batch, threads, plan.seed),
+        *(plan.weights, plan.least),
+    )
+    try:
+        if plan.checkpoint is not None:
+            begun.resume(plan.checkpoint)
+            run.resume()
+        run.begin_schedule(len(plan.rows), plan.epochs, len(begun.history))
+        if begun.resumed:
+            run.schedule.restore(begun.schedule)
+    except BaseException:
+        _undo(run, begun)
+        raise
     with _progress(plan, begun) as progress:
         train(run, Course(plan), begun, progress)
     return begun.history
@@ -282,18 +304,24 @@ def train(run: Run, course: Course, fit: Fit, progress: Progress | None = None) 
                     _epoch(run, course, fit, progress)
             except DivergenceError as error:
                 epoch = run.parameters.epoch
-                run.parameters.restore(run.before)
+                _undo(run, fit)
                 raise DivergenceError(_remedy(f"epoch {epoch}, {error}")) from None
             except BaseException as error:
                 if isinstance(course.plan.X, Stream) and error is course.plan.X.error:
-                    run.parameters.restore(run.before)
+                    _undo(run, fit)
                 else:
                     run.store()
                 raise
     except BaseException:
         if not begun:
-            run.parameters.restore(run.before)
+            _undo(run, fit)
         raise
+
+
+def _undo(run: Run, fit: Fit) -> None:
+    """Make the model what it was before the call."""
+    run.parameters.restore(run.before)
+    fit.model.seed = fit.seed
 
 
 def _epoch(run: Run, course: Course, fit: Fit, progress: Progress | None) -> None:
@@ -322,7 +350,10 @@ def partial_fit(model: Any, plan: Plan, engine: Engine) -> float:
     """One pass over the plan's rows in their order; returns the mean of the loss before each
     step."""
     threads = bound_threads(model.n_threads)
-    run = Run(model._parameters, engine, plan.rule, plan.batch, threads, model.seed, plan.weights)
+    run = Run(
+        *(model._parameters, engine, plan.rule, plan.batch, threads, model.seed),
+        *(plan.weights, plan.least),
+    )
     run.begin_schedule(len(plan.rows), 1)
     assert plan.y is not None and not isinstance(plan.X, Stream)
     try:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from fastnn.checks import as_bool, as_int, as_real
+from fastnn.checks import as_bool, as_int, as_real, refuse_unknown
 from fastnn.training.schedules import Schedule, as_learning_rate
 
 Rate = float | Schedule | Callable[[int], float]
@@ -84,6 +84,10 @@ class Optimizer:
     clip_value: float | None = _setting(None)
     max_norm: float | None = _setting(None)
     decay_bias: bool = _setting(True)
+
+    def __new__(cls, *_: Any, **given: Any) -> Optimizer:
+        refuse_unknown(cls.__name__, given, [one.name for one in fields(cls)])
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         for one in fields(self):
