@@ -61,7 +61,9 @@ def as_real(name: str, value: Any, minimum: float = 0.0, below: float = math.inf
         if isinstance(value, (str, bytes)):
             raise TypeError
         number = float(value)
-    except (TypeError, ValueError, OverflowError):
+    except OverflowError:  # an integer beyond all floats
+        number = math.inf
+    except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, got {value!r}") from None
     if not minimum <= number < below:
         limit = "finite" if below == math.inf else f"below {below:g}"

@@ -426,7 +426,7 @@ def edited(path, where, change):
 EDITS = [
     ("fit", lambda fit: fit["callbacks"][0]["values"].pop("best"), "EarlyStopping cannot go on .*"),
     ("fit", lambda fit: fit["callbacks"][0]["values"].update(best="x"), "best must be a number"),
-    ("fit", lambda fit: fit["callbacks"][0]["values"].update(best=1 << 2000), "must be a number"),
+    ("fit", lambda fit: fit["callbacks"][0]["values"].update(best=1 << 2000), "best must be"),
     ("fit", lambda fit: fit["callbacks"][0]["values"].update(waited=None), "waited must be an int"),
     ("fit", lambda fit: fit["callbacks"][0]["values"].update(steps=-1), "steps must be at least 0"),
     ("fit", lambda fit: fit["callbacks"][0]["values"].update(best_epoch="1"), "best_epoch must be"),

@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -294,17 +295,151 @@ def test_undamaged_loads_after_rewriting(saved):
     ("raw", "message"),
     [
         (b"", "at least 8 bytes, got 0"),
-        (b"1234567", "at least 8 bytes, got 7"),
-        (b"\xff" * 8, "must be a whole safetensors file"),
-        (b"PK\3\4" + b"\0" * 100, "must be a whole safetensors file"),
-        (b"a,b,label\n1,2,3\n" * 10, "must be a whole safetensors file"),
+        (b"1\x00234567"[:7], "at least 8 bytes, got 7"),
+        (b"\xff" * 8, "no safetensors file"),
         (b"\0" * 8, "no safetensors file"),
+        (b"\xff" * 8 + b"{", "must hold a header of 18446744073709551615 bytes, can hold 1"),
+        (b"PK\3\4" + b"\0" * 100, "this is a zip archive"),
+        (b"PK\3\4" + b"\0" * 40 + b"sd/data.pkl", "a file of PyTorch: torch.load, then fastnn.in"),
+        (b"PK\3\4" + b"\0" * 26 + b"metadata.json", r"a model of Keras \(\.keras\): keras.models"),
+        (b"PK\3\4" + b"\0" * 26 + b"arr_0.npy", r"arrays of NumPy \(\.npz\)"),
+        (b"\x93NUMPY\1\0", "an array of NumPy"),
+        (b"\x89HDF\r\n\x1a\n" + b"\0" * 9, "an HDF5 file, as Keras writes"),
+        (b"\x08\x09\x12\x07pytorch", r"an ONNX file: fastnn\.onnx\.load, or `fastnn import`"),
+        (b"\x80\4\x95\0\0", "a pickle, which only its library can load"),
+        (b"PAR1\x15\4", "a Parquet file"),
+        (b"a,b,label\n1,2,3\n" * 10, "a text file; data such as CSV goes to `fastnn train`"),
+        (b"gr\xf6\xdfe;b\n" * 9, "a text file"),
+        (b'{"a": 1}\n', "a text file"),
     ],
 )
 def test_other_files(raw, message, path):
     path.write_bytes(raw)
     with pytest.raises(fastnn.ModelFileError, match=message):
         fastnn.load(path)
+
+
+def test_a_pipe_is_refused_at_once(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(fastnn.ModelFileError, match="must be a regular file"):
+        fastnn.load(pipe)
+    with pytest.raises(fastnn.ModelFileError, match="must be a regular file"):
+        fastnn.interop.from_state_dict(pipe, activation="relu", output="softmax")
+    with pytest.raises(fastnn.ModelFileError, match="must be a regular file"):
+        fastnn.Model([2, 2], seed=0).save(pipe)
+
+
+# Values that stand where others should, in every place of every JSON text.
+ODD = [
+    None, True, -1, 0, 0.5, -0.0, 2**31, 2**63, 2**64, 10**400, 1e308, "", "x", ",float32", "f4",
+    "nan", "relu", [], [[]], [None], [-1], [10**400], ["x"] * 50, {}, {"name": "elu"}, {"x": {}},
+    {"name": []}, {"name": "batch", "momentum": 10**400}, {"name": "quantile", "q": [0.5] * 9},
+    {"name": "elu", "alpha": 10**400}, [[[[]]]],
+]  # fmt: skip
+
+
+def places(value, path=()):
+    """Paths to every value of a JSON value."""
+    yield path
+    if isinstance(value, (dict, list)):
+        for key, one in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places(one, (*path, key))
+
+
+def with_odd(value, path, odd):
+    if not path:
+        return odd
+    copied = dict(value) if isinstance(value, dict) else list(value)
+    copied[path[0]] = with_odd(value[path[0]], path[1:], odd)
+    return copied
+
+
+def checkpoint_file(path):
+    """A file with all there can be: normalisation, parameters, quantiles, callbacks' arrays."""
+    model = fastnn.Model(
+        [4, 3, 3, 6],
+        [fastnn.ELU(0.5), "tanh"],
+        "identity",
+        fastnn.Quantile([0.1, 0.5, 0.9]),
+        seed=0,
+        norm=["batch", "layer"],
+        dropout=[0, 0.1, 0],
+    )
+    model.metadata = {"classes": ["a", "b"]}
+    X = np.random.default_rng(0).normal(size=(20, 4))
+    stop = fastnn.EarlyStopping("loss", patience=9)
+    callbacks = [stop, fastnn.Checkpoint(path)]
+    model.fit(X, X[:, :2], epochs=2, optimizer="adam", callbacks=callbacks)
+    raw = path.read_bytes()
+    n = int.from_bytes(raw[:8], "little")
+    return json.loads(raw[8 : 8 + n]), raw[8 + n :]
+
+
+@pytest.mark.parametrize("text", ["architecture", "training", "fit", "metadata", "header"])
+def test_odd_values_in_the_json_never_surprise(path, text):
+    header, body = checkpoint_file(path)
+    inner = header if text == "header" else json.loads(header["__metadata__"][text])
+    for place in places(inner):
+        for odd in ODD:
+            changed = with_odd(inner, place, odd)
+            if text == "header":
+                write(path, json.dumps(changed).encode(), body)
+            else:
+                texts = header["__metadata__"] | {text: json.dumps(changed)}
+                write(path, header | {"__metadata__": texts}, body)
+            try:
+                fastnn.load(path)
+            except fastnn.ModelFileError:
+                continue
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize(
+    "what", ["entries", "twice", "all twice", "lists", "objects", "layers", "quantiles"]
+)
+def test_a_large_header_costs_what_it_is_large(path, what):
+    """Time and bytes grow with the header, not with its square (which here takes minutes)."""
+    entry = '{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
+    n = 100_000
+    names = [f'"a{i}":{entry}' for i in range(n)]
+    header = {
+        "entries": "{" + ",".join(names) + "}",
+        "twice": "{" + ",".join([*names, names[-1]]) + "}",
+        "all twice": "{" + ",".join(names * 2) + "}",
+        "lists": '{"a":[' + "[]," * n + "[]]}",
+        "objects": '{"a":[' + "{}," * n + "{}]}",
+    }.get(what)
+    if header is None:
+        saved, body = checkpoint_file(path)
+        inner = json.loads(saved["__metadata__"]["architecture"])
+        if what == "layers":
+            inner |= {
+                "sizes": [1] * n,
+                "activations": ["relu"] * (n - 2),
+                "bias": [True] * (n - 1),
+                "norm": [None] * (n - 2),
+            }
+        else:
+            inner["loss"]["q"] = [0.5] * n
+        saved["__metadata__"]["architecture"] = json.dumps(inner)
+        write(path, saved, body)
+    else:
+        write(path, header.encode(), b"")
+    code = f"""
+import resource
+import fastnn, fastnn.files.model
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = peak()
+try:
+    fastnn.load({str(path)!r})
+except fastnn.ModelFileError:
+    print(peak() - before)
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert int(done.stdout) < 30 * path.stat().st_size + 2**23
 
 
 def test_every_truncation_is_refused(saved):
@@ -384,10 +519,18 @@ def test_a_write_that_fails_leaves_no_file(path):
     assert os.listdir(path.parent) == []
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_a_killed_save_leaves_the_old_file(saved):
+needs_kill = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+
+
+@needs_kill
+@pytest.mark.parametrize("existing", [True, False])
+def test_a_killed_save_leaves_the_old_file_and_no_litter(saved, existing):
+    """Killed again and again at any moment: one temporary file at most, which the next save takes
+    away."""
     path, _, _ = saved
     before = path.read_bytes()
+    if not existing:
+        path.unlink()
     code = f"""
 import os, signal
 from fastnn.files import model as storage
@@ -396,10 +539,145 @@ def buffers():
     os.kill(os.getpid(), signal.SIGKILL)
 storage.write_atomically({str(path)!r}, buffers())
 """
-    done = subprocess.run([sys.executable, "-c", code], check=False)
-    assert done.returncode == -signal.SIGKILL
-    assert path.read_bytes() == before
-    fastnn.load(path)
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", code], check=False)
+        assert done.returncode == -signal.SIGKILL
+        assert sorted(os.listdir(path.parent)) == [f".{path.name}.tmp", path.name][: 1 + existing]
+    assert not existing or path.read_bytes() == before
+    fastnn.Model([4, 3, 2], seed=9).save(path)
+    assert os.listdir(path.parent) == [path.name]
+    assert fastnn.load(path).seed == 9
+
+
+@needs_kill
+@pytest.mark.parametrize("kind", ["save", "Checkpoint"])
+def test_kills_at_any_moment(path, kind):
+    """A loop of saves killed at random moments: the file is one of the two, or not there yet."""
+    what = {
+        "save": "models[i % 2].save(path)",
+        "Checkpoint": "models[i % 2].fit(X, y, callbacks=[fastnn.Checkpoint(path)], epochs=2)",
+    }[kind]
+    code = f"""
+import itertools, fastnn, numpy as np
+path = {str(path)!r}
+models = [fastnn.Model([30, 300, 2], seed=seed) for seed in (0, 1)]
+X, y = np.ones((4, 30)), np.zeros(4, int)
+print("begins", flush=True)
+for i in itertools.count():
+    {what}
+"""
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as saver:
+            saver.stdout.readline()
+            time.sleep(rng.uniform(0, 0.1))
+            saver.kill()
+        assert set(os.listdir(path.parent)) <= {path.name, f".{path.name}.tmp"}
+        if path.exists():
+            assert fastnn.load(path).seed in (0, 1)
+    fastnn.Model([4, 3, 2], seed=9).save(path)
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_the_second_saver_waits_for_the_first(path):
+    events = []
+    halfway, go_on = threading.Event(), threading.Event()
+
+    def slow():
+        yield b"first"
+        halfway.set()
+        go_on.wait(30)
+        yield b" whole"
+        events.append("first")
+
+    def quick():
+        events.append("second")
+        yield b"second whole"
+
+    first = threading.Thread(target=storage.write_atomically, args=(path, slow()))
+    second = threading.Thread(target=storage.write_atomically, args=(path, quick()))
+    first.start()
+    halfway.wait(30)
+    second.start()
+    second.join(0.2)
+    assert second.is_alive() and events == []
+    go_on.set()
+    first.join(30)
+    second.join(30)
+    assert events == ["first", "second"]
+    assert path.read_bytes() == b"second whole" and os.listdir(path.parent) == [path.name]
+
+
+def test_many_savers_at_once(path):
+    """Processes and threads that save one path: every file is whole, and nothing stays."""
+    code = f"""
+import threading, fastnn
+models = [fastnn.Model([30, 300, 2], seed=seed) for seed in range(3)]
+def save(model):
+    for _ in range(15):
+        model.save({str(path)!r})
+threads = [threading.Thread(target=save, args=(model,)) for model in models]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+    known = {fastnn.Model([30, 300, 2], seed=seed).theta.tobytes() for seed in range(3)}
+    savers = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    deadline = time.monotonic() + 60
+    while any(one.poll() is None for one in savers) and time.monotonic() < deadline:
+        if path.exists():
+            assert fastnn.load(path).theta.tobytes() in known
+    assert [one.wait() for one in savers] == [0, 0]
+    assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize("name", ["\u7f51" * 85, "m" * 255, "m" * 251, "\u7f51" * 83 + "ab"])
+def test_names_as_long_as_the_system_takes(tmp_path, name):
+    path = tmp_path / name
+    model = fastnn.Model([2, 2], seed=0)
+    for _ in range(2):
+        model.save(path)
+        assert os.listdir(tmp_path) == [name]
+    with pytest.raises(OSError, match="too long"):
+        model.save(tmp_path / (name + "mmmmm"))
+    assert os.listdir(tmp_path) == [name]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_FSIZE")
+def test_an_error_of_the_disk_names_the_file(path):
+    code = f"""
+import resource, signal, fastnn
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+try:
+    fastnn.Model([300, 300, 2], seed=0).save({str(path)!r})
+except OSError as error:
+    print(error, error.filename)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("[Errno 27] File too large: ")
+    assert done.stdout.count(path.name) == 2
+    assert os.listdir(path.parent) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX permissions")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o400])
+def test_nobody_reads_a_half_written_file_who_cannot_read_the_whole(path, mode):
+    fastnn.Model([2, 2], seed=0).save(path)
+    path.chmod(mode)
+    (path.parent / f".{path.name}.tmp").write_bytes(b"left by a killed save")
+    seen = []
+
+    def buffers():
+        yield b"half"
+        seen.append(stat.S_IMODE((path.parent / f".{path.name}.tmp").stat().st_mode))
+        yield b"whole"
+
+    old = os.umask(0)
+    try:
+        storage.write_atomically(path, buffers())
+    finally:
+        os.umask(old)
+    assert seen == [mode] and stat.S_IMODE(path.stat().st_mode) == mode
 
 
 def test_training_during_a_save_does_not_reach_the_file(path, monkeypatch):

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import stat
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from os import PathLike
@@ -25,8 +24,9 @@ import numpy as np
 
 from fastnn.errors import ModelFileError
 from fastnn.files.atomic import replacing
+from fastnn.files.foreign import opened
 from fastnn.files.safetensors import CODES, DTYPES, Tensor, encode, loads, read_header
-from fastnn.network.activations import restored
+from fastnn.network.activations import restored as activation_restored
 from fastnn.network.losses import from_json
 from fastnn.network.norms import restored as norm_restored
 from fastnn.network.parameters import Parameters, gammas, statistics_of, views
@@ -116,28 +116,22 @@ def save(
 
 def load(path: str | PathLike[str]) -> Loaded:
     """The content of a model file. Raises ModelFileError."""
-    try:
-        with open(path, "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ModelFileError("must be a regular file")
-            tensors, texts = read_header(file, status.st_size)
-            network, training, metadata = _check_metadata(texts)
-            fit = _check_fit(texts["fit"]) if "fit" in texts else None
-            arrays = _array_names(fit) if fit else []
-            names = _check_tensors(network, STATES[training["optimizer"]], arrays, tensors)
-            parameters = Parameters(network, np.empty(network.n_parameters, network.dtype))
-            parameters.use(training["optimizer"], len(STATES[training["optimizer"]]))
-            parameters.steps, parameters.epoch = training["steps"], training["epoch"]
-            parameters.all_steps = training["all_steps"]
-            targets = _tensors(parameters)
-            targets.update(zip(STATES[training["optimizer"]], parameters.state, strict=True))
-            for name in arrays:
-                targets[name] = np.empty(tensors[name].shape, tensors[name].dtype.newbyteorder("="))
-            for name in names:
-                _read(file, tensors[name], targets[name], name)
-    except ModelFileError as error:
-        raise ModelFileError(f"{os.fspath(path)!s}: {error}") from None
+    with opened(path) as (file, size):
+        tensors, texts = read_header(file, size)
+        network, training, metadata = _check_metadata(texts, len(tensors))
+        fit = _check_fit(texts["fit"]) if "fit" in texts else None
+        arrays = _array_names(fit) if fit else []
+        names = _check_tensors(network, STATES[training["optimizer"]], arrays, tensors)
+        parameters = Parameters(network, np.empty(network.n_parameters, network.dtype))
+        parameters.use(training["optimizer"], len(STATES[training["optimizer"]]))
+        parameters.steps, parameters.epoch = training["steps"], training["epoch"]
+        parameters.all_steps = training["all_steps"]
+        targets = _tensors(parameters)
+        targets.update(zip(STATES[training["optimizer"]], parameters.state, strict=True))
+        for name in arrays:
+            targets[name] = np.empty(tensors[name].shape, tensors[name].dtype.newbyteorder("="))
+        for name in names:
+            _read(file, tensors[name], targets[name], name)
     checkpoint = _checkpoint(fit, targets) if fit else None
     return Loaded(parameters, training["seed"], metadata, checkpoint)
 
@@ -183,9 +177,14 @@ def _tensors(parameters: Parameters) -> dict[str, np.ndarray]:
     return tensors
 
 
-def _check_metadata(texts: dict[str, str]) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]]:
+def _check_metadata(
+    texts: dict[str, str], n_tensors: int
+) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]]:
     if texts.get("format") != FORMAT:
-        raise ModelFileError("must be a model saved by fastnn; this is another safetensors file")
+        raise ModelFileError(
+            "must be a model saved by fastnn; this is another safetensors file, whose linear "
+            "layers fastnn.interop.from_state_dict takes"
+        )
     version = texts.get("version", "")
     if not (version.isascii() and version.isdigit() and len(version) < 10 and int(version) > 0):
         raise ModelFileError(f"version must be a number from 1, got {version!r:.50}")
@@ -195,9 +194,9 @@ def _check_metadata(texts: dict[str, str]) -> tuple[NetworkSpec, dict[str, Any],
             "reading it needs one"
         )
     _check_keys("metadata", texts, optional={"fit"})
-    network = as_saved_network(loads(texts["architecture"], "architecture"))
+    network = as_saved_network(loads(texts["architecture"], "architecture"), n_tensors)
     training = loads(texts["training"], "training")
-    training.setdefault("all_steps", training.get("steps"))  # likewise
+    training.setdefault("all_steps", training.get("steps"))  # a file from before it was
     _check_keys("training", training)
     if training["optimizer"] not in list(STATES):
         raise ModelFileError(f"training: optimizer must be one of {', '.join(STATES)}")
@@ -208,25 +207,39 @@ def _check_metadata(texts: dict[str, str]) -> tuple[NetworkSpec, dict[str, Any],
     return network, training, loads(texts["metadata"], "metadata")
 
 
-def as_saved_network(architecture: dict[str, Any]) -> NetworkSpec:
-    """The network that `NetworkSpec.architecture` described, checked."""
-    if not {"dropout", "noise"} & set(architecture):  # a file from before they were
+def as_saved_network(architecture: dict[str, Any], n_tensors: int | None = None) -> NetworkSpec:
+    """The network that `NetworkSpec.architecture` described, checked; n_tensors: in the file."""
+    # Older files lack what came later.
+    if not {"dropout", "noise"} & set(architecture):
         architecture |= {"dropout": 0.0, "noise": 0.0}
-    architecture.setdefault("norm", None)  # likewise
+    architecture.setdefault("norm", None)
     architecture.setdefault("input_scale", 1.0)
     _check_keys("architecture", architecture)
-    activations = architecture.pop("activations")
+    sizes, activations, norm = (architecture[name] for name in ("sizes", "activations", "norm"))
+    if isinstance(sizes, list) and n_tensors is not None and len(sizes) > n_tensors + 1:
+        raise ModelFileError(
+            f"architecture: sizes must have a layer for a tensor at most, got {len(sizes) - 1} "
+            f"layers and {n_tensors} tensors"
+        )
+    if not (isinstance(activations, list) and isinstance(architecture["bias"], list)):
+        raise ModelFileError("architecture: activations and bias must be lists")
+    if architecture["dtype"] not in list(CODES):
+        raise ModelFileError(f"architecture: dtype must be one of {', '.join(CODES)}")
     try:
-        if not isinstance(activations, list) or len(architecture["bias"]) == 0:
-            raise ValueError("activations and bias must be lists")
-        architecture["activation"] = [restored(one) for one in activations]
-        norm = architecture["norm"]
-        architecture["norm"] = norm and [norm_restored(one) for one in norm]
-        architecture["output"] = restored(architecture["output"])
-        architecture["loss"] = from_json(architecture["loss"])
-        return as_network(**architecture)
+        return as_network(
+            sizes,
+            [activation_restored(one) for one in activations],
+            activation_restored(architecture["output"]),
+            from_json(architecture["loss"]),
+            architecture["bias"],
+            architecture["dtype"],
+            architecture["dropout"],
+            architecture["noise"],
+            norm and [norm_restored(one) for one in norm],
+            architecture["input_scale"],
+        )
     except (TypeError, ValueError) as error:
-        raise ModelFileError(f"architecture: {error}") from None
+        raise ModelFileError(f"architecture: {error!s:.300}") from None
 
 
 def as_saved_seed(seed: Any) -> int:

@@ -11,25 +11,23 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import stat
-from dataclasses import dataclass
 from os import PathLike
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from fastnn.errors import ModelFileError
+from fastnn.files.foreign import opened, recognised
 
 HEADER_MAX = 100_000_000  # bytes: the limit of the safetensors package
+HEAD = 512  # bytes at the beginning by which a file of another kind is recognised
 DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 # Also in files of others; bfloat16 by its bits.
 FOREIGN = DTYPES | {"F16": np.dtype("<f2"), "BF16": np.dtype("<u2"), "I64": np.dtype("<i8")}
 CODES = {"float32": "F32", "float64": "F64"}
 
 
-@dataclass(frozen=True)
-class Tensor:
+class Tensor(NamedTuple):
     """A tensor's entry in the header, checked; `start` counts from the beginning of the file."""
 
     dtype: np.dtype[Any]
@@ -62,18 +60,18 @@ def read_header(
     file: BinaryIO, size: int, dtypes: dict[str, np.dtype[Any]] = DTYPES
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of an open file of `size` bytes. Raises ModelFileError."""
-    if size < 8:
-        raise ModelFileError(f"must hold at least 8 bytes, got {size}")
-    n = int.from_bytes(read_exactly(file, 8), "little")
-    if n > min(size - 8, HEADER_MAX):
-        raise ModelFileError(
-            f"must be a whole safetensors file: its first 8 bytes ask for a header of {n} bytes, "
-            f"it can hold {min(size - 8, HEADER_MAX)}"
-        )
-    raw = read_exactly(file, n)
-    if raw[:1] != b"{":
-        raise ModelFileError("must have a JSON object as its header: no safetensors file")
-    entries = loads(raw, "header")
+    head = file.read(HEAD)
+    n, most = int.from_bytes(head[:8], "little"), min(size - 8, HEADER_MAX)
+    if size < 8 or n > most or head[8:9] != b"{":
+        if what := recognised(head):
+            raise ModelFileError(f"must be a safetensors file; this is {what}")
+        if size < 8:
+            raise ModelFileError(f"must hold at least 8 bytes, got {size}")
+        if head[8:9] != b"{":
+            raise ModelFileError("must have a JSON object as its header: no safetensors file")
+        raise ModelFileError(f"must hold a header of {n} bytes, can hold {most}: truncated")
+    file.seek(8)
+    entries = loads(read_exactly(file, n), "header")
     metadata = entries.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise ModelFileError("header: __metadata__ must map names to texts")
@@ -101,23 +99,16 @@ def read_foreign(path: str | PathLike[str]) -> dict[str, np.ndarray]:
     """The tensors of another library's file, in float32 or float64; those of integers, which count
     batches, are left out. Raises ModelFileError."""
     tensors = {}
-    try:
-        with open(path, "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ModelFileError("must be a regular file")
-            found, _ = read_header(file, status.st_size, FOREIGN)
-            for name, tensor in found.items():
-                file.seek(tensor.start)
-                n = int(np.prod(tensor.shape, dtype=np.int64))
-                data = read_exactly(file, n * tensor.dtype.itemsize)
-                array = np.frombuffer(data, tensor.dtype).reshape(tensor.shape)
-                if tensor.dtype.kind == "u":  # bfloat16: the upper half of a float32
-                    array = (array.astype(np.uint32) << 16).view(np.float32)
-                if tensor.dtype.kind != "i":
-                    tensors[name] = array.astype(np.float32 if array.itemsize < 8 else np.float64)
-    except ModelFileError as error:
-        raise ModelFileError(f"{os.fspath(path)!s}: {error}") from None
+    with opened(path) as (file, size):
+        found, _ = read_header(file, size, FOREIGN)
+        for name, tensor in found.items():
+            file.seek(tensor.start)
+            data = read_exactly(file, math.prod(tensor.shape) * tensor.dtype.itemsize)
+            array = np.frombuffer(data, tensor.dtype).reshape(tensor.shape)
+            if tensor.dtype.kind == "u":  # bfloat16: the upper half of a float32
+                array = (array.astype(np.uint32) << 16).view(np.float32)
+            if tensor.dtype.kind != "i":
+                tensors[name] = array.astype(np.float32 if array.itemsize < 8 else np.float64)
     return tensors
 
 
@@ -175,9 +166,11 @@ def _counts(values: Any) -> bool:
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for i, name in enumerate(names) if name in names[:i])
-        raise ValueError(f"{twice!r} occurs twice")
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise ValueError(f"{name!r:.200} occurs twice")
+            seen.add(name)
     return result
 
 

@@ -221,7 +221,7 @@ def _per_layer(name: str, values: Any, n: int, layer: str) -> Sequence[Any]:
 def _dtype(dtype: Any) -> str:
     try:
         name = np.dtype(dtype).name if dtype is not None else None
-    except TypeError:
+    except (TypeError, SyntaxError):  # NumPy parses texts such as ",float32"
         name = None
     if name not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
