@@ -1,16 +1,18 @@
 """fastnn: feed-forward neural networks, trained and served on CPUs.
 
-    X, y ---- _arrays ----> checked, contiguous            Model([784, 128, 10], seed=0)
-                              |                                |
-                              |            _network: sizes, layout    _initialize: theta
-                              v                                |
-      fit  -> _train ----> kernels.engine: a run of mini-batches <---- theta, in panels
-                              |   forward       a = h_prev W^T + b,  h = g(a)
-                              |   output_delta  L, delta = dL/da
-                              |   backward      delta_prev = (delta W) * g',  dL/dW, dL/db
-                              |   update        theta <- theta - learning_rate dL/dtheta
-                              v
-            theta, History ----> predict, evaluate, trace ----> save, load: _storage
+    X, y --- network.arrays ---> checked, contiguous         Model([784, 128, 10], seed=0)
+                                   |                               |
+                                   |       network.spec: sizes, layout   network.initialize: theta
+                                   v                               |
+      fit -> training.loop ---> kernels.engine: a run of mini-batches <---- theta, in panels
+                                   |   forward       a = h_prev W^T + b,  h = g(a)
+                                   |   output_delta  L, delta = dL/da
+                                   |   backward      delta_prev = (delta W) * g',  dL/dW, dL/db
+                                   |   update        theta <- theta - learning_rate dL/dtheta
+                                   v
+               theta, History ---> predict, evaluate, explain.trace ---> save, load: files
+
+Begin with `help(fastnn.Model)`, `help(fastnn.Model.fit)`; docs/index.md lists the pages.
 
 >>> import fastnn
 >>> model = fastnn.Model([784, 128, 10], activation="relu", output="softmax", seed=0)
@@ -24,22 +26,12 @@ from typing import TYPE_CHECKING, Any
 
 from fastnn.config import show_config, threads
 from fastnn.errors import DivergenceError, FastnnError, MissingExtraError, ModelFileError
-from fastnn.explain.trace import Trace
 from fastnn.model import Model, load
 from fastnn.network.activations import ELU, LeakyReLU
 from fastnn.network.initialize import Normal, Orthogonal, Uniform
 from fastnn.network.losses import BinaryCrossEntropy, CrossEntropy, Focal, Huber, Quantile
 from fastnn.network.norms import BatchNorm, LayerNorm
 from fastnn.predictor import Predictor
-from fastnn.training.callbacks import (
-    Checkpoint,
-    CSVLogger,
-    EarlyStopping,
-    GradientNorms,
-    LambdaCallback,
-    ProgressBar,
-    TensorBoard,
-)
 from fastnn.training.fit import Callback, Fit
 from fastnn.training.history import History
 from fastnn.training.metrics import TopK
@@ -127,10 +119,31 @@ __all__ = [
 if TYPE_CHECKING:
     from fastnn import interop as interop
     from fastnn import onnx as onnx
+    from fastnn.explain.trace import Trace
+    from fastnn.training.callbacks import (
+        Checkpoint,
+        CSVLogger,
+        EarlyStopping,
+        GradientNorms,
+        LambdaCallback,
+        ProgressBar,
+        TensorBoard,
+    )
 else:
+    # What a first fit does not need is imported when it is first asked for.
+    _LATER = {name: "fastnn.training.callbacks" for name in (
+        "CSVLogger", "Checkpoint", "EarlyStopping", "GradientNorms", "LambdaCallback",
+        "ProgressBar", "TensorBoard",
+    )} | {"Trace": "fastnn.explain.trace"}  # fmt: skip
+    _PARTS = ("data", "interop", "onnx", "tables")
 
     def __getattr__(name: str) -> Any:
-        """fastnn.interop and fastnn.onnx, imported when they are first used."""
-        if name in ("interop", "onnx"):
+        if name in _PARTS:
             return importlib.import_module(f"fastnn.{name}")
-        raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+        if name not in _LATER:
+            raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+        globals()[name] = value = getattr(importlib.import_module(_LATER[name]), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_LATER, *_PARTS})

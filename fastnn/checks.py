@@ -1,10 +1,10 @@
-"""Checks of plain arguments: what must hold, what came."""
+"""Checks of plain arguments: what must hold, what came; and the words that tell it."""
 
 from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 
@@ -41,7 +41,7 @@ def refuse_unknown(what: str, given: Collection[str], known: Collection[str]) ->
 
             meant = next(iter(get_close_matches(name, known, 1)), None)
         told = f"; is it {meant}?" if meant else f"; it takes {', '.join(known)}"
-        raise TypeError(f"{what} has no argument {name!r}{told}")
+        raise TypeError(f"{what}() got an unexpected keyword argument {name!r}{told}")
 
 
 def as_int(name: str, value: Any, minimum: int) -> int:
@@ -85,3 +85,15 @@ def as_name(name: str, value: Any, known: Collection[str]) -> str:
     if value not in known:
         raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
     return value
+
+
+def listed(names: Iterable[Any], limit: int = 12) -> str:
+    """'"a", "b", "c"', cut off after `limit` names."""
+    names = list(names)
+    text = ", ".join(f'"{name}"' for name in names[:limit])
+    return f"{text}, ... ({len(names)} in all)" if len(names) > limit else text
+
+
+def counted(n: int, thing: str, things: str | None = None) -> str:
+    """'1 row', '12,000 rows'."""
+    return f"{n:,} {thing if n == 1 else things or thing + 's'}"

@@ -22,6 +22,10 @@ class MissingExtraError(FastnnError, ImportError):
     """An optional package is not installed; the message says how to install it."""
 
 
+class TableError(FastnnError, ValueError):
+    """A table is not what it must be; the message names the file, the row and the column."""
+
+
 def optional(module: str, needs_it: str, install: str = "") -> Any:
     """The optional `module`, imported; MissingExtraError says who needs it and what to install."""
     try:

@@ -5,21 +5,31 @@ It checks and converts what it is given, then hands on: loop.py, evaluation.py, 
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
-from typing import Any, Never
+from typing import TYPE_CHECKING, Any, Never
 
 import numpy as np
 
-from fastnn.checks import as_int, refuse_unknown
+from fastnn.checks import as_int, as_real, refuse_unknown
 from fastnn.config import n_threads as bound_threads
-from fastnn.explain.trace import Trace
+from fastnn.errors import ModelFileError
 from fastnn.network.activations import Activation
-from fastnn.network.arrays import as_features, as_finite, as_numbers, as_pair
+from fastnn.network.arrays import (
+    as_features,
+    as_finite,
+    as_numbers,
+    as_pair,
+    is_rows,
+    is_table,
+)
 from fastnn.network.initialize import initial_theta
 from fastnn.network.losses import Loss
 from fastnn.network.norms import Norm
 from fastnn.network.parameters import Engines, Parameters, Views, gammas, statistics_of
-from fastnn.network.spec import as_network
+from fastnn.network.spec import as_network, is_open
 from fastnn.predictor import Predictor
 from fastnn.random import as_seed
 from fastnn.training import evaluate as evaluation
@@ -29,7 +39,13 @@ from fastnn.training.fit import Callback
 from fastnn.training.history import History
 from fastnn.training.optimizers import Optimizer, Rate
 from fastnn.training.plan import plan_fit, plan_partial_fit
+from fastnn.training.split import split
 from fastnn.training.weights import as_weights
+
+if TYPE_CHECKING:
+    from fastnn.explain.trace import Trace
+    from fastnn.tables.columns import Columns
+    from fastnn.tables.open import Open
 
 
 class Model:
@@ -38,13 +54,18 @@ class Model:
     Parameters
     ----------
     sizes : list of int
-        Widths of the layers, [n_in, ..., n_out]; two are a linear or logistic regression.
+        Widths of the layers, [n_in, ..., n_out]; two are a linear or logistic regression. The first
+        and the last may be None: the first `fit` learns from its data what the columns are and how
+        many inputs and outputs they need, and all methods then take rows as they were given there
+        (docs/data.md, Tables).
     activation : str, fastnn.LeakyReLU, fastnn.ELU or list of them, default "relu"
         One for all hidden layers or one for each: "identity", "relu", "sigmoid", "tanh",
         "leaky_relu", "elu", "selu", "softplus", "hard_tanh", "gelu" (with the normal distribution
         itself), "gelu_tanh" (its approximation), "silu", "mish". An object sets the parameter.
-    output : str, fastnn.LeakyReLU or fastnn.ELU, default "softmax"
-        Activation of the output layer: "softmax", "exp", or any of the above.
+    output : str, fastnn.LeakyReLU or fastnn.ELU, optional
+        Activation of the output layer: "softmax", the default, "exp", or any of the above. Where
+        columns are learned it follows the target: softmax for classes, identity for amounts (exp
+        with the loss poisson), sigmoid for several targets of two classes.
     loss : str or object, optional
         By default it follows the output: cross_entropy for softmax, binary_cross_entropy for
         sigmoid, poisson for exp, squared_error (half the squared error, summed over outputs)
@@ -96,6 +117,9 @@ class Model:
         Integers among the features are multiplied by it as they are read, such as 1 / 255 for
         images of uint8: ``float(x) * float(input_scale)`` in the model's dtype, each rounded once.
         Floats are taken as they are. It is saved with the model.
+    columns : fastnn.tables.Columns, optional
+        What `fastnn.tables.learn` has learned, with settings of its own; sizes may then be None at
+        both ends.
 
     Attributes
     ----------
@@ -105,7 +129,14 @@ class Model:
         each layer.
     n_parameters : int
     metadata : dict
-        The user's own, saved with the model; must be what JSON can hold.
+        The user's own, saved with the model; must be what JSON can hold. What the model knows of
+        its columns stands there as "data".
+    columns : fastnn.tables.Columns or None
+        What was learned of the columns; of a plain model that was trained on a table of numbers,
+        the names of its columns.
+    classes : array or None
+        What `predict` chooses from where it gives names of classes, in the order of
+        `predict_proba`'s columns.
 
     Examples
     --------
@@ -121,7 +152,7 @@ class Model:
         self,
         sizes: Any,
         activation: Any = "relu",
-        output: str | Activation = "softmax",
+        output: str | Activation | None = None,
         loss: str | Loss | None = None,
         bias: Any = True,
         dtype: Any = "float32",
@@ -132,13 +163,37 @@ class Model:
         noise: Any = 0.0,
         norm: Any = None,
         input_scale: float = 1.0,
+        columns: Columns | None = None,
     ) -> None:
-        network = as_network(
-            sizes, activation, output, loss, bias, dtype, dropout, noise, norm, input_scale
-        )
-        n_threads = None if n_threads is None else as_int("n_threads", n_threads, 1)
-        seed = as_seed(seed)
-        self._assemble(Parameters(network, initial_theta(network, seed, init)), seed, {}, n_threads)
+        rest = (activation, output, loss, bias, dtype, dropout, noise, norm, input_scale)
+        self.n_threads = None if n_threads is None else as_int("n_threads", n_threads, 1)
+        self.seed = as_seed(seed)
+        self.metadata: dict[str, Any] = {}
+        self._open: Open | None = None
+        if columns is None and not is_open(sizes):
+            output = "softmax" if output is None else output
+            network = as_network(sizes, activation, output, *rest[2:])
+            self._assemble(
+                Parameters(network, initial_theta(network, self.seed, init)),
+                *(self.seed, self.metadata, self.n_threads),
+            )
+            return
+        from fastnn.tables.open import Open
+
+        self._open = Open(sizes, rest, init)
+        if columns is None:
+            self._open.check()
+        else:
+            self._build(columns)
+
+    def _build(self, columns: Columns) -> None:
+        """Become the network of these columns."""
+        assert self._open is not None
+        network = self._open.network(columns)
+        columns.check(network)
+        parameters = Parameters(network, initial_theta(network, self.seed, self._open.init))
+        self.metadata["data"] = columns.to_dict()
+        self._assemble(parameters, self.seed, self.metadata, self.n_threads)
 
     def _assemble(
         self, parameters: Parameters, seed: int, metadata: dict[str, Any], n_threads: int | None
@@ -146,9 +201,19 @@ class Model:
         self._network = parameters.network
         self._parameters = parameters
         self._engines = Engines(parameters.network)
+        self._open = None
         self.seed = seed
         self.metadata = metadata
         self.n_threads = n_threads
+
+    def __getattr__(self, name: str) -> Any:
+        unfitted = vars(self).get("_open")
+        if unfitted and name in ("_network", "_parameters", "_engines"):
+            raise ValueError(
+                f"the model must be fitted first: what sizes {unfitted.sizes} leave open is "
+                "learned from the data"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     # What it is
 
@@ -197,6 +262,24 @@ class Model:
         return self._network.n_parameters
 
     @property
+    def columns(self) -> Columns | None:
+        saved = self.metadata.get("data") if isinstance(self.metadata, dict) else None
+        if not isinstance(saved, dict) or not saved.keys() >= {"version", "inputs", "target"}:
+            return None
+        known = vars(self).get("_columns")
+        if known is None or known[0] is not saved:
+            from fastnn.tables.columns import Columns
+
+            columns = Columns.from_dict(saved)
+            columns.check(self._network)
+            known = self._columns = saved, columns
+        return known[1]
+
+    @property
+    def classes(self) -> np.ndarray | None:
+        return None if self.columns is None else self.columns.classes
+
+    @property
     def theta(self) -> np.ndarray:
         """All parameters in one vector: W1 row-major, b1, gamma1 where the layer is normalised,
         W2, ...; setting it copies in."""
@@ -241,6 +324,8 @@ class Model:
         return statistics_of(self._network, self._parameters.statistics)
 
     def __repr__(self) -> str:
+        if self._open is not None:
+            return f"Model({self._open.sizes}, seed={self.seed}), to be fitted"
         network = self._network
         hidden = list(network.activations)
         activation = repr(hidden[0] if len(set(hidden)) == 1 else hidden)
@@ -281,7 +366,115 @@ class Model:
             cells = list(zip(row, widths, strict=True))
             texts = [c.ljust(w) for c, w in cells[:2]] + [c.rjust(w) for c, w in cells[2:]]
             lines.append("  ".join(texts).rstrip())
-        return "\n".join([f"{self.sizes[0]} inputs, {self.loss} loss, {self.dtype}", *lines])
+        lines.insert(0, f"{self.sizes[0]} inputs, {self.loss} loss, {self.dtype}")
+        if self.columns is not None:
+            lines += ["", *(f"{name:8} {value}" for name, value in self.columns.lines())]
+        return "\n".join(lines)
+
+    # Rows as users have them
+
+    def _learn(self, X: Any, y: Any, share: Any, resume: Any) -> Columns | None:
+        """What a fit finds out about the columns of its data; None where it is known, or nothing
+        is to be known."""
+        if self._open is not None:
+            from fastnn.tables.columns import learn
+
+            if y is None:
+                raise ValueError(
+                    f"sizes {self._open.sizes} must be numbers for a stream, or columns= be given, "
+                    "as fastnn.tables.learn learns them from some rows"
+                )
+            if resume is not None and os.path.exists(resume):
+                if (columns := load(resume).columns) is not None:
+                    return columns
+            share = as_real("validation_split", share, below=1.0)
+            return learn(
+                *(X, y),
+                **self._open.task(),
+                rows=lambda n, labels: split(n, share, self.seed, labels)[0],
+            )
+        if "data" in self.metadata or not is_table(X):
+            return None
+        from fastnn.tables.columns import Columns, PlainInputs
+        from fastnn.tables.frames import column_names
+
+        names = column_names(X)
+        if names is None or len(names) != self.sizes[0]:
+            return None
+        return Columns(PlainInputs(len(names), names))
+
+    @contextmanager
+    def _learning(self, X: Any, y: Any, share: Any = 0.0, resume: Any = None) -> Iterator[None]:
+        """Know the columns of the data while a fit runs, and from then on; if it fails before its
+        first step, the model is as before."""
+        columns = self._learn(X, y, share, resume)
+        before = dict(vars(self))
+        steps = 0 if self._open else self._parameters.all_steps
+        if columns is not None:
+            if self._open:
+                self._build(columns)
+            else:
+                self.metadata["data"] = columns.to_dict()
+        try:
+            yield
+        except BaseException:
+            if columns is not None and self._parameters.all_steps == steps:
+                del self.metadata["data"]
+                vars(self).clear()
+                vars(self).update(before)
+            raise
+
+    def _encoded(self, X: Any, y: Any = None) -> tuple[Any, Any]:
+        """X and y as the network takes them."""
+        columns = self.columns
+        if columns is not None:
+            X = columns.encode(X, self.dtype)
+            return X, y if y is None else columns.encode_targets(y)
+        if isinstance(X, dict) or is_rows(X):
+            from fastnn.tables.columns import as_plain
+
+            X = as_plain(X)
+        return X, y
+
+    def _encoded_fit(
+        self, X: Any, y: Any, validation: Any, share: float, metrics: Any, class_weight: Any
+    ) -> tuple[Any, Any, Any, Any, Any]:
+        """What `fit` is given, as the network takes it."""
+        columns = self.columns
+        if columns is None:
+            return *self._encoded(X, y), validation, metrics, class_weight
+        if isinstance(validation, (tuple, list)) and len(validation) in (2, 3):
+            try:
+                validation = *self._encoded(*validation[:2]), *validation[2:]
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"validation_data: {error}") from None
+        if y is None:
+            X = columns.encode_blocks(X, self.dtype)
+        else:
+            # Categories that only held-out rows have are unknown; nobody need be told.
+            X = columns.encode(X, self.dtype, warn_unknown=False)
+            y = columns.encode_targets(y)
+        class_weight = columns.encode_class_weight(class_weight)
+        if metrics is not None or validation is not None or share:
+            metrics = self._in_units(metrics)
+        return X, y, validation, metrics, class_weight
+
+    def _in_units(self, metrics: Any, weighted: bool = False) -> Any:
+        """Metrics of amounts see them in their units."""
+        columns = self.columns
+        if columns is None or not columns.amounts:
+            return metrics
+        return measures.in_units(metrics, self._network, columns.decode, weighted)
+
+    def network_only(self) -> Model:
+        """A plain model with a copy of the weights: it takes arrays as the network has them.
+
+        As ``model.columns.encode(rows)`` gives them; `predictor` of it serves such rows.
+        """
+        plain = Model.__new__(type(self))
+        metadata = {name: value for name, value in self.metadata.items() if name != "data"}
+        plain._assemble(self._parameters.copy(), self.seed, metadata, self.n_threads)
+        return plain
 
     # Training
 
@@ -378,27 +571,31 @@ class Model:
             Raised on, like what a callback raises; the model stands at the last whole step.
         """
         refuse_unknown("fit", unknown, FIT)
-        plan = plan_fit(
-            self._network,
-            self.seed,
-            X,
-            y,
-            epochs=epochs,
-            batch_size=batch_size,
-            optimizer=optimizer,
-            learning_rate=learning_rate,
-            validation_data=validation_data,
-            validation_split=validation_split,
-            metrics=metrics,
-            callbacks=callbacks,
-            sample_weight=sample_weight,
-            class_weight=class_weight,
-            shuffle=shuffle,
-            resume=resume,
-            verbose=verbose,
-        )
-        with self._engines.lend(plan.batch, plan.rule.kind) as engine:
-            return loop.fit(self, plan, engine)
+        with self._learning(X, y, validation_split, resume):
+            X, y, validation_data, metrics, class_weight = self._encoded_fit(
+                X, y, validation_data, validation_split, metrics, class_weight
+            )
+            plan = plan_fit(
+                self._network,
+                self.seed,
+                X,
+                y,
+                epochs=epochs,
+                batch_size=batch_size,
+                optimizer=optimizer,
+                learning_rate=learning_rate,
+                validation_data=validation_data,
+                validation_split=validation_split,
+                metrics=metrics,
+                callbacks=callbacks,
+                sample_weight=sample_weight,
+                class_weight=class_weight,
+                shuffle=shuffle,
+                resume=resume,
+                verbose=verbose,
+            )
+            with self._engines.lend(plan.batch, plan.rule.kind) as engine:
+                return loop.fit(self, plan, engine)
 
     def partial_fit(
         self,
@@ -433,18 +630,24 @@ class Model:
             As of `fit`.
         """
         refuse_unknown("partial_fit", unknown, PARTIAL_FIT)
-        plan = plan_partial_fit(
-            self._network,
-            X,
-            y,
-            batch_size=batch_size,
-            optimizer=optimizer,
-            learning_rate=learning_rate,
-            sample_weight=sample_weight,
-            class_weight=class_weight,
-        )
-        with self._engines.lend(plan.batch, plan.rule.kind) as engine:
-            return loop.partial_fit(self, plan, engine)
+        if self._open is not None:
+            raise ValueError("partial_fit must come after fit, which learns what columns are")
+        with self._learning(X, y):
+            X, y = self._encoded(X, y)
+            if self.columns is not None:
+                class_weight = self.columns.encode_class_weight(class_weight)
+            plan = plan_partial_fit(
+                self._network,
+                X,
+                y,
+                batch_size=batch_size,
+                optimizer=optimizer,
+                learning_rate=learning_rate,
+                sample_weight=sample_weight,
+                class_weight=class_weight,
+            )
+            with self._engines.lend(plan.batch, plan.rule.kind) as engine:
+                return loop.partial_fit(self, plan, engine)
 
     # Prediction
 
@@ -459,7 +662,7 @@ class Model:
         -------
         array, (n, n_out)
         """
-        X = as_features(X, self._network)
+        X = as_features(self._encoded(X)[0], self._network)
         with self._engines.lend() as engine:
             engine.load(self.theta, statistics=self._parameters.statistics)
             return evaluation.forward(engine, self._network, X, bound_threads(self.n_threads))
@@ -478,6 +681,9 @@ class Model:
             f(x) (of poisson, rates). (n, n_out), or (n,) with one output.
         """
         f = self.forward(X)
+        columns = self.columns
+        if columns is not None and not columns.plain:
+            return columns.decide(f)
         if self._network.decides:
             f = measures.classes(f, self._network.one_of_many)
         return f[:, 0] if f.ndim == 2 and f.shape[1] == 1 else f
@@ -510,6 +716,11 @@ class Model:
 
         Thread-safe; later training does not change it.
         """
+        if self.columns is not None and not self.columns.plain:
+            raise ValueError(
+                "the model must be one of arrays, it reads columns: network_only().predictor() "
+                "takes rows that columns.encode(rows) gives"
+            )
         statistics = self._parameters.statistics
         return Predictor(self._network, self.theta, statistics, self.n_threads)
 
@@ -539,8 +750,10 @@ class Model:
         dict
             "loss", and each metric under its name ("top_5" for TopK(5)).
         """
-        chosen = measures.as_metrics(metrics, self._network, weighted=sample_weight is not None)
-        X, y = as_pair(X, y, self._network)
+        weighted = sample_weight is not None
+        metrics = self._in_units(metrics, weighted)
+        chosen = measures.as_metrics(metrics, self._network, weighted)
+        X, y = as_pair(*self._encoded(X, y), self._network)
         weights = as_weights(sample_weight, len(X))
         with self._engines.lend() as engine:
             engine.load(self.theta, statistics=self._parameters.statistics)
@@ -555,7 +768,7 @@ class Model:
         As of one mini-batch of them all, without dropout and noise: batch normalisation takes their
         mean and variance, and its running averages stay as they are.
         """
-        X, y = as_pair(X, y, self._network)
+        X, y = as_pair(*self._encoded(X, y), self._network)
         weights = as_weights(sample_weight, len(X))
         grad = np.empty_like(self.theta)
         with self._engines.lend() as engine:
@@ -589,7 +802,7 @@ class Model:
         from fastnn.explain.gradient_check import gradient_check
 
         return gradient_check(
-            *(self._network, self.theta, X, y, eps, self.seed, sample_weight),
+            *(self._network, self.theta, *self._encoded(X, y), eps, self.seed, sample_weight),
             self._parameters.statistics,
         )
 
@@ -609,7 +822,10 @@ class Model:
         -------
         Trace
         """
+        from fastnn.explain.trace import Trace
+
         parameters = self._parameters.copy()
+        x, y = self._encoded(x, y)
         return Trace(self._network, parameters.theta, x, y, learning_rate, parameters.statistics)
 
     # Files and copies
@@ -629,11 +845,13 @@ class Model:
         storage.save(path, self._parameters, self.seed, self.metadata)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_engines"}
+        kept_out = ("_engines", "_columns")
+        return {name: value for name, value in vars(self).items() if name not in kept_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._engines = Engines(self._network)
+        if self._open is None:
+            self._engines = Engines(self._network)
 
 
 FIT, PARTIAL_FIT = (tuple(of.__kwdefaults__ or ()) for of in (Model.fit, Model.partial_fit))
@@ -663,4 +881,8 @@ def load(path: str | PathLike[str]) -> Model:
     loaded = storage.load(path)
     model = Model.__new__(Model)
     model._assemble(loaded.parameters, loaded.seed, loaded.metadata, None)
+    try:
+        model.columns  # noqa: B018  what is damaged shows now
+    except ValueError as error:
+        raise ModelFileError(f"{os.fspath(path)!s}: {error}") from None
     return model

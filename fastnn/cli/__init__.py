@@ -9,12 +9,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
 import fastnn
 from fastnn.cli import bench, demo, evaluate, export, import_, info, predict, train
-from fastnn.cli.messages import BadUse, Failure, note
+from fastnn.cli.messages import BadUse, Failure, note, warn
+from fastnn.tables.table import TableWarning
 
 COMMANDS = {
     "train": train,
@@ -69,7 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = parser.parse_args(argv)
         if args.command is None:
             raise BadUse(f"a command must be given: {', '.join(COMMANDS)} (see fastnn --help)")
-        status = args.run(args)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", TableWarning)
+            warnings.showwarning = warn  # type: ignore[assignment]
+            status = args.run(args)
         sys.stdout.flush()
         return status
     except (BadUse, ValueError) as error:  # ValueError: the library says what must hold

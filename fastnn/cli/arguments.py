@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from fastnn.tables.read import ReadOptions
+from fastnn.tables.reading import ReadOptions
 
 
 def positive_int(text: str) -> int:
@@ -149,11 +149,14 @@ def add_threads(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def reading(args: argparse.Namespace, y_name: str | None = None) -> ReadOptions:
+def reading(
+    args: argparse.Namespace, y_name: str | None = None, words: tuple[str, ...] = ()
+) -> ReadOptions:
     return ReadOptions(
         delimiter=args.delimiter,
         header=not args.no_header,
         x_name=args.x_name,
         y_name=y_name,
         target_file=getattr(args, "target_file", None),
+        words=words,
     )

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.checks import counted
 from fastnn.cli import arguments
-from fastnn.cli.messages import BadUse, counted, warn
+from fastnn.cli.messages import BadUse, warn
 
 if TYPE_CHECKING:
     from fastnn import Model

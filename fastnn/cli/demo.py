@@ -12,8 +12,7 @@ import numpy as np
 from fastnn.cli import arguments, output
 from fastnn.cli.info import network_lines
 from fastnn.cli.messages import Failure
-from fastnn.tables.columns import ArrayInputs, Classes, Data
-from fastnn.tables.read import Arrays, Numbers
+from fastnn.tables.columns import learn
 from fastnn.training.split import split
 
 if TYPE_CHECKING:
@@ -49,37 +48,32 @@ def run(args: argparse.Namespace) -> int:
     for path in paths.values():
         output.check_writable(path)
 
-    digits = Arrays("digits", images.reshape(len(images), -1), images.shape[1:])
-    column = Numbers(labels.astype(np.float64))
-    target = Classes.fit(digits, "y", column)
-    y = target.encode(digits, column)
-    train, test = split(len(y), HELD_OUT, args.seed, y)
-    data = Data(ArrayInputs.fit(digits, train), [target])
-    X = data.inputs.transform(digits)
+    train, test = split(len(labels), HELD_OUT, args.seed, labels)
     print(f"data        {len(train):,} digits to learn from, {len(test)} held out")
 
-    model = fastnn.Model([64, *HIDDEN, 10], seed=args.seed, n_threads=args.threads)
-    model.metadata["data"] = data.to_dict()
+    columns = learn(images[train], labels[train])
+    sizes = [None, *HIDDEN, None]
+    model = fastnn.Model(sizes, seed=args.seed, n_threads=args.threads, columns=columns)
     for name, value in network_lines(model):
         print(f"{name:11} {value}", flush=True)
     curve = model.fit(
-        X[train],
-        y[train],
+        images[train],
+        labels[train],
         epochs=EPOCHS,
         batch_size=BATCH,
         optimizer=fastnn.SGD(fastnn.CosineDecay(RATE), MOMENTUM),
-        validation_data=(X[test], y[test]),
+        validation_data=(images[test], labels[test]),
         verbose=not args.quiet,
     )
 
-    f = model.forward(X[test])
-    accuracy = float((f.argmax(1) == y[test]).mean())
+    f = model.forward(images[test])
+    accuracy = model.evaluate(images[test], labels[test])["accuracy"]
     print(f"accuracy    {accuracy:.4f} on the {len(test)} digits held out")
     model.save(paths["safetensors"])
     held_out = io.BytesIO()
-    np.savez_compressed(held_out, X=images[test], y=y[test])
+    np.savez_compressed(held_out, X=images[test], y=labels[test])
     output.replace_bytes(paths["npz"], held_out.getvalue())
-    output.replace_bytes(paths["png"], picture(curve, images[test], y[test], f))
+    output.replace_bytes(paths["png"], picture(curve, images[test], labels[test], f))
     print(f"written     {paths['safetensors']}, {paths['npz']}, {paths['png']}")
     print(f"\nnext: fastnn evaluate {paths['safetensors']} {paths['npz']}")
     return 0

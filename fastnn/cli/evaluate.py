@@ -8,10 +8,12 @@ import sys
 
 import numpy as np
 
+from fastnn.checks import listed
 from fastnn.cli import arguments, metrics
-from fastnn.cli.messages import BadUse, listed
-from fastnn.tables.columns import Classes, Data, UndescribedInputs, check_target
-from fastnn.tables.read import Arrays, Column, Table
+from fastnn.cli.messages import BadUse
+from fastnn.tables.columns import Columns
+from fastnn.tables.table import Arrays, Table
+from fastnn.tables.targets import Classes, check_target
 
 HELP = "measure a model on rows whose target is known"
 DESCRIPTION = """Measure a model on rows whose target is known: accuracy, confusion matrix and
@@ -35,45 +37,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from fastnn.cli.model_file import load_with_data, outputs, read_like_training
+    from fastnn.cli.model_file import load_with_columns, outputs, read_like_training
 
-    model, data = load_with_data(args.model)
-    named = args.target or data.names[0]  # of arrays
-    rows = read_like_training(args.data, data, arguments.reading(args, y_name=named))
-    names = target_names(rows, args.target) if args.target else data.names
-    if len(names) != len(data.targets):
-        raise BadUse(f"--target must name {len(data.targets)} columns, got {listed(names)}")
-    if isinstance(data.inputs, UndescribedInputs):
-        data.inputs.besides = tuple(names)
-    X = data.inputs.transform(rows, model.dtype)
-    columns = target_columns(rows, names)
-    for target, name in zip(data.targets, names, strict=True):
-        target.name = name
-    result = measured(data, rows, columns, outputs(model, data, X, args.threads), model.output)
+    model, columns = load_with_columns(args.model)
+    named = args.target or columns.names[0]  # of arrays
+    options = arguments.reading(args, named, tuple(columns.names))
+    rows = read_like_training(args.data, columns, options)
+    names = target_names(rows, args.target) if args.target else columns.names
+    if len(names) != len(columns.targets):
+        raise BadUse(f"--target must name {len(columns.targets)} columns, got {listed(names)}")
+    X, y = inputs_and_targets(rows, names)
+    described = model.columns is not None
+    f = outputs(model, columns, X if not described else rows, args.threads)
+    result = measured(columns, y, f, model.output)
     if args.json:
         json.dump(result, sys.stdout, indent=2, ensure_ascii=False)
         print()
     elif "targets" in result:
         print(metrics.several_text(result))
     else:
-        print((metrics.regression_text if data.amounts else metrics.classification_text)(result))
+        print((metrics.regression_text if columns.amounts else metrics.classification_text)(result))
     return 0
 
 
-def measured(
-    data: Data, rows: Table | Arrays, columns: list[Column], f: np.ndarray, output: object
-) -> dict:
+def measured(columns: Columns, y: Table, f: np.ndarray, output: object) -> dict:
     """What the metrics say of outputs f; of several targets, of each."""
-    if data.classes is not None:
-        y = data.encode(rows, columns)
-        return metrics.classification(y, f, data.classes, probabilities=output == "softmax")
+    names = columns.class_names
+    pairs = list(zip(columns.targets, y.columns, strict=True))
+    if names is not None:
+        labels = columns.targets[0].encode(y, pairs[0][1])
+        return metrics.classification(labels, f, names, probabilities=output == "softmax")
     results = {}
-    for target, column, one in zip(data.targets, columns, f.T, strict=True):
+    for (target, name), one in zip(pairs, f.T, strict=True):
         if isinstance(target, Classes):
-            y, P = target.encode(rows, column), np.stack([1 - one, one], 1)
-            results[target.name] = metrics.classification(y, P, target.classes)
+            labels, P = target.encode(y, name), np.stack([1 - one, one], 1)
+            results[name] = metrics.classification(labels, P, target.classes)
         else:
-            results[target.name] = metrics.regression(target.values(rows, column), one)
+            results[name] = metrics.regression(target.values(y, name), one)
     if len(results) > 1:
         return {"rows": len(f), "targets": results}
     return results.popitem()[1]
@@ -86,17 +86,18 @@ def target_names(rows: Table | Arrays, text: str) -> list[str]:
     return list(arguments.names(text))
 
 
-def target_columns(rows: Table | Arrays, names: list[str]) -> list[Column]:
-    """The columns of these names, or the y that was read with the arrays, without a gap."""
+def inputs_and_targets(rows: Table | Arrays, names: list[str]) -> tuple[Table | Arrays, Table]:
+    """The columns beside those of these names, and these, or the y that was read with arrays."""
     if isinstance(rows, Table):
-        columns = [rows.column(name) for name in names]
+        y = rows.select(names)
+        X: Table | Arrays = rows.select(name for name in rows.columns if name not in names)
     elif rows.y is None:
         raise BadUse(
             f'{rows.path}: no target: an NPZ needs an array "{names[0]}" (--target names another), '
             "an NPY needs --target-file"
         )
     else:
-        columns = [rows.y]
-    for name, column in zip(names, columns, strict=True):
-        check_target(rows, name, column)
-    return columns
+        X, y = rows, Table(rows.path, {names[0]: rows.y}, indexed=True)
+    for name in names:
+        check_target(y, name)
+    return X, y

@@ -19,18 +19,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     import fastnn.onnx
-    from fastnn.cli.model_file import load_with_data
+    from fastnn.cli.model_file import load
     from fastnn.onnx.file import interface
-    from fastnn.tables.columns import TableInputs
+    from fastnn.tables.inputs import TableInputs
 
     output.check_writable(args.onnx, "FILE.onnx")
-    model, data = load_with_data(args.model)
+    model = load(args.model)
     fastnn.onnx.export(model, args.onnx)
     print(f"{'written':11} {args.onnx}")
     inputs, outputs = interface(args.onnx)
     for title, entries in (("input", inputs), ("output", outputs)):
         for name, kind, shape in entries:
             print(f"{title:11} {name} ({', '.join(map(str, shape))}) {kind}")
-    if isinstance(data.inputs, TableInputs) and len(inputs) == 1:
-        print(f"{'columns':11} {', '.join(column.name for column in data.inputs.columns)}")
+    columns = model.columns
+    if columns is not None and isinstance(columns.inputs, TableInputs) and len(inputs) == 1:
+        print(f"{'columns':11} {', '.join(columns.inputs.names)}")
     return 0

@@ -30,10 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from fastnn.cli.info import network_lines
-    from fastnn.cli.model_file import load_onnx
+    from fastnn.cli.model_file import load
 
     output.check_writable(args.model, "model")
-    model = load_onnx(args.onnx, output=args.output, loss=args.loss)
+    model = load(args.onnx, output=args.output, loss=args.loss)
     model.save(args.model)
     print(f"{'written':11} {args.model}")
     for name, value in network_lines(model):

@@ -1,79 +1,77 @@
-"""A model file and what it says about its data."""
+"""Model files and data files: what is absent or cannot be read is bad use, told in one line."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn.cli.messages import BadUse
-from fastnn.tables.columns import VERSION, Data
-from fastnn.tables.read import Arrays, ReadOptions, Table, read
+from fastnn.tables.columns import Columns
+from fastnn.tables.reading import ReadOptions
+from fastnn.tables.reading import read as read_file
+from fastnn.tables.table import Arrays, Table
 
 if TYPE_CHECKING:
     from fastnn import Model
 
 
-def load(path: str) -> Model:
-    import fastnn
-
-    if not Path(path).exists():
-        raise BadUse(f"{path}: no such file")
-    if Path(path).is_dir():
-        raise BadUse(f"{path}: is a folder, not a model file")
-    if path.lower().endswith(".onnx"):
-        return load_onnx(path)
-    return _read(path, fastnn.load)
-
-
-def load_onnx(path: str, **options: Any) -> Model:
-    import fastnn.onnx
-
-    return _read(path, lambda path: fastnn.onnx.load(path, **options))
-
-
-def _read(path: str, load: Callable[[str], Model]) -> Model:
-    import fastnn
-
+@contextmanager
+def reading(path: str, kind: str) -> Iterator[None]:
     try:
-        return load(path)
-    except FileNotFoundError:
-        raise BadUse(f"{path}: no such file") from None
-    except PermissionError:
-        raise BadUse(f"{path}: no permission to read it") from None
-    except fastnn.ModelFileError as error:
-        text = str(error)
-        raise BadUse(text if path in text else f"{path}: {text}") from None
+        yield
+    except FileNotFoundError as error:
+        raise BadUse(f"{error.filename or path}: no such file") from None
+    except IsADirectoryError:
+        raise BadUse(f"{path}: is a folder, not a {kind} file") from None
+    except PermissionError as error:
+        raise BadUse(f"{error.filename or path}: no permission to read it") from None
 
 
-def load_with_data(path: str) -> tuple[Model, Data]:
+def read(path: str, options: ReadOptions) -> Table | Arrays:
+    with reading(path, "data"):
+        return read_file(path, options)
+
+
+def load(path: str, **options: Any) -> Model:
+    """A model file, or by its name's end an ONNX file, which the options are for."""
+    import fastnn
+
+    with reading(path, "model"):
+        if path.lower().endswith(".onnx") or options:
+            import fastnn.onnx
+
+            return fastnn.onnx.load(path, **options)
+        try:
+            return fastnn.load(path)
+        except fastnn.ModelFileError as error:
+            text = str(error)
+            raise BadUse(text if path in text else f"{path}: {text}") from None
+
+
+def load_with_columns(path: str) -> tuple[Model, Columns]:
+    """A model, and what it knows of its columns; of a plain one what can be told."""
     model = load(path)
-    saved = model.metadata.get("data")
-    if saved is None:
-        return model, Data.undescribed(model)
-    try:
-        if saved["version"] > VERSION:
-            raise BadUse(
-                f"{path}: describes its data in version {saved['version']}, "
-                f"this fastnn knows up to {VERSION}"
-            )
-        return model, Data.from_dict(saved)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadUse(f"{path}: its description of the data is damaged ({error!r})") from None
+    columns = model.columns
+    if columns is None or columns.plain:
+        known = Columns.undescribed(model._network, model.metadata.get("classes"))
+        columns = Columns(known.inputs if columns is None else columns.inputs, known.targets)
+    return model, columns
 
 
-def read_like_training(path: str, data: Data, options: ReadOptions) -> Table | Arrays:
-    if not data.header:
+def read_like_training(path: str, columns: Columns, options: ReadOptions) -> Table | Arrays:
+    if not columns.header:
         options.header = False
     return read(path, options)
 
 
-def outputs(model: Model, data: Data, X: np.ndarray, n_threads: int | None) -> np.ndarray:
+def outputs(model: Model, columns: Columns, rows: Any, n_threads: int | None) -> np.ndarray:
     """(n, n_outputs): probabilities, scores of a hinge, or float64 values in the targets' units."""
     model.n_threads = n_threads
-    f = model.forward(X)
-    if data.classes is not None and f.shape[1] == 1:  # of two classes from one sigmoid
+    described = model.columns is not None and not model.columns.plain
+    f = model.forward(rows if described else columns.encode(rows, model.dtype))
+    if columns.class_names is not None and f.shape[1] == 1:  # of two classes from one sigmoid
         return np.hstack([1 - f, f])
-    return data.decode(f) if data.amounts else f
+    return columns.decode(f)

@@ -13,7 +13,9 @@ import numpy as np
 
 from fastnn.cli import arguments, output
 from fastnn.cli.messages import BadUse, note
-from fastnn.tables.columns import Classes, Data
+from fastnn.errors import optional
+from fastnn.tables.columns import Columns
+from fastnn.tables.targets import Classes
 
 HELP = "predict the target of new rows"
 DESCRIPTION = """Predict the target of new rows. Writes a line for each row, in their order: the
@@ -35,39 +37,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from fastnn.cli.model_file import load_with_data, outputs, read_like_training
+    from fastnn.cli.model_file import load_with_columns, outputs, read_like_training
 
     write = write_csv
     if args.output not in (None, "-"):
         output.check_writable(args.output, devices=True)
         write = writer_of(args.output)
-    model, data = load_with_data(args.model)
-    rows = read_like_training(args.data, data, arguments.reading(args))
-    f = outputs(model, data, data.inputs.transform(rows, model.dtype), args.threads)
-    if data.amounts:
+    model, columns = load_with_columns(args.model)
+    rows = read_like_training(args.data, columns, arguments.reading(args))
+    f = outputs(model, columns, rows, args.threads)
+    if columns.amounts:
         f = f.astype(model.dtype)
-    write(args.output, table(data, f, probabilities=model.output in ("softmax", "sigmoid")))
+    write(args.output, table(columns, f, probabilities=model.output in ("softmax", "sigmoid")))
     if args.output not in (None, "-"):
         note(f"{len(f):,} predictions written to {args.output}")
     return 0
 
 
-def table(data: Data, f: np.ndarray, probabilities: bool) -> dict[str, np.ndarray]:
+def table(columns: Columns, f: np.ndarray, probabilities: bool) -> dict[str, np.ndarray]:
     """Columns (n,) by name: numbers, or names of classes."""
-    columns: dict[str, Any] = {}
-    if data.classes is not None:
-        columns["prediction"] = np.array(data.classes)[f.argmax(1)]
+    written: dict[str, Any] = {}
+    names = columns.class_names
+    if names is not None:
+        written["prediction"] = np.array(names)[f.argmax(1)]
         if probabilities:
-            columns |= {f"P({name})": p for name, p in zip(data.classes, f.T, strict=True)}
-        return columns
+            written |= {f"P({name})": p for name, p in zip(names, f.T, strict=True)}
+        return written
     more = {}
-    for target, one in zip(data.targets, f.T, strict=True):
-        name = target.name if len(data.targets) > 1 else "prediction"
-        columns[name] = one
+    for target, one in zip(columns.targets, f.T, strict=True):
+        name = target.name if len(columns.targets) > 1 else "prediction"
+        written[name] = one
         if isinstance(target, Classes):
-            columns[name] = np.array(target.classes)[(one > 0.5).astype(int)]
+            written[name] = np.array(target.classes)[(one > 0.5).astype(int)]
             more[f"P({target.name}={target.classes[1]})"] = one
-    return columns | more
+    return written | more
 
 
 # --- files
@@ -79,16 +82,11 @@ def writer_of(path: str):
     if suffix == ".npz":
         return write_npz
     if suffix in (".parquet", ".pq"):
-        try:
-            import pyarrow.parquet  # noqa: F401  better missed now than after the work
-        except ImportError:
-            raise BadUse(
-                f"-o {path}: Parquet needs pyarrow: pip install 'fastnn[parquet]'"
-            ) from None
+        optional("pyarrow.parquet", f"-o {path}: Parquet")  # better missed now than after the work
         return write_parquet
-    if suffix in (".npy", ".gz"):
-        raise BadUse(f"-o {path}: predictions are written as .csv, .parquet or .npz")
-    return write_csv
+    if suffix in ("", ".csv"):
+        return write_csv
+    raise BadUse(f"-o {path}: predictions are written as .csv, .parquet or .npz")
 
 
 def write_csv(path: str | None, columns: dict[str, np.ndarray]) -> None:

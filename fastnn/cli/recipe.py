@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,32 +11,31 @@ import fastnn
 from fastnn.checks import name_of
 from fastnn.cli.messages import BadUse
 from fastnn.network import losses
-from fastnn.tables.columns import Data
+from fastnn.tables.columns import AMOUNT_LOSSES, CLASS_LOSSES, LABEL_LOSSES, Columns
+from fastnn.tables.columns import task_of as task_for
 from fastnn.training import metrics as measures
 from fastnn.training.optimizers import NAMES as OPTIMIZERS
 from fastnn.training.optimizers import Optimizer, Rate
 
 # --- what the network learns
 
-CLASS_LOSSES = ("cross_entropy", "focal", "hinge", "squared_error")
-LABEL_LOSSES = ("binary_cross_entropy", "focal", "squared_error")  # of several targets
-AMOUNT_LOSSES = ("squared_error", "absolute_error", "huber", "quantile", "poisson")
 LOSSES = tuple(dict.fromkeys((*CLASS_LOSSES, *LABEL_LOSSES, *AMOUNT_LOSSES)))
 LOSS_SETTINGS = {name: losses.CLASSES[name] for name in ("focal", "huber", "quantile")}
 
 
-def task_of(loss: Any) -> str | None:
-    """The task that a loss is for, if it is for one alone."""
-    amounts = name_of(loss) in AMOUNT_LOSSES
-    classes = name_of(loss) in (*CLASS_LOSSES, *LABEL_LOSSES)
-    return None if amounts and classes else "regression" if amounts else "classification"
+def task_of(args: argparse.Namespace) -> str | None:
+    """The task that the arguments ask for; None where the target decides."""
+    asked = task_for(None, args.loss)
+    if args.task and asked and args.task != asked:
+        raise BadUse(f"--loss {name_of(args.loss)} is for {asked}, got --task {args.task}")
+    return args.task or asked
 
 
-def loss_of(args: argparse.Namespace, data: Data) -> Any:
+def loss_of(args: argparse.Namespace, columns: Columns) -> Any:
     known: tuple[str, ...]
-    if data.amounts:
+    if columns.amounts:
         known, what = AMOUNT_LOSSES, "regression"
-    elif data.classes is not None:
+    elif columns.class_names is not None:
         known, what = CLASS_LOSSES, "classification"
     else:
         known, what = LABEL_LOSSES, "several targets of two classes"
@@ -47,36 +45,24 @@ def loss_of(args: argparse.Namespace, data: Data) -> Any:
     if args.label_smoothing:
         if name_of(loss) not in ("cross_entropy", "binary_cross_entropy"):
             raise BadUse(f"--label-smoothing goes with cross-entropy, not with {name_of(loss)}")
-        loss = losses.CLASSES[name_of(loss)](args.label_smoothing)  # type: ignore[call-arg]
+        loss = losses.CLASSES[name_of(loss)](args.label_smoothing)
     return loss
 
 
-def output_of(data: Data, loss: Any) -> str:
-    """Activation of the output layer."""
-    if data.amounts:
-        return "exp" if name_of(loss) == "poisson" else "identity"
-    if data.classes is None:
-        return "sigmoid"
-    return "identity" if name_of(loss) == "hinge" else "softmax"
-
-
-def class_weight_of(args: argparse.Namespace, data: Data) -> Any:
+def class_weight_of(args: argparse.Namespace, columns: Columns) -> Any:
+    names = columns.class_names
     if args.class_weight is None:
         return None
-    if data.classes is None:
+    if names is None:
         raise BadUse("--class-weight is for one target of classes")
-    if isinstance(args.class_weight, str):
-        return args.class_weight
-    for name in args.class_weight:
-        if name not in data.classes:
-            raise BadUse(
-                f'--class-weight: must name classes, {", ".join(data.classes)}, got "{name}"'
-            )
-    return {data.classes.index(name): weight for name, weight in args.class_weight.items()}
+    for name in args.class_weight if isinstance(args.class_weight, dict) else ():
+        if name not in names:
+            raise BadUse(f'--class-weight: must name classes, {", ".join(names)}, got "{name}"')
+    return args.class_weight
 
 
-def metrics_of(names: tuple[str, ...], model: fastnn.Model, data: Data) -> list[Any]:
-    """Metrics by name, of amounts in their units."""
+def metrics_of(names: tuple[str, ...], model: fastnn.Model) -> list[Any]:
+    """Metrics by name."""
     network = model._network
     known = measures.known_metrics(network)
     usual = measures.default_metric(network)
@@ -90,18 +76,10 @@ def metrics_of(names: tuple[str, ...], model: fastnn.Model, data: Data) -> list[
             more = ", top_K" if network.one_of_many else ""
             raise BadUse(f'--metrics must be among {", ".join(known)}{more}, got "{name}"')
         else:
-            chosen.append(_in_units(name, data) if name in ("rmse", "mae") else name)
-    if len({getattr(one, "__name__", str(one)) for one in chosen}) < len(chosen):
+            chosen.append(name)
+    if len(set(map(str, chosen))) < len(chosen):
         raise BadUse(f"--metrics must differ from one another, got {', '.join(names)}")
     return chosen
-
-
-def _in_units(name: str, data: Data) -> Callable[..., float]:
-    def measure(y: np.ndarray, f: np.ndarray) -> float:
-        return measures.VALUES[name](data.decode(y), data.decode(f))
-
-    measure.__name__ = name
-    return measure
 
 
 # --- how it learns

@@ -14,15 +14,18 @@ from typing import Any
 import numpy as np
 
 import fastnn
-from fastnn.checks import name_of
+from fastnn.checks import counted, listed, name_of
 from fastnn.cli import arguments, output, recipe
-from fastnn.cli.evaluate import target_columns, target_names
+from fastnn.cli.evaluate import inputs_and_targets, target_names
 from fastnn.cli.info import network_lines
-from fastnn.cli.messages import BadUse, Failure, counted, listed, note
+from fastnn.cli.messages import BadUse, Failure, note
+from fastnn.cli.model_file import load, read
 from fastnn.kernels._cpu import ACTIVATIONS, NORMS
 from fastnn.network.activations import CLASSES as ACTIVATION_SETTINGS
-from fastnn.tables.columns import Amount, ArrayInputs, Classes, Data, TableInputs, infer_task
-from fastnn.tables.read import Arrays, Column, ReadOptions, Table, read
+from fastnn.tables.columns import Columns, learn
+from fastnn.tables.inputs import ArrayInputs, Inputs, TableInputs
+from fastnn.tables.table import Arrays, Table
+from fastnn.tables.targets import Amount, infer_task
 from fastnn.training.split import split
 
 HELP = "train a network on a data file"
@@ -277,51 +280,46 @@ def _add_watching(group: argparse._ArgumentGroup) -> None:
 
 
 @dataclass
-class HeldOut:
-    """The rows measured on: what the network sees, and where they came from."""
-
-    X: np.ndarray
-    y: np.ndarray
-    where: str  # for the summary
-
-
-@dataclass
 class Prepared:
-    """The rows trained on: what the network sees, and where they came from."""
+    """What the data file holds, and what was learned from the rows trained on."""
 
-    X: np.ndarray
-    y: np.ndarray
-    weights: np.ndarray | None
-    data: Data
-    source: Table | Arrays
+    X: Table | Arrays
+    y: Table
+    weights: np.ndarray | None  # (n,) of all rows
+    columns: Columns
     why: str  # this task
-    held_out: HeldOut | None
+    rows: np.ndarray  # trained on
+    held_out: np.ndarray  # rows measured on
+    share: float  # of them
+    validation: tuple[Table | Arrays, Table] | None  # a file's, measured on instead
+
+    @property
+    def measures(self) -> bool:
+        return self.validation is not None or len(self.held_out) > 0
 
 
 def run(args: argparse.Namespace) -> int:
     check_files(args)
     recipe.check(args)
     prepared = prepare(args)
-    data, n = prepared.data, len(prepared.X)
+    columns, n = prepared.columns, len(prepared.rows)
     if args.batch_size is None:
         whole = args.optimizer in ("rprop", "lbfgs")
         args.batch_size = n if whole else recipe.default_batch_size(n)
     batch = min(args.batch_size, n)
     if args.learning_rate is None:
-        args.learning_rate = recipe.default_learning_rate(args, data.amounts, batch)
-    loss = recipe.loss_of(args, data)
+        args.learning_rate = recipe.default_learning_rate(args, columns.amounts, batch)
     model = fastnn.Model(
-        [data.inputs.width, *args.hidden, data.n_outputs],
+        [None, *args.hidden, None],
         activation=args.activation[0] if len(args.activation) == 1 else list(args.activation),
-        output=recipe.output_of(data, loss),
-        loss=loss,
+        loss=recipe.loss_of(args, columns),
         dtype=args.dtype,
         seed=args.seed,
         n_threads=args.threads,
         dropout=args.dropout[0] if len(args.dropout) == 1 else list(args.dropout),
         norm=args.norm,
+        columns=columns,
     )
-    model.metadata["data"] = data.to_dict()
     model.metadata["training"] = training_facts(args, prepared)
     check_checkpoint(args, model)
     trained = fit(model, prepared, args)
@@ -389,8 +387,6 @@ def check_checkpoint(args: argparse.Namespace, model: fastnn.Model) -> None:
     if not os.path.exists(args.resume):
         note(f"--resume {args.resume}: no such file yet, so the training begins")
         return
-    from fastnn.cli.model_file import load
-
     saved = load(args.resume)
     if "training" not in saved.metadata or "data" not in saved.metadata:
         raise BadUse(f"--resume {args.resume}: was not written by fastnn train --checkpoint")
@@ -419,87 +415,67 @@ def _same(path: str, name: str, was: Any, now: Any) -> None:
 
 
 def prepare(args: argparse.Namespace) -> Prepared:
-    """Read, split, and fit the preprocessing on the training rows."""
-    options = arguments.reading(args, args.target or "y")
+    """Read, and learn the columns from the training rows."""
+    words = (*arguments.names(args.target or ""), args.target or "", *args.categorical)
+    options = arguments.reading(args, args.target or "y", words)
     source = read(args.data, options)
     if isinstance(source, Table) and args.target is None:
         raise BadUse(
             f"--target must name the column to learn; {source.path} has {listed(source.columns)}"
         )
     names = target_names(source, args.target or "y")
-    columns = target_columns(source, names)
-    task, why = task_of(args, source, names, columns)
     if len(set(names)) < len(names):
         raise BadUse(f"--target must name each column once, got {listed(names)}")
-    pairs = list(zip(names, columns, strict=True))
-    targets: list[Any] = []
-    labels = None
-    if task == "classification":
-        targets = [Classes.fit(source, name, column) for name, column in pairs]
-        if len(targets) == 1:
-            labels = targets[0].encode(source, columns[0])
+    X, y = inputs_and_targets(source, names)
+    check_columns(args, source, names)
+    if isinstance(X, Table) and args.sample_weight:
+        X = X.select(name for name in X.columns if name != args.sample_weight)
+    task = recipe.task_of(args)
+    why = f"as {'--task' if args.task else '--loss ' + name_of(args.loss)} says" if task else ""
+    if not why:
+        found = [infer_task(column)[1] for column in y.columns.values()]
+        why = found[0] if len(found) == 1 else f"{found[0]}, ..."
+    weights = sample_weights(args, source)
     share = VALIDATION_SPLIT if args.validation_split is None else args.validation_split
     share = 0.0 if args.validation else share
-    train_rows, held_out_rows = split(source.n_rows, share, args.seed, labels)
-    if args.early_stopping and not args.validation and not len(held_out_rows):
-        raise BadUse(
-            f"--early-stopping needs rows to measure on: {share:g} of {source.n_rows} is none"
-        )
-    if task == "regression":
-        counts = args.loss == "poisson"
-        targets = [
-            Amount.fit(source, name, column, train_rows, args.scale != "none", counts)
-            for name, column in pairs
-        ]
-    for target in targets if len(targets) > 1 and task == "classification" else ():
-        if len(target.classes) != 2:
-            raise BadUse(
-                f'"{target.name}": of several targets each must have two classes, it has '
-                f"{len(target.classes)} (or give --task regression)"
-            )
-    weights = sample_weights(args, source)
-    inputs = _fit_inputs(args, source, names, train_rows)
-    data = Data(inputs, targets, header=not args.no_header)
-    # Categories that only held-out rows have are unknown to the model; nobody need be told.
-    X = inputs.transform(source, args.dtype, warn_unknown=False)
-    y = data.encode(source, columns)
-    held_out = None
+    halves: list[np.ndarray] = []
+
+    def training_rows(n: int, labels: np.ndarray | None) -> np.ndarray:
+        halves.extend(split(n, share, args.seed, labels))
+        if args.early_stopping and not args.validation and not len(halves[1]):
+            raise BadUse(f"--early-stopping needs rows to measure on: {share:g} of {n} is none")
+        return halves[0]
+
+    columns = learn(
+        *(X, y),
+        task=task,
+        missing=args.missing,
+        scaling=args.scale,
+        categorical=args.categorical,
+        drop=args.drop,
+        counts=args.loss == "poisson",
+        rows=training_rows,
+    )
+    columns.header = not args.no_header
+    rows, held_out = halves
+    validation = None
     if args.validation:
-        held_out = _read_held_out(args, options, data)
-    elif len(held_out_rows):
-        where = counted(len(held_out_rows), "held-out row")
-        held_out = HeldOut(X[held_out_rows], y[held_out_rows], where)
-        X, y = X[train_rows], y[train_rows]
-        weights = None if weights is None else weights[train_rows]
-    return Prepared(X, y, weights, data, source, why, held_out)
+        validation = inputs_and_targets(read(args.validation, options), names)
+    share = share if len(held_out) else 0.0  # of a few rows none is held out
+    return Prepared(X, y, weights, columns, why, rows, held_out, share, validation)
 
 
-def task_of(
-    args: argparse.Namespace, source: Table | Arrays, names: list[str], columns: list[Column]
-) -> tuple[str, str]:
-    """("classification" or "regression", why)."""
-    asked = None if args.loss is None else recipe.task_of(args.loss)
-    if args.task and asked and args.task != asked:
-        raise BadUse(f"--loss {name_of(args.loss)} is for {asked}, got --task {args.task}")
-    if args.task:
-        return args.task, "as given"
-    if asked:
-        return asked, f"as --loss {name_of(args.loss)} is"
-    found = [infer_task(column) for column in columns]
-    if len({task for task, _ in found}) > 1:
-        told = ", ".join(f'"{n}" {why}' for n, (_, why) in zip(names, found, strict=True))
-        raise BadUse(
-            f"{source.path}: targets must all be amounts or all be classes (--task): "
-            f"{told.replace('it holds', 'holds')}"
-        )
-    return found[0] if len(found) == 1 else (found[0][0], f"{found[0][1]}, ...")
-
-
-def _read_held_out(args: argparse.Namespace, options: ReadOptions, data: Data) -> HeldOut:
-    other = read(args.validation, options)
-    columns = target_columns(other, data.names)
-    X, y = data.inputs.transform(other, args.dtype), data.encode(other, columns)
-    return HeldOut(X, y, f"{counted(len(X), 'row')} of {other.path}")
+def check_columns(args: argparse.Namespace, source: Table | Arrays, targets: list[str]) -> None:
+    """Refuse options that name columns which are not for them."""
+    if isinstance(source, Arrays):
+        return
+    for name in (*args.drop, *args.categorical):
+        if name in targets:
+            raise BadUse(f'--drop and --categorical are for inputs, "{name}" is a target')
+        if name == args.sample_weight:
+            raise BadUse(f'--drop and --categorical are for inputs, "{name}" is --sample-weight')
+    if args.sample_weight in targets:
+        raise BadUse(f'--sample-weight must be another column than the target "{targets[0]}"')
 
 
 def sample_weights(args: argparse.Namespace, source: Table | Arrays) -> np.ndarray | None:
@@ -509,51 +485,20 @@ def sample_weights(args: argparse.Namespace, source: Table | Arrays) -> np.ndarr
         return None
     if isinstance(source, Arrays):
         raise BadUse(f"--sample-weight names a column of a table; {source.path} holds arrays")
-    weights = Amount(name).values(source, source.column(name))
+    weights = Amount(name).values(source, name)
     if weights.min() < 0:
         row = int(np.argmin(weights))
         raise BadUse(f"{source.where(row, name)}: a weight must be at least 0, got {weights[row]}")
     return weights
 
 
-def _fit_inputs(
-    args: argparse.Namespace, source: Table | Arrays, targets: list[str], rows: np.ndarray
-) -> TableInputs | ArrayInputs:
-    if isinstance(source, Arrays):
-        for option in ("drop", "categorical"):
-            if getattr(args, option):
-                raise BadUse(
-                    f"--{option} is for the columns of a table; {source.path} holds arrays"
-                )
-        return ArrayInputs.fit(source, rows, missing=args.missing, scaling=args.scale)
-    for name in (*args.drop, *args.categorical):
-        source.column(name)  # refuses unknown names
-        if name in targets:
-            raise BadUse(f'--drop and --categorical are for inputs, "{name}" is a target')
-        if name == args.sample_weight:
-            raise BadUse(f'--drop and --categorical are for inputs, "{name}" is --sample-weight')
-    if args.sample_weight in targets:
-        raise BadUse(f'--sample-weight must be another column than the target "{targets[0]}"')
-    others = {*targets, *args.drop, args.sample_weight}
-    names = [name for name in source.columns if name not in others]
-    if not names:
-        raise BadUse(f"{source.path}: no column beside the target {listed(targets)} to learn from")
-    return TableInputs.fit(
-        source,
-        names,
-        rows,
-        missing=args.missing,
-        scaling=args.scale,
-        categorical=args.categorical,
-    )
-
-
 def training_facts(args: argparse.Namespace, prepared: Prepared) -> dict:
     """For `fastnn info`; no times, so that the same command writes the same bytes."""
+    other = prepared.validation
     return {
         "file": Path(args.data).name,
-        "rows": len(prepared.X),
-        "held out": len(prepared.held_out.X) if prepared.held_out else 0,
+        "rows": len(prepared.rows),
+        "held out": other[0].n_rows if other else len(prepared.held_out),
         **recipe.facts(args),
         "fastnn": fastnn.__version__,
     }
@@ -601,10 +546,9 @@ class Trained:
 
 def fit(model: fastnn.Model, prepared: Prepared, args: argparse.Namespace) -> Trained:
     """Train as the arguments say. Ctrl-C keeps the network beside the output and goes on up."""
-    data, held_out = prepared.data, prepared.held_out
-    n_steps = args.epochs * -(-len(prepared.X) // args.batch_size)
-    rate = recipe.schedule_of(args, args.learning_rate, n_steps, held_out is not None)
-    chosen = recipe.metrics_of(args.metrics, model, data)
+    n_steps = args.epochs * -(-len(prepared.rows) // args.batch_size)
+    rate = recipe.schedule_of(args, args.learning_rate, n_steps, prepared.measures)
+    chosen = recipe.metrics_of(args.metrics, model)
     early = fastnn.EarlyStopping(patience=args.early_stopping) if args.early_stopping else None
     watch = Watch(early)
     keep = args.checkpoint or args.resume
@@ -622,11 +566,12 @@ def fit(model: fastnn.Model, prepared: Prepared, args: argparse.Namespace) -> Tr
             epochs=args.epochs,
             batch_size=args.batch_size,
             optimizer=recipe.optimizer_of(args, rate),
-            validation_data=(held_out.X, held_out.y) if held_out else None,
-            metrics=chosen if held_out else None,
+            validation_data=prepared.validation,
+            validation_split=prepared.share,
+            metrics=chosen if prepared.measures else None,
             callbacks=callbacks,
             sample_weight=prepared.weights,
-            class_weight=recipe.class_weight_of(args, data),
+            class_weight=recipe.class_weight_of(args, prepared.columns),
             resume=args.resume,
             verbose=not args.quiet,
         )
@@ -670,25 +615,26 @@ def interrupted(model: fastnn.Model, watch: Watch, args: argparse.Namespace) -> 
 def print_summary(
     args: argparse.Namespace, model: fastnn.Model, prepared: Prepared, trained: Trained
 ) -> None:
-    data, source = prepared.data, prepared.source
-    task = "regression" if data.amounts else "classification"
+    columns, X = prepared.columns, prepared.X
+    task = "regression" if columns.amounts else "classification"
     lines = [
-        ("data", f"{source.path}: {counted(source.n_rows, 'row')}, {_inputs_text(data)}"),
-        ("target", f"{', '.join(data.names)}, {task} ({prepared.why})"),
+        ("data", f"{X.path}: {counted(X.n_rows, 'row')}, {_inputs_text(columns.inputs)}"),
+        ("target", f"{', '.join(columns.names)}, {task} ({prepared.why})"),
     ]
-    if data.classes is not None:
-        lines.append(("classes", _class_counts(data.classes, prepared.y)))
+    if columns.class_names is not None:
+        lines.append(("classes", _class_counts(columns.class_names, prepared)))
     lines += network_lines(model)
     lines.append(("optimizer", _optimizer_text(args)))
     n, watch = len(trained.history), trained.watch
-    text = f"{counted(n, 'epoch')} of {counted(len(prepared.X), 'row')} in {trained.seconds:.1f} s"
+    rows = counted(len(prepared.rows), "row")
+    text = f"{counted(n, 'epoch')} of {rows} in {trained.seconds:.1f} s"
     if watch.before:
         text += f", {watch.before} of them before it was resumed"
     if watch.best_epoch:
         text += f"; kept: epoch {watch.best_epoch}, the best"
     lines.append(("trained", text))
-    if prepared.held_out is not None:
-        lines.append(("validation", _measured(model, prepared.held_out, trained.metrics, data)))
+    if prepared.measures:
+        lines.append(("validation", _measured(model, prepared, trained.metrics)))
     size = Path(args.output).stat().st_size
     lines.append(("model", f"{args.output} ({size / 1000:,.0f} kB)"))
     for name, path in (("log", args.log), ("plot", args.plot)):
@@ -696,20 +642,21 @@ def print_summary(
             lines.append((name, path))
     for name, value in lines:
         print(f"{name:11} {value}")
-    new = {"table": "new.csv", "arrays": "new.npz"}[data.inputs.kind]
+    new = {"table": "new.csv", "arrays": "new.npz"}[columns.inputs.kind]
     print(f"\nnext: fastnn predict {shlex.quote(args.output)} {new} -o predictions.csv")
 
 
-def _inputs_text(data: Data) -> str:
-    inputs = data.inputs
+def _inputs_text(inputs: Inputs) -> str:
     if isinstance(inputs, ArrayInputs):
         return f"inputs of shape {'x'.join(map(str, inputs.shape))}"
+    assert isinstance(inputs, TableInputs)
     text = counted(len(inputs.columns), "column")
     return text if inputs.width == len(inputs.columns) else f"{text} as {inputs.width} features"
 
 
-def _class_counts(classes: list[str], y: np.ndarray) -> str:
-    counts = np.bincount(y, minlength=len(classes))
+def _class_counts(classes: list[str], prepared: Prepared) -> str:
+    labels = prepared.columns.encode_targets(prepared.y)[prepared.rows]
+    counts = np.bincount(labels, minlength=len(classes))
     shown = [f"{name} ({n:,})" for name, n in zip(classes, counts, strict=True)]
     more = f", ... ({len(shown)} in all)" if len(shown) > 10 else ""
     return ", ".join(shown[:10]) + more
@@ -732,12 +679,17 @@ def _optimizer_text(args: argparse.Namespace) -> str:
 TITLES = {"log_loss": "log loss", "rmse": "RMSE", "mae": "MAE"}
 
 
-def _measured(model: fastnn.Model, held_out: HeldOut, chosen: list[Any], data: Data) -> str:
+def _measured(model: fastnn.Model, prepared: Prepared, chosen: list[Any]) -> str:
     """The rows measured on once more: what was asked for, or what is usual."""
-    result = model.evaluate(held_out.X, held_out.y, metrics=chosen)
+    rows = prepared.held_out
+    held_out = prepared.validation or (prepared.X.take(rows), prepared.y.take(rows))
+    where = counted(held_out[0].n_rows, "held-out row")
+    if prepared.validation:
+        where = f"{counted(held_out[0].n_rows, 'row')} of {held_out[0].path}"
+    result = model.evaluate(*held_out, metrics=chosen)
     loss = result.pop("loss")
     told = [f"{TITLES.get(name, name)} {_number(name, value)}" for name, value in result.items()]
-    return f"{held_out.where}: {', '.join(told)}, loss {loss:.4f}"
+    return f"{where}: {', '.join(told)}, loss {loss:.4f}"
 
 
 def _number(name: str, value: float) -> str:

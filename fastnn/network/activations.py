@@ -6,11 +6,12 @@ docs/maths.md, section 3.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, ClassVar, NamedTuple
 
 from fastnn.checks import as_name, as_real
 from fastnn.kernels._cpu import ACTIVATIONS, OUTPUTS, PARAMETERS
+from fastnn.values import Value
 
 
 class Known(NamedTuple):
@@ -63,7 +64,7 @@ TABLE = {
 }  # fmt: skip
 
 
-class Activation:
+class Activation(Value):
     """What every activation with a parameter has: its kernel's name and that parameter."""
 
     name: ClassVar[str]
@@ -71,11 +72,10 @@ class Activation:
     @property
     def parameter(self) -> float:
         """The number its kernel takes."""
-        (value,) = asdict(self).values()  # type: ignore[call-overload]
+        (value,) = asdict(self).values()
         return float(value)
 
 
-@dataclass(frozen=True)
 class LeakyReLU(Activation):
     """h = a where a > 0, slope a elsewhere.
 
@@ -94,10 +94,9 @@ class LeakyReLU(Activation):
     slope: float = PARAMETERS["leaky_relu"]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "slope", as_real("slope", self.slope))
+        self._keep(slope=as_real("slope", self.slope))
 
 
-@dataclass(frozen=True)
 class ELU(Activation):
     """h = a where a > 0, alpha (e^a - 1) elsewhere.
 
@@ -116,7 +115,7 @@ class ELU(Activation):
     alpha: float = PARAMETERS["elu"]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "alpha", as_real("alpha", self.alpha))
+        self._keep(alpha=as_real("alpha", self.alpha))
 
 
 CLASSES: dict[str, type[Activation]] = {one.name: one for one in (LeakyReLU, ELU)}
@@ -147,7 +146,7 @@ def described(activation: str | Activation) -> str | dict[str, Any]:
     """As JSON holds it: the name, or {"name": ..., "slope": ...}."""
     if isinstance(activation, str):
         return activation
-    return {"name": activation.name, **asdict(activation)}  # type: ignore[call-overload]
+    return {"name": activation.name, **asdict(activation)}
 
 
 def restored(value: Any) -> Any:

@@ -10,7 +10,7 @@ Targets become C-contiguous arrays of the network's dtype.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,13 @@ import numpy as np
 from fastnn.checks import name_of
 from fastnn.kernels._cpu import KINDS
 from fastnn.network.spec import NetworkSpec
+from fastnn.values import Value
 
 SUM_TOLERANCE = 1e-4  # of a target distribution: float32 rows of a thousand classes keep to it
 CHUNK = 1 << 18  # numbers looked at together
 
 
-@dataclass(frozen=True, eq=False)
-class CSR:
+class CSR(Value, eq=False):
     """A matrix of few nonzeros, as the engine takes it: a row's columns ascend, each once."""
 
     indptr: np.ndarray  # (n + 1,) int64: row i has the entries indptr[i] to indptr[i + 1] - 1
@@ -204,6 +204,17 @@ def as_targets(y: Any, network: NetworkSpec) -> np.ndarray:
     elif loss == "poisson":
         _check_range(rows, 0, np.inf, "y must not be below 0 for poisson")
     return rows if n == network.n_out else np.repeat(rows, network.n_out // n, axis=1)
+
+
+def is_table(X: Any) -> bool:
+    """Whether X has named columns: a table of pandas, polars or pyarrow, a dict of columns, or a
+    list of row dicts."""
+    return hasattr(X, "columns") or isinstance(X, Mapping) or is_rows(X)
+
+
+def is_rows(X: Any) -> bool:
+    """Whether X is a list of row dicts."""
+    return isinstance(X, (list, tuple)) and len(X) > 0 and isinstance(X[0], Mapping)
 
 
 def as_numbers(name: str, values: Any, of_text: str = "") -> np.ndarray:

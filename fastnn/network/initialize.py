@@ -23,7 +23,6 @@ halving), then rounded to the network's dtype: every machine gets the same bits.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,9 +32,10 @@ from fastnn.network.activations import LeakyReLU
 from fastnn.network.arrays import as_finite, as_numbers
 from fastnn.network.spec import LayerSpec, NetworkSpec
 from fastnn.random import WEIGHTS, normal, uniform
+from fastnn.values import Value
 
 
-class Init:
+class Init(Value):
     """A rule for first weights."""
 
     def weights(self, layer: LayerSpec, seed: int) -> np.ndarray:
@@ -43,7 +43,6 @@ class Init:
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
 class Uniform(Init):
     """First weights from U(-limit, limit).
 
@@ -63,7 +62,6 @@ class Uniform(Init):
         return ((2 * u - 1) * self.limit).reshape(layer.n_out, layer.n_in)
 
 
-@dataclass(frozen=True)
 class Normal(Init):
     """First weights from N(0, std^2).
 
@@ -83,7 +81,6 @@ class Normal(Init):
         return (z * self.std).reshape(layer.n_out, layer.n_in)
 
 
-@dataclass(frozen=True)
 class Orthogonal(Init):
     """First weights gain Q with orthonormal rows (n_out <= n_in) or columns, uniform among such Q.
 

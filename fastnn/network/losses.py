@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 import numpy as np
 
 from fastnn.checks import as_name, as_real, name_of
 from fastnn.kernels._cpu import LOSSES
+from fastnn.values import Value
 
 
-class Loss:
+class Loss(Value):
     """What every loss with settings has: the name of its kernel."""
 
     name: ClassVar[str]
 
-    def _keep(self, **values: Any) -> None:
-        for name, value in values.items():
-            object.__setattr__(self, name, value)  # how a frozen dataclass keeps checked values
 
-
-@dataclass(frozen=True)
 class CrossEntropy(Loss):
     """Cross-entropy of softmax outputs, L = -sum_j y_j ln f_j.
 
@@ -44,7 +40,6 @@ class CrossEntropy(Loss):
         self._keep(label_smoothing=as_real("label_smoothing", self.label_smoothing, below=1.0))
 
 
-@dataclass(frozen=True)
 class BinaryCrossEntropy(Loss):
     """Cross-entropy of sigmoid outputs, each a question of its own (multi-label).
 
@@ -63,7 +58,6 @@ class BinaryCrossEntropy(Loss):
         self._keep(label_smoothing=as_real("label_smoothing", self.label_smoothing, below=1.0))
 
 
-@dataclass(frozen=True)
 class Focal(Loss):
     """Focal loss: a cross-entropy in which what is right already counts less.
 
@@ -89,7 +83,6 @@ class Focal(Loss):
         self._keep(gamma=as_real("gamma", self.gamma))
 
 
-@dataclass(frozen=True)
 class Huber(Loss):
     """Half the squared error up to delta, from there on a line: outliers pull with a bounded force.
 
@@ -117,7 +110,6 @@ class Huber(Loss):
         self._keep(delta=delta)
 
 
-@dataclass(frozen=True)
 class Quantile(Loss):
     """Quantile regression: f(x) becomes the q-quantile of y given x, its median for q = 1/2.
 
@@ -180,7 +172,7 @@ def settings_of(loss: str | Loss) -> dict[str, Any]:
         if loss not in CLASSES:
             return {}
         loss = CLASSES[loss]()
-    return asdict(loss)  # type: ignore[call-overload]
+    return asdict(loss)
 
 
 def quantiles_of(loss: str | Loss) -> tuple[float, ...]:

@@ -7,11 +7,12 @@ Formulas: docs/maths.md, section 6; src/kernels.c.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 from fastnn.checks import as_name, as_real
 from fastnn.kernels._cpu import NORMS
+from fastnn.values import Value
 
 
 class Norm:
@@ -20,13 +21,8 @@ class Norm:
     name: ClassVar[str]
     epsilon: float
 
-    def _keep(self, **values: Any) -> None:
-        for name, value in values.items():
-            object.__setattr__(self, name, value)  # how a frozen dataclass keeps checked values
 
-
-@dataclass(frozen=True)
-class BatchNorm(Norm):
+class BatchNorm(Norm, Value):
     """Mean and variance of each unit over the rows of a mini-batch.
 
     Prediction (also on validation data) uses running averages of both instead, which the steps of
@@ -62,8 +58,7 @@ class BatchNorm(Norm):
         self._keep(momentum=momentum, epsilon=_above_0(self.epsilon))
 
 
-@dataclass(frozen=True)
-class LayerNorm(Norm):
+class LayerNorm(Norm, Value):
     """Mean and variance of each row over the units of the layer, in training and prediction alike.
 
     Parameters

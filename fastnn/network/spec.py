@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +19,7 @@ from fastnn.network.activations import Activation, as_activation, described
 from fastnn.network.losses import Loss, as_loss, quantiles_of, to_json
 from fastnn.network.norms import Norm, as_norm
 from fastnn.network.norms import described as norm_to_json
+from fastnn.values import Value
 
 DTYPES = ("float32", "float64")
 DEFAULT_LOSS = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy", "exp": "poisson"}
@@ -37,8 +37,7 @@ LOSS_OUTPUTS = {
 }
 
 
-@dataclass(frozen=True)
-class LayerSpec:
+class LayerSpec(Value):
     """Layer k = 1..K: h = g(h_prev W^T + b), or with a norm, g(gamma xhat + b)."""
 
     k: int
@@ -66,8 +65,7 @@ class LayerSpec:
         return self.gamma.stop
 
 
-@dataclass(frozen=True)
-class NetworkSpec:
+class NetworkSpec(Value):
     """A checked network; made by `as_network`."""
 
     sizes: tuple[int, ...]
@@ -191,6 +189,11 @@ def as_network(
     return NetworkSpec(
         sizes, activations, output, loss, biases, dtype, dropout, noise, norms, scale
     )
+
+
+def is_open(sizes: Any) -> bool:
+    """Whether sizes leave the inputs or the outputs open, for data to tell."""
+    return isinstance(sizes, (list, tuple)) and len(sizes) > 1 and None in (sizes[0], sizes[-1])
 
 
 def _inside(name: str, value: Any, K: int, **limits: float) -> tuple[float, ...]:

@@ -29,7 +29,7 @@ from fastnn.onnx.file import BYTES_MAX, onnx_package
 
 if TYPE_CHECKING:
     from fastnn import Model
-    from fastnn.tables.columns import Data
+    from fastnn.tables.columns import Columns
 
 OPSET, OPSET_ML, IR = 17, 3, 8  # of 2022: ONNX 1.12, ONNX Runtime 1.12
 PROPERTY, VERSION = "fastnn", 1
@@ -302,26 +302,18 @@ ACTIVATIONS: dict[str, Callable[[_Graph, str, float], str]] = {
 # --- what stands before and after it
 
 
-def _data(model: Model) -> Data | None:
-    """What fastnn train found out about the columns; of other models nothing."""
-    saved = model.metadata.get("data")
-    if not isinstance(saved, dict) or not {"version", "inputs", "target"} <= set(saved):
-        return None
-    from fastnn.tables.columns import VERSION, Data
-
-    try:
-        if saved["version"] > VERSION:
-            raise ValueError(f"it is of version {saved['version']}, known are {VERSION} and before")
-        return Data.from_dict(saved)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f'metadata["data"] must describe the data: {error!r}') from None
+def _data(model: Model) -> Columns | None:
+    """How rows become numbers; None where arrays are taken as they are."""
+    columns = model.columns
+    return None if columns is None or columns.plain else columns
 
 
-def _features(graph: _Graph, data: Data) -> str:
-    """Columns of a data file -> numbers, as fastnn.tables.columns makes them."""
-    from fastnn.tables.columns import ArrayInputs, Categorical, Numeric
+def _features(graph: _Graph, data: Columns) -> str:
+    """Columns of a data file -> numbers, as fastnn.tables.inputs makes them."""
+    from fastnn.tables.inputs import ArrayInputs, Categorical, Numeric, PlainInputs
 
     inputs = data.inputs
+    assert not isinstance(inputs, PlainInputs)
     fill = inputs.missing == "impute"
     if isinstance(inputs, ArrayInputs):
         x = graph.input("X", inputs.shape, graph.dtype)
@@ -370,15 +362,15 @@ def _scaled(graph: _Graph, x: str, column: Any, fill: bool, dtype: str) -> str:
     return x if dtype == graph.dtype else graph.cast(x, graph.dtype)
 
 
-def _results(graph: _Graph, model: Model, end: str, data: Data | None) -> None:
+def _results(graph: _Graph, model: Model, end: str, data: Columns | None) -> None:
     """f in the user's unit, and label."""
     n_out = model.sizes[-1]
     classes = model.metadata.get("classes")
     f = end
     if data is not None:
-        from fastnn.tables.columns import Amount
+        from fastnn.tables.targets import Amount
 
-        classes = data.classes
+        classes = data.class_names
         amounts = [target for target in data.targets if isinstance(target, Amount)]
         if any((one.shift, one.scale) != (0, 1) for one in amounts):
             scale, shift = ([getattr(one, n) for one in amounts] for n in ("scale", "shift"))

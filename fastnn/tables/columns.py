@@ -1,615 +1,451 @@
-"""Columns -> numbers a network learns well from, and its outputs -> classes or values.
+"""Columns: what stands between a table and a network, learned from training rows.
 
-Everything here is fitted on the training rows alone and is kept in the model file as JSON
-(``model.metadata["data"]``), so that new data needs the model file and nothing else.
-
-numeric column      (x - shift) / scale; missing: the median
-categorical column  one-hot; missing: a category of its own; unknown later: all zeros
-class target        0..C-1; of several, which have two classes each, columns of 0 and 1
-numeric target      (y - shift) / scale, undone on the output
+Kept in the model file as JSON (``model.metadata["data"]``), so that new data needs the model file
+and nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from fastnn.cli.messages import BadUse, counted, listed, warn
-from fastnn.tables.read import Arrays, Column, Table, Words, number, number_name
-
-if TYPE_CHECKING:
-    from fastnn import Model
+from fastnn.checks import as_name, listed, name_of
+from fastnn.errors import TableError
+from fastnn.network.arrays import is_rows, is_table
+from fastnn.network.losses import quantiles_of
+from fastnn.network.spec import NetworkSpec
+from fastnn.tables.frames import as_arrays, as_matrix, as_table, as_targets
+from fastnn.tables.inputs import ArrayInputs, Inputs, PlainInputs, TableInputs, places
+from fastnn.tables.table import Arrays, Table, as_word
+from fastnn.tables.targets import Amount, Classes, check_target, infer_task
 
 VERSION = 1
-
-# A standardised column spans at most this many deviations. A pixel lit in one row of 60,000 has a
-# deviation near 0, and would come out 245 deviations high and push everything else aside.
-WIDEST = 20.0
-MAX_CATEGORIES = 1000  # more distinct words than this are no categories: names, dates, free text
-PIXELS = 64  # fewest columns that are asked whether they share one unit, as pixels do
-# Whole numbers without a gap from 0 or 1 up to this many are taken for classes, not for amounts.
-MAX_INFERRED_CLASSES = 50
-
-
-# --- inputs
+KEYS = {"version", "inputs", "target"}  # of a description, and maybe header
+TASKS = ("classification", "regression")
+# The losses of one target of classes, of several of two classes each, and of amounts.
+CLASS_LOSSES = ("cross_entropy", "focal", "hinge", "squared_error")
+LABEL_LOSSES = ("binary_cross_entropy", "focal", "squared_error")
+AMOUNT_LOSSES = ("squared_error", "absolute_error", "huber", "quantile", "poisson")
 
 
 @dataclass
-class Numeric:
-    name: str
-    shift: float = 0.0
-    scale: float = 1.0
-    median: float = 0.0
-
-    width = 1
-
-
-@dataclass
-class Categorical:
-    name: str
-    categories: list[str]  # '' is the category of missing cells
-
-    @property
-    def width(self) -> int:
-        return len(self.categories)
-
-
-@dataclass
-class TableInputs:
-    """Named columns -> (n, width) numbers."""
-
-    columns: list[Numeric | Categorical]
-    missing: str = "refuse"  # or "impute"
-
-    kind = "table"
-
-    @property
-    def width(self) -> int:
-        return sum(column.width for column in self.columns)
-
-    @classmethod
-    def fit(
-        cls,
-        table: Table,
-        names: list[str],
-        rows: np.ndarray,
-        *,
-        missing: str = "refuse",
-        scaling: str = "auto",
-        categorical: tuple[str, ...] = (),
-    ) -> TableInputs:
-        columns: list[Numeric | Categorical] = []
-        for name in names:
-            column = table.column(name)
-            if _all_missing(column, rows):
-                raise BadUse(
-                    f'{table.path}, column "{name}": no training row has a value (--drop "{name}")'
-                )
-            if name in categorical or _is_categorical(table, name, column):
-                columns.append(_fit_categories(table, name, column, rows, missing))
-            else:
-                columns.append(Numeric(name))
-        numeric = [column for column in columns if isinstance(column, Numeric)]
-        if numeric:
-            block = np.stack([table.column(c.name).numbers()[rows] for c in numeric]).T
-            shift, scale, median = _fit_scaling(block, scaling, missing)
-            for c, values in zip(numeric, zip(shift, scale, median, strict=True), strict=True):
-                c.shift, c.scale, c.median = map(float, values)
-        return cls(columns, missing)
-
-    def transform(
-        self, data: Table | Arrays, dtype: str = "float32", warn_unknown: bool = True
-    ) -> np.ndarray:
-        if not isinstance(data, Table):
-            raise BadUse(
-                f"{data.path}: the model reads a table with the columns "
-                f"{listed(c.name for c in self.columns)}, this file holds arrays"
-            )
-        absent = [c.name for c in self.columns if c.name not in data.columns]
-        if absent:
-            raise BadUse(
-                f"{data.path}: must have {listed(absent)}, "
-                f"which the model reads; it has {listed(data.columns)}"
-            )
-        X = np.zeros((data.n_rows, self.width), dtype)
-        start = 0
-        for c in self.columns:
-            out = X[:, start : start + c.width]
-            if isinstance(c, Numeric):
-                self._numeric(data, c, out)
-            else:
-                self._categorical(data, c, out, warn_unknown)
-            start += c.width
-        return X
-
-    def _numeric(self, table: Table, c: Numeric, out: np.ndarray) -> None:
-        column = table.column(c.name)
-        if text := column.first_text():
-            raise BadUse(f'{table.where(text[0], c.name)}: must be a number, got "{text[1]}"')
-        values = _filled(
-            column.numbers(), c.median, self.missing, lambda row: table.where(row, c.name)
-        )
-        out[:, 0] = (values - c.shift) / c.scale
-
-    def _categorical(
-        self, table: Table, c: Categorical, out: np.ndarray, warn_unknown: bool
-    ) -> None:
-        word_codes, words = table.column(c.name).coded()
-        if self.missing == "refuse" and "" in words:
-            row = int(np.argmax(word_codes == words.index("")))
-            raise BadUse(f"{table.where(row, c.name)}: {_MISSING}")
-        place = {word: i for i, word in enumerate(c.categories)}
-        lookup = np.array([place.get(word, -1) for word in words])
-        codes = lookup[word_codes]
-        known = codes >= 0
-        out[np.flatnonzero(known), codes[known]] = 1
-        unknown = np.flatnonzero(~known)
-        if len(unknown) and warn_unknown:
-            row = int(unknown[0])
-            word = words[word_codes[row]] or "(missing)"
-            warn(
-                f'{table.where(row, c.name)}: "{word}" is unknown to the model; '
-                f"{counted(len(unknown), 'row')} of {len(codes):,} with unknown categories here, "
-                "taken as none of the known"
-            )
-
-    def to_dict(self) -> dict:
-        return {
-            "kind": self.kind,
-            "missing": self.missing,
-            "columns": [
-                {"type": type(column).__name__.lower(), **asdict(column)} for column in self.columns
-            ],
-        }
-
-    @classmethod
-    def from_dict(cls, saved: dict) -> TableInputs:
-        types: dict[str, Any] = {"numeric": Numeric, "categorical": Categorical}
-        columns = []
-        for column in saved["columns"]:
-            column = dict(column)
-            columns.append(types[column.pop("type")](**column))
-        return cls(columns, saved["missing"])
-
-
-@dataclass
-class ArrayInputs:
-    """X of an NPZ or NPY -> (n, width) numbers."""
-
-    shape: tuple[int, ...]
-    shift: np.ndarray = field(repr=False)
-    scale: np.ndarray = field(repr=False)
-    median: np.ndarray = field(repr=False)
-    missing: str = "refuse"
-
-    kind = "arrays"
-
-    @property
-    def width(self) -> int:
-        return len(self.scale)
-
-    @classmethod
-    def fit(
-        cls, data: Arrays, rows: np.ndarray, *, missing: str = "refuse", scaling: str = "auto"
-    ) -> ArrayInputs:
-        X = data.X if len(rows) == len(data.X) else data.X[rows]
-        shift, scale, median = _fit_scaling(X, scaling, missing)
-        return cls(data.shape, shift, scale, median, missing)
-
-    def transform(
-        self, data: Table | Arrays, dtype: str = "float32", warn_unknown: bool = True
-    ) -> np.ndarray:
-        if not isinstance(data, Arrays):
-            raise BadUse(
-                f"{data.path}: the model reads arrays (NPZ or NPY) of shape "
-                f"{('n', *self.shape)}, this file is a table".replace("'n'", "n")
-            )
-        if data.X.shape[1] != self.width:
-            raise BadUse(
-                f"{data.path}: {data.x_name} must have {self.width} features a row "
-                f"{self.shape}, got {data.shape}"
-            )
-        X = data.X.astype(dtype)  # a copy: filled and scaled in place
-        if data.X.dtype.kind == "f":
-            for row, j in np.argwhere(~np.isfinite(X)):
-                if self.missing == "refuse" or np.isinf(X[row, j]):
-                    came = _MISSING if np.isnan(X[row, j]) else f"must be finite, got {X[row, j]}"
-                    raise BadUse(f"{data.where(row, j)}: {came}")
-                X[row, j] = self.median[j]
-        if self.shift.any():
-            X -= self.shift.astype(dtype)
-        X /= self.scale.astype(dtype)
-        return X
-
-    def to_dict(self) -> dict:
-        saved: dict[str, Any] = {"kind": self.kind, "missing": self.missing}
-        saved["shape"] = list(self.shape)
-        for name in ("shift", "scale", "median"):
-            values = getattr(self, name)
-            same = (values == values[0]).all()  # as for pixels: one number will do
-            saved[name] = float(values[0]) if same else values.tolist()
-        return saved
-
-    @classmethod
-    def from_dict(cls, saved: dict) -> ArrayInputs:
-        shape = tuple(saved["shape"])
-        width = int(np.prod(shape))
-        shift, scale, median = (
-            np.broadcast_to(np.asarray(saved[name], np.float64), (width,))
-            for name in ("shift", "scale", "median")
-        )
-        return cls(shape, shift, scale, median, saved["missing"])
-
-
-@dataclass
-class UndescribedInputs(ArrayInputs):
-    """Numbers as they are, also of a table, its columns in their order: of a model that was not
-    trained by fastnn train."""
-
-    besides: tuple[str, ...] = ()  # columns that are no inputs
-
-    def transform(
-        self, data: Table | Arrays, dtype: str = "float32", warn_unknown: bool = True
-    ) -> np.ndarray:
-        if isinstance(data, Arrays):
-            return super().transform(data, dtype)
-        names = [name for name in data.columns if name not in self.besides]
-        if len(names) != self.width:
-            raise BadUse(
-                f"{data.path}: the model file names no columns, so there must be its {self.width} "
-                f"inputs in their order and nothing else; it has {listed(names)}"
-            )
-        return TableInputs([Numeric(name) for name in names]).transform(data, dtype)
-
-
-_MISSING = "missing value (train with --missing impute to fill such cells)"
-
-
-def _filled(
-    values: np.ndarray, median: float, missing: str, where: Callable[[int], str]
-) -> np.ndarray:
-    """Missing values replaced by the median or refused; infinite ones refused."""
-    if np.isfinite(values).all():
-        return values
-    if np.isinf(values).any():
-        row = int(np.argmax(np.isinf(values)))
-        raise BadUse(f"{where(row)}: must be finite, got {values[row]}")
-    if missing == "refuse":
-        raise BadUse(f"{where(int(np.argmax(np.isnan(values))))}: {_MISSING}")
-    return np.where(np.isnan(values), median, values)
-
-
-def _all_missing(column: Column, rows: np.ndarray) -> bool:
-    return bool(column.missing()[rows].all())
-
-
-def _is_categorical(table: Table, name: str, column: Column) -> bool:
-    """Whether a column is text; refuses numbers with a slip among them, and free text."""
-    first = column.first_text()
-    if first is None or not isinstance(column, Words):
-        return False
-    n_words = len(column.words) - ("" in column.words)
-    slips = len(column.texts()) <= 0.1 * n_words and n_words > 20
-    if not slips and n_words <= MAX_CATEGORIES:
-        return True
-    row, word = first
-    if slips:
-        problem = f'"{word}" is not a number, and nearly all of the column is'
-        remedy = f'correct it, or --categorical "{name}", or --drop "{name}"'
-    else:
-        problem = f'holds text such as "{word}", {n_words:,} different (limit {MAX_CATEGORIES:,})'
-        remedy = f'--drop "{name}"'
-    raise BadUse(f"{table.where(row, name)}: {problem}; {remedy}")
-
-
-def _fit_categories(
-    table: Table, name: str, column: Column, rows: np.ndarray, missing: str
-) -> Categorical:
-    codes, words = column.coded()
-    if len(words) > MAX_CATEGORIES + 1:
-        raise BadUse(
-            f'{table.path}, column "{name}": {len(words):,} different values are too many for '
-            f"categories (limit {MAX_CATEGORIES:,})"
-        )
-    present = {words[code] for code in np.unique(codes[rows])}
-    if missing == "refuse":
-        present.discard("")  # refused by transform, with its row
-    return Categorical(name, sorted(present, key=_word_order))
-
-
-def _fit_scaling(
-    X: np.ndarray, scaling: str, missing: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """shift, scale and (where missing cells are imputed) median of each column; NaN is left out,
-    infinities are refused later."""
-    n_columns = X.shape[1]
-    gaps = X.dtype.kind == "f" and not np.isfinite(X).all()
-    if gaps:
-        X = np.where(np.isfinite(X), X, np.nan)
-    low, high = (np.nanmin, np.nanmax) if gaps else (np.min, np.max)
-    least, most = _float(low(X, axis=0)), _float(high(X, axis=0))
-    shift, scale, median = np.zeros(n_columns), np.ones(n_columns), np.zeros(n_columns)
-    if missing == "impute":
-        median = _float((np.nanmedian if gaps else np.median)(X, axis=0))
-    if scaling == "auto":
-        scaling = "maximum" if _share_a_unit(least, most) else "standard"
-    if scaling == "maximum":
-        peak = max(float(np.max(np.abs(least))), float(np.max(np.abs(most))))
-        scale[:] = peak or 1.0
-    elif scaling == "standard":
-        shift = _float((np.nanmean if gaps else np.mean)(X, axis=0, dtype=np.float64))
-        deviation = _float((np.nanstd if gaps else np.std)(X, axis=0, dtype=np.float64))
-        deviation = np.maximum(deviation, (most - least) / WIDEST)
-        # A constant column becomes 0 (rounding may leave a deviation that is not quite 0).
-        scale = np.where(most > least, deviation, 1.0)
-        shift = np.where(most > least, shift, least)
-    return shift, scale, median
-
-
-def _float(values: Any) -> np.ndarray:
-    return np.nan_to_num(np.asarray(values, np.float64))
-
-
-def _share_a_unit(least: np.ndarray, most: np.ndarray) -> bool:
-    """Many columns from 0 up, of which half reach the same greatest value, as pixels do."""
-    return bool(
-        len(least) >= PIXELS
-        and least.min() >= 0
-        and most.max() > 0
-        and np.median(most) >= 0.9 * most.max()
-    )
-
-
-def _word_order(word: str) -> tuple[bool, float, str]:
-    try:
-        return (False, number(word) if word else -np.inf, word)
-    except ValueError:
-        return (True, 0.0, word)
-
-
-# --- target
-
-
-@dataclass
-class Classes:
-    """A target of classes 0..C-1 and their names."""
-
-    name: str
-    classes: list[str]
-
-    task = "classification"
-
-    @classmethod
-    def fit(cls, data: Table | Arrays, name: str, column: Column) -> Classes:
-        words = column.coded()[1]
-        numbers = [_number_or_none(word) for word in words]
-        values = {value for value in numbers if value is not None}
-        if None not in numbers and len(values) < len(words):  # "1" and "1.0" are one class
-            words = [number_name(value) for value in values]
-        if len(words) < 2:
-            raise BadUse(
-                f'{_column_of(data, name)}: every row holds "{words[0]}"; nothing to learn'
-            )
-        if len(words) > len(column) // 2 and len(words) > 10:
-            raise BadUse(
-                f"{_column_of(data, name)}: {len(words):,} different values in {len(column):,} "
-                "rows are too many for classes"
-            )
-        return cls(name, sorted(words, key=_word_order))
-
-    def encode(self, data: Table | Arrays, column: Column) -> np.ndarray:
-        """(n,) int32 in 0..C-1. A label that is equal as a number, or but for a full stop at its
-        end, is taken for the class (and the latter is said on standard error)."""
-        codes, words = column.coded()
-        place = {word: i for i, word in enumerate(self.classes)}
-        by_number = {
-            value: i
-            for i, word in enumerate(self.classes)
-            if (value := _number_or_none(word)) is not None
-        }
-        lookup = np.full(len(words), -1, np.int32)
-        for i, word in enumerate(words):
-            if word in place:
-                lookup[i] = place[word]
-            elif (value := _number_or_none(word)) in by_number:
-                lookup[i] = by_number[value]
-            elif word.rstrip(".") in place:
-                lookup[i] = place[word.rstrip(".")]
-                warn(
-                    f'{_column_of(data, self.name)}: "{word}" taken for "{self.classes[lookup[i]]}"'
-                )
-        labels = lookup[codes]
-        if (labels < 0).any():
-            row = int(np.argmax(labels < 0))
-            word = words[codes[row]]
-            raise BadUse(
-                f'{data.where(row, self.name)}: must be one of {listed(self.classes)}, got "{word}"'
-            )
-        return labels
-
-    def to_dict(self) -> dict:
-        return {"task": self.task, **asdict(self)}
-
-
-@dataclass
-class Amount:
-    """A numeric target; the network learns (y - shift) / scale."""
-
-    name: str
-    shift: float = 0.0
-    scale: float = 1.0
-
-    task = "regression"
-
-    @classmethod
-    def fit(
-        cls,
-        data: Table | Arrays,
-        name: str,
-        column: Column,
-        rows: np.ndarray,
-        standardize: bool,
-        counts: bool = False,
-    ) -> Amount:
-        """counts: what stays a count is divided by its mean alone."""
-        target = cls(name)
-        values = target.values(data, column)
-        if counts and values.min() < 0:
-            row = int(np.argmin(values))
-            came = f"got {values[row]:g}"
-            raise BadUse(f"{data.where(row, name)}: must be at least 0 for --loss poisson, {came}")
-        values = values[rows]
-        if values.min() == values.max():
-            raise BadUse(
-                f"{_column_of(data, name)}: every row holds {values[0]:g}; nothing to learn"
-            )
-        if standardize and counts:
-            target.scale = float(values.mean())
-        elif standardize:
-            target.shift, target.scale = float(values.mean()), float(values.std())
-        return target
-
-    def values(self, data: Table | Arrays, column: Column) -> np.ndarray:
-        """(n,) float64 in the user's unit."""
-        if text := column.first_text():
-            raise BadUse(f'{data.where(text[0], self.name)}: must be a number, got "{text[1]}"')
-        values = column.numbers()
-        if not np.isfinite(values).all():
-            row = int(np.argmax(~np.isfinite(values)))
-            raise BadUse(f"{data.where(row, self.name)}: must be finite, got {values[row]}")
-        return values
-
-    def encode(self, data: Table | Arrays, column: Column) -> np.ndarray:
-        return (self.values(data, column) - self.shift) / self.scale
-
-    def decode(self, outputs: np.ndarray) -> np.ndarray:
-        """(n,) outputs of the network -> values in the user's unit, float64."""
-        return outputs.astype(np.float64) * self.scale + self.shift
-
-    def to_dict(self) -> dict:
-        return {"task": self.task, **asdict(self)}
-
-
-def infer_task(column: Column) -> tuple[str, str]:
-    """("classification" or "regression", why)."""
-    if column.first_text():
-        return "classification", "it holds text"
-    distinct = np.unique(column.numbers())
-    n = len(distinct)
-    if n <= 2:
-        return "classification", "it holds two values"
-    whole = (distinct == np.round(distinct)).all()
-    if whole and distinct[0] in (0, 1) and np.ptp(distinct) == n - 1 and n <= MAX_INFERRED_CLASSES:
-        return (
-            "classification",
-            f"it holds the whole numbers {distinct[0]:g} to {distinct[-1]:g} without a gap",
-        )
-    return "regression", "it holds numbers"
-
-
-def check_target(data: Table | Arrays, name: str, column: Column) -> None:
-    """Every row that is learnt from or measured needs a target."""
-    missing = column.missing()
-    if missing.any():
-        row = int(np.argmax(missing))
-        raise BadUse(
-            f"{data.where(row, name)}: the target is missing "
-            f"(in {counted(int(missing.sum()), 'row')})"
-        )
-
-
-def _column_of(data: Table | Arrays, name: str) -> str:
-    return f'{data.path}, column "{name}"' if isinstance(data, Table) else f"{data.path}, {name}"
-
-
-def _number_or_none(word: str) -> float | None:
-    try:
-        return number(word)
-    except ValueError:
-        return None
-
-
-# --- both, as the model file keeps them
-
-
-@dataclass
-class Data:
-    """Inputs and targets: what stands between a data file and a network."""
-
-    inputs: TableInputs | ArrayInputs
-    targets: Sequence[Classes | Amount]  # of one kind; several Classes have two classes each
+class Columns:
+    """Inputs and targets of a model: how cells become numbers, and outputs classes or values.
+
+    Made by `learn`; ``model.columns`` of a model that has learned them.
+
+    Attributes
+    ----------
+    width : int
+        Inputs of the network.
+    names : list of str
+        Of the targets.
+    classes : array, (n_classes,), or None
+        What `fastnn.Model.predict` chooses from, as numbers, booleans or text, in the order of the
+        network's outputs; None of amounts and of several targets.
+    """
+
+    inputs: Inputs
+    targets: Sequence[Classes | Amount] = ()  # of one kind; several Classes have two classes each
     header: bool = True  # of the CSV trained on; new ones are read the same way
 
     @property
-    def classes(self) -> list[str] | None:
+    def width(self) -> int:
+        return self.inputs.width
+
+    @property
+    def plain(self) -> bool:
+        """Whether X and y are taken as they are, but for the order of X's columns."""
+        return not self.targets
+
+    @property
+    def names(self) -> list[str]:
+        return [target.name for target in self.targets]
+
+    @property
+    def class_names(self) -> list[str] | None:
         """Names of the classes, one of which each row has; None of several targets and amounts."""
-        first = self.targets[0]
-        return first.classes if isinstance(first, Classes) and len(self.targets) == 1 else None
+        first = self.targets[0] if len(self.targets) == 1 else None
+        return first.classes if isinstance(first, Classes) else None
+
+    @property
+    def classes(self) -> np.ndarray | None:
+        first = self.targets[0] if len(self.targets) == 1 else None
+        return first.values if isinstance(first, Classes) else None
 
     @property
     def amounts(self) -> bool:
         """Whether the targets are numbers, not classes."""
-        return isinstance(self.targets[0], Amount)
+        return bool(self.targets) and isinstance(self.targets[0], Amount)
 
-    @property
-    def names(self) -> list[str]:
-        """Of the targets."""
-        return [target.name for target in self.targets]
+    # Data -> network
 
-    @property
-    def n_outputs(self) -> int:
-        return len(self.targets if self.classes is None else self.classes)
+    def encode(self, X: Any, dtype: str = "float32", *, warn_unknown: bool = True) -> Any:
+        """X as the network takes it.
 
-    def encode(self, data: Table | Arrays, columns: list[Column]) -> np.ndarray:
-        """What the network learns: labels (n,), or (n, n_targets)."""
-        pairs = zip(self.targets, columns, strict=True)
-        encoded = [target.encode(data, column) for target, column in pairs]
-        return encoded[0] if self.classes is not None else np.stack(encoded, 1)
+        Parameters
+        ----------
+        X : table of pandas, polars or pyarrow, dict of columns, list of row dicts; or array
+            By the names of its columns, in any order; others are passed over. An array where the
+            columns were learned from one.
+        dtype : {"float32", "float64"}, default "float32"
+        warn_unknown : bool, default True
+            Whether a category that training had not is warned of (`TableWarning`); it counts as
+            none of the known.
+
+        Returns
+        -------
+        array, (n, width)
+
+        Raises
+        ------
+        TableError
+            A column is absent, a number is text, infinite or missing: with its row.
+        """
+        if isinstance(self.inputs, PlainInputs) and not isinstance(X, (Table, Arrays)):
+            return as_plain(self.inputs.select(X))
+        return self.inputs.transform(X, dtype, warn_unknown)
+
+    def encode_targets(self, y: Any) -> Any:
+        """y as the network learns it.
+
+        Parameters
+        ----------
+        y : array or column (n,); of several targets a table, a dict of columns, or (n, n_targets)
+            Names of classes, or values in their units.
+
+        Returns
+        -------
+        array
+            Labels (n,), or (n, n_targets).
+        """
+        if self.plain:
+            return y
+        table = as_targets(y, self.names)
+        came = list(table.columns)
+        names = self.names if set(self.names) <= set(came) else came
+        if len(names) != len(self.targets) or (names is came and len(names) > 1):
+            raise TableError(f"y must have the columns {listed(self.names)}, got {listed(came)}")
+        for name in names:
+            check_target(table, name)
+        pairs = zip(self.targets, names, strict=True)
+        encoded = [target.encode(table, name) for target, name in pairs]
+        return encoded[0] if self.class_names is not None else np.stack(encoded, 1)
+
+    def encode_blocks(self, source: Any, dtype: str) -> Any:
+        """A stream of blocks (X, y), each encoded; what is no stream comes back as it is."""
+        if callable(source):
+            return lambda: self._blocks(source(), dtype)
+        try:
+            once = iter(source) is source
+        except TypeError:
+            return source
+        return self._blocks(source, dtype) if once else _Blocks(self, source, dtype)
+
+    def _blocks(self, source: Any, dtype: str) -> Iterator[Any]:
+        iterator = iter(source)
+        try:
+            for number, block in enumerate(iterator, 1):
+                try:
+                    X, y = block
+                    yield self.encode(X, dtype), self.encode_targets(y)
+                except TableError as error:
+                    raise TableError(f"block {number}: {error}") from None
+        finally:
+            if hasattr(iterator, "close"):  # a generator's files
+                iterator.close()
+
+    def encode_class_weight(self, class_weight: Any) -> Any:
+        """{name of a class: weight} with labels for names."""
+        if self.class_names is None or not isinstance(class_weight, Mapping):
+            return class_weight
+        labels = places([as_word(name) for name in class_weight], self.class_names)
+        for name, label in zip(class_weight, labels, strict=True):
+            if label < 0:
+                raise ValueError(
+                    f"classes of class_weight must be among {listed(self.class_names)}, "
+                    f"got {name!r}"
+                )
+        return dict(zip(labels.tolist(), class_weight.values(), strict=True))
+
+    # Network -> results
 
     def decode(self, f: np.ndarray) -> np.ndarray:
-        """Amounts as encoded or put out, (n, n_targets) -> in the users' units, float64."""
-        amounts = [target for target in self.targets if isinstance(target, Amount)]
-        return np.stack([t.decode(one) for t, one in zip(amounts, f.T, strict=True)], 1)
+        """Amounts as encoded or put out, (n, n_out) -> in the users' units, float64; of classes f
+        itself. Several quantiles of a target stand side by side."""
+        if not self.amounts:
+            return f
+        each = f.shape[1] // len(self.targets)
+        scale, shift = (
+            np.repeat([getattr(target, name) for target in self.targets], each)
+            for name in ("scale", "shift")
+        )
+        return f.astype(np.float64) * scale + shift
+
+    def decide(self, f: np.ndarray) -> np.ndarray:
+        """Outputs (n, n_out) -> classes, or values in the users' units: (n,), or of several
+        (n, n_targets)."""
+        if self.amounts:
+            values = self.decode(f)
+            return values[:, 0] if values.shape[1] == 1 else values
+        chosen = []
+        if self.class_names is not None and f.shape[1] > 1:
+            return self.targets[0].values[f.argmax(1)]  # type: ignore[index]
+        for target, one in zip(self.targets, f.T, strict=True):
+            chosen.append(target.values[(one > 0.5).astype(np.intp)])  # type: ignore[index]
+        if len(chosen) == 1:
+            return chosen[0]
+        kinds = {one.dtype.kind for one in chosen}
+        return np.stack([one.astype(object) if len(kinds) > 1 else one for one in chosen], 1)
+
+    # What they are, and the network they go with
+
+    def lines(self) -> list[tuple[str, str]]:
+        """What is known, as titles and texts."""
+        inputs = self.inputs
+        if isinstance(inputs, PlainInputs):
+            names = f"columns {listed(inputs.names)}" if inputs.names else "columns in their order"
+            lines = [("inputs", f"{inputs.width} {names}, or arrays")]
+        elif isinstance(inputs, ArrayInputs):
+            lines = [("inputs", f"arrays (n, {', '.join(map(str, inputs.shape))})")]
+        else:
+            lines = [("inputs", f"{len(inputs.columns)} columns, {inputs.width} features")]
+            lines += [("", str(column)) for column in inputs.columns]
+        if not isinstance(inputs, PlainInputs):
+            how = {"refuse": "refused", "impute": "imputed"}[inputs.missing]
+            lines.append(("missing", how))
+        for i, target in enumerate(self.targets):
+            title = "" if i else "target" if len(self.targets) == 1 else "targets"
+            lines.append((title, str(target)))
+        return lines
+
+    def outputs(self, output: Any, loss: Any) -> tuple[Any, int]:
+        """Activation and width of the output layer, where the user leaves them open."""
+        name = None if loss is None else name_of(loss)
+        if self.amounts:
+            output = output or ("exp" if name == "poisson" else "identity")
+            return output, len(self.targets) * max(len(quantiles_of(loss or "squared_error")), 1)
+        if self.class_names is None:
+            return output or "sigmoid", len(self.targets)
+        if output is None:
+            known = {"hinge": "identity", "binary_cross_entropy": "sigmoid"}
+            output = known.get(name or "", "softmax")
+        one = output == "sigmoid" and len(self.class_names) == 2
+        return output, 1 if one else len(self.class_names)
+
+    def check(self, network: NetworkSpec) -> None:
+        """Refuse a network that does not go with these columns."""
+        if network.n_in != self.width:
+            raise ValueError(
+                f"the network must have {self.width} inputs, as many as the columns become, "
+                f"got sizes {list(network.sizes)}"
+            )
+        if self.plain:
+            return
+        want = f"{len(self.targets)} outputs that are amounts, one for each of {self.names}"
+        if self.class_names is not None:
+            n = len(self.class_names)
+            fits = network.one_of_many and network.n_out == n
+            fits = fits or (network.output == "sigmoid" and network.n_out == 1 and n == 2)
+            want = f"{n} outputs for the classes {listed(self.class_names)}"
+        elif self.amounts:
+            fits = not network.decides and network.n_targets == len(self.targets)
+        else:
+            fits = network.output == "sigmoid" and network.n_out == len(self.targets)
+            want = f"{len(self.targets)} sigmoid outputs, one for each of {self.names}"
+        if not fits:
+            raise ValueError(
+                f"the network must have {want}, got {network.n_out} with {network.output} output "
+                f"and {network.loss} loss"
+            )
+
+    # The model file
 
     def to_dict(self) -> dict:
         targets = [target.to_dict() for target in self.targets]
         return {
             "version": VERSION,
             "inputs": self.inputs.to_dict(),
-            "target": targets if len(targets) > 1 else targets[0],
+            "target": targets[0] if len(targets) == 1 else targets,
             "header": self.header,
         }
 
     @classmethod
-    def undescribed(cls, model: Model) -> Data:
-        """Of a model whose file says nothing of data but perhaps the names of classes."""
-        n_out, names = model.sizes[-1], model.metadata.get("classes")
+    def from_dict(cls, saved: dict) -> Columns:
+        """From what `to_dict` gave; ValueError where it is damaged or of a newer version."""
+        kinds: dict[str, Any] = {
+            one.kind: one for one in (TableInputs, ArrayInputs, PlainInputs)
+        }
+        tasks: dict[str, Any] = {"classification": Classes, "regression": Amount}
+        try:
+            if saved["version"] > VERSION:
+                raise ValueError(
+                    f"the data are described in version {saved['version']}, "
+                    f"this fastnn knows up to {VERSION}"
+                )
+            targets = saved["target"]
+            targets = [dict(one) for one in (targets if isinstance(targets, list) else [targets])]
+            return cls(
+                kinds[saved["inputs"]["kind"]].from_dict(saved["inputs"]),
+                [tasks[one.pop("task")](**one) for one in targets],
+                saved["header"],
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f'metadata["data"] must describe the data: {error!r}') from None
+
+    @classmethod
+    def undescribed(cls, network: NetworkSpec, names: Any = None) -> Columns:
+        """Of a model that has learned none; names: of its classes or outputs, if known."""
+        n_out = network.n_out
         names = [str(name) for name in names] if isinstance(names, list) else []
-        one_of_many = model.output == "softmax" or model.loss == "hinge"
-        n_in = model.sizes[0]
-        nothing = np.zeros(n_in)
-        inputs = UndescribedInputs((n_in,), nothing, np.ones(n_in), nothing)
-        if one_of_many or (model.output == "sigmoid" and n_out == 1):
+        inputs = PlainInputs(network.n_in)
+        if network.one_of_many or (network.output == "sigmoid" and n_out == 1):
             n = max(n_out, 2)
             return cls(inputs, [Classes("y", names if len(names) == n else [*map(str, range(n))])])
         if len(names) != n_out:
             names = [f"y{k}" for k in range(1, n_out + 1)] if n_out > 1 else ["y"]
-        if model.output == "sigmoid":
+        if network.output == "sigmoid":
             return cls(inputs, [Classes(name, ["0", "1"]) for name in names])
         return cls(inputs, [Amount(name) for name in names])
 
-    @classmethod
-    def from_dict(cls, saved: dict) -> Data:
-        kinds: dict[str, Any] = {"table": TableInputs, "arrays": ArrayInputs}
-        inputs = kinds[saved["inputs"]["kind"]]
-        tasks: dict[str, Any] = {"classification": Classes, "regression": Amount}
-        targets = saved["target"]
-        targets = [dict(one) for one in (targets if isinstance(targets, list) else [targets])]
-        return cls(
-            inputs.from_dict(saved["inputs"]),
-            [tasks[one.pop("task")](**one) for one in targets],
-            saved["header"],
+
+@dataclass
+class _Blocks:
+    """An iterable that can be read once an epoch."""
+
+    columns: Columns
+    source: Any
+    dtype: str
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.columns._blocks(self.source, self.dtype)
+
+
+def as_plain(X: Any) -> Any:
+    """X for a network that takes matrices: what NumPy cannot read as one, as one."""
+    return as_matrix(X) if isinstance(X, (Table, Mapping)) or is_rows(X) else X
+
+
+def task_of(output: Any, loss: Any) -> str | None:
+    """What a network of this output and loss (None: open) learns, if it is one thing alone."""
+    output = None if output is None else name_of(output)
+    loss = None if loss is None else name_of(loss)
+    if output in ("softmax", "sigmoid") or loss in ("cross_entropy", "binary_cross_entropy"):
+        return "classification"
+    if loss in ("focal", "hinge"):
+        return "classification"
+    if output is not None or loss in AMOUNT_LOSSES[1:]:
+        return "regression"
+    return None
+
+
+def learn(
+    X: Any,
+    y: Any,
+    *,
+    task: str | None = None,
+    missing: str = "refuse",
+    scaling: str = "auto",
+    categorical: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    counts: bool = False,
+    rows: Any = None,
+) -> Columns:
+    """Learn what columns are and how they become numbers.
+
+    Parameters
+    ----------
+    X : table of pandas, polars or pyarrow, dict of columns, list of row dicts; or array (n, ...)
+        Numbers are standardised, text, booleans and types of categories become one input for each
+        category.
+    y : array or column (n,); of several targets a table, a dict of columns, or (n, n_targets)
+        Classes or amounts; several are all amounts, or of two classes each.
+    task : {"classification", "regression"}, optional
+        By default classification where y is text, booleans or categories, has two values, or is the
+        whole numbers from 0 or 1 up without a gap.
+    missing : {"refuse", "impute"}, default "refuse"
+        "impute": missing numbers are the column's median, missing text is a category of its own.
+    scaling : {"auto", "standard", "maximum", "none"}, default "auto"
+        Of numbers: each column to mean 0 and deviation 1, or all divided by their greatest value,
+        as suits pixels, which "auto" tells by their ranges. Amounts are standardised but for
+        "none".
+    categorical : sequence of str, default ()
+        Columns of numbers that are categories.
+    drop : sequence of str, default ()
+        Columns to leave out.
+    counts : bool, default False
+        Whether amounts are counts, for the loss poisson: divided by their mean alone.
+    rows : array of int, or function f(n, labels) that returns one, optional
+        The training rows, of which scales and categories are taken; by default all. labels (n,) are
+        None where y is no single target of classes.
+
+    Returns
+    -------
+    Columns
+
+    Raises
+    ------
+    TableError
+        A table that cannot be learned from: its column, and row.
+    """
+    task = None if task is None else as_name("task", task, TASKS)
+    as_name("missing", missing, ("refuse", "impute"))
+    as_name("scaling", scaling, ("auto", "standard", "maximum", "none"))
+    data = X if isinstance(X, Arrays) else as_table(X) if is_table(X) else as_arrays(X)
+    table = as_targets(y)
+    names = list(table.columns)
+    if table.n_rows != data.n_rows:
+        raise ValueError(
+            f"X and y must have as many rows as each other, got {data.n_rows} and {table.n_rows}"
         )
+    for name in names:
+        check_target(table, name)
+    task = task or _task(table)
+    targets: list[Any] = []
+    labels = None
+    if task == "classification":
+        targets = [Classes.fit(table, name) for name in names]
+        if len(targets) == 1:
+            labels = targets[0].encode(table, names[0])
+        for target in targets if len(targets) > 1 else ():
+            if len(target.classes) != 2:
+                raise TableError(
+                    f'"{target.name}": of several targets each must have two classes, it has '
+                    f'{len(target.classes)}; or task="regression" (--task regression)'
+                )
+    n = data.n_rows
+    rows = rows(n, labels) if callable(rows) else np.arange(n) if rows is None else rows
+    if task == "regression":
+        targets = [Amount.fit(table, name, rows, scaling != "none", counts) for name in names]
+    if isinstance(data, Arrays):
+        for option, given in (("drop", drop), ("categorical", categorical)):
+            if given:
+                raise TableError(
+                    f"{option} (--{option}) is for the columns of a table; "
+                    f"{data.path or 'X'} holds arrays"
+                )
+        return Columns(ArrayInputs.fit(data, rows, missing=missing, scaling=scaling), targets)
+    for name in (*drop, *categorical):
+        data.column(name)  # refuses unknown names
+    kept = data.select(name for name in data.columns if name not in drop)
+    if not kept.columns:
+        raise TableError(f"{data.path}: no column beside the target {listed(names)} to learn from")
+    inputs = TableInputs.fit(
+        kept, rows, missing=missing, scaling=scaling, categorical=categorical
+    )
+    return Columns(inputs, targets)
+
+
+def _task(table: Table) -> str:
+    found = {name: infer_task(column) for name, column in table.columns.items()}
+    tasks = {task for task, _ in found.values()}
+    if len(tasks) > 1:
+        told = ", ".join(f'"{name}" {why}' for name, (_, why) in found.items())
+        raise TableError(
+            "targets must all be amounts or all be classes (task=, --task): "
+            f"{told.replace('it holds', 'holds')}"
+        )
+    return tasks.pop()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from fastnn.checks import name_of
@@ -27,7 +29,7 @@ def evaluate(
     X: Features,
     y: np.ndarray,
     n_threads: int,
-    metrics: dict[str, Metric],
+    metrics: Mapping[str, Metric],
     weights: np.ndarray | None = None,
     of_metrics: bool = True,
 ) -> dict[str, float]:

@@ -9,9 +9,8 @@ on_fit_end                        of each whose on_fit_begin returned, whatever 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ import numpy as np
 
 from fastnn.network.parameters import Parameters
 from fastnn.training.history import History
+from fastnn.values import Value
 
 if TYPE_CHECKING:
     from fastnn.files.model import Loaded
@@ -58,8 +58,7 @@ class Callback:
         """Become what returned `state`; called after on_fit_begin of a resumed fit."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Snapshot:
+class Snapshot(Value, eq=False):
     """What training has made of a model at one moment, copied; `Fit.snapshot` takes it.
 
     Attributes
@@ -109,7 +108,7 @@ class Fit:
         epochs: int,
         callbacks: Sequence[Callback],
         measured: list[str],
-        settings: dict[str, Any],
+        settings: Mapping[str, Any],
         lagging: frozenset[str] = frozenset({"loss"}),
     ) -> None:
         self.model = model
@@ -239,7 +238,7 @@ class Fit:
         from fastnn.files import model as storage  # here: json makes an import slower
 
         checkpoint = storage.FitState(
-            settings=self._settings,
+            settings=dict(self._settings),
             stopped=self.stopped,
             schedule=self.schedule,
             history=self.history.columns(),

@@ -28,8 +28,7 @@ d2          the same share of the quantile loss of the best constant, y's own qu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -38,12 +37,12 @@ import numpy as np
 from fastnn.checks import as_int, name_of
 from fastnn.network.losses import quantiles_of
 from fastnn.network.spec import NetworkSpec
+from fastnn.values import Value
 
 Metric = Callable[..., float]  # of targets y and outputs f, rows as samples (and weights)
 
 
-@dataclass(frozen=True)
-class TopK:
+class TopK(Value):
     """Top-k accuracy, a metric of softmax outputs: is the class among the k likeliest?
 
     Of equal outputs the one with the smaller index counts as likelier.
@@ -92,12 +91,32 @@ def as_metrics(metrics: Any, network: NetworkSpec, weighted: bool = False) -> di
         name, function = _as_metric(metric, network)
         if name in chosen or name == "loss":
             raise ValueError(f"metrics must have different names, none of them loss, got {name!r}")
-        if weighted and metric not in WEIGHTED:
+        if weighted and metric not in WEIGHTED and not isinstance(metric, InUnits):
             raise ValueError(
                 f"metrics with sample_weight must be among {', '.join(WEIGHTED)}, got {name!r}"
             )
         chosen[name] = function
     return chosen
+
+
+class InUnits:
+    """A metric of values that sees y and f(x) in the units of the users' columns."""
+
+    def __init__(self, name: str, metric: Metric, decode: Callable[[np.ndarray], np.ndarray]):
+        self.__name__ = name
+        self._metric = metric
+        self._decode = decode
+
+    def __call__(self, y: np.ndarray, f: np.ndarray, **weights: np.ndarray) -> float:
+        return self._metric(self._decode(y), self._decode(f), **weights)
+
+
+def in_units(
+    metrics: Any, network: NetworkSpec, decode: Callable[[np.ndarray], np.ndarray], weighted: bool
+) -> list[InUnits]:
+    """`metrics` as of `as_metrics`, each of them in the users' units."""
+    chosen = as_metrics(metrics, network, weighted)
+    return [InUnits(name, metric, decode) for name, metric in chosen.items()]
 
 
 def _as_metric(metric: Any, network: NetworkSpec) -> tuple[str, Metric]:
@@ -137,7 +156,7 @@ def known_metrics(network: NetworkSpec) -> dict[str, Metric]:
 
 
 def measure(
-    metrics: dict[str, Metric], y: np.ndarray, f: np.ndarray, weights: np.ndarray | None = None
+    metrics: Mapping[str, Metric], y: np.ndarray, f: np.ndarray, weights: np.ndarray | None = None
 ) -> dict[str, float]:
     """The value of each metric."""
     values = {}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from typing import Any
 
-from fastnn.checks import as_bool, as_int, as_real, refuse_unknown
+from fastnn.checks import as_bool, as_int, as_real
 from fastnn.training.schedules import Schedule, as_learning_rate
+from fastnn.values import Value
 
 Rate = float | Schedule | Callable[[int], float]
 
@@ -39,8 +40,7 @@ def _setting(default: Any) -> Any:
     return field(default=default, kw_only=True)
 
 
-@dataclass(frozen=True, repr=False)
-class Optimizer:
+class Optimizer(Value):
     """What every optimizer has: a learning rate, and settings that shape its steps.
 
     Before the rule g is clipped, first by norm, then by value, and the penalties' slopes are added;
@@ -85,10 +85,6 @@ class Optimizer:
     max_norm: float | None = _setting(None)
     decay_bias: bool = _setting(True)
 
-    def __new__(cls, *_: Any, **given: Any) -> Optimizer:
-        refuse_unknown(cls.__name__, given, [one.name for one in fields(cls)])
-        return super().__new__(cls)
-
     def __post_init__(self) -> None:
         for one in fields(self):
             value = getattr(self, one.name)
@@ -101,7 +97,7 @@ class Optimizer:
             elif not (value is None and one.default is None):
                 low, high = LIMITS[one.name]
                 value = as_real(one.name, value, low, high)
-            object.__setattr__(self, one.name, value)  # how a frozen dataclass keeps checked values
+            self._keep(**{one.name: value})
 
     def __repr__(self) -> str:
         given = [f"learning_rate={self.learning_rate!r}"] + [
@@ -134,7 +130,6 @@ class Optimizer:
         }
 
 
-@dataclass(frozen=True, repr=False)
 class SGD(Optimizer):
     """Stochastic gradient descent, plain, with momentum, or with Nesterov's momentum.
 
@@ -184,7 +179,6 @@ class SGD(Optimizer):
         return "momentum", "dampening"
 
 
-@dataclass(frozen=True, repr=False)
 class Adam(Optimizer):
     """Adam: steps in units of the gradient's running average over its running root mean square.
 
@@ -229,7 +223,6 @@ class Adam(Optimizer):
         return "beta1", "beta2", "epsilon"
 
 
-@dataclass(frozen=True, repr=False)
 class AdamW(Adam):
     """Adam with decoupled weight decay, 0.01 by default.
 
@@ -251,7 +244,6 @@ class AdamW(Adam):
     weight_decay: float = _setting(0.01)
 
 
-@dataclass(frozen=True, repr=False)
 class NAdam(Optimizer):
     """Adam with Nesterov's momentum, whose strength grows with the steps.
 
@@ -299,7 +291,6 @@ class NAdam(Optimizer):
         return {**super().rates, "psi": psi}
 
 
-@dataclass(frozen=True, repr=False)
 class RMSprop(Optimizer):
     """Steps in units of the gradient's running root mean square.
 
@@ -349,7 +340,6 @@ class RMSprop(Optimizer):
         return {**super().rates, "beta2": self.decay}
 
 
-@dataclass(frozen=True, repr=False)
 class Adagrad(Optimizer):
     """Steps in units of the root of the sum of all squared gradients so far.
 
@@ -380,7 +370,6 @@ class Adagrad(Optimizer):
         return ("epsilon",)
 
 
-@dataclass(frozen=True, repr=False)
 class Lion(Optimizer):
     """Steps of one size for all parameters: the sign of an average of gradients.
 
@@ -413,7 +402,6 @@ class Lion(Optimizer):
         return "beta1", "beta2"
 
 
-@dataclass(frozen=True, repr=False)
 class Rprop(Optimizer):
     """Each parameter has a step of its own, which grows while its gradient keeps its sign.
 
@@ -459,7 +447,6 @@ class Rprop(Optimizer):
         return "shrink", "grow", "least", "most"
 
 
-@dataclass(frozen=True, repr=False)
 class LBFGS(Optimizer):
     """The limited-memory quasi-Newton method of Broyden, Fletcher, Goldfarb and Shanno.
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import fields
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,16 +26,17 @@ from fastnn.training.schedules import Watching
 from fastnn.training.split import split
 from fastnn.training.stream import Stream, as_stream
 from fastnn.training.weights import LEAST_SHARE, Weights, as_weights, check_mini_batches
+from fastnn.values import Value
 
 if TYPE_CHECKING:
     from fastnn.files.model import Loaded
 
 
+NONE: Mapping[str, Any] = MappingProxyType({})
 HeldOut = tuple[Features, np.ndarray, np.ndarray | None]  # X, y, weights
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Plan:
+class Plan(NamedTuple):
     """What to train on, how, and what to measure; arrays as the engine takes them.
 
     Attributes
@@ -72,10 +75,10 @@ class Plan:
     shuffle: bool = False
     seed: int = 0
     held_out: HeldOut | None = None
-    metrics: dict[str, Metric] = field(default_factory=dict)
+    metrics: Mapping[str, Metric] = NONE
     callbacks: tuple[Callback, ...] = ()
     verbose: bool = False
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = NONE
     checkpoint: Loaded | None = None
 
     @property
@@ -196,8 +199,10 @@ def plan_partial_fit(
         raise ValueError(f"{what} must be used in fit: partial_fit has no epochs")
     X, y = as_training_pair(X, y, network)
     rows = np.arange(len(X))
-    weights = Weights(class_weight, y, network, rows)(sample_weight, y)
-    check_mini_batches(weights, rows, batch_size)
+    weights = None
+    if sample_weight is not None or class_weight is not None:
+        weights = Weights(class_weight, y, network, rows)(sample_weight, y)
+        check_mini_batches(weights, rows, batch_size)
     batch = _as_batch(batch_size, len(X), network)
     return Plan(X, y, rows, rule, batch, weights)
 
@@ -214,13 +219,13 @@ def as_callbacks(callbacks: Any) -> tuple[Callback, ...]:
     return tuple(callbacks)
 
 
-def _measured(held_out: Any, metrics: dict[str, Metric]) -> list[str]:
+def _measured(held_out: Any, metrics: Mapping[str, Metric]) -> list[str]:
     return [f"val_{name}" for name in ("loss", *metrics)] if held_out else []
 
 
 def _as_setting(value: Any) -> Any:
     """A setting as JSON can hold it: an object as its name and parameters."""
-    if is_dataclass(value):
+    if isinstance(value, Value):
         parameters = {one.name: _as_setting(getattr(value, one.name)) for one in fields(value)}
         return {"name": type(value).__name__, **parameters}
     if isinstance(value, (list, tuple)):

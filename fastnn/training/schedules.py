@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from fastnn.checks import as_int, as_name, as_real
+from fastnn.values import Value
 
 LIMITS = {  # the least, and what they must be below
     "gamma": (0.0, 1.0 + 1e-9),
@@ -35,8 +36,7 @@ LIMITS = {  # the least, and what they must be below
 }
 
 
-@dataclass(frozen=True)
-class Schedule:
+class Schedule(Value):
     """What every schedule has: the rate it starts from, or reaches."""
 
     learning_rate: float
@@ -58,14 +58,13 @@ class Schedule:
                     value = as_real(one.name, value, *LIMITS[one.name])
             else:
                 value = as_int(one.name, value, 0 if one.name == "cooldown" else 1)
-            object.__setattr__(self, one.name, value)  # how a frozen dataclass keeps checked values
+            self._keep(**{one.name: value})
 
     def at(self, t: np.ndarray, per_epoch: int, total: int) -> np.ndarray:
         """Rates of steps t."""
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
 class Constant(Schedule):
     """The same rate in each step; what a plain number means.
 
@@ -78,7 +77,6 @@ class Constant(Schedule):
         return np.full(len(t), self.learning_rate)
 
 
-@dataclass(frozen=True)
 class StepDecay(Schedule):
     """learning_rate gamma^floor(epoch / epochs): smaller after every so many epochs.
 
@@ -98,7 +96,6 @@ class StepDecay(Schedule):
         return self.learning_rate * _power(self.gamma, t // per_epoch // self.epochs)
 
 
-@dataclass(frozen=True)
 class Exponential(Schedule):
     """learning_rate gamma^epoch.
 
@@ -116,7 +113,6 @@ class Exponential(Schedule):
         return self.learning_rate * _power(self.gamma, t // per_epoch)
 
 
-@dataclass(frozen=True)
 class InverseScaling(Schedule):
     """learning_rate / (1 + scale t)^power in step t = 0, 1, ...
 
@@ -142,7 +138,6 @@ class InverseScaling(Schedule):
         return self.learning_rate / _real_power(1 + self.scale * t, self.power)
 
 
-@dataclass(frozen=True)
 class CosineDecay(Schedule):
     """Warm-up in a straight line, then half a cosine down to `minimum`, once or again and again.
 
@@ -199,7 +194,6 @@ class CosineDecay(Schedule):
         return np.where(t < warmup, self.learning_rate * (t + 1) / max(1, warmup), rates)
 
 
-@dataclass(frozen=True)
 class OneCycle(Schedule):
     """Up along half a cosine, and further down along another by the end of the fit.
 
@@ -255,7 +249,6 @@ class Watching(Schedule):
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
 class ReduceOnPlateau(Watching):
     """Multiply the rate by `factor` when the loss has not improved for more than `patience` epochs.
 
@@ -308,7 +301,6 @@ class ReduceOnPlateau(Watching):
         return {"learning_rate": rate, "best": best, "bad": bad, "cooldown": rest}
 
 
-@dataclass(frozen=True)
 class Adaptive(Watching):
     """Divide the rate by 5 when the training loss fails to fall by `tol` for two epochs in a row.
 

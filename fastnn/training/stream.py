@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from queue import Empty, Full, Queue
 from typing import Any
 
 import numpy as np
@@ -33,6 +32,8 @@ class Stream:
 
         The thread ends with the context: after the block that it is reading.
         """
+        from queue import Empty, Full, Queue  # here: a fit without a stream does not need them
+
         queue: Queue[tuple[Any, BaseException | None]] = Queue(AHEAD)
         done = threading.Event()
 

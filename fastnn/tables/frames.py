@@ -1,0 +1,216 @@
+"""Tables of pandas, polars and pyarrow, dicts of columns, lists of row dicts, arrays -> Table or
+Arrays. Numbers are views of theirs where NumPy can look into them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from fastnn.checks import counted
+from fastnn.errors import TableError
+from fastnn.network.arrays import is_rows, is_table
+from fastnn.tables.table import Arrays, Column, Numbers, Table, Words, as_word, is_missing
+
+
+def column_names(X: Any) -> list[str] | None:
+    """The names of X's columns; None where it has none, or they are no text."""
+    if not is_table(X):
+        return None
+    if is_rows(X):
+        names = list(dict.fromkeys(key for row in X for key in row))
+    elif isinstance(X, Mapping):
+        names = list(X)
+    else:
+        names = list(getattr(X, "column_names", X.columns))
+    return names if all(isinstance(name, str) for name in names) else None
+
+
+def picked(X: Any, names: list[str]) -> Any:
+    """These columns of X, in this order: of a library's table as one of the same kind."""
+    if hasattr(X, "iloc"):
+        return X[names]
+    return X.select(names) if hasattr(X, "select") else as_table(X).select(names)
+
+
+def as_matrix(X: Any) -> np.ndarray:
+    """What has named columns, all of them numbers, as an array (n, n_columns)."""
+    table = as_table(X)
+    for name, column in table.columns.items():
+        if text := column.first_text():
+            raise TableError(f'{table.where(text[0], name)}: must be a number, got "{text[1]}"')
+    return np.stack([column.numbers() for column in table.columns.values()], axis=1)
+
+
+def as_table(X: Any, name: str = "X") -> Table:
+    """X, which has named columns, as a Table; name: what messages call it."""
+    if isinstance(X, Table):
+        return X
+    if is_rows(X):
+        for i, row in enumerate(X):
+            if not isinstance(row, Mapping):
+                raise TypeError(f"{name}[{i}] must be a dict like the first row, got {row!r:.50}")
+        names = list(dict.fromkeys(key for row in X for key in row))
+        cells = {key: [row.get(key) for row in X] for key in names}
+    elif isinstance(X, Mapping):
+        cells = dict(X)
+        if any(np.ndim(cell) == 0 and not hasattr(cell, "__len__") for cell in cells.values()):
+            raise TypeError(f"{name} must be a dict of columns; a single row goes into a list")
+    else:
+        names = list(getattr(X, "column_names", X.columns))
+        of_pandas = hasattr(X, "iloc")
+        cells = {n: X.iloc[:, i] if of_pandas else X[n] for i, n in enumerate(names)}
+        if len(cells) < len(names):
+            twice = next(n for n in names if names.count(n) > 1)
+            raise TableError(f'{name}: two columns are called "{twice}"')
+    columns = {str(key): as_column(f'{name}, column "{key}"', v) for key, v in cells.items()}
+    if not columns:
+        raise TableError(f"{name} must have columns, it has none")
+    lengths = {len(column) for column in columns.values()}
+    if len(lengths) > 1:
+        told = ", ".join(f'"{key}" {len(column)}' for key, column in columns.items())
+        raise TableError(f"{name}: columns must have as many rows as each other, got {told:.200}")
+    if lengths == {0}:
+        raise TableError(f"{name} must have at least one row, it has none")
+    return Table(name, columns, range(lengths.pop()))
+
+
+def as_targets(y: Any, names: list[str] | None = None) -> Table:
+    """y as a Table: of a single column, of the columns of a table, or of an array (n, n_targets).
+
+    names: what they are called, where y does not tell.
+    """
+    if isinstance(y, Table):
+        return y
+    if is_table(y):
+        table = as_table(y, "y")
+        table.path, table.indexed = "", True
+        return table
+    if getattr(y, "ndim", 1) == 2:
+        columns = list(np.asarray(y).T)
+        known = names or [f"y{k}" for k in range(1, len(columns) + 1)]
+        if len(columns) == 1 and names is None:
+            known = ["y"]
+    else:
+        columns, known = [y], names or [str(getattr(y, "name", None) or "y")]
+    if len(columns) != len(known):
+        raise TableError(
+            f"y must have {counted(len(known), 'column')}, {', '.join(known)}, got {len(columns)}"
+        )
+    made = {n: as_column(n, one) for n, one in zip(known, columns, strict=True)}
+    if not len(next(iter(made.values()))):
+        raise TableError("y must have at least one row, it has none")
+    return Table("", made, indexed=True)
+
+
+def as_arrays(X: Any) -> Arrays:
+    """An array (n, ...) of numbers, of which a row is a sample."""
+    array = np.asarray(X)
+    if array.dtype.kind not in "buif":
+        raise TypeError(f"X must be real numbers, got dtype {array.dtype}")
+    if array.ndim < 2 or not array.size:
+        raise ValueError(f"X must have shape (n, features, ...), n > 0, got {array.shape}")
+    return Arrays("", array.reshape(len(array), -1), array.shape[1:])
+
+
+def as_column(where: str, values: Any) -> Column:
+    """One column, by the library it comes from."""
+    if isinstance(values, (Numbers, Words)):
+        return values
+    library = type(values).__module__.partition(".")[0]
+    column = {"pandas": _pandas, "polars": _polars, "pyarrow": _arrow}.get(library, _cells)(values)
+    if column is None:
+        kind = getattr(values, "type", getattr(values, "dtype", type(values).__name__))
+        raise TableError(f"{where}: must hold numbers, text or booleans, it holds {kind}")
+    return column
+
+
+def _cells(values: Any, **known: bool) -> Column | None:
+    """An array, or a list of Python's own."""
+    array = values
+    if not hasattr(values, "__array__"):
+        if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
+            return None
+        values = list(values)
+        array = np.empty(len(values), object)
+        array[:] = values
+    array = np.asarray(array)
+    if array.ndim != 1:
+        return None
+    if array.dtype.kind in "iuf":
+        return Numbers(array)
+    if array.dtype.kind == "b":
+        return _booleans(array)
+    if array.dtype.kind in "US":
+        array = array.astype(str)
+    elif array.dtype.kind != "O":
+        return None
+    return _objects(array.tolist(), **known)
+
+
+def _objects(cells: list[Any], **known: bool) -> Column | None:
+    """Python objects: all numbers, or words."""
+    kinds = {type(cell) for cell in cells if not is_missing(cell)}
+    if bool not in kinds and all(issubclass(k, (int, float, np.number, Decimal)) for k in kinds):
+        if not known.get("declared"):
+            return Numbers(np.array([np.nan if is_missing(c) else float(c) for c in cells]))
+    if not all(issubclass(k, (str, int, float, np.number, np.bool_, Decimal)) for k in kinds):
+        return None
+    known.setdefault("typed", any(issubclass(kind, str) for kind in kinds))
+    return Words.of(map(as_word, cells), **known)
+
+
+def _booleans(values: np.ndarray) -> Words:
+    distinct, codes = np.unique(values, return_inverse=True)
+    return Words(codes.astype(np.int32), [str(bool(value)) for value in distinct])
+
+
+def _pandas(values: Any) -> Column | None:
+    kind = values.dtype
+    if kind.name == "category":
+        codes = values.cat.codes if hasattr(values, "cat") else values.codes
+        used, codes = np.unique(np.asarray(codes), return_inverse=True)
+        categories = [None if code < 0 else values.dtype.categories[code] for code in used]
+        words = [as_word(category) for category in categories]
+        text = any(isinstance(category, str) for category in categories)
+        return Words.clean(codes.astype(np.int32), words, declared=True, typed=text)
+    if kind.kind in "iuf":  # of masked and Arrow-backed types, too
+        if isinstance(kind, np.dtype):
+            return Numbers(np.asarray(values))
+        return Numbers(values.to_numpy(np.float64, na_value=np.nan))
+    if kind.kind == "b" and not values.hasnans:
+        return _booleans(values.to_numpy(bool))
+    if kind.kind in "mMc":
+        return None
+    return _objects(list(values))
+
+
+def _polars(values: Any) -> Column | None:
+    kind = values.dtype
+    if kind.is_numeric():
+        return Numbers((values.cast(float) if kind.is_decimal() else values).to_numpy())
+    name = str(kind).partition("(")[0]
+    if name in ("String", "Boolean", "Null", "Object", "Categorical", "Enum"):
+        declared = name in ("Categorical", "Enum")
+        return _objects(values.to_list(), declared=declared)
+    return None
+
+
+def _arrow(values: Any) -> Column | None:
+    import pyarrow
+
+    types, kind = pyarrow.types, values.type
+    declared = types.is_dictionary(kind)
+    if declared:
+        values = values.cast(kind.value_type)
+        kind = values.type
+    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
+        if values.null_count or types.is_decimal(kind):
+            values = values.cast(pyarrow.float64(), safe=False)
+        numbers = np.asarray(values)
+        return _objects(numbers.tolist(), declared=True) if declared else Numbers(numbers)
+    if str(kind) in ("string", "large_string", "string_view", "bool", "null"):
+        return _objects(values.to_pylist(), declared=declared)
+    return None

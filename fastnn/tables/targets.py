@@ -1,0 +1,185 @@
+"""What a target means to a network: classes 0..C-1, or an amount.
+
+class target    0..C-1; of several, which have two classes each, columns of 0 and 1
+numeric target  (y - shift) / scale, undone on the output
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from fastnn.checks import counted, listed
+from fastnn.errors import TableError
+from fastnn.tables.inputs import LARGEST, names_of, places, word_order
+from fastnn.tables.table import Column, Table, TableWarning, Words, number_name, number_or_none
+
+# Whole numbers without a gap from 0 or 1 up to this many are taken for classes, not for amounts.
+MAX_INFERRED_CLASSES = 50
+
+
+@dataclass
+class Classes:
+    """A target of classes 0..C-1 and their names."""
+
+    name: str
+    classes: list[str]
+    text: bool = False  # names that look like numbers or booleans are text all the same
+
+    task = "classification"
+
+    def __str__(self) -> str:
+        return f"{self.name}: {listed(self.classes)}"
+
+    @classmethod
+    def fit(cls, table: Table, name: str) -> Classes:
+        column = table.column(name)
+        words = names_of(column.coded()[1])
+        if len(words) < 2:
+            raise TableError(f'{table.named(name)}: every row holds "{words[0]}"; nothing to learn')
+        if len(words) > len(column) // 2 and len(words) > 10:
+            raise TableError(
+                f"{table.named(name)}: {len(words):,} different values in {len(column):,} "
+                "rows are too many for classes"
+            )
+        target = cls(name, sorted(words, key=word_order))
+        target.text = isinstance(column, Words) and column.typed and target.values.dtype.kind != "U"
+        return target
+
+    @property
+    def values(self) -> np.ndarray:
+        """(C,) the classes as users have them: integers, floats, booleans or text."""
+        if not self.text and self.classes == ["False", "True"]:
+            return np.array([False, True])
+        numbers = [n for word in self.classes if (n := number_or_none(word)) is not None]
+        if self.text or [*map(number_name, numbers)] != self.classes:
+            return np.array(self.classes)
+        values = np.array(numbers)
+        whole = values == np.round(values)
+        return values.astype(np.int64) if whole.all() and abs(values).max() < 2**53 else values
+
+    def encode(self, table: Table, name: str) -> np.ndarray:
+        """(n,) int32 in 0..C-1. A label that is equal as a number, or but for a full stop at its
+        end, is taken for the class (and the latter is warned of)."""
+        codes, words = table.column(name).coded()
+        lookup = places(words, self.classes)
+        for i in np.flatnonzero(lookup < 0):
+            if words[i].rstrip(".") in self.classes:
+                lookup[i] = self.classes.index(words[i].rstrip("."))
+                warnings.warn(
+                    f'{table.named(name)}: "{words[i]}" taken for "{self.classes[lookup[i]]}"',
+                    TableWarning,
+                    stacklevel=2,
+                )
+        labels = lookup[codes]
+        if (labels < 0).any():
+            row = int(np.argmax(labels < 0))
+            raise TableError(
+                f"{table.where(row, name)}: must be one of {listed(self.classes)}, "
+                f'got "{words[codes[row]]}"'
+            )
+        return labels.astype(np.int32)
+
+    def to_dict(self) -> dict:
+        saved = {"task": self.task, **asdict(self)}
+        if not self.text:
+            del saved["text"]
+        return saved
+
+
+@dataclass
+class Amount:
+    """A numeric target; the network learns (y - shift) / scale."""
+
+    name: str
+    shift: float = 0.0
+    scale: float = 1.0
+
+    task = "regression"
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.shift:.6g} + {self.scale:.6g} f(x)"
+
+    @classmethod
+    def fit(
+        cls, table: Table, name: str, rows: np.ndarray, standardize: bool, counts: bool = False
+    ) -> Amount:
+        """From the training rows. counts: what stays a count is divided by its mean alone."""
+        target = cls(name)
+        values = target.values(table, name)
+        if counts and values.min() < 0:
+            row = int(np.argmin(values))
+            raise TableError(
+                f"{table.where(row, name)}: must be at least 0 for the loss poisson, "
+                f"got {values[row]:g}"
+            )
+        large = np.abs(values) > LARGEST
+        if large.any():
+            row = int(np.argmax(large))
+            raise TableError(
+                f"{table.where(row, name)}: must be at most {LARGEST:g} in size, "
+                f"got {values[row]:g}"
+            )
+        values = values[rows]
+        if values.min() == values.max():
+            raise TableError(
+                f"{table.named(name)}: every row holds {values[0]:g}; nothing to learn"
+            )
+        if standardize and counts:
+            target.scale = float(values.mean())
+        elif standardize:
+            target.shift, target.scale = float(values.mean()), float(values.std())
+        return target
+
+    def values(self, table: Table, name: str) -> np.ndarray:
+        """(n,) float64 in the user's unit."""
+        column = table.column(name)
+        if text := column.first_text():
+            raise TableError(f'{table.where(text[0], name)}: must be a number, got "{text[1]}"')
+        values = column.numbers()
+        if not np.isfinite(values).all():
+            row = int(np.argmax(~np.isfinite(values)))
+            raise TableError(f"{table.where(row, name)}: must be finite, got {values[row]}")
+        return values
+
+    def encode(self, table: Table, name: str) -> np.ndarray:
+        return (self.values(table, name) - self.shift) / self.scale
+
+    def decode(self, outputs: np.ndarray) -> np.ndarray:
+        """(n,) outputs of the network -> values in the user's unit, float64."""
+        return outputs.astype(np.float64) * self.scale + self.shift
+
+    def to_dict(self) -> dict:
+        return {"task": self.task, **asdict(self)}
+
+
+def infer_task(column: Column) -> tuple[str, str]:
+    """("classification" or "regression", why)."""
+    if column.declared:
+        return "classification", "it is of a type of categories"
+    if column.first_text():
+        return "classification", "it holds text"
+    distinct = np.unique(column.numbers())
+    n = len(distinct)
+    if n <= 2:
+        return "classification", "it holds two values"
+    whole = (distinct == np.round(distinct)).all()
+    if whole and distinct[0] in (0, 1) and np.ptp(distinct) == n - 1 and n <= MAX_INFERRED_CLASSES:
+        return (
+            "classification",
+            f"it holds the whole numbers {distinct[0]:g} to {distinct[-1]:g} without a gap",
+        )
+    return "regression", "it holds numbers"
+
+
+def check_target(table: Table, name: str) -> None:
+    """Every row that is learnt from or measured needs a target."""
+    missing = table.column(name).missing()
+    if missing.any():
+        row = int(np.argmax(missing))
+        raise TableError(
+            f"{table.where(row, name)}: the target is missing "
+            f"(in {counted(int(missing.sum()), 'row')})"
+        )

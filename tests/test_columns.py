@@ -1,0 +1,494 @@
+"""Models that carry what their columns mean: tables in, names of classes and amounts out."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import data
+from fastnn.tables import TableError, TableWarning, learn
+
+pandas = pytest.importorskip("pandas")
+
+
+def people(n=300, seed=0):
+    rng = np.random.default_rng(seed)
+    return pandas.DataFrame(
+        {
+            "age": rng.integers(18, 80, n),
+            "income": rng.normal(3, 1, n),
+            "city": rng.choice(["Bern", "Ulm", "Wien"], n),
+            "member": rng.random(n) > 0.5,
+        }
+    )
+
+
+def chosen(table):
+    """A class that follows from age and city."""
+    return np.where((table.age > 50) ^ (table.city == "Bern"), "yes", "no")
+
+
+def amounts(table):
+    return 1000 + 20.0 * table.age + 300 * table.member
+
+
+def classifier(epochs=20, **settings):
+    table = people()
+    model = fastnn.Model([None, 16, None], seed=0, **settings)
+    model.fit(table, chosen(table), epochs=epochs, batch_size=16)
+    return model, table
+
+
+def regressor(epochs=30):
+    table = people()
+    model = fastnn.Model([None, 16, None], seed=0)
+    model.fit(table, amounts(table), epochs=epochs, batch_size=16, optimizer="adam")
+    return model, table
+
+
+# --- what is learned, and where it is kept
+
+
+def test_fit_learns_columns_and_predict_gives_names_of_classes():
+    model, table = classifier()
+    assert model.sizes == [7, 16, 2] and (model.output, model.loss) == ("softmax", "cross_entropy")
+    assert model.classes.tolist() == ["no", "yes"]
+    predicted = model.predict(table)
+    assert predicted.shape == (300,) and np.mean(predicted == chosen(table)) > 0.9
+    P = model.predict_proba(table)
+    np.testing.assert_array_equal(model.classes[P.argmax(1)], predicted)
+    assert model.evaluate(table, chosen(table))["accuracy"] == np.mean(predicted == chosen(table))
+    assert 'city: "Bern", "Ulm", "Wien"' in model.summary()
+
+
+def test_it_is_what_the_same_matrix_would_be():
+    """Standardised numbers, a column of 0 and 1 for each category, in a plain network."""
+    model, table = classifier(epochs=3)
+    X = [(table[c] - table[c].mean()) / table[c].std(ddof=0) for c in ("age", "income")]
+    X += [table.city == c for c in ("Bern", "Ulm", "Wien")] + [~table.member, table.member]
+    plain = fastnn.Model([7, 16, 2], seed=0)
+    plain.fit(np.stack(X, 1).astype(np.float32), chosen(table) == "yes", epochs=3, batch_size=16)
+    np.testing.assert_array_equal(model.theta, plain.theta)
+    np.testing.assert_allclose(model.columns.encode(table), np.stack(X, 1), atol=1e-6)
+
+
+def test_amounts_come_in_their_unit():
+    model, table = regressor()
+    y = amounts(table)
+    assert (model.output, model.loss, model.classes) == ("identity", "squared_error", None)
+    predicted = model.predict(table)
+    assert predicted.dtype == np.float64 and predicted.shape == (300,)
+    rmse = np.sqrt(np.mean((predicted - y) ** 2))
+    assert rmse < 100
+    measured = model.evaluate(table, y, metrics=["rmse", "r2"])
+    assert measured["rmse"] == pytest.approx(rmse, rel=1e-5)
+    assert measured["r2"] == pytest.approx(1 - rmse**2 / y.var(ddof=0), rel=1e-5)
+    weights = np.arange(1.0, 301)
+    measured = model.evaluate(table, y, metrics=["mae"], sample_weight=weights)
+    assert measured["mae"] == pytest.approx(np.average(abs(predicted - y), weights=weights), 1e-5)
+    history = model.fit(
+        *(table, y), metrics=["rmse"], validation_data=(table[:50], y[:50]), epochs=1
+    )
+    again = np.sqrt(np.mean((model.predict(table[:50]) - y[:50]) ** 2))
+    assert history.val_rmse[-1] == pytest.approx(again, rel=1e-5)
+
+
+def ways(table):
+    polars, pyarrow = pytest.importorskip("polars"), pytest.importorskip("pyarrow")
+    turned = table[table.columns[::-1]].assign(other="x")
+    return {
+        "pandas": turned,
+        "pandas categories": turned.astype({"city": "category"}),
+        "pandas extension types": turned.convert_dtypes(),
+        "polars": polars.from_pandas(turned),
+        "pyarrow": pyarrow.Table.from_pandas(turned),
+        "record batch": pyarrow.RecordBatch.from_pandas(turned),
+        "dict": turned.to_dict("list"),
+        "dict of arrays": {name: turned[name].to_numpy() for name in turned},
+        "rows": turned.to_dict("records"),
+    }
+
+
+@pytest.mark.parametrize("way", ways(people(3)))
+def test_tables_of_every_kind_by_name(way):
+    model, table = classifier(epochs=3)
+    given = ways(table)[way]
+    np.testing.assert_array_equal(model.predict(given), model.predict(table))
+    learned = fastnn.Model([None, 16, None], seed=0)
+    learned.fit(given, chosen(table), epochs=1)
+    assert set(learned.columns.inputs.names) == {*table, "other"}
+
+
+@pytest.mark.parametrize("way", ["file", "pickle", "copy", "onnx"])
+def test_it_stays_with_the_model(tmp_path, way):
+    model, table = classifier(epochs=3)
+    path = tmp_path / "model"
+    if way == "file":
+        model.save(path)
+        again = fastnn.load(path)
+    elif way == "onnx":
+        pytest.importorskip("onnx")
+        fastnn.onnx.export(model, path)
+        again = fastnn.onnx.load(path)
+    else:
+        again = pickle.loads(pickle.dumps(model)) if way == "pickle" else copy.deepcopy(model)
+    np.testing.assert_array_equal(again.predict(table[::-1]), model.predict(table)[::-1])
+    assert again.classes.tolist() == ["no", "yes"]
+    assert again.evaluate(table, chosen(table)) == model.evaluate(table, chosen(table))
+
+
+def test_a_model_of_the_command_line_predicts_in_python(tmp_path, monkeypatch, capsys):
+    from fastnn.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    table = people()
+    table.assign(kind=chosen(table)).to_csv("people.csv", index=False)
+    assert main("train people.csv -t kind -o m.st -q".split()) == 0
+    model = fastnn.load("m.st")
+    predicted = model.predict(table)
+    assert np.mean(predicted == chosen(table)) > 0.9
+    assert main("predict m.st people.csv".split()) == 0
+    told = [line.split(",")[0] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert predicted.tolist() == told
+    twin = fastnn.Model([None, 128, 64, None], seed=0)
+    rule = fastnn.SGD(fastnn.CosineDecay(model.metadata["training"]["learning rate"]), 0.9)
+    options = {"epochs": 20, "batch_size": model.metadata["training"]["batch size"]}
+    twin.fit(table, chosen(table), optimizer=rule, validation_split=0.1, **options)
+    np.testing.assert_array_equal(twin.theta, model.theta)
+
+
+# --- kinds of targets
+
+
+@pytest.mark.parametrize(
+    ("y", "classes"),
+    [
+        ([0, 1, 2], [0, 1, 2]),
+        ([10, 20, 20], [10, 20]),
+        ([0.5, 1.5, 1.5], [0.5, 1.5]),
+        ([True, False, True], [False, True]),
+        (["10", "9", "9"], ["9", "10"]),
+        (np.array(["b", "a", "c"]), ["a", "b", "c"]),
+        (pandas.Series([7, 7, 8], dtype="category"), [7, 8]),
+    ],
+)
+def test_classes_come_back_as_the_kind_they_were(tmp_path, y, classes):
+    model = fastnn.Model([None, None], seed=0)
+    model.fit({"x": [1.0, 2, 3] * 9, "z": ["a", "b", "b"] * 9}, list(y) * 9, epochs=1)
+    if isinstance(y, pandas.Series):
+        model = fastnn.Model([None, None], seed=0)
+        model.fit({"x": [1.0, 2, 3], "z": ["a", "b", "b"]}, y, epochs=1)
+    model.save(tmp_path / "m")
+    model = fastnn.load(tmp_path / "m")
+    assert model.classes.tolist() == classes
+    assert type(model.classes.tolist()[0]) is type(classes[0])
+    assert set(model.predict({"x": [1, 2, 3], "z": ["a", "b", "b"]}).tolist()) <= set(classes)
+
+
+def test_several_targets():
+    table = people()
+    y = {"hot": chosen(table), "wet": table.member.to_numpy()}
+    model = fastnn.Model([None, 16, None], seed=0)
+    model.fit(table, y, epochs=20, batch_size=16)
+    assert (model.output, model.classes) == ("sigmoid", None)
+    predicted = model.predict(table)
+    assert predicted.shape == (300, 2)
+    assert np.mean(predicted[:, 0] == y["hot"]) > 0.9 and (predicted[:, 1] == y["wet"]).all()
+    turned = {name: y[name] for name in ("wet", "hot")}
+    assert model.evaluate(table, turned) == model.evaluate(table, y)
+    with pytest.raises(TableError, match='y must have the columns "hot", "wet", got "hot"'):
+        model.evaluate(table, {"hot": y["hot"]})
+    model = fastnn.Model([None, 16, None], seed=0)
+    Y = np.stack([amounts(table), -amounts(table)], 1)
+    model.fit(table, Y, epochs=20, batch_size=16)
+    assert model.predict(table).shape == (300, 2) and model.columns.names == ["y1", "y2"]
+    assert model.evaluate(table, Y)["r2"] > 0.8
+
+
+def test_the_network_follows_the_target_or_what_is_asked():
+    table = people(60)
+    y = table.member.astype(int)
+    for settings, sizes, output in (
+        ({}, [7, 2], "softmax"),
+        ({"output": "sigmoid"}, [7, 1], "sigmoid"),
+        ({"loss": "hinge"}, [7, 2], "identity"),
+        ({"loss": "huber"}, [7, 1], "identity"),
+        ({"loss": "poisson"}, [7, 1], "exp"),
+        ({"loss": fastnn.Quantile([0.1, 0.9])}, [7, 2], "identity"),
+    ):
+        model = fastnn.Model([None, None], seed=0, **settings)
+        model.fit(table, y, epochs=1, learning_rate=1e-3)
+        assert (model.sizes, model.output) == (sizes, output)
+        assert len(model.predict(table)) == 60
+    with pytest.raises(ValueError, match=r"must have 3 outputs for the classes"):
+        fastnn.Model([None, 4, 2]).fit(table, table.city)
+    with pytest.raises(ValueError, match="must have 7 inputs, as many as the columns become"):
+        fastnn.Model([4, 4, None]).fit(table, y)
+
+
+def test_class_weights_by_name():
+    table = people()
+    weights = {"yes": 5.0, "no": 0.5}
+    model = fastnn.Model([None, 4, None], seed=0)
+    model.fit(table, chosen(table), class_weight=weights, epochs=2)
+    twin = fastnn.Model([None, 4, None], seed=0)
+    each = np.where(chosen(table) == "yes", 5.0, 0.5)
+    twin.fit(table, chosen(table), sample_weight=each, epochs=2)
+    np.testing.assert_array_equal(model.theta, twin.theta)
+    with pytest.raises(ValueError, match="must be among \"no\", \"yes\", got 'maybe'"):
+        model.fit(table, chosen(table), class_weight={"maybe": 1})
+
+
+# --- learned from the rows trained on alone
+
+
+def test_held_out_rows_are_not_learned_from():
+    table = people()
+    table.loc[table.age > 75, "income"] = 1e6
+    model = fastnn.Model([None, 4, None], seed=3)
+    model.fit(table, chosen(table), validation_split=0.3, epochs=1)
+    from fastnn.training.split import split
+
+    rows, _ = split(300, 0.3, 3, (chosen(table) == "yes").astype(int))
+    income = table.income.to_numpy()[rows]
+    assert model.columns.inputs.columns[1].shift == pytest.approx(income.mean(), rel=1e-12)
+
+
+def test_settings_of_learn():
+    table = people()
+    table.loc[::7, "income"] = np.nan
+    columns = learn(
+        table, chosen(table), missing="impute", categorical=["age"], drop=["member"]
+    )
+    model = fastnn.Model([None, 8, None], seed=0, columns=columns)
+    assert model.sizes == [columns.width, 8, 2] and columns.width == 62 + 1 + 3
+    model.fit(table, chosen(table), epochs=2)
+    assert len(model.predict(table)) == 300
+    with pytest.raises(TableError, match=r'X: no column "salary"'):
+        learn(table, chosen(table), drop=["salary"])
+    with pytest.raises(ValueError, match="scaling must be one of auto"):
+        learn(table, chosen(table), scaling="minmax")
+
+
+# --- refused by name, and nothing is changed
+
+
+def test_what_a_model_of_columns_refuses():
+    model, table = classifier(epochs=1)
+    with pytest.raises(TableError, match=r'with "age", "income", "city", "member", which the'):
+        model.predict(table.to_numpy())
+    with pytest.raises(TableError, match=r"model.network_only\(\)"):
+        model.predict(np.ones((2, 7)))
+    with pytest.raises(TableError, match='must have "city", which the model reads; it has "age"'):
+        model.predict(table.drop(columns="city"))
+    with pytest.raises(TableError, match=r'X, row 2, column "age": must be a number, got "old"'):
+        model.predict({**table[:3].to_dict("list"), "age": [1, 2, "old"]})
+    with pytest.raises(TableError, match=r'X, row 0, column "income": missing value; missing='):
+        model.predict(table[:2].assign(income=None))
+    with pytest.raises(TableError, match=r'y\[1\]: must be one of "no", "yes", got "maybe"'):
+        model.evaluate(table[:2], ["no", "maybe"])
+    with pytest.raises(TypeError, match="a single row goes into a list"):
+        model.predict({"age": 1, "income": 2.0, "city": "Ulm", "member": True})
+    with pytest.raises(TableError, match='column "age": must hold numbers, text or booleans'):
+        model.predict(table.assign(age=pandas.Timestamp("2020-01-01")))
+    with pytest.raises(ValueError, match=r"network_only\(\).predictor\(\)"):
+        model.predictor()
+    with pytest.warns(TableWarning, match='row 0, column "city": "Rom" is unknown'):
+        model.predict(table[:2].assign(city="Rom"))
+
+
+def test_encoded_rows_go_to_the_network_alone():
+    model, table = classifier(epochs=1)
+    network = model.network_only()
+    assert network.columns is None and not np.shares_memory(network.theta, model.theta)
+    X = model.columns.encode(table)
+    np.testing.assert_array_equal(network.forward(X), model.forward(table))
+    np.testing.assert_array_equal(network.predictor()(X), model.forward(table))
+    np.testing.assert_array_equal(
+        model.classes[network.predict(X)], model.predict(table)
+    )
+
+
+def test_the_other_methods_take_rows_as_they_come():
+    model, table = classifier(epochs=1)
+    y = chosen(table)
+    assert model.gradient_check(table[:5], y[:5]) < 1e-6
+    loss, grad = model.loss_and_gradient(table, y)
+    assert loss == pytest.approx(model.evaluate(table, y)["loss"], rel=1e-5)
+    assert grad.shape == model.theta.shape
+    assert "loss" in str(model.trace(table[:1], y[:1]))
+    before = model.theta.copy()
+    model.partial_fit(table[:8], y[:8], batch_size=4)
+    assert (model.theta != before).any()
+
+
+def test_a_model_that_is_not_fitted_says_so():
+    model = fastnn.Model([None, 4, None], seed=1)
+    assert repr(model) == "Model([None, 4, None], seed=1), to be fitted"
+    for use in (lambda: model.theta, lambda: model.predict([[1.0]]), lambda: model.save("x")):
+        with pytest.raises(ValueError, match="must be fitted first"):
+            use()
+    with pytest.raises(ValueError, match="partial_fit must come after fit"):
+        model.partial_fit([[1.0]], [0])
+    again = pickle.loads(pickle.dumps(model))
+    table = people(40)
+    again.fit(table, chosen(table), epochs=1)
+    assert again.sizes == [7, 4, 2]
+
+
+def test_a_fit_that_fails_leaves_the_model_unfitted():
+    model, table = fastnn.Model([None, 4, None], seed=1), people(40)
+    for arguments in (
+        {"batch_size": 0},
+        {"learning_rate": 1e30, "batch_size": 4},
+        {"metrics": ["rmse"]},
+        {"validation_data": (table.drop(columns="age"), chosen(table))},
+    ):
+        with pytest.raises((ValueError, ArithmeticError)):
+            model.fit(table, chosen(table), **arguments)
+        assert model.metadata == {} and repr(model).endswith("to be fitted")
+    model.fit(table[["age", "city"]], chosen(table), epochs=1)
+    assert model.sizes == [4, 4, 2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"output": "sofmax"}, "output must be one of"),
+        ({"loss": "mse"}, "loss must be one of"),
+        ({"output": "softmax", "loss": "huber"}, "loss of softmax outputs must be"),
+        ({"input_scale": 0.5}, "input_scale must be 1 where columns are learned"),
+        ({"activation": ["relu", "relu"]}, "activation must have one entry per hidden layer"),
+    ],
+)
+def test_an_open_network_is_checked_at_once(settings, message):
+    with pytest.raises(ValueError, match=message):
+        fastnn.Model([None, 4, None], **settings)
+
+
+# --- arrays, and plain models of named columns
+
+
+def test_images_are_scaled_as_in_training():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 200)
+    X = rng.integers(0, 100, (200, 8, 8), dtype=np.uint8)
+    X[y == 1, 4:] += 150
+    model = fastnn.Model([None, 16, None], seed=0)
+    model.fit(X, y, epochs=5)
+    assert model.sizes[0] == 64 and model.evaluate(X, y)["accuracy"] == 1
+    np.testing.assert_array_equal(model.predict(X.reshape(200, 64)), model.predict(X))
+    assert abs(model.columns.encode(X).mean()) < 1e-6
+    with pytest.raises(TableError, match=r"must be an array of shape \(n, 8, 8\), got a table"):
+        model.predict({"a": [1, 2]})
+
+
+@pytest.mark.parametrize("way", ["pandas", "polars", "pyarrow", "dict", "rows"])
+def test_a_plain_model_knows_columns_by_name(tmp_path, way):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(200, 3)), rng.integers(0, 2, 200)
+    X[:, 1] += 100 * y
+    table = pandas.DataFrame(X, columns=["a", "b", "c"])
+
+    def made(names):
+        frame = table[list(names)]
+        return {
+            "pandas": lambda: frame,
+            "polars": lambda: pytest.importorskip("polars").from_pandas(frame),
+            "pyarrow": lambda: pytest.importorskip("pyarrow").Table.from_pandas(frame),
+            "dict": lambda: frame.to_dict("list"),
+            "rows": lambda: frame.to_dict("records"),
+        }[way]()
+
+    plain = fastnn.Model([3, 4, 2], seed=0)
+    plain.fit(X, y, epochs=2, learning_rate=1e-3)
+    model = fastnn.Model([3, 4, 2], seed=0)
+    model.fit(made("abc"), y, epochs=2, learning_rate=1e-3)
+    np.testing.assert_array_equal(model.theta, plain.theta)
+    model.save(tmp_path / "m")
+    for one in (model, fastnn.load(tmp_path / "m")):
+        np.testing.assert_array_equal(one.forward(made("cab")), plain.forward(X))
+        np.testing.assert_array_equal(one.forward(X), plain.forward(X))
+        np.testing.assert_array_equal(one.predictor()(X), plain.forward(X))
+        assert one.evaluate(made("cba"), y) == plain.evaluate(X, y)
+        assert one.predict(made("cba")).dtype.kind == "i" and one.classes is None
+    wrong = table.rename(columns={"b": "z"})
+    with pytest.raises(TableError, match='X must have "b", which the model was trained on'):
+        model.predict(wrong)
+    with pytest.raises(TableError, match='X must have "b"'):
+        model.fit(wrong, y)
+
+
+def test_a_failed_fit_remembers_no_names():
+    model = fastnn.Model([2, 2], seed=0)
+    with pytest.raises(ValueError):
+        model.fit(pandas.DataFrame({"a": [1.0, 2], "b": [1, 2]}), [0, 9])
+    assert model.metadata == {}
+    model.metadata = {"data": "mine"}
+    model.fit(pandas.DataFrame({"a": [1.0, 2], "b": [1, 2]}), [0, 1], epochs=1)
+    assert model.metadata == {"data": "mine"}
+
+
+def test_streams_are_encoded_block_by_block(tmp_path):
+    table = people()
+    y = chosen(table)
+    blocks = [(table[i : i + 100], y[i : i + 100]) for i in range(0, 300, 100)]
+    columns = learn(table, y)
+    runs = []
+    for source in (blocks, lambda: iter(blocks)):
+        twin = fastnn.Model([None, 4, None], seed=0, columns=columns)
+        twin.fit(source, epochs=2)
+        runs.append(twin.theta)
+    np.testing.assert_array_equal(*runs)
+    X = [(columns.encode(X), columns.encode_targets(y)) for X, y in blocks]
+    plain = fastnn.Model([7, 4, 2], seed=0)
+    plain.fit(X, epochs=2)
+    np.testing.assert_array_equal(plain.theta, runs[0])
+    with pytest.raises(TableError, match='block 2: X: must have "city"'):
+        twin.fit([blocks[0], (table.drop(columns="city"), y)])
+    with pytest.raises(ValueError, match="must be numbers for a stream, or columns= be given"):
+        fastnn.Model([None, None]).fit(blocks)
+    pytest.importorskip("pyarrow.parquet")
+    table.assign(kind=y).to_parquet(tmp_path / "t.parquet")
+    stream = data.ArrowStream(tmp_path / "t.parquet", "kind", batch_rows=100)
+    twin = fastnn.Model([None, 4, None], seed=0, columns=columns)
+    twin.fit(stream, epochs=2)
+    np.testing.assert_array_equal(twin.theta, runs[0])
+
+
+def test_resumed_fits_take_the_columns_of_the_checkpoint(tmp_path):
+    table = people()
+    y = chosen(table)
+    whole = fastnn.Model([None, 4, None], seed=5)
+    whole.fit(table, y, epochs=4, validation_split=0.2)
+    path = tmp_path / "ck"
+    for _ in range(2):
+        model = fastnn.Model([None, 4, None], seed=5)
+        model.fit(
+            *(table, y),
+            epochs=2 if not path.exists() else 4,
+            validation_split=0.2,
+            callbacks=[fastnn.Checkpoint(path)],
+            resume=path,
+        )
+    np.testing.assert_array_equal(model.theta, whole.theta)
+    assert model.columns == whole.columns
+
+
+def test_damaged_descriptions_are_refused_at_load(tmp_path):
+    model, _ = classifier(epochs=1)
+    for damage in (
+        lambda d: d.update(version=99),
+        lambda d: d["inputs"]["columns"].pop(),
+        lambda d: d["target"].update(classes=["a", "b", "c"]),
+        lambda d: d["inputs"].update(kind="tables"),
+        lambda d: d.update(target=3),
+    ):
+        broken = copy.deepcopy(model)
+        damage(broken.metadata["data"])
+        vars(broken).pop("_columns", None)
+        broken.save(tmp_path / "m")
+        with pytest.raises(fastnn.ModelFileError, match="m: "):
+            fastnn.load(tmp_path / "m")

@@ -1,0 +1,65 @@
+"""What `import fastnn` loads, and what its names are."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+import fastnn
+
+FIRST_FIT = """
+import sys
+import numpy, numpy.random
+before = set(sys.modules)
+import fastnn
+imported = set(sys.modules) - before
+model = fastnn.Model([4, 3, 2], seed=0)
+model.fit(numpy.ones((8, 4)), numpy.zeros(8, int), epochs=2, optimizer="adam")
+model.predict(numpy.ones((1, 4)))
+print(*imported)
+print(*(set(sys.modules) - before))
+"""
+
+
+def run(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return [set(line.split()) for line in done.stdout.splitlines()]
+
+
+def test_import_and_a_first_fit_load_what_they_need():
+    for loaded in run(FIRST_FIT):
+        ours = {name for name in loaded if name.partition(".")[0] == "fastnn"}
+        rooms = {name.split(".")[1] for name in ours if "." in name}
+        unneeded = {"cli", "data", "explain", "files", "interop", "onnx", "sklearn", "tables"}
+        assert not rooms & unneeded
+        assert "fastnn.training.callbacks" not in ours
+        others = {name for name in loaded - ours if not name.startswith("_")}
+        # copy comes with dataclasses; the first two are Cython's
+        assert others <= {"cython_runtime", "shared", "dataclasses", "copy", "threading", "weakref"}
+        assert len(ours) <= 48
+
+
+def test_every_name_is_there_and_in_dir():
+    assert set(fastnn.__all__) <= set(dir(fastnn))
+    assert {"interop", "onnx", "tables", "data"} <= set(dir(fastnn))
+    code = "from fastnn import *\nimport fastnn\nprint(*(set(fastnn.__all__) & set(globals())))"
+    (names,) = run(code)
+    assert names == set(fastnn.__all__)
+    (value,) = run("import fastnn; print(fastnn.data.__name__, fastnn.onnx.__name__)")
+    assert value == {"fastnn.data", "fastnn.onnx"}
+    with pytest.raises(AttributeError, match="module 'fastnn' has no attribute 'Modle'"):
+        _ = fastnn.Modle
+    with pytest.raises(ImportError, match="cannot import name 'Modle'"):
+        from fastnn import Modle  # noqa: F401
+
+
+def test_pickles_load_before_anything_else_of_fastnn(tmp_path):
+    path = tmp_path / "p"
+    path.write_bytes(pickle.dumps([fastnn.LambdaCallback(), fastnn.Adam(), fastnn.Checkpoint("x")]))
+    (kinds,) = run(
+        f"import pickle; print(*(type(v).__name__ for v in pickle.load(open({str(path)!r}, 'rb'))))"
+    )
+    assert kinds == {"LambdaCallback", "Adam", "Checkpoint"}
