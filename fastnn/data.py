@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.checks import as_int
-from fastnn.errors import MissingExtraError
+from fastnn.errors import optional
 
 FORMATS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".feather": "feather"}
 
@@ -36,7 +36,7 @@ class ArrowStream:
     Raises
     ------
     MissingExtraError
-        pyarrow is not installed: ``pip install 'fastnn[parquet]'``.
+        pyarrow is not installed.
 
     Examples
     --------
@@ -54,19 +54,14 @@ class ArrowStream:
         batch_rows: int = 65536,
         format: str | None = None,
     ) -> None:
-        try:
-            import pyarrow.dataset
-        except ImportError:
-            raise MissingExtraError(
-                "ArrowStream needs pyarrow: pip install 'fastnn[parquet]'"
-            ) from None
+        datasets = optional("pyarrow.dataset", "ArrowStream")
         self.batch_rows = as_int("batch_rows", batch_rows, 1)
         self.target = target
         path = Path(path)
         if not path.exists():
             raise FileNotFoundError(f"{path} must be a file or a folder")
         kind = format or _format(path)
-        self._dataset: Any = pyarrow.dataset.dataset(path, format=kind)
+        self._dataset: Any = datasets.dataset(path, format=kind)
         names = self._dataset.schema.names
         self.columns = [n for n in names if n != target] if columns is None else list(columns)
         missing = [name for name in (*self.columns, target) if name not in names]

@@ -31,7 +31,8 @@ def optional(module: str, needs_it: str, install: str = "") -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        install = install or module.partition(".")[0]
-        absent = isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]
-        why = "" if absent else f" ({error})"
+        library = module.partition(".")[0]
+        install = install or library
+        absent = (error.name or "").partition(".")[0] == library
+        why = "" if absent and isinstance(error, ModuleNotFoundError) else f" ({error})"
         raise MissingExtraError(f"{needs_it} needs {install}: pip install {install}{why}") from None

@@ -58,7 +58,7 @@ try:
     from sklearn.utils.validation import validate_data
 except ImportError as error:
     raise MissingExtraError(
-        f"fastnn.sklearn needs scikit-learn 1.7 or newer: pip install 'fastnn[sklearn]' ({error})"
+        f"fastnn.sklearn needs scikit-learn 1.7 or newer: pip install -U scikit-learn ({error})"
     ) from None
 
 __all__ = ["MLPClassifier", "MLPRegressor"]

@@ -487,7 +487,12 @@ def test_predictions_in_other_formats(here, run):
             "",
             "a command must be given: train, predict, evaluate, info, export, import, demo, bench",
         ),
-        ("trian", "invalid choice: 'trian'"),
+        ("trian", "; did you mean train? (see fastnn --help)"),
+        ("--verson", "unexpected argument: --verson; did you mean --version? (see fastnn --help)"),
+        ("train --ephocs 3", "option --ephocs; did you mean --epochs? (see fastnn train --help)"),
+        ("predict m --out=p", "option --out; did you mean --output? (see fastnn predict --help)"),
+        ("info m --zzz", "unknown option --zzz (see fastnn info --help)"),
+        ("info a b", "unexpected argument: b (see fastnn info --help)"),
         ("train", "the following arguments are required: data, -o/--output"),
         ("train none.csv -t y -o m.st", "none.csv: no such file"),
         ("train ok.csv -o m.st", '--target must name the column to learn; ok.csv has "a", "y"'),
@@ -689,7 +694,7 @@ def test_absent_extras_are_named(here, run, monkeypatch):
     for module in ("matplotlib", "pyarrow", "sklearn.datasets"):
         monkeypatch.setitem(sys.modules, module, None)
     status, out, err = run("demo")
-    assert (status, out) == (1, "") and "pip install 'fastnn[demo]'" in err
+    assert (status, out) == (1, "") and "pip install scikit-learn matplotlib" in err
     (here / "data.parquet").touch()
     status, _, err = run("train", "data.parquet", "-t", "y", "-o", "m.st")
     assert status == 1 and "pip install pyarrow" in err

@@ -123,7 +123,7 @@ def test_a_measurement_is_a_median_beside_the_peak(monkeypatch):
         ("--seconds 0", "argument --seconds: must be a number above 0, got 0"),
         ("--seconds nan", "argument --seconds: must be a number above 0, got nan"),
         ("--dtype float16", "argument --dtype: invalid choice: 'float16'"),
-        ("more", "unrecognized arguments: more"),
+        ("more", "unexpected argument: more"),
     ],
 )
 def test_bad_use(capsys, options, message):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -63,3 +65,23 @@ def test_pickles_load_before_anything_else_of_fastnn(tmp_path):
         f"import pickle; print(*(type(v).__name__ for v in pickle.load(open({str(path)!r}, 'rb'))))"
     )
     assert kinds == {"LambdaCallback", "Adam", "Checkpoint"}
+
+
+def test_a_checkout_that_is_not_built_says_how_to(tmp_path):
+    """Where README leaves a reader who installed without -e: its root shadows the installed one."""
+    without = shutil.ignore_patterns("*.so", "*.pyd", "__pycache__")
+    shutil.copytree(Path(fastnn.__file__).parent, tmp_path / "fastnn", ignore=without)
+    for command in (["-c", "import fastnn"], ["-m", "fastnn", "info", "x"]):
+        for checkout in (True, False):
+            if checkout:
+                (tmp_path / "setup.py").touch()
+            else:
+                (tmp_path / "setup.py").unlink()
+            started = [sys.executable, *command]
+            done = subprocess.run(
+                started, cwd=tmp_path, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 1
+            assert "No module named 'fastnn.kernels._cpu'" in done.stderr
+            how = "-m pip install -e ." if checkout else "install fastnn anew"
+            assert how in done.stderr.splitlines()[-3 if checkout else -1]

@@ -106,7 +106,7 @@ def test_prints_the_derivation():
         "delta^(2) = dL/da^(2) = (h - y) * g'(a), g' = h (1 - h) = [-0.0775596882391857",
         "dL/dW^(2) = delta^(2)T h^(1) = [[",
         "dL/db^(2) = delta^(2) = [-0.0775596882391857",
-        "delta^(1) = dL/da^(1) = (delta^(2) W^(2)) * g'(a^(1)), g' = h (1 - h) = [",
+        "delta^(1) = dL/da^(1) = (delta^(2) W^(2)) * g'(a^(1)), g' = h (1 - h) =\n      [",
         "dL/dW^(1) = delta^(1)T h^(0) =",
         "W^(2) <- W^(2) - 0.2 dL/dW^(2)",
         "after = [[0.50891071650304",
@@ -115,6 +115,50 @@ def test_prints_the_derivation():
     assert "dL/db^(1)" not in text
     places = [text.index(part) for part in ("layer 1:", "layer 2:", "loss (", "layer 2 (", "step:")]
     assert places == sorted(places)
+
+
+def test_a_label_stands_as_its_unit_vector_in_the_formulas():
+    """y = 2 is a number; h - y would be another number than the one shown."""
+    for loss, L, delta in (
+        ("cross_entropy", "-sum {} ln h =", "= h - {} ="),
+        (fastnn.CrossEntropy(0.1), "ln h =", "= h - (0.9 {} + 0.1 / 3) ="),
+        ("squared_error", "1/2 sum (h - {})^2 =", "= h * (e - sum e h), e = h - {} ="),
+        ("focal", "-sum {} (1 - h)^gamma ln h =", "c = -{} (1 - h)^gamma"),
+    ):
+        model = fastnn.Model([2, 3], loss=loss, seed=0)
+        label, rows = model.trace([0.5, 1], 2), model.trace([[0.5, 1], [1, 0]], [2, 0])
+        given = model.trace([0.5, 1], [0.0, 0.0, 1.0])
+        for trace, y in ((label, "e(y)"), (rows, "e(y)"), (given, "y")):
+            text = " ".join(str(trace).split())
+            assert L.format(y) in text and delta.format(y) in text
+        assert "e(y) = [0. 0. 1.]" in str(label) and "e(y) =" not in str(given)
+        assert "[0. 0. 1.] [1. 0. 0.]" in " ".join(str(rows).replace("[[", "[").split())
+        np.testing.assert_array_equal(label.delta[0], given.delta[0])
+    sigmoid = fastnn.Model([2, 1], output="sigmoid", loss=fastnn.BinaryCrossEntropy(0.1), seed=0)
+    assert "= h - (0.9 y + 0.1 / 2) =" in str(sigmoid.trace([0.5, 1], 1))
+
+
+def test_numpys_print_options_hold():
+    model = fastnn.Model([30, 7, 3], seed=0)
+    X = np.random.default_rng(0).normal(size=(3, 30))
+    trace = model.trace(X, [0, 1, 2], learning_rate=0.1)
+    assert f"L = mean over rows of -sum e(y) ln h = -ln h_y = {trace.loss!r}" in str(trace)
+    with np.printoptions(precision=3, suppress=True):
+        text = str(trace)
+        assert f"ln h_y = {np.round(trace.loss, 3)}" in text
+        assert f"{trace.h[-1][0, 0]:.3f}"[:-1] in text and f"{trace.h[-1][0, 0]:.5f}" not in text
+    assert "..." in str(trace)
+    with np.printoptions(threshold=10_000):
+        assert "..." not in str(trace)
+
+
+@pytest.mark.parametrize("width", [60, 75, 120])
+def test_lines_stay_within_the_page(width):
+    model = fastnn.Model([8, 7, 6, 5], ["gelu_tanh", "mish"], norm="layer", seed=0, loss="focal")
+    X = 1e-9 * np.random.default_rng(0).normal(size=(2, 8))
+    with np.printoptions(linewidth=width):
+        text = str(model.trace(X, [0, 1], learning_rate=0.1))
+    assert max(map(len, text.splitlines())) <= (96 if width == 75 else width)
 
 
 def test_large_layers_are_shortened():

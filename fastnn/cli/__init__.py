@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import warnings
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
+from typing import Any, NoReturn
 
 import fastnn
 from fastnn.cli import bench, demo, evaluate, export, import_, info, predict, train
@@ -39,10 +41,35 @@ EXAMPLES = """examples:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Complains in one line, like everything here."""
+    """Complains in one line, like everything here, and names what may have been meant."""
 
     def error(self, message: str) -> NoReturn:
+        choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        if choice:
+            message += _meant(choice[1], re.findall(r"[\w-]+", choice[2]))
         raise BadUse(f"{message} (see {self.prog} --help)")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """What a command does not know it refuses itself: its help is the one to see."""
+        if self._subparsers is None:  # before anything is missed that it may stand for
+            for word in takewhile(lambda word: word != "--", args):
+                option = word.partition("=")[0]
+                if option.startswith("--") and option not in self._option_string_actions:
+                    self._refuse("unknown option", option)
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self._refuse("unexpected argument:", unknown[0])
+        return known, unknown
+
+    def _refuse(self, what: str, word: str) -> NoReturn:
+        self.error(f"{what} {word}{_meant(word, self._option_string_actions)}")
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -22,7 +22,7 @@ HELP = "learn handwritten digits and draw what was learnt"
 DESCRIPTION = """Train on the 1,797 handwritten digits of scikit-learn (8 x 8 pixels; Alpaydin and
 Kaynak 1998), print the accuracy on a fifth of them held out, and write digits.safetensors (the
 model), digits.npz (the digits held out) and digits.png (learning curve, predictions). Needs
-scikit-learn and matplotlib: pip install 'fastnn[demo]'."""
+scikit-learn and matplotlib: pip install scikit-learn matplotlib."""
 
 HIDDEN, EPOCHS, BATCH, RATE, MOMENTUM = (128, 64), 20, 16, 0.03, 0.9
 HELD_OUT = 0.2
@@ -87,7 +87,7 @@ def load_digits() -> tuple[np.ndarray, np.ndarray]:
     except ImportError as error:
         raise Failure(
             f"demo needs scikit-learn and matplotlib ({error.name} is missing): "
-            "pip install 'fastnn[demo]'"
+            "pip install scikit-learn matplotlib"
         ) from None
     digits = load()
     return digits.images.astype(np.uint8), digits.target

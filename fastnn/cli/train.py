@@ -275,7 +275,7 @@ def _add_watching(group: argparse._ArgumentGroup) -> None:
         "--log", metavar="FILE.csv", help="write losses, metrics and learning rate of each epoch"
     )
     group.add_argument(
-        "--plot", metavar="FILE.png", help="draw them (needs matplotlib: fastnn[plot])"
+        "--plot", metavar="FILE.png", help="draw them (needs matplotlib)"
     )
 
 
@@ -368,7 +368,7 @@ def check_plot(path: str) -> None:
     try:
         from matplotlib.backend_bases import FigureCanvasBase
     except ImportError:
-        raise BadUse("--plot needs matplotlib: pip install 'fastnn[plot]'") from None
+        raise BadUse("--plot needs matplotlib: pip install matplotlib") from None
     endings = FigureCanvasBase.get_supported_filetypes()
     if Path(path).suffix[1:].lower() not in endings:
         raise BadUse(f"--plot {path}: its name must end in one of {', '.join(endings)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -21,31 +22,33 @@ from fastnn.network.parameters import gammas, views
 from fastnn.network.spec import LayerSpec, NetworkSpec
 
 FEW = 64  # numbers printed in full; longer arrays are shortened
+WIDTH = 96  # characters of a line
 
+# {y}: the target, e(y) where it is a label
 LOSS_FORMULAS = {
-    "squared_error": "1/2 sum (h - y)^2",
-    "binary_cross_entropy": "-sum [y ln h + (1 - y) ln(1 - h)]",
-    "cross_entropy": "-sum y ln h = -ln h_y",
-    "absolute_error": "sum |h - y|",
-    "huber": "sum c (|e| - c / 2), e = h - y, c = min(|e|, delta)",
-    "quantile": "sum (1 - q) e where e > 0, -q e elsewhere, e = h - y",
-    "poisson": "sum h - y ln h",
-    "focal": "-sum y (1 - h)^gamma ln h",
+    "squared_error": "1/2 sum (h - {y})^2",
+    "binary_cross_entropy": "-sum [{y} ln h + (1 - {y}) ln(1 - h)]",
+    "cross_entropy": "-sum {y} ln h",
+    "absolute_error": "sum |h - {y}|",
+    "huber": "sum c (|e| - c / 2), e = h - {y}, c = min(|e|, delta)",
+    "quantile": "sum (1 - q) e where e > 0, -q e elsewhere, e = h - {y}",
+    "poisson": "sum h - {y} ln h",
+    "focal": "-sum {y} (1 - h)^gamma ln h",
     "hinge": "max(0, 1 + max_(j != y) h_j - h_y)",
 }
 # dL/dh, where delta = dL/dh g'(a); or delta itself where dL/dh does not help
 SLOPES = {
-    "squared_error": "h - y",
-    "absolute_error": "sign(h - y)",
-    "huber": "max(-delta, min(h - y, delta))",
-    "quantile": "(1 - q where h > y, -q elsewhere)",
+    "squared_error": "h - {y}",
+    "absolute_error": "sign(h - {y})",
+    "huber": "max(-delta, min(h - {y}, delta))",
+    "quantile": "(1 - q where h > {y}, -q elsewhere)",
 }
 DELTAS = {
-    "focal softmax": "c - h sum c, c = -y (1 - h)^gamma (1 - gamma h ln h / (1 - h))",
-    "focal sigmoid": "(1 - y) h^gamma (h - gamma (1 - h) ln(1 - h))"
-    " - y (1 - h)^gamma (1 - h - gamma h ln h)",
+    "focal softmax": "c - h sum c, c = -{y} (1 - h)^gamma (1 - gamma h ln h / (1 - h))",
+    "focal sigmoid": "(1 - {y}) h^gamma (h - gamma (1 - h) ln(1 - h))"
+    " - {y} (1 - h)^gamma (1 - h - gamma h ln h)",
     "hinge identity": "e(the largest other) - e(y) where L > 0, else 0",
-    "squared_error softmax": "h * (e - sum e h), e = h - y",
+    "squared_error softmax": "h * (e - sum e h), e = h - {y}",
 }
 
 
@@ -150,9 +153,12 @@ class Trace:
     def __repr__(self) -> str:
         layers = self._network.layers
         lines = [f"data{self._left_out(0)}", _line("x = h^(0)", self.x), _line("y", self.y)]
+        if self._labels:
+            lines.append(_line("e(y)", np.eye(self._network.n_out)[self.y]))
         for layer in layers:
             lines += ["", *self._forward_lines(layer)]
-        L = _loss_formula(self._network)
+        L = _loss_formula(self._network).replace("{y}", self._target)
+        L += " = -ln h_y" if L == "-sum e(y) ln h" else ""
         L = L if self._single else f"mean over rows of {L}"
         lines += ["", f"loss ({_loss_name(self._network)})", _line(f"L = {L}", self.loss)]
         for layer in reversed(layers):
@@ -160,6 +166,20 @@ class Trace:
         if self.after is not None:
             lines += ["", *self._step_lines(self.after)]
         return "\n".join(lines)
+
+    @property
+    def _labels(self) -> bool:
+        """Whether y are labels, not distributions."""
+        return self._network.one_of_many and np.ndim(self.y) == (0 if self._single else 1)
+
+    @property
+    def _target(self) -> str:
+        """What stands in the formulas: y, e(y) of a label, or either smoothed."""
+        y = "e(y)" if self._labels else "y"
+        if not (smoothing := getattr(self._network.loss, "label_smoothing", 0.0)):
+            return y
+        classes = 2 if self._network.output == "sigmoid" else self._network.n_out
+        return f"({1 - smoothing:g} {y} + {smoothing:g} / {classes})"
 
     def _plain(self, rows: Any) -> Any:
         return rows[0] if self._single and rows is not None else rows
@@ -208,7 +228,8 @@ class Trace:
     def _backward_lines(self, layer: LayerSpec) -> list[str]:
         k, mean = layer.k, "" if self._single else f" / {len(self.x)}"
         if k == len(self._network.layers):
-            title, formula = "output", _output_formula(self._network)
+            title = "output"
+            formula = _output_formula(self._network).replace("{y}", self._target)
         else:
             title, g = "hidden", _formulas(layer.activation)[1]
             above = f"dL/du^({k + 1})" if self.du[k] is not None else f"delta^({k + 1})"
@@ -278,17 +299,17 @@ def _output_formula(network: NetworkSpec) -> str:
     if f"{loss} {network.output}" in DELTAS:
         return DELTAS[f"{loss} {network.output}"]
     if loss not in SLOPES:
-        return "h - y"
+        return "h - {y}"
     if network.output == "identity":
         return SLOPES[loss]
-    slope = SLOPES[loss] if loss != "squared_error" else "(h - y)"
+    slope = SLOPES[loss] if loss != "squared_error" else "(h - {y})"
     return f"{slope} * g'(a), g' = {_formulas(network.output)[1]}"
 
 
 def _loss_formula(network: NetworkSpec) -> str:
     loss = name_of(network.loss)
     if loss == "focal" and network.output == "sigmoid":
-        return "-sum [y (1 - h)^gamma ln h + (1 - y) h^gamma ln(1 - h)]"
+        return "-sum [{y} (1 - h)^gamma ln h + (1 - {y}) h^gamma ln(1 - h)]"
     return LOSS_FORMULAS[loss]
 
 
@@ -304,15 +325,29 @@ def _formulas(activation: str | Activation) -> tuple[str, str]:
 
 
 def _line(formula: str, value: Any) -> str:
-    """`formula = value`, the value below it where it has several rows."""
+    """`formula = value` on a line, the value below it where it has several rows or is long.
+
+    What a user set by np.set_printoptions or np.printoptions holds.
+    """
     value = np.asarray(value)
-    if value.ndim == 0:
-        return f"  {formula} = {value.item()!r}"
-    if value.size <= FEW:
-        text = np.array2string(value, floatmode="unique", max_line_width=96)
-    else:
-        text = np.array2string(value, precision=6, threshold=0, edgeitems=2, max_line_width=96)
+    options: dict[str, Any] = {**np.get_printoptions()}
+    chosen = {name: options[name] for name in DEFAULTS if options[name] != DEFAULTS[name]}
+    width = chosen.pop("linewidth", WIDTH)
+    settings: dict[str, Any] = {"max_line_width": width - 6}
+    if not chosen.keys() & {"precision", "floatmode"}:
+        settings["floatmode"] = "unique"
+    few = value.size <= FEW
+    if not few and "threshold" not in chosen:
+        settings |= {"threshold": 0, "edgeitems": 2}
+        settings |= {} if "precision" in chosen else {"precision": 6, "floatmode": "maxprec"}
+    text = np.array2string(value, **settings)
+    if not few:
         text += f"  {value.shape}"
-    if "\n" in text:
-        return f"  {formula} =\n      " + text.replace("\n", "\n      ")
-    return f"  {formula} = {text}"
+    head = f"  {formula} ="
+    if "\n" not in text and len(head) + 1 + len(text) <= width:
+        return f"{head} {text}"
+    lines = wrap(head, width, subsequent_indent="      ", break_long_words=False)
+    return "\n      ".join(["\n".join(lines), *text.split("\n")])
+
+
+DEFAULTS = {"precision": 8, "floatmode": "maxprec", "linewidth": 75, "threshold": 1000}  # NumPy's

@@ -328,7 +328,7 @@ def as_model(
     model = Model(
         [layers[0].W.shape[1], *(len(layer.W) for layer in layers)],
         activations[:-1],
-        activations[-1],  # type: ignore[arg-type]
+        activations[-1],
         loss,
         [(layer.norm.beta if layer.norm else layer.b) is not None for layer in layers],
         dtype,

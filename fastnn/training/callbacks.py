@@ -6,13 +6,14 @@ import math
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn.checks import as_bool, as_int, as_name, as_real
-from fastnn.errors import MissingExtraError
+from fastnn.errors import MissingExtraError, optional
 from fastnn.network.parameters import views
 from fastnn.training.fit import Callback, Fit, Snapshot
 from fastnn.training.history import GRADIENT
@@ -282,17 +283,11 @@ class ProgressBar(Callback):
     Raises
     ------
     MissingExtraError
-        Without tqdm, which comes with the extra ``progress``. ``verbose=True`` needs none.
+        Without the library tqdm. ``verbose=True`` needs none.
     """
 
     def __init__(self) -> None:
-        try:
-            from tqdm.auto import tqdm
-        except ImportError:
-            raise MissingExtraError(
-                "ProgressBar needs tqdm: pip install 'fastnn[progress]'"
-            ) from None
-        self._tqdm = tqdm
+        self._tqdm = optional("tqdm.auto", "ProgressBar").tqdm
         self._bar: Any = None
 
     def on_fit_begin(self, fit: Fit) -> None:
@@ -372,8 +367,7 @@ class TensorBoard(Callback):
     Raises
     ------
     MissingExtraError
-        With neither tensorboardX, which comes with the extra ``tensorboard``, nor PyTorch's
-        torch.utils.tensorboard to write them.
+        With neither tensorboardX nor PyTorch's torch.utils.tensorboard to write them.
     """
 
     def __init__(self, folder: str | PathLike[str]) -> None:
@@ -397,16 +391,11 @@ class TensorBoard(Callback):
 
 def _summary_writer() -> Any:
     try:
-        from tensorboardX import SummaryWriter
-    except ImportError:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise MissingExtraError(
-                "TensorBoard needs a writer of its files: pip install 'fastnn[tensorboard]' "
-                "(or torch and tensorboard)"
-            ) from None
-    return SummaryWriter
+        return optional("tensorboardX", "TensorBoard").SummaryWriter
+    except MissingExtraError:
+        with suppress(ImportError):
+            return import_module("torch.utils.tensorboard").SummaryWriter
+        raise
 
 
 class GradientNorms(Callback):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from os import PathLike
 from typing import Any
 
-from fastnn.errors import MissingExtraError
+from fastnn.errors import optional
 
 GRADIENT = "gradient_norm_"  # begins the columns that GradientNorms adds, one for each layer
 
@@ -167,10 +167,7 @@ class History:
 
 
 def _figure(what: str, width: float, height: float) -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError(f"{what} needs matplotlib: pip install 'fastnn[plot]'") from None
+    Figure = optional("matplotlib.figure", what).Figure
     return Figure(figsize=(width, height), layout="constrained")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.errors import DivergenceError, MissingExtraError
+from fastnn.errors import DivergenceError, optional
 from fastnn.kernels.engine import Engine
 from fastnn.network.arrays import Features
 
@@ -83,10 +83,7 @@ def minimize(
 ) -> Any:
     """SciPy's result, with its options; the callback gets the result so far after an iteration and
     may raise StopIteration."""
-    try:
-        from scipy.optimize import minimize as of_scipy
-    except ImportError:
-        raise MissingExtraError("LBFGS needs SciPy: pip install 'fastnn[lbfgs]'") from None
+    of_scipy = optional("scipy.optimize", "LBFGS").minimize
 
     def iterated(intermediate_result: Any) -> None:  # SciPy goes by the name
         assert callback is not None
