@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from bench.machine import cpu_name
+from fastnn.config import cpu_name
 
 # What limits each library's kernels to an instruction set. ONNX Runtime has no such switch, and
 # XLA's only limits the code that it generates, not the matrix products that it calls.

@@ -79,3 +79,13 @@ def show_config(mode: str = "print") -> dict[str, Any] | None:
     for name, value in config.items():
         print(f"{name:<10} {', '.join(value) if isinstance(value, list) else value}")
     return None
+
+
+def cpu_name() -> str:
+    """As the operating system calls the processor."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            names = (line for line in file if line.startswith("model name"))
+            return next(names).partition(":")[2].strip()
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

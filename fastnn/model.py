@@ -504,13 +504,17 @@ class Model:
         ----------
         X : array, (n, n_in)
             Of integers, bools or floats with any strides, read as it lies, memory maps included; a
-            table of pandas, polars or pyarrow; or a SciPy sparse matrix, whose zeros cost nothing
-            in CSR. Or, without y, a stream: an iterable that yields blocks (X, y), or a callable
-            that returns an iterator of them, called once an epoch. docs/data.md: what is copied.
+            table of pandas, polars or pyarrow, a dict of columns or a list of row dicts; or a SciPy
+            sparse matrix, whose zeros cost nothing in CSR. Or, without y, a stream: an iterable
+            that yields blocks (X, y), or a callable that returns an iterator of them, called once
+            an epoch. docs/data.md: what is copied. Names of columns are remembered: from then on
+            tables are read by name. A model whose sizes were left open learns here what columns
+            are, text among them, from the rows that it trains on.
         y : array
             softmax: labels (n,) from 0, or rows (n, n_out) of a distribution. sigmoid: (n, n_out)
             in [0, 1]. hinge: labels (n,). Other outputs: values (n, n_out), with several quantiles
-            (n, n_targets). With one column (n,) will do.
+            (n, n_targets). With one column (n,) will do. A model that learned columns: names of
+            classes, or values in their unit; several targets as a table or dict of columns.
         epochs : int, default 10
             Passes over the data, each in a new order.
         batch_size : int, default 128
@@ -542,9 +546,10 @@ class Model:
             quarter of what rows weigh on average, at least: rows of hardly any weight that are
             among themselves move hardly anything. docs/maths.md, section 6.
         class_weight : "balanced" or dict {class: weight}, optional
-            Multiplies the weights of the samples of a class; "balanced" is n / (classes in y *
-            samples of the class), of the rows trained on, and a class that the dict leaves out, or
-            that has no such rows, has 1. For labels (n,) and one sigmoid output.
+            Multiplies the weights of the samples of a class, by name where columns are learned;
+            "balanced" is n / (classes in y * samples of the class), of the rows trained on, and a
+            class that the dict leaves out, or that has no such rows, has 1. For labels (n,) and one
+            sigmoid output.
         shuffle : bool, default True
             False takes samples in the order given. Of a stream each block is shuffled by itself.
         resume : path, optional
@@ -652,7 +657,7 @@ class Model:
     # Prediction
 
     def forward(self, X: Any) -> np.ndarray:
-        """f(x) = h^(K) of each row, whatever the output.
+        """f(x) = h^(K) of each row, whatever the output; of learned amounts not in their unit.
 
         Parameters
         ----------
@@ -678,7 +683,13 @@ class Model:
         -------
         array
             softmax, hinge: class indices (n,). sigmoid: 0 or 1, where f(x) > 1/2. Other outputs:
-            f(x) (of poisson, rates). (n, n_out), or (n,) with one output.
+            f(x) (of poisson, rates). (n, n_out), or (n,) with one output. Of a model that learned
+            columns: classes by name, as they were given, or float64 values in the target's unit.
+
+        Raises
+        ------
+        TableError
+            Rows are not as the model knows them: the column, and the row.
         """
         f = self.forward(X)
         columns = self.columns
@@ -699,7 +710,7 @@ class Model:
         -------
         array
             softmax: (n, n_out). One sigmoid output: (n, 2), columns P(0) and P(1). More sigmoid
-            outputs: (n, n_out), P(1) of each.
+            outputs: (n, n_out), P(1) of each. With names of classes, in the order of ``classes``.
         """
         if self.output not in ("softmax", "sigmoid"):
             raise ValueError(
@@ -714,7 +725,8 @@ class Model:
     def predictor(self) -> Predictor:
         """A frozen copy of the weights for prediction alone: ``predict(x)`` is h^(K).
 
-        Thread-safe; later training does not change it.
+        Thread-safe; later training does not change it. It takes arrays: of a model that learned
+        columns, ``network_only().predictor()`` takes rows as ``columns.encode`` gives them.
         """
         if self.columns is not None and not self.columns.plain:
             raise ValueError(
@@ -740,7 +752,8 @@ class Model:
             "f1"; of softmax and sigmoid also "auc", "log_loss", of classes that exclude each other
             fastnn.TopK(k). Of values: "rmse", "mae", "r2" (the default, but of quantiles other than
             the median "d2"). Or functions f(y_true, y_pred) of y as `fit` keeps it (labels (n,), or
-            (n, n_out)) and of f(x), (n, n_out). docs/maths.md, section 11, defines them.
+            (n, n_out)) and of f(x), (n, n_out), of learned amounts both in their unit.
+            docs/maths.md, section 11, defines them.
         sample_weight : array, (n,), optional
             At least 0, not all 0: every mean becomes a weighted one. For loss, accuracy, log_loss,
             rmse, mae, r2 and d2.

@@ -27,6 +27,21 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture
+def run(capsys):
+    """Runs a command in this process, of one text or of many words: (exit status, standard output,
+    standard error)."""
+
+    from fastnn.cli import main
+
+    def run(*words):
+        words = words[0].split() if len(words) == 1 else map(str, words)
+        status = main(list(words))
+        return status, *capsys.readouterr()
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def mnist():
     """X (60000, 784) float32 in [0, 1], y (60000,) int; X_test (10000, 784), y_test (10000,)."""

@@ -1,6 +1,7 @@
 """The command line as its users meet it."""
 
 import csv
+import gzip
 import hashlib
 import io
 import json
@@ -19,18 +20,6 @@ import pytest
 import fastnn
 from fastnn.cli import main, metrics, output
 from fastnn.cli.recipe import default_batch_size
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs a command in this process: (exit status, standard output, standard error)."""
-
-    def run(*args):
-        status = main([str(arg) for arg in args])
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return run
 
 
 def flowers(path, n=120, seed=0):
@@ -643,6 +632,11 @@ def test_predictions_in_other_formats(here, run):
             "knows no columns by name, so there must be its 2 inputs in their order",
         ),
         ("predict model.st ok.csv -o out.npy", "predictions are written as .csv, .parquet or .npz"),
+        ("predict model.st ok.csv -o p.xlsx", "-o p.xlsx: predictions are written as .csv, .parq"),
+        ("train large.csv -t y -o m.st", 'large.csv, row 2, column "a": must be at most 1e+150'),
+        ("train large.csv -t a --drop y -o m.st", 'row 2, column "a": must be at most 1e+150 in'),
+        ("train damaged.csv.gz -t y -o m.st", "damaged.csv.gz: not a whole gzip file"),
+        ("train bare.csv -t kind -o m.st", 'has "5.1", "u"; if its first line is data: header=Fal'),
         (
             "predict model.st text.csv",
             'text.csv: must have "a", which the model reads; it has "b", "y"',
@@ -667,6 +661,11 @@ def test_bad_use(here, run, command, message):
     (here / "other.csv").write_text("a,y\n1,7\n")
     (here / "minus.csv").write_text("b,a,y\n0,u,2\n1,v,1.5\n1,u,-1\n0,v,3\n")
     (here / "three.csv").write_text("a,y,z\n1,0,0\n2,1,1\n3,2,0\n")
+    (here / "large.csv").write_text("a,b,y\n1.7e308,1,0\n-1.7e308,2,1\n5,3,0\n")
+    (here / "bare.csv").write_text("5.1,u\n4.9,v\n")
+    damaged = bytearray(gzip.compress(b"a,y\n" + b"".join(b"%d,1\n" % i**3 for i in range(999))))
+    damaged[len(damaged) // 2] ^= 0xFF
+    (here / "damaged.csv.gz").write_bytes(damaged)
     np.savez("x.npz", X=np.ones((4, 2)))
     np.savez("xy.npz", X=np.ones((4, 2)), y=[0, 1, 0, 1])
     fastnn.Model([2, 2], seed=0).save("plain.st")

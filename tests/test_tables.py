@@ -103,6 +103,49 @@ def test_absent_files_and_folders(tmp_path, name):
         read(str(tmp_path / name))
 
 
+def test_delimiters_inside_quotes_are_text(csv_file):
+    table = read(csv_file('"a, in m";"b, in m, net";y\n1,5;2;3\n'))
+    assert list(table.columns) == ["a, in m", "b, in m, net", "y"]
+    assert words(table, "a, in m") == ["1,5"]
+
+
+def test_rows_of_delimiters_at_the_end_are_none(csv_file):
+    table = read(csv_file("a,b\n1,x\n,\n2,y\n,\n , \n"))
+    assert words(table, "a") == ["1", "", "2"]
+    assert table.where(2, "b").endswith('row 4, column "b"')
+    assert words(read(csv_file('a\n1\n""\n')), "a") == ["1", ""]
+
+
+@pytest.mark.parametrize("cut", range(3, 80, 7))
+def test_damaged_gzip_files(csv_file, cut):
+    text = "a,b\n" + "".join(f"{i * 7919 % 1000},{i}\n" for i in range(200))
+    data = bytearray(gzip.compress(text.encode()))
+    data[cut * len(data) // 80] ^= 0xFF
+    path = csv_file(bytes(data), "data.csv.gz")
+    try:
+        assert read(path).n_rows == 200  # of the header's bytes some mean nothing
+    except TableError as error:
+        assert path in str(error)
+
+
+def test_a_file_without_a_header_names_the_way(csv_file):
+    for text, name in (("5.1,setosa\n4.9,virginica\n", "species"), ("1,1,x\n2,3,y\n", None)):
+        with pytest.raises(TableError, match=r"header=False \(--no-header\)"):
+            read(csv_file(text)).column(name)
+    with pytest.raises(TableError, match=r'no column "z"; it has "a", "b"$'):
+        read(csv_file("a,b\n1,2\n")).column("z")
+
+
+def test_wide_tables_keep_names_of_classes_and_categories(csv_file):
+    header = ",".join(f"p{j}" for j in range(70))
+    rows = [",".join([f"0{i}", *(["1.0"] * 69)]) for i in range(3)]
+    path = csv_file("\n".join([header, *rows]) + "\n")
+    table = read(path, ReadOptions(words=("p0", "none")))
+    assert isinstance(table.column("p1"), Numbers)
+    assert words(table, "p0") == ["00", "01", "02"]
+    assert Classes.fit(table, "p0").classes == ["00", "01", "02"]
+
+
 def test_many_distinct_numbers_become_numbers_and_name_a_slip(csv_file, monkeypatch):
     monkeypatch.setattr(reading, "DISTINCT_WORDS", 50)
     monkeypatch.setattr(reading, "BLOCK_CELLS", 64)
@@ -289,6 +332,36 @@ def test_text_in_a_numeric_column_later_is_refused():
 def test_numbers_in_a_categorical_column_later_are_categories():
     inputs = TableInputs.fit(table_of(s=["1", "2", "A"]).select(["s"]), np.arange(3))
     np.testing.assert_array_equal(inputs.transform(table_of(s=["2", "1"])), [[0, 1, 0], [1, 0, 0]])
+
+
+def test_categories_that_are_numbers_are_known_however_they_are_written():
+    """pandas writes 1 as 1.0 as soon as a cell of the column is missing."""
+    rows = np.arange(3)
+    for cells in (["0", "1", "2"], ["0.0", "1.0", "2.0"], [0.0, 1.0, 2.0]):
+        inputs = TableInputs.fit(table_of(a=cells), rows, categorical=("a",))
+        for later in (["1", "2", "0"], ["1.0", "2.0", "0.0"], [1.0, 2.0, 0.0]):
+            np.testing.assert_array_equal(inputs.transform(table_of(a=later)), np.eye(3)[[1, 2, 0]])
+    inputs = TableInputs.fit(table_of(a=["1", "1.0", "2"]), rows, categorical=("a",))
+    np.testing.assert_array_equal(inputs.transform(table_of(a=["1", "2"])), np.eye(2))
+    inputs = TableInputs.fit(table_of(a=["01", "1", "x"]), rows)
+    np.testing.assert_array_equal(
+        inputs.transform(table_of(a=["01", "1", "1.0"])), np.eye(3)[[0, 1, 1]]
+    )
+
+
+def test_numbers_too_large_to_square_are_refused():
+    for cells in ([1.7e308, -1.7e308, 0.0], [1e151, np.nan, 0.0]):
+        with pytest.raises(TableError, match=r't.csv, row 1, column "x": must be at most 1e\+150'):
+            TableInputs.fit(table_of(x=cells), np.arange(3), missing="impute")
+    with pytest.raises(TableError, match=r't.csv, row 2, column "y": must be at most 1e\+150'):
+        Amount.fit(table_of(y=[0.0, 1e300]), "y", np.arange(2), True)
+    arrays = Arrays("a.npz", np.array([[1.0, 2.0], [3.0, -1e200]]), (2,))
+    with pytest.raises(TableError, match=r"a.npz, X\[1, 1\]: must be at most 1e\+150"):
+        ArrayInputs.fit(arrays, np.arange(2))
+    inputs = TableInputs.fit(table_of(x=[1e149, -1e149, 0.0]), np.arange(3))
+    assert np.isfinite(inputs.transform(table_of(x=[1e149, 0.0]))).all()
+    with pytest.raises(TableError, match=r'row 1, column "x": must be finite in float32'):
+        TableInputs.fit(table_of(x=[1.0, 2.0]), np.arange(2)).transform(table_of(x=[1e300]))
 
 
 def test_slips_and_free_text_are_refused():

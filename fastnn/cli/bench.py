@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -178,16 +176,9 @@ def run(args: argparse.Namespace) -> int:
 def describe(threads: int) -> dict[str, Any]:
     """The machine, and the versions of what runs on it."""
     import fastnn
+    from fastnn.config import cpu_name
 
     return {"cpu": cpu_name(), **(fastnn.show_config("dict") or {}), "threads": threads}
-
-
-def cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 # --- measurements

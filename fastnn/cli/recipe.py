@@ -1,4 +1,4 @@
-"""What the arguments of ``fastnn train`` say -> what `Model` and `Model.fit` take."""
+"""The options of ``fastnn train``, and what `Model` and `Model.fit` take for them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,271 @@ import numpy as np
 
 import fastnn
 from fastnn.checks import name_of
+from fastnn.cli import arguments
 from fastnn.cli.messages import BadUse
+from fastnn.kernels._cpu import ACTIVATIONS, NORMS
 from fastnn.network import losses
+from fastnn.network.activations import CLASSES as ACTIVATION_SETTINGS
 from fastnn.tables.columns import AMOUNT_LOSSES, CLASS_LOSSES, LABEL_LOSSES, Columns
 from fastnn.tables.columns import task_of as task_for
 from fastnn.training import metrics as measures
 from fastnn.training.optimizers import NAMES as OPTIMIZERS
 from fastnn.training.optimizers import Optimizer, Rate
 
-# --- what the network learns
-
 LOSSES = tuple(dict.fromkeys((*CLASS_LOSSES, *LABEL_LOSSES, *AMOUNT_LOSSES)))
 LOSS_SETTINGS = {name: losses.CLASSES[name] for name in ("focal", "huber", "quantile")}
+SCHEDULES = (
+    *("cosine", "one_cycle", "constant", "step", "exponential", "inverse"),
+    *("plateau", "adaptive"),
+)
+WARMING = ("cosine", "one_cycle")
+LENGTHLESS = ("constant", "adaptive")  # schedules that do not depend on the number of epochs
+SETTINGS = ("weight_decay", "l2", "l1", "clip_norm")  # of every optimizer
+
+# --- options
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "fastnn train DATA --target NAME -o MODEL [options]"
+    parser.add_argument(
+        "data", help="CSV (also .gz), Parquet, NPZ or NPY; - reads a CSV from a pipe"
+    )
+    parser.add_argument(
+        "-t",
+        "--target",
+        metavar="A,B",
+        help="column to learn, or columns: of amounts, or of two classes each; of an NPZ the array "
+        "(default there: y)",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="MODEL",
+        help="model file, such as model.safetensors",
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary")
+    _add_data(parser.add_argument_group("data"))
+    _add_network(parser.add_argument_group("network"))
+    _add_training(parser.add_argument_group("training"))
+    _add_watching(parser.add_argument_group("measuring, stopping, keeping"))
+    arguments.add_reading(parser, target=True)
+
+
+def _add_data(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--task",
+        choices=("classification", "regression"),
+        help="(default: classification where the target is text, has two values, or is the whole "
+        "numbers from 0 or 1 up without a gap)",
+    )
+    group.add_argument(
+        "--drop", type=arguments.names, default=(), metavar="A,B", help="columns to leave out"
+    )
+    group.add_argument(
+        "--categorical",
+        type=arguments.names,
+        default=(),
+        metavar="A,B",
+        help="columns of numbers that are categories",
+    )
+    group.add_argument(
+        "--missing",
+        choices=("refuse", "impute"),
+        default="refuse",
+        help="missing cells: refuse the file, or fill in the median (numbers) and a category of "
+        "their own (text) (default: refuse)",
+    )
+    group.add_argument(
+        "--scale",
+        choices=("auto", "standard", "maximum", "none"),
+        default="auto",
+        help="numeric inputs: each to mean 0 and deviation 1, or all divided by their greatest "
+        "value, as suits pixels (default: auto, which tells pixels by their ranges)",
+    )
+    group.add_argument(
+        "--class-weight",
+        type=arguments.class_weights,
+        metavar="W",
+        help="balanced: rare classes count as much as common ones; or yes=5,no=1 (default: alike)",
+    )
+    group.add_argument(
+        "--sample-weight", metavar="NAME", help="column of the rows' weights, no input"
+    )
+
+
+def _add_network(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--hidden",
+        type=arguments.hidden_sizes,
+        default=(128, 64),
+        metavar="N,N",
+        help="units of the hidden layers, or none (default: 128,64)",
+    )
+    group.add_argument(
+        "--activation",
+        type=arguments.several(arguments.one_of(ACTIVATIONS, ACTIVATION_SETTINGS)),
+        default=("relu",),
+        metavar="NAME",
+        help=f"one for all hidden layers, or A,B,... for each: {', '.join(ACTIVATIONS)}; "
+        "leaky_relu:0.2 sets the slope, elu:0.5 alpha (default: relu)",
+    )
+    group.add_argument(
+        "--norm",
+        choices=NORMS,
+        help="normalisation of the hidden layers, over mini-batches or over each row's units "
+        "(default: none)",
+    )
+    group.add_argument(
+        "--dropout",
+        type=arguments.several(arguments.fraction),
+        default=(0.0,),
+        metavar="P",
+        help="share of each hidden layer's units left out at random while training, or P,P,... "
+        "for the inputs and each hidden layer (default: 0)",
+    )
+    group.add_argument(
+        "--loss",
+        type=arguments.one_of(LOSSES, LOSS_SETTINGS),
+        metavar="NAME",
+        help=f"of classes {', '.join(CLASS_LOSSES)}; of amounts "
+        f"{', '.join(AMOUNT_LOSSES)}; huber:0.5, quantile:0.9 and focal:1 set delta (in "
+        "deviations of the target), q and gamma (default: the first of each)",
+    )
+    group.add_argument(
+        "--label-smoothing",
+        type=arguments.fraction,
+        default=0.0,
+        metavar="S",
+        help="of a cross-entropy's targets (default: 0)",
+    )
+    group.add_argument(
+        "--dtype", choices=("float32", "float64"), default="float32", help="(default: float32)"
+    )
+
+
+def _add_training(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--epochs",
+        type=arguments.positive_int,
+        default=20,
+        metavar="N",
+        help="passes over the rows (default: 20)",
+    )
+    group.add_argument(
+        "--batch-size",
+        type=arguments.positive_int,
+        metavar="N",
+        help="rows a step (default: 128, down to 8 for few rows; rprop: all)",
+    )
+    group.add_argument(
+        "--optimizer",
+        type=arguments.one_of(OPTIMIZERS),
+        default="sgd",
+        metavar="NAME",
+        help=f"{', '.join(OPTIMIZERS)} (default: sgd)",
+    )
+    group.add_argument(
+        "--learning-rate",
+        type=arguments.positive_float,
+        metavar="RATE",
+        help="the largest (default: of sgd by task, batch size and momentum, the summary tells; of "
+        "others what is usual, 0.001 for adam)",
+    )
+    group.add_argument(
+        "--schedule",
+        type=arguments.one_of(SCHEDULES),
+        metavar="NAME",
+        help="of the learning rate: cosine, down to 0; one_cycle, up and down to 0; constant; "
+        "step, to a tenth after each third; exponential, to a hundredth; inverse, to a tenth; "
+        "plateau and adaptive, smaller when the loss stays (default: cosine)",
+    )
+    group.add_argument(
+        "--warmup",
+        type=arguments.positive_or_0,
+        default=0.0,
+        metavar="EPOCHS",
+        help="in which cosine and one_cycle go up (default: 0; one_cycle: 0.3 of all)",
+    )
+    group.add_argument(
+        "--momentum",
+        type=arguments.fraction,
+        metavar="M",
+        help="of sgd and rmsprop (default: 0.9 for sgd, 0 for rmsprop)",
+    )
+    group.add_argument("--nesterov", action="store_true", help="Nesterov's momentum, of sgd")
+    group.add_argument(
+        "--weight-decay",
+        type=arguments.positive_or_0,
+        metavar="D",
+        help="each step takes rate x D of every weight (default: 0; adamw: 0.01)",
+    )
+    for name, penalty in (("l2", "L/2 sum w^2"), ("l1", "L sum |w|")):
+        group.add_argument(
+            f"--{name}",
+            type=arguments.positive_or_0,
+            metavar="L",
+            help=f"penalty {penalty} (default: 0)",
+        )
+    group.add_argument(
+        "--clip-norm",
+        type=arguments.positive_float,
+        metavar="G",
+        help="longest gradient (default: none)",
+    )
+    group.add_argument(
+        "--seed",
+        type=arguments.seed,
+        default=0,
+        metavar="N",
+        help="same seed, same model, bit for bit (default: 0)",
+    )
+    arguments.add_threads(group)
+
+
+def _add_watching(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--validation-split",
+        type=arguments.fraction,
+        metavar="F",
+        help="share of the rows held out of training and measured on (default: 0.1)",
+    )
+    group.add_argument(
+        "--validation", metavar="FILE", help="rows to measure on instead of held-out ones"
+    )
+    group.add_argument(
+        "--metrics",
+        type=arguments.names,
+        default=(),
+        metavar="A,B",
+        help="measured after each epoch; of classes accuracy, precision, recall, f1, auc, "
+        "log_loss, top_5; of amounts rmse, mae, r2 (default: accuracy; rmse,r2)",
+    )
+    group.add_argument(
+        "--early-stopping",
+        type=arguments.positive_int,
+        metavar="N",
+        help="stop when the loss on those rows has not fallen for N epochs, and keep the best "
+        "epoch's network",
+    )
+    group.add_argument(
+        "--checkpoint", metavar="FILE", help="write after each epoch what --resume goes on from"
+    )
+    group.add_argument(
+        "--resume",
+        metavar="FILE",
+        help="go on from a checkpoint, and go on writing it: the same command otherwise, and the "
+        "same model, bit for bit, as if never stopped (where there is no FILE yet, begin)",
+    )
+    group.add_argument(
+        "--log", metavar="FILE.csv", help="write losses, metrics and learning rate of each epoch"
+    )
+    group.add_argument(
+        "--plot", metavar="FILE.png", help="draw them (needs matplotlib)"
+    )
+
+
+# --- what the network learns
 
 
 def task_of(args: argparse.Namespace) -> str | None:
@@ -83,14 +336,6 @@ def metrics_of(names: tuple[str, ...], model: fastnn.Model) -> list[Any]:
 
 
 # --- how it learns
-
-SCHEDULES = (
-    *("cosine", "one_cycle", "constant", "step", "exponential", "inverse"),
-    *("plateau", "adaptive"),
-)
-WARMING = ("cosine", "one_cycle")
-LENGTHLESS = ("constant", "adaptive")  # schedules that do not depend on the number of epochs
-SETTINGS = ("weight_decay", "l2", "l1", "clip_norm")  # of every optimizer
 
 
 def check(args: argparse.Namespace) -> None:

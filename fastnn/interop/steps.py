@@ -27,6 +27,7 @@ from fastnn.network.norms import BatchNorm, LayerNorm, Norm
 
 DIAGONAL_MAX = 4096  # widest layer with a diagonal W: such a W is square
 LAST = ("softmax", "exp")  # activations of the output layer alone
+FAR = 1e3  # a scale or shift before a layer that leaves float32 4 of its 7 digits
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +154,7 @@ class _Folding:
     layers: list[Layer] = field(default_factory=list)
     scale: Scale = Scale(1.0, 0.0)  # of the last h, not yet in a layer
     before: Dropout = Dropout()  # of the inputs
+    far: bool = False  # whether a layer has taken a scale that float32 would lose digits by
 
     @property
     def open(self) -> Layer | None:
@@ -184,6 +186,7 @@ class _Folding:
         W, b = step.W, step.b
         if not self.scale.nothing:
             factor, shift = (_spread(v, n_in, step.where) for v in self.scale_parts())
+            self.far |= bool(max(abs(factor).max(), abs(shift).max()) > FAR)
             b = _sum(b, W.astype(np.float64) @ shift if shift.any() else None)
             W = W * factor
         self.scale, self.width = Scale(1.0, 0.0), n_out
@@ -246,6 +249,7 @@ class _Folding:
                 f"{DIAGONAL_MAX}, got {n}"
             )
         factor, shift = (_spread(v, n, where) for v in self.scale_parts())
+        self.far |= bool(max(abs(factor).max(), abs(shift).max()) > FAR)
         self.layers.append(Layer(np.diag(factor), shift if shift.any() else None, where))
         self.scale, self.width = Scale(1.0, 0.0), n
 
@@ -292,7 +296,8 @@ def as_model(
     """The network as a Model.
 
     width: n_in, where known before the first Linear. output: stands for the activation that the
-    origin leaves to its loss. dtype: by default float64 where a Linear is, float32 otherwise.
+    origin leaves to its loss. dtype: by default float64 where a Linear is, and where a mean is far
+    from 0 in its deviations (FAR); float32 otherwise.
     """
     folding = _Folding(width)
     for step in steps:
@@ -322,7 +327,7 @@ def as_model(
             )
     if dtype is None:
         wide = any(s.W.dtype == np.float64 for s in steps if isinstance(s, Linear))
-        dtype = "float64" if wide else "float32"
+        dtype = "float64" if wide or folding.far else "float32"
     activations = [layer.activation for layer in layers]
     drops = [folding.before, *(layer.dropout for layer in layers[:-1])]
     model = Model(
@@ -341,6 +346,8 @@ def as_model(
     for k, layer in enumerate(layers):
         if layer.norm is not None:
             _normalized(model, k, layer)
+    if not np.isfinite(model.theta).all():
+        raise ValueError("the network must be of finite numbers, folded they are not")
     model.metadata = metadata or {}
     return model
 

@@ -22,6 +22,11 @@ from fastnn.values import Value
 
 SUM_TOLERANCE = 1e-4  # of a target distribution: float32 rows of a thousand classes keep to it
 CHUNK = 1 << 18  # numbers looked at together
+# Where text is taken.
+LEARNED = {
+    "X": "; Model([None, ..., None]) learns columns of text and categories in its fit",
+    "y": "; Model([None, ..., None]) learns names of classes in its fit",
+}
 
 
 class CSR(Value, eq=False):
@@ -179,7 +184,7 @@ def _finite_entries(
 def as_targets(y: Any, network: NetworkSpec) -> np.ndarray:
     """y: labels 0..C-1, or rows of a distribution, for classes that exclude each other; otherwise
     values (n, n_targets), which become (n, n_out): with several quantiles each target repeated."""
-    values = as_numbers("y", y, "; of names: classes, y = np.unique(y, return_inverse=True)")
+    values = as_numbers("y", y)
     n, labels, loss = network.n_targets, network.one_of_many, name_of(network.loss)
     if values.ndim == 1 and (labels or n == 1):
         if not len(values):
@@ -217,9 +222,8 @@ def is_rows(X: Any) -> bool:
     return isinstance(X, (list, tuple)) and len(X) > 0 and isinstance(X[0], Mapping)
 
 
-def as_numbers(name: str, values: Any, of_text: str = "") -> np.ndarray:
-    """`values`, or a table, as an array of bool, int or float, of any shape. of_text: what to do
-    with text, for the error."""
+def as_numbers(name: str, values: Any) -> np.ndarray:
+    """`values`, or a table, as an array of bool, int or float, of any shape."""
     if hasattr(values, "filled"):
         raise TypeError(f"{name} must not be a masked array; fill or drop what is masked")
     if hasattr(values, "toarray"):
@@ -236,9 +240,8 @@ def as_numbers(name: str, values: Any, of_text: str = "") -> np.ndarray:
     except ValueError as error:  # ragged lists
         raise ValueError(f"{name} must be an array of numbers: {error}") from None
     if array.dtype.kind not in "buif":
-        text = array.dtype.kind in "US" or (array.size and isinstance(array.flat[0], str))
         raise TypeError(
-            f"{name} must be real numbers, got dtype {array.dtype}{of_text if text else ''}"
+            f"{name} must be real numbers, got dtype {array.dtype}{LEARNED.get(name, '')}"
         )
     return array
 
@@ -258,7 +261,10 @@ def _table(name: str, table: Any) -> np.ndarray:
             values = column.to_numpy(np.float64, na_value=np.nan)  # pandas' with missing values
         if values.dtype.kind not in "buif":
             kind = getattr(column, "type", getattr(column, "dtype", values.dtype))
-            raise TypeError(f"{name} must be real numbers, got {kind} in column {label!r}")
+            raise TypeError(
+                f"{name} must be real numbers, got {kind} in column {label!r}"
+                f"{LEARNED.get(name, '')}"
+            )
         columns.append(values)
     return np.stack(columns, axis=1)
 

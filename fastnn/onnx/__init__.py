@@ -1,6 +1,6 @@
 """ONNX: models out, to ONNX Runtime and others, and in, from PyTorch, Keras, scikit-learn.
 
-Needs the extra ``fastnn[onnx]``. docs/to_onnx_runtime.md shows both ways; what of other libraries'
+Needs the package onnx. docs/to_onnx_runtime.md shows both ways; what of other libraries'
 files can be taken stands in docs/from_pytorch.md and docs/from_keras.md.
 """
 
@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from fastnn.errors import ModelFileError
 from fastnn.interop import steps as chain
 from fastnn.network.activations import Activation
 from fastnn.network.losses import Loss
-from fastnn.onnx import file, write
+from fastnn.onnx import file, structure, write
 
 if TYPE_CHECKING:
     from fastnn import Model
@@ -73,10 +75,11 @@ def load(
 
     Linear layers (Gemm, MatMul, Add), activations, and what disappears in them: normalisation is
     folded into the nearest linear layer, Dropout, Identity, Cast and Flatten are left out. Rows of
-    more than one dimension are laid out flat. Of two classes from one sigmoid, and of LogSoftmax,
-    the model has sigmoid and softmax outputs: f(x) are probabilities. Names of classes become
-    ``metadata["classes"]``. A file of `export` comes back as the same model: the same bits in the
-    weights, the same loss and metadata.
+    more than one dimension are laid out flat. Of two classes from one sigmoid the model has that
+    sigmoid. Names of classes become ``metadata["classes"]``. A file of `export` comes back as the
+    same model: the same bits in the weights, the same loss and metadata.
+
+    What loads computes what the graph does, up to rounding; anything else is refused.
 
     Parameters
     ----------
@@ -84,14 +87,16 @@ def load(
         External data is read from files beside it.
     output : str or object, optional
         The output of `Model`, where the file ends in a linear layer because the activation was the
-        training loss's. By default "identity" there.
+        training loss's. By default "identity" there. "softmax" takes a LogSoftmax at the end for a
+        Softmax; otherwise it is refused.
     loss : str or object, optional
         As of `Model`.
 
     Returns
     -------
     Model
-        Of the file's dtype, float32 for narrower ones.
+        Of the file's dtype, float32 for narrower ones; float64 also where a mean of the inputs is
+        more than 1000 deviations from 0.
 
     Raises
     ------
@@ -103,21 +108,28 @@ def load(
     OSError
         The file cannot be read.
     """
+    proto = file.read(path)
     try:
-        proto = file.read(path)
-        ours = write.properties(proto)
-        network = file.sequential(proto, ours.get("begin"), ours.get("end"))
-        metadata = ours.get("metadata", {})
-        if network.classes is not None and "data" not in metadata:
-            metadata.setdefault("classes", list(network.classes))
-        model = chain.as_model(
-            network.steps,
-            network.width,
-            output=output,
-            loss=loss,
-            dtype=network.dtype,
-            metadata=metadata,
-        )
-        return write.as_it_was(model, ours) if output is None and loss is None else model
+        with np.errstate(all="ignore"):  # what is not finite is refused where it is used
+            return _as_model(proto, output, loss)
     except ValueError as error:  # ModelFileError among them
         raise ModelFileError(f"{os.fspath(path)!s}: {error}") from None
+
+
+def _as_model(proto: Any, output: str | Activation | None, loss: str | Loss | None) -> Model:
+    ours = write.properties(proto)
+    network = structure.sequential(
+        proto, ours.get("begin"), ours.get("end"), no_logarithm=output == "softmax"
+    )
+    metadata = ours.get("metadata", {})
+    if network.classes is not None and "data" not in metadata:
+        metadata.setdefault("classes", list(network.classes))
+    model = chain.as_model(
+        network.steps,
+        network.width,
+        output=output,
+        loss=loss,
+        dtype=network.dtype,
+        metadata=metadata,
+    )
+    return write.as_it_was(model, ours) if output is None and loss is None else model
