@@ -405,7 +405,7 @@ def test_errors_say_what_to_do():
     model = fastnn.Model([4, 3], seed=0)
     X, y = np.zeros((6, 4)), np.arange(6) % 3
     for names in (np.array(["a", "b", "c"])[y], np.array(["a", "b", "c"], object)[y]):
-        with pytest.raises(TypeError, match=r"y must be real .* Model\(\[None, \.\.\., None\]\) learns"):
+        with pytest.raises(TypeError, match=r"y must be real .* Model\(\[None, .* learns"):
             model.fit(X, names)
     with pytest.raises(ValueError, match=r'whole numbers .* got 0\.5 .* output="identity"'):
         model.fit(X, y / 2)
