@@ -117,8 +117,10 @@ __all__ = [
 
 
 if TYPE_CHECKING:
+    from fastnn import data as data
     from fastnn import interop as interop
     from fastnn import onnx as onnx
+    from fastnn import tables as tables
     from fastnn.explain.trace import Trace
     from fastnn.training.callbacks import (
         Checkpoint,

@@ -6,7 +6,7 @@ It checks and converts what it is given, then hands on: loop.py, evaluation.py, 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Never
@@ -18,7 +18,6 @@ from fastnn.config import n_threads as bound_threads
 from fastnn.errors import ModelFileError
 from fastnn.network.activations import Activation
 from fastnn.network.arrays import (
-    as_features,
     as_finite,
     as_numbers,
     as_pair,
@@ -28,9 +27,9 @@ from fastnn.network.arrays import (
 from fastnn.network.initialize import initial_theta
 from fastnn.network.losses import Loss
 from fastnn.network.norms import Norm
-from fastnn.network.parameters import Engines, Parameters, Views, gammas, statistics_of
+from fastnn.network.parameters import Parameters, Views, gammas, statistics_of
 from fastnn.network.spec import as_network, is_open
-from fastnn.predictor import Predictor
+from fastnn.predictor import Kept, Predictor
 from fastnn.random import as_seed
 from fastnn.training import evaluate as evaluation
 from fastnn.training import loop
@@ -43,7 +42,19 @@ from fastnn.training.split import split
 from fastnn.training.weights import as_weights
 
 if TYPE_CHECKING:
+    from typing import SupportsIndex
+
     from fastnn.explain.trace import Trace
+    from fastnn.names import (
+        ActivationName,
+        DtypeName,
+        InitName,
+        LossName,
+        NormName,
+        OptimizerName,
+        OutputName,
+    )
+    from fastnn.network.initialize import Init
     from fastnn.tables.columns import Columns
     from fastnn.tables.open import Open
 
@@ -105,7 +116,8 @@ class Model:
         layer. Everything else (prediction, `evaluate`, `loss_and_gradient`, `gradient_check`,
         `trace`) goes without.
     noise : float or list of float, default 0.0
-        Standard deviation of normal noise added to each h, likewise, before dropout.
+        Standard deviation of normal noise added to each h before dropout: one number for
+        all hidden layers, or a list for the inputs and each hidden layer.
     norm : "batch", "layer", fastnn.BatchNorm, fastnn.LayerNorm, None or list of them, optional
         Normalisation, of all hidden layers alike or one for each: of u = h_prev W^T before the
         activation, h = g(gamma (u - mean) / sqrt(variance + epsilon) + b). So the layer's b is what
@@ -150,18 +162,18 @@ class Model:
 
     def __init__(
         self,
-        sizes: Any,
-        activation: Any = "relu",
-        output: str | Activation | None = None,
-        loss: str | Loss | None = None,
-        bias: Any = True,
-        dtype: Any = "float32",
+        sizes: Sequence[SupportsIndex | None] | np.ndarray,
+        activation: ActivationName | Activation | Sequence[ActivationName | Activation] = "relu",
+        output: OutputName | Activation | None = None,
+        loss: LossName | Loss | None = None,
+        bias: bool | Sequence[bool] = True,
+        dtype: DtypeName | np.dtype[Any] | type[Any] = "float32",
         seed: int | None = None,
         n_threads: int | None = None,
-        init: Any = None,
-        dropout: Any = 0.0,
-        noise: Any = 0.0,
-        norm: Any = None,
+        init: InitName | Init | Sequence[Any] | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        noise: float | Sequence[float] = 0.0,
+        norm: NormName | Norm | Sequence[NormName | Norm | None] | None = None,
         input_scale: float = 1.0,
         columns: Columns | None = None,
     ) -> None:
@@ -200,7 +212,7 @@ class Model:
     ) -> None:
         self._network = parameters.network
         self._parameters = parameters
-        self._engines = Engines(parameters.network)
+        self._kept = Kept()
         self._open = None
         self.seed = seed
         self.metadata = metadata
@@ -208,7 +220,7 @@ class Model:
 
     def __getattr__(self, name: str) -> Any:
         unfitted = vars(self).get("_open")
-        if unfitted and name in ("_network", "_parameters", "_engines"):
+        if unfitted and name in ("_network", "_parameters", "_kept"):
             raise ValueError(
                 f"the model must be fitted first: what sizes {unfitted.sizes} leave open is "
                 "learned from the data"
@@ -288,9 +300,9 @@ class Model:
     @theta.setter
     def theta(self, values: Any) -> None:
         array = as_numbers("theta", values)
-        if array.shape != self.theta.shape:
-            raise ValueError(f"theta must have shape {self.theta.shape}, got {array.shape}")
-        self.theta[:] = as_finite("theta", array, self.dtype)
+        if array.shape != (self.n_parameters,):
+            raise ValueError(f"theta must have shape ({self.n_parameters},), got {array.shape}")
+        self._parameters.assign(as_finite("theta", array, self.dtype))
 
     @property
     def W(self) -> Views:
@@ -316,7 +328,8 @@ class Model:
 
     @property
     def running_variance(self) -> list[np.ndarray | None]:
-        """Likewise."""
+        """The variances that go with `running_mean`: running_variance[0] is layer 1's, (n_out,), or
+        None; writable views of what the model uses."""
         return [pair and pair[1] for pair in self._statistics]
 
     @property
@@ -348,7 +361,7 @@ class Model:
 
     def summary(self) -> str:
         """The layers as a table, with shapes, parameters and bytes; print it."""
-        size = self.theta.itemsize
+        size = np.dtype(self.dtype).itemsize
         normalised = any(self._network.norm)
         head = ("W", "b", "gamma") if normalised else ("W", "b")
         rows = [("layer", "activation", *head, "parameters", "bytes")]
@@ -485,7 +498,7 @@ class Model:
         *,
         epochs: int = 10,
         batch_size: int = 128,
-        optimizer: str | Optimizer = "sgd",
+        optimizer: OptimizerName | Optimizer = "sgd",
         learning_rate: Rate | None = None,
         validation_data: tuple[Any, ...] | None = None,
         validation_split: float = 0.0,
@@ -599,8 +612,7 @@ class Model:
                 resume=resume,
                 verbose=verbose,
             )
-            with self._engines.lend(plan.batch, plan.rule.kind) as engine:
-                return loop.fit(self, plan, engine)
+            return loop.fit(self, plan)
 
     def partial_fit(
         self,
@@ -608,7 +620,7 @@ class Model:
         y: Any,
         *,
         batch_size: int = 1,
-        optimizer: str | Optimizer = "sgd",
+        optimizer: OptimizerName | Optimizer = "sgd",
         learning_rate: Rate | None = None,
         sample_weight: Any = None,
         class_weight: Any = None,
@@ -651,8 +663,7 @@ class Model:
                 sample_weight=sample_weight,
                 class_weight=class_weight,
             )
-            with self._engines.lend(plan.batch, plan.rule.kind) as engine:
-                return loop.partial_fit(self, plan, engine)
+            return loop.partial_fit(self, plan)
 
     # Prediction
 
@@ -667,10 +678,10 @@ class Model:
         -------
         array, (n, n_out)
         """
-        X = as_features(self._encoded(X)[0], self._network)
-        with self._engines.lend() as engine:
-            engine.load(self.theta, statistics=self._parameters.statistics)
-            return evaluation.forward(engine, self._network, X, bound_threads(self.n_threads))
+        return self._predictor().rows(self._encoded(X)[0])
+
+    def _predictor(self) -> Predictor:
+        return self._kept.predictor(self._parameters, self.n_threads)
 
     def predict(self, X: Any) -> np.ndarray:
         """Classes or values of each row.
@@ -723,18 +734,18 @@ class Model:
         return f
 
     def predictor(self) -> Predictor:
-        """A frozen copy of the weights for prediction alone: ``predict(x)`` is h^(K).
+        """A frozen copy of the weights for prediction alone: called with x, it gives f(x) = h^(K).
 
-        Thread-safe; later training does not change it. It takes arrays: of a model that learned
-        columns, ``network_only().predictor()`` takes rows as ``columns.encode`` gives them.
+        Thread-safe; later training does not change it. As long as the weights stay, it is the same
+        one again. It takes arrays: of a model that learned columns, ``network_only().predictor()``
+        takes rows as ``columns.encode`` gives them.
         """
         if self.columns is not None and not self.columns.plain:
             raise ValueError(
                 "the model must be one of arrays, it reads columns: network_only().predictor() "
                 "takes rows that columns.encode(rows) gives"
             )
-        statistics = self._parameters.statistics
-        return Predictor(self._network, self.theta, statistics, self.n_threads)
+        return self._predictor()
 
     # Measures
 
@@ -768,10 +779,10 @@ class Model:
         chosen = measures.as_metrics(metrics, self._network, weighted)
         X, y = as_pair(*self._encoded(X, y), self._network)
         weights = as_weights(sample_weight, len(X))
-        with self._engines.lend() as engine:
-            engine.load(self.theta, statistics=self._parameters.statistics)
-            threads = bound_threads(self.n_threads)
-            return evaluation.evaluate(engine, self._network, X, y, threads, chosen, weights)
+        threads = bound_threads(self.n_threads)
+        return evaluation.evaluate(
+            self._predictor(), self._network, X, y, threads, chosen, weights
+        )
 
     def loss_and_gradient(
         self, X: Any, y: Any, *, sample_weight: Any = None
@@ -783,9 +794,8 @@ class Model:
         """
         X, y = as_pair(*self._encoded(X, y), self._network)
         weights = as_weights(sample_weight, len(X))
-        grad = np.empty_like(self.theta)
-        with self._engines.lend() as engine:
-            engine.load(self.theta, statistics=self._parameters.statistics)
+        grad = np.empty(self.n_parameters, self.dtype)
+        with self._parameters.lend() as engine:
             return engine.gradient(X, y, grad, bound_threads(self.n_threads), weights), grad
 
     def gradient_check(
@@ -814,9 +824,10 @@ class Model:
         """
         from fastnn.explain.gradient_check import gradient_check
 
+        _, theta, statistics = self._parameters.weights()
         return gradient_check(
-            *(self._network, self.theta, *self._encoded(X, y), eps, self.seed, sample_weight),
-            self._parameters.statistics,
+            *(self._network, theta, *self._encoded(X, y), eps, self.seed, sample_weight),
+            statistics,
         )
 
     def trace(self, x: Any, y: Any, learning_rate: float | None = None) -> Trace:
@@ -837,9 +848,9 @@ class Model:
         """
         from fastnn.explain.trace import Trace
 
-        parameters = self._parameters.copy()
+        _, theta, statistics = self._parameters.weights()
         x, y = self._encoded(x, y)
-        return Trace(self._network, parameters.theta, x, y, learning_rate, parameters.statistics)
+        return Trace(self._network, theta, x, y, learning_rate, statistics)
 
     # Files and copies
 
@@ -858,13 +869,17 @@ class Model:
         storage.save(path, self._parameters, self.seed, self.metadata)
 
     def __getstate__(self) -> dict[str, Any]:
-        kept_out = ("_engines", "_columns")
-        return {name: value for name, value in vars(self).items() if name not in kept_out}
+        """With weights of its own, so that copies share none."""
+        kept_out = ("_kept", "_columns")
+        state = {name: value for name, value in vars(self).items() if name not in kept_out}
+        if self._open is None:
+            state["_parameters"] = self._parameters.copy()
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         if self._open is None:
-            self._engines = Engines(self._network)
+            self._kept = Kept()
 
 
 FIT, PARTIAL_FIT = (tuple(of.__kwdefaults__ or ()) for of in (Model.fit, Model.partial_fit))

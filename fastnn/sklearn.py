@@ -17,7 +17,7 @@ import math
 import warnings
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -26,9 +26,10 @@ from fastnn.errors import DivergenceError, MissingExtraError
 from fastnn.kernels._cpu import ACTIVATIONS
 from fastnn.model import Model
 from fastnn.network.activations import TABLE, Activation
-from fastnn.network.arrays import Features, as_features, as_training_pair
+from fastnn.network.arrays import Features, as_training_pair
 from fastnn.network.parameters import Parameters, new_engine, views
 from fastnn.network.spec import NetworkSpec, as_network
+from fastnn.predictor import Predictor
 from fastnn.training import evaluate as evaluation
 from fastnn.training import lbfgs, loop
 from fastnn.training.fit import Fit
@@ -60,6 +61,12 @@ except ImportError as error:
     raise MissingExtraError(
         f"fastnn.sklearn needs scikit-learn 1.7 or newer: pip install -U scikit-learn ({error})"
     ) from None
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastnn.names import OptimizerName
+    from fastnn.training.fit import Callback
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 
@@ -127,10 +134,9 @@ class Perceptron(BaseMultilayerPerceptron):
         if check_input:
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         network = self._network()
-        engine = new_engine(network)
-        engine.load(self._parameters(network).theta)
-        X = as_features(X, network)
-        return evaluation.forward(engine, network, X, bound_threads(self.n_threads))
+        parameters = self._parameters(network)
+        predictor = Predictor(network, parameters.theta, parameters.statistics, self.n_threads)
+        return predictor.rows(X)
 
     def _loss_grad_lbfgs(
         self, packed_coef_inter: np.ndarray, X: Any, y: Any, sample_weight: Any, *_: Any
@@ -275,15 +281,14 @@ class Perceptron(BaseMultilayerPerceptron):
         self.intercepts_ = list(parameters.b)
         model = Model.__new__(Model)
         model._assemble(parameters, seed, {}, self.n_threads)
-        engine = new_engine(network, batch, rule.kind)
-        run = loop.Run(
-            parameters, engine, rule, batch, bound_threads(self.n_threads), seed, weights
-        )
-        run.begin_schedule(len(rows), epochs)
+        threads = bound_threads(self.n_threads)
         self.n_iter_ = 0
         fit = Fit(model, epochs, callbacks, ["epoch", "loss", "val_score"], {})
         try:
-            loop.train(run, Course(plan, self, network, scored), fit)
+            with parameters.training(rule.kind, batch) as engine:
+                run = loop.Run(parameters, engine, rule, batch, threads, seed, weights)
+                run.begin_schedule(len(rows), epochs)
+                loop.train(run, Course(plan, self, network, scored), fit)
             if not incremental and not fit.stopped:
                 warnings.warn(
                     f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
@@ -325,8 +330,8 @@ class Course(loop.Course):
         except DivergenceError as error:
             warnings.warn(f"Training diverged: {error}", ConvergenceWarning, stacklevel=2)
             loss = math.nan
-            parameters.theta[:] = math.nan
-            run.engine.load(parameters.theta)
+            parameters.write(np.full(parameters.network.n_parameters, math.nan))
+            run.load()
         estimator.loss_ = loss
         estimator.n_iter_ = parameters.epoch
         estimator.t_ += len(self.order)
@@ -362,8 +367,8 @@ class Course(loop.Course):
         must not."""
         rule, rate = self.plan.rule, pace.learning_rate
         if isinstance(pace, SGDOptimizer) and rate != rule.learning_rate:
-            state = run.parameters.state
-            state *= rule.learning_rate / rate
+            velocity = run.parameters.state
+            velocity *= rule.learning_rate / rate
             run.load()
             rule.learning_rate = rate
             run.begin_schedule(1, 1)
@@ -496,39 +501,39 @@ class MLPClassifier(Perceptron, neural_network.MLPClassifier):
 
     def __init__(
         self,
-        hidden_layer_sizes=(100,),
-        activation="relu",
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
         *,
-        solver="adam",
-        alpha=0.0001,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        n_threads=None,
-        class_weight=None,
-        dropout=0.0,
-        validation_data=None,
-        callbacks=None,
-        optimizer=None,
-    ):
+        solver: Literal["lbfgs", "sgd", "adam"] = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: Literal["constant", "invscaling", "adaptive"] = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: int = 10,
+        max_fun: int = 15000,
+        n_threads: int | None = None,
+        class_weight: Any = None,
+        dropout: float | Sequence[float] = 0.0,
+        validation_data: tuple[Any, Any] | None = None,
+        callbacks: Sequence[Callback] | None = None,
+        optimizer: OptimizerName | Optimizer | None = None,
+    ) -> None:
         self.loss = "log_loss"
-        vars(self).update({name: value for name, value in locals().items() if name != "self"})
+        self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
 
 
 class MLPRegressor(Perceptron, neural_network.MLPRegressor):
@@ -587,35 +592,35 @@ class MLPRegressor(Perceptron, neural_network.MLPRegressor):
 
     def __init__(
         self,
-        loss="squared_error",
-        hidden_layer_sizes=(100,),
-        activation="relu",
+        loss: Literal["squared_error", "poisson"] = "squared_error",
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
         *,
-        solver="adam",
-        alpha=0.0001,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        n_threads=None,
-        dropout=0.0,
-        validation_data=None,
-        callbacks=None,
-        optimizer=None,
-    ):
-        vars(self).update({name: value for name, value in locals().items() if name != "self"})
+        solver: Literal["lbfgs", "sgd", "adam"] = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: Literal["constant", "invscaling", "adaptive"] = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: int = 10,
+        max_fun: int = 15000,
+        n_threads: int | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        validation_data: tuple[Any, Any] | None = None,
+        callbacks: Sequence[Callback] | None = None,
+        optimizer: OptimizerName | Optimizer | None = None,
+    ) -> None:
+        self.__dict__.update({name: value for name, value in locals().items() if name != "self"})

@@ -36,6 +36,11 @@ def norm_of(norm):
     return CLASSES[kind](epsilon=epsilon, **momentum)
 
 
+def counted(taken=0, number=None):
+    """Steps of the optimizer and of all optimizers, as `Engine.train` counts them on."""
+    return np.array([taken, taken if number is None else number])
+
+
 def engine_of(net, dtype, batch=1, optimizer="sgd"):
     """An Engine for a reference.Net; batch: the most rows of a mini-batch."""
     return Engine(

@@ -10,7 +10,7 @@ import hashlib
 import numpy as np
 import pytest
 import reference as ref
-from compiled import engine_of
+from compiled import counted, engine_of
 
 import fastnn
 from bench.sweep import random_shapes
@@ -92,7 +92,8 @@ def trained(net, dtype, batch, optimizer, threads, zeros=0.0, shaped=None):
         steps = losses.shape[1]
         rates = {**RATES, **(shaped or {})}
         wanted = {"squares": squares[epoch]} if "ridge" in rates else {}
-        done = e.train(X, y, order, batch, rates, epoch * steps, losses[epoch], threads, **wanted)
+        counts = counted(epoch * steps)
+        done = e.train(X, y, order, batch, rates, counts, losses[epoch], threads, **wanted)
         assert done == steps
     before = theta.copy()
     e.store(theta, state)
@@ -226,7 +227,7 @@ def test_a_run_in_slices_equals_the_run_in_one(batch):
         e = engine_of(net, "float32", batch, "momentum")
         e.load(theta)
         for order in np.arange(64).reshape(slices, -1):
-            e.train(X, y, order, batch, RATES, 0, np.empty(len(order) // batch), 2)
+            e.train(X, y, order, batch, RATES, counted(), np.empty(len(order) // batch), 2)
         e.store(out := np.empty_like(theta))
         results.add(sha256(out))
     assert len(results) == 1
@@ -246,8 +247,8 @@ def one_step(net, dtype, n):
         e.gradient(X, y, grad, threads)
         e = engine_of(net, dtype, n)
         e.load(theta)
-        losses = np.full(1, np.nan)
-        assert e.train(X, y, np.arange(n), n, {"learning_rate": 0.5}, 0, losses, threads) == 1
+        rates, losses = {"learning_rate": 0.5}, np.full(1, np.nan)
+        assert e.train(X, y, np.arange(n), n, rates, counted(), losses, threads) == 1
         stepped = np.full_like(theta, np.nan)
         e.store(stepped)
         want = theta - grad / 2
@@ -314,7 +315,7 @@ def test_what_an_engine_did_before_does_not_matter():
         if before:
             e.gradient(X, y, np.empty_like(theta), 2)
             e.loss(X, y, np.empty((300, 7), "f4"), 2)
-        e.train(X, y, np.arange(50), 1, RATES, 0, np.empty(50), 2)
+        e.train(X, y, np.arange(50), 1, RATES, counted(), np.empty(50), 2)
         e.store(out := np.empty_like(theta))
         results.add(sha256(out))
     assert len(results) == 1

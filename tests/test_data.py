@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 import reference as ref
+from compiled import counted
 
 import fastnn
 from fastnn.kernels import _cpu
@@ -360,7 +361,7 @@ def test_csr_is_dense(isa, dtype, optimizer, batch):
             engine.load(got, state)
             for epoch in range(2):
                 steps = epoch * losses.shape[1]
-                engine.train(X, y, order, batch, RATES, steps, losses[epoch], threads)
+                engine.train(X, y, order, batch, RATES, counted(steps), losses[epoch], threads)
             loss = engine.gradient(X, y, grad, threads)
             same = engine.loss(X, y, out, threads)
             engine.store(got, state)

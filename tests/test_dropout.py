@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import reference as ref
-from compiled import activation, engine_of
+from compiled import activation, counted, engine_of
 
 import fastnn
 from fastnn.kernels import _cpu
@@ -68,7 +68,7 @@ def trained(net, dtype, batch, optimizer, threads, taken=2**32 - 1):
     losses = np.full(-(-n // batch), np.nan)
     order = np.random.default_rng(0).permutation(n)
     of = keys(7, net.K)
-    steps = e.train(X, y, order, batch, RATES, taken, losses, threads, keys=of, number=taken)
+    steps = e.train(X, y, order, batch, RATES, counted(taken), losses, threads, keys=of)
     assert steps == len(losses)
     out = np.empty_like(theta)
     e.store(out, state)

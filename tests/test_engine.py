@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import reference as ref
-from compiled import engine_of
+from compiled import counted, engine_of
 
 from fastnn.kernels import _cpu
 
@@ -125,10 +125,11 @@ def test_against_the_reference(isa, dtype, seed):
         losses = np.full(-(-len(order) // batch), np.nan)
         alphas = None if alphas is None else alphas[: len(losses)]
         taken = int(rng.integers(0, 3))
-        least = 0.25 * int(rng.integers(3))
+        least, counts = 0.25 * int(rng.integers(3)), counted(taken)
         steps = engine.train(
-            *(X, y, order, batch, rates, taken, losses, threads, alphas, weights), least=least
+            *(X, y, order, batch, rates, counts, losses, threads, alphas, weights), least=least
         )
+        assert counts.tolist() == [taken + steps, taken + steps]
         assert steps == len(losses)
         engine.store(theta, state)
         want_theta, want_state, want_losses = ref.train(
@@ -169,7 +170,7 @@ def test_every_way_through_a_step_against_the_reference(optimizer, sizes, batch,
         engine = engine_of(net, "float64", batch, optimizer)
         got, state = theta.copy(), np.zeros((engine.n_states, theta.size))
         engine.load(got, state)
-        assert engine.train(X, y, order, batch, rates, 0, losses, threads) == 3
+        assert engine.train(X, y, order, batch, rates, counted(), losses, threads) == 3
         engine.store(got, state)
         assert_near(got, want, "float64", "theta")
         assert_near(losses, want_losses, "float64", "losses")
@@ -186,12 +187,12 @@ def test_a_loss_that_is_no_number_stops_before_its_step(isa):
         y[9] = np.inf
         losses = np.zeros(12 // batch)
         rates = {"learning_rate": 0.01}
-        steps = engine.train(X, y, np.arange(12), batch, rates, 0, losses, 2)
+        steps = engine.train(X, y, np.arange(12), batch, rates, counted(), losses, 2)
         assert steps == 9 // batch and not np.isfinite(losses[steps])
         before = np.empty(steps)
         engine.store(after := np.empty_like(theta))
         engine.load(theta)
-        engine.train(X, y, np.arange(steps * batch), batch, rates, 0, before, 2)
+        engine.train(X, y, np.arange(steps * batch), batch, rates, counted(), before, 2)
         engine.store(expected := np.empty_like(theta))
         assert after.tobytes() == expected.tobytes() and np.isfinite(after).all()
 
@@ -207,9 +208,9 @@ def test_no_way_through_a_step_moves_theta_before_the_loss_is_known(sizes, batch
     X, y = rng.standard_normal((batch, sizes[0])), np.zeros((batch, 1))
     y[0] = np.inf
     losses = np.zeros(1)
-    assert (
-        engine.train(X, y, np.arange(batch), batch, {"learning_rate": 0.1}, 0, losses, threads) == 0
-    )
+    counts, rates = counted(), {"learning_rate": 0.1}
+    assert engine.train(X, y, np.arange(batch), batch, rates, counts, losses, threads) == 0
+    assert not counts.any()
     after = np.full_like(theta, np.nan)
     engine.store(after)
     assert after.tobytes() == theta.tobytes()
@@ -228,7 +229,7 @@ def test_epsilon_beside_the_uncorrected_root(isa, dtype, optimizer):
     want, _, _ = ref.train(
         *(net, theta.astype(np.longdouble), X.astype(np.longdouble), y, order, 7, optimizer, rates)
     )
-    assert engine.train(X, y, order, 7, rates, 0, losses, 2) == 6
+    assert engine.train(X, y, order, 7, rates, counted(), losses, 2) == 6
     engine.store(theta)
     assert_near(theta, want, dtype, "theta")
 
@@ -244,7 +245,7 @@ def test_squares_of_the_weights_before_each_step(isa, dtype, batch):
     engine.load(theta)
     losses, squares = np.full((2, steps), np.nan)
     rates = {"learning_rate": 0.05, "clip_norm": 0.5}
-    assert engine.train(X, y, order, batch, rates, 0, losses, 2, squares=squares) == steps
+    assert engine.train(X, y, order, batch, rates, counted(), losses, 2, squares=squares) == steps
     theta, want = theta.astype(np.longdouble), []
     for start in range(0, 40, batch):
         want.append(sum((W**2).sum() for W in ref.unpack(net, theta)[0][1:]))

@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 import pytest
 import reference as ref
-from compiled import engine_of
+from compiled import counted, engine_of
 
 import fastnn
 from fastnn.explain import gradient_check
@@ -135,7 +135,7 @@ def trained(net, dtype, batch, optimizer, threads, shaped=None):
     losses = np.full(-(-n // batch), np.nan)
     order, rates = np.random.default_rng(0).permutation(n), {**RATES, **(shaped or {})}
     of = keys(7, net.K) if net.dropout else None
-    assert e.train(X, y, order, batch, rates, 0, losses, threads, keys=of) == len(losses)
+    assert e.train(X, y, order, batch, rates, counted(), losses, threads, keys=of) == len(losses)
     out = np.empty_like(theta)
     e.store(out, state, statistics)
 

@@ -8,7 +8,6 @@ import fastnn
 from bench.entrants.base import Entrant
 from bench.workloads import Problem, Unavailable
 from fastnn.network.arrays import as_pair
-from fastnn.network.parameters import new_engine
 from fastnn.training.loop import Run
 
 
@@ -33,11 +32,12 @@ class Fastnn(Entrant):
         self.X, self.y = as_pair(problem.X, problem.y, network)
         self.orders = problem.orders.astype(np.intp)
         rule = _optimizer(workload.optimizer, workload.learning_rate)
-        engine = new_engine(network, workload.batch, rule.kind)
-        self.run = Run(
-            *(self.model._parameters, engine, rule, workload.batch),
-            *(problem.n_threads, self.model.seed),
-        )
+        parameters = self.model._parameters
+        with parameters.training(rule.kind, workload.batch) as engine:  # which stays its own
+            self.run = Run(
+                *(parameters, engine, rule, workload.batch),
+                *(problem.n_threads, self.model.seed),
+            )
         self.epoch = 0
 
     def train(self, epochs: int) -> list[float]:

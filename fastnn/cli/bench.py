@@ -228,8 +228,8 @@ def training(bench: Bench) -> Iterator[list[dict[str, Any]]]:
     import fastnn
 
     for sizes, batch, optimizer in TRAINING:
-        output = "softmax" if sizes[-1] > 1 else "identity"
-        model = fastnn.Model(sizes, output=output, dtype=bench.dtype, seed=0)
+        output: Any = "softmax" if sizes[-1] > 1 else "identity"
+        model = fastnn.Model(sizes, output=output, dtype=np.dtype(bench.dtype), seed=0)
         what = {"sizes": sizes, "batch": batch, "optimizer": optimizer}
         results = []
         for threads in bench.threads:
@@ -243,7 +243,6 @@ def training(bench: Bench) -> Iterator[list[dict[str, Any]]]:
 def training_run(model: Model, batch: int, optimizer: str, threads: int) -> Callable[[int], float]:
     """For `Bench.measure`: n steps on random rows and labels."""
     from fastnn.network.arrays import as_pair
-    from fastnn.network.parameters import new_engine
     from fastnn.training.loop import Run
     from fastnn.training.optimizers import as_optimizer
 
@@ -252,9 +251,9 @@ def training_run(model: Model, batch: int, optimizer: str, threads: int) -> Call
     labels = rng.integers(0, max(network.n_out, 2), TRAINING_ROWS)
     X, y = as_pair(numbers(TRAINING_ROWS, network.n_in, model.dtype), labels, network)
     shuffled = rng.permutation(TRAINING_ROWS)
-    engine = new_engine(network, batch, optimizer)
     rule = as_optimizer(optimizer, 1e-3)
-    steps = Run(model._parameters, engine, rule, batch, threads, model.seed)
+    with model._parameters.training(optimizer, batch) as engine:  # which stays its own
+        steps = Run(model._parameters, engine, rule, batch, threads, model.seed)
 
     def run(n: int) -> float:
         order = np.resize(shuffled, n * batch)
@@ -270,7 +269,7 @@ def prediction(bench: Bench) -> Iterator[list[dict[str, Any]]]:
     import fastnn
 
     for sizes in PREDICTION:
-        model = fastnn.Model(sizes, dtype=bench.dtype, seed=0)
+        model = fastnn.Model(sizes, dtype=np.dtype(bench.dtype), seed=0)
         X = numbers(max(PREDICTION_ROWS), sizes[0], bench.dtype)
         for rows in PREDICTION_ROWS:
             x = X[:rows] if rows > 1 else X[0]

@@ -123,7 +123,7 @@ def load(path: str | PathLike[str]) -> Loaded:
         arrays = _array_names(fit) if fit else []
         names = _check_tensors(network, STATES[training["optimizer"]], arrays, tensors)
         parameters = Parameters(network, np.empty(network.n_parameters, network.dtype))
-        parameters.use(training["optimizer"], len(STATES[training["optimizer"]]))
+        parameters.use(training["optimizer"])
         parameters.steps, parameters.epoch = training["steps"], training["epoch"]
         parameters.all_steps = training["all_steps"]
         targets = _tensors(parameters)

@@ -290,7 +290,7 @@ def as_model(
     *,
     output: Any = None,
     loss: Any = None,
-    dtype: str | None = None,
+    dtype: Any = None,
     metadata: dict[str, Any] | None = None,
 ) -> Model:
     """The network as a Model.
@@ -328,7 +328,8 @@ def as_model(
     if dtype is None:
         wide = any(s.W.dtype == np.float64 for s in steps if isinstance(s, Linear))
         dtype = "float64" if wide or folding.far else "float32"
-    activations = [layer.activation for layer in layers]
+    activations: list[Any] = [layer.activation for layer in layers]
+    norms: list[Any] = [layer.norm and layer.norm.norm for layer in layers[:-1]]
     drops = [folding.before, *(layer.dropout for layer in layers[:-1])]
     model = Model(
         [layers[0].W.shape[1], *(len(layer.W) for layer in layers)],
@@ -341,7 +342,7 @@ def as_model(
         init=[layer.W if layer.b is None or layer.norm else (layer.W, layer.b) for layer in layers],
         dropout=[one.rate for one in drops],
         noise=[one.noise for one in drops],
-        norm=[layer.norm and layer.norm.norm for layer in layers[:-1]],
+        norm=norms,
     )
     for k, layer in enumerate(layers):
         if layer.norm is not None:

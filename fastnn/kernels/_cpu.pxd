@@ -152,6 +152,7 @@ cdef class Memory:
     """Owns zeroed, aligned blocks; frees them with itself."""
     cdef void **blocks
     cdef int n_blocks, room
+    cdef readonly size_t bytes
     cdef char *take(self, size_t n, size_t item, size_t times=*) except NULL
 
 cdef fnn_activation as_activation(g) except *

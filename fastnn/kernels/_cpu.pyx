@@ -248,6 +248,7 @@ cdef class Memory:
             raise MemoryError(f"no room for {times} x {n} items of {item} bytes")
         self.blocks[self.n_blocks] = p
         self.n_blocks += 1
+        self.bytes += bytes
         return <char *> p
 
 

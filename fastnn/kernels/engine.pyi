@@ -10,6 +10,8 @@ Norm = tuple[int, float, float]  # id, epsilon, momentum
 
 class Engine:
     n_states: int
+    @property
+    def bytes(self) -> int: ...
     def __init__(
         self,
         sizes: Sequence[int],
@@ -31,6 +33,8 @@ class Engine:
     def store(
         self, theta: Reals, state: Reals | None = None, statistics: Reals | None = None
     ) -> None: ...
+    def all_finite(self) -> bool: ...
+    def trim(self) -> None: ...
     def train(
         self,
         X: Any,
@@ -38,15 +42,15 @@ class Engine:
         order: npt.NDArray[np.intp],
         batch: int,
         rates: dict[str, float],
-        taken: int,
+        counts: npt.NDArray[np.int64],
         losses: npt.NDArray[np.float64],
         n_threads: int,
         learning_rates: npt.NDArray[np.float64] | None = None,
         weights: npt.NDArray[np.float64] | None = None,
         keys: npt.NDArray[np.uint64] | None = None,
-        number: int = 0,
         squares: npt.NDArray[np.float64] | None = None,
         least: float = 0.0,
+        sure: bool = False,
     ) -> int: ...
     def gradient(
         self,

@@ -1,10 +1,11 @@
 """A network's weights in panels, and passes over it: step (training), online (one row at a time) and predict (forward)."""
 from cython.parallel cimport parallel, threadid
+from libc.math cimport NAN, isfinite
 from libc.stdint cimport int32_t
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_MAX_STATES, Memory, all_share, fnn_barrier, fnn_features, fnn_kernels, fnn_sgd, fnn_targets, fnn_team_size, fp_enter,
+    FNN_BATCH_NORM, FNN_MAX_STATES, Memory, all_share, fnn_barrier, fnn_features, fnn_kernels, fnn_norm, fnn_sgd, fnn_targets, fnn_team_size, fp_enter,
     fp_leave, keeps, seconds, worth,
 )
 from fastnn.kernels.net cimport (
@@ -15,7 +16,8 @@ from fastnn.kernels.online cimport train_online
 from fastnn.kernels.output_delta cimport mean, scratch_bytes, set_loss, weight_of
 from fastnn.kernels.pace cimport Pace, next_stretch, took
 from fastnn.kernels.panels cimport (
-    L2_BYTES, Layer, bias_panels, pack, panels, prepare_transpose, row_room, unpack, weight_panels,
+    L2_BYTES, Layer, bias_panels, pack, panels, prepare_transpose, row_room, unpack, weight_bytes,
+    weight_panels,
 )
 from fastnn.kernels.predict cimport forward_rows, free_room
 from fastnn.kernels.step cimport make_entries, plain_sgd, train_thread
@@ -25,8 +27,61 @@ from fastnn.kernels._cpu import STATES
 
 cdef Py_ssize_t KEEP = 256     # rows at a time when the gradient itself is asked for
 cdef Py_ssize_t CHUNK = 128    # rows at a time in training, at least
+cdef size_t KEPT_BYTES = 16 << 20  # of a workspace, between calls
 cdef double IDLE = 0.01        # seconds after which caches and threads are cold
 cdef double RUN = 16           # how much more threads are worth in a run of steps than in a pass alone
+
+
+cdef class Workspace:
+    """What mini-batches need beside the weights: replaced where more is needed, and given back where it is large."""
+    cdef Buffers b
+    cdef Memory memory
+    cdef bint dense            # with inputs in panels, which CSR rows do not need
+
+    def __cinit__(self):
+        self.memory = Memory()
+
+    cdef void empty(self):
+        memset(&self.b, 0, sizeof(Buffers))
+        self.memory, self.dense = Memory(), False
+
+    cdef int make(self, const Net *net, Py_ssize_t capacity, Py_ssize_t batch, bint dense) except -1:
+        """Room for mini-batches of `batch` rows, `capacity` at a time, at least; dense: with their inputs."""
+        cdef const fnn_kernels *k = net.k
+        cdef Py_ssize_t K = net.n_layers, l, s, n, rows, row = k.nr * k.item
+        cdef Buffers *b = &self.b
+        cdef Memory memory
+        if b.capacity >= capacity and b.batch >= batch and (self.dense or not dense):
+            return 0
+        capacity, batch, dense = max(b.capacity, capacity), max(b.batch, batch), dense or self.dense
+        self.empty()  # first, so that there are never two
+        memory, rows = self.memory, row_room(capacity)
+        b.losses = <double *> memory.take(batch, sizeof(double))
+        for s in range(2 if dense else 0):
+            b.h0[s] = memory.take(panels(k, net.layers[0].n_in), row, rows)
+        b.h = <char **> memory.take(K + 1, sizeof(char *))
+        b.d = <char **> memory.take(K + 1, sizeof(char *))
+        b.delta = <char **> memory.take(K + 1, sizeof(char *))
+        b.du = <char **> memory.take(K + 1, sizeof(char *))
+        b.xhat = <char **> memory.take(K + 1, sizeof(char *))
+        b.inv = <char **> memory.take(K + 1, sizeof(char *))
+        for l in range(1, K + 1):
+            n = net.layers[l - 1].out_panels
+            b.h[l] = memory.take(n, row, rows)
+            if l < K and (keeps(net.activations[l - 1]) or net.draws[l].noise or net.draws[l].dropout):
+                b.d[l] = memory.take(n, row, rows)
+            b.delta[l] = memory.take(n, row, rows)
+            b.du[l] = b.delta[l]
+            if net.norms[l - 1].kind:
+                b.xhat[l] = memory.take(n, row, rows)
+                b.du[l] = memory.take(n, row, rows)
+                b.inv[l] = memory.take(max(n * k.nr, capacity), k.item)
+        b.list = <int32_t **> memory.take(K, sizeof(int32_t *))
+        b.n_list = <Py_ssize_t *> memory.take(K, sizeof(Py_ssize_t))
+        for l in range(K):
+            b.list[l] = <int32_t *> memory.take(net.layers[l].n_in + 16, sizeof(int32_t))
+        b.stride, b.batch, b.capacity, self.dense = rows * k.nr, batch, capacity, dense  # last: all are there
+        return 0
 
 
 cdef class Engine:
@@ -48,7 +103,7 @@ cdef class Engine:
         One for each layer.
     dtype : {"float32", "float64"}
     batch : int
-        The most rows of a mini-batch that `train` will see.
+        1: mini-batches will be of one row each.
     dropout, noise : tuple of float
         For the inputs and for each hidden layer; empty: none. CSR rows take none at the inputs.
     norms : tuple of (int, float, float) or None
@@ -58,11 +113,13 @@ cdef class Engine:
     """
 
     cdef Net net
-    cdef Buffers buffers       # of mini-batches
-    cdef Buffers row           # of single samples, for the batch-1 path
-    cdef Memory memory
+    cdef Workspace mini_batches
+    cdef Workspace row              # of single samples, for the batch-1 path
+    cdef Memory memory         # of what is as large as theta
     cdef void *idle            # of forward passes
-    cdef Py_ssize_t batch
+    cdef bint single           # for mini-batches of one row
+    cdef bint finite           # all weights are known to be
+    cdef bint transposed       # what single rows need of the weights' transposes is there
     cdef int optimizer
     cdef readonly int n_states
     cdef Pace pace
@@ -71,8 +128,8 @@ cdef class Engine:
     def __init__(self, sizes, activations, output, loss, bias, dtype, Py_ssize_t batch=1, int optimizer=0, dropout=(),
                  noise=(), norms=(), double input_scale=1):
         cdef Py_ssize_t l
-        self.memory = Memory()
-        self.batch, self.optimizer, self.n_states = batch, optimizer, STATES[optimizer]
+        self.memory, self.mini_batches, self.row = Memory(), Workspace(), Workspace()
+        self.single, self.optimizer, self.n_states = batch == 1, optimizer, STATES[optimizer]
         make_net(&self.net, self.memory, sizes, activations, output, loss, bias, dtype, batch > 1, norms, input_scale)
         for l in range(len(dropout)):
             self.net.draws[l].dropout, self.net.draws[l].noise = dropout[l], noise[l]
@@ -106,46 +163,7 @@ cdef class Engine:
                 pack(self.net.k, layer, W, NULL, turned[i][0], NULL)
         return 0
 
-    cdef int prepare(self, Buffers *b, Py_ssize_t capacity, Py_ssize_t batch, bint dense) except -1:
-        """Room in b for mini-batches of `batch` rows, `capacity` at a time, at least; dense: with their inputs."""
-        cdef const fnn_kernels *k = self.net.k
-        cdef Py_ssize_t K = self.net.n_layers, l, s
-        if b.batch < batch:
-            b.losses = <double *> self.memory.take(batch, sizeof(double))
-            b.batch = batch
-        cdef Py_ssize_t rows = row_room(max(b.capacity, capacity)), row = k.nr * k.item
-        if b.capacity < capacity:
-            b.h0[0] = NULL
-        if dense and b.h0[0] == NULL:
-            for s in range(2):
-                b.h0[s] = self.memory.take(panels(k, self.net.layers[0].n_in), row, rows)
-        if b.capacity >= capacity:
-            return 0
-        b.h = <char **> self.memory.take(K + 1, sizeof(char *))
-        b.d = <char **> self.memory.take(K + 1, sizeof(char *))
-        b.delta = <char **> self.memory.take(K + 1, sizeof(char *))
-        b.du = <char **> self.memory.take(K + 1, sizeof(char *))
-        b.xhat = <char **> self.memory.take(K + 1, sizeof(char *))
-        b.inv = <char **> self.memory.take(K + 1, sizeof(char *))
-        for l in range(1, K + 1):
-            b.h[l] = self.memory.take(self.net.layers[l - 1].out_panels, row, rows)
-            if l < K and (keeps(self.net.activations[l - 1]) or self.net.draws[l].noise or self.net.draws[l].dropout):
-                b.d[l] = self.memory.take(self.net.layers[l - 1].out_panels, row, rows)
-            b.delta[l] = self.memory.take(self.net.layers[l - 1].out_panels, row, rows)
-            b.du[l] = b.delta[l]
-            if self.net.norms[l - 1].kind:
-                b.xhat[l] = self.memory.take(self.net.layers[l - 1].out_panels, row, rows)
-                b.du[l] = self.memory.take(self.net.layers[l - 1].out_panels, row, rows)
-                b.inv[l] = self.memory.take(max(self.net.layers[l - 1].out_panels * k.nr, capacity), k.item)
-        b.list = <int32_t **> self.memory.take(K, sizeof(int32_t *))
-        b.n_list = <Py_ssize_t *> self.memory.take(K, sizeof(Py_ssize_t))
-        for l in range(K):
-            b.list[l] = <int32_t *> self.memory.take(self.net.layers[l].n_in + 16, sizeof(int32_t))
-        b.stride = rows * k.nr
-        b.capacity = capacity
-        return 0
-
-    cdef Py_ssize_t chunk(self):
+    cdef Py_ssize_t chunk(self, Py_ssize_t batch):
         """Rows that pass through the network at a time: so many that their activations stay in L2, but outweigh theta.
 
         For fewer rows than that, reading and writing weights and their gradient once more would cost more. Batch normalisation
@@ -153,7 +171,7 @@ cdef class Engine:
         """
         cdef Py_ssize_t l, row = 0, weights = 0
         if self.net.batch_normalised:
-            return self.batch
+            return batch
         for l in range(self.net.n_layers):
             row += (self.net.layers[l].in_panels + self.net.layers[l].out_panels) * self.net.k.nr * self.net.k.item
             weights += self.net.layers[l].n_in * self.net.layers[l].n_out * self.net.k.item
@@ -212,6 +230,36 @@ cdef class Engine:
             load_net(&self.net, address(state[s]), s)
         if statistics is not None:
             load_statistics(&self.net, address(statistics))
+        self.finite = self.transposed = False
+
+    def all_finite(self):
+        """Whether all weights and running statistics are finite."""
+        cdef const fnn_kernels *k = self.net.k
+        cdef const Layer *layer
+        cdef const fnn_norm *norm
+        cdef Py_ssize_t l, n
+        self.finite = False
+        for l in range(self.net.n_layers):
+            layer, norm = &self.net.layers[l], &self.net.norms[l]
+            n = layer.out_panels * k.nr
+            if not (k.all_finite(weight_bytes(k, layer) // k.item, layer.Wp) and k.all_finite(n, layer.b)):
+                return False
+            if norm.kind and not (k.all_finite(n, norm.gamma) and k.all_finite(n, norm.beta)):
+                return False
+            if norm.kind == FNN_BATCH_NORM and not (k.all_finite(n, norm.mean) and k.all_finite(n, norm.variance)):
+                return False
+        self.finite = True
+        return True
+
+    @property
+    def bytes(self):
+        """Memory that it holds."""
+        return self.memory.bytes + self.mini_batches.memory.bytes + self.row.memory.bytes
+
+    def trim(self):
+        """Give back what only large mini-batches need."""
+        if self.mini_batches.memory.bytes > KEPT_BYTES:
+            self.mini_batches.empty()
 
     def store(self, theta, state=None, statistics=None):
         """Copy theta, the optimizer's state and the running statistics back."""
@@ -222,15 +270,28 @@ cdef class Engine:
         if statistics is not None:
             store_statistics(&self.net, writable_address("statistics", statistics))
 
+    cdef bint online(self, const Run *run, weights):
+        """Whether the steps are those of online.pyx."""
+        return run.batch == 1 and self.single and plain_sgd(&self.net, run) and weights is None
+
+    cdef bint can_be_sure(self):
+        """Whether a step of online.pyx can be known beforehand to leave all weights finite."""
+        cdef Py_ssize_t l
+        for l in range(1, self.net.n_layers):
+            if self.net.layers[l].far:  # steps while the delta is still on its way
+                return False
+        return self.finite
+
     cdef int _run(self, Run *run, y, weights, Py_ssize_t n, int nt) except -1:
         """The mini-batches of `run`, n rows, on nt threads."""
         cdef Net *net = &self.net
         cdef const fnn_kernels *k = net.k
-        cdef bint online = run.batch == 1 and self.batch == 1 and plain_sgd(net, run) and weights is None
+        cdef bint online = self.online(run, weights)
         cdef unsigned long long mode = 0
         cdef Memory own = Memory()
         cdef Py_ssize_t l
         cdef bint dense = run.X.indptr == NULL
+        cdef Buffers *buffers
         set_targets(&run.y, y, weights)
         run.y.order = run.order
         run.n, run.done = n, 0
@@ -246,29 +307,35 @@ cdef class Engine:
         run.finite = <int *> own.take(nt, sizeof(int))
         memset(&run.barrier, 0, sizeof(fnn_barrier))
         if online:
-            self.prepare(&self.row, 1, 1, True)
+            self.row.make(net, 1, 1, True)
+            buffers = &self.row.b
             for l in range(1, net.n_layers):
                 if not net.layers[l].far:
                     prepare_transpose(k, self.memory, &net.layers[l])
+            run.transposed, self.finite = self.transposed, self.finite and run.sure
+            self.transposed = True
             with nogil:
                 mode = fp_enter()
-                train_online(net, &self.row, run)
+                train_online(net, buffers, run)
                 fp_leave(mode)
             return 0
+        if run.step.apply:
+            self.finite = self.transposed = False
         if run.chunk < run.batch or not run.step.apply or run.step.rates.clip_norm > 0:
             self.prepare_gradients()
         if run.squares != NULL or run.step.rates.clip_norm > 0:
             self.prepare_squares()
-        self.prepare(&self.buffers, min(run.chunk, max(self.batch, min(run.batch, n))), max(self.batch, min(run.batch, n)), dense)
+        self.mini_batches.make(net, min(run.chunk, run.batch), run.batch, dense)
+        buffers = &self.mini_batches.b
         with nogil, parallel(num_threads=nt):
             mode = fp_enter()
-            train_thread(net, &self.buffers, run, threadid(), fnn_team_size())
+            train_thread(net, buffers, run, threadid(), fnn_team_size())
             fp_leave(mode)
         return 0
 
-    def train(self, X, y, const Py_ssize_t[::1] order, Py_ssize_t batch, dict rates, long long taken,
+    def train(self, X, y, const Py_ssize_t[::1] order, Py_ssize_t batch, dict rates, long long[::1] counts,
               double[::1] losses, int n_threads, const double[::1] learning_rates=None, weights=None, keys=None,
-              long long number=0, double[::1] squares=None, double least=0):
+              double[::1] squares=None, double least=0, bint sure=False):
         """One mini-batch after another over the rows X[order], a step after each.
 
         Parameters
@@ -280,8 +347,9 @@ cdef class Engine:
             Rows of a mini-batch; the last one may be smaller, and each step divides by its own size.
         rates : dict
             Of the optimizer: names of ``update.RATES``.
-        taken : int
-            Steps of the optimizer before these.
+        counts : (2,) int64
+            In and out: steps of the optimizer, and of all optimizers (dropout and noise are drawn by it), which go up with each
+            step taken, whatever ends the call.
         losses : (ceil(m / batch),) float64
             Out: mean loss of each mini-batch, before its step.
         learning_rates : (ceil(m / batch),) float64, optional
@@ -292,15 +360,16 @@ cdef class Engine:
             Weight a row, at least, that gradients are divided by.
         keys : (2, K) uint64
             Where the engine has dropout or noise: the generators' keys, of dropout and of noise, for inputs and hidden layers.
-        number : int
-            Steps of all optimizers before these: what dropout and noise are drawn by.
         squares : (ceil(m / batch),) float64, optional
             Out: the sum of the squares of all weights (not biases) before each step, in double and a fixed order.
+        sure : bool
+            Of one step: take it only if all weights are known to be finite afterwards, without looking at them.
 
         Returns
         -------
         int
-            Steps taken: fewer than ``len(losses)`` if a mini-batch's loss was not finite; that step was not taken.
+            Steps taken: fewer than ``len(losses)`` if a mini-batch's loss was not finite; that step was not taken. -1: there is
+            no being sure, and nothing was done.
         """
         cdef Run run
         cdef Py_ssize_t n = order.shape[0], steps, done = 0, stretch
@@ -313,12 +382,14 @@ cdef class Engine:
         self.prepare_states()
         self.describe(&run.X, X)
         run.step.apply, run.step.optimizer, run.step.n_states = True, self.optimizer, self.n_states
-        run.step.rates, run.batch, run.chunk = as_rates(rates), batch, self.chunk()
+        run.step.rates, run.batch, run.chunk, run.sure = as_rates(rates), batch, self.chunk(batch), sure
         run.perturbs, run.squares = self.net.perturbed, NULL if squares is None else &squares[0]
         run.least = least
         if run.perturbs:
             self.set_keys(keys)
-        correct(&run.step.rates, taken + 1)  # threads go on from there
+        if sure and not (steps == 1 and self.online(&run, weights) and self.can_be_sure()):
+            return -1
+        correct(&run.step.rates, counts[0] + 1)  # threads go on from there
         # A run of steps pays for its threads once: far less work than a pass alone is worth a trial of more.
         most = worth(n_threads, RUN * work(&self.net, &run.X, len(X), min(batch, n), 3))
         if batch == 1 and plain_sgd(&self.net, &run):
@@ -330,17 +401,22 @@ cdef class Engine:
             nt = most
             if not all_share():
                 stretch = next_stretch(&self.pace, most, stretch, &nt)
-            run.order, run.losses, run.taken = &order[done * batch], &losses[done], taken + done
+            run.order, run.losses, run.taken, run.number = &order[done * batch], &losses[done], counts[0], counts[1]
             run.learning_rates = NULL if learning_rates is None else &learning_rates[done]
             run.squares = NULL if squares is None else &squares[done]
-            run.number = number + done
-            start = seconds()
-            self._run(&run, y, weights, min(stretch * batch, n - done * batch), nt)
+            run.done, start = 0, seconds()
+            try:
+                self._run(&run, y, weights, min(stretch * batch, n - done * batch), nt)
+            finally:  # no exception can come between the steps and their counts
+                counts[0] += run.done
+                counts[1] += run.done
             self.ended = seconds()
             took(&self.pace, run.done, self.ended - start)
             done += run.done
             if run.done < stretch:
                 break
+        if sure and not done and isfinite(losses[0]):
+            return -1
         return done
 
     def gradient(self, X, y, grad, int n_threads, weights=None):
@@ -351,7 +427,7 @@ cdef class Engine:
         cdef char *to = writable_address("grad", grad)
         run.step.apply, run.step.optimizer, run.step.n_states = False, fnn_sgd, 0
         run.step.rates, run.taken, run.learning_rates = as_rates({"learning_rate": 0}), 0, NULL
-        run.number, run.perturbs, run.squares, run.least = 0, False, NULL, 0
+        run.number, run.perturbs, run.squares, run.least, run.sure = 0, False, NULL, 0, False
         run.order, run.batch, run.chunk, run.losses = NULL, n, n if self.net.batch_normalised else KEEP, &loss
         self.describe(&run.X, X)
         self._run(&run, y, weights, n, worth(n_threads, work(&self.net, &run.X, n, min(KEEP, n), 3)))
@@ -371,7 +447,8 @@ cdef class Engine:
         forward_rows(&net, &self.idle, &features, writable_address("out", out), NULL, NULL, len(X), n_threads)
 
     def loss(self, X, y, out, int n_threads, weights=None, loss=None):
-        """Mean loss over all rows, weighted; out (n, n_K) <- h^(K). loss: another than the engine's, given as to it."""
+        """Mean loss over all rows, weighted; out (n, n_K) <- h^(K). NaN if X is not finite. loss: another than the engine's,
+        given as to it."""
         cdef Memory own = Memory()
         cdef double *losses = <double *> own.take(len(X), sizeof(double))
         cdef fnn_targets targets
@@ -383,5 +460,6 @@ cdef class Engine:
             set_loss(&net.loss, own, loss, net.k)
         set_targets(&targets, y, weights)
         targets.order = NULL
-        forward_rows(&net, &self.idle, &features, writable_address("out", out), &targets, losses, len(X), n_threads)
+        if not forward_rows(&net, &self.idle, &features, writable_address("out", out), &targets, losses, len(X), n_threads):
+            return NAN
         return mean(losses, len(X), weight_of(&targets, 0, len(X)))

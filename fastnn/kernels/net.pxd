@@ -56,6 +56,8 @@ cdef struct Run:
     Entries *entries           # [threads]: of CSR rows; NULL: dense ones
     int *finite                # [threads]: this thread's losses of this step were finite
     Py_ssize_t done            # steps taken
+    bint sure                  # single rows: no step that might leave a weight that is not finite
+    bint transposed            # single rows: Wt is Wp's transpose as they begin
 
 cdef inline bint as_they_lie(const fnn_kernels *k, const fnn_features *X) noexcept nogil:
     """Whether rows are runs of the network's own kind of real."""

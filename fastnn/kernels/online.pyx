@@ -1,4 +1,5 @@
 """Online learning: mini-batches of one sample, plain SGD, one thread."""
+from libc.math cimport fabs
 from libc.stdint cimport int32_t
 from libc.string cimport memcpy, memset
 
@@ -37,7 +38,7 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
             memset(buffers.h0[t], 0, n_0 * k.item)
     x = row_of(net, run, buffers, 0)
     for l in range(1, K):  # from here on every update keeps Wt in step
-        if not net.layers[l].far:
+        if not (net.layers[l].far or run.transposed):
             transpose(k, &net.layers[l])
     layer = &net.layers[0]
     memset(buffers.h[1], 0, layer.out_panels * k.nr * k.item)
@@ -74,6 +75,9 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
                           layer.in_panels, buffers.delta[l])
             k.row_derivative(layer.n_in, buffers.delta[l], slope, g)
 
+        if run.sure and not is_small(net, buffers, x, step.rates.learning_rate):
+            return
+
         # Update: W -= alpha delta h_prev^T, with -alpha delta made first.
         for l in range(K - 1, -1, -1):
             layer = &net.layers[l]
@@ -103,6 +107,31 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
         if csr:
             clear(net, run, buffers, t)
         x = x_next
+
+
+cdef bint is_small(const Net *net, const Buffers *buffers, const char *x, double alpha) noexcept nogil:
+    """Whether no finite weight can leave the range of its kind: no |alpha delta_i h_j| comes near the distance between the
+    largest number and infinity, half a unit in its last place: 2^103 (float), 2^970 (double)."""
+    cdef double most = 2.**100 if net.k.item == 4 else 2.**960, steepest
+    cdef Py_ssize_t l
+    for l in range(net.n_layers):
+        steepest = alpha * largest(net.k, buffers.delta[l + 1], net.layers[l].n_out)
+        if not (steepest < most and steepest * largest(net.k, buffers.h[l] if l else x, net.layers[l].n_in) < most):
+            return False
+    return True
+
+
+cdef double largest(const fnn_kernels *k, const char *v, Py_ssize_t n) noexcept nogil:
+    """max |v_i|, or NaN where there is one."""
+    cdef double most = 0, one
+    cdef Py_ssize_t i
+    for i in range(n):
+        one = fabs((<const float *> v)[i] if k.item == 4 else (<const double *> v)[i])
+        if not one <= most:
+            if one != one:
+                return one
+            most = one
+    return most
 
 
 cdef inline const int32_t *listed(const Net *net, const Buffers *buffers, Py_ssize_t l) noexcept nogil:

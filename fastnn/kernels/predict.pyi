@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 Reals = npt.NDArray[Any]
@@ -13,6 +14,7 @@ class Frozen:
         sizes: Sequence[int],
         activations: Sequence[Activation],
         output: Activation,
+        loss: tuple[int, dict[str, Any]],
         bias: Sequence[bool],
         dtype: str,
         theta: Reals,
@@ -21,6 +23,15 @@ class Frozen:
         input_scale: float = 1.0,
     ) -> None: ...
     def __call__(self, x: Any, out: Reals | None = None) -> Reals: ...
-    def forward(self, X: Any, out: Reals) -> None: ...
+    def forward(self, X: Any, out: Reals) -> bool: ...
+    def loss(
+        self,
+        X: Any,
+        y: npt.NDArray[Any],
+        out: Reals,
+        n_threads: int,
+        weights: npt.NDArray[np.float64] | None = None,
+        loss: tuple[int, dict[str, Any]] | None = None,
+    ) -> float: ...
     def threads(self) -> int: ...
     def convert(self, x: Any, out: Reals | None) -> Reals: ...

@@ -6,6 +6,7 @@ a tile could reuse: it passes over each layer's weights once. Both sum in the sa
 cimport numpy as np
 from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport parallel, prange, threadid
+from libc.math cimport NAN
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
@@ -14,10 +15,11 @@ from fastnn.kernels._cpu cimport (
 )
 from fastnn.kernels.forward cimport forward_part, forward_sparse_part
 from fastnn.kernels.net cimport (
-    THETA, Net, address, as_they_lie, flops, fold, load_net, load_statistics, make_net, set_features, work, writable_address,
+    THETA, Net, address, as_they_lie, flops, fold, load_net, load_statistics, make_net, set_features, set_targets, work,
+    writable_address,
 )
 from fastnn.kernels.normalise cimport normalise_part
-from fastnn.kernels.output_delta cimport scratch_bytes
+from fastnn.kernels.output_delta cimport mean, scratch_bytes, set_loss, weight_of
 from fastnn.kernels.panels cimport Layer, at, block, row_room, vectors
 
 np.import_array()
@@ -202,7 +204,7 @@ cdef class Frozen:
 
     Parameters
     ----------
-    sizes, activations, output, bias, dtype, input_scale
+    sizes, activations, output, loss, bias, dtype, input_scale
         As of `engine.Engine`.
     theta : (n_parameters,) array of dtype
     norms, statistics
@@ -217,10 +219,10 @@ cdef class Frozen:
     cdef double row_flops
     cdef size_t row_bytes            # of one buffer of a single row
 
-    def __init__(self, sizes, activations, output, bias, str dtype, theta, norms, statistics, double input_scale=1):
+    def __init__(self, sizes, activations, output, loss, bias, str dtype, theta, norms, statistics, double input_scale=1):
         cdef Py_ssize_t widest = 0, l
-        self.memory = Memory()
-        make_net(&self.net, self.memory, sizes, activations, output, (0, {}), bias, dtype, False, norms, input_scale)
+        memory = Memory()
+        make_net(&self.net, memory, sizes, activations, output, loss, bias, dtype, False, norms, input_scale)
         load_net(&self.net, address(theta), THETA)
         load_statistics(&self.net, address(statistics))
         fold(&self.net)
@@ -231,9 +233,15 @@ cdef class Frozen:
         for l in range(self.net.n_layers):
             widest = max(widest, self.net.layers[l].out_panels)
         self.row_bytes = (widest * self.net.k.nr * self.net.k.item + 63) // 64 * 64
+        self.memory = memory  # last: from here on it can be called
 
     def __dealloc__(self):
         free_room(&self.idle)
+
+    cdef int check_made(self) except -1:
+        if self.memory is None:
+            raise TypeError("a predictor must be made by Model.predictor: this one has no weights")
+        return 0
 
     def threads(self):
         """The most threads that a call may use."""
@@ -267,6 +275,7 @@ cdef class Frozen:
         cdef np.npy_intp *came
         cdef fnn_features features
         cdef int dims
+        self.check_made()
         if not (np.PyArray_CheckExact(x) and np.PyArray_TYPE(x) == self.type_number and np.PyArray_ISCARRAY_RO(x)):
             return self.convert(x, out)
         dims, came = np.PyArray_NDIM(x), np.PyArray_DIMS(x)
@@ -296,11 +305,30 @@ cdef class Frozen:
         return a + <size_t> np.PyArray_NBYTES(x) <= b or b + <size_t> np.PyArray_NBYTES(out) <= a
 
     def forward(self, X, out):
-        """out (n, n_out) <- h^(K) of features as of `engine.Engine.train`, which Python has checked."""
+        """out (n, n_out) <- h^(K) of features as of `engine.Engine.train`; False if X is not finite."""
         cdef fnn_features features
+        self.check_made()
         set_features(&self.net, &features, X)
-        if not self.run(&features, writable_address("out", out), len(X)):
-            raise ValueError("X times input_scale must be finite")
+        return self.run(&features, writable_address("out", out), len(X))
+
+    def loss(self, X, y, out, int n_threads, weights=None, loss=None):
+        """Mean loss over all rows, weighted; out (n, n_out) <- h^(K). NaN if X is not finite. loss: another than its own,
+        given as to it."""
+        cdef Memory own = Memory()
+        cdef double *losses = <double *> own.take(len(X), sizeof(double))
+        cdef fnn_targets targets
+        cdef fnn_features features
+        cdef Net net
+        self.check_made()
+        net = self.net
+        if loss is not None:
+            set_loss(&net.loss, own, loss, net.k)
+        set_features(&net, &features, X)
+        set_targets(&targets, y, weights)
+        targets.order = NULL
+        if not forward_rows(&net, &self.idle, &features, writable_address("out", out), &targets, losses, len(X), n_threads):
+            return NAN
+        return mean(losses, len(X), weight_of(&targets, 0, len(X)))
 
     cdef int run(self, const fnn_features *X, char *out, Py_ssize_t n) except -1:
         """out <- h^(K) of n rows; 0 if X is not finite."""

@@ -76,8 +76,11 @@ def as_training_pair(X: Any, y: Any, network: NetworkSpec) -> tuple[Features, np
     return X, y
 
 
-def as_features(X: Any, network: NetworkSpec) -> Features:
-    """X (n, n_in), n > 0, finite: as it lies where the engine can read it so."""
+def as_features(X: Any, network: NetworkSpec, looked_at: bool = False) -> Features:
+    """X (n, n_in), n > 0, finite: as it lies where the engine can read it so.
+
+    looked_at: what follows looks itself at rows of the network's own reals that lie together.
+    """
     if hasattr(X, "tocsr"):
         return _as_csr(X.tocsr(), network)
     if hasattr(X, "indptr") and hasattr(X, "indices"):
@@ -90,7 +93,8 @@ def as_features(X: Any, network: NetworkSpec) -> Features:
     aligned = values.flags.aligned and all(step % values.itemsize == 0 for step in values.strides)
     if kind not in KINDS or not values.dtype.isnative or not aligned:
         return as_finite("X", values, network.dtype)
-    if values.dtype.kind == "f":
+    own = values.dtype == network.dtype and values.strides[1] == values.itemsize
+    if values.dtype.kind == "f" and not (looked_at and own):
         _check_finite("X", values, network.dtype)
     return values
 
@@ -118,7 +122,8 @@ def _as_csr(X: Any, network: NetworkSpec) -> CSR:
     n, n_in = shape
     if n == 0:
         raise ValueError(f"X must have at least one row, got shape {shape}")
-    indptr, indices, data = (np.asarray(part) for part in (X.indptr, X.indices, X.data))
+    # Copies: compiled code reads where they point, and what is checked must stay so.
+    indptr, indices, data = np.array(X.indptr), np.array(X.indices), np.asarray(X.data)
     if indptr.dtype.kind not in "iu" or indices.dtype.kind not in "iu":
         raise TypeError(
             f"X.indptr and X.indices must be integers, got {indptr.dtype} and {indices.dtype}"

@@ -267,7 +267,7 @@ def _after(steps: tuple[Step, ...] | list[Step], part: Function) -> Function:
     return part
 
 
-def _values(activation: str | Activation, u: Any) -> np.ndarray:
+def _values(activation: Any, u: Any) -> np.ndarray:
     """g(u), by a network of one unit."""
     u = np.asarray(u, np.float64)
     if activation == "exp":
@@ -278,7 +278,7 @@ def _values(activation: str | Activation, u: Any) -> np.ndarray:
 
 
 @functools.lru_cache(64)
-def _unit(activation: str | Activation) -> Model:
+def _unit(activation: Any) -> Model:
     return Model([1, 1], output=activation, dtype="float64", seed=0, init=[np.ones((1, 1))])
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastnn.checks import name_of
 from fastnn.kernels.engine import Engine
+from fastnn.kernels.predict import Frozen
 from fastnn.network.arrays import Features
 from fastnn.network.losses import for_kernel
 from fastnn.network.spec import NetworkSpec
@@ -24,7 +25,7 @@ def forward(engine: Engine, network: NetworkSpec, X: Features, n_threads: int) -
 
 
 def evaluate(
-    engine: Engine,
+    engine: Engine | Frozen,
     network: NetworkSpec,
     X: Features,
     y: np.ndarray,

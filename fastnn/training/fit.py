@@ -157,28 +157,25 @@ class Fit:
     def snapshot(self) -> Snapshot:
         """A copy of what training has made of the model so far, for `restore`."""
         parameters: Parameters = self.model._parameters
-        copies = (parameters.theta, parameters.state, parameters.statistics)
-        return Snapshot(parameters.steps, *(vector.copy() for vector in copies))
+        return Snapshot(*parameters.snapshot())
 
     def restore(self, snapshot: Snapshot) -> None:
         """Give the model a snapshot's weights, optimizer's vectors with their number of steps, and
         running statistics, copied. Epochs, and what dropout draws, go on being counted."""
         self.check(snapshot)
         parameters: Parameters = self.model._parameters
-        parameters.theta[:] = snapshot.theta
-        parameters.state[:] = snapshot.state
-        parameters.statistics[:] = snapshot.statistics
-        parameters.steps = snapshot.steps
+        parameters.write(snapshot.theta, snapshot.state, snapshot.statistics, snapshot.steps)
 
     def check(self, snapshot: Snapshot) -> None:
         """Refuse a snapshot of another network or optimizer."""
         parameters: Parameters = self.model._parameters
-        for name in ("theta", "state", "statistics"):
-            came, want = getattr(snapshot, name), getattr(parameters, name)
-            if came.shape != want.shape or came.dtype != want.dtype:
+        dtype = np.dtype(parameters.network.dtype)
+        for name, shape in parameters.shapes.items():
+            came = getattr(snapshot, name)
+            if came.shape != shape or came.dtype != dtype:
                 raise ValueError(
-                    f"{name} of a snapshot must be {want.dtype} of shape {want.shape} as in this "
-                    f"fit, got {came.dtype} of shape {came.shape}"
+                    f"{name} of a snapshot must be {dtype} of shape {shape} as in this fit, "
+                    f"got {came.dtype} of shape {came.shape}"
                 )
 
     @property

@@ -108,11 +108,11 @@ def train(run: Any, course: Any, fit: Fit, progress: Progress | None) -> None:
     if len(plan.rows) < len(X):
         X, y = X[plan.rows], y[plan.rows]
         weights = None if weights is None else weights[plan.rows]
-    decay = np.full(parameters.theta.size, rule.l2)
+    tried = parameters.theta.copy()
+    decay = np.full(tried.size, rule.l2)
     for layer in parameters.network.layers:
         if not rule.decay_bias:
             decay[layer.b] = decay[layer.gamma] = 0.0
-    tried = parameters.theta.copy()
     objective = Objective(engine, tried, X, y, weights, run.n_threads, decay)
     begun, begin = False, perf_counter()
 
@@ -122,6 +122,7 @@ def train(run: Any, course: Any, fit: Fit, progress: Progress | None) -> None:
             if fit.watched:
                 fit.epoch_begins(parameters.epoch + 1)
             begun, begin = True, perf_counter()
+        parameters.forget()
         value, gradient = objective(p)
         if not math.isfinite(value):
             raise DivergenceError(f"the loss is {value}")
@@ -129,7 +130,7 @@ def train(run: Any, course: Any, fit: Fit, progress: Progress | None) -> None:
 
     def epoch_ended(result: Any) -> None:
         nonlocal begun
-        parameters.theta[:] = result.x
+        parameters.write(result.x)
         parameters.epoch += 1
         run.load()
         run.check()
@@ -150,7 +151,7 @@ def train(run: Any, course: Any, fit: Fit, progress: Progress | None) -> None:
     try:
         result = minimize(
             evaluate,
-            parameters.theta.astype(np.float64),
+            tried.astype(np.float64),
             iterated,
             maxiter=fit.epochs,
             maxfun=100 * fit.epochs,

@@ -9,7 +9,6 @@ after each; `train` is the loop over them, of `Model.fit` and of fastnn.sklearn.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
@@ -51,7 +50,7 @@ class Steps(Protocol):
 class Run:
     """Steps of one call of fit or partial_fit: one engine, one optimizer, one thread bound.
 
-    The model's parameters lie in the engine while it runs; `store` copies them back.
+    The weights lie in the engine's panels meanwhile: `Parameters` says when they are copied.
     """
 
     def __init__(
@@ -72,20 +71,12 @@ class Run:
         self.optimizer = optimizer
         self.batch = batch
         self.n_threads = n_threads
-        self.step_seconds = 3 * parameters.theta.size * batch / SLOWEST
-        self.before = parameters.copy()
-        parameters.use(optimizer.kind, engine.n_states)
-        self.steps, self.all_steps = parameters.steps, parameters.all_steps
         self.weights, self.least = weights, least
         network = parameters.network
+        self.step_seconds = 3 * network.n_parameters * batch / SLOWEST
         draws = any(network.dropout) or any(network.noise)
         self.keys = keys(seed, len(network.layers)) if draws else None
         self.begin_schedule(1, 1)
-        self._load()
-
-    def _load(self) -> None:
-        parameters = self.parameters
-        self.engine.load(parameters.theta, parameters.state, parameters.statistics)
 
     def begin_schedule(self, rows: int, epochs: int, done: int = 0) -> None:
         """Begin the learning rate's schedule for so many epochs of so many rows, `done` of them
@@ -94,32 +85,20 @@ class Run:
         self.schedule = Running(self.optimizer.learning_rate, per_epoch, epochs * per_epoch)
         self.place = done * per_epoch  # steps of this fit so far
 
-    def store(self) -> None:
-        parameters = self.parameters
-        self.engine.store(parameters.theta, parameters.state, parameters.statistics)
-        self.parameters.steps, self.parameters.all_steps = self.steps, self.all_steps
+    def show(self) -> None:
+        """Let whoever has a view of the weights, as callbacks may, see them as they stand."""
+        if self.parameters.held:
+            self.parameters.sync()
 
     def load(self) -> None:
         """Take over what callbacks have made of the weights."""
-        parameters = self.parameters
-        if (parameters.optimizer, parameters.all_steps) != (self.optimizer.kind, self.all_steps):
-            parameters.use(self.optimizer.kind, self.engine.n_states)  # room for a last store
-            raise RuntimeError("a callback must not train the model whose fit it watches")
-        self.steps = parameters.steps  # a snapshot's
-        self._load()
-
-    def resume(self) -> None:
-        """Take over what a checkpoint has put into the parameters."""
-        self.steps, self.all_steps = self.parameters.steps, self.parameters.all_steps
-        self._load()
+        if self.parameters.optimizer != self.optimizer.kind:
+            raise RuntimeError("a callback must leave the model the optimizer of its fit")
+        self.parameters.load()
 
     def check(self) -> None:
         """The last step has no loss after it to show that it went wrong."""
-        parameters = self.parameters
-        with np.errstate(all="ignore"):
-            fine = math.isfinite(parameters.theta.sum()) or np.isfinite(parameters.theta).all()
-            fine = fine and np.isfinite(parameters.statistics).all()
-        if not fine:
+        if not self.engine.all_finite():
             raise DivergenceError("the last batch left a weight that is not finite")
 
     def epoch(
@@ -149,27 +128,14 @@ class Run:
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Train on the rows X[order]; returns what each mini-batch had before its step: its mean
         loss, and where rates have a ridge the sum of all W_ij^2."""
-        n, batch, rates = len(order), self.batch, self.optimizer.rates
+        n, batch = len(order), min(self.batch, len(order))
         losses = np.empty(len(sizes))
-        squares = np.empty(len(sizes)) if rates.get("ridge") else None
+        squares = np.empty(len(sizes)) if self.optimizer.rates.get("ridge") else None
         start = 0
         while start < len(losses):
             stop = min(len(losses), start + max(1, int(SLICE_SECONDS / self.step_seconds)))
-            first = self.place if self.schedule.by_epochs else self.steps
             begin = perf_counter()
-            steps = self.engine.train(
-                *(X, y, order[start * batch : stop * batch], batch),
-                *(rates, self.steps, losses[start:stop], self.n_threads),
-                learning_rates=self.schedule.rates(first, first + stop - start),
-                weights=self.weights,
-                keys=self.keys,
-                number=self.all_steps,
-                squares=None if squares is None else squares[start:stop],
-                least=self.least,
-            )
-            self.steps += steps
-            self.all_steps += steps
-            self.place += steps
+            steps = self._train(X, y, order, batch, losses, squares, slice(start, stop))
             if steps < stop - start:
                 bad = start + steps
                 raise DivergenceError(f"batch {before + bad + 1} has the loss {losses[bad]}")
@@ -179,6 +145,46 @@ class Run:
                 progress.samples(seen - start * batch, _mean(losses[:stop], sizes[:stop]))
             start = stop
         return losses, squares
+
+    def sure_step(self, X: Features, y: np.ndarray) -> float | None:
+        """Take one step on all rows if that surely leaves finite weights, which needs no look at
+        them and no copy of what was before; returns its loss. None, and nothing done, where it may
+        not."""
+        order, losses = np.arange(len(X)), np.empty(1)
+        steps = self._train(X, y, order, len(order), losses, None, slice(0, 1), sure=True)
+        if not steps:
+            raise DivergenceError(f"batch 1 has the loss {losses[0]}")
+        return float(losses[0]) if steps > 0 else None
+
+    def _train(
+        self,
+        X: Features,
+        y: np.ndarray,
+        order: np.ndarray,
+        batch: int,
+        losses: np.ndarray,
+        squares: np.ndarray | None,
+        part: slice,
+        sure: bool = False,
+    ) -> int:
+        """Take the steps part.start to part.stop of those over X[order] while nobody else is at the
+        weights; returns how many were taken."""
+        parameters, n = self.parameters, part.stop - part.start
+        first = self.place if self.schedule.by_epochs else parameters.steps
+        alphas = self.schedule.rates(first, first + n)
+        with parameters.moving(self.engine):
+            steps = self.engine.train(
+                *(X, y, order[part.start * batch : part.stop * batch], batch),
+                *(self.optimizer.rates, parameters.counts, losses[part], self.n_threads),
+                learning_rates=alphas,
+                weights=self.weights,
+                keys=self.keys,
+                squares=None if squares is None else squares[part],
+                least=self.least,
+                sure=sure,
+            )
+        self.place += max(steps, 0)
+        return steps
 
     def stream(self, stream: Stream, shuffle: bool, epoch: int) -> float:
         """Train on a stream's blocks one after another; returns the mean loss as `epoch` does.
@@ -233,7 +239,7 @@ class Course:
         return loss
 
     def measure(self, run: Run) -> dict[str, float]:
-        """More columns of the epoch's row, of the weights that `run` has stored."""
+        """More columns of the epoch's row, of the weights as they stand."""
         run.check()
         plan = self.plan
         if plan.held_out is None:
@@ -249,29 +255,30 @@ class Course:
         """Once the row is known, before it is in the history."""
 
 
-def fit(model: Any, plan: Plan, engine: Engine) -> History:
-    """Train a Model; the engine is for mini-batches of plan.batch rows. A fit that diverges, whose
-    stream fails, or that is refused as it begins, leaves the model as it was."""
+def fit(model: Any, plan: Plan) -> History:
+    """Train a Model. A fit that diverges, whose stream fails, or that is refused as it begins,
+    leaves the model as it was."""
     measured = ["epoch", "loss", *plan.measured, "learning_rate", "seconds"]
     lagging = frozenset(() if isinstance(plan.rule, LBFGS) else ("loss",))
     begun = Fit(model, plan.epochs, plan.callbacks, measured, plan.settings, lagging)
-    threads = bound_threads(model.n_threads)
-    run = Run(
-        *(model._parameters, engine, plan.rule, plan.batch, threads, plan.seed),
-        *(plan.weights, plan.least),
-    )
-    try:
-        if plan.checkpoint is not None:
-            begun.resume(plan.checkpoint)
-            run.resume()
-        run.begin_schedule(len(plan.rows), plan.epochs, len(begun.history))
-        if begun.resumed:
-            run.schedule.restore(begun.schedule)
-    except BaseException:
-        _undo(run, begun)
-        raise
-    with _progress(plan, begun) as progress:
-        train(run, Course(plan), begun, progress)
+    parameters: Parameters = model._parameters
+    with parameters.training(plan.rule.kind, plan.batch) as engine:
+        run = Run(
+            *(parameters, engine, plan.rule, plan.batch, bound_threads(model.n_threads)),
+            *(plan.seed, plan.weights, plan.least),
+        )
+        try:
+            if plan.checkpoint is not None:
+                begun.resume(plan.checkpoint)
+                parameters.begin(plan.rule.kind)
+            run.begin_schedule(len(plan.rows), plan.epochs, len(begun.history))
+            if begun.resumed:
+                run.schedule.restore(begun.schedule)
+        except BaseException:
+            _undo(run, begun)
+            raise
+        with _progress(plan, begun) as progress:
+            train(run, Course(plan), begun, progress)
     return begun.history
 
 
@@ -309,8 +316,6 @@ def train(run: Run, course: Course, fit: Fit, progress: Progress | None = None) 
             except BaseException as error:
                 if isinstance(course.plan.X, Stream) and error is course.plan.X.error:
                     _undo(run, fit)
-                else:
-                    run.store()
                 raise
     except BaseException:
         if not begun:
@@ -320,7 +325,7 @@ def train(run: Run, course: Course, fit: Fit, progress: Progress | None = None) 
 
 def _undo(run: Run, fit: Fit) -> None:
     """Make the model what it was before the call."""
-    run.parameters.restore(run.before)
+    run.parameters.undo()
     fit.model.seed = fit.seed
 
 
@@ -332,7 +337,7 @@ def _epoch(run: Run, course: Course, fit: Fit, progress: Progress | None) -> Non
     begin = perf_counter()
     parameters.epoch += 1
     loss = course.epoch(run, progress)
-    run.store()
+    run.show()
     row = {"epoch": parameters.epoch, "loss": loss, **course.measure(run)}
     run.schedule.epoch_ended(row)
     row |= {"learning_rate": run.schedule.last, "seconds": perf_counter() - begin}
@@ -346,27 +351,27 @@ def _epoch(run: Run, course: Course, fit: Fit, progress: Progress | None) -> Non
         progress.epoch(fit.history)
 
 
-def partial_fit(model: Any, plan: Plan, engine: Engine) -> float:
+def partial_fit(model: Any, plan: Plan) -> float:
     """One pass over the plan's rows in their order; returns the mean of the loss before each
     step."""
-    threads = bound_threads(model.n_threads)
-    run = Run(
-        *(model._parameters, engine, plan.rule, plan.batch, threads, model.seed),
-        *(plan.weights, plan.least),
-    )
-    run.begin_schedule(len(plan.rows), 1)
-    assert plan.y is not None and not isinstance(plan.X, Stream)
-    try:
-        loss = run.epoch(plan.X, plan.y, plan.rows)
-        run.store()
-        run.check()
-        return loss
-    except DivergenceError as error:
-        run.parameters.restore(run.before)
-        raise DivergenceError(_remedy(str(error))) from None
-    except BaseException:
-        run.store()
-        raise
+    X, y, parameters, threads = plan.X, plan.y, model._parameters, bound_threads(model.n_threads)
+    assert y is not None and not isinstance(X, Stream)
+    with parameters.training(plan.rule.kind, plan.batch, keep=False) as engine:
+        run = Run(
+            *(parameters, engine, plan.rule, plan.batch, threads),
+            *(model.seed, plan.weights, plan.least),
+        )
+        run.begin_schedule(len(X), 1)
+        try:
+            loss = run.sure_step(X, y) if len(X) <= plan.batch else None
+            if loss is None:
+                parameters.keep()
+                loss = run.epoch(X, y, plan.rows)
+                run.check()
+            return loss
+        except DivergenceError as error:
+            parameters.undo()
+            raise DivergenceError(_remedy(str(error))) from None
 
 
 def _remedy(where: str) -> str:

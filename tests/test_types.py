@@ -1,0 +1,82 @@
+"""What type checkers see of the public names."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from fastnn import names
+from fastnn.kernels import _cpu
+from fastnn.network import initialize, norms, spec
+from fastnn.training import optimizers
+
+
+def every(*literals):
+    """The names in Literals and in unions of them."""
+    for one in literals:
+        if isinstance(one, str):
+            yield one
+        else:
+            yield from every(*get_args(one))
+
+
+def test_the_names_are_those_that_are_known():
+    for literal, known in (
+        (names.ActivationName, _cpu.ACTIVATIONS),
+        (names.OutputName, {*_cpu.OUTPUTS, "softmax"}),
+        (names.LossName, _cpu.LOSSES),
+        (names.NormName, norms.CLASSES),
+        (names.InitName, initialize.RULES),
+        (names.OptimizerName, optimizers.NAMES),
+        (names.DtypeName, spec.DTYPES),
+    ):
+        listed = list(every(literal))
+        assert sorted(listed) == sorted(set(listed)) == sorted(known)
+
+
+RIGHT = """
+import numpy as np
+import fastnn
+from fastnn.sklearn import MLPClassifier, MLPRegressor
+X, y = np.ones((4, 3)), np.zeros(4, int)
+model = fastnn.Model([3, 5, 2], ["tanh"], "softmax", fastnn.CrossEntropy(0.1), norm="batch")
+fastnn.Model((3, 1), output="exp", dtype=np.float64, bias=[True], dropout=[0.0], init="zeros")
+fastnn.Model(np.array([3, 1]), activation=fastnn.ELU(0.5), output="identity")
+fastnn.Model([None, 8, None])
+model.fit(X, y, optimizer="adam", callbacks=[fastnn.EarlyStopping("loss")])
+model.fit(X, y, optimizer=fastnn.SGD(0.1, momentum=0.9), learning_rate=fastnn.OneCycle(0.1))
+model.partial_fit(X, y, optimizer="sgd")
+MLPClassifier((8,), "relu", dropout=0.1, optimizer="lion", n_threads=2).fit(X, y)
+MLPRegressor("poisson", (8,), solver="lbfgs")
+print(fastnn.Trace, fastnn.Checkpoint("x"), fastnn.data, fastnn.TopK(5).k + 1)
+"""
+WRONG = [
+    'fastnn.Model([3, 2], activation="rellu")',
+    'fastnn.Model([3, 2], output="soft")',
+    'fastnn.Model([3, 2], loss="crossentropy")',
+    "fastnn.Model(4, 3)",
+    'fastnn.Model("34")',
+    'fastnn.Model([3, 2], norm="bach")',
+    'fastnn.Model([3, 2], dtype="float16")',
+    'model.fit(X, y, optimizer="adm")',
+    'model.partial_fit(X, y, optimizer="adm")',
+    "fastnn.SGD(0.1, momentun=0.9)",
+    'fastnn.Adam("fast")',
+    'MLPClassifier(optimizer="adm")',
+    "MLPClassifier(dropuot=0.1)",
+    'MLPRegressor("squared")',
+]
+
+
+def test_mypy_sees_slips_and_nothing_else(tmp_path):
+    api = pytest.importorskip("mypy.api")
+    pytest.importorskip("sklearn")
+    (tmp_path / "user.py").write_text(RIGHT + "\n".join(WRONG) + "\n")
+    settings = tmp_path / "mypy.ini"
+    settings.write_text("[mypy]\n")
+    command = ["--strict", "--ignore-missing-imports", "--follow-imports=silent", "--config-file"]
+    out, err, _ = api.run([*command, str(settings), str(tmp_path / "user.py")])
+    first = RIGHT.count("\n") + 1
+    found = {int(line.split(":")[1]) for line in out.splitlines() if ": error:" in line}
+    assert found == set(range(first, first + len(WRONG))), out + err
