@@ -198,9 +198,9 @@ class Model:
         else:
             self._build(columns)
 
-    def _build(self, columns: Columns) -> None:
+    def _build(self, columns: Columns | None) -> None:
         """Become the network of these columns."""
-        assert self._open is not None
+        assert self._open is not None and columns is not None
         network = self._open.network(columns)
         columns.check(network)
         parameters = Parameters(network, initial_theta(network, self.seed, self._open.init))
@@ -421,20 +421,20 @@ class Model:
         """Know the columns of the data while a fit runs, and from then on; if it fails before its
         first step, the model is as before."""
         columns = self._learn(X, y, share, resume)
-        before = dict(vars(self))
-        steps = 0 if self._open else self._parameters.all_steps
-        if columns is not None:
-            if self._open:
-                self._build(columns)
-            else:
-                self.metadata["data"] = columns.to_dict()
+        before = dict(vars(self)) if self._open else {}
+        steps = 0 if before else self._parameters.all_steps
+        if before:
+            self._build(columns)
+        elif columns is not None:
+            self.metadata["data"] = columns.to_dict()
         try:
             yield
         except BaseException:
             if columns is not None and self._parameters.all_steps == steps:
                 del self.metadata["data"]
-                vars(self).clear()
-                vars(self).update(before)
+                if before:
+                    vars(self).clear()
+                    vars(self).update(before)
             raise
 
     def _encoded(self, X: Any, y: Any = None) -> tuple[Any, Any]:
@@ -478,6 +478,14 @@ class Model:
         if columns is None or not columns.amounts:
             return metrics
         return measures.in_units(metrics, self._network, columns.decode, weighted)
+
+    def _must_take_arrays(self, what: str) -> None:
+        """Refuse a model of learned columns where the network alone would be used."""
+        if self.columns is not None and not self.columns.plain:
+            raise ValueError(
+                f"{what} must have a model that takes arrays, this one reads columns: "
+                "model.network_only() takes what model.columns.encode(rows) gives"
+            )
 
     def network_only(self) -> Model:
         """A plain model with a copy of the weights: it takes arrays as the network has them.
@@ -740,11 +748,7 @@ class Model:
         one again. It takes arrays: of a model that learned columns, ``network_only().predictor()``
         takes rows as ``columns.encode`` gives them.
         """
-        if self.columns is not None and not self.columns.plain:
-            raise ValueError(
-                "the model must be one of arrays, it reads columns: network_only().predictor() "
-                "takes rows that columns.encode(rows) gives"
-            )
+        self._must_take_arrays("predictor")
         return self._predictor()
 
     # Measures

@@ -108,7 +108,7 @@ def test_images(here, run):
     assert status == 0 and "input       X (n, 8, 8) float32" in out
     want = predicted(run("predict m.st d.npz")[1])
     got = runtime("m.onnx", {"X": X.astype(np.float32)})
-    assert (got["label"] == want["prediction"]).all()
+    assert (got["label"].astype(str) == want["prediction"]).all()
     P = np.stack([want[f"P({k})"] for k in range(3)], 1).astype(float)
     assert abs(got["f"] - P).max() < 1e-6
 

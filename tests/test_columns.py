@@ -293,8 +293,12 @@ def test_what_a_model_of_columns_refuses():
         model.predict({"age": 1, "income": 2.0, "city": "Ulm", "member": True})
     with pytest.raises(TableError, match='column "age": must hold numbers, text or booleans'):
         model.predict(table.assign(age=pandas.Timestamp("2020-01-01")))
-    with pytest.raises(ValueError, match=r"network_only\(\).predictor\(\)"):
+    with pytest.raises(ValueError, match=r"predictor must have .* model.network_only\(\) takes"):
         model.predictor()
+    pytest.importorskip("torch")
+    with pytest.raises(ValueError, match=r"to_torch must have a model that takes arrays"):
+        fastnn.interop.to_torch(model)
+    fastnn.interop.to_torch(model.network_only())
     with pytest.warns(TableWarning, match='row 0, column "city": "Rom" is unknown'):
         model.predict(table[:2].assign(city="Rom"))
 
@@ -419,6 +423,21 @@ def test_a_plain_model_knows_columns_by_name(tmp_path, way):
         model.predict(wrong)
     with pytest.raises(TableError, match='X must have "b"'):
         model.fit(wrong, y)
+
+
+def test_the_command_line_reads_a_plain_model_by_name(here, run):
+    table = pandas.DataFrame({"a": [1.0, 2, 3, 4], "b": [5.0, 1, 2, 2]})
+    model = fastnn.Model([2, 4, 2], seed=0)
+    model.fit(table, [0, 1, 1, 0])
+    model.save("m.st")
+    table[["b", "a"]].assign(other="x", y=[0, 1, 1, 0]).to_csv("new.csv", index=False)
+    status, out, _ = run("predict m.st new.csv")
+    assert status == 0
+    told = [float(line.split(",")[2]) for line in out.splitlines()[1:]]
+    np.testing.assert_allclose(told, model.forward(table)[:, 1], rtol=1e-6)
+    status, out, _ = run("evaluate m.st new.csv --json")
+    assert status == 0 and f'"accuracy": {model.evaluate(table, [0, 1, 1, 0])["accuracy"]}' in out
+    assert '2 columns "a", "b", or arrays' in run("info m.st")[1]
 
 
 def test_a_failed_fit_remembers_no_names():

@@ -146,6 +146,74 @@ def test_names_of_classes_give_labels(tmp_path):
         assert fastnn.onnx.load(path).metadata.get("classes") == classes
 
 
+@pytest.mark.parametrize("library", ["fastnn", "sklearn"])
+@pytest.mark.parametrize("classes", [["a", "b"], ["a", "b", "c"], [3, 7], [1, 2, 4], "several"])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_classifiers_give_labels_and_probabilities(tmp_path, library, classes, scaled):
+    """An estimator, or a pipeline to it, as it predicts in scikit-learn."""
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    from sklearn import neural_network
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    import fastnn.sklearn
+
+    kind = {"fastnn": fastnn.sklearn, "sklearn": neural_network}[library].MLPClassifier
+    x, several = X * 3 + 1, classes == "several"
+    y = x[:, :3] > 1 if several else np.array(classes)[RNG.integers(0, len(classes), len(x))]
+    net = kind((9, 5), max_iter=20, random_state=0)
+    net = (make_pipeline(StandardScaler(), net) if scaled else net).fit(x, y)
+    path = tmp_path / "model.onnx"
+    fastnn.onnx.export(net, path)
+    got = runtime(path, X=x)
+    assert list(got) == ["probabilities", "label"]
+    assert got["label"].dtype == (object if classes in (["a", "b"], ["a", "b", "c"]) else np.int64)
+    assert (got["label"] == net.predict(x)).all() and got["label"].shape == net.predict(x).shape
+    agree(got["probabilities"], net.predict_proba(x), AGREE)
+    agree(fastnn.onnx.load(path).predict_proba(x), net.predict_proba(x), AGREE)
+    without_our_property(path)
+    back = fastnn.onnx.load(path)
+    agree(back.predict_proba(x), net.predict_proba(x), AGREE)
+    assert several or back.metadata["classes"] == classes
+
+
+def test_regressors_give_values(tmp_path):
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    import fastnn.sklearn
+
+    for y in (X[:, 0], X[:, :2]):
+        net = fastnn.sklearn.MLPRegressor(hidden_layer_sizes=(9,), max_iter=20).fit(X, y)
+        fastnn.onnx.export(net, tmp_path / "model.onnx")
+        agree(runtime(tmp_path / "model.onnx", X=X)["f"].reshape(y.shape), net.predict(X), AGREE)
+    with pytest.raises(ValueError, match="estimator must be fitted"):
+        fastnn.onnx.export(fastnn.sklearn.MLPRegressor(), tmp_path / "model.onnx")
+    for other in (5, "model", None):
+        with pytest.raises(TypeError, match=r"model must be a fastnn\.Model or an estimator, got"):
+            fastnn.onnx.export(other, tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("kind", [str, int, bool, float])
+def test_columns_stand_in_the_graph_and_come_back(tmp_path, kind):
+    """A model that learned columns reads tables, in ONNX Runtime and loaded again."""
+    table = {"a": RNG.normal(2000, 5, 200), "c": RNG.choice(["x", "y", "z"], 200)}
+    y = ((table["a"] > 2000) ^ (table["c"] == "x")).astype(kind)
+    model = fastnn.Model([None, 8, None], "tanh", seed=0)
+    model.fit(table, y, epochs=5, batch_size=32, learning_rate=0.1)
+    path = tmp_path / "model.onnx"
+    fastnn.onnx.export(model, path)
+    back = fastnn.onnx.load(path)
+    reordered = {"c": table["c"].tolist(), "other": [0] * 200, "a": table["a"]}
+    for one in (table, reordered):
+        assert (back.predict(one) == model.predict(table)).all()
+        agree(back.predict_proba(one), model.predict_proba(table), 1e-12)
+    got = runtime(path, a=table["a"][:, None], c=table["c"].astype(object)[:, None])
+    assert (got["label"] == model.predict(table)).all()
+    assert got["label"].dtype == (object if kind is str else model.classes.dtype)
+    agree(got["f"], model.predict_proba(table), AGREE)
+    with pytest.raises(ValueError, match='"c", which the model reads'):
+        back.predict({"a": table["a"]})
+
+
 def test_metadata_of_the_users_own_are_no_description(tmp_path):
     path = tmp_path / "model.onnx"
     model = fastnn.Model([6, 5, 3], seed=4)

@@ -2,12 +2,14 @@
 
 import gzip
 import json
+from decimal import Decimal
 
 import numpy as np
 import pytest
 
 from fastnn.errors import TableError
-from fastnn.tables import Columns, ReadOptions, TableWarning, read, reading
+from fastnn.tables import Columns, ReadOptions, TableWarning, learn, read, reading
+from fastnn.tables.frames import as_column, as_table
 from fastnn.tables.inputs import MAX_CATEGORIES, ArrayInputs, TableInputs
 from fastnn.tables.table import Arrays, Numbers, Table, Words, number, number_name
 from fastnn.tables.targets import Amount, Classes, infer_task
@@ -275,6 +277,127 @@ def test_files_that_are_no_arrays(tmp_path, name):
     (tmp_path / name).write_bytes(b"PK\x03\x04 nonsense")
     with pytest.raises(TableError, match=r"not a readable NP[YZ] file"):
         read(str(tmp_path / name))
+
+
+# --- frames
+
+
+def columns_of_libraries():
+    """Columns of each library and kind, their words, and whether they are declared categories."""
+    kinds = {
+        "numbers": ([3.0, None, 1.5], ["3", "", "1.5"], False),
+        "decimals": ([Decimal("1.5"), None], ["1.5", ""], False),
+        "text": (["a", None, " b "], ["a", "", "b"], False),
+        "booleans": ([True, None, False], ["True", "", "False"], False),
+        "categories": (["b", "a", None], ["b", "a", ""], True),
+        "categories of numbers": ([2, 1, None], ["2", "1", ""], True),
+    }
+    for kind, (cells, want, declared) in kinds.items():
+        for library in ("python", "pandas", "pandas extension", "polars", "pyarrow"):
+            yield pytest.param(library, kind, cells, want, declared, id=f"{kind}, {library}")
+
+
+def made_by(library, kind, cells):
+    if library == "python":
+        return cells
+    package = pytest.importorskip(library.split()[0])
+    if library == "polars":
+        if kind.startswith("categories"):
+            cells = [None if cell is None else str(cell) for cell in cells]
+            return package.Series(cells, dtype=package.Categorical)
+        return package.Series(cells)
+    if library == "pyarrow":
+        column = package.array(cells)
+        return column.dictionary_encode() if kind.startswith("categories") else column
+    column = package.Series(cells, dtype="category" if kind.startswith("categories") else None)
+    return column.convert_dtypes() if library == "pandas extension" else column
+
+
+LIBRARIES = [*columns_of_libraries()]
+
+
+@pytest.mark.parametrize(("library", "kind", "cells", "want", "declared"), LIBRARIES)
+def test_columns_of_every_library(library, kind, cells, want, declared):
+    column = as_column("c", made_by(library, kind, cells))
+    codes, words = column.coded()
+    assert [words[code] for code in codes] == want
+    assert column.missing().tolist() == [not word for word in want]
+    assert column.declared == (declared and library != "python")
+    assert isinstance(column, Numbers) == (
+        kind in ("numbers", "decimals")
+        or (library == "python" and kind == "categories of numbers")
+    )
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        np.array(["2020-01-01"], "M8[D]"),
+        np.array([1j]),
+        np.ones((2, 2)),
+        [[1], [2]],
+        [object()],
+        "abc",
+        3,
+    ],
+)
+def test_columns_of_other_kinds_are_refused(cells):
+    with pytest.raises(TableError, match="c: must hold numbers, text or booleans, it holds"):
+        as_column("c", cells)
+
+
+def test_numbers_of_frames_are_not_copied():
+    values = np.arange(6.0).reshape(3, 2)
+    for frame in (
+        pytest.importorskip("pandas").DataFrame(values, columns=["a", "b"]),
+        pytest.importorskip("polars").DataFrame({"a": values[:, 0], "b": values[:, 1]}),
+        pytest.importorskip("pyarrow").table({"a": [0.0, 2, 4], "b": [1.0, 3, 5]}),
+        {"a": values[:, 0], "b": values[:, 1]},
+    ):
+        column, again = (as_table(frame).column("b").numbers() for _ in range(2))
+        np.testing.assert_array_equal(column, [1, 3, 5])
+        assert np.shares_memory(column, again)
+
+
+def test_broken_frames():
+    pandas = pytest.importorskip("pandas")
+    for frame, message in (
+        (pandas.DataFrame([[1, 2]], columns=["a", "a"]), 'X: two columns are called "a"'),
+        ({"a": [1, 2], "b": [1]}, 'as many rows as each other, got "a" 2, "b" 1'),
+        ({}, "X must have columns, it has none"),
+        ({"a": []}, "X must have at least one row"),
+    ):
+        with pytest.raises(TableError, match=message):
+            as_table(frame)
+    with pytest.raises(TypeError, match=r"X\[1\] must be a dict like the first row, got 3"):
+        as_table([{"a": 1}, 3])
+    table = as_table([{"a": 1, "b": "x"}, {"b": "y", "c": 2}])
+    assert list(table.columns) == ["a", "b", "c"]
+    assert table.column("a").missing().tolist() == [False, True]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_file_and_its_frame_teach_the_same(csv_file, seed):
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(seed)
+    n = 60
+    frame = pandas.DataFrame(
+        {
+            "x": rng.normal(size=n),
+            "n": rng.integers(0, 5, n),
+            "gaps": np.where(rng.random(n) < 0.2, np.nan, rng.integers(0, 9, n)),
+            "s": rng.choice(["u", "v w", "A", ""], n),
+            "t": rng.choice([True, False], n),
+            "y": rng.choice(["no", "yes"], n),
+        }
+    )
+    table = read(csv_file(frame.to_csv(index=False)))
+    inputs = [name for name in frame if name != "y"]
+    settings = {"missing": "impute", "categorical": ("n",)}
+    of_file = learn(table.select(inputs), table.select(["y"]), **settings)
+    of_frame = learn(frame[inputs], frame["y"], **settings)
+    assert of_file == of_frame
+    np.testing.assert_array_equal(of_file.encode(table), of_frame.encode(frame))
 
 
 # --- inputs

@@ -177,10 +177,11 @@ def to_sklearn(model: Model) -> Any:
     MissingExtraError
         scikit-learn is not installed.
     ValueError
-        What scikit-learn has not.
+        What scikit-learn has not, or a model that encodes columns first.
     """
     neural_network = optional("sklearn.neural_network", "to_sklearn", "scikit-learn")
     LabelBinarizer = optional("sklearn.preprocessing", "to_sklearn", "scikit-learn").LabelBinarizer
+    model._must_take_arrays("to_sklearn")
     hidden = {name_of(one) for one in model.activations} or {"relu"}
     if len(hidden) > 1 or not hidden <= {"identity", "sigmoid", "tanh", "relu"}:
         raise ValueError(

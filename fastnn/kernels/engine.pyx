@@ -1,11 +1,10 @@
 """A network's weights in panels, and passes over it: step (training), online (one row at a time) and predict (forward)."""
-from cython.parallel cimport parallel, threadid
 from libc.math cimport NAN, isfinite
 from libc.stdint cimport int32_t
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, FNN_MAX_STATES, Memory, all_share, fnn_barrier, fnn_features, fnn_kernels, fnn_norm, fnn_sgd, fnn_targets, fnn_team_size, fp_enter,
+    FNN_BATCH_NORM, FNN_MAX_STATES, Memory, all_share, fnn_features, fnn_kernels, fnn_norm, fnn_sgd, fnn_targets, fp_enter,
     fp_leave, keeps, seconds, worth,
 )
 from fastnn.kernels.net cimport (
@@ -20,7 +19,7 @@ from fastnn.kernels.panels cimport (
     weight_panels,
 )
 from fastnn.kernels.predict cimport forward_rows, free_room
-from fastnn.kernels.step cimport make_entries, plain_sgd, train_thread
+from fastnn.kernels.step cimport make_entries, plain_sgd, run_steps, sums_gradient
 from fastnn.kernels.update cimport Slots, as_rates, correct
 
 from fastnn.kernels._cpu import STATES
@@ -305,7 +304,6 @@ cdef class Engine:
         run.scratch_size = (run.scratch_size + 63) // 64 * 64
         run.scratch = own.take(nt, run.scratch_size)
         run.finite = <int *> own.take(nt, sizeof(int))
-        memset(&run.barrier, 0, sizeof(fnn_barrier))
         if online:
             self.row.make(net, 1, 1, True)
             buffers = &self.row.b
@@ -321,17 +319,12 @@ cdef class Engine:
             return 0
         if run.step.apply:
             self.finite = self.transposed = False
-        if run.chunk < run.batch or not run.step.apply or run.step.rates.clip_norm > 0:
+        if sums_gradient(net, run, nt):
             self.prepare_gradients()
         if run.squares != NULL or run.step.rates.clip_norm > 0:
             self.prepare_squares()
         self.mini_batches.make(net, min(run.chunk, run.batch), run.batch, dense)
-        buffers = &self.mini_batches.b
-        with nogil, parallel(num_threads=nt):
-            mode = fp_enter()
-            train_thread(net, buffers, run, threadid(), fnn_team_size())
-            fp_leave(mode)
-        return 0
+        return run_steps(net, &self.mini_batches.b, run, nt)
 
     def train(self, X, y, const Py_ssize_t[::1] order, Py_ssize_t batch, dict rates, long long[::1] counts,
               double[::1] losses, int n_threads, const double[::1] learning_rates=None, weights=None, keys=None,

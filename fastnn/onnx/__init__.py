@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import os
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastnn.errors import ModelFileError
+from fastnn.interop import from_sklearn
 from fastnn.interop import steps as chain
+from fastnn.model import Model
 from fastnn.network.activations import Activation
 from fastnn.network.losses import Loss
 from fastnn.onnx import file, structure, write
 
-if TYPE_CHECKING:
-    from fastnn import Model
-
 __all__ = ["export", "load"]
 
 
-def export(model: Model, path: str | PathLike[str]) -> None:
-    """Write a model as an ONNX file.
+def export(model: Model | Any, path: str | PathLike[str]) -> None:
+    """Write a model, or a fitted estimator, as an ONNX file.
 
     Gemm and the activations in opset 17, which `load` and any runtime of the last years read. The
     number of rows is free. The file takes its place at `path` once it is whole and onnx.checker has
@@ -40,16 +39,20 @@ def export(model: Model, path: str | PathLike[str]) -> None:
     label     (n,)                     only with names of classes: the likeliest one's
     ========  =======================  ==========================================================
 
-    The names of classes are ``metadata["classes"]`` or those of ``fastnn train``, whose models
-    carry also how columns became numbers; that becomes part of the graph. Then X is (n, columns),
-    in the order of training, as the data file has it; float64, of arrays the model's dtype. Where
-    columns hold text, each column is an input (n, 1) under its own name, float64 or string; text
-    the model does not know counts as none of the categories, as it does for ``fastnn predict``. A
-    predicted amount comes in its own unit.
+    The names of classes are ``model.classes`` or ``metadata["classes"]``. Of a model that learned
+    columns, how they become numbers is part of the graph. Then X is (n, columns), in the order of
+    training, as the table has it; float64, of arrays the model's dtype. Where columns hold text,
+    each column is an input (n, 1) under its own name, float64 or string; text the model does not
+    know counts as none of the categories, as in prediction. A predicted amount comes in its own
+    unit.
+
+    A classifier of fastnn.sklearn or scikit-learn gives what it gives there: label, of its classes,
+    (n,) or of several labels each (n, n_outputs) of 0 and 1; and probabilities (n, n_classes) in
+    place of f. A regressor gives f (n, n_outputs).
 
     Parameters
     ----------
-    model : fastnn.Model
+    model : fastnn.Model, or an estimator or pipeline that `fastnn.interop.from_sklearn` takes
     path : path
         Such as "model.onnx".
 
@@ -57,12 +60,19 @@ def export(model: Model, path: str | PathLike[str]) -> None:
     ------
     MissingExtraError
         The package onnx is not installed.
+    TypeError
+        `model` is neither.
     ValueError
-        The weights are more than a file of this kind holds, 2 GiB.
+        The weights are more than a file of this kind holds, 2 GiB; or the estimator is not fitted.
     OSError
         The file cannot be written.
     """
-    write.write(model, path)
+    if isinstance(model, Model):
+        write.write(model, path)
+        return
+    if not hasattr(model, "get_params"):
+        raise TypeError(f"model must be a fastnn.Model or an estimator, got {model!r:.100}")
+    write.write(from_sklearn(model), path, probabilities=hasattr(model, "predict_proba"))
 
 
 def load(

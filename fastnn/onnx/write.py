@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,24 +22,25 @@ from fastnn.errors import ModelFileError
 from fastnn.files import model as storage
 from fastnn.files.safetensors import loads
 from fastnn.interop import steps as chain
+from fastnn.model import Model
 from fastnn.network.activations import TABLE, Activation, parameter_of
 from fastnn.network.parameters import Parameters
 from fastnn.network.spec import NetworkSpec
 from fastnn.onnx.file import BYTES_MAX, onnx_package
-
-if TYPE_CHECKING:
-    from fastnn import Model
-    from fastnn.tables.columns import Columns
+from fastnn.tables.columns import Columns
+from fastnn.tables.inputs import ArrayInputs, Categorical, Numeric, PlainInputs
+from fastnn.tables.targets import Amount
 
 OPSET, OPSET_ML, IR = 17, 3, 8  # of 2022: ONNX 1.12, ONNX Runtime 1.12
 PROPERTY, VERSION = "fastnn", 1
 
 
-def write(model: Model, path: str | PathLike[str]) -> None:
+def write(model: Model, path: str | PathLike[str], *, probabilities: bool = False) -> None:
+    """probabilities: of a classifier as scikit-learn gives them, a column for each class."""
     onnx = onnx_package()
     if model.theta.nbytes > BYTES_MAX - 2**24:
         raise ValueError(f"an ONNX file must be below 2 GiB, got {model.theta.nbytes} of weights")
-    proto = as_proto(model)
+    proto = as_proto(model, probabilities)
     onnx.checker.check_model(proto, full_check=True)
     storage.write_atomically(path, [proto.SerializeToString(deterministic=True)])
 
@@ -90,7 +91,7 @@ def as_layers(network: NetworkSpec) -> list[Any]:
     return [network.dtype, network.sizes, network.bias, [name_of(one) for one in names], norms]
 
 
-def as_proto(model: Model) -> Any:
+def as_proto(model: Model, probabilities: bool = False) -> Any:
     """The ModelProto."""
     import fastnn
 
@@ -101,7 +102,7 @@ def as_proto(model: Model) -> Any:
         graph.input("X", (model.sizes[0],), model.dtype) if data is None else _features(graph, data)
     )
     end = _network(graph, model, begin)
-    _results(graph, model, end, data)
+    _results(graph, model, end, data, probabilities)
     opsets = [helper.make_opsetid("", OPSET)]
     if any(node.domain for node in graph.nodes):
         opsets.append(helper.make_opsetid("ai.onnx.ml", OPSET_ML))
@@ -134,6 +135,7 @@ class _Graph:
             "float32": types.FLOAT,
             "float64": types.DOUBLE,
             "int64": types.INT64,
+            "bool": types.BOOL,
             "string": types.STRING,
         }
         self.dtype = dtype
@@ -169,10 +171,10 @@ class _Graph:
         self.initializers.append(onnx_package().numpy_helper.from_array(array, name))
         return name
 
-    def names_of_classes(self, hint: str, values: list[Any]) -> str:
+    def names_of_classes(self, hint: str, classes: np.ndarray) -> str:
         name = self.name(hint)
-        kind = self._types["string" if isinstance(values[0], str) else "int64"]
-        values = [v.encode() if isinstance(v, str) else v for v in values]
+        values = [v.encode() if isinstance(v, str) else v for v in classes.tolist()]
+        kind = self._types[type_name(classes)]
         self.initializers.append(self._helper.make_tensor(name, kind, [len(values)], values))
         return name
 
@@ -310,8 +312,6 @@ def _data(model: Model) -> Columns | None:
 
 def _features(graph: _Graph, data: Columns) -> str:
     """Columns of a data file -> numbers, as fastnn.tables.inputs makes them."""
-    from fastnn.tables.inputs import ArrayInputs, Categorical, Numeric, PlainInputs
-
     inputs = data.inputs
     assert not isinstance(inputs, PlainInputs)
     fill = inputs.missing == "impute"
@@ -362,15 +362,19 @@ def _scaled(graph: _Graph, x: str, column: Any, fill: bool, dtype: str) -> str:
     return x if dtype == graph.dtype else graph.cast(x, graph.dtype)
 
 
-def _results(graph: _Graph, model: Model, end: str, data: Columns | None) -> None:
-    """f in the user's unit, and label."""
-    n_out = model.sizes[-1]
-    classes = model.metadata.get("classes")
-    f = end
-    if data is not None:
-        from fastnn.tables.targets import Amount
+def type_name(classes: np.ndarray) -> str:
+    return {"b": "bool", "i": "int64", "u": "int64", "f": "float64"}.get(
+        classes.dtype.kind, "string"
+    )
 
-        classes = data.class_names
+
+def _results(
+    graph: _Graph, model: Model, end: str, data: Columns | None, probabilities: bool
+) -> None:
+    """f in the user's unit, and label."""
+    network, n_out, f = model._network, model.sizes[-1], end
+    classes = _classes(model, data)
+    if data is not None:
         amounts = [target for target in data.targets if isinstance(target, Amount)]
         if any((one.shift, one.scale) != (0, 1) for one in amounts):
             scale, shift = ([getattr(one, n) for one in amounts] for n in ("scale", "shift"))
@@ -378,21 +382,42 @@ def _results(graph: _Graph, model: Model, end: str, data: Columns | None) -> Non
             f = graph.node("Mul", f, graph.number("target_scale", scale, "float64"))
             f = graph.node("Add", f, graph.number("target_shift", shift, "float64"))
             f = f if graph.dtype == "float64" else graph.cast(f, graph.dtype)
-    result = graph.output("f", (n_out,), graph.dtype)
+    two = network.output == "sigmoid" and n_out == 1 and classes is not None and len(classes) == 2
+    n, name = n_out, "f"
+    if probabilities:
+        name = "probabilities"
+        if two:
+            others = graph.node("Sub", graph.number("one", 1.0), f)
+            n, f = 2, graph.node("Concat", others, f, axis=1)
+    result = graph.output(name, (n,), graph.dtype)
     graph.node("Identity", f, result=result)
-    if not model._network.decides or not isinstance(classes, list):
+    if not network.decides or classes is None:
         return
-    if not any(classes and all(type(one) is kind for one in classes) for kind in (str, int)):
-        return
-    names = graph.names_of_classes("classes", classes)
-    if model._network.one_of_many and len(classes) == n_out:
+    if network.one_of_many and len(classes) == n_out:
         best = graph.node("ArgMax", result, axis=1, keepdims=0)
-    elif n_out == 1 and len(classes) == 2:
-        likely = graph.node("Greater", result, graph.number("half", 0.5))
+    elif two:
+        likely = graph.node("Greater", end, graph.number("half", 0.5))
         best = graph.node(
             "Squeeze", graph.cast(likely, "int64"), graph.number("axis", [1], "int64")
         )
+    elif probabilities:  # of several labels each, 0 or 1
+        likely = graph.node("Greater", result, graph.number("half", 0.5))
+        to = onnx_package().TensorProto.INT64
+        graph.node("Cast", likely, to=to, result=graph.output("label", (n_out,), "int64"))
+        return
     else:
         return
-    label = graph.output("label", (), "string" if isinstance(classes[0], str) else "int64")
+    names = graph.names_of_classes("classes", classes)
+    label = graph.output("label", (), type_name(classes))
     graph.node("Gather", names, best, result=label)
+
+
+def _classes(model: Model, data: Columns | None) -> np.ndarray | None:
+    """What the outputs stand for, as `Model.predict` and the user name it."""
+    if data is not None:
+        return data.classes
+    classes = model.metadata.get("classes")
+    known = isinstance(classes, list) and any(
+        classes and all(type(one) is kind for one in classes) for kind in (str, int)
+    )
+    return np.array(classes) if known else None
