@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     )
     from fastnn.network.initialize import Init
     from fastnn.tables.columns import Columns
-    from fastnn.tables.open import Open
+    from fastnn.tables.ends import OpenEnds
 
 
 class Model:
@@ -181,7 +181,7 @@ class Model:
         self.n_threads = None if n_threads is None else as_int("n_threads", n_threads, 1)
         self.seed = as_seed(seed)
         self.metadata: dict[str, Any] = {}
-        self._open: Open | None = None
+        self._open: OpenEnds | None = None
         if columns is None and not is_open(sizes):
             output = "softmax" if output is None else output
             network = as_network(sizes, activation, output, *rest[2:])
@@ -190,9 +190,9 @@ class Model:
                 *(self.seed, self.metadata, self.n_threads),
             )
             return
-        from fastnn.tables.open import Open
+        from fastnn.tables.ends import OpenEnds
 
-        self._open = Open(sizes, rest, init)
+        self._open = OpenEnds(sizes, rest, init)
         if columns is None:
             self._open.check()
         else:

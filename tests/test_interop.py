@@ -3,6 +3,7 @@
 What a library is not installed for is skipped: CI has scikit-learn, the others are big.
 """
 
+import collections
 import importlib
 import itertools
 import json
@@ -966,6 +967,22 @@ def test_the_alphabet_tells_no_order_of_layers(tmp_path):
     many = weights_file(path, chain_of(*[4] * 40), [f"l{chr(200 + k)}" for k in range(39)])
     with pytest.raises(ValueError, match="must tell their order"):
         interop.from_state_dict(many, **options)
+
+
+def test_a_sorted_dict_tells_no_order_either(tmp_path):
+    """safetensors' load_file gives a dict in the order of the alphabet; net.10 before net.2."""
+    safetensors = pytest.importorskip("safetensors.numpy")
+    options = {"activation": "tanh", "output": "identity"}
+    pairs = chain_of(6, 6, 6, 6)
+    path = weights_file(tmp_path / "w.safetensors", pairs, ["net.0", "net.2", "net.10"])
+    loaded = safetensors.load_file(path)
+    model = interop.from_state_dict(loaded, **options)
+    assert all((a == W.T).all() for a, (W, _) in zip(model.W, pairs, strict=True))
+    both = weights_file(path, chain_of(8, 3, 8), ["encoder", "decoder"])
+    with pytest.raises(ValueError, match="must tell their order"):
+        interop.from_state_dict(safetensors.load_file(both), **options)
+    told = collections.OrderedDict(state_dict(chain_of(8, 3, 8), ["a", "b"]))
+    assert interop.from_state_dict(told, **options).sizes == [8, 3, 8]
 
 
 def test_a_layer_named_twice_stands_twice(pairs):
