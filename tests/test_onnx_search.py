@@ -418,7 +418,7 @@ def differences(model, answers, xs, loose, open_width):
             return "" if open_width else f"takes {model.sizes[0]} inputs"
         f = model.forward(flat)
         for want in values:
-            if want.dtype == np.int64 and len(values) > 1:
+            if want.dtype == np.int64 and want.ndim == 1 and len(values) > 1:
                 classes = np.array(model.metadata.get("classes", LABELS))
                 best = np.sort(f)[:, -1:] - f <= 2 * tolerance * max(1.0, peak)
                 sure = best.sum(1) == 1  # no ties
@@ -467,4 +467,4 @@ def searched(seed, path):
 @pytest.mark.parametrize("block", range(4))
 def test_random_graphs(tmp_path, block):
     came = [searched(1000 * block + i, tmp_path / "graph.onnx") for i in range(150)]
-    assert came.count("loaded") > 30 and came.count("invalid") < 15
+    assert came.count("loaded") > 20 and came.count("invalid") < 15
