@@ -983,6 +983,28 @@ def test_state_dict_activations_are_named(pairs):
 # --- data
 
 
+@pytest.mark.parametrize("library", ["torch", "keras", "sklearn"])
+def test_a_model_that_encodes_columns_is_not_handed_on_without_them(library):
+    """A network that takes raw numbers for encoded ones predicts anything, in silence."""
+    pytest.importorskip(library)
+    rows = {"a": np.arange(20.0), "b": ["x", "y"] * 10}
+    model = fastnn.Model([None, 4, None], "tanh", seed=0)
+    model.fit(rows, ["p", "q"] * 10, epochs=2)
+    convert = getattr(interop, f"to_{library}")
+    with pytest.raises(ValueError, match=r"this one reads columns: model\.network_only\(\)"):
+        convert(model)
+    made, X = convert(model.network_only()), model.columns.encode(rows)
+    want = model.predict_proba(rows)
+    if library == "sklearn":
+        agree(made.predict_proba(X), want)
+    elif library == "torch":
+        torch = pytest.importorskip("torch")
+        with torch.no_grad():
+            agree(made(torch.tensor(X)), want)
+    with pytest.raises(ValueError, match="must be fitted first"):
+        convert(fastnn.Model([None, 4, None]))
+
+
 def test_torch_tensors_are_data(torch):
     model, twin = (fastnn.Model([6, 9, 3], seed=1) for _ in range(2))
     y = RNG.integers(0, 3, len(X))

@@ -219,8 +219,10 @@ def to_keras(model: Model, *, logits: bool = False) -> Any:
     ------
     MissingExtraError
         Keras is not installed.
+    ValueError
+        The model has columns that it encodes.
     """
-    keras = optional("keras", "to_keras", "keras and a backend of it")
+    keras = optional("keras", "to_keras")
     model._must_take_arrays("to_keras")
     layers, dtype = keras.layers, model.dtype
     parts = [keras.Input((model.sizes[0],), dtype=dtype)]

@@ -177,7 +177,7 @@ def to_sklearn(model: Model) -> Any:
     MissingExtraError
         scikit-learn is not installed.
     ValueError
-        What scikit-learn has not.
+        What scikit-learn has not, or a model that encodes columns first.
     """
     neural_network = optional("sklearn.neural_network", "to_sklearn", "scikit-learn")
     LabelBinarizer = optional("sklearn.preprocessing", "to_sklearn", "scikit-learn").LabelBinarizer
