@@ -4,6 +4,7 @@
 """
 import os
 
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport free, realloc
 
 
@@ -232,6 +233,7 @@ def default_threads():
 
 
 cdef size_t TOO_MANY = <size_t> -1
+cdef size_t LARGE = 1 << 24  # bytes that take some 10 ms to clear: between two such blocks signals are seen
 
 
 cdef inline size_t product(size_t a, size_t b) noexcept nogil:
@@ -255,6 +257,8 @@ cdef class Memory:
             if blocks == NULL:
                 raise MemoryError
             self.blocks, self.room = blocks, 2 * self.room + 16
+        if bytes > LARGE:
+            PyErr_CheckSignals()
         if bytes != TOO_MANY:
             p = fnn_alloc(bytes)
         if p == NULL:
