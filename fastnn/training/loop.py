@@ -362,7 +362,6 @@ def partial_fit(model: Any, plan: Plan) -> float:
             *(parameters, engine, plan.rule, plan.batch, threads),
             *(model.seed, plan.weights, plan.least),
         )
-        run.begin_schedule(len(X), 1)
         try:
             loss = run.sure_step(X, y) if len(X) <= plan.batch else None
             if loss is None:
