@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields
 from typing import Any, ClassVar, NoReturn, dataclass_transform
 
+from fastnn.checks import refuse_unknown
+
 
 class _Signature:
     """What inspect.signature and help show of a class, made when it is asked for."""
@@ -50,13 +52,13 @@ class Value:
         kind, names = type(self).__name__, self._positional
         if len(args) > len(names):
             raise TypeError(f"{kind}() takes {len(names)} values by position, got {len(args)}")
-        known = {one.name for one in fields(self)}
+        known = [one.name for one in fields(self)]
         values = dict(zip(names, args, strict=False))
         for name, value in kwargs.items():
             if name in values:
                 raise TypeError(f"{kind}() got several values for {name!r}")
             if name not in known:
-                raise TypeError(f"{kind}() got an unexpected keyword argument {name!r}")
+                refuse_unknown(kind, kwargs, known)
             values[name] = value
         for one in fields(self):
             if one.name in values:

@@ -271,6 +271,29 @@ def test_from_torch_refuses_what_computes_something_else(torch):
         agree(baked.forward(X), pruned(torch.tensor(X)))
 
 
+def test_numbers_that_cannot_be_are_named(torch):
+    nn = torch.nn
+
+    def changed(module, name, value):
+        with torch.no_grad():
+            getattr(module, name).view(-1)[0] = value
+        return module
+
+    for part, message in (
+        (changed(nn.Linear(6, 6), "weight", np.nan), r"\(Linear\): W must be finite"),
+        (changed(nn.Linear(6, 6), "bias", np.inf), r"\(Linear\): b must be finite"),
+        (changed(nn.BatchNorm1d(6), "running_var", -1), r"\(BatchNorm1d\): variance must be at"),
+        (changed(nn.BatchNorm1d(6), "running_mean", np.nan), r"\(BatchNorm1d\): mean must be fin"),
+        (nn.BatchNorm1d(5), r"\(BatchNorm1d\): gamma must have 6 entries, .*, got 5"),
+        (nn.BatchNorm1d(6, momentum=2.0), r"\(BatchNorm1d\): momentum must be at most 1"),
+        (nn.LeakyReLU(-0.1), r"\(LeakyReLU\): slope must be at least 0"),
+        (nn.ELU(-0.1), r"\(ELU\): alpha must be at least 0"),
+        (nn.Dropout(1.0), r"\(Dropout\): dropout must be .* below 1, got 1\.0"),
+    ):
+        with pytest.raises(ValueError, match=f"module 1 {message}"):
+            interop.from_torch(nn.Sequential(nn.Linear(6, 6), part, nn.Linear(6, 3)))
+
+
 def test_from_torch_copies(torch):
     net = torch.nn.Sequential(torch.nn.Linear(6, 3))
     model = interop.from_torch(net)
@@ -662,6 +685,18 @@ def test_from_sklearn_folds_a_pipeline(dtype):
             assert model.sizes == [6, 9, 3] and model.dtype == dtype
             want = theirs.predict_proba(data)
             agree(model.predict_proba(data), want, 1e-4 if dtype == "float32" else 1e-12)
+
+
+def test_a_far_mean_keeps_its_digits():
+    pytest.importorskip("sklearn")
+    from sklearn.preprocessing import StandardScaler
+
+    far = (X + 1e5).astype(np.float32)
+    y = RNG.integers(0, 3, len(X))
+    theirs = fitted_pipeline("MLPClassifier", y, StandardScaler(), data=far)
+    model = interop.from_sklearn(theirs)
+    assert model.dtype == "float64"
+    agree(model.predict_proba(far), theirs.predict_proba(far.astype(np.float64)))
 
 
 def test_from_sklearn_folds_what_is_done_to_the_target():

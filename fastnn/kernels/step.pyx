@@ -325,7 +325,7 @@ cdef void output(const Net *net, const Buffers *buffers, Run *run, Thread *my) n
     run.finite[my.t] = (n == 0 or k.output_delta(
         n, net.layers[K - 1].n_out, at(k, buffers.h[K], my.r0 * k.nr), buffers.stride, NULL,
         at(k, buffers.delta[K], my.r0 * k.nr), &run.y, my.first + my.r0, net.output, &net.loss,
-        1.0 / my.weight if my.weight > 0 else 0, buffers.losses + my.first - my.start + my.r0, my.scratch)
+        1.0 / max(my.weight, run.least * my.b) if my.weight > 0 else 0, buffers.losses + my.first - my.start + my.r0, my.scratch)
     ) and (begins or run.finite[my.t])
 
 

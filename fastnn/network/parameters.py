@@ -97,6 +97,7 @@ class Before:
         self.counts = parameters.counts.copy()
         self.epoch = parameters.epoch
         self.vectors: list[np.ndarray] | None = None  # None: those of the parameters, untouched
+        self.replaced = False  # by a checkpoint's
 
 
 class Parameters:
@@ -241,10 +242,12 @@ class Parameters:
             return copy
 
     def restore(self, copy: Parameters) -> None:
-        """Become what `copy` is, which gives up its state, for good: `undo` goes no further."""
+        """Become what `copy` is, which gives up its state."""
         with self.guard:
             self._check_writable()
-            self._before = None
+            self._protect()
+            if self._before is not None:
+                self._before.replaced = True
             self._theta.own[:] = copy._theta.own
             self._statistics.own[:] = copy._statistics.own
             self._optimizer = copy._optimizer
@@ -310,16 +313,11 @@ class Parameters:
                 self._warm.load(*(vector.own for vector in self._vectors))
                 self._loaded = self.version
 
-    @contextmanager
-    def moving(self, engine: Engine) -> Iterator[None]:
-        """While the engine steps: no other thread is at the weights, and its panels are ahead."""
-        with self.guard:
-            self._engine, self._ahead = engine, True  # before the first step
-            try:
-                self.version = self._loaded = self.version + 1
-                yield
-            finally:  # what a signal's handler has read meanwhile is of an older version
-                self.version = self._loaded = self.version + 1
+    def moves(self, engine: Engine) -> None:
+        """The engine's panels are ahead, of a version of their own: said under `guard`, before it
+        steps and after, since a signal's handler may read what is between."""
+        self._engine, self._ahead = engine, True
+        self.version = self._loaded = self.version + 1
 
     def write(
         self,
@@ -395,7 +393,8 @@ class Parameters:
     def _finish(self) -> None:
         with self.guard:
             before = self._before
-            if before is not None and before.counts[1] == self.counts[1]:
+            untrained = before is not None and before.counts[1] == self.counts[1]
+            if before is not None and untrained and not before.replaced:
                 if self.optimizer != before.optimizer[0]:  # no step was taken with the new one
                     self.sync()
                     self._optimizer, self.counts[:] = before.optimizer, before.counts
