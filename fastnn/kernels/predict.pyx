@@ -28,7 +28,8 @@ cdef extern from "platform.h" nogil:
     void *fnn_exchange(void **place, void *p)
 
 cdef Py_ssize_t CHUNK = 128     # rows that one thread takes through all layers
-cdef double BLOCK = 1e9         # operations between two looks at signals: 5 to 50 ms
+cdef double BLOCK = 1e9         # operations between two looks at signals: 5 to 50 ms ...
+cdef double A_ROW = 200         # ... where a row costs so many beside its products
 # A pass alone wakes its threads, and between two passes they spin for a while: beside another process that costs both.
 # Below 30 million operations, some 150 us on one thread, it does not pay.
 cdef double ALONE = 1. / 3
@@ -80,7 +81,7 @@ cdef int forward_rows(const Net *net, void **idle, const fnn_features *X, char *
     cdef int finite = 1
     cdef char *rooms
     cdef void *room
-    span = max(per_thread, <Py_ssize_t> (BLOCK / max(row_work, 1)) // per_thread * per_thread)
+    span = max(per_thread, <Py_ssize_t> (BLOCK / (row_work + A_ROW)) // per_thread * per_thread)
     for l in range(K):
         widest = max(widest, 0 if l == 0 and X.indptr != NULL else net.layers[l].in_panels, net.layers[l].out_panels)
     rows = min(n, span)

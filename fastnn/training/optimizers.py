@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import field, fields, replace
+from functools import cache
 from typing import Any
 
 from fastnn.checks import as_bool, as_int, as_real
@@ -86,6 +87,7 @@ class Optimizer(Value):
     decay_bias: bool = _setting(True)
 
     def __post_init__(self) -> None:
+        checked = {}
         for one in fields(self):
             value = getattr(self, one.name)
             if one.name == "learning_rate":
@@ -97,7 +99,8 @@ class Optimizer(Value):
             elif not (value is None and one.default is None):
                 low, high = LIMITS[one.name]
                 value = as_real(one.name, value, low, high)
-            self._keep(**{one.name: value})
+            checked[one.name] = value
+        self._keep(**checked)
 
     def __repr__(self) -> str:
         given = [f"learning_rate={self.learning_rate!r}"] + [
@@ -513,6 +516,12 @@ NAMES: dict[str, Callable[[], Optimizer]] = {
 }
 
 
+@cache
+def _by_default(name: str) -> Optimizer:
+    """Frozen, so that one does for all calls."""
+    return NAMES[name]()
+
+
 def as_optimizer(optimizer: Any, learning_rate: Any) -> Optimizer:
     """`optimizer`, a name or an object, with `learning_rate` in place of its own unless None."""
     names = ", ".join(map(repr, NAMES))
@@ -520,7 +529,7 @@ def as_optimizer(optimizer: Any, learning_rate: Any) -> Optimizer:
     if isinstance(optimizer, str):
         if optimizer not in NAMES:
             raise ValueError(f"{wanted}, got {optimizer!r}")
-        optimizer = NAMES[optimizer]()
+        optimizer = _by_default(optimizer)
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"{wanted}, got {optimizer!r}")
     if learning_rate is None:
