@@ -172,17 +172,21 @@ class Run:
         parameters, n = self.parameters, part.stop - part.start
         first = self.place if self.schedule.by_epochs else parameters.steps
         alphas = self.schedule.rates(first, first + n)
-        with parameters.moving(self.engine):
-            steps = self.engine.train(
-                *(X, y, order[part.start * batch : part.stop * batch], batch),
-                *(self.optimizer.rates, parameters.counts, losses[part], self.n_threads),
-                learning_rates=alphas,
-                weights=self.weights,
-                keys=self.keys,
-                squares=None if squares is None else squares[part],
-                least=self.least,
-                sure=sure,
-            )
+        with parameters.guard:
+            parameters.moves(self.engine)
+            try:
+                steps = self.engine.train(
+                    *(X, y, order[part.start * batch : part.stop * batch], batch),
+                    *(self.optimizer.rates, parameters.counts, losses[part], self.n_threads),
+                    learning_rates=alphas,
+                    weights=self.weights,
+                    keys=self.keys,
+                    squares=None if squares is None else squares[part],
+                    least=self.least,
+                    sure=sure,
+                )
+            finally:
+                parameters.moves(self.engine)
         self.place += max(steps, 0)
         return steps
 
