@@ -37,10 +37,12 @@ class Value:
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     __signature__: ClassVar[Any] = _Signature()
-    _positional: ClassVar[tuple[str, ...]]  # fields that may be given without their names
+    _named: ClassVar[dict[str, Field[Any]]]  # its fields
+    _positional: ClassVar[tuple[str, ...]]  # those that may be given without their names
 
     def __init_subclass__(cls, eq: bool = True) -> None:
         dataclass(init=False, repr=False, eq=False, match_args=False)(cls)
+        cls._named = {one.name: one for one in fields(cls)}
         cls._positional = tuple(one.name for one in fields(cls) if not one.kw_only)
         if not eq:
             cls.__eq__ = object.__eq__  # type: ignore[method-assign]
@@ -50,21 +52,20 @@ class Value:
         kind, names = type(self).__name__, self._positional
         if len(args) > len(names):
             raise TypeError(f"{kind}() takes {len(names)} values by position, got {len(args)}")
-        known = {one.name for one in fields(self)}
         values = dict(zip(names, args, strict=False))
         for name, value in kwargs.items():
             if name in values:
                 raise TypeError(f"{kind}() got several values for {name!r}")
-            if name not in known:
+            if name not in self._named:
                 raise TypeError(f"{kind}() got an unexpected keyword argument {name!r}")
             values[name] = value
-        for one in fields(self):
-            if one.name in values:
+        for name, one in self._named.items():
+            if name in values:
                 continue
             if _required(one):
-                raise TypeError(f"{kind}() must be given {one.name!r}")
+                raise TypeError(f"{kind}() must be given {name!r}")
             factory = one.default_factory
-            values[one.name] = one.default if factory is MISSING else factory()
+            values[name] = one.default if factory is MISSING else factory()
         self._keep(**values)
         self.__post_init__()
 

@@ -310,19 +310,18 @@ class Parameters:
                 self._warm.load(*(vector.own for vector in self._vectors))
                 self._loaded = self.version
 
-    @contextmanager
-    def moving(self, engine: Engine) -> Iterator[None]:
-        """While the engine steps: nobody else is at the weights, and its panels are ahead."""
-        with self.guard:
-            version, ahead = self.version, self._ahead
-            self.version += 1
-            self._engine = engine
-            self._loaded, self._ahead = self.version, True  # before the first step
-            all_steps = self.counts[1]
-            yield
-            if self.counts[1] == all_steps:  # no step was taken
-                self.version = self._loaded = version
-                self._ahead = ahead
+    def moves(self, engine: Engine) -> tuple[int, bool]:
+        """The engine's panels are ahead from here on; said, under `guard`, before they are."""
+        before = self.version, self._ahead
+        self.version += 1
+        self._engine = engine
+        self._loaded, self._ahead = self.version, True
+        return before
+
+    def stays(self, version: int, ahead: bool) -> None:
+        """They are not: no step was taken since `moves`, which returned this."""
+        self.version = self._loaded = version
+        self._ahead = ahead
 
     def write(
         self,

@@ -341,7 +341,7 @@ class Running:
     """
 
     def __init__(self, rate: Any, per_epoch: int, total: int) -> None:
-        self.rate: Any = Constant(rate) if isinstance(rate, float) else rate
+        self.rate = rate
         self.per_epoch = per_epoch
         self.total = total
         self.last = math.nan  # the rate of the step before
@@ -351,6 +351,8 @@ class Running:
         """Of steps start..stop - 1, counted from 0; float64."""
         if self._state is not None:
             rates = np.full(stop - start, self._state["learning_rate"])
+        elif isinstance(self.rate, float):
+            rates = np.full(stop - start, self.rate)
         elif isinstance(self.rate, Schedule):
             t = np.arange(start, stop)
             rates = np.ascontiguousarray(self.rate.at(t, self.per_epoch, self.total), np.float64)
