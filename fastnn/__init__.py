@@ -25,7 +25,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from fastnn.config import show_config, threads
-from fastnn.errors import DivergenceError, FastnnError, MissingExtraError, ModelFileError
+from fastnn.errors import (
+    DivergenceError,
+    FastnnError,
+    MissingExtraError,
+    ModelFileError,
+    TableError,
+)
 from fastnn.model import Model, load
 from fastnn.network.activations import ELU, LeakyReLU
 from fastnn.network.initialize import Normal, Orthogonal, Uniform
@@ -106,6 +112,7 @@ __all__ = [
     "Rprop",
     "Schedule",
     "StepDecay",
+    "TableError",
     "TensorBoard",
     "TopK",
     "Trace",

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields
 from typing import Any, ClassVar, NoReturn, dataclass_transform
 
+from fastnn.checks import refuse_unknown
+
 
 class _Signature:
     """What inspect.signature and help show of a class, made when it is asked for."""
@@ -57,7 +59,7 @@ class Value:
             if name in values:
                 raise TypeError(f"{kind}() got several values for {name!r}")
             if name not in self._named:
-                raise TypeError(f"{kind}() got an unexpected keyword argument {name!r}")
+                refuse_unknown(kind, kwargs, list(self._named))
             values[name] = value
         for name, one in self._named.items():
             if name in values:

@@ -193,7 +193,7 @@ typedef struct fnn_kernels {
                              ptrdiff_t stride, const void *inv, void *du);
     void (*scale_gradient)(ptrdiff_t batch, const void *delta, const void *xhat, void *g, int first); /* g (NR,) = sum of delta xhat */
 
-    /* Output layer, rows of panels. scratch: 2 n_out vectors. h may be a. */
+    /* Output layer, rows of panels. scratch: 3 n_out vectors. h may be a. */
     void (*softmax)(ptrdiff_t rows, ptrdiff_t n_out, void *a, ptrdiff_t stride, void *scratch);
     /* From a: h = f(a) (unless NULL), delta = scale * w dL/da (unless NULL), losses[r] = w L, w being the sample's weight.
      * Returns 0 if a loss was not finite. */

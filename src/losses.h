@@ -1,4 +1,4 @@
-/* A loss is one line here, its body in kernels.c, and its twin in tests/reference.py. Its settings are fields of fnn_loss (kernels.h).
+/* A loss is one line here, its body in output.h, and its twin in tests/reference.py. Its settings are fields of fnn_loss (kernels.h).
  *
  *   name                  id   L for one sample, e = h - y                   outputs it goes with */
 #define FNN_LOSSES(X)                                                           \

@@ -6,7 +6,7 @@
  *   momentum, nesterov    Sutskever et al. 2013, in the form v = mu v + g; damped = 1 - dampening from the second step on
  *   adam                  Kingma & Ba 2015, algorithm 1: alpha1 = alpha / (1 - beta1^n), root2 = 1 / sqrt(1 - beta2^n) in step n
  *   amsgrad               Reddi, Kale & Kumar 2018: the largest average of squares so far
- *   nadam                 Dozat 2016: alpha_g and alpha_m, the rates of the gradient and of its average (fnn_correct)
+ *   nadam                 Dozat 2016: alpha_g and alpha_m, the rates of the gradient and of its average (update.pyx: correct)
  *   rmsprop               Tieleman & Hinton 2012; centered: Graves 2013
  *   adagrad               Duchi, Hazan & Singer 2011
  *   lion                  Chen et al. 2023

@@ -151,6 +151,12 @@ INLINE int any(VI mask) {
 }
 #endif
 
+/* Elements of v that are infinite or NaN: all exponent bits are set. */
+INLINE VI not_finite(V v) {
+    const VI exponent = (VI){0} + (((real_int)2 * FNN_BIAS + 1) << FNN_MANTISSA);
+    return ((VI)v & exponent) == exponent;
+}
+
 INLINE void prefetch(const void *p) { __builtin_prefetch(p, 0, 2); }
 INLINE void prefetch_write(const void *p) { __builtin_prefetch(p, 1, 2); }
 #define LINE 64 /* bytes of a cache line on every machine we know (128 on some arm64: then every other one is spare) */

@@ -97,7 +97,7 @@ def test_amounts_come_in_their_unit():
 
 def ways(table):
     polars, pyarrow = pytest.importorskip("polars"), pytest.importorskip("pyarrow")
-    turned = table[table.columns[::-1]].assign(other="x")
+    turned = table[table.columns[::-1]].assign(other=pandas.Timestamp("2020-01-01"))
     return {
         "pandas": turned,
         "pandas categories": turned.astype({"city": "category"}),
@@ -116,9 +116,9 @@ def test_tables_of_every_kind_by_name(way):
     model, table = classifier(epochs=3)
     given = ways(table)[way]
     np.testing.assert_array_equal(model.predict(given), model.predict(table))
-    learned = fastnn.Model([None, 16, None], seed=0)
-    learned.fit(given, chosen(table), epochs=1)
-    assert set(learned.columns.inputs.names) == {*table, "other"}
+    assert set(learn(given, chosen(table), drop=["other"]).inputs.names) == {*table}
+    with pytest.raises(TableError, match='column "other": must hold numbers, text or booleans'):
+        learn(given, chosen(table))
 
 
 @pytest.mark.parametrize("way", ["file", "pickle", "copy", "onnx"])
@@ -293,8 +293,12 @@ def test_what_a_model_of_columns_refuses():
         model.predict({"age": 1, "income": 2.0, "city": "Ulm", "member": True})
     with pytest.raises(TableError, match='column "age": must hold numbers, text or booleans'):
         model.predict(table.assign(age=pandas.Timestamp("2020-01-01")))
-    with pytest.raises(ValueError, match=r"network_only\(\).predictor\(\)"):
+    with pytest.raises(ValueError, match=r"predictor must have .* model.network_only\(\) takes"):
         model.predictor()
+    pytest.importorskip("torch")
+    with pytest.raises(ValueError, match=r"to_torch must have a model that takes arrays"):
+        fastnn.interop.to_torch(model)
+    fastnn.interop.to_torch(model.network_only())
     with pytest.warns(TableWarning, match='row 0, column "city": "Rom" is unknown'):
         model.predict(table[:2].assign(city="Rom"))
 
@@ -419,6 +423,47 @@ def test_a_plain_model_knows_columns_by_name(tmp_path, way):
         model.predict(wrong)
     with pytest.raises(TableError, match='X must have "b"'):
         model.fit(wrong, y)
+
+
+def test_the_command_line_reads_a_plain_model_by_name(here, run):
+    table = pandas.DataFrame({"a": [1.0, 2, 3, 4], "b": [5.0, 1, 2, 2]})
+    model = fastnn.Model([2, 4, 2], seed=0)
+    model.fit(table, [0, 1, 1, 0])
+    model.save("m.st")
+    table[["b", "a"]].assign(other="x", y=[0, 1, 1, 0]).to_csv("new.csv", index=False)
+    status, out, _ = run("predict m.st new.csv")
+    assert status == 0
+    told = [float(line.split(",")[2]) for line in out.splitlines()[1:]]
+    np.testing.assert_allclose(told, model.forward(table)[:, 1], rtol=1e-6)
+    status, out, _ = run("evaluate m.st new.csv --json")
+    assert status == 0 and f'"accuracy": {model.evaluate(table, [0, 1, 1, 0])["accuracy"]}' in out
+    assert '2 columns "a", "b", or arrays' in run("info m.st")[1]
+
+
+def test_partial_fit_remembers_names_too():
+    frame = pandas.DataFrame({"a": [1.0, 2], "b": [5.0, 1]})
+    model = fastnn.Model([2, 2], seed=0)
+    model.partial_fit(frame, [0, 1])
+    np.testing.assert_array_equal(model.forward(frame[["b", "a"]]), model.forward(frame))
+
+
+def test_text_for_a_plain_model_names_the_way():
+    hint = r"; Model\(\[None, ..., None\]\) learns"
+    table = people(4)
+    with pytest.raises(TypeError, match=f"in column 'city'{hint} columns of text"):
+        fastnn.Model([4, 2]).fit(table, [0, 1, 0, 1])
+    with pytest.raises(TypeError, match=f"y must be real numbers, got dtype <U3{hint} names"):
+        fastnn.Model([2, 2]).fit(table[["age", "income"]], chosen(table))
+
+
+def test_counts_keep_their_zero():
+    table, y = people(), people().age % 7
+    model = fastnn.Model([None, 8, None], loss="poisson", seed=0)
+    model.fit(table, y, epochs=2)
+    assert model.predict(table).min() > 0 and model.columns.targets[0].shift == 0
+    columns = learn(table, y, task="regression")
+    with pytest.raises(ValueError, match=r"must have counts: learn\(X, y, counts=True\)"):
+        fastnn.Model([None, None], loss="poisson", columns=columns)
 
 
 def test_a_failed_fit_remembers_no_names():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import reference as ref
-from compiled import engine_of
+from compiled import counted, engine_of
 
 from fastnn.kernels import _cpu, backward, forward, normalise, output_delta, update
 from fastnn.kernels.predict import Frozen
@@ -37,7 +37,7 @@ def engine():
 
 def train(engine, losses, squares=None):
     rates = {"learning_rate": 0.1, "momentum": 0.5}
-    engine.train(X, Y, ORDER, N, rates, 0, losses, 1, squares=squares)
+    engine.train(X, Y, ORDER, N, rates, counted(), losses, 1, squares=squares)
 
 
 WRITERS = {
@@ -62,7 +62,7 @@ def test_an_engine_refuses_read_only_memory(engine, door):
 def test_a_frozen_network_refuses_read_only_memory():
     net = ref.Net((3, 2))
     theta = zeros(net.n_parameters)
-    model = Frozen((3, 2), (), _cpu.OUTPUTS["softmax"], (True,), "float64", theta, (), zeros(0))
+    model = Frozen((3, 2), (), SOFTMAX, LOSS, (True,), "float64", theta, (), zeros(0))
     model.forward(X, zeros(N, 2))
     with pytest.raises(ValueError, match="out must be a writable array"):
         model.forward(X, frozen(N, 2))
@@ -128,7 +128,7 @@ def test_the_size_of_a_batch_never_wraps(batch):
     train(want, expected)
     rates = {"learning_rate": 0.1, "momentum": 0.5}
     try:
-        engine.train(X, Y, ORDER, batch, rates, 0, losses, 1)
+        engine.train(X, Y, ORDER, batch, rates, counted(), losses, 1)
     except MemoryError:
         return
     assert losses == expected

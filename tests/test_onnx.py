@@ -841,6 +841,9 @@ def test_integers_are_computed_as_integers(tmp_path):
     constants = {"seven": np.array([7, -7, 6, 1]), "two": np.array(2)}
     x = f32(5, 4)
     agree(load(tmp_path, graph(nodes, constants)).forward(x), x * [3, -3, 3, 0], AGREE)
+    nodes[0] = ("Cast", "broken", "q", {"to": TensorProto.INT32})
+    constants["broken"] = np.float32([1.7, -1.7, 0.5, -0.2])
+    agree(load(tmp_path, graph(nodes, constants)).forward(x), x * [1, -1, 0, 0], AGREE)
     proto = graph([("Div", "x two", "q", {}), *nodes[1:2], ("Mul", "c c", "y", {})], constants)
     proto.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
     with pytest.raises(fastnn.ModelFileError, match=r"\(Div\): its data are int64, they must"):
@@ -931,6 +934,16 @@ def test_the_number_of_rows_is_no_constant(tmp_path):
         load(tmp_path, graph(nodes, {"nought": np.array(0)}))
 
 
+def test_what_passes_weights_on_is_not_counted(tmp_path):
+    """The limit is on constants that are made and used again, not on rows of Identity."""
+    W = f32(512, 512) / 32
+    nodes = [("MatMul", "x W", "a0", {})]
+    nodes += [("Identity", f"a{i}", f"a{i + 1}", {}) for i in range(300)]
+    proto = graph(nodes, {"W": W}, inputs=[("x", ["n", 512])], outputs=["a300"])
+    x = f32(5, 512)
+    agree(load(tmp_path, proto).forward(x), x @ W, 1e-5)
+
+
 def test_old_opsets(tmp_path):
     nodes = [
         ("MatMul", "x W", "a", {}),
@@ -986,7 +999,7 @@ def test_huge_shapes_allocate_nothing(tmp_path):
     with pytest.raises(fastnn.ModelFileError, match=f"n must be at most 4096, got {big}"):
         load(tmp_path, graph([("Relu", "x", "y", {})], {}, inputs=[("x", ["n", 4, big // 4])]))
     nodes = [("BatchNormalization", "x one one one one", "y", {})]
-    with pytest.raises(fastnn.ModelFileError, match="at most 16777216 numbers a row"):
+    with pytest.raises(fastnn.ModelFileError, match="at most 4194304 numbers a row"):
         proto = graph(nodes, {"one": np.ones(1)}, inputs=[("x", ["n", 1, big, big])])
         load(tmp_path, proto)
     column, row = np.ones((big, 1), np.float32), np.ones((1, big), np.float32)

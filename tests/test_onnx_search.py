@@ -168,8 +168,12 @@ def spelt(g):
     def number(value):
         return g.tensor(value if g.rng.random() < 0.85 else value + g.pick(0.03, 1e-3, -0.03))
 
-    kind = g.rng.integers(9)
-    if kind == 0:
+    kind = g.rng.integers(10)
+    if kind == 9:  # jumps to the limit a little before it
+        high = g.pick(1.0, 6.0, 3.01)
+        near = g.node("Greater", x, number(high - g.pick(0, 0.01, 1e-3)))
+        g.then("Where", near, g.tensor(high), g.node("Clip", x, g.tensor(0), g.tensor(high)))
+    elif kind == 0:
         g.then("Mul", x, g.node("Sigmoid", x))
     elif kind == 1:
         g.then("Mul", x, g.node("Tanh", g.node("Softplus", x)))
@@ -301,8 +305,8 @@ def integers(g):
 
 def folded(g):
     """A constant made by operators: floats, their shapes changed."""
-    c = g.tensor([[g.number() for _ in range(g.shape[-1])]])
-    for _ in range(g.rng.integers(1, 3)):
+    c = g.tensor([[g.number() * g.pick(1, 1, 1.7) for _ in range(g.shape[-1])]])
+    for _ in range(g.rng.integers(1, 4)):
         c = g.pick(
             lambda c: g.node("Transpose", g.node("Transpose", c, perm=[1, 0]), perm=[1, 0]),
             lambda c: g.node("Add", c, g.tensor(g.number())),
@@ -330,8 +334,11 @@ MOVES = [
 
 def made(rng):
     g = Graph(rng)
-    if g.dtype == "int64" and rng.random() < 0.8:
-        g.then("Cast", g.h, to=TensorProto.FLOAT, dtype="float32")
+    if g.dtype == "int64":
+        if rng.random() < 0.4:
+            g.then(g.pick("Div", "Mul", "Add", "Max", "Min"), g.h, g.tensor(g.pick(2, 3, -2)))
+        if rng.random() < 0.9:
+            g.then("Cast", g.h, to=TensorProto.FLOAT, dtype="float32")
     few = rng.random() < 0.5  # functions that get the inputs themselves
     for _ in range(rng.integers(1, 3 if few else 9)):
         g.pick(*MOVES)(g)

@@ -2,12 +2,14 @@
 
 import gzip
 import json
+from decimal import Decimal
 
 import numpy as np
 import pytest
 
 from fastnn.errors import TableError
-from fastnn.tables import Columns, ReadOptions, TableWarning, read, reading
+from fastnn.tables import Columns, TableWarning, learn, read, reading
+from fastnn.tables.frames import as_column, as_table
 from fastnn.tables.inputs import MAX_CATEGORIES, ArrayInputs, TableInputs
 from fastnn.tables.table import Arrays, Numbers, Table, Words, number, number_name
 from fastnn.tables.targets import Amount, Classes, infer_task
@@ -66,7 +68,7 @@ def test_byte_order_mark_crlf_blank_lines_gzip_and_quoted_newlines(csv_file):
 
 
 def test_without_header(csv_file):
-    table = read(csv_file("1,x\n2,y\n"), ReadOptions(header=False))
+    table = read(csv_file("1,x\n2,y\n"), header=False)
     assert words(table, "column_1") == ["1", "2"]
     assert table.where(0, "column_1").endswith('row 1, column "column_1"')
 
@@ -140,7 +142,7 @@ def test_wide_tables_keep_names_of_classes_and_categories(csv_file):
     header = ",".join(f"p{j}" for j in range(70))
     rows = [",".join([f"0{i}", *(["1.0"] * 69)]) for i in range(3)]
     path = csv_file("\n".join([header, *rows]) + "\n")
-    table = read(path, ReadOptions(words=("p0", "none")))
+    table = read(path, words=("p0", "none"))
     assert isinstance(table.column("p1"), Numbers)
     assert words(table, "p0") == ["00", "01", "02"]
     assert Classes.fit(table, "p0").classes == ["00", "01", "02"]
@@ -229,7 +231,7 @@ def test_npz_images_are_flattened_and_names_given(tmp_path):
     images = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
     path = str(tmp_path / "data.npz")
     np.savez(path, pictures=images, labels=np.array([[1], [0]]))
-    arrays = read(path, ReadOptions(x_name="pictures", y_name="labels"))
+    arrays = read(path, x_name="pictures", y_name="labels")
     np.testing.assert_array_equal(arrays.X, images.reshape(2, 12))
     assert arrays.X.dtype == np.uint8 and arrays.shape == (3, 4)
     np.testing.assert_array_equal(arrays.y.numbers(), [1, 0])
@@ -247,8 +249,8 @@ def test_a_lone_array_of_an_npz_is_taken(tmp_path):
 def test_npy_with_target_file(tmp_path):
     np.save(tmp_path / "x.npy", np.ones((3, 2)))
     np.save(tmp_path / "y.npy", np.array(["a", "b", "a"]))
-    options = ReadOptions(target_file=str(tmp_path / "y.npy"))
-    assert read(str(tmp_path / "x.npy"), options).y.coded()[1] == ["a", "b"]
+    options = {"target_file": str(tmp_path / "y.npy")}
+    assert read(str(tmp_path / "x.npy"), **options).y.coded()[1] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -267,7 +269,7 @@ def test_bad_arrays(tmp_path, X, y, message):
     path = str(tmp_path / "data.npz")
     np.savez(path, X=X, y=y)
     with pytest.raises(TableError, match=message):
-        read(path, ReadOptions(y_name="y"))
+        read(path, y_name="y")
 
 
 @pytest.mark.parametrize("name", ["data.npz", "data.npy"])
@@ -275,6 +277,127 @@ def test_files_that_are_no_arrays(tmp_path, name):
     (tmp_path / name).write_bytes(b"PK\x03\x04 nonsense")
     with pytest.raises(TableError, match=r"not a readable NP[YZ] file"):
         read(str(tmp_path / name))
+
+
+# --- frames
+
+
+def columns_of_libraries():
+    """Columns of each library and kind, their words, and whether they are declared categories."""
+    kinds = {
+        "numbers": ([3.0, None, 1.5], ["3", "", "1.5"], False),
+        "decimals": ([Decimal("1.5"), None], ["1.5", ""], False),
+        "text": (["a", None, " b "], ["a", "", "b"], False),
+        "booleans": ([True, None, False], ["True", "", "False"], False),
+        "categories": (["b", "a", None], ["b", "a", ""], True),
+        "categories of numbers": ([2, 1, None], ["2", "1", ""], True),
+    }
+    for kind, (cells, want, declared) in kinds.items():
+        for library in ("python", "pandas", "pandas extension", "polars", "pyarrow"):
+            yield pytest.param(library, kind, cells, want, declared, id=f"{kind}, {library}")
+
+
+def made_by(library, kind, cells):
+    if library == "python":
+        return cells
+    package = pytest.importorskip(library.split()[0])
+    if library == "polars":
+        if kind.startswith("categories"):
+            cells = [None if cell is None else str(cell) for cell in cells]
+            return package.Series(cells, dtype=package.Categorical)
+        return package.Series(cells)
+    if library == "pyarrow":
+        column = package.array(cells)
+        return column.dictionary_encode() if kind.startswith("categories") else column
+    column = package.Series(cells, dtype="category" if kind.startswith("categories") else None)
+    return column.convert_dtypes() if library == "pandas extension" else column
+
+
+LIBRARIES = [*columns_of_libraries()]
+
+
+@pytest.mark.parametrize(("library", "kind", "cells", "want", "declared"), LIBRARIES)
+def test_columns_of_every_library(library, kind, cells, want, declared):
+    column = as_column("c", made_by(library, kind, cells))
+    codes, words = column.coded()
+    assert [words[code] for code in codes] == want
+    assert column.missing().tolist() == [not word for word in want]
+    assert column.declared == (declared and library != "python")
+    assert isinstance(column, Numbers) == (
+        kind in ("numbers", "decimals")
+        or (library == "python" and kind == "categories of numbers")
+    )
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        np.array(["2020-01-01"], "M8[D]"),
+        np.array([1j]),
+        np.ones((2, 2)),
+        [[1], [2]],
+        [object()],
+        "abc",
+        3,
+    ],
+)
+def test_columns_of_other_kinds_are_refused(cells):
+    with pytest.raises(TableError, match="c: must hold numbers, text or booleans, it holds"):
+        as_column("c", cells)
+
+
+def test_numbers_of_frames_are_not_copied():
+    values = np.arange(6.0).reshape(3, 2)
+    for frame in (
+        pytest.importorskip("pandas").DataFrame(values, columns=["a", "b"]),
+        pytest.importorskip("polars").DataFrame({"a": values[:, 0], "b": values[:, 1]}),
+        pytest.importorskip("pyarrow").table({"a": [0.0, 2, 4], "b": [1.0, 3, 5]}),
+        {"a": values[:, 0], "b": values[:, 1]},
+    ):
+        column, again = (as_table(frame).column("b").numbers() for _ in range(2))
+        np.testing.assert_array_equal(column, [1, 3, 5])
+        assert np.shares_memory(column, again)
+
+
+def test_broken_frames():
+    pandas = pytest.importorskip("pandas")
+    for frame, message in (
+        (pandas.DataFrame([[1, 2]], columns=["a", "a"]), 'X: two columns are called "a"'),
+        ({"a": [1, 2], "b": [1]}, 'as many rows as each other, got "a" 2, "b" 1'),
+        ({}, "X must have columns, it has none"),
+        ({"a": []}, "X must have at least one row"),
+    ):
+        with pytest.raises(TableError, match=message):
+            as_table(frame)
+    with pytest.raises(TypeError, match=r"X\[1\] must be a dict like the first row, got 3"):
+        as_table([{"a": 1}, 3])
+    table = as_table([{"a": 1, "b": "x"}, {"b": "y", "c": 2}])
+    assert list(table.columns) == ["a", "b", "c"]
+    assert table.column("a").missing().tolist() == [False, True]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_file_and_its_frame_teach_the_same(csv_file, seed):
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(seed)
+    n = 60
+    frame = pandas.DataFrame(
+        {
+            "x": rng.normal(size=n),
+            "n": rng.integers(0, 5, n),
+            "gaps": np.where(rng.random(n) < 0.2, np.nan, rng.integers(0, 9, n)),
+            "s": rng.choice(["u", "v w", "A", ""], n),
+            "t": rng.choice([True, False], n),
+            "y": rng.choice(["no", "yes"], n),
+        }
+    )
+    table = read(csv_file(frame.to_csv(index=False)))
+    inputs = [name for name in frame if name != "y"]
+    settings = {"missing": "impute", "categorical": ("n",)}
+    of_file = learn(table.select(inputs), table.select(["y"]), **settings)
+    of_frame = learn(frame[inputs], frame["y"], **settings)
+    assert of_file == of_frame
+    np.testing.assert_array_equal(of_file.encode(table), of_frame.encode(frame))
 
 
 # --- inputs

@@ -68,7 +68,7 @@ def _steps(model: Any) -> Iterator[Step]:
         elif kind not in LAYERS or not _of_keras(type(layer)):
             raise ValueError(f"{where}: fastnn has no such layer; it knows {', '.join(LAYERS)}")
         else:
-            yield from LAYERS[kind](layer, layer.get_config(), where)
+            yield from chain.named(where, LAYERS[kind], layer, layer.get_config(), where)
 
 
 def _of_keras(thing: Any) -> bool:
@@ -219,8 +219,11 @@ def to_keras(model: Model, *, logits: bool = False) -> Any:
     ------
     MissingExtraError
         Keras is not installed.
+    ValueError
+        The model has columns that it encodes.
     """
-    keras = optional("keras", "to_keras", "keras and a backend of it")
+    keras = optional("keras", "to_keras")
+    model._must_take_arrays("to_keras")
     layers, dtype = keras.layers, model.dtype
     parts = [keras.Input((model.sizes[0],), dtype=dtype)]
 

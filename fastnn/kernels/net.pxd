@@ -41,6 +41,7 @@ cdef struct Run:
     const Py_ssize_t *order    # NULL: rows 0..n-1
     fnn_targets y
     Py_ssize_t n, batch, chunk  # rows, of a mini-batch, and how many pass through the network at a time
+    double least               # weight a row that a mini-batch is divided by, at least
     Step step
     const double *learning_rates     # of each step of this run; NULL: the one in step.rates
     long long taken            # steps before this run
@@ -55,6 +56,11 @@ cdef struct Run:
     Entries *entries           # [threads]: of CSR rows; NULL: dense ones
     int *finite                # [threads]: this thread's losses of this step were finite
     Py_ssize_t done            # steps taken
+    Py_ssize_t block           # rows between two barriers where threads can leave, at most
+    double row_work            # operations of one row, by `flops`
+    bint interrupted[2]        # a signal handler raised, as threads learn at barriers in turn (step.pyx)
+    double looked              # when thread 0 last looked for signals
+    char *statistics           # running statistics of the last whole step, where a step can be left midway; NULL otherwise
     bint sure                  # single rows: no step that might leave a weight that is not finite
     bint transposed            # single rows: Wt is Wp's transpose as they begin
 
@@ -72,6 +78,7 @@ cdef enum:  # beside the numbers of the optimizer's states: vectors laid out lik
 cdef void load_net(const Net *net, const char *vector, Py_ssize_t which) noexcept nogil
 cdef void store_net(const Net *net, char *vector, Py_ssize_t which) noexcept nogil
 cdef void load_statistics(const Net *net, const char *vector) noexcept nogil
+cdef size_t statistics_bytes(const Net *net) noexcept nogil
 cdef void store_statistics(const Net *net, char *vector) noexcept nogil
 cdef void fold(Net *net) noexcept nogil
 cdef int folded(const Net *net, Net *to, Memory memory) except -1

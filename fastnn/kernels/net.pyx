@@ -119,6 +119,15 @@ cdef void store_statistics(const Net *net, char *vector) noexcept nogil:
     copy_statistics(net, vector, True)
 
 
+cdef size_t statistics_bytes(const Net *net) noexcept nogil:
+    """Of a vector as of `load_statistics`."""
+    cdef Py_ssize_t l, n = 0
+    for l in range(net.n_layers):
+        if net.norms[l].kind == FNN_BATCH_NORM:
+            n += 2 * net.layers[l].n_out
+    return n * net.k.item
+
+
 cdef void copy_statistics(const Net *net, char *vector, bint store) noexcept nogil:
     cdef Py_ssize_t l, bytes
     for l in range(net.n_layers):

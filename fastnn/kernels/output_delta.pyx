@@ -1,6 +1,6 @@
 """h = f(a),  L(h, y)  and  delta = dL/da: where the forward pass turns into the backward pass.
 
-Rows (samples) are independent: each thread owns some. The formulas stand in src/losses.h and kernels.c.
+Rows (samples) are independent: each thread owns some. The formulas stand in src/losses.h and output.h.
 """
 from cython cimport floating
 from cython.parallel cimport parallel, prange
@@ -14,7 +14,7 @@ from fastnn.kernels.panels cimport at, panels
 
 cdef Py_ssize_t scratch_bytes(const fnn_kernels *k, Py_ssize_t n_out) noexcept nogil:
     """What a thread needs beside it (kernels.h), rounded so that the next thread's starts on a line of its own."""
-    return ((2 * n_out + 1) * k.vl * k.item + 127) // 64 * 64
+    return (3 * n_out * k.vl * k.item + 127) // 64 * 64
 
 
 cdef int set_loss(fnn_loss *to, Memory memory, loss, const fnn_kernels *k) except -1:

@@ -19,7 +19,7 @@ from fastnn.kernels.net cimport (
     writable_address,
 )
 from fastnn.kernels.normalise cimport normalise_part
-from fastnn.kernels.output_delta cimport mean, scratch_bytes, weight_of
+from fastnn.kernels.output_delta cimport mean, scratch_bytes, set_loss, weight_of
 from fastnn.kernels.panels cimport Layer, at, block, row_room, vectors
 
 np.import_array()
@@ -311,17 +311,22 @@ cdef class Frozen:
         set_features(&self.net, &features, X)
         return self.run(&features, writable_address("out", out), len(X))
 
-    def loss(self, X, y, out, int n_threads, weights=None):
-        """Mean loss over all rows, weighted; out (n, n_out) <- h^(K). NaN if X is not finite."""
+    def loss(self, X, y, out, int n_threads, weights=None, loss=None):
+        """Mean loss over all rows, weighted; out (n, n_out) <- h^(K). NaN if X is not finite. loss: another than its own,
+        given as to it."""
         cdef Memory own = Memory()
         cdef double *losses = <double *> own.take(len(X), sizeof(double))
         cdef fnn_targets targets
         cdef fnn_features features
+        cdef Net net
         self.check_made()
-        set_features(&self.net, &features, X)
+        net = self.net
+        if loss is not None:
+            set_loss(&net.loss, own, loss, net.k)
+        set_features(&net, &features, X)
         set_targets(&targets, y, weights)
         targets.order = NULL
-        if not forward_rows(&self.net, &self.idle, &features, writable_address("out", out), &targets, losses, len(X), n_threads):
+        if not forward_rows(&net, &self.idle, &features, writable_address("out", out), &targets, losses, len(X), n_threads):
             return NAN
         return mean(losses, len(X), weight_of(&targets, 0, len(X)))
 

@@ -1,21 +1,44 @@
-"""Mini-batches one after another, on several threads: forward, output, backward and the step on the weights.
+"""Mini-batches one after another on several threads, all inside one parallel region.
 
-Built from forward, output_delta, backward and update.
+Letters are those of docs/maths.md; l counts layers from 0, so layer l goes from h[l] (rows, n_l) to h[l + 1]; u is a product
+that is normalised before it becomes a. `rows` of a mini-batch, a chunk, pass through all phases together:
 
-A step on several threads, all inside one parallel region: each thread owns output panels in the forward pass and the same
-panels in the gradient, so its part of W stays in its own L2; where panels are too few it owns rows instead. The output layer
-is row-owned, without barriers between its forward pass, the loss and its delta. Who owns what changes no sum's order, so
-it changes no bit.
+    phase     computes                                      each thread owns, of what it writes     barriers
+    gather    h[0] (rows, n_0) = X[order]                   its rows                                the chunk begins with one
+    forward   h[l + 1] = g(h[l] W^T + b)  (rows, n_l+1)     output panels; its rows, where panels   before a layer reads what
+                                                            are too few, or X is CSR                others own
+              xhat, h of a normalised layer                 batch: output panels; layer: its rows   where that is another owner
+    output    L (rows,), delta[K] (rows, n_K)               its rows                                if h[K] came by panels
+    backward  delta[l] = (du[l + 1] W) * g'(a[l])           input panels; its rows, where panels    as in forward; at the end
+                (rows, n_l); du[l] from delta[l]            are too few                             one for all
+    gradient  dL/dW = du^T h[l]  (n_l+1, n_l), dL/db,       blocks of W, the same from step to      none: nobody reads what
+              and with the last chunk the step on them      step; of CSR: input panels              others write
+    clip      the gradient's norm; the step                 output panels; blocks of W              before each of the two
+    limit     max-norm: rows of W                           output panels                           before
+    gather    the next chunk's h[0], in a second buffer     its rows                                the chunk ends with one
+
+A thread owns the same panels in the forward pass and in the gradient, so its part of W stays in its own L2. No element has two
+writers and each sum runs in its one order, so who owns what changes no bit.
+
+The bodies (`*_part`) are those of the passes of forward, output_delta, backward, normalise and update.pyx. There a `prange`
+shares each pass; here all passes lie in one region, since a fork and join for each would cost more than small steps take.
+
+A long chunk goes through its phases in blocks of rows, and between two blocks threads can leave: thread 0 looks for signals by
+the clock, and the others learn of it at a barrier. Nobody leaves once theta moves, so a run ends after a whole step.
 """
+from cython.parallel cimport parallel, threadid
 from libc.math cimport sqrt
+from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, FNN_LAYER_NORM, Memory, fnn_activation, fnn_entry, fnn_identity, fnn_kernels, fnn_norm, fnn_prefetch, fnn_sgd,
-    plain, wait,
+    FNN_BATCH_NORM, FNN_LAYER_NORM, Memory, fnn_activation, fnn_barrier, fnn_entry, fnn_identity, fnn_kernels, fnn_norm,
+    fnn_prefetch, fnn_sgd, fnn_team_size, fp_enter, fp_leave, plain, seconds, wait,
 )
 from fastnn.kernels.backward cimport Entries, delta_and_gradient_part, gradient_part, gradient_sparse_part, hidden_delta_part
 from fastnn.kernels.forward cimport forward_part, forward_sparse_part, perturb_part
-from fastnn.kernels.net cimport Buffers, Net, Run, as_they_lie, kept, slope_of
+from fastnn.kernels.net cimport (
+    Buffers, Net, Run, as_they_lie, flops, kept, load_statistics, slope_of, statistics_bytes, store_statistics,
+)
 from fastnn.kernels.normalise cimport (
     normalise_delta_part, normalise_gradient_part, normalise_part, normalise_update_part,
 )
@@ -23,12 +46,167 @@ from fastnn.kernels.output_delta cimport mean, weight_of
 from fastnn.kernels.panels cimport Layer, at
 from fastnn.kernels.update cimport Step, correct, limit_part, squares_part, unit_squares, update_part
 
-cdef Py_ssize_t SHORT = 32     # rows of a mini-batch whose time goes into reading weights
+cdef Py_ssize_t SHORT = 32      # rows of a mini-batch whose time goes into reading weights
+cdef double BLOCK_WORK = 2e9    # a thread's operations in a layer between two barriers where it can leave: 20 to 50 ms ...
+cdef Py_ssize_t BLOCK = 64      # ... but so many rows at least, against which reading the weights again costs little,
+cdef Py_ssize_t GRADIENT_BLOCK = 512  # ... and of a gradient, which is read and written again, more
+cdef double CLOCK_WORK = 1e6    # operations between two looks at the clock: a microsecond would notice them
+cdef double LOOK = 0.04         # seconds between two looks for signals
+
+cdef extern from *:
+    """
+    static int fnn_raised(void) { return PyErr_Occurred() ? -1 : 0; }
+    """
+    int raised "fnn_raised"() except -1
+    int check_signals "PyErr_CheckSignals"() noexcept
+
+
+cdef struct Thread:
+    # What one thread knows while it takes its part of a run.
+    int t, threads             # its number, of so many
+    unsigned long long mode    # floating-point mode of its caller
+    char *scratch              # its own: run.scratch_size bytes
+    Step step                  # the run's, as it stands for this chunk
+    # The chunk: rows first .. first + rows of the run.
+    Py_ssize_t s, start, b     # number of its step; first row of its mini-batch, and how many
+    Py_ssize_t first, rows
+    Py_ssize_t next_rows       # of the chunk that follows; 0: the run ends
+    Py_ssize_t blocks          # it goes through forward and backward in so many; more than 1: it is long
+    bint last                  # of its mini-batch: the step follows
+    double weight              # of all samples of the mini-batch
+    char *h0                   # its rows h[0], in panels
+    char *h0_next              # ... and those of the next
+    # Ownership: who wrote what comes to be read next.
+    Py_ssize_t r0, r1          # rows of the chunk that are mine where rows are owned
+    bint rows_owned            # I read what I wrote, if I read my rows; otherwise panels were owned
+    bint met                   # it was written before the last barrier
+    # Leaving.
+    bint moved                 # theta has begun to move: this step is not to be left
+    int looks                  # parity of the number of barriers at which threads can leave, so far
+    double work                # operations since the last look at the clock
+
+
+cdef struct Part:
+    # What I do of an operation: rows r0..r1 of panels p0..p1.
+    Py_ssize_t p0, p1, r0, r1
+
+
+cdef int run_steps(Net *net, const Buffers *buffers, Run *run, int n_threads) except -1:
+    """The mini-batches of `run` on so many threads. Where a signal handler raises, the exception follows the last whole step.
+
+    run.scratch, entries and finite are for n_threads; buffers has room for run.chunk rows; where `sums_gradient`, slots for G.
+    """
+    cdef Memory own = Memory()
+    run.block, run.row_work, run.statistics = block_rows(net, n_threads), flops(net, 1, 3), NULL
+    if net.batch_normalised and run.step.apply and min(run.chunk, run.n) > run.block:
+        run.statistics = own.take(statistics_bytes(net), 1)
+        store_statistics(net, run.statistics)
+    memset(&run.barrier, 0, sizeof(fnn_barrier))
+    run.interrupted[0], run.interrupted[1], run.looked = False, False, seconds()
+    with nogil, parallel(num_threads=n_threads):
+        train_thread(net, buffers, run, threadid(), fnn_team_size())
+    if run.interrupted[0] or run.interrupted[1]:
+        if run.statistics != NULL:
+            load_statistics(net, run.statistics)
+        raised()
+    return 0
+
+
+cdef bint sums_gradient(const Net *net, const Run *run, int threads) noexcept nogil:
+    """Whether the gradient stands in panels as a whole: it is asked for, comes in several parts, or moves nothing yet."""
+    cdef Py_ssize_t rows = min(run.batch, run.n)
+    return (not run.step.apply or run.step.rates.clip_norm > 0
+            or rows > min(run.chunk, max(block_rows(net, threads), GRADIENT_BLOCK)))
+
+
+cdef Py_ssize_t block_rows(const Net *net, int threads) noexcept nogil:
+    """Rows that go through a layer between two barriers where threads can leave, at most."""
+    cdef Py_ssize_t l, widest = 1
+    for l in range(net.n_layers):
+        widest = max(widest, net.layers[l].n_in * net.layers[l].n_out)
+    return max(BLOCK, <Py_ssize_t> (threads * BLOCK_WORK / 2 / widest))
+
+
+cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, int threads) noexcept nogil:
+    """Thread t's part of all steps."""
+    cdef Thread my
+    memset(&my, 0, sizeof(Thread))
+    my.t, my.threads, my.mode = t, threads, fp_enter()
+    my.scratch, my.step = run.scratch + t * run.scratch_size, run.step
+    my.h0, my.h0_next = buffers.h0[0], buffers.h0[1]
+    my.rows = chunk_at(run, 0)
+    gather_rows(net, run, my.h0, buffers.stride, 0, begin(&my, my.rows), end(&my, my.rows))
+    wait(&run.barrier, threads)
+    while my.rows:
+        enter_chunk(net, run, &my)
+        if not forward(net, buffers, run, &my):
+            break
+        output(net, buffers, run, &my)
+        if not backward(net, buffers, run, &my) or not gradient(net, buffers, run, &my):
+            break
+        if my.last and my.step.rates.clip_norm > 0 and run.step.apply:
+            clip(net, run, &my)
+        if my.last and my.step.rates.max_norm > 0 and run.step.apply:
+            limit(net, run, &my)
+        if not leave_chunk(net, buffers, run, &my):
+            break
+    fp_leave(my.mode)
+
+
+cdef inline Py_ssize_t begin(const Thread *my, Py_ssize_t n) noexcept nogil:
+    """Where my share of n begins ..."""
+    return n * my.t // my.threads
+
+
+cdef inline Py_ssize_t end(const Thread *my, Py_ssize_t n) noexcept nogil:
+    """... and where it ends."""
+    return n * (my.t + 1) // my.threads
+
+
+cdef inline void take_rows(Run *run, Thread *my) noexcept nogil:
+    """From here on my rows are mine: what I read must be my own, or written before a barrier."""
+    if not (my.met or my.rows_owned):
+        wait(&run.barrier, my.threads)
+    my.rows_owned, my.met = True, False
+
+
+cdef inline void take_panels(Run *run, Thread *my) noexcept nogil:
+    """From here on my panels are mine: I read all panels, of all rows, so others must be done with them."""
+    if not my.met:
+        wait(&run.barrier, my.threads)
+    my.rows_owned, my.met = False, False
+
+
+cdef inline void take_normalised(Run *run, Thread *my, const fnn_norm *norm) noexcept nogil:
+    """What normalisation sums over is mine: all rows of my panels for batches, all panels of my rows for layers."""
+    if norm.kind == FNN_BATCH_NORM and my.rows_owned:
+        take_panels(run, my)
+    elif norm.kind == FNN_LAYER_NORM and not my.rows_owned:
+        take_rows(run, my)
 
 
 cdef inline bint owns_panels(Py_ssize_t n_panels, int threads) noexcept nogil:
     """Whether threads share a layer by panels: even shares, or so many that uneven ones cost little."""
     return n_panels >= 2 * threads or n_panels % threads == 0
+
+
+cdef inline Part part_of(const Thread *my, Py_ssize_t n_panels) noexcept nogil:
+    """My part of the chunk's rows of n_panels."""
+    cdef Part part
+    if my.rows_owned:
+        part.p0, part.p1, part.r0, part.r1 = 0, n_panels, my.r0, my.r1
+    else:
+        part.p0, part.p1, part.r0, part.r1 = begin(my, n_panels), end(my, n_panels), 0, my.rows
+    return part
+
+
+cdef inline Part block_of(const Thread *my, const Part *part, Py_ssize_t i) noexcept nogil:
+    """Its rows of the chunk's block i."""
+    cdef Part block = part[0]
+    cdef Py_ssize_t rows = part.r1 - part.r0
+    if my.blocks > 1:
+        block.r0, block.r1 = part.r0 + rows * i // my.blocks, part.r0 + rows * (i + 1) // my.blocks
+    return block
 
 
 cdef inline Py_ssize_t chunk_at(const Run *run, Py_ssize_t first) noexcept nogil:
@@ -39,6 +217,7 @@ cdef inline Py_ssize_t chunk_at(const Run *run, Py_ssize_t first) noexcept nogil
 
 
 cdef inline bint all_finite(const Run *run, int threads) noexcept nogil:
+    """Whether the losses of this mini-batch are, as far as threads have met."""
     cdef int t
     for t in range(threads):
         if not run.finite[t]:
@@ -46,193 +225,266 @@ cdef inline bint all_finite(const Run *run, int threads) noexcept nogil:
     return True
 
 
-cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, int threads) noexcept nogil:
-    """Thread t's part of every step."""
+cdef inline bint leaves(Run *run, Thread *my, Py_ssize_t rows) noexcept nogil:
+    """A barrier after the work of `rows` rows. True: all threads leave the run here, and an exception is set.
+
+    What thread 0 says lies in two places in turn: it can be at the next such barrier before others have read the last one's.
+    """
+    my.looks ^= 1
+    if my.t == 0:
+        my.work += rows * run.row_work
+        if my.work > CLOCK_WORK:
+            my.work = 0
+            look_for_signals(run, my)
+    wait(&run.barrier, my.threads)
+    return run.interrupted[my.looks]
+
+
+cdef void look_for_signals(Run *run, const Thread *my) noexcept nogil:
+    """Python's signal handlers run, if it is time and this is its main thread."""
+    cdef double now = seconds()
+    if now - run.looked < LOOK:
+        return
+    run.looked = now
+    fp_leave(my.mode)
+    with gil:
+        run.interrupted[my.looks] = check_signals() != 0
+    fp_enter()
+
+
+cdef inline void enter_chunk(const Net *net, Run *run, Thread *my) noexcept nogil:
+    """Where this chunk stands in its mini-batch. All have met: h[0] is there."""
+    my.s = my.first // run.batch
+    my.start = my.s * run.batch
+    my.b = min(run.batch, run.n - my.start)
+    my.last = my.first + my.rows == my.start + my.b
+    my.blocks = (my.rows + run.block - 1) // run.block
+    my.r0, my.r1 = begin(my, my.rows), end(my, my.rows)
+    my.rows_owned, my.met, my.moved = True, True, False
+    if run.squares != NULL and my.first == my.start:
+        weight_squares_part(net, my.t, my.threads)
+
+
+cdef bint forward(const Net *net, const Buffers *buffers, Run *run, Thread *my) noexcept nogil:
+    """h[l + 1] = g(h[l] W^T + b), or normalised in between, of all layers. False: threads leave.
+
+    When it ends, rows_owned says whose h[K] (rows, n_K) is: my rows of it, or my panels.
+    """
     cdef const fnn_kernels *k = net.k
-    cdef Py_ssize_t stride = buffers.stride, K = net.n_layers, n_K = net.layers[K - 1].n_out
-    cdef Py_ssize_t s, l, first, start, b, rows, r0, r1, next_rows, units, total_units = 0
-    cdef char *scratch = run.scratch + t * run.scratch_size
-    cdef const char *h_prev
-    cdef const char *h0
-    cdef const char *slope
-    cdef fnn_activation g
+    cdef Py_ssize_t stride = buffers.stride, l, i
+    cdef bint sparse
+    cdef char *h
     cdef char *d
     cdef char *d_part  # what the product's last lines write of d
-    cdef char *h0_next
     cdef const Layer *layer
     cdef const fnn_norm *norm
-    cdef Py_ssize_t p0, p1, a0, a1, s0, s1  # my panels; panels and rows of what I do
-    cdef bint rows_owned, met  # what I read next: my own rows; written before the last barrier
-    cdef bint last, wanted = run.step.apply, clipped = wanted and run.step.rates.clip_norm > 0, sparse = run.X.indptr != NULL
+    cdef fnn_activation g
+    cdef Part part, of
+    for l in range(net.n_layers):
+        layer, norm, h, sparse = &net.layers[l], &net.norms[l], buffers.h[l + 1], l == 0 and run.X.indptr != NULL
+        d = kept(net, buffers, run, l + 1) if l + 1 < net.n_layers else NULL
+        g = plain(fnn_identity) if norm.kind else net.activations[l]
+        d_part = NULL if norm.kind else d
+        if not sparse and owns_panels(layer.out_panels, my.threads):
+            take_panels(run, my)
+        else:
+            take_rows(run, my)
+        part = part_of(my, layer.out_panels)
+        for i in range(my.blocks):
+            of = block_of(my, &part, i)
+            if sparse:
+                forward_sparse_part(k, layer, &run.X, run.order, my.first + of.r0, at(k, h, of.r0 * k.nr),
+                                    NULL if d_part == NULL else at(k, d_part, of.r0 * k.nr), stride, g, of.r1 - of.r0)
+            else:
+                forward_part(k, layer, buffers.h[l] if l else my.h0, h, d_part, stride, g, of.p0, of.p1, of.r0, of.r1)
+            if my.blocks > 1 and leaves(run, my, my.rows // my.blocks):
+                return False
+        if norm.kind:
+            take_normalised(run, my, norm)
+            part = part_of(my, layer.out_panels)
+            normalise_part(k, norm, layer.n_out, run.step.apply, h, buffers.xhat[l + 1], buffers.inv[l + 1], d, stride,
+                           net.activations[l], part.p0, part.p1, part.r0, part.r1)
+        if run.perturbs and l + 1 < net.n_layers:
+            perturb_part(k, layer.n_out, h, d, stride, &net.draws[l + 1], run.number + my.s, my.first - my.start,
+                         part.p0, part.p1, part.r0, part.r1)
+    return True
+
+
+cdef void output(const Net *net, const Buffers *buffers, Run *run, Thread *my) noexcept nogil:
+    """L and delta[K] (rows, n_K): my rows, of both, are mine when it ends. run.finite[t] says what I know of L.
+
+    The mean over the mini-batch goes into delta.
+    """
+    cdef const fnn_kernels *k = net.k
+    cdef Py_ssize_t K = net.n_layers, n = my.r1 - my.r0
+    cdef bint begins = my.first == my.start
+    take_rows(run, my)
+    if begins:
+        my.weight = weight_of(&run.y, my.start, my.b)
+        my.step.rates.l2 = run.step.rates.l2 + (run.step.rates.ridge / my.weight if my.weight > 0 else 0)
+    run.finite[my.t] = (n == 0 or k.output_delta(
+        n, net.layers[K - 1].n_out, at(k, buffers.h[K], my.r0 * k.nr), buffers.stride, NULL,
+        at(k, buffers.delta[K], my.r0 * k.nr), &run.y, my.first + my.r0, net.output, &net.loss,
+        1.0 / max(my.weight, run.least * my.b) if my.weight > 0 else 0, buffers.losses + my.first - my.start + my.r0, my.scratch)
+    ) and (begins or run.finite[my.t])
+
+
+cdef bint backward(const Net *net, const Buffers *buffers, Run *run, Thread *my) noexcept nogil:
+    """delta[l] = (du[l + 1] W) * g'(a[l]), du = delta but where normalised, down to layer 1. False: threads leave.
+
+    When it ends all have met: deltas (rows, n_l) are everybody's to read. Where `step_at_once`, a layer's weights move here.
+    """
+    cdef const fnn_kernels *k = net.k
+    cdef Py_ssize_t stride = buffers.stride, l, i
+    cdef const Layer *layer
+    cdef const fnn_norm *norm
+    cdef const char *slope
+    cdef fnn_activation g
+    cdef Part part, of
+    cdef bint clipped = run.step.apply and run.step.rates.clip_norm > 0
+    my.step.first, my.step.apply = my.first == my.start, run.step.apply and my.last and not clipped
+    my.step.summed = clipped or not (my.step.first and my.step.apply)
+    if run.learning_rates != NULL:
+        my.step.rates.learning_rate = run.learning_rates[my.s]
+    correct(&my.step.rates, run.taken + my.s + 1)
+    for l in range(net.n_layers - 1, 0, -1):
+        layer, norm, slope = &net.layers[l], &net.norms[l - 1], slope_of(net, buffers, run, l, &g)
+        if step_at_once(layer, &my.step, my.rows):
+            take_panels(run, my)
+            if not all_finite(run, my.threads):  # known before theta moves: all threads stop here
+                break
+            my.moved = True
+            part = part_of(my, layer.in_panels)
+            delta_and_gradient_part(k, layer, &net.slots[l], &my.step, buffers.du[l + 1], buffers.h[l], slope,
+                                    buffers.delta[l], stride, g, my.rows, part.p0, part.p1, my.scratch)
+        else:
+            if owns_panels(layer.in_panels, my.threads) and not (my.rows_owned and layer.out_panels <= 2 and my.threads > 1):
+                take_panels(run, my)
+            else:
+                take_rows(run, my)
+            part = part_of(my, layer.in_panels)
+            for i in range(my.blocks):
+                of = block_of(my, &part, i)
+                hidden_delta_part(k, layer, buffers.du[l + 1], slope, buffers.delta[l], stride, g, of.p0, of.p1, of.r0, of.r1)
+                if my.blocks > 1 and not my.moved and leaves(run, my, my.rows // my.blocks):
+                    return False
+        if norm.kind:
+            take_normalised(run, my, norm)
+            part = part_of(my, layer.in_panels)
+            normalise_delta_part(k, norm, layer.n_in, buffers.delta[l], buffers.xhat[l], buffers.inv[l], buffers.du[l],
+                                 stride, part.p0, part.p1, part.r0, part.r1)
+    wait(&run.barrier, my.threads)
+    if my.last and my.t == 0:
+        run.losses[my.s] = mean(buffers.losses, my.b, my.weight)
+        if run.squares != NULL:
+            run.squares[my.s] = total_squares(net)
+    return not my.last or all_finite(run, my.threads)
+
+
+cdef bint gradient(const Net *net, const Buffers *buffers, Run *run, Thread *my) noexcept nogil:
+    """dL/dW = du[l + 1]^T h[l] (n_l+1, n_l) and dL/db, and with the last chunk the step on them. False: threads leave.
+
+    Blocks of W, and their gradient, are mine: nobody meets here. The rows of the next chunk come near meanwhile.
+    """
+    cdef Py_ssize_t n_blocks = (my.rows + GRADIENT_BLOCK - 1) // GRADIENT_BLOCK if my.rows > run.block else 1, i
+    cdef bint apply = my.step.apply
     cdef fnn_prefetch coming
-    cdef double weight = 0, scale
-    cdef Step step = run.step
+    my.next_rows = chunk_at(run, my.first + my.rows)
+    coming = next_rows_near(net, run, my)
+    if n_blocks == 1:
+        gradient_rows(net, buffers, run, my, 0, my.rows, &coming)
+        return True
+    my.step.summed = True
+    for i in range(n_blocks):
+        my.step.apply = apply and i == n_blocks - 1
+        gradient_rows(net, buffers, run, my, my.rows * i // n_blocks, my.rows * (i + 1) // n_blocks, &coming)
+        my.step.first = False
+        if i < n_blocks - 1 and leaves(run, my, my.rows // n_blocks):
+            return False
+    return True
 
-    for l in range(K):
-        total_units += net.layers[l].in_panels * net.layers[l].out_panels
-    first, rows, h0, h0_next = 0, chunk_at(run, 0), buffers.h0[0], buffers.h0[1]
-    gather_rows(net, run, buffers.h0[0], stride, 0, rows * t // threads, rows * (t + 1) // threads)
-    wait(&run.barrier, threads)
 
-    while rows:
-        s = first // run.batch
-        start = s * run.batch
-        b = min(run.batch, run.n - start)
-        last = first + rows == start + b
-        if run.squares != NULL and first == start:
-            weight_squares_part(net, t, threads)
-        r0, r1 = rows * t // threads, rows * (t + 1) // threads
-        rows_owned, met = True, True
+cdef void gradient_rows(const Net *net, const Buffers *buffers, Run *run, Thread *my, Py_ssize_t r0, Py_ssize_t r1,
+                        fnn_prefetch *coming) noexcept nogil:
+    """What rows r0..r1 of the chunk add to the gradient, of all layers; my blocks."""
+    cdef const fnn_kernels *k = net.k
+    cdef Py_ssize_t l, units, at_row = r0 * k.nr, stride = buffers.stride
+    cdef const Layer *layer
+    cdef const char *du
+    for l in range(net.n_layers):
+        layer, du = &net.layers[l], at(k, buffers.du[l + 1], at_row)
+        if net.norms[l].kind:
+            normalise_gradient_part(k, &net.norms[l], &net.slots[l], &my.step, at(k, buffers.delta[l + 1], at_row),
+                                    at(k, buffers.xhat[l + 1], at_row), stride, r1 - r0, begin(my, layer.out_panels),
+                                    end(my, layer.out_panels), my.scratch)
+        if l and step_at_once(layer, &my.step, my.rows):
+            continue
+        if l == 0 and run.X.indptr != NULL:
+            gradient_sparse_part(k, layer, &net.slots[0], &my.step, du, &run.X, run.order, my.first + r0, stride, r1 - r0,
+                                 begin(my, layer.in_panels), end(my, layer.in_panels), my.scratch, &run.entries[my.t])
+            continue
+        units = layer.in_panels * layer.out_panels
+        gradient_part(k, layer, &net.slots[l], &my.step, du, at(k, buffers.h[l] if l else my.h0, at_row), stride, r1 - r0,
+                      begin(my, units), end(my, units), my.scratch, coming)
 
-        # Forward: h[l + 1] = g(h[l] W^T + b), or normalised in between.
-        for l in range(K):
-            layer, norm = &net.layers[l], &net.norms[l]
-            h_prev = h0 if l == 0 else buffers.h[l]
-            d = kept(net, buffers, run, l + 1) if l + 1 < K else NULL
-            p0, p1 = layer.out_panels * t // threads, layer.out_panels * (t + 1) // threads
-            g = plain(fnn_identity) if norm.kind else net.activations[l]
-            if l == 0 and sparse:
-                rows_owned, a0, a1, s0, s1 = True, 0, layer.out_panels, r0, r1
-            elif owns_panels(layer.out_panels, threads):
-                if not met:
-                    wait(&run.barrier, threads)
-                rows_owned, a0, a1, s0, s1 = False, p0, p1, 0, rows
-            else:
-                if not (met or rows_owned):
-                    wait(&run.barrier, threads)
-                rows_owned, a0, a1, s0, s1 = True, 0, layer.out_panels, r0, r1
-            met = False
-            d_part = NULL if norm.kind else d
-            if l == 0 and sparse:
-                forward_sparse_part(k, layer, &run.X, run.order, first + r0, at(k, buffers.h[1], r0 * k.nr),
-                                    NULL if d_part == NULL else at(k, d_part, r0 * k.nr), stride, g, r1 - r0)
-            else:
-                forward_part(k, layer, h_prev, buffers.h[l + 1], d_part, stride, g, a0, a1, s0, s1)
-            if norm.kind:
-                if rows_owned and norm.kind == FNN_BATCH_NORM:
-                    wait(&run.barrier, threads)
-                    rows_owned, a0, a1, s0, s1 = False, p0, p1, 0, rows
-                elif not rows_owned and norm.kind == FNN_LAYER_NORM:
-                    wait(&run.barrier, threads)
-                    rows_owned, a0, a1, s0, s1 = True, 0, layer.out_panels, r0, r1
-                normalise_part(k, norm, layer.n_out, wanted, buffers.h[l + 1], buffers.xhat[l + 1], buffers.inv[l + 1], d, stride,
-                               net.activations[l], a0, a1, s0, s1)
-            if run.perturbs and l + 1 < K:
-                perturb_part(k, layer.n_out, buffers.h[l + 1], d, stride, &net.draws[l + 1], run.number + s, first - start,
-                             a0, a1, s0, s1)
 
-        # Output: L and delta[K], my rows.
-        if not (met or rows_owned):
-            wait(&run.barrier, threads)
-        rows_owned, met = True, False
-        if first == start:
-            weight = weight_of(&run.y, start, b)
-            step.rates.l2 = run.step.rates.l2 + (run.step.rates.ridge / weight if weight > 0 else 0)
-        scale = 1.0 / weight if weight > 0 else 0  # the mean over the batch goes into delta
-        run.finite[t] = (r1 == r0 or k.output_delta(
-            r1 - r0, n_K, at(k, buffers.h[K], r0 * k.nr), stride, NULL, at(k, buffers.delta[K], r0 * k.nr), &run.y,
-            first + r0, net.output, &net.loss, scale, buffers.losses + first - start + r0, scratch)
-        ) and (first == start or run.finite[t])
+cdef fnn_prefetch next_rows_near(const Net *net, const Run *run, const Thread *my) noexcept nogil:
+    """My rows of the next chunk, to be brought near by the gradient's tiles, a few lines of memory each."""
+    cdef Py_ssize_t l, blocks = 0, r0 = begin(my, my.next_rows), r1 = end(my, my.next_rows)
+    cdef fnn_prefetch coming
+    coming.X = NULL
+    if r1 > r0 and run.order != NULL and run.row_bytes:
+        for l in range(net.n_layers):
+            blocks += net.layers[l].in_panels * net.layers[l].out_panels
+        coming.X, coming.order, coming.row = run.X.data, run.order + my.first + my.rows + r0, run.X.row
+        coming.row_bytes, coming.next = run.row_bytes, 0
+        coming.last = (r1 - r0) * ((coming.row_bytes + 63) // 64 + 1)
+        coming.lines_a_tile = coming.last * my.threads // (blocks * ((net.k.nr + net.k.mr - 1) // net.k.mr)) + 1
+    return coming
 
-        # Backward: delta[l] = (du[l + 1] W) * g'(a[l]), du = delta but where normalised.
-        step.summed = clipped or not (wanted and first == start and last)
-        step.first, step.apply = first == start, wanted and last and not clipped
-        if run.learning_rates != NULL:
-            step.rates.learning_rate = run.learning_rates[s]
-        correct(&step.rates, run.taken + s + 1)
-        for l in range(K - 1, 0, -1):
-            layer = &net.layers[l]
-            slope = slope_of(net, buffers, run, l, &g)
-            if step_at_once(layer, &step, rows):
-                if not met:
-                    wait(&run.barrier, threads)
-                if not all_finite(run, threads):  # known before theta moves: all threads stop here
-                    break
-                delta_and_gradient_part(k, layer, &net.slots[l], &step, buffers.du[l + 1], buffers.h[l], slope,
-                                        buffers.delta[l], stride, g, rows,
-                                        layer.in_panels * t // threads, layer.in_panels * (t + 1) // threads, scratch)
-                rows_owned, met = False, False
-            elif owns_panels(layer.in_panels, threads) and not (rows_owned and layer.out_panels <= 2 and threads > 1):
-                if not met:
-                    wait(&run.barrier, threads)
-                hidden_delta_part(k, layer, buffers.du[l + 1], slope, buffers.delta[l], stride,
-                                  g, layer.in_panels * t // threads, layer.in_panels * (t + 1) // threads, 0, rows)
-                rows_owned, met = False, False
-            else:
-                if not (met or rows_owned):
-                    wait(&run.barrier, threads)
-                hidden_delta_part(k, layer, buffers.du[l + 1], slope, buffers.delta[l], stride,
-                                  g, 0, layer.in_panels, r0, r1)
-                rows_owned, met = True, False
-            norm = &net.norms[l - 1]
-            if norm.kind:
-                if rows_owned != (norm.kind == FNN_LAYER_NORM):
-                    wait(&run.barrier, threads)
-                    rows_owned = not rows_owned
-                normalise_delta_part(k, norm, layer.n_in, buffers.delta[l], buffers.xhat[l], buffers.inv[l], buffers.du[l],
-                                     stride, layer.in_panels * t // threads, layer.in_panels * (t + 1) // threads,
-                                     r0 if rows_owned else 0, r1 if rows_owned else rows)
-        wait(&run.barrier, threads)
 
-        if last:
-            if t == 0:
-                run.losses[s] = mean(buffers.losses, b, weight)
-                if run.squares != NULL:
-                    run.squares[s] = total_squares(net)
-            if not all_finite(run, threads):
-                return
-            if t == 0:
-                run.done = s + 1
+cdef void clip(const Net *net, Run *run, Thread *my) noexcept nogil:
+    """The step, of a gradient that is scaled to a norm of at most clip_norm. No weight moves before all of it is known."""
+    cdef const fnn_kernels *k = net.k
+    cdef const Layer *layer
+    cdef Py_ssize_t l, units
+    wait(&run.barrier, my.threads)  # G is whole
+    for l in range(net.n_layers):
+        layer = &net.layers[l]
+        squares_part(k, layer, &net.norms[l], &net.slots[l], begin(my, layer.out_panels), end(my, layer.out_panels))
+    wait(&run.barrier, my.threads)  # slots.squares are, too
+    my.step.rates.clip = clip_factor(net, my.step.rates.clip_norm)
+    for l in range(net.n_layers):
+        layer = &net.layers[l]
+        units = layer.in_panels * layer.out_panels
+        update_part(k, layer, &net.slots[l], &my.step, begin(my, units), end(my, units))
+        if net.norms[l].kind:
+            normalise_update_part(k, &net.norms[l], &net.slots[l], &my.step, begin(my, layer.out_panels),
+                                  end(my, layer.out_panels))
 
-        # Gradient and update, my panels; the rows that follow come near meanwhile.
-        next_rows = chunk_at(run, first + rows)
-        r0, r1 = next_rows * t // threads, next_rows * (t + 1) // threads
-        coming.X = NULL
-        if r1 > r0 and run.order != NULL and run.row_bytes:
-            coming.X, coming.order, coming.row, coming.next = run.X.data, run.order + first + rows + r0, run.X.row, 0
-            coming.row_bytes = run.row_bytes
-            coming.last = (r1 - r0) * ((coming.row_bytes + 63) // 64 + 1)
-            coming.lines_a_tile = coming.last * threads // (total_units * ((k.nr + k.mr - 1) // k.mr)) + 1
-        for l in range(K):
-            layer, norm = &net.layers[l], &net.norms[l]
-            if norm.kind:
-                normalise_gradient_part(k, norm, &net.slots[l], &step, buffers.delta[l + 1], buffers.xhat[l + 1], stride, rows,
-                                        layer.out_panels * t // threads, layer.out_panels * (t + 1) // threads, scratch)
-            if l and step_at_once(layer, &step, rows):
-                continue
-            if l == 0 and sparse:
-                gradient_sparse_part(k, layer, &net.slots[0], &step, buffers.du[1], &run.X, run.order, first, stride, rows,
-                                     layer.in_panels * t // threads, layer.in_panels * (t + 1) // threads, scratch,
-                                     &run.entries[t])
-                continue
-            units = layer.in_panels * layer.out_panels
-            gradient_part(k, layer, &net.slots[l], &step, buffers.du[l + 1], buffers.h[l] if l else h0, stride, rows,
-                          units * t // threads, units * (t + 1) // threads, scratch, &coming)
-        if last and clipped:  # the whole gradient before any weight moves
-            wait(&run.barrier, threads)
-            for l in range(K):
-                layer = &net.layers[l]
-                squares_part(k, layer, &net.norms[l], &net.slots[l], layer.out_panels * t // threads,
-                             layer.out_panels * (t + 1) // threads)
-            wait(&run.barrier, threads)
-            step.rates.clip = clip(net, step.rates.clip_norm)
-            for l in range(K):
-                layer = &net.layers[l]
-                units = layer.in_panels * layer.out_panels
-                update_part(k, layer, &net.slots[l], &step, units * t // threads, units * (t + 1) // threads)
-                if net.norms[l].kind:
-                    normalise_update_part(k, &net.norms[l], &net.slots[l], &step, layer.out_panels * t // threads,
-                                          layer.out_panels * (t + 1) // threads)
-        if last and wanted and step.rates.max_norm > 0:
-            wait(&run.barrier, threads)
-            for l in range(K):
-                layer = &net.layers[l]
-                limit_part(k, layer, step.rates.max_norm, layer.out_panels * t // threads, layer.out_panels * (t + 1) // threads)
-        first += rows
-        if r1 > r0:
-            gather_rows(net, run, h0_next, stride, first, r0, r1)
-        rows, h0, h0_next = next_rows, h0_next, <char *> h0
-        wait(&run.barrier, threads)
+
+cdef void limit(const Net *net, Run *run, Thread *my) noexcept nogil:
+    """Rows of W, by output panels, back to a norm of at most max_norm."""
+    cdef Py_ssize_t l
+    wait(&run.barrier, my.threads)  # all blocks have moved
+    for l in range(net.n_layers):
+        limit_part(net.k, &net.layers[l], my.step.rates.max_norm, begin(my, net.layers[l].out_panels),
+                   end(my, net.layers[l].out_panels))
+
+
+cdef inline bint leave_chunk(const Net *net, const Buffers *buffers, Run *run, Thread *my) noexcept nogil:
+    """On to the next chunk: its h[0], my rows; then all meet. False: threads leave."""
+    cdef Py_ssize_t rows = my.rows
+    cdef char *h0 = my.h0
+    if my.last and my.t == 0:
+        run.done = my.s + 1
+        if run.statistics != NULL:
+            store_statistics(net, run.statistics)
+    my.first += rows
+    if my.next_rows:
+        gather_rows(net, run, my.h0_next, buffers.stride, my.first, begin(my, my.next_rows), end(my, my.next_rows))
+    my.rows, my.h0, my.h0_next = my.next_rows, my.h0_next, h0
+    return not leaves(run, my, rows)
 
 
 cdef void weight_squares_part(const Net *net, int t, int threads) noexcept nogil:
@@ -255,7 +507,7 @@ cdef double total_squares(const Net *net) noexcept nogil:
     return total
 
 
-cdef double clip(const Net *net, double most) noexcept nogil:
+cdef double clip_factor(const Net *net, double most) noexcept nogil:
     """What the gradient, whose squares stand in slots.squares, is multiplied with so that its norm is at most `most`."""
     cdef double by = most / (sqrt(total_squares(net)) + 1e-6)
     return by if by < 1 else 1  # one that is not a number stops at the loss that follows
@@ -272,7 +524,7 @@ cdef void gather_rows(const Net *net, const Run *run, char *h0, Py_ssize_t strid
     """h[0], rows r0..r1 of the mini-batch that starts at `first`. CSR rows are used as they lie."""
     cdef const fnn_kernels *k = net.k
     cdef Py_ssize_t n = net.layers[0].n_in
-    if run.X.indptr != NULL:
+    if run.X.indptr != NULL or r0 == r1:
         return
     if not as_they_lie(k, &run.X) or run.X.row != n * k.item:
         k.gather_features(r1 - r0, n, &run.X, run.order, first + r0, at(k, h0, r0 * k.nr), stride)

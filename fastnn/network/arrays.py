@@ -9,6 +9,7 @@ Targets become C-contiguous arrays of the network's dtype.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -110,6 +111,8 @@ def as_dense(X: Features, network: NetworkSpec) -> np.ndarray:
 def _check_shape(shape: tuple[int, ...], network: NetworkSpec) -> None:
     if len(shape) != 2 or shape[1] != network.n_in:
         hint = "; for one sample pass X[None, :]" if shape == (network.n_in,) else ""
+        if len(shape) > 2:  # images
+            hint = f"; X.reshape(len(X), -1) has {math.prod(shape[1:])} columns"
         raise ValueError(f"X must have shape (n, {network.n_in}), got {shape}{hint}")
 
 
@@ -321,7 +324,10 @@ def _labels(y: np.ndarray, n_classes: int) -> np.ndarray:
         whole = y == np.floor(y)  # false for NaN; infinities fall out of range below
         if not whole.all():
             row = int(np.argmin(whole))
-            raise ValueError(f"y must hold whole numbers as labels, got {y[row]} in row {row}")
+            raise ValueError(
+                f"y must hold whole numbers as labels, got {y[row]} in row {row}; for values the "
+                'model needs output="identity"'
+            )
     hint = ""
     if n_classes == 1:
         hint = '; for two classes and one output, use output="sigmoid"'

@@ -2,7 +2,7 @@
 
     xhat = (u - mean) / sqrt(variance + epsilon),   u = h_prev W^T
 
-Formulas: docs/maths.md, section 6; src/kernels.c.
+Formulas: docs/maths.md, section 6; src/normalise.h.
 """
 
 from __future__ import annotations

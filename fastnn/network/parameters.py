@@ -97,6 +97,7 @@ class Before:
         self.counts = parameters.counts.copy()
         self.epoch = parameters.epoch
         self.vectors: list[np.ndarray] | None = None  # None: those of the parameters, untouched
+        self.replaced = False  # by a checkpoint's
 
 
 class Parameters:
@@ -242,10 +243,12 @@ class Parameters:
             return copy
 
     def restore(self, copy: Parameters) -> None:
-        """Become what `copy` is, which gives up its state, for good: `undo` goes no further."""
+        """Become what `copy` is, which gives up its state."""
         with self.guard:
             self._check_writable()
-            self._before = None
+            self._protect()
+            if self._before is not None:
+                self._before.replaced = True
             self._theta.own[:] = copy._theta.own
             self._statistics.own[:] = copy._statistics.own
             self._optimizer = copy._optimizer
@@ -394,7 +397,8 @@ class Parameters:
     def _finish(self) -> None:
         with self.guard:
             before, self._before = self._before, None
-            if before is not None and before.counts[1] == self.counts[1]:
+            untrained = before is not None and before.counts[1] == self.counts[1]
+            if before is not None and untrained and not before.replaced:
                 if self.optimizer != before.optimizer[0]:  # no step was taken with the new one
                     self.sync()
                     self._optimizer, self.counts[:] = before.optimizer, before.counts

@@ -23,7 +23,7 @@ from fastnn.interop.steps import Apply, Scale, Step
 from fastnn.model import Model
 from fastnn.network.activations import ELU, TABLE, Activation, LeakyReLU
 from fastnn.onnx.constants import ENTRYWISE
-from fastnn.onnx.values import Composite, Node, Refused, Rows
+from fastnn.onnx.values import Composite, Node, Refused, Rows, same
 
 # --- operators that are activations
 
@@ -416,10 +416,6 @@ def _placed(one: Function, before: Function) -> Function:
             assert part.operator is not None
             placed[part] = function(part.operator, *inner)
     return placed[one]
-
-
-def same(a: tuple[Step, ...], b: tuple[Step, ...]) -> bool:
-    return len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
 
 
 def single(step: Step) -> bool:

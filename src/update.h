@@ -1,0 +1,108 @@
+/* A step on a block of parameters: w, and the states that its optimizer keeps, from the gradient g. The formulas: optimizers.h.
+ *
+ * With `regular` (kernels.h: fnn_rates) g and w are first scaled, clipped and penalised: a second copy of each loop, so that plain
+ * steps pay nothing for it. Beside it: the sums of squares and the scaling that max-norm asks for.
+ */
+#ifndef FNN_UPDATE_H
+#define FNN_UPDATE_H
+
+#include <assert.h>
+
+#include "elementary.h"
+#include "kernels.h"
+
+/* The optimizers' formulas on vectors, and on the last few elements through a buffer; with regular, g and w are shaped first. */
+#define X(name, id, states, step)                                                                                      \
+    INLINE void step_##name(const int regular, const real *g_, real *w_, real *s_, real *t_, real *u_, const fnn_rates *rates) { \
+        const V alpha = splat((real)rates->learning_rate), mu = splat((real)rates->momentum),                          \
+                beta1 = splat((real)rates->beta1), rest1 = splat((real)(1 - rates->beta1)),                            \
+                beta2 = splat((real)rates->beta2), rest2 = splat((real)(1 - rates->beta2)),                            \
+                epsilon = splat((real)rates->epsilon), alpha1 = splat((real)rates->alpha1),                            \
+                root2 = splat((real)rates->root2), damped = splat((real)rates->damped),                                \
+                alpha_g = splat((real)rates->alpha_g), alpha_m = splat((real)rates->alpha_m),                          \
+                shrink = splat((real)rates->shrink), grow = splat((real)rates->grow),                                  \
+                least = splat((real)rates->least), most = splat((real)rates->most);                                    \
+        (void)alpha, (void)mu, (void)beta1, (void)rest1, (void)beta2, (void)rest2, (void)epsilon, (void)alpha1, (void)root2; \
+        (void)damped, (void)alpha_g, (void)alpha_m, (void)shrink, (void)grow, (void)least, (void)most;                 \
+        V g = load(g_), w = load(w_);                                                                                  \
+        V s = states > 0 ? load(s_) : w, t = states > 1 ? load(t_) : w, u = states > 2 ? load(u_) : w;                 \
+        if (regular) shape(&g, &w, rates);                                                                             \
+        step;                                                                                                          \
+        store(w_, w);                                                                                                  \
+        if (states > 0) store(s_, s);                                                                                  \
+        if (states > 1) store(t_, t);                                                                                  \
+        if (states > 2) store(u_, u);                                                                                  \
+    }                                                                                                                  \
+    INLINE void update_block_##name(const int regular, idx rows, idx cols, idx ld, const real *g, real *w,             \
+                                    void *const *state, const fnn_rates *of_step) {                                    \
+        const fnn_rates rates = *of_step; /* a copy of our own: no store can change it */                              \
+        real *s = states > 0 ? state[0] : NULL, *t = states > 1 ? state[1] : NULL, *u = states > 2 ? state[2] : NULL;  \
+        for (idx r = 0; r < rows; r++) {                                                                               \
+            idx i = r * ld;                                                                                            \
+            const idx end = i + cols;                                                                                  \
+            for (; i + VL <= end; i += VL)                                                                             \
+                step_##name(regular, g + i, w + i, states > 0 ? s + i : NULL, states > 1 ? t + i : NULL,               \
+                            states > 2 ? u + i : NULL, &rates);                                                        \
+            if (i < end) {                                                                                             \
+                real part[5][VL] = {{0}};                                                                              \
+                real *from[5] = {(real *)g + i, w + i, states > 0 ? s + i : NULL, states > 1 ? t + i : NULL,           \
+                                 states > 2 ? u + i : NULL};                                                           \
+                const size_t bytes = (size_t)(end - i) * sizeof(real);                                                 \
+                for (int a = 0; a < 2 + states; a++) memcpy(part[a], from[a], bytes);                                  \
+                step_##name(regular, part[0], part[1], part[2], part[3], part[4], &rates);                             \
+                for (int a = 1; a < 2 + states; a++) memcpy(from[a], part[a], bytes);                                  \
+            }                                                                                                          \
+        }                                                                                                              \
+    }                                                                                                                  \
+    NOINLINE void update_##name(idx rows, idx cols, idx ld, const real *g, real *w, void *const *state, const fnn_rates *rates) { \
+        if (rates->regular) update_block_##name(1, rows, cols, ld, g, w, state, rates);                                \
+        else update_block_##name(0, rows, cols, ld, g, w, state, rates);                                               \
+    }
+INLINE void shape(V *g, V *w, const fnn_rates *rates) {
+    const V limit = splat((real)rates->clip_value);
+    *g = *g * splat((real)rates->clip);
+    if (rates->clip_value > 0) *g = at_most(at_least(*g, -limit), limit);
+    *g = fma_v(splat((real)rates->l2), *w, *g);
+    *g = fma_v(splat((real)rates->l1), sign_v(*w), *g);
+    *w = *w * splat((real)rates->keep);
+}
+FNN_OPTIMIZERS(X)
+#undef X
+
+static void update(int optimizer, idx rows, idx cols, idx ld, const void *g, void *w, void *const *state, const fnn_rates *rates) {
+    switch (optimizer) {
+#define X(name, id, states, step) case id: update_##name(rows, cols, ld, g, w, state, rates); return;
+        FNN_OPTIMIZERS(X)
+#undef X
+    default: assert(!"an optimizer");
+    }
+}
+
+/* Norms: squares in double, which for float are exact; an element's sum is in the order of its index on every ISA. */
+
+static void column_squares(idx n, const void *W_, double *sums) {
+    const real *W = W_;
+    double sum[NR] = {0};
+    for (idx i = 0; i < n; i++)
+        for (int j = 0; j < NR; j++) sum[j] += (double)W[i * NR + j] * (double)W[i * NR + j];
+    memcpy(sums, sum, sizeof(sum));
+}
+
+static void row_squares(idx n, idx columns, const void *W_, double *sums) {
+    const real *W = W_;
+    for (idx j = 0; j < columns; j++)
+        for (idx i = 0; i < n; i++) sums[i] += (double)W[i * NR + j] * (double)W[i * NR + j];
+}
+
+static void scale_columns(idx n, const double *factors, void *W_) {
+    real *W = W_, by[NR];
+    for (int j = 0; j < NR; j++) by[j] = (real)factors[j];
+    for (idx i = 0; i < n; i++) for (int j = 0; j < NR; j++) W[i * NR + j] *= by[j];
+}
+
+static void scale_rows(idx n, const double *factors, void *W_) {
+    real *W = W_;
+    for (idx i = 0; i < n; i++) for (int j = 0; j < NR; j++) W[i * NR + j] *= (real)factors[i];
+}
+
+#endif
