@@ -107,12 +107,12 @@ class Learned:
 
     def show(self, name: str) -> list[np.ndarray]:
         if self.lists[name] is None:
-            assert self.parameters is not None
             self.lists[name] = self._views(name)
             self.own[name] = tuple(self.lists[name])
         return self.lists[name]
 
     def _views(self, name: str) -> list[np.ndarray]:
+        assert self.parameters is not None
         W, b = views(self.parameters.network, self.parameters.theta)
         return [part.T for part in W] if name == "coefs_" else list(b)
 
@@ -120,6 +120,7 @@ class Learned:
         """Widths of the layers and dtype."""
         coefs = self.lists["coefs_"]
         if coefs is None:
+            assert self.parameters is not None
             return list(self.parameters.network.sizes), self.parameters.network.dtype
         return [len(coefs[0]), *(coef.shape[1] for coef in coefs)], str(coefs[0].dtype)
 
@@ -142,19 +143,19 @@ class Learned:
             network.sizes,
             network.dtype,
         ):
-            theta = np.empty(network.n_parameters, network.dtype)
-            self.parameters = Parameters(network, theta)
+            known = Parameters(network, np.empty(network.n_parameters, network.dtype))
             self.own = dict.fromkeys(self.own, ())
         elif known.network is not network:  # whose settings have changed
-            self.parameters = known.copy()
-            self.parameters.network = network
+            known = known.copy()
+            known.network = network
             self.own = dict.fromkeys(self.own, ())
+        self.parameters = known
         for name in self.NAMES:
             if self.lists[name] is not None:
                 self._take(name)
                 if self.references(name) == ALONE:
                     self.lists[name], self.own[name] = None, ()
-        return self.parameters
+        return known
 
     def _take(self, name: str) -> None:
         parts, own = self.lists[name], self.own[name]
@@ -202,7 +203,7 @@ class Perceptron(BaseMultilayerPerceptron):
         return self._learned.show(name)
 
     def _learned_here(self) -> Learned:
-        return vars(self).setdefault("_learned", Learned())
+        return self.__dict__.setdefault("_learned", Learned())
 
     def _network(self) -> NetworkSpec:
         sizes, dtype = self._learned.shape()

@@ -517,7 +517,8 @@ NAMES: dict[str, Callable[[], Optimizer]] = {
 @lru_cache(maxsize=64)
 def _named(name: str, learning_rate: float | None) -> Optimizer:
     """They are values: a call for one row does not make a new one."""
-    return NAMES[name]() if learning_rate is None else NAMES[name](learning_rate=learning_rate)
+    made = NAMES[name]()
+    return made if learning_rate is None else replace(made, learning_rate=learning_rate)
 
 
 def as_optimizer(optimizer: Any, learning_rate: Any) -> Optimizer:
