@@ -808,10 +808,19 @@ def test_messages_are_ours(tmp_path):
         load(tmp_path, proto)
 
 
-@pytest.mark.parametrize("threshold", [0.03, 0.039, 1e-3, 1e-6, 7.0, 100.0, -0.03, 1e30])
-@pytest.mark.parametrize("kind", ["where", "max", "steep"])
+THRESHOLDS = [0.03, 0.039, 1e-3, 1e-6, 7.0, 100.0, -0.03]
+
+
+@pytest.mark.parametrize(
+    "kind, threshold",
+    [
+        (kind, threshold)
+        for kind in ("where", "max", "steep", "bell", "square", "pole")
+        for threshold in (*THRESHOLDS, *[1e30] * (kind in ("where", "max", "steep")))
+    ],
+)
 def test_functions_are_told_apart_at_their_edges(tmp_path, threshold, kind):
-    """Not a relu: a threshold, a floor, a smooth step a little off 0."""
+    """Not a relu: a threshold, a floor, a smooth step a little off 0, a narrow hill beside it."""
     nodes = {
         "where": [("Greater", "a t", "b", {}), ("Where", "b a nought", "y", {})],
         "max": [("Max", "a nought", "h", {}), ("Max", "h t", "y", {})],
@@ -819,8 +828,25 @@ def test_functions_are_told_apart_at_their_edges(tmp_path, threshold, kind):
             ("Sub", "a t", "d", {}), ("Mul", "d k", "e", {}), ("Sigmoid", "e", "s", {}),
             ("Mul", "a s", "y", {}),
         ],
+        "bell": [  # a relu, and a narrow bell
+            ("Sub", "a t", "d", {}), ("Mul", "d k", "e", {}), ("Pow", "e two", "q", {}),
+            ("Neg", "q", "m", {}), ("Exp", "m", "g", {}), ("Relu", "a", "r", {}),
+            ("Add", "r g", "y", {}),
+        ],
+        "square": [  # the same, its square multiplied out
+            ("Mul", "a a", "aa", {}), ("Mul", "a tt", "at", {}), ("Sub", "aa at", "p", {}),
+            ("Add", "p t2", "q", {}), ("Mul", "q kk", "m", {}), ("Exp", "m", "g", {}),
+            ("Relu", "a", "r", {}), ("Add", "r g", "y", {}),
+        ],
+        "pole": [
+            ("Sub", "a t", "d", {}), ("Mul", "d k", "e", {}), ("Mul", "e e", "q", {}),
+            ("Add", "q one", "p", {}), ("Div", "one p", "g", {}), ("Relu", "a", "r", {}),
+            ("Add", "r g", "y", {}),
+        ],
     }[kind]  # fmt: skip
-    constants = {"W": np.eye(4, dtype=np.float32), "nought": np.float32(0)}
+    constants = {"tt": np.float32(2 * threshold), "t2": np.float32(threshold**2)}
+    constants |= {"kk": np.float32(-1e8), "one": np.float32(1), "two": np.float32(2)}
+    constants |= {"W": np.eye(4, dtype=np.float32), "nought": np.float32(0)}
     constants |= {"t": np.float32(threshold), "k": np.float32(1e4)}
     proto = graph([("MatMul", "x W", "a", {}), *nodes], constants)
     if kind == "max":

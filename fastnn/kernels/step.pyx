@@ -32,7 +32,7 @@ from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
     FNN_BATCH_NORM, FNN_LAYER_NORM, Memory, fnn_activation, fnn_barrier, fnn_entry, fnn_identity, fnn_kernels, fnn_norm,
-    fnn_prefetch, fnn_sgd, fnn_team_size, fp_enter, fp_leave, plain, seconds, wait,
+    fnn_prefetch, fnn_sgd, fnn_team_size, fp_enter, fp_leave, plain, seconds, startable, wait,
 )
 from fastnn.kernels.backward cimport Entries, delta_and_gradient_part, gradient_part, gradient_sparse_part, hidden_delta_part
 from fastnn.kernels.forward cimport forward_part, forward_sparse_part, perturb_part
@@ -97,6 +97,7 @@ cdef int run_steps(Net *net, const Buffers *buffers, Run *run, int n_threads) ex
     run.scratch, entries and finite are for n_threads; buffers has room for run.chunk rows; where `sums_gradient`, slots for G.
     """
     cdef Memory own = Memory()
+    n_threads = startable(n_threads)
     run.block, run.row_work, run.statistics = block_rows(net, n_threads), flops(net, 1, 3), NULL
     if net.batch_normalised and run.step.apply and min(run.chunk, run.n) > run.block:
         run.statistics = own.take(statistics_bytes(net), 1)

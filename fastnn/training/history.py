@@ -35,10 +35,10 @@ class History:
     Further columns are what callbacks added by ``fit.log``.
     """
 
-    def __init__(self, columns: dict[str, list[Any]] | None = None) -> None:
+    def __init__(self, columns: dict[str, list[float]] | None = None) -> None:
         self._columns = {name: list(values) for name, values in (columns or {}).items()}
 
-    def append(self, **row: Any) -> None:
+    def append(self, **row: float) -> None:
         """Add an epoch."""
         before = len(self)
         for name in row:
@@ -47,12 +47,12 @@ class History:
         for name, values in self._columns.items():
             values.append(row.get(name, math.nan))
 
-    def set(self, **values: Any) -> None:
+    def set(self, **values: float) -> None:
         """Put values into the last epoch's row."""
         for name, value in values.items():
             self._columns.setdefault(name, [math.nan] * len(self))[-1] = value
 
-    def columns(self) -> dict[str, list[Any]]:
+    def columns(self) -> dict[str, list[float]]:
         """The columns by name."""
         return dict(self._columns)
 
@@ -60,7 +60,7 @@ class History:
         """Names of the columns: with it ``dict(history)`` is `columns`."""
         return list(self._columns)
 
-    def __getitem__(self, name: str) -> list[Any]:
+    def __getitem__(self, name: str) -> list[float]:
         try:
             return self._columns[name]
         except (KeyError, TypeError):
@@ -69,11 +69,11 @@ class History:
     def __contains__(self, name: object) -> bool:
         return name in self._columns
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[dict[str, float]]:
         for values in zip(*self._columns.values(), strict=True):
             yield dict(zip(self._columns, values, strict=True))
 
-    def __getattr__(self, name: str) -> list[Any]:
+    def __getattr__(self, name: str) -> list[float]:
         if name.startswith("_"):  # a copy asks before there are columns
             raise AttributeError(name)
         try:
