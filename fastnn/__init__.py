@@ -38,7 +38,7 @@ from fastnn.network.initialize import Normal, Orthogonal, Uniform
 from fastnn.network.losses import BinaryCrossEntropy, CrossEntropy, Focal, Huber, Quantile
 from fastnn.network.norms import BatchNorm, LayerNorm
 from fastnn.predictor import Predictor
-from fastnn.training.fit import Callback, Fit
+from fastnn.training.fit import Callback, Fit, Snapshot
 from fastnn.training.history import History
 from fastnn.training.metrics import TopK
 from fastnn.training.optimizers import (
@@ -111,6 +111,7 @@ __all__ = [
     "ReduceOnPlateau",
     "Rprop",
     "Schedule",
+    "Snapshot",
     "StepDecay",
     "TableError",
     "TensorBoard",

@@ -18,6 +18,7 @@ from fastnn.config import n_threads as bound_threads
 from fastnn.errors import ModelFileError
 from fastnn.network.activations import Activation
 from fastnn.network.arrays import (
+    Features,
     as_finite,
     as_numbers,
     as_pair,
@@ -797,7 +798,12 @@ class Model:
         mean and variance, and its running averages stay as they are.
         """
         X, y = as_pair(*self._encoded(X, y), self._network)
-        weights = as_weights(sample_weight, len(X))
+        return self._gradient(X, y, as_weights(sample_weight, len(X)))
+
+    def _gradient(
+        self, X: Features, y: np.ndarray, weights: np.ndarray | None = None
+    ) -> tuple[float, np.ndarray]:
+        """`loss_and_gradient` of what has been checked."""
         grad = np.empty(self.n_parameters, self.dtype)
         with self._parameters.lend() as engine:
             return engine.gradient(X, y, grad, bound_threads(self.n_threads), weights), grad

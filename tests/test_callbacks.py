@@ -210,7 +210,7 @@ def test_divergence_ends_callbacks_and_changes_nothing():
     before, diary = state(model), Diary("a", [])
     X, _ = data()
     with pytest.raises(fastnn.DivergenceError, match="epoch 1, "):
-        model.fit(X * 1e3, X[:, 0], batch_size=8, learning_rate=1e30, callbacks=[diary])
+        model.fit(X * 10, X[:, 0], batch_size=8, learning_rate=1e30, callbacks=[diary])
     assert state(model) == before
     assert isinstance(diary.error, fastnn.DivergenceError)
     assert diary.notes[-1] == "a fit_end 1"
@@ -637,3 +637,34 @@ def test_a_refused_fit_leaves_the_log_as_it_was(tmp_path):
 def test_a_full_disk_names_the_log():
     with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
         fit(make(), callbacks=[fastnn.CSVLogger("/dev/full")])
+
+
+class Counted:
+    """An array that notes how often it is asked for."""
+
+    def __init__(self, values):
+        self.values, self.asked = values, 0
+
+    def __array__(self, dtype=None, copy=None):
+        self.asked += 1
+        return np.asarray(self.values, dtype)
+
+
+def test_gradient_norms_read_their_rows_once():
+    X, y = data()
+    rows, labels = Counted(X), Counted(y)
+    one = fit(make(), callbacks=[fastnn.GradientNorms(rows, labels)])
+    assert (rows.asked, labels.asked) == (1, 1)
+    two, seen = make(), []
+    look = fastnn.LambdaCallback(
+        on_epoch_end=lambda fit: seen.append(fit.model.loss_and_gradient(X, y)[1])
+    )
+    fit(two, callbacks=[look])
+    for k, (start, stop) in enumerate(((0, 24), (30, 48)), 1):  # of W1 and W2 in theta
+        want = [np.linalg.norm(gradient[start:stop].astype(np.float64)) for gradient in seen]
+        np.testing.assert_allclose(one[f"gradient_norm_{k}"], want, rtol=1e-12)
+    model = make()
+    before = state(model)
+    with pytest.raises(ValueError, match=r"X must have shape \(n, 4\)"):
+        fit(model, callbacks=[fastnn.GradientNorms(X[:, :3], y)])
+    assert state(model) == before

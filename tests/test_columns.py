@@ -387,6 +387,9 @@ def test_images_are_scaled_as_in_training():
     assert abs(model.columns.encode(X).mean()) < 1e-6
     with pytest.raises(TableError, match=r"must be an array of shape \(n, 8, 8\), got a table"):
         model.predict({"a": [1, 2]})
+    sparse = pytest.importorskip("scipy.sparse")
+    with pytest.raises(TypeError, match="must be dense where its columns are learned, got csr_"):
+        fastnn.Model([None, None]).fit(sparse.csr_array(np.eye(3)), [0, 1, 1])
 
 
 @pytest.mark.parametrize("way", ["pandas", "polars", "pyarrow", "dict", "rows"])
@@ -445,6 +448,23 @@ def test_partial_fit_remembers_names_too():
     model = fastnn.Model([2, 2], seed=0)
     model.partial_fit(frame, [0, 1])
     np.testing.assert_array_equal(model.forward(frame[["b", "a"]]), model.forward(frame))
+
+
+def test_a_stream_of_files_tells_names(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    pyarrow = pytest.importorskip("pyarrow")
+    frame = pandas.DataFrame({"a": [1.0, 2, 3], "b": [5.0, 1, 2]})
+    table = pyarrow.Table.from_pandas(frame.assign(y=[0, 1, 1]))
+    parquet.write_table(table, tmp_path / "t.parquet")
+    model = fastnn.Model([2, 2], seed=0)
+    model.fit(data.ArrowStream(tmp_path / "t.parquet", "y"), epochs=1)
+    np.testing.assert_array_equal(model.forward(frame[["b", "a"]]), model.forward(frame))
+    turned = data.ArrowStream(tmp_path / "t.parquet", "y", columns=["b", "a"])
+    again = fastnn.Model([2, 2], seed=0)
+    again.fit(frame, [0, 1, 1], epochs=1)
+    for one, source in ((model, turned), (again, [(frame[["b", "a"]], [0, 1, 1])])):
+        one.fit(source, epochs=1)
+    np.testing.assert_array_equal(model.theta, again.theta)
 
 
 def test_text_for_a_plain_model_names_the_way():

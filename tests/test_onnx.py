@@ -126,6 +126,18 @@ def test_the_graph_counts_where_it_was_edited(tmp_path):
             node.op_type = "Sigmoid"
     onnx.save(proto, path)
     assert fastnn.onnx.load(path).activations == ["sigmoid"]
+    for options, name, value in (
+        ({"activation": fastnn.LeakyReLU(0.3)}, "alpha", 0.5),
+        ({"activation": fastnn.ELU(0.3)}, "alpha", 0.5),
+        ({"norm": "layer"}, "epsilon", 0.5),
+    ):
+        fastnn.onnx.export(fastnn.Model([3, 5, 2], seed=1, **options), path)
+        proto = onnx.load(path)
+        (attribute,) = (a for node in proto.graph.node for a in node.attribute if a.name == name)
+        attribute.f = value
+        onnx.save(proto, path)
+        x = X[:, :3].astype(np.float32)
+        agree(fastnn.onnx.load(path).forward(x), runtime(path, X=x)["f"], AGREE)
 
 
 def test_names_of_classes_give_labels(tmp_path):

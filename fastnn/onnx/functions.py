@@ -23,7 +23,7 @@ from fastnn.interop.steps import Apply, Scale, Step
 from fastnn.model import Model
 from fastnn.network.activations import ELU, TABLE, Activation, LeakyReLU
 from fastnn.onnx.constants import ENTRYWISE
-from fastnn.onnx.values import Composite, Node, Refused, Rows, same
+from fastnn.onnx.values import Node, Refused, Rows, same
 
 # --- operators that are activations
 
@@ -283,6 +283,20 @@ def _values(activation: Any, u: Any) -> np.ndarray:
 @functools.lru_cache(64)
 def _unit(activation: Any) -> Model:
     return Model([1, 1], output=activation, dtype="float64", seed=0, init=[np.ones((1, 1))])
+
+
+@dataclass(frozen=True)
+class Composite:
+    """function(h) for each entry h of the root: exporters write silu as x * sigmoid(x), and gelu
+    as a dozen operators."""
+
+    root: Rows
+    function: Function
+    where: str
+
+    @property
+    def why(self) -> str:
+        return f"{self.where}: what it computes is none of fastnn's activations"
 
 
 # --- what they are in fastnn

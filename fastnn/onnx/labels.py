@@ -8,8 +8,9 @@ import numpy as np
 
 from fastnn.interop.steps import Apply, Scale, Step
 from fastnn.onnx import functions
+from fastnn.onnx.functions import Composite
 from fastnn.onnx.operators import from_front
-from fastnn.onnx.values import Composite, Labels, Named, Node, Pair, Refused, Rows, same
+from fastnn.onnx.values import Labels, Named, Node, Pair, Refused, Rows, same
 
 
 def of_labels(node: Node, labels: Labels) -> Labels:

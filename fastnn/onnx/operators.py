@@ -14,8 +14,8 @@ from fastnn.network.norms import BatchNorm, LayerNorm
 from fastnn.onnx import functions
 from fastnn.onnx.constants import at_least, check_inputs
 from fastnn.onnx.file import FLOAT, number_type, onnx_package
-from fastnn.onnx.functions import ACTIVATIONS, OF_INTEGERS, decimal, single
-from fastnn.onnx.values import BATCH, Composite, Node, Refused, Rows
+from fastnn.onnx.functions import ACTIVATIONS, OF_INTEGERS, Composite, decimal, single
+from fastnn.onnx.values import BATCH, Node, Refused, Rows
 
 # --- single entries
 
@@ -34,10 +34,10 @@ def entries(node: Node) -> Rows | Composite:
         raise Refused("its first input must be data")
     if node.op in ACTIVATIONS and isinstance(first, Rows) and len(data) == 1:
         return first.then(*ACTIVATIONS[node.op](node))
+    if node.op == "Neg" and isinstance(first, Rows):
+        return first.then(Scale(-1.0, 0.0))
     if len(data) == 1 and isinstance(data[0], Rows) and node.op in SCALES:
         at = next(i for i, value in enumerate(node.inputs) if value is data[0])
-        if node.op == "Neg":
-            return data[0].then(Scale(-1.0, 0.0))
         if node.op != "Div" or at == 0:
             value, rows = _for_each_row(node.constant(1 - at), data[0])
             if node.op == "Div" and not np.all(value):
@@ -51,7 +51,6 @@ SCALES: dict[str, Callable[[Any, bool], Scale]] = {
     "Sub": lambda c, first: Scale(1.0, -c) if first else Scale(-1.0, c),
     "Mul": lambda c, _: Scale(c, 0.0),
     "Div": lambda c, _: Scale(1 / c, 0.0),
-    "Neg": lambda _, __: Scale(-1.0, 0.0),
 }
 
 

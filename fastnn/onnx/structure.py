@@ -17,9 +17,9 @@ from fastnn.errors import ModelFileError
 from fastnn.interop.steps import Apply, Linear, Normalize, Scale, Step
 from fastnn.onnx import constants, functions, labels, operators
 from fastnn.onnx.file import as_array, number_type, place_of
+from fastnn.onnx.functions import Composite
 from fastnn.onnx.values import (
     BATCH,
-    Composite,
     Labels,
     Named,
     Node,

@@ -4,8 +4,7 @@ Each is one of
 
     array       a constant; of what `Shape` gives, the number of rows is BATCH
     Rows        the data on its way: the steps so far
-    Composite   a function of single entries that is none of fastnn's activations yet: exporters
-                write silu as x * sigmoid(x) and gelu as a dozen operators
+    Composite   a function of single entries that is none of fastnn's activations yet (functions.py)
     Pair        of one sigmoid p: the columns 1 - p, p
     Labels      what was decided from Rows
     Named       Rows or a Pair with the names of their columns
@@ -16,15 +15,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastnn.interop.steps import Step
 from fastnn.onnx.file import FLOAT, as_array, onnx_package
-
-if TYPE_CHECKING:
-    from fastnn.onnx.functions import Function
 
 BATCH = -(2**62)  # the number of rows, in shapes
 
@@ -67,19 +63,6 @@ class Rows:
         sizes = ["?" if n is None else str(n) for n in self.tail]
         sizes = [*sizes, "batch"] if self.columns else ["batch"] * self.batch + sizes
         return f"({', '.join(sizes)})"
-
-
-@dataclass(frozen=True)
-class Composite:
-    """function(h) for each entry h of the root."""
-
-    root: Rows
-    function: Function
-    where: str
-
-    @property
-    def why(self) -> str:
-        return f"{self.where}: what it computes is none of fastnn's activations"
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,8 @@ def as_targets(y: Any, names: list[str] | None = None) -> Table:
 
 def as_arrays(X: Any) -> Arrays:
     """An array (n, ...) of numbers, of which a row is a sample."""
+    if hasattr(X, "toarray"):
+        raise TypeError(f"X must be dense where its columns are learned, got {type(X).__name__}")
     array = np.asarray(X)
     if array.dtype.kind not in "buif":
         raise TypeError(f"X must be real numbers, got dtype {array.dtype}")

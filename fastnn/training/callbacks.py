@@ -14,6 +14,7 @@ import numpy as np
 
 from fastnn.checks import as_bool, as_int, as_name, as_real
 from fastnn.errors import MissingExtraError, optional
+from fastnn.network.arrays import Features, as_pair
 from fastnn.network.parameters import views
 from fastnn.training.fit import Callback, Fit, Snapshot
 from fastnn.training.history import GRADIENT
@@ -406,16 +407,25 @@ class GradientNorms(Callback):
     Parameters
     ----------
     X, y : array
-        The rows, as of `fit`. Each epoch costs one forward and backward pass over them and a
-        gradient vector: a few hundred rows will do.
+        The rows, as of `fit`, read as it begins. Each epoch costs one forward and backward pass
+        over them and a gradient vector: a few hundred rows will do.
     """
 
     def __init__(self, X: Any, y: Any) -> None:
         self.X, self.y = X, y
+        self._pair: tuple[Features, np.ndarray] | None = None  # as the engine takes them
+
+    def on_fit_begin(self, fit: Fit) -> None:
+        model = fit.model
+        X, y = model._encoded(self.X, self.y)
+        self._pair = as_pair(X, y, model._network)
 
     def on_epoch_end(self, fit: Fit) -> None:
-        model = fit.model
-        _, gradient = model.loss_and_gradient(self.X, self.y)
-        W, _ = views(model._network, gradient)
+        assert self._pair is not None
+        _, gradient = fit.model._gradient(*self._pair)
+        W, _ = views(fit.model._network, gradient)
         norms = [math.sqrt(np.square(grad, dtype=np.float64).sum()) for grad in W]
         fit.log(**{f"{GRADIENT}{k}": norm for k, norm in enumerate(norms, 1)})
+
+    def on_fit_end(self, fit: Fit) -> None:
+        self._pair = None

@@ -27,7 +27,7 @@ from fastnn.training.evaluate import evaluate
 from fastnn.training.fit import Fit
 from fastnn.training.history import History
 from fastnn.training.optimizers import LBFGS, Rate
-from fastnn.training.plan import Plan
+from fastnn.training.plan import Plan, warn_of_scale
 from fastnn.training.progress import Progress
 from fastnn.training.schedules import Running
 from fastnn.training.stream import Stream
@@ -266,6 +266,7 @@ def fit(model: Any, plan: Plan) -> History:
     lagging = frozenset(() if isinstance(plan.rule, LBFGS) else ("loss",))
     begun = Fit(model, plan.epochs, plan.callbacks, measured, plan.settings, lagging)
     parameters: Parameters = model._parameters
+    warn_of_scale(plan.X, parameters)
     with parameters.training(plan.rule.kind, plan.batch) as engine:
         run = Run(
             *(parameters, engine, plan.rule, plan.batch, bound_threads(model.n_threads)),

@@ -87,6 +87,7 @@ class Optimizer(Value):
     decay_bias: bool = _setting(True)
 
     def __post_init__(self) -> None:
+        checked = {}
         for one in fields(self):
             value = getattr(self, one.name)
             if one.name == "learning_rate":
@@ -98,7 +99,8 @@ class Optimizer(Value):
             elif not (value is None and one.default is None):
                 low, high = LIMITS[one.name]
                 value = as_real(one.name, value, low, high)
-            self._keep(**{one.name: value})
+            checked[one.name] = value
+        self._keep(**checked)
 
     def __repr__(self) -> str:
         given = [f"learning_rate={self.learning_rate!r}"] + [

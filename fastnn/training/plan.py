@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import fields
 from os import PathLike
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastnn.checks import as_bool, as_int, as_real
-from fastnn.network.arrays import Features, as_pair, as_training_pair
+from fastnn.network.arrays import Features, as_dense, as_pair, as_training_pair
+from fastnn.network.parameters import Parameters, views
 from fastnn.network.spec import NetworkSpec
 from fastnn.training.fit import Callback, stateful
 from fastnn.training.metrics import Metric, as_metrics
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 
 NONE: Mapping[str, Any] = MappingProxyType({})
+LOOK = 1 << 16  # numbers of X looked at for their size, at most
+QUIET, LOUD = 50, 200  # sizes: of a column that is not looked into, and of what is warned of
 HeldOut = tuple[Features, np.ndarray, np.ndarray | None]  # X, y, weights
 
 
@@ -323,6 +327,32 @@ def _of_held_out(weights: np.ndarray | None, rows: np.ndarray) -> np.ndarray | N
     if weights is not None and not weights[rows].any():
         raise ValueError("validation_split must hold out a row of weight above 0, got none")
     return None if weights is None else weights[rows]
+
+
+def warn_of_scale(X: Features | Stream, parameters: Parameters) -> None:
+    """Warn if a column alone brings the first layer far out of the range where weights move.
+
+    Of some rows, the root mean square of a column times that of its weights; beyond 30 plain SGD
+    learns nothing, beyond 1000 nothing does. Normalisation takes any scale.
+    """
+    network = parameters.network
+    normalised = bool(network.norm and network.norm[0])
+    if isinstance(X, Stream) or normalised or parameters.all_steps or network.n_in > LOOK:
+        return
+    n = max(1, LOOK // network.n_in)
+    some = as_dense(X[np.arange(0, len(X), max(1, len(X) // n))[:n]], network).astype(np.float64)
+    size = np.sqrt(np.square(some).mean(0))
+    if size.max() < QUIET:  # without a look at the weights
+        return
+    W = views(network, parameters.weights()[1])[0][0]
+    reach = size * np.sqrt(np.square(W, dtype=np.float64).mean(0))
+    j = int(np.argmax(reach))
+    if reach[j] > LOUD:
+        warnings.warn(
+            f"column {j} of X has values around {size[j]:.2g}, too large to learn from: scale X, "
+            "say to (X - X.mean(0)) / X.std(0), or integers by Model(..., input_scale=...)",
+            stacklevel=4,
+        )
 
 
 # What does not go together

@@ -47,6 +47,7 @@ class Schedule(Value):
         return not isinstance(self, (Constant, InverseScaling))
 
     def __post_init__(self) -> None:
+        checked = {}
         for one in fields(self):
             value = getattr(self, one.name)
             if one.name == "learning_rate":
@@ -58,7 +59,8 @@ class Schedule(Value):
                     value = as_real(one.name, value, *LIMITS[one.name])
             else:
                 value = as_int(one.name, value, 0 if one.name == "cooldown" else 1)
-            self._keep(**{one.name: value})
+            checked[one.name] = value
+        self._keep(**checked)
 
     def at(self, t: np.ndarray, per_epoch: int, total: int) -> np.ndarray:
         """Rates of steps t."""
