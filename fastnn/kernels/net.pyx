@@ -14,7 +14,11 @@ from fastnn.kernels.panels cimport (
 )
 from fastnn.kernels.update cimport Slots
 
+import numpy
+
 from fastnn.kernels._cpu import KINDS
+
+cdef dict kinds = {numpy.dtype(name): kind for name, kind in (*KINDS.items(), ("bool", KINDS["uint8"]))}
 
 np.import_array()
 
@@ -233,7 +237,7 @@ cdef int set_features(const Net *net, fnn_features *features, X) except -1:
         features.kind = fnn_kind_float32 if net.k.item == 4 else fnn_kind_float64
         return 0
     features.data = <const char *> np.PyArray_DATA(X)
-    features.kind = KINDS["uint8" if X.dtype == bool else X.dtype.name]
+    features.kind = kinds[X.dtype]
     features.row, features.column = X.strides
     if X.shape[1] == 1:
         features.column = X.itemsize

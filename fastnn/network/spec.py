@@ -116,7 +116,7 @@ class NetworkSpec(Value):
     def batch_normalised(self) -> bool:
         return any(norm is not None and norm.name == "batch" for norm in self.norm)
 
-    @property
+    @cached_property
     def n_parameters(self) -> int:
         return self.layers[-1].stop
 

@@ -76,6 +76,7 @@ class Run:
         self.step_seconds = 3 * network.n_parameters * batch / SLOWEST
         draws = any(network.dropout) or any(network.noise)
         self.keys = keys(seed, len(network.layers)) if draws else None
+        self.rates = optimizer.rates
         self.begin_schedule(1, 1)
 
     def begin_schedule(self, rows: int, epochs: int, done: int = 0) -> None:
@@ -130,7 +131,7 @@ class Run:
         loss, and where rates have a ridge the sum of all W_ij^2."""
         n, batch = len(order), min(self.batch, len(order))
         losses = np.empty(len(sizes))
-        squares = np.empty(len(sizes)) if self.optimizer.rates.get("ridge") else None
+        squares = np.empty(len(sizes)) if self.rates.get("ridge") else None
         start = 0
         while start < len(losses):
             stop = min(len(losses), start + max(1, int(SLICE_SECONDS / self.step_seconds)))
@@ -177,7 +178,7 @@ class Run:
             try:
                 steps = self.engine.train(
                     *(X, y, order[part.start * batch : part.stop * batch], batch),
-                    *(self.optimizer.rates, parameters.counts, losses[part], self.n_threads),
+                    *(self.rates, parameters.counts, losses[part], self.n_threads),
                     learning_rates=alphas,
                     weights=self.weights,
                     keys=self.keys,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,9 @@ class Stream:
                     return
                 yield block
 
-        thread = threading.Thread(target=read, name="fastnn-stream", daemon=True)
+        # In this context: what a source does counts as done by its fit.
+        run = copy_context().run
+        thread = threading.Thread(target=run, args=(read,), name="fastnn-stream", daemon=True)
         thread.start()
         try:
             yield received()
