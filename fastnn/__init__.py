@@ -25,14 +25,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from fastnn.config import show_config, threads
-from fastnn.errors import DivergenceError, FastnnError, MissingExtraError, ModelFileError
+from fastnn.errors import (
+    DivergenceError,
+    FastnnError,
+    MissingExtraError,
+    ModelFileError,
+    TableError,
+)
 from fastnn.model import Model, load
 from fastnn.network.activations import ELU, LeakyReLU
 from fastnn.network.initialize import Normal, Orthogonal, Uniform
 from fastnn.network.losses import BinaryCrossEntropy, CrossEntropy, Focal, Huber, Quantile
 from fastnn.network.norms import BatchNorm, LayerNorm
 from fastnn.predictor import Predictor
-from fastnn.training.fit import Callback, Fit
+from fastnn.training.fit import Callback, Fit, Snapshot
 from fastnn.training.history import History
 from fastnn.training.metrics import TopK
 from fastnn.training.optimizers import (
@@ -105,7 +111,9 @@ __all__ = [
     "ReduceOnPlateau",
     "Rprop",
     "Schedule",
+    "Snapshot",
     "StepDecay",
+    "TableError",
     "TensorBoard",
     "TopK",
     "Trace",

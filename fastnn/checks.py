@@ -13,6 +13,37 @@ def name_of(choice: Any) -> str:
     return choice if isinstance(choice, str) else choice.name
 
 
+ELSEWHERE = {  # what other libraries call arguments
+    "lr": "learning_rate",
+    "learning_rate_init": "learning_rate",
+    "n_epochs": "epochs",
+    "num_epochs": "epochs",
+    "max_iter": "epochs",
+    "batch": "batch_size",
+    "class_weights": "class_weight",
+    "sample_weights": "sample_weight",
+    "weights": "sample_weight",
+    "eps": "epsilon",
+    "betas": "beta1",
+    "rho": "decay",
+    "alpha": "l2",
+}
+
+
+def refuse_unknown(what: str, given: Collection[str], known: Collection[str]) -> None:
+    """Refuse keywords that `what` does not have, and name the one that may be meant."""
+    for name in given:
+        if name in known:
+            continue
+        meant = ELSEWHERE.get(name)
+        if meant not in known:
+            from difflib import get_close_matches  # here: it makes an import slower
+
+            meant = next(iter(get_close_matches(name, known, 1)), None)
+        told = f"; is it {meant}?" if meant else f"; it takes {', '.join(known)}"
+        raise TypeError(f"{what}() got an unexpected keyword argument {name!r}{told}")
+
+
 def as_int(name: str, value: Any, minimum: int) -> int:
     """`value` as an int of at least `minimum`."""
     try:

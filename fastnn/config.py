@@ -7,15 +7,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from fastnn.checks import as_int, as_name
 from fastnn.kernels import _cpu
+from fastnn.kernels._cpu import default_threads
 
-default_threads = cache(_cpu.default_threads)  # it reads files: 70 us
 _limit: ContextVar[int | None] = ContextVar("fastnn_threads", default=None)
 
 

@@ -27,7 +27,8 @@ class ArrowStream:
     target : str
         The column that is y.
     columns : list of str, optional
-        Those that are X; by default all but the target, in the files' order.
+        Those that are X; by default all but the target, in the files' order. Text among them is for
+        a `Model` with ``columns=``, as `fastnn.tables.learn` learns them from some rows.
     batch_rows : int, default 65536
         Rows of a block at most; where a file or a row group ends, a block ends too.
     format : {"parquet", "csv", "feather"}, optional

@@ -9,15 +9,16 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 import numpy as np
 
-from fastnn.checks import as_int, as_real
+from fastnn.checks import as_int, as_real, refuse_unknown
 from fastnn.config import n_threads as bound_threads
 from fastnn.errors import ModelFileError
 from fastnn.network.activations import Activation
 from fastnn.network.arrays import (
+    Features,
     as_finite,
     as_numbers,
     as_pair,
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     )
     from fastnn.network.initialize import Init
     from fastnn.tables.columns import Columns
-    from fastnn.tables.open import Open
+    from fastnn.tables.ends import OpenEnds
 
 
 class Model:
@@ -181,7 +182,7 @@ class Model:
         self.n_threads = None if n_threads is None else as_int("n_threads", n_threads, 1)
         self.seed = as_seed(seed)
         self.metadata: dict[str, Any] = {}
-        self._open: Open | None = None
+        self._open: OpenEnds | None = None
         if columns is None and not is_open(sizes):
             output = "softmax" if output is None else output
             network = as_network(sizes, activation, output, *rest[2:])
@@ -190,9 +191,9 @@ class Model:
                 *(self.seed, self.metadata, self.n_threads),
             )
             return
-        from fastnn.tables.open import Open
+        from fastnn.tables.ends import OpenEnds
 
-        self._open = Open(sizes, rest, init)
+        self._open = OpenEnds(sizes, rest, init)
         if columns is None:
             self._open.check()
         else:
@@ -450,15 +451,15 @@ class Model:
         return X, y
 
     def _encoded_fit(
-        self, X: Any, y: Any, validation: Any, metrics: Any, class_weight: Any
+        self, X: Any, y: Any, validation: Any, share: float, metrics: Any, class_weight: Any
     ) -> tuple[Any, Any, Any, Any, Any]:
         """What `fit` is given, as the network takes it."""
         columns = self.columns
         if columns is None:
             return *self._encoded(X, y), validation, metrics, class_weight
-        if isinstance(validation, (tuple, list)) and len(validation) == 2:
+        if isinstance(validation, (tuple, list)) and len(validation) in (2, 3):
             try:
-                validation = self._encoded(*validation)
+                validation = *self._encoded(*validation[:2]), *validation[2:]
             except (TypeError, ValueError) as error:
                 raise type(error)(f"validation_data: {error}") from None
         if y is None:
@@ -468,7 +469,9 @@ class Model:
             X = columns.encode(X, self.dtype, warn_unknown=False)
             y = columns.encode_targets(y)
         class_weight = columns.encode_class_weight(class_weight)
-        return X, y, validation, self._in_units(metrics), class_weight
+        if metrics is not None or validation is not None or share:
+            metrics = self._in_units(metrics)
+        return X, y, validation, metrics, class_weight
 
     def _in_units(self, metrics: Any, weighted: bool = False) -> Any:
         """Metrics of amounts see them in their units."""
@@ -506,7 +509,7 @@ class Model:
         batch_size: int = 128,
         optimizer: OptimizerName | Optimizer = "sgd",
         learning_rate: Rate | None = None,
-        validation_data: tuple[Any, Any] | None = None,
+        validation_data: tuple[Any, ...] | None = None,
         validation_split: float = 0.0,
         metrics: list[Any] | None = None,
         callbacks: list[Callback] | tuple[Callback, ...] = (),
@@ -515,6 +518,7 @@ class Model:
         shuffle: bool = True,
         resume: str | PathLike[str] | None = None,
         verbose: bool = False,
+        **unknown: Never,
     ) -> History:
         """Train; a second call goes on where the first one ended.
 
@@ -545,24 +549,29 @@ class Model:
         learning_rate : float, fastnn.Schedule or function, optional
             In place of the optimizer's own, which is 0.1 for SGD, 0.001 for Adam: a number, a
             schedule such as ``fastnn.OneCycle(0.01)``, or a function of the step number from 0.
-            Steps are counted on from fit to fit as long as the kind of optimizer stays.
-        validation_data : (X, y), optional
+            Schedules that count in epochs span this fit. What counts in steps, `InverseScaling` and
+            functions, goes on from fit to fit as long as the kind of optimizer stays.
+        validation_data : (X, y) or (X, y, sample_weight), optional
             Loss and metrics on it after each epoch go into the history, as val_loss, val_....
         validation_split : float, default 0.0
             Or: hold out this share of the rows, below 1, to measure on and not to train on. The
             model's seed chooses them, the same in each call; of each class its share.
         metrics : list, optional
-            What is measured, as of `evaluate`.
+            What is measured on these rows beside the loss, as of `evaluate`. val_loss is weighted
+            as the training loss is, by sample weights (of the rows held out) and class_weight;
+            metrics count every row alike.
         callbacks : list of fastnn.Callback, default ()
             Such as `EarlyStopping`, `Checkpoint`, `CSVLogger`.
         sample_weight : array, (n,), optional
             At least 0, not all 0. The loss of a mini-batch, and of an epoch, is
-            sum w_i L_i / sum w_i. A mini-batch whose weights are all 0 has the gradient 0.
+            sum w_i L_i / sum w_i, and so is a mini-batch's gradient, but that it is divided by a
+            quarter of what rows weigh on average, at least: rows of hardly any weight that are
+            among themselves move hardly anything. docs/maths.md, section 6.
         class_weight : "balanced" or dict {class: weight}, optional
             Multiplies the weights of the samples of a class, by name where columns are learned;
             "balanced" is n / (classes in y * samples of the class), of the rows trained on, and a
-            class that the dict leaves out has 1. For labels (n,) and one sigmoid output. Measures
-            on validation data are not weighted.
+            class that the dict leaves out, or that has no such rows, has 1. For labels (n,) and one
+            sigmoid output.
         shuffle : bool, default True
             False takes samples in the order given. Of a stream each block is shuffled by itself.
         resume : path, optional
@@ -582,16 +591,16 @@ class Model:
         Raises
         ------
         DivergenceError
-            A mini-batch had a loss that is not finite; the model is as before the call (resumed:
-            as in the checkpoint).
+            A mini-batch had a loss that is not finite; the model is as before the call.
         what a stream raises
             The model is as before the call, too.
         KeyboardInterrupt
             Raised on, like what a callback raises; the model stands at the last whole step.
         """
+        refuse_unknown("fit", unknown, FIT)
         with self._learning(X, y, validation_split, resume):
             X, y, validation_data, metrics, class_weight = self._encoded_fit(
-                X, y, validation_data, metrics, class_weight
+                X, y, validation_data, validation_split, metrics, class_weight
             )
             plan = plan_fit(
                 self._network,
@@ -624,6 +633,7 @@ class Model:
         learning_rate: Rate | None = None,
         sample_weight: Any = None,
         class_weight: Any = None,
+        **unknown: Never,
     ) -> float:
         """Online learning: one pass over what it is given, in its order.
 
@@ -645,6 +655,7 @@ class Model:
         DivergenceError
             As of `fit`.
         """
+        refuse_unknown("partial_fit", unknown, PARTIAL_FIT)
         if self._open is not None:
             raise ValueError("partial_fit must come after fit, which learns what columns are")
         with self._learning(X, y):
@@ -787,7 +798,12 @@ class Model:
         mean and variance, and its running averages stay as they are.
         """
         X, y = as_pair(*self._encoded(X, y), self._network)
-        weights = as_weights(sample_weight, len(X))
+        return self._gradient(X, y, as_weights(sample_weight, len(X)))
+
+    def _gradient(
+        self, X: Features, y: np.ndarray, weights: np.ndarray | None = None
+    ) -> tuple[float, np.ndarray]:
+        """`loss_and_gradient` of what has been checked."""
         grad = np.empty(self.n_parameters, self.dtype)
         with self._parameters.lend() as engine:
             return engine.gradient(X, y, grad, bound_threads(self.n_threads), weights), grad
@@ -874,6 +890,9 @@ class Model:
         vars(self).update(state)
         if self._open is None:
             self._kept = Kept()
+
+
+FIT, PARTIAL_FIT = (tuple(of.__kwdefaults__ or ()) for of in (Model.fit, Model.partial_fit))
 
 
 def load(path: str | PathLike[str]) -> Model:

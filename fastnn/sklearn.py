@@ -14,6 +14,7 @@ in float64 a fit is scikit-learn's up to rounding.
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -29,7 +30,7 @@ from fastnn.network.activations import TABLE, Activation
 from fastnn.network.arrays import Features, as_training_pair
 from fastnn.network.parameters import Parameters, new_engine, views
 from fastnn.network.spec import NetworkSpec, as_network
-from fastnn.predictor import Predictor
+from fastnn.predictor import Kept
 from fastnn.training import evaluate as evaluation
 from fastnn.training import lbfgs, loop
 from fastnn.training.fit import Fit
@@ -63,7 +64,7 @@ except ImportError as error:
     ) from None
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from fastnn.names import OptimizerName
     from fastnn.training.fit import Callback
@@ -75,18 +76,102 @@ FASTNN = {known.sklearn: name for name, known in TABLE.items() if known.sklearn}
 
 @dataclass
 class Rule:
-    """How a solver steps, as `Run` takes it, and what it keeps until the next partial_fit."""
+    """How a solver steps, as `Run` takes it."""
 
     kind: str
     settings: dict[str, float]
     learning_rate: Any
     ridge: float = 0.0
-    state: np.ndarray | None = None
-    steps: int = 0
 
     @property
     def rates(self) -> dict[str, float]:
         return {**self.settings, "ridge": self.ridge}
+
+
+class Learned:
+    """coefs_ and intercepts_ of an estimator, and the parameters behind them.
+
+    Users get lists of views of theta. They may write into these, or put other arrays or lists in
+    their place, at any time: `take` has them in the parameters before these are used. Lists that
+    nobody holds are forgotten, so that nothing is compared or copied for them.
+    """
+
+    NAMES = "coefs_", "intercepts_"
+
+    def __init__(self) -> None:
+        self.lists: dict[str, Any] = dict.fromkeys(self.NAMES)
+        self.own: dict[str, tuple[np.ndarray, ...]] = dict.fromkeys(self.NAMES, ())
+        self.parameters: Parameters | None = None
+        self.kept = Kept()
+        self._network: tuple[str, NetworkSpec] | None = None
+
+    def show(self, name: str) -> list[np.ndarray]:
+        if self.lists[name] is None:
+            self.lists[name] = self._views(name)
+            self.own[name] = tuple(self.lists[name])
+        return self.lists[name]
+
+    def _views(self, name: str) -> list[np.ndarray]:
+        assert self.parameters is not None
+        W, b = views(self.parameters.network, self.parameters.theta)
+        return [part.T for part in W] if name == "coefs_" else list(b)
+
+    def shape(self) -> tuple[list[int], str]:
+        """Widths of the layers and dtype."""
+        coefs = self.lists["coefs_"]
+        if coefs is None:
+            assert self.parameters is not None
+            return list(self.parameters.network.sizes), self.parameters.network.dtype
+        return [len(coefs[0]), *(coef.shape[1] for coef in coefs)], str(coefs[0].dtype)
+
+    def network(self, settings: str, make: Callable[[], NetworkSpec]) -> NetworkSpec:
+        """The network of these settings, made where they are new."""
+        if self._network is None or self._network[0] != settings:
+            self._network = settings, make()
+        return self._network[1]
+
+    def become(self, parameters: Parameters) -> Parameters:
+        self.parameters = parameters
+        self.lists = dict.fromkeys(self.lists)
+        self.own = dict.fromkeys(self.own, ())
+        return parameters
+
+    def take(self, network: NetworkSpec) -> Parameters:
+        """The parameters, of this network, with what users have written."""
+        known = self.parameters
+        if known is None or (known.network.sizes, known.network.dtype) != (
+            network.sizes,
+            network.dtype,
+        ):
+            known = Parameters(network, np.empty(network.n_parameters, network.dtype))
+            self.own = dict.fromkeys(self.own, ())
+        elif known.network is not network:  # whose settings have changed
+            known = known.copy()
+            known.network = network
+            self.own = dict.fromkeys(self.own, ())
+        self.parameters = known
+        for name in self.NAMES:
+            if self.lists[name] is not None:
+                self._take(name)
+                if self.references(name) == ALONE:
+                    self.lists[name], self.own[name] = None, ()
+        return known
+
+    def _take(self, name: str) -> None:
+        parts, own = self.lists[name], self.own[name]
+        if len(own) != len(parts) or any(a is not b for a, b in zip(parts, own, strict=True)):
+            for target, part in zip(self._views(name), parts, strict=True):
+                if not np.array_equal(target, part):
+                    target[...] = part
+    def references(self, name: str) -> tuple[int, int]:
+        """Those to a list, and the most that others than we have to one of its arrays."""
+        parts, own = self.lists[name], {id(part) for part in self.own[name]}
+        return sys.getrefcount(parts), max(sys.getrefcount(one) - (id(one) in own) for one in parts)
+
+
+_probe = Learned()
+_probe.lists["coefs_"] = [np.empty(1)]
+ALONE = _probe.references("coefs_")
 
 
 class Perceptron(BaseMultilayerPerceptron):
@@ -96,27 +181,58 @@ class Perceptron(BaseMultilayerPerceptron):
 
     # From coefs_ and intercepts_ to fastnn and back
 
+    @property
+    def coefs_(self) -> list[np.ndarray]:
+        return self._shown("coefs_")
+
+    @coefs_.setter
+    def coefs_(self, coefs: list[np.ndarray]) -> None:
+        self._learned_here().lists["coefs_"] = coefs
+
+    @property
+    def intercepts_(self) -> list[np.ndarray]:
+        return self._shown("intercepts_")
+
+    @intercepts_.setter
+    def intercepts_(self, intercepts: list[np.ndarray]) -> None:
+        self._learned_here().lists["intercepts_"] = intercepts
+
+    def _shown(self, name: str) -> list[np.ndarray]:
+        if "_learned" not in vars(self):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return self._learned.show(name)
+
+    def _learned_here(self) -> Learned:
+        return self.__dict__.setdefault("_learned", Learned())
+
     def _network(self) -> NetworkSpec:
+        sizes, dtype = self._learned.shape()
+        settings = self.activation, self.out_activation_, self.dropout, sizes, dtype
+        return self._learned.network(repr(settings), lambda: self._new_network(sizes, dtype))
+
+    def _new_network(self, sizes: list[int], dtype: str) -> NetworkSpec:
         hidden = self.activation
         if isinstance(hidden, (list, tuple)):
             hidden = [FASTNN.get(one, one) if isinstance(one, str) else one for one in hidden]
         elif isinstance(hidden, str):
             hidden = FASTNN.get(hidden, hidden)
-        sizes = [len(self.coefs_[0]), *map(len, self.intercepts_)]
         output = FASTNN.get(self.out_activation_, self.out_activation_)
-        dtype, dropout = self.coefs_[0].dtype, self.dropout
-        return as_network(sizes, hidden, output, None, True, dtype, dropout)
+        return as_network(sizes, hidden, output, None, True, dtype, self.dropout)
 
-    def _parameters(self, network: NetworkSpec) -> Parameters:
-        parameters = Parameters(network, np.empty(network.n_parameters, network.dtype))
-        W, b = parameters.W, parameters.b
-        for k in range(len(W)):
-            W[k], b[k] = self.coefs_[k].T, self.intercepts_[k]
-        return parameters
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if "_learned" in state:
+            state["_learned"] = self._learned.take(self._network()).copy()
+        return state
 
-    def _copy_back(self, parameters: Parameters) -> None:
-        self.coefs_ = [np.ascontiguousarray(W.T) for W in parameters.W]
-        self.intercepts_ = [b.copy() for b in parameters.b]
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        learned = {name: state.pop(name) for name in ("_learned", *Learned.NAMES) if name in state}
+        super().__setstate__(state)
+        if "_learned" in learned:
+            self._learned_here().parameters = learned["_learned"]
+        elif learned:  # a pickle from before
+            self._learned_here().lists.update(learned)
 
     def _weights(self, y: np.ndarray, sample_weight: Any, rows: np.ndarray) -> np.ndarray | None:
         """Weights of all samples, those of classes for the rows that are trained on."""
@@ -133,10 +249,8 @@ class Perceptron(BaseMultilayerPerceptron):
     def _forward_pass_fast(self, X: Any, check_input: bool = True) -> np.ndarray:
         if check_input:
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        network = self._network()
-        parameters = self._parameters(network)
-        predictor = Predictor(network, parameters.theta, parameters.statistics, self.n_threads)
-        return predictor.rows(X)
+        learned = self._learned
+        return learned.kept.predictor(learned.take(self._network()), self.n_threads).rows(X)
 
     def _loss_grad_lbfgs(
         self, packed_coef_inter: np.ndarray, X: Any, y: Any, sample_weight: Any, *_: Any
@@ -159,7 +273,7 @@ class Perceptron(BaseMultilayerPerceptron):
         self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
         self.loss_ = result.fun
         objective.take(result.x)
-        self._copy_back(Parameters(self._network(), objective.theta))
+        self._learned.become(Parameters(self._network(), objective.theta))
 
     def _objective(self, X: Any, y: np.ndarray, weights: np.ndarray | None) -> lbfgs.Objective:
         """scikit-learn's loss and gradient of parameters in its order: coefs_, each (n_in, n_out),
@@ -256,7 +370,8 @@ class Perceptron(BaseMultilayerPerceptron):
         if self.validation_data is not None and not self.early_stopping:
             raise ValueError("validation_data must come with early_stopping=True")
         network, callbacks = self._network(), as_callbacks(self.callbacks or ())
-        if not incremental or not hasattr(self, "_optimizer"):
+        begins = not incremental or not hasattr(self, "_optimizer")
+        if begins:
             self._optimizer, self._kept = self._pace(), self._rule(incremental)
         rule, epochs = self._kept, 1 if incremental else self.max_iter
         rule.ridge = float(self.alpha)
@@ -275,17 +390,17 @@ class Perceptron(BaseMultilayerPerceptron):
         plan = Plan(
             *(X, y, rows, rule, batch, weights, epochs, self.shuffle, seed), callbacks=callbacks
         )
-        parameters = self._parameters(network)
-        parameters.resume(rule.kind, rule.state, rule.steps)
-        self.coefs_ = [W.T for W in parameters.W]  # views, until the fit ends
-        self.intercepts_ = list(parameters.b)
+        parameters = self._learned.take(network)
+        if begins:  # with steps of its own
+            parameters = self._learned.become(Parameters(network, parameters.weights()[1]))
+        parameters.epoch = 0
         model = Model.__new__(Model)
         model._assemble(parameters, seed, {}, self.n_threads)
         threads = bound_threads(self.n_threads)
         self.n_iter_ = 0
         fit = Fit(model, epochs, callbacks, ["epoch", "loss", "val_score"], {})
         try:
-            with parameters.training(rule.kind, batch) as engine:
+            with parameters.training(rule.kind, batch, keep=False) as engine:
                 run = loop.Run(parameters, engine, rule, batch, threads, seed, weights)
                 run.begin_schedule(len(rows), epochs)
                 loop.train(run, Course(plan, self, network, scored), fit)
@@ -298,11 +413,9 @@ class Perceptron(BaseMultilayerPerceptron):
                 )
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=2)
-        finally:
-            rule.state, rule.steps = parameters.state, parameters.steps
-            self._copy_back(parameters)
         if self.early_stopping:
-            self.coefs_, self.intercepts_ = self._best_coefs, self._best_intercepts
+            self.coefs_ = [coef.copy() for coef in self._best_coefs]
+            self.intercepts_ = [intercept.copy() for intercept in self._best_intercepts]
 
 
 class Course(loop.Course):

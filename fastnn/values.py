@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields
 from typing import Any, ClassVar, NoReturn, dataclass_transform
 
+from fastnn.checks import refuse_unknown
+
 
 class _Signature:
     """What inspect.signature and help show of a class, made when it is asked for."""
@@ -37,36 +39,44 @@ class Value:
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     __signature__: ClassVar[Any] = _Signature()
-    _positional: ClassVar[tuple[str, ...]]  # fields that may be given without their names
+    _names: ClassVar[set[str]]  # of the fields
+    _positional: ClassVar[tuple[str, ...]]  # those that may be given without their names
+    _defaults: ClassVar[dict[str, Any]]
 
     def __init_subclass__(cls, eq: bool = True) -> None:
         dataclass(init=False, repr=False, eq=False, match_args=False)(cls)
-        cls._positional = tuple(one.name for one in fields(cls) if not one.kw_only)
+        of = fields(cls)
+        cls._names = {one.name for one in of}
+        cls._positional = tuple(one.name for one in of if not one.kw_only)
+        cls._defaults = {one.name: one.default for one in of if one.default is not MISSING}
         if not eq:
             cls.__eq__ = object.__eq__  # type: ignore[method-assign]
             cls.__hash__ = object.__hash__  # type: ignore[method-assign]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kind, names = type(self).__name__, self._positional
-        if len(args) > len(names):
-            raise TypeError(f"{kind}() takes {len(names)} values by position, got {len(args)}")
-        known = {one.name for one in fields(self)}
-        values = dict(zip(names, args, strict=False))
-        for name, value in kwargs.items():
-            if name in values:
-                raise TypeError(f"{kind}() got several values for {name!r}")
-            if name not in known:
-                raise TypeError(f"{kind}() got an unexpected keyword argument {name!r}")
-            values[name] = value
-        for one in fields(self):
-            if one.name in values:
-                continue
-            if _required(one):
-                raise TypeError(f"{kind}() must be given {one.name!r}")
-            factory = one.default_factory
-            values[one.name] = one.default if factory is MISSING else factory()
-        self._keep(**values)
+        given = dict(zip(self._positional, args, strict=False))
+        values = {**self._defaults, **given, **kwargs}
+        if len(args) > len(given) or values.keys() != self._names or given.keys() & kwargs.keys():
+            values |= self._made_or_refused(args, given, kwargs)
+        vars(self).update(values)
         self.__post_init__()
+
+    def _made_or_refused(self, args: Any, given: Any, kwargs: Any) -> dict[str, Any]:
+        """What default factories make of fields that are not given; TypeError of other calls."""
+        kind = type(self).__name__
+        if len(args) > len(given):
+            raise TypeError(f"{kind}() takes {len(given)} values by position, got {len(args)}")
+        for name in kwargs:
+            if name in given:
+                raise TypeError(f"{kind}() got several values for {name!r}")
+        refuse_unknown(kind, kwargs, [one.name for one in fields(self)])
+        made = {}
+        for one in fields(self):
+            if not {one.name} & {*given, *kwargs, *self._defaults}:
+                if one.default_factory is MISSING:
+                    raise TypeError(f"{kind}() must be given {one.name!r}")
+                made[one.name] = one.default_factory()
+        return made
 
     def __post_init__(self) -> None:
         """What a class has to check."""

@@ -52,19 +52,26 @@ typedef struct {
     real one;
 } ordered_sum;
 
+/* x in memory, for adds that load one number after another: shuffles would take the adder's port. */
+INLINE void spill(V x, real part[VL]) {
+    store(part, x);
+    __asm__("" : "+m"(*(real(*)[VL])part));
+}
+
 /* sum += x, and sum += x y by multiply-adds, for the outputs of vector t; lanes past n count for nothing. */
 INLINE void add(const int lanes, idx n, idx t, ordered_sum *to, V x) {
     real part[VL];
     if (lanes == SAMPLES) { to->each += x; return; }
-    store(part, x);
-    NO_UNROLL for (idx e = 0; e < outputs_in(n, t); e++) to->one += part[e];
+    spill(x, part);
+    if (outputs_in(n, t) == VL) { UNROLL for (int e = 0; e < VL; e++) to->one += part[e]; }
+    else { NO_UNROLL for (idx e = 0; e < outputs_in(n, t); e++) to->one += part[e]; }
 }
 
 INLINE void add_product(const int lanes, idx n, idx t, ordered_sum *to, V x, V y) {
     real xs[VL], ys[VL];
     if (lanes == SAMPLES) { to->each = fma_v(x, y, to->each); return; }
-    store(xs, x);
-    store(ys, y);
+    spill(x, xs);
+    spill(y, ys);
     NO_UNROLL for (idx e = 0; e < outputs_in(n, t); e++) to->one = fma_1(xs[e], ys[e], to->one);
 }
 

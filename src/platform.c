@@ -199,6 +199,35 @@ void fnn_fp_leave(unsigned long long mode) {
 #endif
 }
 
+/* Threads ------------------------------------------------------------------------------------------------------ */
+
+#ifdef _WIN32
+int fnn_startable(int threads) { return threads; }
+#else
+static void *pass(void *gate) {
+    pthread_mutex_lock(gate);
+    pthread_mutex_unlock(gate);
+    return NULL;
+}
+
+int fnn_startable(int threads) {
+    static _Thread_local int team = 1; /* of the last region: the runtime keeps these */
+    if (threads > team) {              /* try as many more, all at once */
+        pthread_t *more = malloc((size_t)(threads - team) * sizeof *more);
+        pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+        int n = 0;
+        pthread_mutex_lock(&gate);
+        while (more && n < threads - team && !pthread_create(&more[n], NULL, pass, &gate)) n++;
+        pthread_mutex_unlock(&gate);
+        for (int i = 0; i < n; i++) pthread_join(more[i], NULL);
+        free(more);
+        threads = team + n;
+    }
+    if (threads > 1) team = threads;
+    return threads;
+}
+#endif
+
 /* Fork --------------------------------------------------------------------------------------------------------- */
 
 static int forked_child;

@@ -44,6 +44,19 @@ static inline int fnn_team_size(void) {
 #endif
 }
 
+/* The most threads that the runtime gives the calling thread: as OMP_NUM_THREADS was, or as threadpoolctl has set it since. */
+static inline int fnn_team_limit(void) {
+#ifdef _OPENMP
+    return omp_get_max_threads();
+#else
+    return 1;
+#endif
+}
+
+/* How many of `threads` threads a parallel region of the calling thread can have: all, or as many as the system lets start beside
+ * those that its last region had. The OpenMP runtime would end the process instead. */
+int fnn_startable(int threads);
+
 /* Round to nearest, subnormals taken and made as zero: a decaying delta or velocity must not slow training.
  * enter returns the thread's mode, leave puts it back. */
 unsigned long long fnn_fp_enter(void);

@@ -500,13 +500,16 @@ def loss(net, theta, x, y, weights=None, running=None, predicts=True):
     return losses.mean() if weights is None else (weights * losses).sum() / weights.sum()
 
 
-def loss_and_gradient(net, theta, x, y, weights=None, draws=None, running=None, learn=False):
-    """Mean loss over the rows, and its gradient laid out like theta; 0 where all weights are."""
+def loss_and_gradient(
+    net, theta, x, y, weights=None, draws=None, running=None, learn=False, least=0
+):
+    """Mean loss over the rows, and its gradient laid out like theta; 0 where all weights are.
+    least: weight a row, at least, that the gradient is divided by."""
     losses, _, *grads = backward(net, theta, x, y, weights, draws, running, learn)
     total = len(losses) if weights is None else weights.sum()
     if total == 0:
         return 0 * losses.sum(), 0 * pack(*grads)
-    return losses.sum() / total, pack(*grads) / total
+    return losses.sum() / total, pack(*grads) / max(total, least * len(losses))
 
 
 # --- Optimizers and training ----------------------------------------------------------------------
@@ -666,10 +669,12 @@ def train(
     weights=None,
     keys=None,
     running=None,
+    least=0,
 ):
     """Mini-batches over rows X[order], in order; the last one may be smaller. taken: steps before;
     alphas: the learning rate of each step, in place of the one in rates; keys (2, K): of dropout
-    and noise, where the net has them; running: as of `new_running`, moved in place.
+    and noise, where the net has them; running: as of `new_running`, moved in place; least: as of
+    `loss_and_gradient`.
 
     Returns theta, the optimizer's state, and the mean loss of each mini-batch before its step.
     """
@@ -684,7 +689,9 @@ def train(
                 drawn(*settings, taken + i, len(rows), n, theta.dtype)
                 for *settings, n in zip(*keys, net.dropout, net.noise, net.sizes, strict=False)
             ]
-        mean_loss, grad = loss_and_gradient(net, theta, X[rows], y[rows], w, draws, running, True)
+        mean_loss, grad = loss_and_gradient(
+            net, theta, X[rows], y[rows], w, draws, running, True, least
+        )
         if alphas is not None:
             rates = {**rates, "learning_rate": alphas[i]}
         weight = len(rows) if w is None else w.sum()

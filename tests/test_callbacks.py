@@ -210,7 +210,7 @@ def test_divergence_ends_callbacks_and_changes_nothing():
     before, diary = state(model), Diary("a", [])
     X, _ = data()
     with pytest.raises(fastnn.DivergenceError, match="epoch 1, "):
-        model.fit(X * 1e3, X[:, 0], batch_size=8, learning_rate=1e30, callbacks=[diary])
+        model.fit(X * 10, X[:, 0], batch_size=8, learning_rate=1e30, callbacks=[diary])
     assert state(model) == before
     assert isinstance(diary.error, fastnn.DivergenceError)
     assert diary.notes[-1] == "a fit_end 1"
@@ -527,3 +527,144 @@ def test_summary():
     assert lines[2].split() == ["1", "tanh", "(4,", "3)", "-", "12", "96"]
     assert lines[3].split() == ["2", "softmax", "(2,", "4)", "(2,)", "10", "80"]
     assert lines[4].split() == ["22", "176"]
+
+
+# What a moment was
+
+
+def test_snapshot_and_restore():
+    """Weights, optimizer, steps and statistics of a moment; epochs are numbered on."""
+    taken = {}
+
+    def go_back(fit):
+        if fit.epoch == 2:
+            taken["snapshot"] = fit.snapshot()
+            taken["theta"] = fit.model.theta.copy()
+        if fit.epoch == 3:
+            fit.restore(taken["snapshot"])
+
+    model, twin = make(norm="batch"), make(norm="batch")
+    settings = {"optimizer": "adam", "shuffle": False}
+    back = fastnn.LambdaCallback(on_epoch_end=go_back)
+    history = fit(model, epochs=4, callbacks=[back], **settings)
+    fit(twin, epochs=3, **settings)
+    assert history.epoch == [1, 2, 3, 4] and history.loss[2] == history.loss[3]
+    assert state(model)[:3] == state(twin)[:3] and model._parameters.steps == 24
+    assert model.running_mean[0].tobytes() == twin.running_mean[0].tobytes()
+    snapshot = taken["snapshot"]
+    assert snapshot.theta.tobytes() == taken["theta"].tobytes() and snapshot.steps == 16
+
+    def foreign(fit):
+        fit.restore(snapshot)
+
+    for other, optimizer in ((make(), "adam"), (make(norm="batch"), "sgd")):
+        before = state(other)[0]
+        with pytest.raises(ValueError, match="of a snapshot must be float32 of shape"):
+            fit(other, optimizer=optimizer, callbacks=[fastnn.LambdaCallback(foreign)])
+        assert state(other)[0] == before
+
+
+@pytest.mark.parametrize("optimizer", [fastnn.SGD(3.0), fastnn.Adam(0.3)])
+def test_stopping_by_the_training_loss_restores_what_had_that_loss(optimizer):
+    """The loss is measured before each step: of one mini-batch an epoch, before the epoch."""
+    X, y = data()
+    model = make("float64")
+    early = fastnn.EarlyStopping("loss", patience=3)
+    history = model.fit(
+        *(X, y), epochs=300, batch_size=60, optimizer=optimizer, callbacks=[early]
+    )
+    best = int(np.argmin(history.loss))
+    assert early.best_epoch == best + 1 and early.best == history.loss[best]
+    assert model.evaluate(X, y)["loss"] == pytest.approx(early.best, rel=1e-12)
+    twin = make("float64")
+    twin.fit(X, y, epochs=best, batch_size=60, optimizer=optimizer)
+    assert state(twin)[:3] == state(model)[:3]
+
+
+def test_stopping_by_the_loss_of_lbfgs_restores_what_had_that_loss():
+    pytest.importorskip("scipy")
+    X, y = data()
+    model = make("float64")
+    early = fastnn.EarlyStopping("loss")
+    model.fit(X, y, epochs=9, optimizer="lbfgs", callbacks=[early])
+    assert early.best_epoch == 9
+    assert model.evaluate(X, y)["loss"] == pytest.approx(early.best, rel=1e-12)
+
+
+def test_a_checkpoint_is_written_at_the_end_whoever_ends_the_fit(tmp_path):
+    """Also by a callback that comes later in the list."""
+    path = tmp_path / "m"
+    stop = fastnn.LambdaCallback(on_epoch_end=lambda fit: fit.epoch == 3 and fit.stop())
+    keep = fastnn.Checkpoint(path, every=10)
+    for callbacks in ([keep, stop], [stop, keep]):
+        path.unlink(missing_ok=True)
+        fit(make(), epochs=30, callbacks=callbacks)
+        assert fastnn.load(path)._parameters.epoch == 3
+    losses = [3, 1, 2]
+    best = fastnn.Checkpoint(path, every=10, best_only=True, monitor="measure", mode="min")
+    path.unlink()
+    fit(make(), epochs=30, callbacks=[best, steered(losses), stop])  # logged after it is asked
+    assert fastnn.load(path)._parameters.epoch == 3
+
+
+def test_save_asks_whether_to_write(tmp_path):
+    path, asked = tmp_path / "m", []
+
+    def when(fit):
+        asked.append((fit.epoch, fit.done))
+        return fit.done
+
+    save = fastnn.LambdaCallback(on_epoch_end=lambda fit: fit.save(path, when=when))
+    fit(make(), epochs=3, callbacks=[save])
+    assert asked == [(1, False), (2, False), (3, True)]
+    assert fastnn.load(path)._parameters.epoch == 3
+
+
+def test_a_refused_fit_leaves_the_log_as_it_was(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("precious")
+    callbacks = [fastnn.CSVLogger(path), fastnn.EarlyStopping()]
+    with pytest.raises(ValueError, match="EarlyStopping watches 'val_loss'"):
+        fit(make(), callbacks=callbacks)
+    assert path.read_text() == "precious"
+    with pytest.raises(FileNotFoundError, match=r"CSVLogger: no such folder: .*nowhere"):
+        fit(make(), callbacks=[fastnn.CSVLogger(tmp_path / "nowhere" / "log.csv")])
+    with pytest.raises(IsADirectoryError):
+        fit(make(), callbacks=[fastnn.CSVLogger(tmp_path)])
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a full device")
+def test_a_full_disk_names_the_log():
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
+        fit(make(), callbacks=[fastnn.CSVLogger("/dev/full")])
+
+
+class Counted:
+    """An array that notes how often it is asked for."""
+
+    def __init__(self, values):
+        self.values, self.asked = values, 0
+
+    def __array__(self, dtype=None, copy=None):
+        self.asked += 1
+        return np.asarray(self.values, dtype)
+
+
+def test_gradient_norms_read_their_rows_once():
+    X, y = data()
+    rows, labels = Counted(X), Counted(y)
+    one = fit(make(), callbacks=[fastnn.GradientNorms(rows, labels)])
+    assert (rows.asked, labels.asked) == (1, 1)
+    two, seen = make(), []
+    look = fastnn.LambdaCallback(
+        on_epoch_end=lambda fit: seen.append(fit.model.loss_and_gradient(X, y)[1])
+    )
+    fit(two, callbacks=[look])
+    for k, (start, stop) in enumerate(((0, 24), (30, 48)), 1):  # of W1 and W2 in theta
+        want = [np.linalg.norm(gradient[start:stop].astype(np.float64)) for gradient in seen]
+        np.testing.assert_allclose(one[f"gradient_norm_{k}"], want, rtol=1e-12)
+    model = make()
+    before = state(model)
+    with pytest.raises(ValueError, match=r"X must have shape \(n, 4\)"):
+        fit(model, callbacks=[fastnn.GradientNorms(X[:, :3], y)])
+    assert state(model) == before

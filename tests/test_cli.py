@@ -609,6 +609,7 @@ def test_predictions_in_other_formats(here, run):
         ("train ok.csv -t y -o m.st --drop b", 'ok.csv: no column "b"'),
         ("train ok.csv -t y -o m.st --drop y", '"y" is a target'),
         ("train ok.csv -t y -o m.st --drop a", 'no column beside the target "y"'),
+        ("train ok.csv -t a,y -o m.st", 'no column beside the target "a", "y"'),
         (
             "train ok.csv -t y -o m.st --validation other.csv --validation-split 0.2",
             "--validation and --validation-split exclude each other",

@@ -97,7 +97,7 @@ def test_amounts_come_in_their_unit():
 
 def ways(table):
     polars, pyarrow = pytest.importorskip("polars"), pytest.importorskip("pyarrow")
-    turned = table[table.columns[::-1]].assign(other="x")
+    turned = table[table.columns[::-1]].assign(other=pandas.Timestamp("2020-01-01"))
     return {
         "pandas": turned,
         "pandas categories": turned.astype({"city": "category"}),
@@ -116,9 +116,9 @@ def test_tables_of_every_kind_by_name(way):
     model, table = classifier(epochs=3)
     given = ways(table)[way]
     np.testing.assert_array_equal(model.predict(given), model.predict(table))
-    learned = fastnn.Model([None, 16, None], seed=0)
-    learned.fit(given, chosen(table), epochs=1)
-    assert set(learned.columns.inputs.names) == {*table, "other"}
+    assert set(learn(given, chosen(table), drop=["other"]).inputs.names) == {*table}
+    with pytest.raises(TableError, match='column "other": must hold numbers, text or booleans'):
+        learn(given, chosen(table))
 
 
 @pytest.mark.parametrize("way", ["file", "pickle", "copy", "onnx"])
@@ -387,6 +387,9 @@ def test_images_are_scaled_as_in_training():
     assert abs(model.columns.encode(X).mean()) < 1e-6
     with pytest.raises(TableError, match=r"must be an array of shape \(n, 8, 8\), got a table"):
         model.predict({"a": [1, 2]})
+    sparse = pytest.importorskip("scipy.sparse")
+    with pytest.raises(TypeError, match="must be dense where its columns are learned, got csr_"):
+        fastnn.Model([None, None]).fit(sparse.csr_array(np.eye(3)), [0, 1, 1])
 
 
 @pytest.mark.parametrize("way", ["pandas", "polars", "pyarrow", "dict", "rows"])
@@ -438,6 +441,49 @@ def test_the_command_line_reads_a_plain_model_by_name(here, run):
     status, out, _ = run("evaluate m.st new.csv --json")
     assert status == 0 and f'"accuracy": {model.evaluate(table, [0, 1, 1, 0])["accuracy"]}' in out
     assert '2 columns "a", "b", or arrays' in run("info m.st")[1]
+
+
+def test_partial_fit_remembers_names_too():
+    frame = pandas.DataFrame({"a": [1.0, 2], "b": [5.0, 1]})
+    model = fastnn.Model([2, 2], seed=0)
+    model.partial_fit(frame, [0, 1])
+    np.testing.assert_array_equal(model.forward(frame[["b", "a"]]), model.forward(frame))
+
+
+def test_a_stream_of_files_tells_names(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    pyarrow = pytest.importorskip("pyarrow")
+    frame = pandas.DataFrame({"a": [1.0, 2, 3], "b": [5.0, 1, 2]})
+    table = pyarrow.Table.from_pandas(frame.assign(y=[0, 1, 1]))
+    parquet.write_table(table, tmp_path / "t.parquet")
+    model = fastnn.Model([2, 2], seed=0)
+    model.fit(data.ArrowStream(tmp_path / "t.parquet", "y"), epochs=1)
+    np.testing.assert_array_equal(model.forward(frame[["b", "a"]]), model.forward(frame))
+    turned = data.ArrowStream(tmp_path / "t.parquet", "y", columns=["b", "a"])
+    again = fastnn.Model([2, 2], seed=0)
+    again.fit(frame, [0, 1, 1], epochs=1)
+    for one, source in ((model, turned), (again, [(frame[["b", "a"]], [0, 1, 1])])):
+        one.fit(source, epochs=1)
+    np.testing.assert_array_equal(model.theta, again.theta)
+
+
+def test_text_for_a_plain_model_names_the_way():
+    hint = r"; Model\(\[None, ..., None\]\) learns"
+    table = people(4)
+    with pytest.raises(TypeError, match=f"in column 'city'{hint} columns of text"):
+        fastnn.Model([4, 2]).fit(table, [0, 1, 0, 1])
+    with pytest.raises(TypeError, match=f"y must be real numbers, got dtype <U3{hint} names"):
+        fastnn.Model([2, 2]).fit(table[["age", "income"]], chosen(table))
+
+
+def test_counts_keep_their_zero():
+    table, y = people(), people().age % 7
+    model = fastnn.Model([None, 8, None], loss="poisson", seed=0)
+    model.fit(table, y, epochs=2)
+    assert model.predict(table).min() > 0 and model.columns.targets[0].shift == 0
+    columns = learn(table, y, task="regression")
+    with pytest.raises(ValueError, match=r"must have counts: learn\(X, y, counts=True\)"):
+        fastnn.Model([None, None], loss="poisson", columns=columns)
 
 
 def test_a_failed_fit_remembers_no_names():

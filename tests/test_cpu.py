@@ -40,6 +40,62 @@ def test_default_threads_follow_affinity_and_omp_num_threads():
         assert run(one, OMP_NUM_THREADS="").stdout == "1\n"
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")
+def test_a_change_of_affinity_is_seen():
+    code = """
+import os
+from fastnn.config import n_threads
+from fastnn.kernels import _cpu
+cpus = os.sched_getaffinity(0)
+for mask in (cpus, {min(cpus)}, cpus):
+    os.sched_setaffinity(0, mask)
+    print(_cpu.usable_cpus() <= len(mask), n_threads(None) <= len(mask))
+os.environ["OMP_NUM_THREADS"] = "1"
+print(n_threads(None))
+"""
+    assert run(code).stdout.split() == ["True"] * 6 + ["1"]
+
+
+FIT = """
+import os
+import numpy as np
+import fastnn
+from fastnn.kernels import _cpu
+X = np.random.default_rng(0).standard_normal((512, 300)).astype("f4")
+y = np.arange(512) % 5
+def fit(n_threads):
+    model = fastnn.Model([300, 500, 5], seed=1, n_threads=n_threads)
+    model.fit(X, y, epochs=2, batch_size=256, learning_rate=0.01)
+    model.predict(X)
+    return model.theta.tobytes()
+alone = fit(1)
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="no list of threads here")
+def test_there_are_no_more_threads_than_cpus():
+    code = """
+before = len(os.listdir("/proc/self/task"))
+print(fit(64) == alone, len(os.listdir("/proc/self/task")) - before < _cpu.usable_cpus())
+"""
+    assert run(FIT + code).stdout == "True True\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="no /proc here")
+def test_threads_that_the_system_refuses_are_done_without():
+    """No room for a stack: libgomp would end the process."""
+    code = """
+import resource
+_cpu.set_flops_a_thread(0)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+_, most = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (used + (7 << 20), most))
+print(fit(3) == alone)
+"""
+    result = run(FIT + code)
+    assert result.stdout == "True\n", result.stderr
+
+
 def train(model):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((512, 300)).astype("f4")

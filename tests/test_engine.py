@@ -125,14 +125,17 @@ def test_against_the_reference(isa, dtype, seed):
         losses = np.full(-(-len(order) // batch), np.nan)
         alphas = None if alphas is None else alphas[: len(losses)]
         taken = int(rng.integers(0, 3))
-        counts = counted(taken)
-        steps = engine.train(X, y, order, batch, rates, counts, losses, threads, alphas, weights)
+        least, counts = 0.25 * int(rng.integers(3)), counted(taken)
+        steps = engine.train(
+            *(X, y, order, batch, rates, counts, losses, threads, alphas, weights), least=least
+        )
         assert counts.tolist() == [taken + steps, taken + steps]
         assert steps == len(losses)
         engine.store(theta, state)
         want_theta, want_state, want_losses = ref.train(
             *(net, wide_theta, wide_X, wide_y, order, batch),
             *(optimizer, rates, None, taken, alphas, weights),
+            least=least,
         )
         assert_near(theta, want_theta, dtype, f"theta of {case}")
         assert_near(losses, want_losses, dtype, f"losses of {case}")

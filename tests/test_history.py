@@ -106,3 +106,17 @@ def test_plot_names_the_extra(fitted, monkeypatch):
     with pytest.raises(fastnn.MissingExtraError, match=r"pip install matplotlib") as caught:
         fitted.plot()
     assert isinstance(caught.value, ImportError)
+
+
+def test_items_rows_and_frames(fitted):
+    assert fitted["loss"] is fitted.loss and "loss" in fitted and "val_f1" not in fitted
+    assert dict(fitted) == fitted.columns()
+    assert [row["epoch"] for row in fitted] == [1, 2, 3]
+    for wrong in ("val_f1", 0):
+        with pytest.raises(KeyError, match=r"no column .*; it has epoch, loss, val_"):
+            fitted[wrong]
+    for library, history in (("pandas", fitted), ("polars", dict(fitted))):
+        frame = pytest.importorskip(library).DataFrame(history)
+        assert list(frame.columns) == list(fitted.columns())
+        assert list(frame["val_loss"]) == fitted.val_loss
+    assert list(fastnn.History()) == []

@@ -164,11 +164,11 @@ def test_normal_quantiles():
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (20, 20), (13, 41), (41, 13), (150, 97)])
 def test_orthogonal(shape):
     n_out, n_in = shape
-    init = fastnn.Orthogonal(1.5)
-    W = fastnn.Model([n_in, n_out], dtype="float64", seed=1, init=init).W[0] / 1.5
+    init, given = fastnn.Orthogonal(1.5), {"output": "identity", "dtype": "float64", "seed": 1}
+    W = fastnn.Model([n_in, n_out], init=init, **given).W[0] / 1.5
     product = W @ W.T if n_out <= n_in else W.T @ W
     assert abs(product - np.eye(min(shape))).max() < 3e-15
-    plain = fastnn.Model([n_in, n_out], dtype="float64", seed=1, init="orthogonal").W[0]
+    plain = fastnn.Model([n_in, n_out], init="orthogonal", **given).W[0]
     np.testing.assert_allclose(W, plain, rtol=1e-15)
 
 

@@ -3,6 +3,7 @@
 What a library is not installed for is skipped: CI has scikit-learn, the others are big.
 """
 
+import collections
 import importlib
 import itertools
 import json
@@ -268,6 +269,29 @@ def test_from_torch_refuses_what_computes_something_else(torch):
     baked = interop.from_torch(nn.Sequential(pruned))
     with torch.no_grad():
         agree(baked.forward(X), pruned(torch.tensor(X)))
+
+
+def test_numbers_that_cannot_be_are_named(torch):
+    nn = torch.nn
+
+    def changed(module, name, value):
+        with torch.no_grad():
+            getattr(module, name).view(-1)[0] = value
+        return module
+
+    for part, message in (
+        (changed(nn.Linear(6, 6), "weight", np.nan), r"\(Linear\): W must be finite"),
+        (changed(nn.Linear(6, 6), "bias", np.inf), r"\(Linear\): b must be finite"),
+        (changed(nn.BatchNorm1d(6), "running_var", -1), r"\(BatchNorm1d\): variance must be at"),
+        (changed(nn.BatchNorm1d(6), "running_mean", np.nan), r"\(BatchNorm1d\): mean must be fin"),
+        (nn.BatchNorm1d(5), r"\(BatchNorm1d\): gamma must have 6 entries, .*, got 5"),
+        (nn.BatchNorm1d(6, momentum=2.0), r"\(BatchNorm1d\): momentum must be at most 1"),
+        (nn.LeakyReLU(-0.1), r"\(LeakyReLU\): slope must be at least 0"),
+        (nn.ELU(-0.1), r"\(ELU\): alpha must be at least 0"),
+        (nn.Dropout(1.0), r"\(Dropout\): dropout must be .* below 1, got 1\.0"),
+    ):
+        with pytest.raises(ValueError, match=f"module 1 {message}"):
+            interop.from_torch(nn.Sequential(nn.Linear(6, 6), part, nn.Linear(6, 3)))
 
 
 def test_from_torch_copies(torch):
@@ -663,6 +687,18 @@ def test_from_sklearn_folds_a_pipeline(dtype):
             agree(model.predict_proba(data), want, 1e-4 if dtype == "float32" else 1e-12)
 
 
+def test_a_far_mean_keeps_its_digits():
+    pytest.importorskip("sklearn")
+    from sklearn.preprocessing import StandardScaler
+
+    far = (X + 1e5).astype(np.float32)
+    y = RNG.integers(0, 3, len(X))
+    theirs = fitted_pipeline("MLPClassifier", y, StandardScaler(), data=far)
+    model = interop.from_sklearn(theirs)
+    assert model.dtype == "float64"
+    agree(model.predict_proba(far), theirs.predict_proba(far.astype(np.float64)))
+
+
 def test_from_sklearn_folds_what_is_done_to_the_target():
     pytest.importorskip("sklearn")
     from sklearn.compose import TransformedTargetRegressor
@@ -966,6 +1002,22 @@ def test_the_alphabet_tells_no_order_of_layers(tmp_path):
     many = weights_file(path, chain_of(*[4] * 40), [f"l{chr(200 + k)}" for k in range(39)])
     with pytest.raises(ValueError, match="must tell their order"):
         interop.from_state_dict(many, **options)
+
+
+def test_a_sorted_dict_tells_no_order_either(tmp_path):
+    """safetensors' load_file gives a dict in the order of the alphabet; net.10 before net.2."""
+    safetensors = pytest.importorskip("safetensors.numpy")
+    options = {"activation": "tanh", "output": "identity"}
+    pairs = chain_of(6, 6, 6, 6)
+    path = weights_file(tmp_path / "w.safetensors", pairs, ["net.0", "net.2", "net.10"])
+    loaded = safetensors.load_file(path)
+    model = interop.from_state_dict(loaded, **options)
+    assert all((a == W.T).all() for a, (W, _) in zip(model.W, pairs, strict=True))
+    both = weights_file(path, chain_of(8, 3, 8), ["encoder", "decoder"])
+    with pytest.raises(ValueError, match="must tell their order"):
+        interop.from_state_dict(safetensors.load_file(both), **options)
+    told = collections.OrderedDict(state_dict(chain_of(8, 3, 8), ["a", "b"]))
+    assert interop.from_state_dict(told, **options).sizes == [8, 3, 8]
 
 
 def test_a_layer_named_twice_stands_twice(pairs):

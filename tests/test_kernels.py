@@ -225,6 +225,27 @@ def test_output_delta(isa, dtype, threads, rng, output, loss, labels):
         assert_within(losses, want_losses, ref.gamma(n + 12, u) * size + 2 * slack, (batch, n))
 
 
+@pytest.mark.parametrize(("output", "loss", "labels"), TARGETS)
+def test_a_row_alone_has_the_bits_of_the_row_among_others(isa, dtype, rng, output, loss, labels):
+    """Samples in lanes, and one sample's outputs in lanes: each loss is one text for both."""
+    for n in (2, 3, 17, 40):
+        settings = random_settings(rng, loss, n)
+        a = (3 * rng.standard_normal((40, n))).astype(dtype)
+        a[20:] = np.round(a[20:])  # with several largest
+        y = rng.random((40, n)).astype(dtype)
+        if labels:
+            y = rng.integers(0, n, 40).astype(np.int32)
+
+        def bits(a, y, settings=settings):
+            found = np.empty_like(a), np.empty_like(a), np.empty(len(a))
+            what = _cpu.OUTPUTS[output], (_cpu.LOSSES[loss], settings), 1
+            output_delta.output_delta(a, y, *found, *what)
+            return [part.tobytes() for part in found]
+
+        alone = zip(*(bits(a[i : i + 1], y[i : i + 1]) for i in range(40)), strict=True)
+        assert bits(a, y) == [b"".join(parts) for parts in alone]
+
+
 def test_losses_do_not_overflow(isa, dtype):
     a = np.array([[1e4, -1e4, 0.0], [-1e4, 1e4, 0.0]], dtype)
     h, delta, losses = np.empty_like(a), np.empty_like(a), np.empty(2)

@@ -217,3 +217,37 @@ def test_balanced_counts_the_rows_trained_on():
     )
     assert history.loss[0] == pytest.approx(np.log(2))
     assert model.b[0] == pytest.approx([0, 0], abs=1e-7)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("loss", [None, "squared_error", "focal", "smoothed"])
+def test_log_loss_is_of_the_logits(dtype, loss):
+    """f rounds to 0 and 1 long before its logarithm is large."""
+    for output, n_out, y in (("sigmoid", 1, [0, 1, 0]), ("softmax", 2, [0, 1, 1])):
+        smoothed = fastnn.BinaryCrossEntropy(0.1) if n_out == 1 else fastnn.CrossEntropy(0.1)
+        of = smoothed if loss == "smoothed" else loss
+        model = fastnn.Model([1, n_out], output=output, loss=of, dtype=dtype, seed=0)
+        model.theta = [1.0, 0.0] if n_out == 1 else [0.0, 1.0, 0.0, 0.0]
+        X = np.array([[18.0], [-90.0], [2.0]])
+        a = X[:, 0] * np.where(y, -1, 1)
+        want = np.log1p(np.exp(a))
+        for weights in (None, [1.0, 0.0, 3.0]):
+            got = model.evaluate(X, y, metrics=["log_loss"], sample_weight=weights)["log_loss"]
+            assert got == pytest.approx(np.average(want, weights=weights), rel=1e-6)
+    history = model.fit(X, y, epochs=1, validation_data=(X, y), metrics=["log_loss"])
+    assert history.val_log_loss == [model.evaluate(X, y, metrics=["log_loss"])["log_loss"]]
+
+
+def test_log_loss_of_probabilities_alone():
+    one = np.array([[1.0]])
+    for dtype, digits in ((np.float32, 25), (np.float64, 54)):
+        got = of("log_loss", np.zeros((1, 1)), one.astype(dtype), "sigmoid")
+        assert got == pytest.approx(digits * np.log(2))
+
+
+def test_a_function_of_that_name_is_the_users():
+    def log_loss(y_true, y_pred):
+        return 7.0
+
+    model = fastnn.Model([1, 2], seed=0)
+    assert model.evaluate([[1.0]], [0], metrics=[log_loss])["log_loss"] == 7

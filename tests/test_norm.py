@@ -486,6 +486,22 @@ def test_a_diverged_fit_leaves_the_statistics():
     assert (model._parameters.statistics == before[1]).all()
 
 
+@pytest.mark.parametrize("rule", ["sgd", "adam", fastnn.SGD(clip_norm=0.5)])
+def test_a_network_that_diverged_trains_as_one_that_never_did(rule):
+    """Its engine is kept: of the numbers that are not finite none stays, not beside the units
+    either, whose numbers are no multiple of a vector's."""
+    X = np.random.default_rng(0).standard_normal((40, 6))
+    y = np.arange(40) % 3
+    model = fastnn.Model([6, 17, 9, 3], norm="batch", seed=0)
+    model.fit(X, y, epochs=1, optimizer=rule)
+    with pytest.raises(fastnn.DivergenceError):
+        model.fit(1e10 * X, y, optimizer=rule, learning_rate=1e35)
+    other = pickle.loads(pickle.dumps(model))
+    for one in (model, other):
+        one.fit(X, y, epochs=2, optimizer=rule)
+    assert model.theta.tobytes() == other.theta.tobytes()
+
+
 def test_decay_spares_gamma_with_the_biases():
     X, y = rows()
     spared, decayed = model_of("layer", dtype="float64"), model_of("layer", dtype="float64")

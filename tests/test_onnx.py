@@ -126,6 +126,18 @@ def test_the_graph_counts_where_it_was_edited(tmp_path):
             node.op_type = "Sigmoid"
     onnx.save(proto, path)
     assert fastnn.onnx.load(path).activations == ["sigmoid"]
+    for options, name, value in (
+        ({"activation": fastnn.LeakyReLU(0.3)}, "alpha", 0.5),
+        ({"activation": fastnn.ELU(0.3)}, "alpha", 0.5),
+        ({"norm": "layer"}, "epsilon", 0.5),
+    ):
+        fastnn.onnx.export(fastnn.Model([3, 5, 2], seed=1, **options), path)
+        proto = onnx.load(path)
+        (attribute,) = (a for node in proto.graph.node for a in node.attribute if a.name == name)
+        attribute.f = value
+        onnx.save(proto, path)
+        x = X[:, :3].astype(np.float32)
+        agree(fastnn.onnx.load(path).forward(x), runtime(path, X=x)["f"], AGREE)
 
 
 def test_names_of_classes_give_labels(tmp_path):
@@ -808,10 +820,19 @@ def test_messages_are_ours(tmp_path):
         load(tmp_path, proto)
 
 
-@pytest.mark.parametrize("threshold", [0.03, 0.039, 1e-3, 1e-6, 7.0, 100.0, -0.03, 1e30])
-@pytest.mark.parametrize("kind", ["where", "max", "steep"])
+THRESHOLDS = [0.03, 0.039, 1e-3, 1e-6, 7.0, 100.0, -0.03]
+
+
+@pytest.mark.parametrize(
+    "kind, threshold",
+    [
+        (kind, threshold)
+        for kind in ("where", "max", "steep", "bell", "square", "pole")
+        for threshold in (*THRESHOLDS, *[1e30] * (kind in ("where", "max", "steep")))
+    ],
+)
 def test_functions_are_told_apart_at_their_edges(tmp_path, threshold, kind):
-    """Not a relu: a threshold, a floor, a smooth step a little off 0."""
+    """Not a relu: a threshold, a floor, a smooth step a little off 0, a narrow hill beside it."""
     nodes = {
         "where": [("Greater", "a t", "b", {}), ("Where", "b a nought", "y", {})],
         "max": [("Max", "a nought", "h", {}), ("Max", "h t", "y", {})],
@@ -819,8 +840,25 @@ def test_functions_are_told_apart_at_their_edges(tmp_path, threshold, kind):
             ("Sub", "a t", "d", {}), ("Mul", "d k", "e", {}), ("Sigmoid", "e", "s", {}),
             ("Mul", "a s", "y", {}),
         ],
+        "bell": [  # a relu, and a narrow bell
+            ("Sub", "a t", "d", {}), ("Mul", "d k", "e", {}), ("Pow", "e two", "q", {}),
+            ("Neg", "q", "m", {}), ("Exp", "m", "g", {}), ("Relu", "a", "r", {}),
+            ("Add", "r g", "y", {}),
+        ],
+        "square": [  # the same, its square multiplied out
+            ("Mul", "a a", "aa", {}), ("Mul", "a tt", "at", {}), ("Sub", "aa at", "p", {}),
+            ("Add", "p t2", "q", {}), ("Mul", "q kk", "m", {}), ("Exp", "m", "g", {}),
+            ("Relu", "a", "r", {}), ("Add", "r g", "y", {}),
+        ],
+        "pole": [
+            ("Sub", "a t", "d", {}), ("Mul", "d k", "e", {}), ("Mul", "e e", "q", {}),
+            ("Add", "q one", "p", {}), ("Div", "one p", "g", {}), ("Relu", "a", "r", {}),
+            ("Add", "r g", "y", {}),
+        ],
     }[kind]  # fmt: skip
-    constants = {"W": np.eye(4, dtype=np.float32), "nought": np.float32(0)}
+    constants = {"tt": np.float32(2 * threshold), "t2": np.float32(threshold**2)}
+    constants |= {"kk": np.float32(-1e8), "one": np.float32(1), "two": np.float32(2)}
+    constants |= {"W": np.eye(4, dtype=np.float32), "nought": np.float32(0)}
     constants |= {"t": np.float32(threshold), "k": np.float32(1e4)}
     proto = graph([("MatMul", "x W", "a", {}), *nodes], constants)
     if kind == "max":
@@ -841,6 +879,9 @@ def test_integers_are_computed_as_integers(tmp_path):
     constants = {"seven": np.array([7, -7, 6, 1]), "two": np.array(2)}
     x = f32(5, 4)
     agree(load(tmp_path, graph(nodes, constants)).forward(x), x * [3, -3, 3, 0], AGREE)
+    nodes[0] = ("Cast", "broken", "q", {"to": TensorProto.INT32})
+    constants["broken"] = np.float32([1.7, -1.7, 0.5, -0.2])
+    agree(load(tmp_path, graph(nodes, constants)).forward(x), x * [1, -1, 0, 0], AGREE)
     proto = graph([("Div", "x two", "q", {}), *nodes[1:2], ("Mul", "c c", "y", {})], constants)
     proto.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
     with pytest.raises(fastnn.ModelFileError, match=r"\(Div\): its data are int64, they must"):
@@ -931,6 +972,16 @@ def test_the_number_of_rows_is_no_constant(tmp_path):
         load(tmp_path, graph(nodes, {"nought": np.array(0)}))
 
 
+def test_what_passes_weights_on_is_not_counted(tmp_path):
+    """The limit is on constants that are made and used again, not on rows of Identity."""
+    W = f32(512, 512) / 32
+    nodes = [("MatMul", "x W", "a0", {})]
+    nodes += [("Identity", f"a{i}", f"a{i + 1}", {}) for i in range(300)]
+    proto = graph(nodes, {"W": W}, inputs=[("x", ["n", 512])], outputs=["a300"])
+    x = f32(5, 512)
+    agree(load(tmp_path, proto).forward(x), x @ W, 1e-5)
+
+
 def test_old_opsets(tmp_path):
     nodes = [
         ("MatMul", "x W", "a", {}),
@@ -986,7 +1037,7 @@ def test_huge_shapes_allocate_nothing(tmp_path):
     with pytest.raises(fastnn.ModelFileError, match=f"n must be at most 4096, got {big}"):
         load(tmp_path, graph([("Relu", "x", "y", {})], {}, inputs=[("x", ["n", 4, big // 4])]))
     nodes = [("BatchNormalization", "x one one one one", "y", {})]
-    with pytest.raises(fastnn.ModelFileError, match="at most 16777216 numbers a row"):
+    with pytest.raises(fastnn.ModelFileError, match="at most 4194304 numbers a row"):
         proto = graph(nodes, {"one": np.ones(1)}, inputs=[("x", ["n", 1, big, big])])
         load(tmp_path, proto)
     column, row = np.ones((big, 1), np.float32), np.ones((1, big), np.float32)

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 N = 7  # rows, more than any width
 NUMBERS = [0, 1, -1, 0.5, 2, 3, -2, 0.1, 0.03, 0.039, -0.03, 1e-3, 1e-7, 6, 100, np.sqrt(2)]
+LABELS = [5, 6, 7, 8]
 TYPES = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE, "int64": TensorProto.INT64}
 
 
@@ -24,7 +25,7 @@ class Graph:
 
     def __init__(self, rng):
         self.rng, self.nodes, self.tensors, self.constants = rng, [], [], []
-        self.half = False  # whether it rounds to float16
+        self.loose = False  # whether ONNX Runtime itself rounds a lot: float16, variances
         self.opset = int(rng.choice([13, 17, 20]))
         self.dtype = str(rng.choice(list(TYPES), p=[0.8, 0.1, 0.1]))
         tail = [int(n) for n in rng.integers(1, 5, rng.choice([1, 1, 1, 2, 3]))]
@@ -64,7 +65,12 @@ class Graph:
         self.before.append((self.h, self.shape, self.dtype))
 
     def model(self):
-        outputs = [self.h] if self.rng.random() < 0.9 else [self.h, self.pick(*self.before)[0]]
+        outputs = [self.h]
+        if self.rng.random() < 0.1:
+            outputs += [self.pick(*self.before)[0]]
+        if self.rng.random() < 0.1:  # labels, which a model gives by itself
+            greatest = self.node("ArgMax", self.h, axis=int(self.pick(-1, 1, 0)), keepdims=0)
+            outputs += [self.node("Gather", self.tensor(LABELS, "int64"), greatest, axis=0)]
         outputs = [helper.make_empty_tensor_value_info(one) for one in dict.fromkeys(outputs)]
         graph = helper.make_graph(self.nodes, "g", [self.input], outputs, self.tensors)
         opset = helper.make_opsetid("", self.opset)
@@ -168,8 +174,12 @@ def spelt(g):
     def number(value):
         return g.tensor(value if g.rng.random() < 0.85 else value + g.pick(0.03, 1e-3, -0.03))
 
-    kind = g.rng.integers(9)
-    if kind == 0:
+    kind = g.rng.integers(10)
+    if kind == 9:  # jumps to the limit a little before it
+        high = g.pick(1.0, 6.0, 3.01)
+        near = g.node("Greater", x, number(high - g.pick(0, 0.01, 1e-3)))
+        g.then("Where", near, g.tensor(high), g.node("Clip", x, g.tensor(0), g.tensor(high)))
+    elif kind == 0:
         g.then("Mul", x, g.node("Sigmoid", x))
     elif kind == 1:
         g.then("Mul", x, g.node("Tanh", g.node("Softplus", x)))
@@ -208,7 +218,7 @@ def cast(g):
         to = g.pick("float32", "float64")
         g.then("Cast", g.h, to=TYPES[to], dtype=to)
     elif how == 1:
-        g.half = True
+        g.loose = True
         g.then("Cast", g.h, to=TensorProto.FLOAT16)
         g.then("Cast", g.h, to=TYPES[g.dtype])
     elif how == 2:
@@ -224,6 +234,17 @@ def batch_norm(g):
     if g.rng.random() < 0.1:
         parts[2], parts[3] = parts[2] + g.pick(100, 1e5), parts[3] * 0.1
     g.then("BatchNormalization", g.h, *map(g.tensor, parts))
+
+
+def layer_norm(g):
+    if g.opset >= 17:
+        g.loose, n = True, g.shape[-1]
+        if len(g.shape) == 2:
+            n = int(g.rng.integers(2, 5))
+            W = g.tensor(g.rng.normal(size=(g.shape[1], n)))
+            g.then("MatMul", g.h, W, shape=(g.shape[0], n))
+        parts = [g.tensor(g.rng.normal(size=n)) for _ in range(g.rng.integers(1, 3))]
+        g.then("LayerNormalization", g.h, *parts, axis=int(g.pick(-1, -1, 1)), epsilon=1e-3)
 
 
 def softmax(g):
@@ -301,8 +322,8 @@ def integers(g):
 
 def folded(g):
     """A constant made by operators: floats, their shapes changed."""
-    c = g.tensor([[g.number() for _ in range(g.shape[-1])]])
-    for _ in range(g.rng.integers(1, 3)):
+    c = g.tensor([[g.number() * g.pick(1, 1, 1.7) for _ in range(g.shape[-1])]])
+    for _ in range(g.rng.integers(1, 4)):
         c = g.pick(
             lambda c: g.node("Transpose", g.node("Transpose", c, perm=[1, 0]), perm=[1, 0]),
             lambda c: g.node("Add", c, g.tensor(g.number())),
@@ -323,15 +344,18 @@ def two_classes(g):
 
 MOVES = [
     linear, linear, linear, linear, unary, unary, unary, with_constant, with_constant, clip, where,
-    spelt, spelt, spelt, step, cast, batch_norm, softmax, flatten, reshape, reshape_by_shape,
-    transpose, squeeze, branch, integers, folded, two_classes, modern,
+    spelt, spelt, spelt, step, cast, batch_norm, layer_norm, softmax, flatten, reshape,
+    reshape_by_shape, transpose, squeeze, branch, integers, folded, two_classes, modern,
 ]  # fmt: skip
 
 
 def made(rng):
     g = Graph(rng)
-    if g.dtype == "int64" and rng.random() < 0.8:
-        g.then("Cast", g.h, to=TensorProto.FLOAT, dtype="float32")
+    if g.dtype == "int64":
+        if rng.random() < 0.4:
+            g.then(g.pick("Div", "Mul", "Add", "Max", "Min"), g.h, g.tensor(g.pick(2, 3, -2)))
+        if rng.random() < 0.9:
+            g.then("Cast", g.h, to=TensorProto.FLOAT, dtype="float32")
     few = rng.random() < 0.5  # functions that get the inputs themselves
     for _ in range(rng.integers(1, 3 if few else 9)):
         g.pick(*MOVES)(g)
@@ -381,28 +405,36 @@ def origin(proto, xs):
     return results
 
 
-def differences(model, answers, xs, half, open_width):
+def differences(model, answers, xs, loose, open_width):
     """What is wrong with the model's answers, in rows, or as samples in columns."""
+    tolerance = 1e-2 if loose else 2e-5
     for x, (values, peak) in zip(xs, answers, strict=True):
         if not peak < 1e6:
             continue  # float32 overflows or loses digits on the way
+        flat = x.reshape(N, -1)
+        if flat.shape[1] != model.sizes[0]:
+            flat = flat.T
+        if flat.shape[1] != model.sizes[0]:
+            return "" if open_width else f"takes {model.sizes[0]} inputs"
+        f = model.forward(flat)
         for want in values:
-            flat = x.reshape(N, -1)
-            if flat.shape[1] != model.sizes[0]:
-                flat = x.reshape(N, -1).T
-            if flat.shape[1] != model.sizes[0]:
-                return "" if open_width else f"takes {model.sizes[0]} inputs"
-            got = model.forward(flat)
-            want = np.asarray(want, float)
-            if want.size == 2 * got.size and got.shape[1] == 1:
-                got = np.hstack([1 - got, got])
+            if want.dtype == np.int64 and want.ndim == 1 and len(values) > 1:
+                classes = np.array(model.metadata.get("classes", LABELS))
+                best = np.sort(f)[:, -1:] - f <= 2 * tolerance * max(1.0, peak)
+                sure = best.sum(1) == 1  # no ties
+                if (classes[f.argmax(1)] != want)[sure].any():
+                    return "other labels"
+                continue
+            got, want = f, np.asarray(want, float)
+            if want.size == 2 * f.size and f.shape[1] == 1:
+                got = np.hstack([1 - f, f])
             if want.size != got.size:
                 return f"{want.shape} for {got.shape}"
             ways = [want.reshape(got.shape)]
             if want.ndim == 2 and want.shape == got.shape[::-1]:  # samples in columns
                 ways = [want.T, *ways] if want.shape == got.shape else [want.T]
             off = min(abs(got - one).max() for one in ways) / max(1.0, peak)
-            if not off <= (1e-2 if half else 2e-5):
+            if not off <= tolerance:
                 return f"off by {off:g} of {peak:g}"
     return ""
 
@@ -427,7 +459,7 @@ def searched(seed, path):
     if answers is None:
         return "invalid"
     open_width = any(d.dim_param for d in g.input.type.tensor_type.shape.dim[1:])
-    problem = differences(model, answers, xs, g.half, open_width)
+    problem = differences(model, answers, xs, g.loose, open_width)
     assert not problem, f"seed {seed}: {problem}\n{model!r}\n{onnx.printer.to_text(proto)}"
     return "loaded"
 
@@ -435,4 +467,4 @@ def searched(seed, path):
 @pytest.mark.parametrize("block", range(4))
 def test_random_graphs(tmp_path, block):
     came = [searched(1000 * block + i, tmp_path / "graph.onnx") for i in range(150)]
-    assert came.count("loaded") > 30 and came.count("invalid") < 15
+    assert came.count("loaded") > 20 and came.count("invalid") < 15

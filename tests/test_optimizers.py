@@ -151,3 +151,35 @@ def test_lbfgs_with_callbacks_and_without_scipy(monkeypatch):
     with pytest.raises(fastnn.MissingExtraError, match="LBFGS needs scipy: pip install scipy"):
         model.fit(X, y, optimizer="lbfgs")
     assert model.theta.tobytes() == before.tobytes()
+
+
+def test_lbfgs_that_has_nothing_to_improve_is_an_epoch():
+    pytest.importorskip("scipy")
+    X, y = data()
+    model = make()
+    settings = {"epochs": 5000, "optimizer": fastnn.LBFGS(l2=0.01), "validation_split": 0.2}
+    model.fit(X, y, **settings)
+    before, told = model.theta.copy(), []
+    watch = fastnn.LambdaCallback(
+        on_epoch_begin=lambda fit: told.append(f"begin {fit.epoch}"),
+        on_epoch_end=lambda fit: told.append(f"end {fit.epoch}"),
+    )
+    for optimizer in (fastnn.LBFGS(tol=10.0), settings["optimizer"]):
+        told.clear()
+        first = model._parameters.epoch + 1
+        history = model.fit(X, y, **{**settings, "optimizer": optimizer}, callbacks=[watch])
+        assert history.epoch == [first] and told == [f"begin {first}", f"end {first}"]
+        assert np.isfinite([*history.loss, *history.val_loss, *history.val_accuracy]).all()
+        assert model.theta.tobytes() == before.tobytes()
+
+
+def test_lbfgs_tells_of_epochs_that_there_are():
+    pytest.importorskip("scipy")
+    X, y = data()
+    told = {"begin": [], "end": []}
+    watch = fastnn.LambdaCallback(
+        on_epoch_begin=lambda fit: told["begin"].append(fit.epoch),
+        on_epoch_end=lambda fit: told["end"].append(fit.epoch),
+    )
+    history = make().fit(X, y, epochs=5000, optimizer=fastnn.LBFGS(l2=0.01), callbacks=[watch])
+    assert told["begin"] == told["end"] == history.epoch and len(history) < 5000

@@ -56,3 +56,51 @@ def test_long_steps_pay_little_for_trials():
     stretches = pace.simulate(lambda threads, now: 0.06 / threads, 2, 60.0)
     assert shares(stretches)[2] > 0.94
     assert {threads for _, threads in stretches[:40]} == {2}
+
+
+class Machine:
+    """Two cores and other processes: what a step costs that takes `step` seconds on one thread.
+
+    A thread that wakes gets its core only after `wake` seconds, even where one is free.
+    """
+
+    def __init__(self, step, wake, busy):
+        self.step, self.wake, self.busy = step, wake, busy
+        self.threads, self.awake = 1, 0.0
+
+    def cost(self, threads, now):
+        if threads > self.threads:
+            self.awake = now + self.wake
+        self.threads = threads
+        if threads == 1:
+            return self.step
+        return 2 * self.step if now < max(self.busy, self.awake) else self.step / 1.6
+
+
+STEPS = [4e-6, 1e-4, 1e-3, 0.012, 0.06]
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("wake", [0, 0.003, 0.01, 0.03, 0.1])
+@pytest.mark.parametrize("busy", [0.5, 3.0, 10.0])
+def test_two_threads_come_back_when_the_machine_is_idle(step, wake, busy):
+    """However late a woken thread gets its core: within the bound that pace.pyx states."""
+    now, late = 0.0, []
+    for seconds, threads in pace.simulate(Machine(step, wake, busy).cost, 2, busy + 25):
+        if now > busy + 4.5:
+            late.append((seconds, threads))
+        now += seconds
+    assert shares(late)[2] > 0.9
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("wake", [0, 0.1])
+def test_beside_a_process_that_stays_trials_cost_little(step, wake):
+    """One thread has its fair share there; in the long run training takes little longer than so."""
+    now, taken, steps = 0.0, 0.0, 0.0
+    for seconds, threads in pace.simulate(Machine(step, wake, busy=1e9).cost, 2, 70.0):
+        if now > 10:
+            taken += seconds
+            steps += seconds / (step if threads == 1 else 2 * step)
+        now += seconds
+    assert taken / (steps * step) < 1.05

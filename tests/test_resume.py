@@ -409,3 +409,103 @@ if __name__ == "__main__":  # PYTHONPATH=. python tests/test_resume.py: twenty k
         got, reached = killed_and_resumed(path, 400, 20, random.Random(), seconds)
         print(f"killed   {got} after epochs", *reached)
         sys.exit(got != want)
+
+
+def edited(path, where, change):
+    """The checkpoint at `path` with its JSON text `where` changed."""
+    raw = path.read_bytes()
+    n = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + n])
+    content = json.loads(header["__metadata__"][where])
+    change(content)
+    header["__metadata__"][where] = json.dumps(content)
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + raw[8 + n :])
+
+
+EDITS = [
+    ("fit", lambda fit: fit["callbacks"][0]["values"].pop("best"), "EarlyStopping cannot go on .*"),
+    ("fit", lambda fit: fit["callbacks"][0]["values"].update(best="x"), "best must be a number"),
+    ("fit", lambda fit: fit["callbacks"][0]["values"].update(best=1 << 2000), "best must be"),
+    ("fit", lambda fit: fit["callbacks"][0]["values"].update(waited=None), "waited must be an int"),
+    ("fit", lambda fit: fit["callbacks"][0]["values"].update(steps=-1), "steps must be at least 0"),
+    ("fit", lambda fit: fit["callbacks"][0]["values"].update(best_epoch="1"), "best_epoch must be"),
+    ("fit", lambda fit: fit["callbacks"][1]["values"].clear(), "Checkpoint cannot go on from what"),
+    ("fit", lambda fit: fit["callbacks"][1]["values"].update(best=[]), "best must be a number"),
+    ("fit", lambda fit: fit["schedule"].pop("best"), "state of another schedule"),
+    ("fit", lambda fit: fit.update(schedule=[1]), "state of another schedule"),
+    ("fit", lambda fit: fit.update(schedule=None), "state of another schedule"),
+    ("fit", lambda fit: fit["schedule"].update(learning_rate="x"), "learning_rate of the schedule"),
+    ("fit", lambda fit: fit["schedule"].update(bad=-1), "resume: bad of the schedule must be at"),
+    ("fit", lambda fit: fit["settings"].pop("rows"), "rows must be None as in the checkpoint"),
+    ("training", lambda training: training.update(optimizer="amsgrad"), "must hold the te"),
+    ("training", lambda training: training.update(optimizer="nadam"), "must hold vectors of adam"),
+]
+
+
+@pytest.mark.parametrize(("where", "change", "message"), EDITS)
+@pytest.mark.parametrize("other", ["sgd", "adam"])
+def test_an_edited_checkpoint_is_refused_before_anything_changes(
+    where, change, message, other, tmp_path
+):
+    X, y = data()
+    path = tmp_path / "m"
+    settings = {
+        "validation_split": 0.2,
+        "learning_rate": fastnn.ReduceOnPlateau(0.01),
+        "resume": path,
+        "callbacks": [fastnn.EarlyStopping(), fastnn.Checkpoint(path, best_only=True)],
+    }
+    make().fit(X, y, **arguments(path, **settings, epochs=2))
+    edited(path, where, change)
+    model = make(seed=6)
+    model.fit(X, y, epochs=1, optimizer=other)
+    before = full_state(model)
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, y, **arguments(path, **settings))
+    assert full_state(model) == before
+
+
+def test_a_snapshot_of_another_shape_in_a_checkpoint_is_refused(tmp_path):
+    X, y = data()
+    path = tmp_path / "m"
+    settings = {"callbacks": [fastnn.EarlyStopping("loss"), fastnn.Checkpoint(path)]}
+    make().fit(X, y, **arguments(path, **settings, epochs=2))
+    loaded = storage.load(path)
+    loaded.checkpoint.callbacks[0][1]["theta"] = np.zeros(3, np.float32)
+    storage.save(path, loaded.parameters, loaded.seed, loaded.metadata, loaded.checkpoint)
+    model = make(seed=6)
+    before = full_state(model)
+    with pytest.raises(ValueError, match=r"theta of a snapshot must be float32 of shape \(123,\)"):
+        model.fit(X, y, **arguments(path, **settings))
+    assert full_state(model) == before
+
+
+def test_a_users_callback_that_cannot_go_on_changes_nothing(tmp_path):
+    class Moody(fastnn.Callback):
+        def state(self):
+            return {"n": 1}
+
+        def restore(self, state):
+            raise RuntimeError("not today")
+
+    X, y = data()
+    path = tmp_path / "m"
+    make().fit(X, y, **arguments(path, callbacks=[Moody(), fastnn.Checkpoint(path)], epochs=2))
+    model = make(seed=6)
+    before = full_state(model)
+    with pytest.raises(ValueError, match=r"Moody cannot go on from .* RuntimeError\('not today'\)"):
+        model.fit(X, y, **arguments(path, callbacks=[Moody(), fastnn.Checkpoint(path)]))
+    assert full_state(model) == before
+
+
+def test_a_resumed_fit_that_diverges_leaves_the_model_as_before_the_call(tmp_path):
+    X, y = data()
+    path = tmp_path / "m"
+    rate = {"learning_rate": lambda t: 0.1 if t < 38 else 1e38, "optimizer": "sgd"}
+    make().fit(X, y, **arguments(path, **rate, epochs=2))
+    model = make(seed=6)
+    before = full_state(model)
+    with pytest.raises(fastnn.DivergenceError):
+        model.fit(X, y, **arguments(path, **rate))
+    assert full_state(model) == before

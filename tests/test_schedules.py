@@ -165,3 +165,100 @@ def test_what_fit_and_partial_fit_refuse():
         model.fit(X, y, learning_rate=lambda t: math.nan)
     assert model.theta.tobytes() == before.tobytes()
     model.partial_fit(X, y, learning_rate=fastnn.InverseScaling(0.1))
+
+
+SPANNING = [
+    fastnn.StepDecay(0.1, epochs=2, gamma=0.5),
+    fastnn.Exponential(0.1, 0.5),
+    fastnn.CosineDecay(0.1, warmup=1),
+    fastnn.CosineDecay(0.1, period=1.5),
+    fastnn.OneCycle(0.1),
+    fastnn.ReduceOnPlateau(0.1, patience=1, threshold=0.9),
+    fastnn.Adaptive(0.1, tol=0.5),
+]
+
+
+@pytest.mark.parametrize("schedule", SPANNING, ids=str)
+def test_a_schedule_in_epochs_spans_the_fit_it_is_given_to(schedule):
+    """Whatever was trained before, with whichever mini-batches."""
+    X, y = data()
+    settings = dict(epochs=6, batch_size=16, learning_rate=schedule)
+    want = make().fit(X, y, **settings).learning_rate
+    again = make()
+    again.fit(X, y, **settings)
+    assert again.fit(X, y, **settings).learning_rate == want
+    small = make()
+    small.fit(X, y, epochs=2, batch_size=1)
+    small.partial_fit(X, y)
+    assert small.fit(X, y, **settings).learning_rate == want
+    assert len(set(want)) > 1 and max(want) > 0.05
+
+
+@pytest.mark.parametrize("schedule", SPANNING[:5], ids=str)
+def test_a_second_fit_with_a_schedule_is_resumed_too(tmp_path, schedule):
+    X, y = data()
+    settings = dict(epochs=8, batch_size=16, learning_rate=schedule, optimizer="adam")
+    path = tmp_path / "fit.safetensors"
+
+    def stop(fit):
+        if len(fit.history) == 3:
+            raise KeyboardInterrupt
+
+    whole, broken = make(), make()
+    for model in (whole, broken):
+        model.fit(X, y, epochs=3, batch_size=7, optimizer="adam")
+    want = whole.fit(X, y, **settings)
+    callbacks = [fastnn.Checkpoint(path), fastnn.LambdaCallback(on_epoch_begin=stop)]
+    with pytest.raises(KeyboardInterrupt):
+        broken.fit(X, y, callbacks=callbacks, **settings)
+    model = make()
+    history = model.fit(X, y, callbacks=callbacks[:1], resume=path, **settings)
+    assert model.theta.tobytes() == whole.theta.tobytes()
+    assert history.learning_rate == want.learning_rate
+
+
+def reductions(schedule, losses):
+    """Numbers of the epochs after which the rate has fallen."""
+    running, fallen = Running(schedule, 1, len(losses)), []
+    for t, loss in enumerate(losses):
+        before = running.rates(t, t + 1)[0]
+        running.epoch_ended({"loss": loss})
+        if running.rates(t + 1, t + 2)[0] < before:
+            fallen.append(t + 1)
+    return fallen
+
+
+def test_losses_below_0_fail_to_improve_too():
+    """Poisson's: the threshold is a share of the size of the best loss, whatever its sign."""
+    plateau = fastnn.ReduceOnPlateau(1.0, patience=1, threshold=1e-4)
+    rising = [-39.9146, -39.9140, -39.9139, -39.9138, -39.9137]
+    assert reductions(plateau, rising) == [3, 5]
+    hardly_falling = [-39.9100, -39.9101, -39.9102, -39.9103]
+    assert reductions(plateau, hardly_falling) == [3]
+    assert reductions(plateau, [-39.0, -39.1, -39.2, -39.3, -39.4]) == []
+    assert reductions(plateau, [0.1, -0.1, -0.2, -0.3]) == []
+    assert reductions(plateau, [0.0, 0.0, 0.0]) == [3]
+    shifted = [loss + 80 for loss in rising]  # as of losses above 0
+    assert reductions(plateau, shifted) == [3, 5]
+    adaptive = fastnn.Adaptive(1.0, tol=1e-3)
+    assert reductions(adaptive, rising) == [3, 5]
+    assert reductions(adaptive, [-39.0, -39.1, -39.2, -39.3]) == []
+
+
+def test_a_loss_that_is_not_finite_is_no_best():
+    plateau = fastnn.ReduceOnPlateau(1.0, patience=1, monitor="val_loss")
+    running = Running(plateau, 1, 9)
+    for loss in (math.nan, 3.0, 2.0, math.inf, 1.0):
+        running.epoch_ended({"val_loss": loss})
+    assert running.state() == {"learning_rate": 1.0, "best": 1.0, "bad": 0, "cooldown": 0}
+
+
+def test_poisson_in_earnest():
+    """The loss ends below 0, and its plateau is seen."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3))
+    y = rng.poisson(np.exp(3 + 0.3 * X[:, 0]))
+    model = fastnn.Model([3, 8, 1], output="exp", seed=0, dtype="float64")
+    rate = fastnn.ReduceOnPlateau(0.002, patience=2, threshold=0.01)
+    history = model.fit(X, y, epochs=60, batch_size=20, learning_rate=rate)
+    assert history.loss[-1] < 0 and history.learning_rate[-1] < history.learning_rate[0]

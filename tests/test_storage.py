@@ -396,7 +396,8 @@ def test_odd_values_in_the_json_never_surprise(path, text):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
-    "what", ["entries", "twice", "all twice", "lists", "objects", "layers", "quantiles"]
+    "what",
+    ["entries", "twice", "all twice", "lists", "objects", "too many", "layers", "quantiles"],
 )
 def test_a_large_header_costs_what_it_is_large(path, what):
     """Time and bytes grow with the header, not with its square (which here takes minutes)."""
@@ -409,6 +410,7 @@ def test_a_large_header_costs_what_it_is_large(path, what):
         "all twice": "{" + ",".join(names * 2) + "}",
         "lists": '{"a":[' + "[]," * n + "[]]}",
         "objects": '{"a":[' + "{}," * n + "{}]}",
+        "too many": '{"a":[' + "[]," * 11 * n + "[]]}",
     }.get(what)
     if header is None:
         saved, body = checkpoint_file(path)
@@ -439,7 +441,8 @@ except fastnn.ModelFileError:
 """
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    assert int(done.stdout) < 30 * path.stat().st_size + 2**23
+    times = 4 if what == "too many" else 30
+    assert int(done.stdout) < times * path.stat().st_size + 2**23
 
 
 def test_every_truncation_is_refused(saved):
@@ -479,6 +482,16 @@ def test_missing_files_and_folders(tmp_path):
         fastnn.load(os.devnull)
     with pytest.raises(fastnn.ModelFileError, match="regular file"):
         fastnn.Model([2, 2], seed=0).save(os.devnull)
+
+
+def test_metadata_that_could_not_be_read_is_not_written(path):
+    model = fastnn.Model([2, 2], seed=0)
+    model.metadata = {"a": [[]] * 1_000_001}
+    with pytest.raises(TypeError, match="at most 1,000,000 lists and objects, got 1,000,00"):
+        model.save(path)
+    model.metadata = {"a": [[]] * 100_000}
+    model.save(path)
+    assert fastnn.load(path).metadata == model.metadata
 
 
 @pytest.mark.parametrize("metadata", [{"a": object()}, {"a": float("nan")}, {"a": b""}, [], None])

@@ -333,3 +333,33 @@ def test_without_pyarrow(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(fastnn.MissingExtraError, match=r"pip install pyarrow"):
         fastnn.data.ArrowStream(tmp_path, target="y")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_source_may_fill_one_buffer_again_and_again(dtype, sparse):
+    """Blocks are read ahead: what is trained on is what was there when the block was yielded."""
+    rng = np.random.default_rng(0)
+    given = [(rng.integers(0, 9, (30, 4)), rng.integers(0, 3, 30)) for _ in range(8)]
+
+    def refilled():
+        X, y = np.empty((30, 4), dtype), np.empty(30, np.int32)
+        if sparse:
+            matrix = pytest.importorskip("scipy.sparse").csr_array(np.ones((30, 4), dtype))
+            X = matrix.data.reshape(30, 4)
+        for new_X, new_y in given:
+            X[:], y[:] = new_X + sparse, new_y
+            yield (matrix if sparse else X), y
+
+    one, two = make(), make()
+    one.fit(refilled, epochs=2, batch_size=8)
+    two.fit([((X + sparse).astype(dtype), y) for X, y in given], epochs=2, batch_size=8)
+    np.testing.assert_allclose(one.theta, two.theta, rtol=0, atol=1e-6)
+
+
+def test_a_block_is_copied_as_it_lies():
+    X, y = blocks()[0]
+    stream = Stream([(np.asfortranarray(X), y)], make()._network)
+    with stream.blocks() as got:
+        ((mine, labels),) = got
+    assert mine.flags.f_contiguous and not np.shares_memory(mine, X) and labels.dtype == np.int32

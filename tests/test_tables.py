@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastnn.errors import TableError
-from fastnn.tables import Columns, ReadOptions, TableWarning, learn, read, reading
+from fastnn.tables import Columns, TableWarning, learn, read, reading
 from fastnn.tables.frames import as_column, as_table
 from fastnn.tables.inputs import MAX_CATEGORIES, ArrayInputs, TableInputs
 from fastnn.tables.table import Arrays, Numbers, Table, Words, number, number_name
@@ -68,7 +68,7 @@ def test_byte_order_mark_crlf_blank_lines_gzip_and_quoted_newlines(csv_file):
 
 
 def test_without_header(csv_file):
-    table = read(csv_file("1,x\n2,y\n"), ReadOptions(header=False))
+    table = read(csv_file("1,x\n2,y\n"), header=False)
     assert words(table, "column_1") == ["1", "2"]
     assert table.where(0, "column_1").endswith('row 1, column "column_1"')
 
@@ -142,7 +142,7 @@ def test_wide_tables_keep_names_of_classes_and_categories(csv_file):
     header = ",".join(f"p{j}" for j in range(70))
     rows = [",".join([f"0{i}", *(["1.0"] * 69)]) for i in range(3)]
     path = csv_file("\n".join([header, *rows]) + "\n")
-    table = read(path, ReadOptions(words=("p0", "none")))
+    table = read(path, words=("p0", "none"))
     assert isinstance(table.column("p1"), Numbers)
     assert words(table, "p0") == ["00", "01", "02"]
     assert Classes.fit(table, "p0").classes == ["00", "01", "02"]
@@ -231,7 +231,7 @@ def test_npz_images_are_flattened_and_names_given(tmp_path):
     images = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
     path = str(tmp_path / "data.npz")
     np.savez(path, pictures=images, labels=np.array([[1], [0]]))
-    arrays = read(path, ReadOptions(x_name="pictures", y_name="labels"))
+    arrays = read(path, x_name="pictures", y_name="labels")
     np.testing.assert_array_equal(arrays.X, images.reshape(2, 12))
     assert arrays.X.dtype == np.uint8 and arrays.shape == (3, 4)
     np.testing.assert_array_equal(arrays.y.numbers(), [1, 0])
@@ -249,8 +249,8 @@ def test_a_lone_array_of_an_npz_is_taken(tmp_path):
 def test_npy_with_target_file(tmp_path):
     np.save(tmp_path / "x.npy", np.ones((3, 2)))
     np.save(tmp_path / "y.npy", np.array(["a", "b", "a"]))
-    options = ReadOptions(target_file=str(tmp_path / "y.npy"))
-    assert read(str(tmp_path / "x.npy"), options).y.coded()[1] == ["a", "b"]
+    options = {"target_file": str(tmp_path / "y.npy")}
+    assert read(str(tmp_path / "x.npy"), **options).y.coded()[1] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_bad_arrays(tmp_path, X, y, message):
     path = str(tmp_path / "data.npz")
     np.savez(path, X=X, y=y)
     with pytest.raises(TableError, match=message):
-        read(path, ReadOptions(y_name="y"))
+        read(path, y_name="y")
 
 
 @pytest.mark.parametrize("name", ["data.npz", "data.npy"])

@@ -322,3 +322,46 @@ def _seconds(call):
     begin = time.perf_counter()
     call()
     return time.perf_counter() - begin
+
+
+# Scale
+
+
+def test_numbers_too_large_to_learn_from_are_told_of():
+    """Once, of the column that is to blame; not of what trains."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 10))
+    y = (X[:, 0] > 0).astype(int)
+    X[:, 3] = 50_000 * (1 + 0.3 * X[:, 3])
+    model = fastnn.Model([10, 16, 2], seed=0)
+    with pytest.warns(UserWarning, match=r"column 3 of X has values around 5e\+04") as caught:
+        model.fit(X, y, epochs=1, optimizer="adam")
+    assert len(caught) == 1 and caught[0].filename == __file__
+    model.fit(X, y, epochs=1, optimizer="adam")  # it has been said
+    sparse = pytest.importorskip("scipy.sparse")
+    with pytest.warns(UserWarning, match="column 3 of X"):
+        fastnn.Model([10, 16, 2], seed=0).fit(sparse.csr_array(X), y, epochs=1, optimizer="adam")
+
+
+@pytest.mark.parametrize(
+    "kind", ["scaled", "images", "normalised", "weights", "ages", "input_scale"]
+)
+def test_numbers_that_train_are_not_told_of(kind):
+    """Warnings are errors here."""
+    rng = np.random.default_rng(0)
+    X, n = rng.normal(size=(300, 10)), 10
+    y = (X[:, 0] > 0).astype(int)
+    settings = {}
+    if kind == "images":
+        X, n = rng.integers(0, 256, (300, 784), dtype=np.uint8), 784
+    if kind == "input_scale":
+        X, settings = rng.integers(0, 10**6, (300, 10)), {"input_scale": 1e-6}
+    if kind == "normalised":
+        X, settings = X * 1e6, {"norm": "batch"}
+    if kind == "ages":
+        X = 45 + 20 * X
+    model = fastnn.Model([n, 16, 2], seed=0, **settings)
+    if kind == "weights":  # that were learned on such numbers
+        X = X * 1e6
+        model.W[0] /= 1e6
+    model.fit(X, y, epochs=1, learning_rate=1e-6)

@@ -66,6 +66,7 @@ WRONG = [
     'MLPClassifier(optimizer="adm")',
     "MLPClassifier(dropuot=0.1)",
     'MLPRegressor("squared")',
+    "model.fit(X, y).loss[-1].upper()",
 ]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import fastnn
+from fastnn.training.split import split
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(60, 5))
@@ -203,3 +204,96 @@ def test_class_weight_needs_one_label_a_sample():
     model = fastnn.Model([5, 3], seed=0)
     with pytest.raises(ValueError, match="class_weight needs one label a sample"):
         model.fit(X, np.full((60, 3), 1 / 3), class_weight="balanced")
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", fastnn.SGD(0.1, momentum=0.9), "adam"])
+def test_rows_of_hardly_any_weight_move_hardly_anything(optimizer):
+    """Also where they are alone in a mini-batch, as the last row of 129 by 128 may be: a weight of
+    1e-9 is nearly one of 0."""
+    few = np.random.default_rng(3)
+    X, y = few.normal(size=(129, 5)), few.integers(0, 4, 129)
+    thetas = []
+    for small in (0.0, 1e-9):
+        weights = np.where(np.arange(129) % 2, 1.0, small)
+        model = model_of("softmax", None)
+        model.fit(X, y, epochs=30, optimizer=optimizer, sample_weight=weights)
+        thetas.append(model.theta)
+    np.testing.assert_allclose(*thetas, rtol=0, atol=1e-5)
+
+
+def test_a_light_mini_batch_is_divided_by_a_quarter_of_the_mean_weight():
+    y, weights = targets("identity", ""), np.ones(60)
+    weights[40:] = 0.01
+    model, by_hand = model_of("identity", None), model_of("identity", None)
+    history = model.fit(
+        X, y, epochs=1, batch_size=20, shuffle=False, learning_rate=0.1, sample_weight=weights
+    )
+    total = 0
+    for i in range(0, 60, 20):
+        rows = slice(i, i + 20)
+        L, g = by_hand.loss_and_gradient(X[rows], y[rows], sample_weight=weights[rows])
+        weight = weights[rows].sum()
+        by_hand.theta -= 0.1 * g * weight / max(weight, 20 * weights.mean() / 4)
+        total += L * weight
+    np.testing.assert_allclose(model.theta, by_hand.theta, rtol=0, atol=1e-14)
+    assert history.loss[0] == pytest.approx(total / weights.sum(), rel=1e-12)
+
+
+def test_validation_is_weighted_as_training_is():
+    y, weights = np.arange(60) % 4, rng.uniform(size=60)
+    model = model_of("softmax", None)
+    given = {"epochs": 1, "metrics": ["accuracy", "f1"]}
+    history = model.fit(X, y, validation_data=(X[:30], y[:30], weights[:30]), **given)
+    want = model.evaluate(X[:30], y[:30], sample_weight=weights[:30])["loss"]
+    assert history.val_loss == [want]
+    assert history.val_accuracy == [model.evaluate(X[:30], y[:30])["accuracy"]]  # rows count alike
+    model = model_of("softmax", None)
+    history = model.fit(X, y, validation_split=0.3, sample_weight=weights, **given)
+    _, held_out = split(60, 0.3, model.seed, y)
+    want = model.evaluate(X[held_out], y[held_out], sample_weight=weights[held_out])["loss"]
+    assert history.val_loss == [want]
+    table, model = {0: 3.0, 2: 0.0}, model_of("softmax", None)
+    history = model.fit(
+        *(X, y), class_weight=table, validation_data=(X[:30], y[:30], weights[:30]), epochs=1
+    )
+    each = weights[:30] * np.array([3.0, 1.0, 0.0, 1.0])[y[:30]]
+    assert history.val_loss == [model.evaluate(X[:30], y[:30], sample_weight=each)["loss"]]
+
+
+def test_balanced_knows_the_rows_trained_on_alone():
+    """A class that only rows to measure on have weighs 1 there."""
+    y = np.arange(60) % 3
+    model = model_of("softmax", None)
+    other = (X[:4], np.array([0, 1, 2, 3]))
+    history = model.fit(X, y, class_weight="balanced", validation_data=other, epochs=1)
+    assert history.val_loss == [model.evaluate(*other)["loss"]]
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"validation_data": (X,)}, TypeError, r"a pair \(X, y\) or \(X, y, sample_weight\)"),
+        (
+            {"validation_data": (X, np.arange(60) % 4, np.ones(59))},
+            ValueError,
+            r"validation_data: sample_weight must have shape \(60,\) like y",
+        ),
+        (
+            {"validation_data": (X, np.arange(60) % 4, np.zeros(60))},
+            ValueError,
+            "validation_data: sample_weight must have a finite sum above 0",
+        ),
+        (
+            {"validation_split": 0.05, "sample_weight": np.eye(60)[7]},
+            ValueError,
+            "validation_split must hold out a row of weight above 0, got none",
+        ),
+        ({"metrics": ["f1"]}, ValueError, "metrics must come with validation_data or validation_s"),
+    ],
+)
+def test_bad_validation(given, error, message):
+    model = model_of("softmax", None)
+    before = model.theta.copy()
+    with pytest.raises(error, match=message):
+        model.fit(X, np.arange(60) % 4, **given)
+    assert np.array_equal(model.theta, before)

@@ -8,8 +8,6 @@ from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from fastnn.tables.reading import ReadOptions
-
 
 def positive_int(text: str) -> int:
     value = _int(text)
@@ -151,8 +149,9 @@ def add_threads(parser: argparse._ActionsContainer) -> None:
 
 def reading(
     args: argparse.Namespace, y_name: str | None = None, words: tuple[str, ...] = ()
-) -> ReadOptions:
-    return ReadOptions(
+) -> dict[str, Any]:
+    """What `fastnn.tables.read` takes."""
+    return dict(
         delimiter=args.delimiter,
         header=not args.no_header,
         x_name=args.x_name,

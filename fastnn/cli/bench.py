@@ -252,14 +252,16 @@ def training_run(model: Model, batch: int, optimizer: str, threads: int) -> Call
     X, y = as_pair(numbers(TRAINING_ROWS, network.n_in, model.dtype), labels, network)
     shuffled = rng.permutation(TRAINING_ROWS)
     rule = as_optimizer(optimizer, 1e-3)
-    with model._parameters.training(optimizer, batch) as engine:  # which stays its own
-        steps = Run(model._parameters, engine, rule, batch, threads, model.seed)
+    parameters = model._parameters
+    with parameters.training(optimizer, batch) as engine:
+        steps = Run(parameters, engine, rule, batch, threads, model.seed)
 
     def run(n: int) -> float:
         order = np.resize(shuffled, n * batch)
-        begin = perf_counter()
-        steps.epoch(X, y, order)
-        return perf_counter() - begin
+        with parameters.training(optimizer, batch, keep=False) as steps.engine:
+            begin = perf_counter()
+            steps.epoch(X, y, order)
+            return perf_counter() - begin
 
     return run
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from fastnn.cli.messages import BadUse
 from fastnn.tables.columns import Columns
-from fastnn.tables.reading import ReadOptions
 from fastnn.tables.reading import read as read_file
 from fastnn.tables.table import Arrays, Table
 
@@ -30,9 +29,9 @@ def reading(path: str, kind: str) -> Iterator[None]:
         raise BadUse(f"{error.filename or path}: no permission to read it") from None
 
 
-def read(path: str, options: ReadOptions) -> Table | Arrays:
+def read(path: str, options: dict[str, Any]) -> Table | Arrays:
     with reading(path, "data"):
-        return read_file(path, options)
+        return read_file(path, **options)
 
 
 def load(path: str, **options: Any) -> Model:
@@ -61,10 +60,8 @@ def load_with_columns(path: str) -> tuple[Model, Columns]:
     return model, columns
 
 
-def read_like_training(path: str, columns: Columns, options: ReadOptions) -> Table | Arrays:
-    if not columns.header:
-        options.header = False
-    return read(path, options)
+def read_like_training(path: str, columns: Columns, options: dict[str, Any]) -> Table | Arrays:
+    return read(path, options | {"header": options["header"] and columns.header})
 
 
 def outputs(model: Model, columns: Columns, rows: Any, n_threads: int | None) -> np.ndarray:

@@ -327,7 +327,7 @@ def fit(model: fastnn.Model, prepared: Prepared, args: argparse.Namespace) -> Tr
             optimizer=recipe.optimizer_of(args, rate),
             validation_data=prepared.validation,
             validation_split=prepared.share,
-            metrics=chosen,
+            metrics=chosen if prepared.measures else None,
             callbacks=callbacks,
             sample_weight=prepared.weights,
             class_weight=recipe.class_weight_of(args, prepared.columns),

@@ -25,7 +25,15 @@ import numpy as np
 from fastnn.errors import ModelFileError
 from fastnn.files.atomic import replacing
 from fastnn.files.foreign import opened
-from fastnn.files.safetensors import CODES, DTYPES, Tensor, encode, loads, read_header
+from fastnn.files.safetensors import (
+    CODES,
+    DTYPES,
+    Tensor,
+    check_nested,
+    encode,
+    loads,
+    read_header,
+)
 from fastnn.network.activations import restored as activation_restored
 from fastnn.network.losses import from_json
 from fastnn.network.norms import restored as norm_restored
@@ -150,7 +158,7 @@ def as_metadata(metadata: Any) -> dict[str, Any]:
     if not isinstance(metadata, dict):
         raise TypeError(f"metadata must be a dict, got {type(metadata).__name__}")
     try:
-        _json(metadata)
+        check_nested(_json(metadata))
     except (TypeError, ValueError, RecursionError) as error:
         raise TypeError(f"metadata must hold what JSON can hold: {error}") from None
     return metadata

@@ -20,6 +20,7 @@ from fastnn.errors import ModelFileError
 from fastnn.files.foreign import opened, recognised
 
 HEADER_MAX = 100_000_000  # bytes: the limit of the safetensors package
+NESTED_MAX = 1_000_000  # lists and objects in a JSON text: each is 2 bytes there, and 64 in memory
 HEAD = 512  # bytes at the beginning by which a file of another kind is recognised
 DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 # Also in files of others; bfloat16 by its bits.
@@ -117,12 +118,20 @@ def loads(text: str | bytes, what: str) -> dict[str, Any]:
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8")
+        check_nested(text)
         value = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{what} must be JSON: {error}") from None
     if not isinstance(value, dict):
         raise ModelFileError(f"{what} must be a JSON object, got {type(value).__name__}")
     return value
+
+
+def check_nested(text: str) -> None:
+    """Refuse what would take many times its length in memory; ValueError."""
+    n = text.count("[") + text.count("{")
+    if n > NESTED_MAX:
+        raise ValueError(f"at most {NESTED_MAX:,} lists and objects, got {n:,}")
 
 
 def read_exactly(file: BinaryIO, n: int) -> bytes:

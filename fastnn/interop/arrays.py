@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
 from typing import Any
@@ -102,9 +103,9 @@ def from_state_dict(
     output, loss : str or object
         As of `Model`.
     layers : list of str, optional
-        The NAMEs in the order of the network. By default all there are: of a mapping in its order;
-        of a file, which keeps none, in the order of the numbers in their names, or else the only
-        one in which their shapes follow one another.
+        The NAMEs in the order of the network. By default all there are: of a ``state_dict()`` in
+        its order; of a file and of a dict sorted like one, which tell none, in the order of the
+        numbers in their names, or else the only one in which their shapes follow one another.
 
     Returns
     -------
@@ -118,8 +119,10 @@ def from_state_dict(
         Tensors of other layers, such as BatchNorm's, shapes that do not follow one another, or
         names that do not tell the order.
     """
-    of_file = not isinstance(source, Mapping)
-    weights = safetensors.read_foreign(source) if of_file else dict(source)  # type: ignore[arg-type]
+    if isinstance(source, Mapping):
+        weights = dict(source)
+    else:
+        weights = safetensors.read_foreign(source)
     if layers is not None:
         chosen = []
         for name in layers:
@@ -135,7 +138,8 @@ def from_state_dict(
             f"must hold the weight and bias of linear layers alone, got {_listed(other)}; name "
             "those to take with layers=[...], or build the module and use from_torch"
         )
-    if of_file:
+    names = [name for name, _, _ in found]
+    if not isinstance(source, OrderedDict) and names == sorted(names):  # the alphabet's, of a file
         found = _in_order(found, "name them in order with layers=[...]")
     return _built(found, activation, output, loss)
 

@@ -68,7 +68,7 @@ def _steps(model: Any) -> Iterator[Step]:
         elif kind not in LAYERS or not _of_keras(type(layer)):
             raise ValueError(f"{where}: fastnn has no such layer; it knows {', '.join(LAYERS)}")
         else:
-            yield from LAYERS[kind](layer, layer.get_config(), where)
+            yield from chain.named(where, LAYERS[kind], layer, layer.get_config(), where)
 
 
 def _of_keras(thing: Any) -> bool:

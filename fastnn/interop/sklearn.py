@@ -35,7 +35,8 @@ def from_sklearn(estimator: Any) -> Model:
     Returns
     -------
     Model
-        Of the weights' dtype, which is that of the data it was fitted on.
+        Of the weights' dtype, which is that of the data it was fitted on; float64 where a step of a
+        pipeline would cost float32 its digits.
 
     Raises
     ------
@@ -146,8 +147,10 @@ def _layers(network: Any, before: list[Affine]) -> list[Step]:
 
 
 def _first(before: list[Affine], W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """W and b of the first layer with what is done to its inputs in them, in their dtype."""
-    dtype = W.dtype
+    """W and b of the first layer with what is done to its inputs in them; in their dtype, but in
+    float64 where a mean is far from 0 for its scale."""
+    far = any(np.max(np.abs(part)) > chain.FAR for affine in before for part in affine)
+    dtype = np.dtype(np.float64) if far else W.dtype
     W, b = W.astype(np.float64), b.astype(np.float64)
     for factor, shift in reversed(before):
         b = b + W @ np.broadcast_to(shift, W.shape[1:])

@@ -14,13 +14,13 @@ with a diagonal W takes its place.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from fastnn.checks import name_of
+from fastnn.checks import as_real, name_of
 from fastnn.model import Model
 from fastnn.network.activations import ELU, Activation
 from fastnn.network.norms import BatchNorm, LayerNorm, Norm
@@ -89,12 +89,24 @@ class Dropout:
     rate: float = 0.0
     noise: float = 0.0
 
+    def __post_init__(self) -> None:
+        as_real("dropout", self.rate, below=1.0)
+
     def then(self, second: Dropout) -> Dropout:
         rate = self.rate + second.rate - self.rate * second.rate
         return Dropout(rate, math.hypot(self.noise, second.noise))
 
 
 Step = Linear | Scale | Normalize | Apply | Dropout
+
+
+def named(where: str, make: Callable[..., list[Step]], *args: Any) -> list[Step]:
+    """What `make` gives; an error of a value that fastnn has not names the place."""
+    try:
+        return make(*args)
+    except ValueError as error:
+        text = str(error)
+        raise ValueError(text if text.startswith(where) else f"{where}: {text}") from None
 
 
 def hard_sigmoid(alpha: float, beta: float, where: str) -> list[Step]:
@@ -163,10 +175,21 @@ class _Folding:
 
     def take(self, step: Step) -> None:
         if isinstance(step, Linear):
+            _check_finite(step.where, W=step.W, b=step.b)
             self.linear(step)
         elif isinstance(step, Scale):
             self.scaled(step)
         elif isinstance(step, Normalize):
+            parts = {name: getattr(step, name) for name in ("gamma", "beta", "mean", "variance")}
+            _check_finite(step.where, **parts)
+            if step.variance is not None and np.min(step.variance) < 0:
+                raise ValueError(f"{step.where}: variance must be at least 0")
+            for name, value in parts.items():
+                if np.ndim(value) and self.width not in (None, np.size(value)):
+                    raise ValueError(
+                        f"{step.where}: {name} must have {self.width} entries, as the layer before "
+                        f"it gives, got {np.size(value)}"
+                    )
             self.normalized(step)
         elif isinstance(step, Apply):
             self.applied(step)
@@ -270,6 +293,12 @@ def _normalized(model: Model, k: int, layer: Layer) -> None:
         assert mean is not None and variance is not None
         mean[:] = norm.mean - (0.0 if layer.b is None else layer.b)
         variance[:] = norm.variance
+
+
+def _check_finite(where: str, **parts: Any) -> None:
+    for name, values in parts.items():
+        if values is not None and not np.isfinite(values).all():
+            raise ValueError(f"{where}: {name} must be finite numbers")
 
 
 def _spread(value: Any, n: int, where: str) -> np.ndarray:

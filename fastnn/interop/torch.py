@@ -60,29 +60,25 @@ def from_torch(
 
 def _steps(torch: Any, module: Any, name: str) -> Iterator[Step]:
     where = f"module {name or '(itself)'} ({type(module).__name__})"
-    _check_plain(torch, module, where)
     kind = next((kind for kind in MODULES if type(module) is getattr(torch.nn, kind, None)), None)
+    if kind is not None or type(module) is torch.nn.Sequential:
+        _check_plain(torch, module, where)
     if type(module) is torch.nn.Sequential:
         for key, child in module._modules.items():  # named_children() leaves out what comes again
             yield from _steps(torch, child, f"{name}.{key}" if name else key)
     elif kind is None:
+        _check_parametrized(torch, module, where)
         raise ValueError(
             f"{where}: fastnn has no such module; it knows Sequential, {', '.join(MODULES)}. Of a "
             "forward in Python, build the Sequential it stands for, or torch.onnx.export it for "
             "fastnn.onnx.load"
         )
     else:
-        yield from MODULES[kind](module, where)
+        yield from chain.named(where, MODULES[kind], module, where)
 
 
 def _check_plain(torch: Any, module: Any, where: str) -> None:
     """Refuse what computes something else than a module of its class would."""
-    if torch.nn.utils.parametrize.is_parametrized(module):
-        (name, *_) = module.parametrizations
-        raise ValueError(
-            f"{where}: must have plain weights, its {name} has a parametrization; bake it in with "
-            f"torch.nn.utils.parametrize.remove_parametrizations(module, {name!r})"
-        )
     for kind in ("_forward_pre_hooks", "_forward_hooks"):
         hooks = [*getattr(module, kind).values(), *_global_hooks(torch, kind)]
         for hook in hooks:
@@ -94,6 +90,16 @@ def _check_plain(torch: Any, module: Any, where: str) -> None:
             )
     if "forward" in vars(module):
         raise ValueError(f"{where}: must have the forward of its class, got one of its own")
+
+
+def _check_parametrized(torch: Any, module: Any, where: str) -> None:
+    """Say how to bake in what gave the module a class of its own."""
+    if torch.nn.utils.parametrize.is_parametrized(module):
+        (name, *_) = module.parametrizations
+        raise ValueError(
+            f"{where}: must have plain weights, its {name} has a parametrization; bake it in with "
+            f"torch.nn.utils.parametrize.remove_parametrizations(module, {name!r})"
+        )
 
 
 def _global_hooks(torch: Any, kind: str) -> list[Any]:

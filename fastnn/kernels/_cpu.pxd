@@ -165,7 +165,8 @@ cdef bint keeps(fnn_activation g) noexcept nogil
 cdef void *allocate(size_t bytes) noexcept nogil
 cdef void release(void *p) noexcept nogil
 cdef const fnn_kernels *kernels_for(int item) noexcept nogil
-cdef int worth(int n_threads, double flops) noexcept nogil
+cdef int worth(int n_threads, double flops) except -1
+cdef int startable(int threads) noexcept nogil
 cdef bint all_share() noexcept nogil
 cdef double seconds() noexcept nogil
 cdef void wait(fnn_barrier *barrier, int threads) noexcept nogil

@@ -4,6 +4,7 @@
 """
 import os
 
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport free, realloc
 
 
@@ -16,6 +17,8 @@ cdef extern from "platform.h" nogil:
     unsigned long long fnn_fp_enter()
     void fnn_fp_leave(unsigned long long mode)
     int fnn_is_forked_child()
+    int fnn_team_limit()
+    int fnn_startable(int threads)
 
 cdef extern from *:
     """
@@ -206,19 +209,31 @@ def _cgroup_quota():
     return min(quotas, default=None)
 
 
-def default_threads():
-    """Threads for a call that names no number: the affinity mask, the cgroup's quota and OMP_NUM_THREADS bound it."""
+_quota = None          # of the cgroup, ...
+cdef double _read = -1  # ... and when it was read: files take 70 us
+_initial_limit = fnn_team_limit()
+
+
+def usable_cpus():
+    """CPUs that this process may use now: the affinity mask and the cgroup's quota, read once a second, bound them."""
+    global _quota, _read
     n = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_quota()
-    if quota is not None:
-        n = min(n, max(1, int(quota)))
+    if _read < 0 or fnn_seconds() - _read > 1:
+        _quota, _read = _cgroup_quota(), fnn_seconds()
+    return n if _quota is None else min(n, max(1, int(_quota)))
+
+
+def default_threads():
+    """Threads for a call that names no number, now: `usable_cpus`, OMP_NUM_THREADS and threadpoolctl bound it."""
+    n, limit = usable_cpus(), fnn_team_limit()
+    if limit != _initial_limit:  # somebody has set it since
+        n = min(n, limit)
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if wanted.isdigit() and int(wanted) > 0:
-        n = min(n, int(wanted))
-    return n
+    return min(n, int(wanted)) if wanted.isdigit() and int(wanted) > 0 else n
 
 
 cdef size_t TOO_MANY = <size_t> -1
+cdef size_t LARGE = 1 << 24  # bytes that take some 10 ms to clear: between two such blocks signals are seen
 
 
 cdef inline size_t product(size_t a, size_t b) noexcept nogil:
@@ -242,6 +257,8 @@ cdef class Memory:
             if blocks == NULL:
                 raise MemoryError
             self.blocks, self.room = blocks, 2 * self.room + 16
+        if bytes > LARGE:
+            PyErr_CheckSignals()
         if bytes != TOO_MANY:
             p = fnn_alloc(bytes)
         if p == NULL:
@@ -279,11 +296,19 @@ cdef bint all_share() noexcept nogil:
     return _flops_a_thread == 0
 
 
-cdef int worth(int n_threads, double flops) noexcept nogil:
-    """Threads to use for this much work, at most n_threads. One in a forked child: its OpenMP runtime would hang."""
+cdef int worth(int n_threads, double flops) except -1:
+    """Threads to use for this much work, at most n_threads. No more than there are CPUs for, or than the system lets start;
+    one in a forked child: its OpenMP runtime would hang."""
     if fnn_is_forked_child() or flops < 2 * _flops_a_thread:
         return 1
-    return n_threads if flops >= n_threads * _flops_a_thread else <int> (flops / _flops_a_thread)
+    if flops < n_threads * _flops_a_thread:
+        n_threads = <int> (flops / _flops_a_thread)
+    return startable(n_threads if all_share() else min(n_threads, usable_cpus()))
+
+
+cdef int startable(int threads) noexcept nogil:
+    """How many of so many threads a parallel region can have (platform.h)."""
+    return fnn_startable(threads)
 
 
 cdef void wait(fnn_barrier *barrier, int threads) noexcept nogil:

@@ -16,10 +16,18 @@ cdef Py_ssize_t ROW_BYTES = 1 << 21   # as in forward.pyx, of delta
 cdef Py_ssize_t H_BYTES = 800_000     # panels of h_prev whose gradients are made together: they stay in L2
 
 
-cdef void hidden_delta_part(const fnn_kernels *k, const Layer *layer, const char *delta, const char *slope,
-                            char *delta_prev, Py_ssize_t stride, fnn_activation g, Py_ssize_t q0, Py_ssize_t q1,
-                            Py_ssize_t r0, Py_ssize_t r1) noexcept nogil:
-    """Rows r0..r1 of input panels q0..q1. slope: panels of h_prev = g(a_prev), or of what g keeps."""
+cdef void hidden_delta_part(
+    const fnn_kernels *k,
+    const Layer *layer,             # Wp (n_out, n_in)
+    const char *delta,              # (batch, n_out) in panels  in
+    const char *slope,              # (batch, n_in) in panels   in: h_prev = g(a_prev), or g'(a_prev) where g keeps it
+    char *delta_prev,               # (batch, n_in) in panels   out
+    Py_ssize_t stride,              # elements from one panel to the next
+    fnn_activation g,               # of the layer below
+    Py_ssize_t q0, Py_ssize_t q1,   # input panels ...
+    Py_ssize_t r0, Py_ssize_t r1,   # ... and rows that are written
+) noexcept nogil:
+    """delta_prev = (delta W) * g'(a_prev)."""
     cdef Py_ssize_t rows = r1 - r0, n_blocks = (rows * layer.n_out * k.item + ROW_BYTES - 1) // ROW_BYTES
     cdef Py_ssize_t i, q, start, stop
     cdef const char *d
@@ -41,13 +49,23 @@ cdef void hidden_delta_part(const fnn_kernels *k, const Layer *layer, const char
                                  columns(k, layer.n_in, q), FNN_BACKWARD, h, g, out)
 
 
-cdef void gradient_part(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step,
-                        const char *delta, const char *h_prev, Py_ssize_t stride, Py_ssize_t batch, Py_ssize_t u0,
-                        Py_ssize_t u1, char *scratch, fnn_prefetch *rows) noexcept nogil:
-    """Blocks u0..u1, where block p * in_panels + q holds the weights from input panel q to output panel p.
+cdef void gradient_part(
+    const fnn_kernels *k,
+    const Layer *layer,             # Wp (n_out, n_in), b (n_out,)  in and out: where step.apply
+    const Slots *slots,             # G, Gb like them               out: where step.summed; states  in and out
+    const Step *step,               # what becomes of the gradient
+    const char *delta,              # (batch, n_out) in panels      in: du where normalised
+    const char *h_prev,             # (batch, n_in) in panels       in
+    Py_ssize_t stride,              # elements from one panel of delta and h_prev to the next
+    Py_ssize_t batch,
+    Py_ssize_t u0, Py_ssize_t u1,   # blocks that are written
+    char *scratch,                  # (NR, NR)
+    fnn_prefetch *rows,             # to be brought near meanwhile; NULL: none
+) noexcept nogil:
+    """grad_W = delta^T h_prev, grad_b = the sum of delta, and the step on them.
 
-    No element of the gradient has two writers: each sums the samples in order, so the result does not depend on the
-    number of threads. scratch: NR x NR reals.
+    Block p * in_panels + q holds the weights from input panel q to output panel p. No element of the gradient has two writers:
+    each sums the samples in order, so the result does not depend on the number of threads.
     """
     cdef Py_ssize_t Q = layer.in_panels, n_groups = (Q * batch * k.nr * k.item + H_BYTES - 1) // H_BYTES, g, p
     cdef bint near = layer.n_in * layer.n_out * k.item * (1 + step.n_states) > L2_BYTES and not layer.turned
@@ -64,10 +82,21 @@ cdef void gradient_part(const fnn_kernels *k, const Layer *layer, const Slots *s
         u0 = g
 
 
-cdef void delta_and_gradient_part(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step,
-                                  const char *delta, const char *h_prev, const char *slope, char *delta_prev,
-                                  Py_ssize_t stride, fnn_activation g, Py_ssize_t batch, Py_ssize_t q0, Py_ssize_t q1,
-                                  char *scratch) noexcept nogil:
+cdef void delta_and_gradient_part(
+    const fnn_kernels *k,
+    const Layer *layer,             # as of `gradient_part`, which always applies here
+    const Slots *slots,
+    const Step *step,
+    const char *delta,              # (batch, n_out) in panels  in
+    const char *h_prev,             # (batch, n_in) in panels   in
+    const char *slope,              # (batch, n_in) in panels   in: as of `hidden_delta_part`
+    char *delta_prev,               # (batch, n_in) in panels   out
+    Py_ssize_t stride,              # elements from one panel to the next
+    fnn_activation g,               # of the layer below
+    Py_ssize_t batch,
+    Py_ssize_t q0, Py_ssize_t q1,   # input panels, of delta_prev and of W, that are written
+    char *scratch,                  # (NR, NR)
+) noexcept nogil:
     """The hidden delta of input panels q0..q1, and at once the step on their weights, which are still near."""
     cdef Py_ssize_t p, q
     for q in range(q0, q1):
@@ -76,10 +105,21 @@ cdef void delta_and_gradient_part(const fnn_kernels *k, const Layer *layer, cons
             _blocks(k, layer, slots, step, delta, h_prev, stride, batch, p, q, q + 1, step.n_states > 0, scratch, NULL)
 
 
-cdef void gradient_sparse_part(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step,
-                               const char *delta, const fnn_features *X, const Py_ssize_t *order, Py_ssize_t first,
-                               Py_ssize_t stride, Py_ssize_t batch, Py_ssize_t q0, Py_ssize_t q1, char *scratch,
-                               Entries *room) noexcept nogil:
+cdef void gradient_sparse_part(
+    const fnn_kernels *k,
+    const Layer *layer,             # as of `gradient_part`; (n_1, n_0), not turned
+    const Slots *slots,
+    const Step *step,
+    const char *delta,              # (batch, n_1) in panels  in: du where normalised
+    const fnn_features *X,          # CSR (n, n_0)            in
+    const Py_ssize_t *order,        # (n,): numbers of rows; NULL: 0, 1, ...
+    Py_ssize_t first,               # in order
+    Py_ssize_t stride,              # elements from one panel of delta to the next
+    Py_ssize_t batch,
+    Py_ssize_t q0, Py_ssize_t q1,   # input panels of W that are written
+    char *scratch,                  # (NR, NR)
+    Entries *room,
+) noexcept nogil:
     """Input panels q0..q1 of the first layer, from CSR rows order[first].. (order NULL: first ..).
 
     An element's sum runs over the samples in order, as from dense rows. Plain SGD touches only the weights of inputs that

@@ -49,6 +49,7 @@ class Engine:
         weights: npt.NDArray[np.float64] | None = None,
         keys: npt.NDArray[np.uint64] | None = None,
         squares: npt.NDArray[np.float64] | None = None,
+        least: float = 0.0,
         sure: bool = False,
     ) -> int: ...
     def gradient(
@@ -67,4 +68,5 @@ class Engine:
         out: Reals,
         n_threads: int,
         weights: npt.NDArray[np.float64] | None = None,
+        loss: tuple[int, dict[str, Any]] | None = None,
     ) -> float: ...

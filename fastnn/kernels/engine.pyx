@@ -12,7 +12,7 @@ from fastnn.kernels.net cimport (
     store_net, store_statistics, work, writable_address,
 )
 from fastnn.kernels.online cimport train_online
-from fastnn.kernels.output_delta cimport mean, scratch_bytes, weight_of
+from fastnn.kernels.output_delta cimport mean, scratch_bytes, set_loss, weight_of
 from fastnn.kernels.pace cimport Pace, next_stretch, took
 from fastnn.kernels.panels cimport (
     L2_BYTES, Layer, bias_panels, pack, panels, prepare_transpose, row_room, unpack, weight_bytes,
@@ -328,7 +328,7 @@ cdef class Engine:
 
     def train(self, X, y, const Py_ssize_t[::1] order, Py_ssize_t batch, dict rates, long long[::1] counts,
               double[::1] losses, int n_threads, const double[::1] learning_rates=None, weights=None, keys=None,
-              double[::1] squares=None, bint sure=False):
+              double[::1] squares=None, double least=0, bint sure=False):
         """One mini-batch after another over the rows X[order], a step after each.
 
         Parameters
@@ -349,6 +349,8 @@ cdef class Engine:
             Of each step, in place of the one in `rates`.
         weights : (n,) float64 array, optional
             Of the samples: losses and gradients are sums of w_i L_i over the sum of w_i, and 0 where that is 0.
+        least : float
+            Weight a row, at least, that gradients are divided by.
         keys : (2, K) uint64
             Where the engine has dropout or noise: the generators' keys, of dropout and of noise, for inputs and hidden layers.
         squares : (ceil(m / batch),) float64, optional
@@ -375,6 +377,7 @@ cdef class Engine:
         run.step.apply, run.step.optimizer, run.step.n_states = True, self.optimizer, self.n_states
         run.step.rates, run.batch, run.chunk, run.sure = as_rates(rates), batch, self.chunk(batch), sure
         run.perturbs, run.squares = self.net.perturbed, NULL if squares is None else &squares[0]
+        run.least = least
         if run.perturbs:
             self.set_keys(keys)
         if sure and not (steps == 1 and self.online(&run, weights) and self.can_be_sure()):
@@ -417,7 +420,7 @@ cdef class Engine:
         cdef char *to = writable_address("grad", grad)
         run.step.apply, run.step.optimizer, run.step.n_states = False, fnn_sgd, 0
         run.step.rates, run.taken, run.learning_rates = as_rates({"learning_rate": 0}), 0, NULL
-        run.number, run.perturbs, run.squares, run.sure = 0, False, NULL, False
+        run.number, run.perturbs, run.squares, run.least, run.sure = 0, False, NULL, 0, False
         run.order, run.batch, run.chunk, run.losses = NULL, n, n if self.net.batch_normalised else KEEP, &loss
         self.describe(&run.X, X)
         self._run(&run, y, weights, n, worth(n_threads, work(&self.net, &run.X, n, min(KEEP, n), 3)))
@@ -436,8 +439,9 @@ cdef class Engine:
         folded(&self.net, &net, own)
         forward_rows(&net, &self.idle, &features, writable_address("out", out), NULL, NULL, len(X), n_threads)
 
-    def loss(self, X, y, out, int n_threads, weights=None):
-        """Mean loss over all rows, weighted; out (n, n_K) <- h^(K). NaN if X is not finite."""
+    def loss(self, X, y, out, int n_threads, weights=None, loss=None):
+        """Mean loss over all rows, weighted; out (n, n_K) <- h^(K). NaN if X is not finite. loss: another than the engine's,
+        given as to it."""
         cdef Memory own = Memory()
         cdef double *losses = <double *> own.take(len(X), sizeof(double))
         cdef fnn_targets targets
@@ -445,6 +449,8 @@ cdef class Engine:
         cdef Net net
         self.describe(&features, X)
         folded(&self.net, &net, own)
+        if loss is not None:
+            set_loss(&net.loss, own, loss, net.k)
         set_targets(&targets, y, weights)
         targets.order = NULL
         if not forward_rows(&net, &self.idle, &features, writable_address("out", out), &targets, losses, len(X), n_threads):

@@ -14,11 +14,18 @@ from fastnn.kernels.panels cimport Layer, at, block, columns, make_layer, pack, 
 cdef Py_ssize_t ROW_BYTES = 1 << 21
 
 
-cdef void forward_part(const fnn_kernels *k, const Layer *layer, const char *h_prev, char *h, char *d,
-                       Py_ssize_t stride, fnn_activation g, Py_ssize_t p0, Py_ssize_t p1, Py_ssize_t r0,
-                       Py_ssize_t r1) noexcept nogil:
-    """Rows r0..r1 of output panels p0..p1; unless d is NULL, d = g'(a) too. stride: elements from one panel of h, h_prev
-    and d to the next."""
+cdef void forward_part(
+    const fnn_kernels *k,
+    const Layer *layer,             # Wp (n_out, n_in), b (n_out,)
+    const char *h_prev,             # (batch, n_in) in panels   in
+    char *h,                        # (batch, n_out) in panels  out: g(h_prev W^T + b)
+    char *d,                        # (batch, n_out) in panels  out: g'(a); NULL: not wanted
+    Py_ssize_t stride,              # elements from one panel of h_prev, h and d to the next
+    fnn_activation g,
+    Py_ssize_t p0, Py_ssize_t p1,   # output panels ...
+    Py_ssize_t r0, Py_ssize_t r1,   # ... and rows that are written
+) noexcept nogil:
+    """h = g(h_prev W^T + b) of rows r0..r1 of output panels p0..p1."""
     cdef Py_ssize_t rows = r1 - r0, n_blocks = (rows * layer.n_in * k.item + ROW_BYTES - 1) // ROW_BYTES
     cdef Py_ssize_t i, p, start, stop, to
     cdef fnn_activation first = g if d == NULL else plain(fnn_identity)
@@ -40,10 +47,19 @@ cdef void forward_part(const fnn_kernels *k, const Layer *layer, const char *h_p
                 k.activate_panel(stop - start, vectors(k, layer.n_out, p), at(k, h, to), g, at(k, d, to))
 
 
-cdef void perturb_part(const fnn_kernels *k, Py_ssize_t n, char *h, char *d, Py_ssize_t stride, const fnn_draw *draw,
-                       long long step, Py_ssize_t first_row, Py_ssize_t p0, Py_ssize_t p1, Py_ssize_t r0,
-                       Py_ssize_t r1) noexcept nogil:
-    """Noise and dropout for rows r0..r1 of panels p0..p1 of h (n columns) and d. first_row: row 0's number in its mini-batch."""
+cdef void perturb_part(
+    const fnn_kernels *k,
+    Py_ssize_t n,
+    char *h,                        # (batch, n) in panels  in and out
+    char *d,                        # (batch, n) in panels  in and out: dh/da; NULL: not kept
+    Py_ssize_t stride,              # elements from one panel to the next
+    const fnn_draw *draw,
+    long long step,
+    Py_ssize_t first_row,           # number of row 0 in its mini-batch
+    Py_ssize_t p0, Py_ssize_t p1,   # panels ...
+    Py_ssize_t r0, Py_ssize_t r1,   # ... and rows that are written
+) noexcept nogil:
+    """Noise and dropout, drawn by step, row and column."""
     cdef Py_ssize_t p, to
     if r1 == r0 or (draw.noise == 0 and draw.dropout == 0):
         return
@@ -53,10 +69,19 @@ cdef void perturb_part(const fnn_kernels *k, Py_ssize_t n, char *h, char *d, Py_
                         first_row + r0, p * k.nr)
 
 
-cdef void forward_sparse_part(const fnn_kernels *k, const Layer *layer, const fnn_features *X, const Py_ssize_t *order,
-                              Py_ssize_t first, char *h, char *d, Py_ssize_t stride, fnn_activation g,
-                              Py_ssize_t rows) noexcept nogil:
-    """The first layer from CSR rows order[first].. (order NULL: first ..). Its weights are not turned. d: as in forward_part."""
+cdef void forward_sparse_part(
+    const fnn_kernels *k,
+    const Layer *layer,             # Wp (n_1, n_0), not turned; b (n_1,)
+    const fnn_features *X,          # CSR (n, n_0)              in
+    const Py_ssize_t *order,        # (n,): numbers of rows; NULL: 0, 1, ...
+    Py_ssize_t first,               # in order
+    char *h,                        # (rows, n_1) in panels     out: g(X W^T + b)
+    char *d,                        # (rows, n_1) in panels     out: g'(a); NULL: not wanted
+    Py_ssize_t stride,              # elements from one panel of h and d to the next
+    fnn_activation g,
+    Py_ssize_t rows,
+) noexcept nogil:
+    """The first layer from rows order[first..first + rows] of CSR."""
     cdef Py_ssize_t p
     if rows == 0:
         return

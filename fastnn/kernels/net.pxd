@@ -41,6 +41,7 @@ cdef struct Run:
     const Py_ssize_t *order    # NULL: rows 0..n-1
     fnn_targets y
     Py_ssize_t n, batch, chunk  # rows, of a mini-batch, and how many pass through the network at a time
+    double least               # weight a row that a mini-batch is divided by, at least
     Step step
     const double *learning_rates     # of each step of this run; NULL: the one in step.rates
     long long taken            # steps before this run

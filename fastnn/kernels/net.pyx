@@ -2,7 +2,7 @@
 cimport numpy as np
 from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from fastnn.kernels._cpu cimport (
     FNN_BATCH_NORM, FNN_LAYER_NORM, Memory, as_activation, fnn_activation, fnn_draw, fnn_identity, fnn_kernels, fnn_norm,
@@ -14,7 +14,11 @@ from fastnn.kernels.panels cimport (
 )
 from fastnn.kernels.update cimport Slots
 
+import numpy
+
 from fastnn.kernels._cpu import KINDS
+
+cdef dict kinds = {numpy.dtype(name): kind for name, kind in (*KINDS.items(), ("bool", KINDS["uint8"]))}
 
 np.import_array()
 
@@ -101,8 +105,8 @@ cdef void copy_net(const Net *net, char *vector, Py_ssize_t which, bint store) n
         else:
             pack(k, layer, vector, NULL, of.W, NULL)
         vector += layer.n_out * layer.n_in * k.item
-        vector = copy_part(of.b, vector, layer.n_out * k.item, store)
-        vector = copy_part(of.gamma, vector, layer.n_out * k.item, store)
+        vector = copy_part(k, layer, of.b, vector, store)
+        vector = copy_part(k, layer, of.gamma, vector, store)
 
 
 cdef void load_statistics(const Net *net, const char *vector) noexcept nogil:
@@ -125,21 +129,23 @@ cdef size_t statistics_bytes(const Net *net) noexcept nogil:
 
 
 cdef void copy_statistics(const Net *net, char *vector, bint store) noexcept nogil:
-    cdef Py_ssize_t l, bytes
+    cdef Py_ssize_t l
     for l in range(net.n_layers):
         if net.norms[l].kind == FNN_BATCH_NORM:
-            bytes = net.layers[l].n_out * net.k.item
-            vector = copy_part(<char *> net.norms[l].mean, vector, bytes, store)
-            vector = copy_part(<char *> net.norms[l].variance, vector, bytes, store)
+            vector = copy_part(net.k, &net.layers[l], <char *> net.norms[l].mean, vector, store)
+            vector = copy_part(net.k, &net.layers[l], <char *> net.norms[l].variance, vector, store)
 
 
-cdef char *copy_part(char *part, char *vector, size_t bytes, bint store) noexcept nogil:
-    """The next `bytes` of a vector <- part (store), or the other way; part NULL: nothing. Returns where the vector goes on."""
+cdef char *copy_part(const fnn_kernels *k, const Layer *layer, char *part, char *vector, bint store) noexcept nogil:
+    """The next n_out numbers of a vector <- part (store), or the other way, with zeros after them (a step that diverged leaves
+    others there); part NULL: nothing. Returns where the vector goes on."""
+    cdef size_t bytes = layer.n_out * k.item
     if part == NULL:
         return vector
     if store:
         memcpy(vector, part, bytes)
     else:
+        memset(part, 0, layer.out_panels * k.nr * k.item)
         memcpy(part, vector, bytes)
     return vector + bytes
 
@@ -231,7 +237,7 @@ cdef int set_features(const Net *net, fnn_features *features, X) except -1:
         features.kind = fnn_kind_float32 if net.k.item == 4 else fnn_kind_float64
         return 0
     features.data = <const char *> np.PyArray_DATA(X)
-    features.kind = KINDS["uint8" if X.dtype == bool else X.dtype.name]
+    features.kind = kinds[X.dtype]
     features.row, features.column = X.strides
     if X.shape[1] == 1:
         features.column = X.itemsize

@@ -14,13 +14,21 @@ from fastnn.kernels.panels cimport at, panels, vectors
 from fastnn.kernels.update cimport Slots, Step, update_vector
 
 
-cdef void normalise_part(const fnn_kernels *k, const fnn_norm *norm, Py_ssize_t n, bint learn, char *u, char *xhat, char *inv,
-                         char *d, Py_ssize_t stride, fnn_activation g, Py_ssize_t p0, Py_ssize_t p1, Py_ssize_t r0,
-                         Py_ssize_t r1) noexcept nogil:
-    """h = g(a) in u's place, and unless NULL d = g'(a). Batch: all rows (r0 = 0) of panels p0..p1; layer: rows r0..r1 of all.
-
-    learn: the running statistics move.
-    """
+cdef void normalise_part(
+    const fnn_kernels *k,
+    const fnn_norm *norm,           # gamma, beta, running mean and variance (n,)
+    Py_ssize_t n,
+    bint learn,                     # the running statistics move
+    char *u,                        # (batch, n) in panels  in; out: h = g(a)
+    char *xhat,                     # (batch, n) in panels  out; layer normalisation: NULL: not wanted
+    char *inv,                      # (n,) of batch, (batch,) of layer normalisation  out: 1 / sqrt(variance + epsilon)
+    char *d,                        # (batch, n) in panels  out: g'(a); NULL: not wanted
+    Py_ssize_t stride,              # elements from one panel to the next
+    fnn_activation g,
+    Py_ssize_t p0, Py_ssize_t p1,   # panels ...
+    Py_ssize_t r0, Py_ssize_t r1,   # ... and rows that are written: batch: all rows; layer: all panels
+) noexcept nogil:
+    """a = gamma xhat + beta, h = g(a)."""
     cdef Py_ssize_t p, to
     if r0 == r1:
         return
@@ -35,10 +43,19 @@ cdef void normalise_part(const fnn_kernels *k, const fnn_norm *norm, Py_ssize_t 
             k.activate_panel(r1 - r0, vectors(k, n, p), at(k, u, to), g, NULL if d == NULL else at(k, d, to))
 
 
-cdef void normalise_delta_part(const fnn_kernels *k, const fnn_norm *norm, Py_ssize_t n, const char *delta, const char *xhat,
-                               const char *inv, char *du, Py_ssize_t stride, Py_ssize_t p0, Py_ssize_t p1, Py_ssize_t r0,
-                               Py_ssize_t r1) noexcept nogil:
-    """du = dL/du from delta = dL/da: panels or rows as of `normalise_part`."""
+cdef void normalise_delta_part(
+    const fnn_kernels *k,
+    const fnn_norm *norm,           # gamma (n,)
+    Py_ssize_t n,
+    const char *delta,              # (batch, n) in panels  in: dL/da
+    const char *xhat,               # (batch, n) in panels  in
+    const char *inv,                # (n,) of batch, (batch,) of layer normalisation  in
+    char *du,                       # (batch, n) in panels  out: dL/du
+    Py_ssize_t stride,              # elements from one panel to the next
+    Py_ssize_t p0, Py_ssize_t p1,   # panels ...
+    Py_ssize_t r0, Py_ssize_t r1,   # ... and rows that are written: batch: all rows; layer: all panels
+) noexcept nogil:
+    """du = dL/du from delta = dL/da."""
     cdef Py_ssize_t p
     if r0 == r1:
         return
@@ -51,10 +68,19 @@ cdef void normalise_delta_part(const fnn_kernels *k, const fnn_norm *norm, Py_ss
                            at(k, inv, p * k.nr), at(k, du, p * stride))
 
 
-cdef void normalise_gradient_part(const fnn_kernels *k, const fnn_norm *norm, const Slots *slots, const Step *step,
-                                  const char *delta, const char *xhat, Py_ssize_t stride, Py_ssize_t batch, Py_ssize_t p0,
-                                  Py_ssize_t p1, char *scratch) noexcept nogil:
-    """dL/dgamma = the sum of delta xhat, dL/dbeta = the sum of delta, and the step on them: panels p0..p1. As `gradient_part`."""
+cdef void normalise_gradient_part(
+    const fnn_kernels *k,
+    const fnn_norm *norm,           # gamma, beta (n,)          in and out: where step.apply
+    const Slots *slots,             # Gg, Gb like them          out: where step.summed; states  in and out
+    const Step *step,               # what becomes of the gradient
+    const char *delta,              # (batch, n) in panels      in: dL/da
+    const char *xhat,               # (batch, n) in panels      in
+    Py_ssize_t stride,              # elements from one panel of delta and xhat to the next
+    Py_ssize_t batch,
+    Py_ssize_t p0, Py_ssize_t p1,   # panels that are written
+    char *scratch,                  # (NR,)
+) noexcept nogil:
+    """dL/dgamma = the sum of delta xhat, dL/dbeta = the sum of delta, and the step on them."""
     cdef bint first = step.first or not step.summed
     cdef Py_ssize_t p
     cdef char *g
@@ -85,7 +111,7 @@ def normalise(
     const floating[::1] gamma,       # (n,)  in
     const floating[::1] beta,        # (n,) or None  in
     const floating[::1] mean,        # (n,)  in: running, of batch normalisation; otherwise None
-    const floating[::1] variance,    # (n,)  likewise
+    const floating[::1] variance,    # (n,)  in: running, of batch normalisation; otherwise None
     floating[:, ::1] xhat,           # (batch, n)  out
     floating[:, ::1] a,              # (batch, n)  out
     floating[:, ::1] h,              # (batch, n)  out

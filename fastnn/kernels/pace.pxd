@@ -6,6 +6,7 @@ cdef struct Pace:
     bint upwards               # the next trial is of more threads, not of fewer
     bint slow                  # the last stretch was
     bint warm                  # the threads in use have run for a stretch: from here on time counts
+    double stretch             # seconds that a stretch lasts, at least
     Py_ssize_t steps           # of the stretch being timed ...
     double seconds             # ... and their time so far
     double cost, best          # seconds a step: the last stretch with `threads`, and the least since the last change

@@ -3,10 +3,16 @@
 Two threads can be slower than one: where a step is short, where layers are narrow, or where another process runs on one of
 the cores, so that whoever waits at a barrier waits for a time slice. So once in a while a short stretch of steps runs with
 half or twice as many threads, and the faster number stays. Which one it is changes no bit of a result.
+
+A thread that wakes may get its core only after tens of milliseconds, though one is free: the scheduler moves it when it balances.
+So a trial of more threads lasts longer, and time does not count before threads that wake have had PATIENCE. Once the other
+process is gone, training is back on all threads after LATE and one trial, about 4.5 seconds of it.
 """
 from libc.string cimport memset
 
 cdef double STRETCH = 0.003    # seconds: about a time slice. A trial is two: the first wakes threads and fills caches
+cdef double PATIENCE = 0.1     # of each where threads wake, longer than a scheduler takes to find them a core; at first less:
+cdef double EAGER = 0.125      # ... this much of the pause before it
 cdef double SOON = 0.1         # pause after a change, but at least ...
 cdef double RARE = 40          # ... so many steps, of which a trial takes two or four; each that changes nothing doubles it ...
 cdef double LATE = 4.0         # ... up to this
@@ -17,15 +23,15 @@ cdef double FASTER = 0.97      # a trial must be so much faster to win
 cdef Py_ssize_t next_stretch(Pace *pace, int most, Py_ssize_t steps, int *threads) noexcept nogil:
     """How many of the next `steps` steps to run, and with how many threads."""
     if most != pace.most:
-        pace.most, pace.threads, pace.tried, pace.upwards, pace.warm = most, most, 0, False, False
+        pace.most, pace.threads, pace.tried, pace.upwards, pace.warm, pace.stretch = most, most, 0, False, False, STRETCH
         pace.steps, pace.seconds, pace.cost, pace.best, pace.due, pace.pause = 0, 0, 0, 0, 0, SOON
     threads[0] = pace.tried if pace.tried else pace.threads
     if most == 1:
         return steps
     if pace.cost == 0 or pace.tried or not pace.warm:
         if pace.steps == 0:
-            return min(steps, <Py_ssize_t> (STRETCH / pace.cost) + 1 if pace.cost else 1)
-        return min(steps, <Py_ssize_t> ((STRETCH - pace.seconds) * pace.steps / pace.seconds) + 1)
+            return min(steps, <Py_ssize_t> (pace.stretch / pace.cost) + 1 if pace.cost else 1)
+        return min(steps, <Py_ssize_t> ((pace.stretch - pace.seconds) * pace.steps / pace.seconds) + 1)
     return steps
 
 
@@ -37,18 +43,23 @@ cdef void took(Pace *pace, Py_ssize_t steps, double seconds) noexcept nogil:
     now = pace.clock
     pace.steps += steps
     pace.seconds += seconds
-    if pace.most == 1 or pace.seconds < STRETCH:  # too short to tell: the next stretch adds to it
+    if pace.most == 1 or pace.seconds < pace.stretch:  # too short to tell: the next stretch adds to it
         return
     cost = pace.seconds / pace.steps
     pace.steps, pace.seconds = 0, 0
     if not pace.warm:
         pace.warm = True
+        if not pace.tried:
+            pace.stretch = STRETCH
         return
     if pace.tried:
+        pace.stretch = STRETCH
         if cost < FASTER * pace.cost:
             pace.threads, pace.cost, pace.pause = pace.tried, cost, max(SOON, RARE * cost)
         else:
             pace.upwards, pace.warm = not pace.upwards, False
+            if pace.tried < pace.threads:  # the others wake again
+                pace.stretch = PATIENCE
             pace.pause = max(min(2 * pace.pause, LATE), RARE * pace.cost)
         pace.tried, pace.best, pace.due = 0, pace.cost, now + pace.pause
         return
@@ -66,6 +77,8 @@ cdef void took(Pace *pace, Py_ssize_t steps, double seconds) noexcept nogil:
             pace.upwards = False
         pace.tried = min(2 * pace.threads, pace.most) if pace.upwards else (pace.threads + 1) // 2
         pace.warm = False
+        if pace.tried > pace.threads:
+            pace.stretch = max(STRETCH, min(PATIENCE, EAGER * pace.pause))
 
 
 def simulate(cost, int most, double duration):

@@ -19,7 +19,7 @@ from fastnn.kernels.net cimport (
     writable_address,
 )
 from fastnn.kernels.normalise cimport normalise_part
-from fastnn.kernels.output_delta cimport mean, scratch_bytes, weight_of
+from fastnn.kernels.output_delta cimport mean, scratch_bytes, set_loss, weight_of
 from fastnn.kernels.panels cimport Layer, at, block, row_room, vectors
 
 np.import_array()
@@ -28,7 +28,8 @@ cdef extern from "platform.h" nogil:
     void *fnn_exchange(void **place, void *p)
 
 cdef Py_ssize_t CHUNK = 128     # rows that one thread takes through all layers
-cdef double BLOCK = 1e9         # operations between two looks at signals: 5 to 50 ms
+cdef double BLOCK = 1e9         # operations between two looks at signals: 5 to 50 ms ...
+cdef double A_ROW = 200         # ... where a row costs so many beside its products
 # A pass alone wakes its threads, and between two passes they spin for a while: beside another process that costs both.
 # Below 30 million operations, some 150 us on one thread, it does not pay.
 cdef double ALONE = 1. / 3
@@ -80,7 +81,7 @@ cdef int forward_rows(const Net *net, void **idle, const fnn_features *X, char *
     cdef int finite = 1
     cdef char *rooms
     cdef void *room
-    span = max(per_thread, <Py_ssize_t> (BLOCK / max(row_work, 1)) // per_thread * per_thread)
+    span = max(per_thread, <Py_ssize_t> (BLOCK / (row_work + A_ROW)) // per_thread * per_thread)
     for l in range(K):
         widest = max(widest, 0 if l == 0 and X.indptr != NULL else net.layers[l].in_panels, net.layers[l].out_panels)
     rows = min(n, span)
@@ -311,17 +312,22 @@ cdef class Frozen:
         set_features(&self.net, &features, X)
         return self.run(&features, writable_address("out", out), len(X))
 
-    def loss(self, X, y, out, int n_threads, weights=None):
-        """Mean loss over all rows, weighted; out (n, n_out) <- h^(K). NaN if X is not finite."""
+    def loss(self, X, y, out, int n_threads, weights=None, loss=None):
+        """Mean loss over all rows, weighted; out (n, n_out) <- h^(K). NaN if X is not finite. loss: another than its own,
+        given as to it."""
         cdef Memory own = Memory()
         cdef double *losses = <double *> own.take(len(X), sizeof(double))
         cdef fnn_targets targets
         cdef fnn_features features
+        cdef Net net
         self.check_made()
-        set_features(&self.net, &features, X)
+        net = self.net
+        if loss is not None:
+            set_loss(&net.loss, own, loss, net.k)
+        set_features(&net, &features, X)
         set_targets(&targets, y, weights)
         targets.order = NULL
-        if not forward_rows(&self.net, &self.idle, &features, writable_address("out", out), &targets, losses, len(X), n_threads):
+        if not forward_rows(&net, &self.idle, &features, writable_address("out", out), &targets, losses, len(X), n_threads):
             return NAN
         return mean(losses, len(X), weight_of(&targets, 0, len(X)))
 

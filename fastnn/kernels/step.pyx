@@ -32,7 +32,7 @@ from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
     FNN_BATCH_NORM, FNN_LAYER_NORM, Memory, fnn_activation, fnn_barrier, fnn_entry, fnn_identity, fnn_kernels, fnn_norm,
-    fnn_prefetch, fnn_sgd, fnn_team_size, fp_enter, fp_leave, plain, seconds, wait,
+    fnn_prefetch, fnn_sgd, fnn_team_size, fp_enter, fp_leave, plain, seconds, startable, wait,
 )
 from fastnn.kernels.backward cimport Entries, delta_and_gradient_part, gradient_part, gradient_sparse_part, hidden_delta_part
 from fastnn.kernels.forward cimport forward_part, forward_sparse_part, perturb_part
@@ -97,6 +97,7 @@ cdef int run_steps(Net *net, const Buffers *buffers, Run *run, int n_threads) ex
     run.scratch, entries and finite are for n_threads; buffers has room for run.chunk rows; where `sums_gradient`, slots for G.
     """
     cdef Memory own = Memory()
+    n_threads = startable(n_threads)
     run.block, run.row_work, run.statistics = block_rows(net, n_threads), flops(net, 1, 3), NULL
     if net.batch_normalised and run.step.apply and min(run.chunk, run.n) > run.block:
         run.statistics = own.take(statistics_bytes(net), 1)
@@ -325,7 +326,7 @@ cdef void output(const Net *net, const Buffers *buffers, Run *run, Thread *my) n
     run.finite[my.t] = (n == 0 or k.output_delta(
         n, net.layers[K - 1].n_out, at(k, buffers.h[K], my.r0 * k.nr), buffers.stride, NULL,
         at(k, buffers.delta[K], my.r0 * k.nr), &run.y, my.first + my.r0, net.output, &net.loss,
-        1.0 / my.weight if my.weight > 0 else 0, buffers.losses + my.first - my.start + my.r0, my.scratch)
+        1.0 / max(my.weight, run.least * my.b) if my.weight > 0 else 0, buffers.losses + my.first - my.start + my.r0, my.scratch)
     ) and (begins or run.finite[my.t])
 
 

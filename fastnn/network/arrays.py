@@ -9,6 +9,7 @@ Targets become C-contiguous arrays of the network's dtype.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,8 @@ from fastnn.values import Value
 
 SUM_TOLERANCE = 1e-4  # of a target distribution: float32 rows of a thousand classes keep to it
 CHUNK = 1 << 18  # numbers looked at together
+FEW = 1 << 12  # so many are looked at sooner without sparing a temporary
+READ_AS_THEY_LIE = {np.dtype(name) for name in (*KINDS, "bool")}  # byte order included
 # Where text is taken.
 LEARNED = {
     "X": "; Model([None, ..., None]) learns columns of text and categories in its fit",
@@ -88,9 +91,8 @@ def as_features(X: Any, network: NetworkSpec, looked_at: bool = False) -> Featur
     _check_shape(values.shape, network)
     if not len(values):
         raise ValueError(f"X must have at least one row, got shape {values.shape}")
-    kind = "uint8" if values.dtype == bool else values.dtype.name
     aligned = values.flags.aligned and all(step % values.itemsize == 0 for step in values.strides)
-    if kind not in KINDS or not values.dtype.isnative or not aligned:
+    if values.dtype not in READ_AS_THEY_LIE or not aligned:
         return as_finite("X", values, network.dtype)
     own = values.dtype == network.dtype and values.strides[1] == values.itemsize
     if values.dtype.kind == "f" and not (looked_at and own):
@@ -109,6 +111,8 @@ def as_dense(X: Features, network: NetworkSpec) -> np.ndarray:
 def _check_shape(shape: tuple[int, ...], network: NetworkSpec) -> None:
     if len(shape) != 2 or shape[1] != network.n_in:
         hint = "; for one sample pass X[None, :]" if shape == (network.n_in,) else ""
+        if len(shape) > 2:  # images
+            hint = f"; X.reshape(len(X), -1) has {math.prod(shape[1:])} columns"
         raise ValueError(f"X must have shape (n, {network.n_in}), got {shape}{hint}")
 
 
@@ -283,6 +287,8 @@ def as_finite(name: str, values: np.ndarray, dtype: str) -> np.ndarray:
 
 def _check_finite(name: str, array: np.ndarray, dtype: str, came: np.ndarray | None = None) -> None:
     """`array` must be finite, in `dtype` too. came: what the user gave, if another array."""
+    if array.size <= FEW and array.dtype == dtype and np.isfinite(array).all():
+        return
     came = array if came is None else came
     # Along what lies together, a chunk after the other: no copy of the whole is made.
     turned = array.ndim == 2 and abs(array.strides[0]) < abs(array.strides[1])
@@ -318,7 +324,10 @@ def _labels(y: np.ndarray, n_classes: int) -> np.ndarray:
         whole = y == np.floor(y)  # false for NaN; infinities fall out of range below
         if not whole.all():
             row = int(np.argmin(whole))
-            raise ValueError(f"y must hold whole numbers as labels, got {y[row]} in row {row}")
+            raise ValueError(
+                f"y must hold whole numbers as labels, got {y[row]} in row {row}; for values the "
+                'model needs output="identity"'
+            )
     hint = ""
     if n_classes == 1:
         hint = '; for two classes and one output, use output="sigmoid"'

@@ -97,6 +97,7 @@ class Before:
         self.counts = parameters.counts.copy()
         self.epoch = parameters.epoch
         self.vectors: list[np.ndarray] | None = None  # None: those of the parameters, untouched
+        self.replaced = False  # by a checkpoint's
 
 
 class Parameters:
@@ -129,22 +130,22 @@ class Parameters:
         self._ahead = False  # that is the latest, and the vectors are older
         self._trainer: int | None = None  # the thread whose turn it is
         self._before: Before | None = None
-        _known.add(self)
+        _known[id(self)] = self
 
     # What users see
 
     @property
     def theta(self) -> np.ndarray:
-        return self._lend(self._theta)
+        return self._lend(0)
 
     @property
     def statistics(self) -> np.ndarray:
-        return self._lend(self._statistics)
+        return self._lend(2)
 
     @property
     def state(self) -> np.ndarray:
         """The optimizer's vectors, (n_states, n_parameters)."""
-        return self._lend(self._optimizer[1])
+        return self._lend(1)
 
     @property
     def optimizer(self) -> str:
@@ -175,17 +176,16 @@ class Parameters:
     def b(self) -> Views:
         return views(self.network, self.theta)[1]
 
-    def _lend(self, vector: Vector) -> np.ndarray:
+    def _lend(self, i: int) -> np.ndarray:
         """The live, writable view; while another thread trains a copy, which cannot be written."""
         with self.guard:
             if self._trainer not in (None, threading.get_ident()):
-                index = [one is vector for one in self._vectors].index(True)
-                copy = self._copies()[index]
+                copy = self._copies()[i]
                 copy.flags.writeable = False
                 return copy
             self.sync()
             self._protect()
-            return vector.lend()
+            return self._vectors[i].lend()
 
     def assign(self, theta: np.ndarray) -> None:
         """theta <- finite values of its shape and dtype, once no other thread trains."""
@@ -242,10 +242,12 @@ class Parameters:
             return copy
 
     def restore(self, copy: Parameters) -> None:
-        """Become what `copy` is, which gives up its state, for good: `undo` goes no further."""
+        """Become what `copy` is, which gives up its state."""
         with self.guard:
             self._check_writable()
-            self._before = None
+            self._protect()
+            if self._before is not None:
+                self._before.replaced = True
             self._theta.own[:] = copy._theta.own
             self._statistics.own[:] = copy._statistics.own
             self._optimizer = copy._optimizer
@@ -300,8 +302,9 @@ class Parameters:
         with self.guard:
             if self._ahead:
                 self._protect()
-                self._warm.store(*(vector.own for vector in self._vectors))
-                self._ahead = False
+                engine, vectors = self._warm, [vector.own for vector in self._vectors]
+                self._ahead = False  # first: an interrupt may come as `store` returns
+                engine.store(*vectors)
 
     def load(self) -> None:
         """Panels <- vectors, where these are later."""
@@ -310,19 +313,11 @@ class Parameters:
                 self._warm.load(*(vector.own for vector in self._vectors))
                 self._loaded = self.version
 
-    @contextmanager
-    def moving(self, engine: Engine) -> Iterator[None]:
-        """While the engine steps: nobody else is at the weights, and its panels are ahead."""
-        with self.guard:
-            version, ahead = self.version, self._ahead
-            self.version += 1
-            self._engine = engine
-            self._loaded, self._ahead = self.version, True  # before the first step
-            all_steps = self.counts[1]
-            yield
-            if self.counts[1] == all_steps:  # no step was taken
-                self.version = self._loaded = version
-                self._ahead = ahead
+    def moves(self, engine: Engine) -> None:
+        """The engine's panels are ahead, of a version of their own: said under `guard`, before it
+        steps and after, since a signal's handler may read what is between."""
+        self._engine, self._ahead = engine, True
+        self.version = self._loaded = self.version + 1
 
     def write(
         self,
@@ -371,8 +366,8 @@ class Parameters:
         self._refuse_nested()
         with self.turn:
             token = _trained.set(_trained.get() | {id(self)})
-            self._trainer = threading.get_ident()
             try:
+                self._trainer = threading.get_ident()
                 with self.guard:
                     self._check_writable()
                     self._take_engine(optimizer, batch)
@@ -381,6 +376,9 @@ class Parameters:
             finally:
                 try:
                     self._finish()
+                except BaseException:  # an interrupt: views that somebody holds must not stay old
+                    self._finish()
+                    raise
                 finally:
                     self._trainer = None
                     _trained.reset(token)
@@ -394,12 +392,14 @@ class Parameters:
 
     def _finish(self) -> None:
         with self.guard:
-            before, self._before = self._before, None
-            if before is not None and before.counts[1] == self.counts[1]:
+            before = self._before
+            untrained = before is not None and before.counts[1] == self.counts[1]
+            if before is not None and untrained and not before.replaced:
                 if self.optimizer != before.optimizer[0]:  # no step was taken with the new one
                     self.sync()
                     self._optimizer, self.counts[:] = before.optimizer, before.counts
                     self._engine = self._key = None
+            self._before = None
             if self.held:
                 self.sync()
             if self._engine is not None:
@@ -473,10 +473,10 @@ class Parameters:
     @contextmanager
     def lend(self) -> Iterator[Engine]:
         """An engine that holds the weights, for a gradient: the one kept warm, which is not here
-        meanwhile, or where that is in use, one of its own."""
+        meanwhile, or while somebody trains, one of its own."""
         with self.guard:
             version, engine, key = self.version, None, ("sgd", True)
-            if self._trainer in (None, threading.get_ident()):
+            if self._trainer is None:
                 self.sync()
                 if self._key is not None and self._key[0] == self.optimizer:
                     self.load()
@@ -496,20 +496,25 @@ class Parameters:
 
 
 _trained: ContextVar[frozenset[int]] = ContextVar("fastnn_trained", default=frozenset())
-_known: weakref.WeakSet[Parameters] = weakref.WeakSet()
+_known: weakref.WeakValueDictionary[int, Parameters] = weakref.WeakValueDictionary()
+_fork = threading.RLock()  # held by who forks
 _forking: list[Parameters] = []
 
 
 def _before_fork() -> None:
     """A child must find whole versions: wait for slices under way."""
-    for one in list(_known):
-        one.guard.acquire()
-        _forking.append(one)
+    _fork.acquire()
+    for reference in _known.valuerefs():  # all at once: other threads make parameters meanwhile
+        one = reference()
+        if one is not None:
+            one.guard.acquire()
+            _forking.append(one)
 
 
 def _after_fork() -> None:
     while _forking:
         _forking.pop().guard.release()
+    _fork.release()
 
 
 def _after_fork_in_child() -> None:

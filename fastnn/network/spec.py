@@ -116,7 +116,7 @@ class NetworkSpec(Value):
     def batch_normalised(self) -> bool:
         return any(norm is not None and norm.name == "batch" for norm in self.norm)
 
-    @property
+    @cached_property
     def n_parameters(self) -> int:
         return self.layers[-1].stop
 
@@ -158,6 +158,11 @@ def as_network(
     activations = tuple(as_activation("activation", one) for one in hidden)
     output = as_activation("output", output, OUTPUTS)
     f = name_of(output)
+    if f == "softmax" and sizes[-1] == 1:
+        raise ValueError(
+            "softmax must have an output for each class, two at least, got 1 output: for two "
+            'classes use output="sigmoid", for values output="identity"'
+        )
     loss = as_loss(DEFAULT_LOSS.get(f, "squared_error") if loss is None else loss)
     if f not in LOSS_OUTPUTS[name_of(loss)]:
         allowed = [name for name, outputs in LOSS_OUTPUTS.items() if f in outputs]

@@ -16,6 +16,7 @@ from fastnn.errors import ModelFileError
 from fastnn.interop import from_sklearn
 from fastnn.interop import steps as chain
 from fastnn.model import Model
+from fastnn.names import LossName, OutputName
 from fastnn.network.activations import Activation
 from fastnn.network.losses import Loss
 from fastnn.onnx import file, structure, write
@@ -78,8 +79,8 @@ def export(model: Model | Any, path: str | PathLike[str]) -> None:
 def load(
     path: str | PathLike[str],
     *,
-    output: str | Activation | None = None,
-    loss: str | Loss | None = None,
+    output: OutputName | Activation | None = None,
+    loss: LossName | Loss | None = None,
 ) -> Model:
     """Load a sequential network from an ONNX file.
 
@@ -126,7 +127,7 @@ def load(
         raise ModelFileError(f"{os.fspath(path)!s}: {error}") from None
 
 
-def _as_model(proto: Any, output: str | Activation | None, loss: str | Loss | None) -> Model:
+def _as_model(proto: Any, output: Any, loss: Any) -> Model:
     ours = write.properties(proto)
     network = structure.sequential(
         proto, ours.get("begin"), ours.get("end"), no_logarithm=output == "softmax"

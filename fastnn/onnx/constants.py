@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.onnx.file import SHORT, onnx_package
+from fastnn.onnx.file import FLOAT, SHORT, dtype_of
 from fastnn.onnx.values import BATCH, Node, Refused
 
 SHAPE_MAX = 64  # entries of constants that are joined or picked from: shapes
@@ -72,6 +72,8 @@ def folded(node: Node) -> np.ndarray:
     operator = OPERATORS.get(node.op)
     if operator is None and node.op not in ENTRYWISE:
         raise Refused(f"fastnn does not compute {node.op} of constants")
+    if node.input(0) is None:
+        raise Refused("must have an input")
     arrays = [value for value in node.inputs if value is not None]
     if node.op not in MOVES and any(BATCH in v for v in arrays if v.dtype == np.int64):
         raise Refused("must not compute with the number of rows")
@@ -84,6 +86,7 @@ def folded(node: Node) -> np.ndarray:
 
 def _entrywise(node: Node, arrays: list[np.ndarray]) -> np.ndarray:
     x = arrays[0]
+    check_inputs(node)
     if any(value.dtype.kind not in "buif" for value in arrays):
         raise Refused("must have numbers for constants")
     if node.op in OF_FLOATS and x.dtype.kind != "f":
@@ -96,25 +99,32 @@ def _entrywise(node: Node, arrays: list[np.ndarray]) -> np.ndarray:
     return result if node.op in OF_ANY else result.astype(x.dtype, copy=False)
 
 
+def check_inputs(node: Node) -> None:
+    """As many as a function of single entries takes."""
+    given = sum(value is not None for value in node.inputs)
+    n = N_INPUTS.get(node.op, given)
+    if len(node.inputs) != n or given != n:
+        raise Refused(f"must have {n} inputs, got {given}")
+
+
 def _cast(node: Node, x: np.ndarray) -> np.ndarray:
     to = node.attribute("to", kind=int)
-    try:
-        target = np.dtype(onnx_package().helper.tensor_dtype_to_np_dtype(to))
-    except (KeyError, TypeError, ValueError):
-        raise Refused(f"must cast to numbers, got type {to}") from None
-    return cast(x, target if target.kind in "buif" or target.name in SHORT else None)
+    target = dtype_of(to)
+    if target is None or (target.kind not in "buif" and target.name not in SHORT):
+        raise Refused(f"must cast to numbers, got type {to}")
+    return cast(x, target)
 
 
-def cast(x: np.ndarray, to: np.dtype | None) -> np.ndarray:
+def cast(x: np.ndarray, to: np.dtype) -> np.ndarray:
     """Rounded as `to` rounds; float16 and bfloat16 are then kept as float32."""
-    if to is None or x.dtype.kind not in "buif":
+    if x.dtype.kind not in "buif":
         raise Refused("must cast numbers to numbers")
     if x.dtype == to:
         return x
     if x.dtype == np.int64 and BATCH in x:
         raise Refused("must not compute with the number of rows")
     if to.name in SHORT:
-        return x.astype(to).astype(np.float32)
+        return x.astype(to).astype(FLOAT)
     if to.kind in "iu":
         whole = np.trunc(x)
         least, most = np.iinfo(to).min, np.iinfo(to).max

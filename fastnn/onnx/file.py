@@ -20,6 +20,7 @@ from fastnn.files.foreign import opened, recognised
 BYTES_MAX = 2**31 - 1  # of a protobuf message
 NODES_MAX = 10_000
 SHORT = ("float16", "bfloat16")  # kept as float32
+FLOAT = np.dtype(np.float32)
 
 
 def onnx_package() -> Any:
@@ -145,17 +146,31 @@ def _open_no_link(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))
 
 
-def _dtype(tensor: Any, what: str) -> np.dtype:
+def dtype_of(kind: int) -> np.dtype | None:
+    """NumPy's dtype of a TensorProto.DataType; None of one that is not known."""
     try:
-        return np.dtype(onnx_package().helper.tensor_dtype_to_np_dtype(tensor.data_type))
+        return np.dtype(onnx_package().helper.tensor_dtype_to_np_dtype(kind))
     except (KeyError, TypeError, ValueError):
-        raise ModelFileError(f"{what} must be numbers, got type {tensor.data_type}") from None
+        return None
+
+
+def number_type(kind: int, *, narrow: bool = False) -> np.dtype | None:
+    """Of a TensorProto.DataType what its numbers are kept as; None of what is no number.
+
+    float32 for float16 and bfloat16; narrow: and for numbers of less than 16 bits.
+    """
+    dtype = dtype_of(kind)
+    if dtype is not None and (dtype.name in SHORT or (narrow and dtype.kind == "V")):
+        return FLOAT
+    return dtype if dtype is not None and dtype.kind in "buif" else None
 
 
 def _bytes_of(tensor: Any, what: str) -> int:
     if any(n < 0 for n in tensor.dims):
         raise ModelFileError(f"{what} must have dimensions from 0, got {list(tensor.dims)!s:.100}")
-    return math.prod(tensor.dims) * int(_dtype(tensor, what).itemsize)
+    if (dtype := dtype_of(tensor.data_type)) is None:
+        raise ModelFileError(f"{what} must be numbers, got type {tensor.data_type}")
+    return math.prod(tensor.dims) * dtype.itemsize
 
 
 def as_array(tensor: Any, what: str) -> np.ndarray:
@@ -169,7 +184,7 @@ def as_array(tensor: Any, what: str) -> np.ndarray:
     except Exception as error:  # of whatever kind the package's are
         raise ModelFileError(f"{what} must be a whole tensor: {error!s:.200}") from None
     if array.dtype.name in SHORT or array.dtype.kind == "V":  # of less than 16 bits
-        return array.astype(np.float32)
+        return array.astype(FLOAT)
     if array.dtype.kind not in "buifSUO":
         raise ModelFileError(f"{what} must be numbers or text, got {array.dtype}")
     return array

@@ -23,7 +23,7 @@ from fastnn.interop.steps import Apply, Scale, Step
 from fastnn.model import Model
 from fastnn.network.activations import ELU, TABLE, Activation, LeakyReLU
 from fastnn.onnx.constants import ENTRYWISE
-from fastnn.onnx.values import Composite, Node, Refused, Rows
+from fastnn.onnx.values import Node, Refused, Rows, same
 
 # --- operators that are activations
 
@@ -109,6 +109,7 @@ FINE = 0.1
 DEPTH_MAX = 64  # of an expression
 STEPS_MAX = 8  # that may go into one activation
 POINTS_MAX = 20_000
+ROUNDS_MAX = 200  # halvings: from 1e38 to 1e-15
 
 Arrays = list[Any]  # arguments' values
 
@@ -168,34 +169,36 @@ class Function:
     def points(self) -> np.ndarray | None:
         """The x that tell it from other functions; None if some may have been missed."""
         x, functions = GRID, [one for one in self.within() if one.operator is not None]
-        for _ in range(100):
-            values, split = self.on(x), np.zeros(len(x) - 1, bool)
+        for _ in range(ROUNDS_MAX):
+            values, split, missed = self.on(x), np.zeros(len(x) - 1, bool), False
             for one in functions:
                 assert one.operator is not None
                 arguments = one.arguments(values.__getitem__)
                 for u in one.operator.edges(arguments):
                     u = np.nan_to_num(np.broadcast_to(u, x.shape).astype(float))
-                    if _grazes(u):
-                        return None
-                    split |= np.sign(u[:-1]) != np.sign(u[1:])
+                    grazes = _beside_turns(u, 0.0)
+                    missed |= bool(grazes.any())
+                    split |= grazes | (np.sign(u[:-1]) != np.sign(u[1:]))
                 for u in one.operator.bends(arguments):
                     u = np.nan_to_num(np.broadcast_to(u, x.shape).astype(float))
                     low, high = np.minimum(u[:-1], u[1:]), np.maximum(u[:-1], u[1:])
-                    split |= (low < BENDS_WITHIN) & (high > -BENDS_WITHIN) & (high - low > FINE)
+                    near = (low < BENDS_WITHIN) & (high > -BENDS_WITHIN)
+                    split |= (near | _beside_turns(u, BENDS_WITHIN)) & (high - low > FINE)
             split &= np.diff(x) > 1e-7 * np.minimum(abs(x[:-1]), abs(x[1:])) + 1e-15
             if not split.any():
-                return x
+                return None if missed else x
             if len(x) + split.sum() > POINTS_MAX:
                 return None
             x = np.insert(x, np.flatnonzero(split) + 1, ((x[:-1] + x[1:]) / 2)[split])
         return None
 
 
-def _grazes(u: np.ndarray) -> bool:
-    """Whether u may reach 0 between two points and turn back."""
-    before, after = np.diff(u)[:-1], np.diff(u)[1:]
-    turns = before * after < 0
-    return bool((turns & (abs(u[1:-1]) <= 8 * np.maximum(abs(before), abs(after)))).any())
+def _beside_turns(u: np.ndarray, limit: float) -> np.ndarray:
+    """The steps from point to point between which u may come within `limit` of 0 and turn back."""
+    steps = np.diff(u)
+    size = np.maximum(abs(steps[:-1]), abs(steps[1:]))
+    turns = (np.sign(steps[:-1]) * np.sign(steps[1:]) < 0) & (abs(u[1:-1]) <= 8 * size + limit)
+    return np.append(turns, False) | np.insert(turns, 0, False)
 
 
 def _log(u: Any) -> Any:
@@ -280,6 +283,20 @@ def _values(activation: Any, u: Any) -> np.ndarray:
 @functools.lru_cache(64)
 def _unit(activation: Any) -> Model:
     return Model([1, 1], output=activation, dtype="float64", seed=0, init=[np.ones((1, 1))])
+
+
+@dataclass(frozen=True)
+class Composite:
+    """function(h) for each entry h of the root: exporters write silu as x * sigmoid(x), and gelu
+    as a dozen operators."""
+
+    root: Rows
+    function: Function
+    where: str
+
+    @property
+    def why(self) -> str:
+        return f"{self.where}: what it computes is none of fastnn's activations"
 
 
 # --- what they are in fastnn
@@ -416,10 +433,6 @@ def _placed(one: Function, before: Function) -> Function:
             assert part.operator is not None
             placed[part] = function(part.operator, *inner)
     return placed[one]
-
-
-def same(a: tuple[Step, ...], b: tuple[Step, ...]) -> bool:
-    return len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
 
 
 def single(step: Step) -> bool:

@@ -4,8 +4,7 @@ Each is one of
 
     array       a constant; of what `Shape` gives, the number of rows is BATCH
     Rows        the data on its way: the steps so far
-    Composite   a function of single entries that is none of fastnn's activations yet: exporters
-                write silu as x * sigmoid(x) and gelu as a dozen operators
+    Composite   a function of single entries that is none of fastnn's activations yet (functions.py)
     Pair        of one sigmoid p: the columns 1 - p, p
     Labels      what was decided from Rows
     Named       Rows or a Pair with the names of their columns
@@ -16,18 +15,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastnn.interop.steps import Step
-from fastnn.onnx.file import as_array, onnx_package
-
-if TYPE_CHECKING:
-    from fastnn.onnx.functions import Function
+from fastnn.onnx.file import FLOAT, as_array, onnx_package
 
 BATCH = -(2**62)  # the number of rows, in shapes
-FLOAT = np.dtype(np.float32)
 
 
 class Refused(Exception):
@@ -71,19 +66,6 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Composite:
-    """function(h) for each entry h of the root."""
-
-    root: Rows
-    function: Function
-    where: str
-
-    @property
-    def why(self) -> str:
-        return f"{self.where}: what it computes is none of fastnn's activations"
-
-
-@dataclass(frozen=True)
 class Pair:
     rows: Rows
 
@@ -105,11 +87,21 @@ class Unknown:
     why: str
 
 
+def same(a: tuple[Step, ...], b: tuple[Step, ...]) -> bool:
+    """Whether these are one and the same steps."""
+    return len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
+
+
+def domain_of(node: Any) -> str:
+    """Of a node or function; "" of ONNX's own operators."""
+    return "" if node.domain == "ai.onnx" else node.domain
+
+
 class Node:
     """A node with its inputs' values."""
 
     def __init__(self, node: Any, where: str, inputs: list[Any], version: int) -> None:
-        self.op, self.domain, self.where = node.op_type, node.domain, where
+        self.op, self.domain, self.where = node.op_type, domain_of(node), where
         self.inputs, self.version = inputs, version  # of the opset
         self._attributes = {one.name: one for one in node.attribute}
 
@@ -131,6 +123,12 @@ class Node:
 
     def input(self, i: int) -> Any:
         return self.inputs[i] if i < len(self.inputs) else None
+
+    def labels(self, i: int) -> Labels:
+        value = self.input(i)
+        if not isinstance(value, Labels):
+            raise Refused(f"its input {i + 1} must be labels")
+        return value
 
     def axes(self, i: int = 1) -> list[int] | None:
         """Axes, an attribute of old and an input of new opsets."""

@@ -72,8 +72,6 @@ def properties(proto: Any) -> dict[str, Any]:
 def as_it_was(model: Model, ours: dict[str, Any]) -> Model:
     """The model with what the graph does not tell: loss, dropout, seed, and float64 parameters of
     activations; unless the graph is another one by now."""
-    from fastnn import Model
-
     if not ours:
         return model
     saved = storage.as_saved_network(ours["architecture"])
@@ -86,9 +84,13 @@ def as_it_was(model: Model, ours: dict[str, Any]) -> Model:
 
 
 def as_layers(network: NetworkSpec) -> list[Any]:
-    names = (*network.activations, network.output)
-    norms = [norm and norm.name for norm in network.norm]
-    return [network.dtype, network.sizes, network.bias, [name_of(one) for one in names], norms]
+    """What a graph tells of it: numbers as the float32 that attributes are."""
+    functions = [
+        (name_of(one), np.float32(parameter_of(one)))
+        for one in (*network.activations, network.output)
+    ]
+    norms = [norm and (norm.name, np.float32(norm.epsilon)) for norm in network.norm]
+    return [network.dtype, network.sizes, network.bias, functions, norms]
 
 
 def as_proto(model: Model, probabilities: bool = False) -> Any:

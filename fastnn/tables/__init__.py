@@ -9,13 +9,12 @@
 
 from fastnn.errors import TableError
 from fastnn.tables.columns import Columns, learn
-from fastnn.tables.reading import ReadOptions, read
+from fastnn.tables.reading import read
 from fastnn.tables.table import Arrays, Table, TableWarning
 
 __all__ = [
     "Arrays",
     "Columns",
-    "ReadOptions",
     "Table",
     "TableError",
     "TableWarning",

@@ -17,7 +17,7 @@ from fastnn.errors import TableError
 from fastnn.network.arrays import is_rows, is_table
 from fastnn.network.losses import quantiles_of
 from fastnn.network.spec import NetworkSpec
-from fastnn.tables.frames import as_arrays, as_matrix, as_table, as_targets
+from fastnn.tables.frames import all_names, as_arrays, as_matrix, as_table, as_targets
 from fastnn.tables.inputs import ArrayInputs, Inputs, PlainInputs, TableInputs, places
 from fastnn.tables.table import Arrays, Table, as_word
 from fastnn.tables.targets import Amount, Classes, check_target, infer_task
@@ -252,6 +252,8 @@ class Columns:
             fits = fits or (network.output == "sigmoid" and network.n_out == 1 and n == 2)
             want = f"{n} outputs for the classes {listed(self.class_names)}"
         elif self.amounts:
+            if name_of(network.loss) == "poisson" and any(one.shift for one in self.targets):  # type: ignore[union-attr]
+                raise ValueError("the loss poisson must have counts: learn(X, y, counts=True)")
             fits = not network.decides and network.n_targets == len(self.targets)
         else:
             fits = network.output == "sigmoid" and network.n_out == len(self.targets)
@@ -394,9 +396,25 @@ def learn(
     task = None if task is None else as_name("task", task, TASKS)
     as_name("missing", missing, ("refuse", "impute"))
     as_name("scaling", scaling, ("auto", "standard", "maximum", "none"))
-    data = X if isinstance(X, Arrays) else as_table(X) if is_table(X) else as_arrays(X)
     table = as_targets(y)
     names = list(table.columns)
+    data: Table | Arrays
+    if isinstance(X, Arrays) or not is_table(X):
+        data = X if isinstance(X, Arrays) else as_arrays(X)
+        for option, given in (("drop", drop), ("categorical", categorical)):
+            if given:
+                raise TableError(
+                    f"{option} (--{option}) is for the columns of a table; "
+                    f"{data.path or 'X'} holds arrays"
+                )
+    else:
+        path, came = X.path if isinstance(X, Table) else "X", [*map(str, all_names(X))]
+        for name in (*drop, *categorical):
+            if name not in came:
+                raise TableError(f'{path}: no column "{name}"; it has {listed(came)}')
+        if not set(came).difference(drop):
+            raise TableError(f"{path}: no column beside the target {listed(names)} to learn from")
+        data = as_table(X, wanted=set(came).difference(drop))
     if table.n_rows != data.n_rows:
         raise ValueError(
             f"X and y must have as many rows as each other, got {data.n_rows} and {table.n_rows}"
@@ -420,23 +438,10 @@ def learn(
     rows = rows(n, labels) if callable(rows) else np.arange(n) if rows is None else rows
     if task == "regression":
         targets = [Amount.fit(table, name, rows, scaling != "none", counts) for name in names]
+    how = {"missing": missing, "scaling": scaling}
     if isinstance(data, Arrays):
-        for option, given in (("drop", drop), ("categorical", categorical)):
-            if given:
-                raise TableError(
-                    f"{option} (--{option}) is for the columns of a table; "
-                    f"{data.path or 'X'} holds arrays"
-                )
-        return Columns(ArrayInputs.fit(data, rows, missing=missing, scaling=scaling), targets)
-    for name in (*drop, *categorical):
-        data.column(name)  # refuses unknown names
-    kept = data.select(name for name in data.columns if name not in drop)
-    if not kept.columns:
-        raise TableError(f"{data.path}: no column beside the target {listed(names)} to learn from")
-    inputs = TableInputs.fit(
-        kept, rows, missing=missing, scaling=scaling, categorical=categorical
-    )
-    return Columns(inputs, targets)
+        return Columns(ArrayInputs.fit(data, rows, **how), targets)
+    return Columns(TableInputs.fit(data, rows, categorical=categorical, **how), targets)
 
 
 def _task(table: Table) -> str:

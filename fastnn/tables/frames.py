@@ -3,7 +3,7 @@ Arrays. Numbers are views of theirs where NumPy can look into them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -14,18 +14,23 @@ from fastnn.errors import TableError
 from fastnn.network.arrays import is_rows, is_table
 from fastnn.tables.table import Arrays, Column, Numbers, Table, Words, as_word, is_missing
 
+NUMBERS = (int, float, np.number, Decimal)
+NOTHING = ("NoneType", "NAType", "NaTType")  # types of missing cells
+
+
+def all_names(X: Any) -> list[Any]:
+    """The names of X's columns, whatever they are."""
+    if is_rows(X):
+        return list(dict.fromkeys(key for row in X if isinstance(row, Mapping) for key in row))
+    if isinstance(X, Mapping):
+        return list(X)
+    return list(getattr(X, "column_names", X.columns))
+
 
 def column_names(X: Any) -> list[str] | None:
     """The names of X's columns; None where it has none, or they are no text."""
-    if not is_table(X):
-        return None
-    if is_rows(X):
-        names = list(dict.fromkeys(key for row in X for key in row))
-    elif isinstance(X, Mapping):
-        names = list(X)
-    else:
-        names = list(getattr(X, "column_names", X.columns))
-    return names if all(isinstance(name, str) for name in names) else None
+    names = all_names(X) if is_table(X) else []
+    return names if names and all(isinstance(name, str) for name in names) else None
 
 
 def picked(X: Any, names: list[str]) -> Any:
@@ -44,27 +49,32 @@ def as_matrix(X: Any) -> np.ndarray:
     return np.stack([column.numbers() for column in table.columns.values()], axis=1)
 
 
-def as_table(X: Any, name: str = "X") -> Table:
-    """X, which has named columns, as a Table; name: what messages call it."""
+def as_table(X: Any, name: str = "X", wanted: Collection[str] | None = None) -> Table:
+    """X, which has named columns, as a Table of all of them, or of those wanted that are there.
+
+    name: what messages call it.
+    """
+    names = all_names(X)
+    kept = [key for key in names if wanted is None or str(key) in wanted]
     if isinstance(X, Table):
-        return X
+        return X.select(kept)
+    if len({str(key) for key in kept}) < len(kept):
+        twice = next(key for key in kept if [*map(str, kept)].count(str(key)) > 1)
+        raise TableError(f'{name}: two columns are called "{twice}"')
+    cells: dict[Any, Any]
     if is_rows(X):
         for i, row in enumerate(X):
             if not isinstance(row, Mapping):
                 raise TypeError(f"{name}[{i}] must be a dict like the first row, got {row!r:.50}")
-        names = list(dict.fromkeys(key for row in X for key in row))
-        cells = {key: [row.get(key) for row in X] for key in names}
-    elif isinstance(X, Mapping):
-        cells = dict(X)
-        if any(np.ndim(cell) == 0 and not hasattr(cell, "__len__") for cell in cells.values()):
-            raise TypeError(f"{name} must be a dict of columns; a single row goes into a list")
+        cells = {key: [row.get(key) for row in X] for key in kept}
+    elif hasattr(X, "iloc"):
+        place = {key: i for i, key in enumerate(names)}
+        cells = {key: X.iloc[:, place[key]] for key in kept}
     else:
-        names = list(getattr(X, "column_names", X.columns))
-        of_pandas = hasattr(X, "iloc")
-        cells = {n: X.iloc[:, i] if of_pandas else X[n] for i, n in enumerate(names)}
-        if len(cells) < len(names):
-            twice = next(n for n in names if names.count(n) > 1)
-            raise TableError(f'{name}: two columns are called "{twice}"')
+        cells = {key: X[key] for key in kept}
+    if isinstance(X, Mapping):
+        if any(isinstance(one, str) or not hasattr(one, "__len__") for one in cells.values()):
+            raise TypeError(f"{name} must be a dict of columns; a single row goes into a list")
     columns = {str(key): as_column(f'{name}, column "{key}"', v) for key, v in cells.items()}
     if not columns:
         raise TableError(f"{name} must have columns, it has none")
@@ -107,6 +117,8 @@ def as_targets(y: Any, names: list[str] | None = None) -> Table:
 
 def as_arrays(X: Any) -> Arrays:
     """An array (n, ...) of numbers, of which a row is a sample."""
+    if hasattr(X, "toarray"):
+        raise TypeError(f"X must be dense where its columns are learned, got {type(X).__name__}")
     array = np.asarray(X)
     if array.dtype.kind not in "buif":
         raise TypeError(f"X must be real numbers, got dtype {array.dtype}")
@@ -127,16 +139,13 @@ def as_column(where: str, values: Any) -> Column:
     return column
 
 
-def _cells(values: Any, **known: bool) -> Column | None:
+def _cells(values: Any) -> Column | None:
     """An array, or a list of Python's own."""
-    array = values
     if not hasattr(values, "__array__"):
         if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
             return None
-        values = list(values)
-        array = np.empty(len(values), object)
-        array[:] = values
-    array = np.asarray(array)
+        return _objects(list(values))
+    array = np.asarray(values)
     if array.ndim != 1:
         return None
     if array.dtype.kind in "iuf":
@@ -147,19 +156,21 @@ def _cells(values: Any, **known: bool) -> Column | None:
         array = array.astype(str)
     elif array.dtype.kind != "O":
         return None
-    return _objects(array.tolist(), **known)
+    return _objects(array.tolist())
 
 
 def _objects(cells: list[Any], **known: bool) -> Column | None:
     """Python objects: all numbers, or words."""
-    kinds = {type(cell) for cell in cells if not is_missing(cell)}
-    if bool not in kinds and all(issubclass(k, (int, float, np.number, Decimal)) for k in kinds):
-        if not known.get("declared"):
-            return Numbers(np.array([np.nan if is_missing(c) else float(c) for c in cells]))
-    if not all(issubclass(k, (str, int, float, np.number, np.bool_, Decimal)) for k in kinds):
+    kinds = {kind for kind in map(type, cells) if kind.__name__ not in NOTHING}
+    reals = {kind for kind in kinds if issubclass(kind, NUMBERS) and kind is not bool}
+    if kinds == reals and not known.get("declared"):
+        return Numbers(np.array([np.nan if is_missing(c) else float(c) for c in cells]))
+    if not all(issubclass(kind, (str, np.bool_, *NUMBERS)) for kind in kinds):
         return None
+    if reals and kinds != reals:  # True is not 1
+        cells = [as_word(cell) for cell in cells]
     known.setdefault("typed", any(issubclass(kind, str) for kind in kinds))
-    return Words.of(map(as_word, cells), **known)
+    return Words.of(cells, **known)
 
 
 def _booleans(values: np.ndarray) -> Words:
@@ -184,7 +195,7 @@ def _pandas(values: Any) -> Column | None:
         return _booleans(values.to_numpy(bool))
     if kind.kind in "mMc":
         return None
-    return _objects(list(values))
+    return _objects(values.to_numpy(object).tolist())
 
 
 def _polars(values: Any) -> Column | None:

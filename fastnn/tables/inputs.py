@@ -16,7 +16,7 @@ import numpy as np
 from fastnn.checks import counted, listed
 from fastnn.errors import TableError
 from fastnn.network.arrays import is_table
-from fastnn.tables.frames import as_arrays, as_table, column_names, picked
+from fastnn.tables.frames import all_names, as_arrays, as_table, column_names, picked
 from fastnn.tables.table import (
     Arrays,
     Column,
@@ -122,13 +122,14 @@ class TableInputs:
                 f"model reads by name, got {type(X).__name__}; of rows that are encoded already, "
                 "model.network_only() is the model"
             )
-        table = as_table(X)
-        absent = [name for name in self.names if name not in table.columns]
+        came = [*map(str, all_names(X))]
+        absent = [name for name in self.names if name not in came]
         if absent:
             raise TableError(
-                f"{table.path}: must have {listed(absent)}, "
-                f"which the model reads; it has {listed(table.columns)}"
+                f"{X.path if isinstance(X, Table) else 'X'}: must have {listed(absent)}, "
+                f"which the model reads; it has {listed(came)}"
             )
+        table = as_table(X, wanted=set(self.names))
         encoded = np.zeros((table.n_rows, self.width), dtype)
         start = 0
         for c in self.columns:

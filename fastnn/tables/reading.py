@@ -17,9 +17,10 @@ import sys
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -41,24 +42,60 @@ QUOTED = re.compile('"[^"]*"')  # in which delimiters are text
 
 
 @dataclass
-class ReadOptions:
-    """What the arguments say about how a file is to be read."""
+class Options:
+    """How a file is to be read: what `read` was told."""
 
-    delimiter: str | None = None  # None: the commonest of , ; tab | in the first line
-    header: bool = True
-    x_name: str | None = None  # array of an NPZ; None: X, or the only one there is
-    y_name: str | None = None  # None: the target is not wanted
-    target_file: str | None = None  # y beside an NPY of X
-    words: tuple[str, ...] = ()  # columns whose cells are names: 01 is not 1
+    delimiter: str | None
+    header: bool
+    x_name: str | None
+    y_name: str | None
+    target_file: str | None
+    words: Collection[str]
 
 
-def read(path: str, options: ReadOptions | None = None) -> Table | Arrays:
+def read(
+    path: str | PathLike[str],
+    *,
+    delimiter: str | None = None,
+    header: bool = True,
+    x_name: str | None = None,
+    y_name: str | None = None,
+    target_file: str | None = None,
+    words: Collection[str] = (),
+) -> Table | Arrays:
     """Read a data file; its name's end tells the format, and anything unknown is taken for CSV.
 
-    Raises TableError where it is no such file, or holds what no table can; OSError where it cannot
-    be opened.
+    Parameters
+    ----------
+    path : path
+        .csv (also .csv.gz, and "-" for standard input), .parquet, .npz or .npy.
+    delimiter : str, optional
+        Between the cells of a CSV; by default the commonest of , ; tab | in the first line.
+    header : bool, default True
+        Whether the first line of a CSV names the columns; otherwise column_1, column_2, ...
+    x_name, y_name : str, optional
+        Arrays of an NPZ: the inputs, by default X or the only one there is, and the target.
+    target_file : path, optional
+        An NPY with the target, where the inputs are an NPY.
+    words : collection of str, default ()
+        Columns whose cells are names, so that 01 is not 1.
+
+    Returns
+    -------
+    Table or Arrays
+        For `learn`, and for all methods of `fastnn.Model`.
+
+    Raises
+    ------
+    TableError
+        The file holds what no table can: its row and column.
+    MissingExtraError
+        pyarrow is not installed, which reads Parquet.
+    OSError
+        The file cannot be opened.
     """
-    options = options or ReadOptions()
+    path = os.fspath(path)
+    options = Options(delimiter, header, x_name, y_name, target_file, words)
     suffix = Path(path).suffix.lower()
     if suffix in (".npz", ".npy"):
         return _read_arrays(path, suffix, options)
@@ -79,7 +116,7 @@ def _open_binary(path: str) -> Any:
     return gzip.open(path) if path.lower().endswith(".gz") else open(path, "rb")
 
 
-def _read_csv(path: str, options: ReadOptions) -> Table:
+def _read_csv(path: str, options: Options) -> Table:
     name = "standard input" if path == "-" else path
     with _open_text(path) as stream:
         try:
@@ -103,7 +140,7 @@ def _not_utf8(path: str) -> str:
     return path
 
 
-def _parse_csv(path: str, stream: io.TextIOBase, options: ReadOptions) -> Table:
+def _parse_csv(path: str, stream: io.TextIOBase, options: Options) -> Table:
     first = stream.readline()
     if not first.strip():
         raise TableError(f"{path}: the first line must name the columns, it is empty")
@@ -142,7 +179,7 @@ def _parse_csv(path: str, stream: io.TextIOBase, options: ReadOptions) -> Table:
 
 
 def _read_wide_numbers(
-    path: str, names: list[str], delimiter: str, options: ReadOptions
+    path: str, names: list[str], delimiter: str, options: Options
 ) -> Table | None:
     """A CSV of nothing but numbers, by NumPy's reader; None where it holds anything else."""
     header = int(options.header)
@@ -186,7 +223,7 @@ def _whole_rows(path: str, reader, width: int, lines: list[int]) -> Iterator[lis
     alone, as spreadsheets leave them at the end, are no rows there."""
     held: list[tuple[int, list[str]]] = []  # rows of delimiters alone
     for row in reader:
-        blank = not any(cell.strip() for cell in row)
+        blank = not (row and row[0].strip()) and not any(cell.strip() for cell in row)
         if len(row) != width:
             if blank and len(row) <= 1:
                 continue
@@ -197,10 +234,13 @@ def _whole_rows(path: str, reader, width: int, lines: list[int]) -> Iterator[lis
         if blank and width > 1:
             held.append((reader.line_num, row))
             continue
-        for line, one in (*held, (reader.line_num, row)):
-            lines.append(line)
-            yield one
-        held.clear()
+        if held:
+            for line, one in held:
+                lines.append(line)
+                yield one
+            held.clear()
+        lines.append(reader.line_num)
+        yield row
 
 
 class _NotANumber(Exception):
@@ -272,7 +312,7 @@ def _read_parquet(path: str) -> Table:
 # --- NPZ and NPY
 
 
-def _read_arrays(path: str, suffix: str, options: ReadOptions) -> Arrays:
+def _read_arrays(path: str, suffix: str, options: Options) -> Arrays:
     y = None
     if suffix == ".npy":
         x_name, X = options.x_name or "X", _load_npy(path)
@@ -331,7 +371,7 @@ def _load_npy(path: str) -> np.ndarray:
     return array
 
 
-def _read_npz(path: str, options: ReadOptions) -> tuple[str, np.ndarray, np.ndarray | None]:
+def _read_npz(path: str, options: Options) -> tuple[str, np.ndarray, np.ndarray | None]:
     try:
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             x_name = options.x_name or "X"

@@ -5,6 +5,7 @@ inputs.py and targets.py decide what a column means to a network.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -113,10 +114,12 @@ class Words:
         return cls(lookup[codes], list(index), **known)
 
     @classmethod
-    def of(cls, cells: Iterable[str], **known: bool) -> Words:
-        index: dict[str, int] = {}
-        codes = [index.setdefault(cell, len(index)) for cell in cells]
-        return cls.clean(np.array(codes, np.int32), list(index), **known)
+    def of(cls, cells: Sequence[Any], **known: bool) -> Words:
+        """Of Python objects: texts, numbers, booleans, and what is missing."""
+        index: defaultdict[Any, int] = defaultdict(int)  # cell -> code
+        index.default_factory = index.__len__  # a new cell gets the next code
+        codes = np.fromiter(map(index.__getitem__, cells), np.int32, len(cells))
+        return cls.clean(codes, [as_word(cell) for cell in index], **known)
 
     def __len__(self) -> int:
         return len(self.codes)

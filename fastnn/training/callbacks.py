@@ -14,6 +14,7 @@ import numpy as np
 
 from fastnn.checks import as_bool, as_int, as_name, as_real
 from fastnn.errors import MissingExtraError, optional
+from fastnn.network.arrays import Features, as_pair
 from fastnn.network.parameters import views
 from fastnn.training.fit import Callback, Fit, Snapshot
 from fastnn.training.history import GRADIENT
@@ -246,9 +247,7 @@ class Checkpoint(Callback):
             raise ValueError("monitor and mode must come with best_only=True")
 
     def on_fit_begin(self, fit: Fit) -> None:
-        folder = os.path.dirname(os.path.abspath(self.path))
-        if not os.path.isdir(folder):  # better missed now than after an epoch
-            raise FileNotFoundError(f"Checkpoint: no such folder: {folder}")
+        _check_folder("Checkpoint", self.path)
         if self._monitor is not None:
             self._monitor.begin(fit)
 
@@ -266,6 +265,13 @@ class Checkpoint(Callback):
     def restore(self, state: dict[str, Any]) -> None:
         if self._monitor is not None:
             self._monitor.best = _or_none(as_real, "best", state["best"], -math.inf)
+
+
+def _check_folder(owner: str, path: str) -> None:
+    """Where a file is to be written; better missed as the fit begins than after an epoch."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"{owner}: no such folder: {folder}")
 
 
 def _or_none(check: Callable[..., Any], name: str, value: Any, minimum: float) -> Any:
@@ -314,10 +320,16 @@ class CSVLogger(Callback):
         self._columns: list[str] = []
 
     def on_fit_begin(self, fit: Fit) -> None:
-        self._file = open(self.path, "w", encoding="utf-8", newline="")
         self._columns = []
-        for i in range(len(fit.history)):
-            self._write(fit, i)
+        _check_folder("CSVLogger", self.path)
+        if os.path.exists(self.path):  # may it be written?
+            open(self.path, "a").close()
+
+    def on_epoch_begin(self, fit: Fit) -> None:
+        if self._file is None:  # only now: the old file stays where the fit is refused
+            self._file = open(self.path, "w", encoding="utf-8", newline="")
+            for i in range(len(fit.history)):
+                self._write(fit, i)
 
     def on_epoch_end(self, fit: Fit) -> None:
         self._write(fit, -1)
@@ -325,15 +337,24 @@ class CSVLogger(Callback):
     def _write(self, fit: Fit, i: int) -> None:
         assert self._file is not None
         row = {name: values[i] for name, values in fit.history.columns().items()}
+        lines = ""
         if not self._columns:
             self._columns = list(row)
-            self._file.write(",".join(self._columns) + "\n")
-        self._file.write(",".join(repr(row[name]) for name in self._columns) + "\n")
-        self._file.flush()
+            lines = ",".join(self._columns) + "\n"
+        lines += ",".join(repr(row[name]) for name in self._columns) + "\n"
+        try:
+            self._file.write(lines)
+            self._file.flush()
+        except OSError as error:  # of a full disk, say, which names no file
+            with suppress(OSError):  # which closing meets again
+                self._file.close()
+            self._file = None
+            raise OSError(error.errno, error.strerror, self.path) from None
 
     def on_fit_end(self, fit: Fit) -> None:
         if self._file is not None:
-            self._file.close()
+            file, self._file = self._file, None
+            file.close()
 
 
 class TensorBoard(Callback):
@@ -386,16 +407,25 @@ class GradientNorms(Callback):
     Parameters
     ----------
     X, y : array
-        The rows, as of `fit`. Each epoch costs one forward and backward pass over them and a
-        gradient vector: a few hundred rows will do.
+        The rows, as of `fit`, read as it begins. Each epoch costs one forward and backward pass
+        over them and a gradient vector: a few hundred rows will do.
     """
 
     def __init__(self, X: Any, y: Any) -> None:
         self.X, self.y = X, y
+        self._pair: tuple[Features, np.ndarray] | None = None  # as the engine takes them
+
+    def on_fit_begin(self, fit: Fit) -> None:
+        model = fit.model
+        X, y = model._encoded(self.X, self.y)
+        self._pair = as_pair(X, y, model._network)
 
     def on_epoch_end(self, fit: Fit) -> None:
-        model = fit.model
-        _, gradient = model.loss_and_gradient(self.X, self.y)
-        W, _ = views(model._network, gradient)
+        assert self._pair is not None
+        _, gradient = fit.model._gradient(*self._pair)
+        W, _ = views(fit.model._network, gradient)
         norms = [math.sqrt(np.square(grad, dtype=np.float64).sum()) for grad in W]
         fit.log(**{f"{GRADIENT}{k}": norm for k, norm in enumerate(norms, 1)})
+
+    def on_fit_end(self, fit: Fit) -> None:
+        self._pair = None

@@ -9,7 +9,7 @@ on_fit_end                        of each whose on_fit_begin returned, whatever 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -108,7 +108,7 @@ class Fit:
         epochs: int,
         callbacks: Sequence[Callback],
         measured: list[str],
-        settings: dict[str, Any],
+        settings: Mapping[str, Any],
         lagging: frozenset[str] = frozenset({"loss"}),
     ) -> None:
         self.model = model
@@ -116,6 +116,7 @@ class Fit:
         self.measured = measured
         self.lagging = lagging
         self.epoch = model._parameters.epoch
+        self.seed = model.seed  # before a checkpoint's
         self.history = History()
         self.error: BaseException | None = None
         self.stopped = False
@@ -200,7 +201,7 @@ class Fit:
             for callback in self._callbacks:
                 callback.on_fit_begin(self)
                 begun.append(callback)
-            for callback, state in zip(self._stateful(), self._states or (), strict=False):
+            for callback, state in zip(stateful(self._callbacks), self._states or (), strict=False):
                 if state is not None:
                     _restore(callback, state)
             yield
@@ -230,40 +231,23 @@ class Fit:
 
     # Checkpoints
 
-    def _stateful(self) -> list[Callback]:
-        return [c for c in self._callbacks if type(c).state is not Callback.state]
-
     def _write(self, path: str | PathLike[str]) -> None:
         from fastnn.files import model as storage  # here: json makes an import slower
 
         checkpoint = storage.FitState(
-            settings=self._settings,
+            settings=dict(self._settings),
             stopped=self.stopped,
             schedule=self.schedule,
             history=self.history.columns(),
-            callbacks=[(type(c).__name__, c.state()) for c in self._stateful()],
+            callbacks=[(type(c).__name__, c.state()) for c in stateful(self._callbacks)],
         )
         model = self.model
         storage.save(path, model._parameters, model.seed, model.metadata, checkpoint)
 
     def resume(self, loaded: Loaded) -> None:
-        """Make the model what it was at the checkpoint and go on from there; refuse a checkpoint
-        of other settings."""
+        """Make the model what it was at the checkpoint and go on from there."""
         checkpoint = loaded.checkpoint
         assert checkpoint is not None
-        for name, came in self._settings.items():
-            want = checkpoint.settings.get(name)
-            if came != want:
-                raise ValueError(
-                    f"resume: {name} must be {want!r} as in the checkpoint, got {came!r}"
-                )
-        names = [name for name, _ in checkpoint.callbacks]
-        mine = [type(callback).__name__ for callback in self._stateful()]
-        if names != mine:
-            raise ValueError(
-                "resume: callbacks that keep a state must be those of the checkpoint, "
-                f"{', '.join(names) or 'none'}, got {', '.join(mine) or 'none'}"
-            )
         self.model._parameters.restore(loaded.parameters)
         self.model.seed = loaded.seed
         self.epoch = loaded.parameters.epoch
@@ -271,6 +255,11 @@ class Fit:
         self.stopped = checkpoint.stopped
         self._states = [state for _, state in checkpoint.callbacks]
         self.schedule = checkpoint.schedule
+
+
+def stateful(callbacks: Sequence[Callback]) -> list[Callback]:
+    """Those that keep a state in checkpoints."""
+    return [one for one in callbacks if type(one).state is not Callback.state]
 
 
 def _restore(callback: Callback, state: dict[str, Any]) -> None:

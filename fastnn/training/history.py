@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from os import PathLike
 from typing import Any
 
@@ -14,8 +15,9 @@ GRADIENT = "gradient_norm_"  # begins the columns that GradientNorms adds, one f
 class History:
     """A table with one row for each epoch of a fit; print it.
 
-    Each column is an attribute, a list: ``history.loss``. An epoch for which a column has no value
-    has NaN there.
+    Each column is an attribute and an item, a list: ``history.loss``, ``history["loss"]``. An epoch
+    for which a column has no value has NaN there. ``pandas.DataFrame(history)`` is the table, and
+    ``polars.DataFrame(dict(history))`` too; to iterate gives its rows, dicts.
 
     Attributes
     ----------
@@ -33,10 +35,10 @@ class History:
     Further columns are what callbacks added by ``fit.log``.
     """
 
-    def __init__(self, columns: dict[str, list[Any]] | None = None) -> None:
+    def __init__(self, columns: dict[str, list[float]] | None = None) -> None:
         self._columns = {name: list(values) for name, values in (columns or {}).items()}
 
-    def append(self, **row: Any) -> None:
+    def append(self, **row: float) -> None:
         """Add an epoch."""
         before = len(self)
         for name in row:
@@ -45,23 +47,43 @@ class History:
         for name, values in self._columns.items():
             values.append(row.get(name, math.nan))
 
-    def set(self, **values: Any) -> None:
+    def set(self, **values: float) -> None:
         """Put values into the last epoch's row."""
         for name, value in values.items():
             self._columns.setdefault(name, [math.nan] * len(self))[-1] = value
 
-    def columns(self) -> dict[str, list[Any]]:
+    def columns(self) -> dict[str, list[float]]:
         """The columns by name."""
         return dict(self._columns)
 
-    def __getattr__(self, name: str) -> list[Any]:
+    def keys(self) -> list[str]:
+        """Names of the columns: with it ``dict(history)`` is `columns`."""
+        return list(self._columns)
+
+    def __getitem__(self, name: str) -> list[float]:
+        try:
+            return self._columns[name]
+        except (KeyError, TypeError):
+            raise KeyError(self._unknown(name)) from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._columns
+
+    def __iter__(self) -> Iterator[dict[str, float]]:
+        for values in zip(*self._columns.values(), strict=True):
+            yield dict(zip(self._columns, values, strict=True))
+
+    def __getattr__(self, name: str) -> list[float]:
         if name.startswith("_"):  # a copy asks before there are columns
             raise AttributeError(name)
         try:
             return self._columns[name]
         except KeyError:
-            known = ", ".join(self._columns) or "no columns yet"
-            raise AttributeError(f"history has no column {name!r}; it has {known}") from None
+            raise AttributeError(self._unknown(name)) from None
+
+    def _unknown(self, name: Any) -> str:
+        known = ", ".join(self._columns) or "no columns yet"
+        return f"history has no column {name!r}; it has {known}"
 
     def __len__(self) -> int:
         return len(self._columns.get("epoch", ()))

@@ -27,7 +27,7 @@ from fastnn.training.evaluate import evaluate
 from fastnn.training.fit import Fit
 from fastnn.training.history import History
 from fastnn.training.optimizers import LBFGS, Rate
-from fastnn.training.plan import Plan
+from fastnn.training.plan import Plan, warn_of_scale
 from fastnn.training.progress import Progress
 from fastnn.training.schedules import Running
 from fastnn.training.stream import Stream
@@ -62,26 +62,29 @@ class Run:
         n_threads: int,
         seed: int,
         weights: np.ndarray | None = None,
+        least: float = 0.0,
     ) -> None:
+        """least: weight a row, at least, that the gradient of a mini-batch is divided by."""
         self.parameters = parameters
         self.seed = seed
         self.engine = engine
         self.optimizer = optimizer
         self.batch = batch
         self.n_threads = n_threads
-        self.weights = weights
+        self.weights, self.least = weights, least
         network = parameters.network
         self.step_seconds = 3 * network.n_parameters * batch / SLOWEST
         draws = any(network.dropout) or any(network.noise)
         self.keys = keys(seed, len(network.layers)) if draws else None
+        self.rates = optimizer.rates
         self.begin_schedule(1, 1)
 
-    def begin_schedule(self, rows: int, epochs: int) -> None:
-        """Begin the learning rate's schedule for so many epochs of so many rows."""
+    def begin_schedule(self, rows: int, epochs: int, done: int = 0) -> None:
+        """Begin the learning rate's schedule for so many epochs of so many rows, `done` of them
+        before."""
         per_epoch = -(-rows // self.batch)
-        self.schedule = Running(
-            self.optimizer.learning_rate, per_epoch, self.parameters.steps + epochs * per_epoch
-        )
+        self.schedule = Running(self.optimizer.learning_rate, per_epoch, epochs * per_epoch)
+        self.place = done * per_epoch  # steps of this fit so far
 
     def show(self) -> None:
         """Let whoever has a view of the weights, as callbacks may, see them as they stand."""
@@ -128,7 +131,7 @@ class Run:
         loss, and where rates have a ridge the sum of all W_ij^2."""
         n, batch = len(order), min(self.batch, len(order))
         losses = np.empty(len(sizes))
-        squares = np.empty(len(sizes)) if self.optimizer.rates.get("ridge") else None
+        squares = np.empty(len(sizes)) if self.rates.get("ridge") else None
         start = 0
         while start < len(losses):
             stop = min(len(losses), start + max(1, int(SLICE_SECONDS / self.step_seconds)))
@@ -168,17 +171,25 @@ class Run:
         """Take the steps part.start to part.stop of those over X[order] while nobody else is at the
         weights; returns how many were taken."""
         parameters, n = self.parameters, part.stop - part.start
-        alphas = self.schedule.rates(parameters.steps, parameters.steps + n)
-        with parameters.moving(self.engine):
-            return self.engine.train(
-                *(X, y, order[part.start * batch : part.stop * batch], batch),
-                *(self.optimizer.rates, parameters.counts, losses[part], self.n_threads),
-                learning_rates=alphas,
-                weights=self.weights,
-                keys=self.keys,
-                squares=None if squares is None else squares[part],
-                sure=sure,
-            )
+        first = self.place if self.schedule.by_epochs else parameters.steps
+        alphas = self.schedule.rates(first, first + n)
+        with parameters.guard:
+            parameters.moves(self.engine)
+            try:
+                steps = self.engine.train(
+                    *(X, y, order[part.start * batch : part.stop * batch], batch),
+                    *(self.rates, parameters.counts, losses[part], self.n_threads),
+                    learning_rates=alphas,
+                    weights=self.weights,
+                    keys=self.keys,
+                    squares=None if squares is None else squares[part],
+                    least=self.least,
+                    sure=sure,
+                )
+            finally:
+                parameters.moves(self.engine)
+        self.place += max(steps, 0)
+        return steps
 
     def stream(self, stream: Stream, shuffle: bool, epoch: int) -> float:
         """Train on a stream's blocks one after another; returns the mean loss as `epoch` does.
@@ -238,8 +249,11 @@ class Course:
         plan = self.plan
         if plan.held_out is None:
             return {}
+        X, y, weights = plan.held_out
         network = run.parameters.network
-        scores = evaluate(run.engine, network, *plan.held_out, run.n_threads, plan.metrics)
+        scores = evaluate(
+            *(run.engine, network, X, y, run.n_threads, plan.metrics), weights, of_metrics=False
+        )
         return {f"val_{name}": value for name, value in scores.items()}
 
     def epoch_ended(self, run: Run, fit: Fit) -> None:
@@ -253,15 +267,22 @@ def fit(model: Any, plan: Plan) -> History:
     lagging = frozenset(() if isinstance(plan.rule, LBFGS) else ("loss",))
     begun = Fit(model, plan.epochs, plan.callbacks, measured, plan.settings, lagging)
     parameters: Parameters = model._parameters
+    warn_of_scale(plan.X, parameters)
     with parameters.training(plan.rule.kind, plan.batch) as engine:
-        if plan.checkpoint is not None:
-            begun.resume(plan.checkpoint)
-            parameters.begin(plan.rule.kind)
-        threads = bound_threads(model.n_threads)
-        run = Run(parameters, engine, plan.rule, plan.batch, threads, plan.seed, plan.weights)
-        run.begin_schedule(len(plan.rows), plan.epochs - len(begun.history))
-        if begun.resumed:
-            run.schedule.restore(begun.schedule)
+        run = Run(
+            *(parameters, engine, plan.rule, plan.batch, bound_threads(model.n_threads)),
+            *(plan.seed, plan.weights, plan.least),
+        )
+        try:
+            if plan.checkpoint is not None:
+                begun.resume(plan.checkpoint)
+                parameters.begin(plan.rule.kind)
+            run.begin_schedule(len(plan.rows), plan.epochs, len(begun.history))
+            if begun.resumed:
+                run.schedule.restore(begun.schedule)
+        except BaseException:
+            _undo(run, begun)
+            raise
         with _progress(plan, begun) as progress:
             train(run, Course(plan), begun, progress)
     return begun.history
@@ -296,16 +317,22 @@ def train(run: Run, course: Course, fit: Fit, progress: Progress | None = None) 
                     _epoch(run, course, fit, progress)
             except DivergenceError as error:
                 epoch = run.parameters.epoch
-                run.parameters.undo()
+                _undo(run, fit)
                 raise DivergenceError(_remedy(f"epoch {epoch}, {error}")) from None
             except BaseException as error:
                 if isinstance(course.plan.X, Stream) and error is course.plan.X.error:
-                    run.parameters.undo()
+                    _undo(run, fit)
                 raise
     except BaseException:
         if not begun:
-            run.parameters.undo()
+            _undo(run, fit)
         raise
+
+
+def _undo(run: Run, fit: Fit) -> None:
+    """Make the model what it was before the call."""
+    run.parameters.undo()
+    fit.model.seed = fit.seed
 
 
 def _epoch(run: Run, course: Course, fit: Fit, progress: Progress | None) -> None:
@@ -336,8 +363,10 @@ def partial_fit(model: Any, plan: Plan) -> float:
     X, y, parameters, threads = plan.X, plan.y, model._parameters, bound_threads(model.n_threads)
     assert y is not None and not isinstance(X, Stream)
     with parameters.training(plan.rule.kind, plan.batch, keep=False) as engine:
-        run = Run(parameters, engine, plan.rule, plan.batch, threads, model.seed, plan.weights)
-        run.begin_schedule(len(X), 1)
+        run = Run(
+            *(parameters, engine, plan.rule, plan.batch, threads),
+            *(model.seed, plan.weights, plan.least),
+        )
         try:
             loss = run.sure_step(X, y) if len(X) <= plan.batch else None
             if loss is None:

@@ -28,7 +28,7 @@ d2          the same share of the quantile loss of the best constant, y's own qu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -156,7 +156,7 @@ def known_metrics(network: NetworkSpec) -> dict[str, Metric]:
 
 
 def measure(
-    metrics: dict[str, Metric], y: np.ndarray, f: np.ndarray, weights: np.ndarray | None = None
+    metrics: Mapping[str, Metric], y: np.ndarray, f: np.ndarray, weights: np.ndarray | None = None
 ) -> dict[str, float]:
     """The value of each metric."""
     values = {}
@@ -260,15 +260,22 @@ def _area(positive: np.ndarray, score: np.ndarray) -> float:
 def log_loss(
     y: np.ndarray, f: np.ndarray, exclusive: bool, weights: np.ndarray | None = None
 ) -> float:
-    """From rounded probabilities: those that are 0 count as the smallest number above."""
+    """From probabilities that are rounded: 0 counts as the smallest number above, and 1 - f of an f
+    that is 1 as half of what rounds away. `evaluate` has better, where it has the network."""
+    half = np.finfo(f.dtype).eps / 4
     f = f.astype(np.float64)
     if not exclusive:
-        losses = -(y * _log(f) + (1 - y) * _log(1 - f)).sum(1)
+        losses = -(y * _log(f) + (1 - y) * _log(np.maximum(1 - f, half))).sum(1)
     elif y.ndim == 1:
         losses = -_log(f[np.arange(len(y)), y])
     else:
         losses = -(y * _log(f)).sum(1)
     return float(np.average(losses, weights=weights))
+
+
+def is_log_loss(metric: Metric | None) -> bool:
+    """Whether it is ours, and not a function of that name."""
+    return getattr(metric, "func", None) is log_loss
 
 
 def _log(p: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import field, fields, replace
+from functools import cached_property, lru_cache
 from typing import Any
 
 from fastnn.checks import as_bool, as_int, as_real
@@ -86,6 +87,7 @@ class Optimizer(Value):
     decay_bias: bool = _setting(True)
 
     def __post_init__(self) -> None:
+        checked = {}
         for one in fields(self):
             value = getattr(self, one.name)
             if one.name == "learning_rate":
@@ -97,7 +99,8 @@ class Optimizer(Value):
             elif not (value is None and one.default is None):
                 low, high = LIMITS[one.name]
                 value = as_real(one.name, value, low, high)
-            self._keep(**{one.name: value})
+            checked[one.name] = value
+        self._keep(**checked)
 
     def __repr__(self) -> str:
         given = [f"learning_rate={self.learning_rate!r}"] + [
@@ -117,7 +120,7 @@ class Optimizer(Value):
         """Which of its fields its kernel takes, besides the settings of all."""
         raise NotImplementedError
 
-    @property
+    @cached_property
     def rates(self) -> dict[str, float]:
         """The numbers its kernel takes; the learning rate is 0 where a schedule gives it."""
         rate = self.learning_rate
@@ -282,7 +285,7 @@ class NAdam(Optimizer):
     def own(self) -> tuple[str, ...]:
         return "beta1", "beta2", "epsilon"
 
-    @property
+    @cached_property
     def rates(self) -> dict[str, float]:
         from decimal import Decimal
 
@@ -335,7 +338,7 @@ class RMSprop(Optimizer):
     def own(self) -> tuple[str, ...]:
         return "momentum", "epsilon"
 
-    @property
+    @cached_property
     def rates(self) -> dict[str, float]:
         return {**super().rates, "beta2": self.decay}
 
@@ -513,6 +516,13 @@ NAMES: dict[str, Callable[[], Optimizer]] = {
 }
 
 
+@lru_cache(maxsize=64)
+def _named(name: str, learning_rate: float | None) -> Optimizer:
+    """They are values: a call for one row does not make a new one."""
+    made = NAMES[name]()
+    return made if learning_rate is None else replace(made, learning_rate=learning_rate)
+
+
 def as_optimizer(optimizer: Any, learning_rate: Any) -> Optimizer:
     """`optimizer`, a name or an object, with `learning_rate` in place of its own unless None."""
     names = ", ".join(map(repr, NAMES))
@@ -520,7 +530,9 @@ def as_optimizer(optimizer: Any, learning_rate: Any) -> Optimizer:
     if isinstance(optimizer, str):
         if optimizer not in NAMES:
             raise ValueError(f"{wanted}, got {optimizer!r}")
-        optimizer = NAMES[optimizer]()
+        if learning_rate is None or isinstance(learning_rate, float):
+            return _named(optimizer, learning_rate)
+        optimizer = _named(optimizer, None)
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"{wanted}, got {optimizer!r}")
     if learning_rate is None:

@@ -8,29 +8,39 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import field, fields
+import warnings
+from collections.abc import Mapping
+from dataclasses import fields
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastnn.checks import as_bool, as_int, as_real
-from fastnn.network.arrays import Features, as_pair, as_training_pair
+from fastnn.network.arrays import Features, as_dense, as_pair, as_training_pair
+from fastnn.network.parameters import Parameters, views
 from fastnn.network.spec import NetworkSpec
-from fastnn.training.fit import Callback
+from fastnn.training.fit import Callback, stateful
 from fastnn.training.metrics import Metric, as_metrics
 from fastnn.training.optimizers import LBFGS, Optimizer, as_optimizer
 from fastnn.training.schedules import Watching
 from fastnn.training.split import split
 from fastnn.training.stream import Stream, as_stream
-from fastnn.training.weights import training_weights
+from fastnn.training.weights import LEAST_SHARE, Weights, as_weights, check_mini_batches
 from fastnn.values import Value
 
 if TYPE_CHECKING:
     from fastnn.files.model import Loaded
 
 
-class Plan(Value, eq=False):
+NONE: Mapping[str, Any] = MappingProxyType({})
+LOOK = 1 << 16  # numbers of X looked at for their size, at most
+QUIET, LOUD = 50, 200  # sizes: of a column that is not looked into, and of what is warned of
+HeldOut = tuple[Features, np.ndarray, np.ndarray | None]  # X, y, weights
+
+
+class Plan(NamedTuple):
     """What to train on, how, and what to measure; arrays as the engine takes them.
 
     Attributes
@@ -49,8 +59,8 @@ class Plan(Value, eq=False):
         As of `Model.fit`.
     seed : int
         The model's, or the checkpoint's.
-    held_out : (X, y) or None
-        What is measured on after each epoch.
+    held_out : (X, y, weights or None) or None
+        What is measured on after each epoch; the weights are of the loss.
     metrics : dict of functions
         What is measured on it, by name, beside the loss.
     settings : dict
@@ -68,12 +78,17 @@ class Plan(Value, eq=False):
     epochs: int = 1
     shuffle: bool = False
     seed: int = 0
-    held_out: tuple[Features, np.ndarray] | None = None
-    metrics: dict[str, Metric] = field(default_factory=dict)
+    held_out: HeldOut | None = None
+    metrics: Mapping[str, Metric] = NONE
     callbacks: tuple[Callback, ...] = ()
     verbose: bool = False
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = NONE
     checkpoint: Loaded | None = None
+
+    @property
+    def least(self) -> float:
+        """Weight a row, at least, that the gradient of a mini-batch is divided by."""
+        return 0.0 if self.weights is None else LEAST_SHARE * float(self.weights[self.rows].mean())
 
     @property
     def measured(self) -> list[str]:
@@ -112,9 +127,11 @@ def plan_fit(
     verbose = as_bool("verbose", verbose)
     if share and validation_data is not None:
         raise ValueError("validation_data and validation_split exclude each other")
+    if metrics is not None and not share and validation_data is None:
+        raise ValueError("metrics must come with validation_data or validation_split to measure on")
     if isinstance(rule, LBFGS):
         _check_lbfgs(network, resume)
-    weights, rows, held_out = None, np.arange(0), None
+    rows, others = np.arange(0), None
     if y is None:
         _check_stream(rule, share, sample_weight, class_weight)
         X = as_stream(X, epochs, network)
@@ -123,15 +140,31 @@ def plan_fit(
         rows = np.arange(len(X))
     loaded = None if resume is None else _checkpoint(resume, network)
     seed = seed if loaded is None else loaded.seed
-    if validation_data is not None:
-        held_out = _as_held_out(validation_data, network)
-    elif share:
+    if share:
         rows, others = _hold_out(X, y, share, seed, network)
-        held_out = X[others], y[others]
+    weights, weigh = None, None
     if y is not None:
-        weights = training_weights(sample_weight, class_weight, y, network, batch_size, rows)
+        weigh = Weights(class_weight, y, network, rows)
+        weights = weigh(sample_weight, y)
+        check_mini_batches(weights, rows, batch_size)
+    held_out = None
+    if validation_data is not None:
+        held_out = _as_held_out(validation_data, network, weigh)
+    elif others is not None:
+        held_out = X[others], y[others], _of_held_out(weights, others)
     measured = _measured(held_out, chosen)
     _check_rate(rule, measured)
+    settings = {
+        "rows": len(rows),
+        "batch_size": batch_size,
+        "optimizer": _as_setting(rule),
+        "validation_split": share,
+        "metrics": measured,
+        "shuffle": shuffle,
+        "weighted": weights is not None,
+    }
+    if loaded is not None:
+        _check_resumed(loaded, settings, rule, watching)
     return Plan(
         X,
         y,
@@ -146,15 +179,7 @@ def plan_fit(
         chosen,
         watching,
         verbose,
-        {
-            "rows": len(rows),
-            "batch_size": batch_size,
-            "optimizer": _as_setting(rule),
-            "validation_split": share,
-            "metrics": measured,
-            "shuffle": shuffle,
-            "weighted": weights is not None,
-        },
+        settings,
         loaded,
     )
 
@@ -177,9 +202,13 @@ def plan_partial_fit(
         what = "LBFGS" if isinstance(rule, LBFGS) else type(rule.learning_rate).__name__
         raise ValueError(f"{what} must be used in fit: partial_fit has no epochs")
     X, y = as_training_pair(X, y, network)
-    weights = training_weights(sample_weight, class_weight, y, network, batch_size)
+    rows = np.arange(len(X))
+    weights = None
+    if sample_weight is not None or class_weight is not None:
+        weights = Weights(class_weight, y, network, rows)(sample_weight, y)
+        check_mini_batches(weights, rows, batch_size)
     batch = _as_batch(batch_size, len(X), network)
-    return Plan(X, y, np.arange(len(X)), rule, batch, weights)
+    return Plan(X, y, rows, rule, batch, weights)
 
 
 def as_callbacks(callbacks: Any) -> tuple[Callback, ...]:
@@ -194,7 +223,7 @@ def as_callbacks(callbacks: Any) -> tuple[Callback, ...]:
     return tuple(callbacks)
 
 
-def _measured(held_out: Any, metrics: dict[str, Metric]) -> list[str]:
+def _measured(held_out: Any, metrics: Mapping[str, Metric]) -> list[str]:
     return [f"val_{name}" for name in ("loss", *metrics)] if held_out else []
 
 
@@ -232,6 +261,30 @@ def _checkpoint(path: str | PathLike[str], network: NetworkSpec) -> Loaded | Non
     return loaded
 
 
+def _check_resumed(
+    loaded: Loaded, settings: dict[str, Any], rule: Optimizer, callbacks: tuple[Callback, ...]
+) -> None:
+    """A checkpoint must be one of a fit with these settings."""
+    checkpoint = loaded.checkpoint
+    assert checkpoint is not None
+    for name, came in settings.items():
+        want = checkpoint.settings.get(name)
+        if came != want:
+            raise ValueError(f"resume: {name} must be {want!r} as in the checkpoint, got {came!r}")
+    if loaded.parameters.optimizer != rule.kind:
+        raise ValueError(
+            f"resume: the checkpoint must hold vectors of {rule.kind}, "
+            f"got those of {loaded.parameters.optimizer}"
+        )
+    names = [name for name, _ in checkpoint.callbacks]
+    mine = [type(callback).__name__ for callback in stateful(callbacks)]
+    if names != mine:
+        raise ValueError(
+            "resume: callbacks that keep a state must be those of the checkpoint, "
+            f"{', '.join(names) or 'none'}, got {', '.join(mine) or 'none'}"
+        )
+
+
 def _as_batch(batch_size: int, n: int | None, network: NetworkSpec) -> int:
     """Rows of a mini-batch out of n; None: of a stream."""
     batch = batch_size if n is None else min(batch_size, n)
@@ -258,13 +311,48 @@ def _hold_out(
     return rows, held_out
 
 
-def _as_held_out(pair: Any, network: NetworkSpec) -> tuple[Features, np.ndarray]:
-    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-        raise TypeError("validation_data must be a pair (X, y)")
+def _as_held_out(given: Any, network: NetworkSpec, weigh: Weights | None) -> HeldOut:
+    """validation_data; weigh: by class, as the training rows are."""
+    if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
+        raise TypeError("validation_data must be a pair (X, y) or (X, y, sample_weight)")
     try:
-        return as_pair(pair[0], pair[1], network)
+        X, y = as_pair(given[0], given[1], network)
+        own = given[2] if len(given) == 3 else None
+        return X, y, as_weights(own, len(y)) if weigh is None else weigh(own, y)
     except (TypeError, ValueError) as error:
         raise type(error)(f"validation_data: {error}") from None
+
+
+def _of_held_out(weights: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+    if weights is not None and not weights[rows].any():
+        raise ValueError("validation_split must hold out a row of weight above 0, got none")
+    return None if weights is None else weights[rows]
+
+
+def warn_of_scale(X: Features | Stream, parameters: Parameters) -> None:
+    """Warn if a column alone brings the first layer far out of the range where weights move.
+
+    Of some rows, the root mean square of a column times that of its weights; beyond 30 plain SGD
+    learns nothing, beyond 1000 nothing does. Normalisation takes any scale.
+    """
+    network = parameters.network
+    normalised = bool(network.norm and network.norm[0])
+    if isinstance(X, Stream) or normalised or parameters.all_steps or network.n_in > LOOK:
+        return
+    n = max(1, LOOK // network.n_in)
+    some = as_dense(X[np.arange(0, len(X), max(1, len(X) // n))[:n]], network).astype(np.float64)
+    size = np.sqrt(np.square(some).mean(0))
+    if size.max() < QUIET:  # without a look at the weights
+        return
+    W = views(network, parameters.weights()[1])[0][0]
+    reach = size * np.sqrt(np.square(W, dtype=np.float64).mean(0))
+    j = int(np.argmax(reach))
+    if reach[j] > LOUD:
+        warnings.warn(
+            f"column {j} of X has values around {size[j]:.2g}, too large to learn from: scale X, "
+            "say to (X - X.mean(0)) / X.std(0), or integers by Model(..., input_scale=...)",
+            stacklevel=4,
+        )
 
 
 # What does not go together

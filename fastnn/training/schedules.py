@@ -1,9 +1,10 @@
 """Schedules: the learning rate of each step.
 
-t = 0, 1, ... counts the optimizer's steps so far, also those of earlier fits; an epoch is the
-number of steps that the fit makes in one pass, so that t // per_epoch numbers the epochs; total is
-t at the fit's end. Numbers come from additions, multiplications, divisions and roots alone: the
-same bits on every machine.
+t = 0, 1, ... counts steps. Schedules in epochs span the fit that they are given to: t counts its
+steps, an epoch is the number of steps of one pass, so that t // per_epoch numbers its epochs, and
+total is the number of its steps. The others (`Constant`, `InverseScaling`, functions) count the
+optimizer's steps, those of earlier fits too. Numbers come from additions, multiplications,
+divisions and roots alone: the same bits on every machine.
 """
 
 from __future__ import annotations
@@ -42,10 +43,11 @@ class Schedule(Value):
 
     @property
     def by_epochs(self) -> bool:
-        """Whether it needs to know what an epoch is, which `partial_fit` does not."""
+        """Whether it counts in epochs, of which `partial_fit` has none, and spans one fit."""
         return not isinstance(self, (Constant, InverseScaling))
 
     def __post_init__(self) -> None:
+        checked = {}
         for one in fields(self):
             value = getattr(self, one.name)
             if one.name == "learning_rate":
@@ -57,7 +59,8 @@ class Schedule(Value):
                     value = as_real(one.name, value, *LIMITS[one.name])
             else:
                 value = as_int(one.name, value, 0 if one.name == "cooldown" else 1)
-            self._keep(**{one.name: value})
+            checked[one.name] = value
+        self._keep(**checked)
 
     def at(self, t: np.ndarray, per_epoch: int, total: int) -> np.ndarray:
         """Rates of steps t."""
@@ -251,7 +254,7 @@ class Watching(Schedule):
 class ReduceOnPlateau(Watching):
     """Multiply the rate by `factor` when the loss has not improved for more than `patience` epochs.
 
-    An improvement is a loss below best (1 - threshold), as in PyTorch.
+    An improvement is a loss below best - threshold |best|: for losses above 0 PyTorch's rule.
 
     Parameters
     ----------
@@ -285,7 +288,9 @@ class ReduceOnPlateau(Watching):
 
     def after(self, state: dict[str, Any], value: float) -> dict[str, Any]:
         rate, best, bad, rest = (state[k] for k in ("learning_rate", "best", "bad", "cooldown"))
-        if best is None or value < best * (1 - self.threshold):
+        if math.isfinite(value) and (
+            best is None or value < best * (1 - math.copysign(self.threshold, best))
+        ):
             best, bad = value, 0
         else:
             bad += 1
@@ -337,20 +342,26 @@ class Running:
     per_epoch : int
         Steps of an epoch.
     total : int
-        The optimizer's steps when the fit ends.
+        Steps of the fit.
     """
 
     def __init__(self, rate: Any, per_epoch: int, total: int) -> None:
-        self.rate: Any = Constant(rate) if isinstance(rate, float) else rate
+        self.rate = rate
         self.per_epoch = per_epoch
         self.total = total
         self.last = math.nan  # the rate of the step before
         self._state = rate.begin() if isinstance(rate, Watching) else None
 
+    @property
+    def by_epochs(self) -> bool:
+        """Whether the steps that `rates` is asked for count from the fit's first one."""
+        return getattr(self.rate, "by_epochs", False)
+
     def rates(self, start: int, stop: int) -> np.ndarray:
-        """Of steps start..stop - 1, counted from 0; float64."""
-        if self._state is not None:
-            rates = np.full(stop - start, self._state["learning_rate"])
+        """Of steps start..stop - 1, counted from 0 as `by_epochs` says; float64."""
+        if isinstance(self.rate, float) or self._state is not None:
+            rates = np.empty(stop - start)
+            rates.fill(self.rate if self._state is None else self._state["learning_rate"])
         elif isinstance(self.rate, Schedule):
             t = np.arange(start, stop)
             rates = np.ascontiguousarray(self.rate.at(t, self.per_epoch, self.total), np.float64)
@@ -369,9 +380,18 @@ class Running:
         return self._state
 
     def restore(self, state: dict[str, Any] | None) -> None:
-        """Become what returned `state`."""
-        if (state is None) != (self._state is None) or set(state or ()) != set(self._state or ()):
+        """Become what returned `state`, from a checkpoint."""
+        if self._state is None and state is None:
+            return
+        if self._state is None or not isinstance(state, dict) or set(state) != set(self._state):
             raise ValueError("resume: the checkpoint holds the state of another schedule")
+        for name, value in state.items():
+            if name != "best" or value is not None:
+                least = -math.inf if name == "best" else 0.0
+                try:
+                    as_real(f"resume: {name} of the schedule", value, least)
+                except TypeError as error:
+                    raise ValueError(str(error)) from None
         self._state = state
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import Any
 
 import numpy as np
 
-from fastnn.network.arrays import Features, as_training_pair
+from fastnn.network.arrays import CSR, Features, as_training_pair
 from fastnn.network.spec import NetworkSpec
 
 AHEAD = 2  # blocks that wait, beside the one in use and the one being read
@@ -71,7 +72,9 @@ class Stream:
                     return
                 yield block
 
-        thread = threading.Thread(target=read, name="fastnn-stream", daemon=True)
+        # In this context: what a source does counts as done by its fit.
+        run = copy_context().run
+        thread = threading.Thread(target=run, args=(read,), name="fastnn-stream", daemon=True)
         thread.start()
         try:
             yield received()
@@ -88,10 +91,20 @@ class Stream:
             kind = type(block).__name__
             raise TypeError(f"block {number}: a stream must yield pairs (X, y), got {kind}")
         try:
-            X, y = block
-            return as_training_pair(X, y, self._network)
+            X, y = as_training_pair(block[0], block[1], self._network)
         except (TypeError, ValueError) as error:
             raise type(error)(f"block {number}: {error}") from None
+        return _owned(X), _owned(y)
+
+
+def _owned(array: Any) -> Any:
+    """A copy, as it lies, of what may be the source's own memory: it reads on, perhaps into it,
+    before this block is used."""
+    if isinstance(array, CSR):
+        return CSR(
+            _owned(array.indptr), _owned(array.indices), _owned(array.data), array.shape
+        )
+    return np.array(array, order="K")
 
 
 def as_stream(source: Any, epochs: int, network: NetworkSpec) -> Stream:

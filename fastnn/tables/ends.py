@@ -1,4 +1,4 @@
-"""A network whose ends are open: what its sizes are, data will tell."""
+"""A network whose ends are open: data will tell how many inputs and outputs it needs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastnn.tables.targets import Amount, Classes
 
 
 @dataclass(frozen=True)
-class Open:
+class OpenEnds:
     """What `fastnn.Model` was told; `network` closes it."""
 
     sizes: Any  # None at one of its ends, or both
