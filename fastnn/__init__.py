@@ -24,6 +24,7 @@ dtype='float32', seed=0)
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from fastnn.config import __version__ as __version__
 from fastnn.config import show_config, threads
 from fastnn.errors import (
     DivergenceError,
@@ -65,7 +66,6 @@ from fastnn.training.schedules import (
     StepDecay,
 )
 
-__version__ = "0.1.0"
 __all__ = [
     "ELU",
     "LBFGS",

@@ -15,6 +15,8 @@ from fastnn.checks import as_int, as_name
 from fastnn.kernels import _cpu
 from fastnn.kernels._cpu import default_threads
 
+__version__ = "0.1.0"  # pyproject.toml's
+
 _limit: ContextVar[int | None] = ContextVar("fastnn_threads", default=None)
 
 
@@ -59,8 +61,6 @@ def show_config(mode: str = "print") -> dict[str, Any] | None:
     mode : {"print", "dict"}
         Print a table, or return the same as a dict.
     """
-    from fastnn import __version__
-
     as_name("mode", mode, ("print", "dict"))
     config = {
         "fastnn": __version__,

@@ -1,4 +1,4 @@
-"""Imports point one way: every module of fastnn imports from lower layers or its own, nothing in a circle.
+"""Imports point one way: a module imports from lower layers or its own, nothing in a circle.
 
 Read from the sources: imports inside functions and for type checkers count like any other.
 """
@@ -18,7 +18,7 @@ ROOT = Path(fastnn.__file__).parent
 
 #: From the bottom to the top: a layer is a package or a module. It may import those before it.
 LAYERS = (
-    *("errors", "checks", "values", "kernels", "config", "random"),
+    *("errors", "names", "checks", "values", "kernels", "config", "random"),
     *("network", "files", "tables", "training", "explain"),
     *("predictor", "model", "data", "interop", "onnx", "sklearn", "cli"),
 )

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.checks import name_of
+from fastnn.config import __version__
 from fastnn.errors import ModelFileError
 from fastnn.files import model as storage
 from fastnn.files.safetensors import loads
@@ -95,8 +96,6 @@ def as_layers(network: NetworkSpec) -> list[Any]:
 
 def as_proto(model: Model, probabilities: bool = False) -> Any:
     """The ModelProto."""
-    import fastnn
-
     helper = onnx_package().helper
     graph = _Graph(model.dtype)
     data = _data(model)
@@ -113,7 +112,7 @@ def as_proto(model: Model, probabilities: bool = False) -> Any:
         opset_imports=opsets,
         ir_version=IR,
         producer_name="fastnn",
-        producer_version=fastnn.__version__,
+        producer_version=__version__,
     )
     kept = {
         "version": VERSION,
