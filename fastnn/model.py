@@ -387,7 +387,7 @@ class Model:
 
     # Rows as users have them
 
-    def _learn(self, X: Any, y: Any, share: Any, resume: Any) -> Columns | None:
+    def _learned(self, X: Any, y: Any, share: Any = 0.0, resume: Any = None) -> Columns | None:
         """What a fit finds out about the columns of its data; None where it is known, or nothing
         is to be known."""
         if self._open is not None:
@@ -418,10 +418,9 @@ class Model:
         return Columns(PlainInputs(len(names), names))
 
     @contextmanager
-    def _learning(self, X: Any, y: Any, share: Any = 0.0, resume: Any = None) -> Iterator[None]:
+    def _knowing(self, columns: Columns | None) -> Iterator[None]:
         """Know the columns of the data while a fit runs, and from then on; if it fails before its
         first step, the model is as before."""
-        columns = self._learn(X, y, share, resume)
         before = dict(vars(self)) if self._open else {}
         steps = 0 if before else self._parameters.all_steps
         if before:
@@ -444,7 +443,7 @@ class Model:
         if columns is not None:
             X = columns.encode(X, self.dtype)
             return X, y if y is None else columns.encode_targets(y)
-        if isinstance(X, dict) or is_rows(X):
+        if not isinstance(X, np.ndarray) and (isinstance(X, dict) or is_rows(X)):
             from fastnn.tables.columns import as_plain
 
             X = as_plain(X)
@@ -456,7 +455,8 @@ class Model:
         """What `fit` is given, as the network takes it."""
         columns = self.columns
         if columns is None:
-            return *self._encoded(X, y), validation, metrics, class_weight
+            X = X if isinstance(X, np.ndarray) else self._encoded(X)[0]
+            return X, y, validation, metrics, class_weight
         if isinstance(validation, (tuple, list)) and len(validation) in (2, 3):
             try:
                 validation = *self._encoded(*validation[:2]), *validation[2:]
@@ -598,7 +598,10 @@ class Model:
             Raised on, like what a callback raises; the model stands at the last whole step.
         """
         refuse_unknown("fit", unknown, FIT)
-        with self._learning(X, y, validation_split, resume):
+        learned = None
+        if self._open is not None or not isinstance(X, np.ndarray):  # whose columns have no names
+            learned = self._learned(X, y, validation_split, resume)
+        with self._knowing(learned):
             X, y, validation_data, metrics, class_weight = self._encoded_fit(
                 X, y, validation_data, validation_split, metrics, class_weight
             )
@@ -658,7 +661,7 @@ class Model:
         refuse_unknown("partial_fit", unknown, PARTIAL_FIT)
         if self._open is not None:
             raise ValueError("partial_fit must come after fit, which learns what columns are")
-        with self._learning(X, y):
+        with self._knowing(None if isinstance(X, np.ndarray) else self._learned(X, y)):
             X, y = self._encoded(X, y)
             if self.columns is not None:
                 class_weight = self.columns.encode_class_weight(class_weight)

@@ -27,7 +27,7 @@ from fastnn.errors import DivergenceError, MissingExtraError
 from fastnn.kernels._cpu import ACTIVATIONS
 from fastnn.model import Model
 from fastnn.network.activations import TABLE, Activation
-from fastnn.network.arrays import Features, as_training_pair
+from fastnn.network.arrays import Features, as_pair
 from fastnn.network.parameters import Parameters, new_engine, views
 from fastnn.network.spec import NetworkSpec, as_network
 from fastnn.predictor import Kept
@@ -541,7 +541,8 @@ class Scored:
 
 def as_engine_pair(X: Any, y: np.ndarray, network: NetworkSpec) -> tuple[Features, np.ndarray]:
     """X and y as the engine takes them, from scikit-learn's y (n, n_outputs)."""
-    return as_training_pair(X, y.argmax(1) if network.output == "softmax" else y, network)
+    y = y.argmax(1) if network.output == "softmax" else y
+    return as_pair(X, y, network, to_train=True)
 
 
 CONSTRAINTS = {

@@ -137,16 +137,15 @@ cdef class Engine:
     def __dealloc__(self):
         free_room(&self.idle)
 
-    cdef int describe(self, fnn_features *features, X) except -1:
-        """How X lies. CSR visits the first layer's weights by input: where they lay turned, they do no more."""
+    cdef int lie_by_input(self) except -1:
+        """CSR visits the first layer's weights by input: where they lay turned, they do no more."""
         cdef Layer *layer = &self.net.layers[0]
         cdef Slots *slots = &self.net.slots[0]
         cdef char **turned[2 + FNN_MAX_STATES]
         cdef char *W
         cdef Py_ssize_t i
         cdef Memory own
-        set_features(&self.net, features, X)
-        if features.indptr == NULL or not layer.turned:
+        if not layer.turned:
             return 0
         own = Memory()
         W = own.take(layer.n_in, layer.n_out, self.net.k.item)
@@ -373,7 +372,9 @@ cdef class Engine:
         batch = min(batch, n)
         steps = (n + batch - 1) // batch
         self.prepare_states()
-        self.describe(&run.X, X)
+        set_features(&self.net, &run.X, X)
+        if run.X.indptr != NULL:
+            self.lie_by_input()
         run.step.apply, run.step.optimizer, run.step.n_states = True, self.optimizer, self.n_states
         run.step.rates, run.batch, run.chunk, run.sure = as_rates(rates), batch, self.chunk(batch), sure
         run.perturbs, run.squares = self.net.perturbed, NULL if squares is None else &squares[0]
@@ -422,7 +423,9 @@ cdef class Engine:
         run.step.rates, run.taken, run.learning_rates = as_rates({"learning_rate": 0}), 0, NULL
         run.number, run.perturbs, run.squares, run.least, run.sure = 0, False, NULL, 0, False
         run.order, run.batch, run.chunk, run.losses = NULL, n, n if self.net.batch_normalised else KEEP, &loss
-        self.describe(&run.X, X)
+        set_features(&self.net, &run.X, X)
+        if run.X.indptr != NULL:
+            self.lie_by_input()
         self._run(&run, y, weights, n, worth(n_threads, work(&self.net, &run.X, n, min(KEEP, n), 3)))
         if run.done:
             store_net(&self.net, to, GRADIENT)
@@ -435,7 +438,9 @@ cdef class Engine:
         cdef Memory own = Memory()
         cdef fnn_features features
         cdef Net net
-        self.describe(&features, X)
+        set_features(&self.net, &features, X)
+        if features.indptr != NULL:
+            self.lie_by_input()
         folded(&self.net, &net, own)
         forward_rows(&net, &self.idle, &features, writable_address("out", out), NULL, NULL, len(X), n_threads)
 
@@ -447,7 +452,9 @@ cdef class Engine:
         cdef fnn_targets targets
         cdef fnn_features features
         cdef Net net
-        self.describe(&features, X)
+        set_features(&self.net, &features, X)
+        if features.indptr != NULL:
+            self.lie_by_input()
         folded(&self.net, &net, own)
         if loss is not None:
             set_loss(&net.loss, own, loss, net.k)

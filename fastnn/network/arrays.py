@@ -58,19 +58,18 @@ class CSR(Value, eq=False):
 Features = np.ndarray | CSR
 
 
-def as_pair(X: Any, y: Any, network: NetworkSpec) -> tuple[Features, np.ndarray]:
-    """X (n, n_in) and y: int32 labels (n,) of classes that exclude each other, or (n, n_out)."""
+def as_pair(
+    X: Any, y: Any, network: NetworkSpec, to_train: bool = False
+) -> tuple[Features, np.ndarray]:
+    """X (n, n_in) and y: int32 labels (n,) of classes that exclude each other, or (n, n_out).
+
+    to_train: what the network cannot be trained on is refused.
+    """
     X = as_features(X, network)
     y = as_targets(y, network)
     if len(X) != len(y):
         raise ValueError(f"X and y must have as many rows as each other, got {len(X)} and {len(y)}")
-    return X, y
-
-
-def as_training_pair(X: Any, y: Any, network: NetworkSpec) -> tuple[Features, np.ndarray]:
-    """`as_pair` of what the network can be trained on."""
-    X, y = as_pair(X, y, network)
-    if isinstance(X, CSR) and (network.dropout[0] or network.noise[0]):
+    if to_train and isinstance(X, CSR) and (network.dropout[0] or network.noise[0]):
         raise ValueError(
             "X must be dense where the inputs have dropout or noise, got a sparse matrix; give "
             "them to hidden layers alone: dropout=[0, ...], noise=[0, ...]"

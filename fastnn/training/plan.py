@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastnn.checks import as_bool, as_int, as_real
-from fastnn.network.arrays import Features, as_dense, as_pair, as_training_pair
+from fastnn.network.arrays import Features, as_dense, as_pair
 from fastnn.network.parameters import Parameters, views
 from fastnn.network.spec import NetworkSpec
 from fastnn.training.fit import Callback, stateful
@@ -136,7 +136,7 @@ def plan_fit(
         _check_stream(rule, share, sample_weight, class_weight)
         X = as_stream(X, epochs, network)
     else:
-        X, y = as_training_pair(X, y, network)
+        X, y = as_pair(X, y, network, to_train=True)
         rows = np.arange(len(X))
     loaded = None if resume is None else _checkpoint(resume, network)
     seed = seed if loaded is None else loaded.seed
@@ -201,7 +201,7 @@ def plan_partial_fit(
     if isinstance(rule, LBFGS) or getattr(rule.learning_rate, "by_epochs", False):
         what = "LBFGS" if isinstance(rule, LBFGS) else type(rule.learning_rate).__name__
         raise ValueError(f"{what} must be used in fit: partial_fit has no epochs")
-    X, y = as_training_pair(X, y, network)
+    X, y = as_pair(X, y, network, to_train=True)
     rows = np.arange(len(X))
     weights = None
     if sample_weight is not None or class_weight is not None:

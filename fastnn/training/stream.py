@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.network.arrays import CSR, Features, as_training_pair
+from fastnn.network.arrays import CSR, Features, as_pair
 from fastnn.network.spec import NetworkSpec
 
 AHEAD = 2  # blocks that wait, beside the one in use and the one being read
@@ -91,7 +91,7 @@ class Stream:
             kind = type(block).__name__
             raise TypeError(f"block {number}: a stream must yield pairs (X, y), got {kind}")
         try:
-            X, y = as_training_pair(block[0], block[1], self._network)
+            X, y = as_pair(block[0], block[1], self._network, to_train=True)
         except (TypeError, ValueError) as error:
             raise type(error)(f"block {number}: {error}") from None
         return _owned(X), _owned(y)
