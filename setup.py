@@ -21,7 +21,7 @@ from setuptools.modified import newer_group
 
 C = Path("src")
 MODULES = [
-    *("_cpu", "panels", "forward", "output_delta", "update", "backward", "normalise"),  # of a layer
+    *("_cpu", "panels", "forward", "output_delta", "update", "backward", "normalise", "inputs"),  # of a layer
     *("net", "predict", "online", "pace", "step", "engine"),  # of a network
     "measure",
 ]

@@ -35,6 +35,7 @@ from fastnn.errors import (
 )
 from fastnn.model import Model, load
 from fastnn.network.activations import ELU, LeakyReLU
+from fastnn.network.embeddings import Categories, Periodic, PiecewiseLinear
 from fastnn.network.initialize import Normal, Orthogonal, Uniform
 from fastnn.network.losses import BinaryCrossEntropy, CrossEntropy, Focal, Huber, Quantile
 from fastnn.network.norms import BatchNorm, LayerNorm
@@ -78,6 +79,7 @@ __all__ = [
     "BinaryCrossEntropy",
     "CSVLogger",
     "Callback",
+    "Categories",
     "Checkpoint",
     "Constant",
     "CosineDecay",
@@ -104,6 +106,8 @@ __all__ = [
     "OneCycle",
     "Optimizer",
     "Orthogonal",
+    "Periodic",
+    "PiecewiseLinear",
     "Predictor",
     "ProgressBar",
     "Quantile",

@@ -25,10 +25,11 @@ from fastnn.network.arrays import (
     is_rows,
     is_table,
 )
+from fastnn.network.embeddings import Embedding
 from fastnn.network.initialize import initial_theta
 from fastnn.network.losses import Loss
 from fastnn.network.norms import Norm
-from fastnn.network.parameters import Parameters, Views, gammas, statistics_of
+from fastnn.network.parameters import Parameters, Views, embedded, gammas, statistics_of
 from fastnn.network.spec import as_network, is_open
 from fastnn.predictor import Kept, Predictor
 from fastnn.random import as_seed
@@ -177,8 +178,13 @@ class Model:
         norm: NormName | Norm | Sequence[NormName | Norm | None] | None = None,
         input_scale: float = 1.0,
         columns: Columns | None = None,
+        embeddings: Sequence[Embedding] | None = None,
+        feature_scale: bool = False,
     ) -> None:
-        rest = (activation, output, loss, bias, dtype, dropout, noise, norm, input_scale)
+        rest = (
+            *(activation, output, loss, bias, dtype, dropout, noise, norm, input_scale),
+            *(embeddings, feature_scale),
+        )
         self.n_threads = None if n_threads is None else as_int("n_threads", n_threads, 1)
         self.seed = as_seed(seed)
         self.metadata: dict[str, Any] = {}
@@ -271,6 +277,18 @@ class Model:
         return self._network.input_scale
 
     @property
+    def embeddings(self) -> list[Embedding]:
+        return list(self._network.embeddings)
+
+    @property
+    def feature_scale(self) -> bool:
+        return self._network.feature_scale
+
+    @property
+    def n_features(self) -> int:
+        return self._network.n_features
+
+    @property
     def n_parameters(self) -> int:
         return self._network.n_parameters
 
@@ -294,8 +312,8 @@ class Model:
 
     @property
     def theta(self) -> np.ndarray:
-        """All parameters in one vector: W1 row-major, b1, gamma1 where the layer is normalised,
-        W2, ...; setting it copies in."""
+        """All parameters in one vector: those of the embeddings, s where features are scaled, W1
+        row-major, b1, gamma1 where the layer is normalised, W2, ...; setting it copies in."""
         return self._parameters.theta
 
     @theta.setter
@@ -314,6 +332,18 @@ class Model:
     def b(self) -> Views:
         """Biases: b[0] is layer 1's, (n_out,), or None where the layer has none; views like W."""
         return self._parameters.b
+
+    @property
+    def phi(self) -> list[list[dict[str, np.ndarray]]]:
+        """Parameters of the embeddings: phi[0][2] has those of the third column of the first one,
+        "w" (frequencies,), "b", "V" and "c" of `Periodic`, "T" and "c" of `PiecewiseLinear`, "T" of
+        `Categories`, these where they have a width; writable views."""
+        return embedded(self._network, self.theta)
+
+    @property
+    def s(self) -> np.ndarray | None:
+        """The features' scales (n_features,), or None; a writable view."""
+        return self.theta[self._network.s] if self.feature_scale else None
 
     @property
     def gamma(self) -> Views:
@@ -358,6 +388,10 @@ class Model:
             parts.append(f"norm={norm[0] if len(set(norm)) == 1 else norm!r}")
         if network.input_scale != 1:
             parts.append(f"input_scale={network.input_scale}")
+        if network.embeddings:
+            parts.append(f"embeddings={list(network.embeddings)}")
+        if network.feature_scale:
+            parts.append("feature_scale=True")
         return f"Model({', '.join(parts)})"
 
     def summary(self) -> str:

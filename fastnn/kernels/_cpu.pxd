@@ -41,6 +41,11 @@ cdef extern from "kernels.h" nogil:
         const int64_t *indptr
         const int32_t *indices
 
+    ctypedef struct fnn_column:
+        int kind
+        Py_ssize_t column, first, width, n, start, size
+        const void *edges
+
     ctypedef struct fnn_entry:
         pass
 
@@ -101,6 +106,11 @@ cdef extern from "kernels.h" nogil:
         void (*layer_norm_delta)(Py_ssize_t rows, Py_ssize_t n, const void *gamma, const void *delta, const void *xhat,
                                  Py_ssize_t stride, const void *inv, void *du) noexcept nogil
         void (*scale_gradient)(Py_ssize_t batch, const void *delta, const void *xhat, void *g, int first) noexcept nogil
+        void (*features)(Py_ssize_t rows, const fnn_column *c, const void *E, const void *x, Py_ssize_t x_stride, void *h,
+                         Py_ssize_t stride) noexcept nogil
+        void (*features_gradient)(Py_ssize_t rows, const fnn_column *c, const void *E, const void *x, Py_ssize_t x_stride,
+                                  const void *delta, const void *s, Py_ssize_t stride, void *g, int first) noexcept nogil
+        void (*scale_features)(Py_ssize_t rows, int vectors, const void *s, const void *phi, void *h) noexcept nogil
         void (*softmax)(Py_ssize_t rows, Py_ssize_t n_out, void *a, Py_ssize_t stride, void *scratch) noexcept nogil
         int (*output_delta)(Py_ssize_t rows, Py_ssize_t n_out, const void *a, Py_ssize_t stride, void *h, void *delta,
                             const fnn_targets *y, Py_ssize_t first_row, fnn_activation output, const fnn_loss *loss,
@@ -128,6 +138,12 @@ cdef extern from "kernels.h" nogil:
     enum:
         FNN_BATCH_NORM
         FNN_LAYER_NORM
+
+    enum:
+        FNN_PLAIN
+        FNN_PERIODIC
+        FNN_PIECEWISE
+        FNN_CATEGORIES
 
     enum:
         fnn_identity
