@@ -1,0 +1,48 @@
+"""Folds: which rows a member is measured on and not trained on; the same for the same seed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.random import FOLDS, permutation
+
+Fold = tuple[np.ndarray, np.ndarray]  # rows trained on and rows held out, both ascending
+
+
+def folds(
+    n_rows: int, n_folds: int, seed: int, labels: np.ndarray | None = None, repeat: int = 0
+) -> list[Fold]:
+    """Split rows into `n_folds` parts, each held out once.
+
+    Parameters
+    ----------
+    n_rows : int
+    n_folds : int
+        At least 2; at most n_rows are made.
+    seed : int
+    labels : array of int, (n_rows,), optional
+        Classes: each is spread over the folds as evenly as can be, and so are the rows of all.
+    repeat : int, default 0
+        Another number, other folds.
+
+    Returns
+    -------
+    list of (rows, held_out)
+        Sizes of the held-out parts differ by 1 at most.
+    """
+    order = permutation(seed, FOLDS, repeat, n_rows)
+    if labels is not None:
+        order = order[np.argsort(labels[order], kind="stable")]
+    fold = np.empty(n_rows, np.intp)
+    # Dealt out like cards: neighbours, which are of one class, lie in different folds.
+    fold[order] = np.arange(n_rows) % min(n_folds, n_rows)
+    return [
+        (np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(fold.max() + 1)
+    ]
+
+
+def held_out_once(
+    n_rows: int, share: float, seed: int, labels: np.ndarray | None = None, repeat: int = 0
+) -> list[Fold]:
+    """One fold, of about this share of the rows: the first of round(1 / share)."""
+    return folds(n_rows, max(2, round(1 / share)), seed, labels, repeat)[:1]
