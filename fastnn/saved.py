@@ -30,7 +30,8 @@ def load(path: str | PathLike[str]) -> Any:
     from fastnn.files.ensemble import is_ensemble  # here: json makes an import slower
 
     if is_ensemble(path):
-        from fastnn.tabular.files import load as load_estimator
+        from fastnn.tabular import files
+        from fastnn.tabular.estimators import ESTIMATORS
 
-        return load_estimator(path)
+        return files.load(path, ESTIMATORS)
     return model.load(path)

@@ -10,7 +10,7 @@ import pytest
 import fastnn
 from fastnn.tabular.calibration import calibration_error, heated, log_loss, temperature_of
 from fastnn.tabular.data import as_amounts, as_classes, as_data, as_target
-from fastnn.tabular.folds import folds, held_out_once
+from fastnn.tabular.folds import folds, splits
 from fastnn.tabular.recipes import Pack, Recipe, as_pack, default_pack, from_json, to_json
 from fastnn.tabular.weighting import greedy
 
@@ -45,9 +45,11 @@ def test_folds_follow_seed_and_repeat():
 
 
 def test_one_fold_is_a_fifth():
-    ((rows, held),) = held_out_once(100, 0.2, 0, np.repeat([0, 1], 50))
+    first, second = splits(100, 1, 2, 0, np.repeat([0, 1], 50))
+    ((rows, held),) = first
     assert len(held) == 20 and np.bincount(np.repeat([0, 1], 50)[held]).tolist() == [10, 10]
-    assert len(rows) == 80
+    assert len(rows) == 80 and second is first
+    assert len(splits(100, 4, 3, 0)) == 3 and len(splits(100, 4, 3, 0)[0]) == 4
 
 
 # --- weighting
@@ -159,8 +161,9 @@ def test_calibration_error_by_hand():
 
 def test_default_fits_its_budget():
     """Operations of the default: 20 s of two cores' for 10,000 x 20, and no more."""
-    for task, n_out in (("classification", 2), ("regression", 1)):
-        pack = default_pack(task, 10_000, 20, n_out, None)
+    for task, n_classes in (("classification", 2), ("regression", 0)):
+        pack = default_pack(task, 10_000, 20, n_classes)
+        n_out = max(n_classes, 1)
         done = sum(
             pack.n_folds * pack.repeats * one.operations(8000, 20, n_out) for one in pack.recipes
         )
@@ -169,7 +172,7 @@ def test_default_fits_its_budget():
 
 def test_default_grows_with_the_limit():
     def epochs(seconds):
-        pack = default_pack("regression", 20_000, 20, 1, seconds)
+        pack = default_pack("regression", 20_000, 20, 0, seconds)
         return pack.repeats * pack.recipes[0].epochs
 
     assert epochs(5) < epochs(20) < epochs(100)
@@ -177,10 +180,10 @@ def test_default_grows_with_the_limit():
 
 def test_as_pack():
     recipe = Recipe(hidden=(8,))
-    assert as_pack(recipe, "regression", 10, 2, 1, None) == Pack((recipe,))
-    assert as_pack(Pack((recipe,), 3), "regression", 10, 2, 1, None).n_folds == 3
+    assert as_pack(recipe, "regression", 10, 2, 0) == Pack((recipe,))
+    assert as_pack(Pack((recipe,), 3), "regression", 10, 2, 0).n_folds == 3
     with pytest.raises(ValueError, match="recipe must be"):
-        as_pack("best", "regression", 10, 2, 1, None)
+        as_pack("best", "regression", 10, 2, 0)
 
 
 @pytest.mark.parametrize(

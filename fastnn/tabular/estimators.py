@@ -329,3 +329,6 @@ class TabularRegressor(Tabular):
         """R^2: 1 - sum (f - y)^2 / sum (y - mean y)^2."""
         f, amounts = self.predict(X), as_amounts(np.asarray(as_target(y)))
         return r2(amounts[:, None], f[:, None], as_weights(sample_weight, len(f)))
+
+
+ESTIMATORS = {one.__name__: one for one in (TabularClassifier, TabularRegressor)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from os import PathLike
 from typing import Any
 
@@ -14,22 +15,18 @@ from fastnn.network.parameters import Parameters
 from fastnn.predictor import Predictor
 from fastnn.tables.columns import Columns
 from fastnn.tabular.ensemble import Ensemble
-from fastnn.tabular.estimators import Tabular, TabularClassifier, TabularRegressor
 from fastnn.tabular.recipes import from_json, to_json
 
-ESTIMATORS: dict[str, type[Tabular]] = {
-    one.__name__: one for one in (TabularClassifier, TabularRegressor)
-}
 
-
-def save(path: str | PathLike[str], estimator: Tabular) -> None:
+def save(path: str | PathLike[str], estimator: Any) -> None:
+    """Write a fitted estimator's file."""
     ensemble = estimator._ensemble
     params = estimator.get_params()
-    if not isinstance(params["random_state"], (int, type(None))):
-        params["random_state"] = None  # a generator: no number says where it stands
+    seed = params["random_state"]  # of a generator no number says where it stands
+    params["random_state"] = int(seed) if isinstance(seed, (int, np.integer)) else None
     about = {
         "estimator": type(estimator).__name__,
-        "params": to_json_dict(params),
+        "params": {name: to_json(value) for name, value in params.items()},
         "columns": ensemble.columns.to_dict(),
         "names": estimator._names,
         "named": hasattr(estimator, "feature_names_in_"),
@@ -38,15 +35,11 @@ def save(path: str | PathLike[str], estimator: Tabular) -> None:
         "scores": estimator.scores_,
         "temperature": ensemble.temperature,
     }
-    if isinstance(estimator, TabularClassifier):
+    if hasattr(estimator, "classes_"):
         classes = estimator.classes_
         about["classes"] = {"dtype": classes.dtype.str, "values": classes.tolist()}
     members = [_parameters(member) for member in ensemble.members]
     storage.save(path, storage.Saved(members, {"weights": ensemble.weights}, about))
-
-
-def to_json_dict(params: dict[str, Any]) -> dict[str, Any]:
-    return {name: to_json(value) for name, value in params.items()}
 
 
 def _parameters(member: Predictor) -> Parameters:
@@ -55,19 +48,19 @@ def _parameters(member: Predictor) -> Parameters:
     return parameters
 
 
-def load(path: str | PathLike[str]) -> Tabular:
-    """An estimator as it was saved. Raises ModelFileError."""
+def load(path: str | PathLike[str], kinds: Mapping[str, Any]) -> Any:
+    """An estimator as it was saved, of one of `kinds`, by name. Raises ModelFileError."""
     saved = storage.load(path)
     try:
-        return _estimator(saved)
+        return _estimator(saved, kinds)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ModelFileError(f"{os.fspath(path)!s}: about must describe an estimator: {error!r}"
-                             ) from None
+        where = os.fspath(path)
+        raise ModelFileError(f"{where!s}: about must describe an estimator: {error!r}") from None
 
 
-def _estimator(saved: storage.Saved) -> Tabular:
+def _estimator(saved: storage.Saved, kinds: Mapping[str, Any]) -> Any:
     about, weights = saved.about, saved.arrays["weights"]
-    kind = ESTIMATORS[about["estimator"]]
+    kind = kinds[about["estimator"]]
     estimator = kind(**{name: from_json(value) for name, value in about["params"].items()})
     columns = Columns.from_dict(about["columns"])
     members = []
@@ -84,7 +77,7 @@ def _estimator(saved: storage.Saved) -> Tabular:
         estimator.feature_names_in_ = np.array(estimator._names, object)
     estimator._pack = from_json(about["pack"])
     estimator.scores_ = {str(name): float(value) for name, value in about["scores"].items()}
-    if isinstance(estimator, TabularClassifier):
+    if "classes" in about:
         classes = about["classes"]
         estimator.classes_ = np.array(classes["values"], np.dtype(classes["dtype"]))
     return estimator

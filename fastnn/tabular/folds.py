@@ -41,8 +41,10 @@ def folds(
     ]
 
 
-def held_out_once(
-    n_rows: int, share: float, seed: int, labels: np.ndarray | None = None, repeat: int = 0
-) -> list[Fold]:
-    """One fold, of about this share of the rows: the first of round(1 / share)."""
-    return folds(n_rows, max(2, round(1 / share)), seed, labels, repeat)[:1]
+def splits(
+    n_rows: int, n_folds: int, repeats: int, seed: int, labels: np.ndarray | None = None
+) -> list[list[Fold]]:
+    """The folds of each repeat; of one fold the same fifth of the rows held out each time."""
+    if n_folds == 1:
+        return [folds(n_rows, 5, seed, labels)[:1]] * repeats
+    return [folds(n_rows, n_folds, seed, labels, repeat) for repeat in range(repeats)]

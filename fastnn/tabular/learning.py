@@ -17,6 +17,7 @@ from fastnn.tables.targets import Classes
 from fastnn.tabular import weighting
 from fastnn.tabular.calibration import calibration_error, heated, log_loss, temperature_of
 from fastnn.tabular.ensemble import Ensemble
+from fastnn.tabular.folds import Fold, splits
 from fastnn.tabular.members import Lesson, train
 from fastnn.tabular.recipes import Pack, as_pack
 from fastnn.training.metrics import accuracy, mae, r2, rmse
@@ -60,7 +61,25 @@ def learn_ensemble(
     of_columns: settings of `fastnn.tables.learn`.
     """
     begin = perf_counter()
-    columns = learn(data, target, task=task, missing="impute", **of_columns)
+    n_columns = data.X.shape[1] if isinstance(data, Arrays) else len(data.columns)
+    n_classes = 0 if task == "regression" else len(next(iter(target.columns.values())).coded()[1])
+    pack = as_pack(recipe, task, data.n_rows, n_columns, n_classes, time_limit)
+    repeats: list[list[Fold]] = []
+
+    def training_rows(n: int, labels: np.ndarray | None) -> np.ndarray:
+        repeats.extend(splits(n, pack.n_folds, pack.repeats, seed, labels))
+        return repeats[0][0][0] if pack.n_folds == 1 else np.arange(n)
+
+    columns = learn(
+        data,
+        target,
+        task=task,
+        missing="indicate",
+        scaling="robust",
+        clamp=task == "regression",
+        rows=training_rows,
+        **of_columns,
+    )
     y = columns.encode_targets(target)
     if classes is not None:
         names = [as_word(one) for one in classes.tolist()]
@@ -68,10 +87,9 @@ def learn_ensemble(
     _, n_out = columns.outputs(None, None)
     X = columns.encode(data, warn_unknown=False)
     lesson = Lesson(X, y, weights, n_out, not columns.amounts)
-    pack = as_pack(recipe, task, len(X), X.shape[1], n_out, time_limit)
     deadline = None if time_limit is None else begin + time_limit
-    bags = train(lesson, pack, seed, n_threads, verbose, deadline)
-    measured = lesson.measured(pack, seed)
+    bags = train(lesson, pack.recipes, repeats, seed, n_threads, verbose, deadline)
+    measured = np.sort(np.concatenate([held for _, held in repeats[0]]))
     y, weights = y[measured], None if weights is None else weights[measured]
     unseen = np.stack([bag.unseen for bag in bags]).astype(np.float64)
     shares = (_weigh_amounts if columns.amounts else _weigh_classes)(unseen, y, weights)
@@ -114,5 +132,5 @@ def _scores_of_classes(
 def _scores_of_amounts(
     columns: Columns, f: np.ndarray, y: np.ndarray, weights: np.ndarray | None
 ) -> dict[str, float]:
-    f, y = columns.decode(f), columns.decode(y)
+    f, y = columns.decode(f), columns.in_units(y)
     return {"rmse": rmse(y, f, weights), "mae": mae(y, f, weights), "r2": r2(y, f, weights)}

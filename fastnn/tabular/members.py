@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from time import perf_counter
 from typing import Any
 
@@ -14,8 +15,8 @@ from fastnn.model import Model
 from fastnn.network.losses import CrossEntropy
 from fastnn.predictor import Predictor
 from fastnn.random import MEMBERS, raw
-from fastnn.tabular.folds import Fold, folds, held_out_once
-from fastnn.tabular.recipes import HELD_OUT, Pack, Recipe
+from fastnn.tabular.folds import Fold
+from fastnn.tabular.recipes import Recipe
 from fastnn.training.callbacks import EarlyStopping
 from fastnn.training.history import History
 
@@ -43,41 +44,27 @@ class Lesson:
     n_out: int
     classes: bool  # not amounts
 
-    @property
-    def labels(self) -> np.ndarray | None:
-        return self.y if self.classes else None
-
-    def folds(self, pack: Pack, seed: int, repeat: int) -> list[Fold]:
-        if pack.n_folds == 1:
-            return held_out_once(len(self.X), HELD_OUT, seed, self.labels)
-        return folds(len(self.X), pack.n_folds, seed, self.labels, repeat)
-
-    def measured(self, pack: Pack, seed: int) -> np.ndarray:
-        """Rows, ascending, of which a bag's `unseen` tells."""
-        return np.sort(np.concatenate([held for _, held in self.folds(pack, seed, 0)]))
-
 
 def train(
     lesson: Lesson,
-    pack: Pack,
+    recipes: Sequence[Recipe],
+    splits: list[list[Fold]],
     seed: int,
     n_threads: int | None = None,
     verbose: bool = False,
     deadline: float | None = None,
 ) -> list[Bag]:
-    """Train a pack: a bag for each recipe and repeat.
+    """Train a bag of each recipe on each repeat of folds.
 
     deadline: of `perf_counter`, after which no further bag is begun that would end later, going by
     the slowest one before.
     """
-    orders = [(repeat, recipe) for repeat in range(pack.repeats) for recipe in pack.recipes]
     bags: list[Bag] = []
     slowest = 0.0
-    for number, (repeat, recipe) in enumerate(orders):
+    for number, (split, recipe) in enumerate(product(splits, recipes)):
         begin = perf_counter()
         if bags and deadline is not None and begin + slowest > deadline:
             break
-        split = lesson.folds(pack, seed, repeat)
         bags.append(_train_bag(lesson, recipe, split, seed, number, n_threads, verbose))
         slowest = max(slowest, perf_counter() - begin)
     return bags

@@ -18,7 +18,6 @@ from fastnn.training.optimizers import Adam
 from fastnn.training.schedules import OneCycle
 from fastnn.values import Value
 
-HELD_OUT = 0.2  # share of rows that a pack of one fold measures on
 # What a core does in a second, nominally, and how long the default may take for 10,000 x 20.
 OPERATIONS_A_SECOND = 80e9
 SECONDS, CORES, ROWS, COLUMNS = 20.0, 2, 10_000, 20
@@ -123,14 +122,18 @@ def base_recipe(task: str, epochs: int = 256) -> Recipe:
     )
 
 
-def default_pack(task: str, n_rows: int, n_in: int, n_out: int, seconds: float | None) -> Pack:
+def default_pack(
+    task: str, n_rows: int, n_columns: int, n_classes: int, seconds: float | None = None
+) -> Pack:
     """What is trained where nothing is said.
 
     Parameters
     ----------
     task : {"classification", "regression"}
-    n_rows, n_in, n_out : int
-        Rows to learn from, inputs and outputs of the network.
+    n_rows, n_columns : int
+        Of the table.
+    n_classes : int
+        0 of amounts.
     seconds : float, optional
         For which there should be operations enough; by default 20 for 10,000 rows, and for others
         in proportion to the root of their number.
@@ -139,24 +142,29 @@ def default_pack(task: str, n_rows: int, n_in: int, n_out: int, seconds: float |
         seconds = SECONDS * (n_rows / ROWS) ** 0.5
     budget = seconds * CORES * OPERATIONS_A_SECOND
     n_folds = 5 if n_rows < 50_000 else 1
-    trained = n_rows * (1 - 1 / n_folds if n_folds > 1 else 1 - HELD_OUT)
+    trained = n_rows * (n_folds - 1) // n_folds if n_folds > 1 else n_rows * 4 // 5
     recipe = base_recipe(task)
-    whole = n_folds * recipe.operations(int(trained), n_in, n_out)
+    whole = n_folds * recipe.operations(trained, n_columns, max(n_classes, 1))
     repeats = int(min(max(budget / whole, 1), 3))
     epochs = int(min(max(256 * budget / whole, 12), 256)) if repeats == 1 else 256
     return Pack((base_recipe(task, epochs),), n_folds, repeats)
 
 
 def as_pack(
-    recipe: Any, task: str, n_rows: int, n_in: int, n_out: int, seconds: float | None
+    recipe: Any,
+    task: str,
+    n_rows: int,
+    n_columns: int,
+    n_classes: int,
+    seconds: float | None = None,
 ) -> Pack:
     """What the argument `recipe` of an estimator asks for."""
     if isinstance(recipe, Pack):
         return recipe
     if isinstance(recipe, Recipe):
         return Pack((recipe,))
-    if recipe is None or recipe == "auto":
-        return default_pack(task, n_rows, n_in, n_out, seconds)
+    if recipe == "auto":
+        return default_pack(task, n_rows, n_columns, n_classes, seconds)
     raise ValueError(
         f'recipe must be "auto", a fastnn.tabular.Recipe or a Pack of them, got {recipe!r}'
     )
