@@ -478,7 +478,8 @@ class Model:
         columns = self.columns
         if columns is None or not columns.amounts:
             return metrics
-        return measures.in_units(metrics, self._network, columns.decode, weighted)
+        ways = columns.in_units, columns.decode
+        return measures.in_units(metrics, self._network, *ways, weighted)
 
     def _must_take_arrays(self, what: str) -> None:
         """Refuse a model of learned columns where the network alone would be used."""

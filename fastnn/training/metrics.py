@@ -40,6 +40,7 @@ from fastnn.network.spec import NetworkSpec
 from fastnn.values import Value
 
 Metric = Callable[..., float]  # of targets y and outputs f, rows as samples (and weights)
+Decode = Callable[[np.ndarray], np.ndarray]
 
 
 class TopK(Value):
@@ -102,21 +103,22 @@ def as_metrics(metrics: Any, network: NetworkSpec, weighted: bool = False) -> di
 class InUnits:
     """A metric of values that sees y and f(x) in the units of the users' columns."""
 
-    def __init__(self, name: str, metric: Metric, decode: Callable[[np.ndarray], np.ndarray]):
+    def __init__(self, name: str, metric: Metric, units: Decode, decode: Decode) -> None:
         self.__name__ = name
         self._metric = metric
-        self._decode = decode
+        self._units, self._decode = units, decode
 
     def __call__(self, y: np.ndarray, f: np.ndarray, **weights: np.ndarray) -> float:
-        return self._metric(self._decode(y), self._decode(f), **weights)
+        return self._metric(self._units(y), self._decode(f), **weights)
 
 
 def in_units(
-    metrics: Any, network: NetworkSpec, decode: Callable[[np.ndarray], np.ndarray], weighted: bool
+    metrics: Any, network: NetworkSpec, units: Decode, decode: Decode, weighted: bool
 ) -> list[InUnits]:
-    """`metrics` as of `as_metrics`, each of them in the users' units."""
+    """`metrics` as of `as_metrics`, each of them in the users' units: of y by `units`, of f(x) by
+    `decode`."""
     chosen = as_metrics(metrics, network, weighted)
-    return [InUnits(name, metric, decode) for name, metric in chosen.items()]
+    return [InUnits(name, metric, units, decode) for name, metric in chosen.items()]
 
 
 def _as_metric(metric: Any, network: NetworkSpec) -> tuple[str, Metric]:
