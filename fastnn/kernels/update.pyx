@@ -88,7 +88,7 @@ cdef inline void scale_rate(fnn_rates *of, double by) noexcept nogil:
 cdef void scale_weights_rates(Step *step, Py_ssize_t n_in) noexcept nogil:
     """W's rates, so that it moves as V / sqrt(n_in) where V is trained by the rule (docs/maths.md, section 7).
 
-    Gradients are sqrt(n_in) times smaller in V, and its steps as many times smaller in W. Rules in units of the gradient pay once,
+    Gradients are sqrt(n_in) times smaller in V, its steps as many times smaller in W. Rules in units of the gradient pay once,
     and their epsilon is compared with a gradient that is not smaller; the others twice. Weight decay is a share of W or V alike.
     """
     cdef fnn_rates *of = &step.of[FNN_OF_W]
