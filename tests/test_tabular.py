@@ -69,7 +69,7 @@ def test_scores_are_those_of_unseen_rows(fitted):
     classifier, regressor = fitted
     assert classifier.scores_["accuracy"] == pytest.approx(classifier.score(X, kind), abs=0.08)
     assert regressor.scores_["r2"] == pytest.approx(regressor.score(X, amount), abs=0.08)
-    assert set(classifier.scores_) == {"accuracy", "log_loss", "calibration_error"}
+    assert set(classifier.scores_) == {"accuracy", "log_loss", "ece"}
     assert set(regressor.scores_) == {"rmse", "mae", "r2"}
 
 
@@ -148,7 +148,7 @@ def test_one_split():
 
 
 def test_weights_and_rows_of_weight_0():
-    X, kind, amount = rows()
+    X, kind, _ = rows()
     weight = np.where(kind == "mid", 0.0, 1.0)
     model = TabularClassifier(recipe=SMALL, random_state=0).fit(X, kind, weight)
     assert model.classes_.tolist() == ["high", "low"]

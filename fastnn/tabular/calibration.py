@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: temperature scaling, and how far off they are.
+"""Probabilities that mean what they say: temperature scaling.
 
 p' = softmax(ln(p) / T): order and decisions stay, T > 1 makes probabilities less sure, T < 1 surer.
 Guo, Pleiss, Sun & Weinberger (2017), "On calibration of modern neural networks", ICML.
@@ -12,7 +12,6 @@ import numpy as np
 
 COLDEST, HOTTEST = 0.05, 20.0  # between which T is sought
 LEAST = 1e-30  # probabilities below count as this: float32 may round them to 0
-BINS = 15  # of calibration_error
 
 
 def log_probabilities(p: np.ndarray) -> np.ndarray:
@@ -27,12 +26,6 @@ def heated(p: np.ndarray, temperature: float) -> np.ndarray:
     np.exp(z, out=z)
     z /= z.sum(1, keepdims=True)
     return z
-
-
-def log_loss(p: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """-mean ln p[label]."""
-    own = p[np.arange(len(labels)), labels]
-    return float(-np.average(log_probabilities(own), weights=weights))
 
 
 def temperature_of(
@@ -68,28 +61,3 @@ def temperature_of(
             break
         b = new
     return 1 / b
-
-
-def calibration_error(p: np.ndarray, labels: np.ndarray, n_bins: int = BINS) -> float:
-    """Expected calibration error (ECE): how far, on average, the probability of the likeliest class
-    is from the share of rows where it is right.
-
-    Rows are put into `n_bins` bins of equal width by that probability; of each bin the distance
-    between mean probability and share counts as many times as the bin has rows.
-
-    Parameters
-    ----------
-    p : array, (n, n_classes)
-    labels : array of int, (n,)
-    n_bins : int, default 15
-
-    References
-    ----------
-    Naeini, Cooper & Hauskrecht (2015), "Obtaining well calibrated probabilities using Bayesian
-    binning", AAAI.
-    """
-    top = p.max(1)
-    right = p.argmax(1) == labels
-    bins = np.minimum((top * n_bins).astype(np.intp), n_bins - 1)
-    gaps = np.bincount(bins, right, n_bins) - np.bincount(bins, top, n_bins)
-    return float(np.abs(gaps).sum() / len(labels))

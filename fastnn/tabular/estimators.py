@@ -161,7 +161,7 @@ class Tabular(Estimator):
         )
         lines = [*ensemble.columns.lines(), ("networks", networks)]
         lines += [(name, f"{value:.4g}") for name, value in self.scores_.items()]
-        return "\n".join(f"{name:17} {value}".rstrip() for name, value in lines)
+        return "\n".join(f"{name:9} {value}".rstrip() for name, value in lines)
 
 
 class TabularClassifier(Tabular):
@@ -199,8 +199,8 @@ class TabularClassifier(Tabular):
     feature_names_in_ : array of str, (n_features_in_,)
         Where X had names.
     scores_ : dict
-        accuracy, log_loss and calibration_error of held-out rows, each predicted by networks that
-        have not seen it.
+        accuracy, log_loss and ece (expected calibration error) of held-out rows, each predicted by
+        networks that have not seen it.
 
     Examples
     --------

@@ -15,12 +15,12 @@ from fastnn.tables.columns import Columns, learn
 from fastnn.tables.table import Arrays, Table, as_word
 from fastnn.tables.targets import Classes
 from fastnn.tabular import weighting
-from fastnn.tabular.calibration import calibration_error, heated, log_loss, temperature_of
+from fastnn.tabular.calibration import heated, temperature_of
 from fastnn.tabular.ensemble import Ensemble
 from fastnn.tabular.folds import Fold, splits
 from fastnn.tabular.members import Lesson, train
 from fastnn.tabular.recipes import Pack, as_pack
-from fastnn.training.metrics import accuracy, mae, r2, rmse
+from fastnn.training.metrics import accuracy, ece, log_loss, mae, r2, rmse
 
 
 @dataclass
@@ -109,7 +109,7 @@ def _weigh_classes(unseen: np.ndarray, y: np.ndarray, weights: np.ndarray | None
     """Weights of bags, (n_bags,), from f(x) of held-out rows, (n_bags, n, n_classes)."""
     own = unseen[:, np.arange(len(y)), y][:, :, None]  # all that the log loss looks at
     first = np.zeros(len(y), np.intp)
-    return weighting.greedy(own, lambda p: log_loss(p, first, weights))
+    return weighting.greedy(own, lambda p: log_loss(first, p, True, weights))
 
 
 def _weigh_amounts(unseen: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
@@ -124,8 +124,8 @@ def _scores_of_classes(
 ) -> dict[str, float]:
     return {
         "accuracy": accuracy(y, p, True, weights),
-        "log_loss": log_loss(p, y, weights),
-        "calibration_error": calibration_error(p, y),
+        "log_loss": log_loss(y, p, True, weights),
+        "ece": ece(y, p, True, weights),
     }
 
 
