@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastnn.training.metrics import ece
+
 CLASSES = {
     "error": "error",
     "log_loss": "log loss",
@@ -12,27 +14,22 @@ CLASSES = {
 }
 VALUES = {"rmse": "RMSE", "mae": "MAE"}
 MAIN = ("error", "rmse")  # those that a table's ranks go by
-N_BINS = 15
 
 
 def of_classes(y: np.ndarray, p: np.ndarray) -> dict[str, float]:
     """y : (n,) classes 0, 1, ...; p : (n, n_classes) probabilities.
 
-    Of several classes, auc is the mean of each against the rest. ece is the expected calibration
-    error: 15 bins of equal width of the greatest probability.
+    Of several classes, auc is the mean of each against the rest. ece is `fastnn.Model.evaluate`'s.
     """
     from sklearn.metrics import log_loss, roc_auc_score
 
     p = np.asarray(p, np.float64)
     p = p / p.sum(1, keepdims=True)  # of float32 the sum may be 1 but for rounding
-    guess, top = p.argmax(1), p.max(1)
-    bins = np.clip(np.ceil(top * N_BINS) - 1, 0, N_BINS - 1).astype(int)
-    gaps = np.bincount(bins, (guess == y) - top)
     return {
-        "error": float(np.mean(guess != y)),
+        "error": float(np.mean(p.argmax(1) != y)),
         "log_loss": float(log_loss(y, p, labels=np.arange(p.shape[1]))),
         "auc": float(roc_auc_score(y, p[:, 1] if p.shape[1] == 2 else p, multi_class="ovr")),
-        "ece": float(np.abs(gaps).sum() / len(y)),
+        "ece": ece(y, p, exclusive=True),
     }
 
 
