@@ -507,8 +507,8 @@ def one_hot(x, n):
 
 
 def features(net, phi, x):
-    """phi(x) (batch, n_features) from x (batch, n_0): columns in no embedding, then each embedding's
-    columns: [x, V cos + c], p or p T + c, e(code) or e(code) T."""
+    """phi(x) (batch, n_features) from x (batch, n_0): columns in no embedding, then each
+    embedding's: [x, V cos + c], p or p T + c, e(code) or e(code) T."""
     parts = [x[:, net.plain]]
     for (kind, columns, n, width), of in zip(net.embeddings, phi, strict=True):
         for i, (column, p) in enumerate(zip(columns, of, strict=True)):
@@ -553,13 +553,14 @@ def inputs(net, theta, x):
 def inputs_gradient(net, theta, x, delta):
     """The gradient of the input layer's parameters, a list of arrays, from delta[0] = dL/dh[0]."""
     plain, s, _ = inputs(net, theta, x)
-    grad = features_gradient(net, unpack_inputs(net, theta)[0], np.asarray(x, theta.dtype), s * delta)
+    phi, x = unpack_inputs(net, theta)[0], np.asarray(x, theta.dtype)
+    grad = features_gradient(net, phi, x, s * delta)
     return grad + [(delta * plain).sum(0)] * net.feature_scale
 
 
 def unpack(net, theta):
-    """theta -> W, b, gamma. theta is what `unpack_inputs` takes, W[1] row by row, b[1] where layer 1
-    has a bias, gamma[1] where it is normalised, W[2], b[2], ..."""
+    """theta -> W, b, gamma. theta is what `unpack_inputs` takes, W[1] row by row, b[1] where layer
+    1 has a bias, gamma[1] where it is normalised, W[2], b[2], ..."""
     W, b, gamma, at = [None], [None], [None], net.n_inputs
     for k in range(1, net.K + 1):
         n_out, n_in = net.widths[k], net.widths[k - 1]
@@ -685,8 +686,8 @@ OPTIMIZERS = tuple(STATES)
 def step(theta, grad, state, n, optimizer, rates):
     """Step n = 1, 2, ...; returns the new theta and the new state.
 
-    alpha: learning_rate, mu: momentum; state: what the rule keeps, zeros before step 1. What shapes
-    grad and theta before it: `shaped`.
+    alpha: learning_rate, one or one for each parameter, mu: momentum; state: what the rule keeps,
+    zeros before step 1. What shapes grad and theta before it: `shaped`.
 
     sgd:       theta <- theta - alpha grad
     momentum:  v <- mu v + (1 - dampening) grad,  theta <- theta - alpha v;  step 1: v <- grad
@@ -709,7 +710,7 @@ def step(theta, grad, state, n, optimizer, rates):
                then grad <- 0) or 1, within least..most;  theta <- theta - d sign(grad)
     """
     kind = theta.dtype.type
-    alpha = kind(rates["learning_rate"])
+    alpha = np.asarray(rates["learning_rate"], theta.dtype)
     names = ("momentum", "beta1", "beta2", "epsilon")
     mu, beta1, beta2, epsilon = (kind(rates.get(name, 0)) for name in names)
     if optimizer == "sgd":
@@ -763,6 +764,27 @@ def step(theta, grad, state, n, optimizer, rates):
     raise ValueError(f"optimizer must be one of {OPTIMIZERS}, got {optimizer!r}")
 
 
+def of_groups(net, theta, rates):
+    """For each parameter: the factor of its group's learning rate, and sqrt(n_in) of weights with
+    ntk, otherwise 1."""
+    factor, size = np.ones_like(theta), np.ones_like(theta)
+    for group, parts in zip(("W", "b", "gamma"), unpack(net, factor), strict=True):
+        for part in parts[1:]:
+            if part is not None:
+                part[:] = rates.get("factors", {}).get(group, 1)
+    phi, s = unpack_inputs(net, factor)
+    for (kind, *_), of in zip(net.embeddings, phi, strict=True):
+        for part in (one for column in of for one in column.values()):
+            group = "table" if kind == "categories" else "embedding"
+            part[:] = rates.get("factors", {}).get(group, 1)
+    if s is not None:
+        s[:] = rates.get("factors", {}).get("scale", 1)
+    if rates.get("ntk"):
+        for W in unpack(net, size)[0][1:]:
+            W[:] = np.sqrt(theta.dtype.type(W.shape[1]))
+    return factor, size
+
+
 def shaped(net, theta, grad, rates, weight):
     """What the rule gets in place of theta and grad; rates 0 or left out: none.
 
@@ -785,12 +807,11 @@ def shaped(net, theta, grad, rates, weight):
     l1, l2 = kind(rates.get("l1", 0)), kind(rates.get("l2", 0))
     grad = grad + decayed * (l2 * theta + l1 * np.sign(theta))
     if rates.get("ridge") and weight > 0:
-        of_weights = np.ones_like(theta)
-        for b in unpack(net, of_weights)[1][1:]:
-            if b is not None:
-                b[:] = 0
+        of_weights = np.zeros_like(theta)
+        for W in unpack(net, of_weights)[0][1:]:
+            W[:] = 1
         grad = grad + kind(rates["ridge"]) / kind(weight) * of_weights * theta
-    decay = kind(rates["learning_rate"]) * kind(rates.get("weight_decay", 0))
+    decay = np.asarray(rates["learning_rate"], theta.dtype) * kind(rates.get("weight_decay", 0))
     return theta - decay * decayed * theta, grad
 
 
@@ -844,9 +865,12 @@ def train(
         if alphas is not None:
             rates = {**rates, "learning_rate": alphas[i]}
         weight = len(rows) if w is None else w.sum()
-        theta, grad = shaped(net, theta, grad, rates, weight)
-        theta, state = step(theta, grad, state, taken + i + 1, optimizer, rates)
-        theta = limited(net, theta, rates)
+        factor, size = of_groups(net, theta, rates)
+        own = {**rates, "learning_rate": factor * theta.dtype.type(rates["learning_rate"])}
+        theta, grad = shaped(net, theta, grad, own, weight)
+        # with ntk the rule is V's: a = V h / sqrt(n_in) + b, so dL/dV = dL/dW / sqrt(n_in)
+        V, state = step(size * theta, grad / size, state, taken + i + 1, optimizer, own)
+        theta = limited(net, V / size, rates)
         losses.append(mean_loss)
     return theta, state, np.array(losses)
 
@@ -921,7 +945,7 @@ def cosine_bound(x, p, u):
 
 
 def features_gradient_bound(net, phi, x, delta, u):
-    """For `features_gradient`, a list of arrays like its; delta as that has it, off by 2 u of it."""
+    """For `features_gradient`, arrays like its; delta as that has it, off by 2 u of it."""
     bounds, at = [], len(net.plain)
     n_rows = gamma(len(x) + 6, u)
     for embedding, of in zip(net.embeddings, phi, strict=True):

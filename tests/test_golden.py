@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reference as ref
-from compiled import activation, norm_of
+from compiled import activation, embedding, norm_of
 
 import fastnn
 from fastnn.kernels import _cpu
@@ -86,6 +86,22 @@ NETS = {  # each loss, with every output that it takes
         **{"dropout": (0.25, 0.5, 0.25), "noise": (0.0, 0.25, 0.0)},
         norm=(("batch", 0.125, 0.0625), ("layer", 0, 0.0625)),
     ),
+    "inputs": ref.Net(
+        *((5, 7, 6, 3), ("relu", "tanh")),
+        embeddings=(
+            ("periodic", (4, 1), 3, 2),
+            ("piecewise", (0,), ((-0.5, 0.0, 0.25),), 2),
+            ("categories", (2,), 3, 2),
+        ),
+        feature_scale=True,
+    ),
+    "inputs, dropout, norm": ref.Net(
+        *((5, 7, 6, 3), ("selu", "tanh")),
+        embeddings=(("piecewise", (4, 1), ((-0.5, 0.5), (-0.5, 0.0, 0.25)), None),),
+        feature_scale=True,
+        **{"dropout": (0.25, 0.0, 0.25), "noise": (0.25, 0.0, 0.0)},
+        norm=(("batch", 0.125, 0.0625), None),
+    ),
 }
 OPTIMIZERS = {  # rates are exact in every dtype
     "sgd": fastnn.SGD(0.25),
@@ -102,6 +118,19 @@ OPTIMIZERS = {  # rates are exact in every dtype
     "lion": fastnn.Lion(0.015625, 0.75, 0.875),
     "rprop": fastnn.Rprop(0.015625, 0.5, 1.25, 2.0**-10, 0.125),
     "penalties": fastnn.SGD(0.125, 0.75, l1=2.0**-6, l2=0.125, weight_decay=0.25),
+    "rate factors": fastnn.AdamW(
+        *(0.03125, 0.75, 0.875, 2.0**-10),
+        **{"weight_decay": 0.5, "rate_factors": {"W": 0.5, "b": 2.0, "gamma": 4.0}},
+    ),
+    "ntk": fastnn.SGD(0.5, 0.75, ntk=True),
+    "ntk, adam": fastnn.Adam(
+        *(0.0625, 0.75, 0.875, 2.0**-10),
+        **{"weight_decay": 0.25, "ntk": True, "rate_factors": {"b": 0.125}},
+    ),
+    "ntk, nadam": fastnn.NAdam(0.0625, 0.75, 0.875, 2.0**-10, ntk=True),
+    "ntk, rmsprop": fastnn.RMSprop(0.03125, 0.875, 0.5, 2.0**-4, centered=True, ntk=True),
+    "ntk, lion": fastnn.Lion(0.03125, 0.75, 0.875, ntk=True),
+    "ntk, rprop": fastnn.Rprop(0.03125, 0.5, 1.25, 2.0**-5, 0.0625, ntk=True),
     "limits": fastnn.SGD(0.25, 0.5, clip_norm=0.5, clip_value=0.125, max_norm=1.25),
 }
 SEED = 5  # of dropout and noise
@@ -116,8 +145,16 @@ def pinned_with(name):
 N, BATCH = 38, 4  # ten mini-batches, the last one of 2
 
 
+def coded(X, categories):
+    """X with codes in these columns, -1 among them; categories: pairs of a column and its n."""
+    for column, n in categories:
+        X[:, column] = np.arange(len(X)) * 7 % (n + 1) - 1
+    return X
+
+
 def curve_data(net):
     X = 2 * fractions(N, net.sizes[0], seed=1)
+    X = coded(X, [(one[1][0], one[2]) for one in net.embeddings if one[0] == "categories"])
     if net.output == "softmax" or net.loss_name == "hinge":
         return X, (np.arange(N) * 7 + np.arange(N) // 3) % net.sizes[-1]
     return X, fractions(N, net.sizes[-1], seed=2) + 0.5
@@ -161,6 +198,8 @@ def fastnn_curve(name, optimizer, dtype):
         dropout=net.dropout or 0.0,
         noise=net.noise or 0.0,
         norm=[norm_of(norm) for norm in net.norms[1:-1]],
+        embeddings=[embedding(one) for one in net.embeddings],
+        feature_scale=net.feature_scale,
     )
     model.theta = curve_theta(net)
     losses = []
@@ -241,6 +280,10 @@ TRAINED = {  # name: sizes, activation, output, bias, batch size, optimizer
         *([67, 33, 17, 5], "relu", "softmax", True, 13, fastnn.Adam()),
         {"dropout": [0.2, 0.5, 0.5], "noise": [0.0, 0.125, 0.25]},
     ),
+    "67-33-17-5 ntk, rate factors": (
+        *([67, 33, 17, 5], "tanh", "softmax", True, 13),
+        fastnn.AdamW(0.0625, ntk=True, rate_factors={"b": 0.125}),
+    ),
     "67-33-17-5 batch norm": (
         *([67, 33, 17, 5], "relu", "softmax", True, 13, fastnn.Adam()),
         {"norm": "batch"},
@@ -257,6 +300,21 @@ TRAINED = {  # name: sizes, activation, output, bias, batch size, optimizer
     "67-33-17-5 both norms": (
         *([67, 33, 17, 5], "tanh", "softmax", False, 13, fastnn.AdamW(clip_norm=0.5, max_norm=1.0)),
         {"norm": ["layer", "batch"], "dropout": [0.2, 0.5, 0.0]},
+    ),
+    "67-33-17-5 embeddings and scales": (
+        *([67, 33, 17, 5], ["selu", "mish"], "softmax", True, 13),
+        fastnn.AdamW(0.03125, rate_factors={"embedding": 0.125, "scale": 4.0}),
+        {
+            "embeddings": [
+                fastnn.Periodic(range(5, 40)),
+                fastnn.PiecewiseLinear([1, 0], [[-0.5, -0.25, 0, 0.5], [0, 0.25]]),
+                fastnn.PiecewiseLinear([2], [-0.5, -0.25, 0, 0.5], width=3),
+                fastnn.Categories(3, 20, width=4),
+                fastnn.Categories(4, 5),
+            ],
+            "feature_scale": True,
+            "dropout": [0.125, 0.0, 0.0],
+        },
     ),
     "67-33-17-5 layer norm, batch 1": (
         *([67, 33, 17, 5], "relu", "softmax", True, 1, SGD),
@@ -277,7 +335,9 @@ LOSSES = {  # where it is not the output's own
 def trained_theta(name, dtype, n_threads=None):
     sizes, activation, output, bias, batch, optimizer, *more = TRAINED[name]
     n = 300
-    X = fractions(n, sizes[0], seed=5)
+    settings = more[0] if more else {}
+    codes = [one for one in settings.get("embeddings", ()) if isinstance(one, fastnn.Categories)]
+    X = coded(fractions(n, sizes[0], seed=5), [(one.column, one.n) for one in codes])
     y = fractions(n, sizes[-1], seed=6) + 0.5
     loss = LOSSES.get(name)
     y = np.arange(n) * 13 % sizes[-1] if output == "softmax" or loss == "hinge" else y
@@ -285,7 +345,7 @@ def trained_theta(name, dtype, n_threads=None):
     model = fastnn.Model(
         *(sizes, activation, output, loss),
         **{"bias": bias, "dtype": dtype, "seed": 11, "n_threads": n_threads},
-        **(more[0] if more else {}),
+        **settings,
     )
     weights = np.arange(n) % 5 / 4 if name.endswith("weights") else None
     model.fit(X, y, epochs=2, batch_size=batch, optimizer=optimizer, sample_weight=weights)

@@ -46,7 +46,8 @@ def gradient_check(
     sample_weight: Any = None,
     statistics: np.ndarray | None = None,
 ) -> float:
-    """Largest |g - d| over the parameters of a W, b or gamma / the largest |g| of these."""
+    """Largest |g - d| over the parameters of a W, b, gamma, s or embedded column's part / the
+    largest |g| of these."""
     eps = STEP if eps is None else as_real("eps", eps)
     if eps == 0:
         raise ValueError("eps must be above 0, got 0.0")
@@ -75,7 +76,9 @@ def gradient_check(
     floor = NEGLIGIBLE * max(1.0, engine.gradient(X, y, g, 1, weights))
     kinks = active()
     worst, checked = 0.0, 0
-    parts = [part for layer in network.layers for part in (layer.W, layer.b, layer.gamma)]
+    parts = [span for of in network.phi for part in of for span, _ in part.values()]
+    parts += [network.s]
+    parts += [part for layer in network.layers for part in (layer.W, layer.b, layer.gamma)]
     spans = [span for span in parts if g[span].size]
     share = int(np.clip(OPERATIONS // theta.size, CHECKED_MIN, CHECKED_MAX)) // len(spans)
     for index, span in enumerate(spans):

@@ -7,8 +7,8 @@ from cython cimport floating
 from libc.string cimport memcpy, memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_CATEGORIES, FNN_MAX_STATES, FNN_PERIODIC, FNN_PIECEWISE, FNN_PLAIN, Memory, fnn_column, fnn_kernels, fp_enter,
-    fp_leave, kernels_for,
+    FNN_CATEGORIES, FNN_MAX_STATES, FNN_OF_embedding, FNN_OF_scale, FNN_OF_table, FNN_PERIODIC, FNN_PIECEWISE, FNN_PLAIN,
+    Memory, fnn_column, fnn_kernels, fp_enter, fp_leave, kernels_for,
 )
 from fastnn.kernels.panels cimport at, columns, panels, vectors
 from fastnn.kernels.update cimport Step
@@ -146,20 +146,21 @@ cdef void features_update_part(const fnn_kernels *k, const Phi *phi, const Step 
     """
     cdef Py_ssize_t i, p
     for i in range(my_first(phi.n_columns, t, threads), my_first(phi.n_columns, t + 1, threads)):
-        update_run(k, step, phi.columns[i].start, phi.columns[i].size, phi.G, phi.E, phi.states)
+        update_run(k, step, FNN_OF_table if phi.columns[i].kind == FNN_CATEGORIES else FNN_OF_embedding, phi.columns[i].start,
+                   phi.columns[i].size, phi.G, phi.E, phi.states)
     for p in range(my_first(of_s(k, phi), t, threads), my_first(of_s(k, phi), t + 1, threads)):
-        update_run(k, step, p * k.nr, columns(k, phi.n_features, p), phi.Gs, phi.s, phi.states_s)
+        update_run(k, step, FNN_OF_scale, p * k.nr, columns(k, phi.n_features, p), phi.Gs, phi.s, phi.states_s)
 
 
-cdef void update_run(const fnn_kernels *k, const Step *step, Py_ssize_t start, Py_ssize_t n, const char *g, char *w,
+cdef void update_run(const fnn_kernels *k, const Step *step, int group, Py_ssize_t start, Py_ssize_t n, const char *g, char *w,
                      char *const *states) noexcept nogil:
-    """The step on parameters start .. start + n."""
+    """The step on parameters start .. start + n, all of one group."""
     cdef void *state[FNN_MAX_STATES]
     cdef int i
     for i in range(step.n_states):
         state[i] = at(k, states[i], start)
     if n:
-        k.update(step.optimizer, 1, n, n, at(k, g, start), at(k, w, start), state, &step.rates)
+        k.update(step.optimizer, 1, n, n, at(k, g, start), at(k, w, start), state, &step.of[group])
 
 
 cdef void features_squares_part(const fnn_kernels *k, const Phi *phi, int t, int threads) noexcept nogil:

@@ -240,7 +240,8 @@ cdef class Frozen:
     cdef double row_flops
     cdef size_t row_bytes            # of one buffer of a single row
 
-    def __init__(self, sizes, activations, output, loss, bias, str dtype, theta, norms, statistics, double input_scale=1, phi=None):
+    def __init__(self, sizes, activations, output, loss, bias, str dtype, theta, norms, statistics, double input_scale=1,
+                 phi=None):
         cdef Py_ssize_t widest = 0, l
         memory = Memory()
         make_net(&self.net, memory, sizes, activations, output, loss, bias, dtype, False, norms, input_scale, phi)

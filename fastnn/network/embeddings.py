@@ -151,9 +151,9 @@ class PiecewiseLinear(Embedding, Value):
         columns = _as_columns(self.columns)
         if isinstance(self.edges, (str, bytes)) or not hasattr(self.edges, "__iter__"):
             raise TypeError(f"edges must be a list of edges for each column, got {self.edges!r}")
-        edges = list(self.edges)
+        edges: list[Any] = list(self.edges)
         if len(columns) == 1 and edges and not hasattr(edges[0], "__iter__"):
-            edges = [edges]
+            edges = [self.edges]
         if len(edges) != len(columns):
             raise ValueError(
                 f"edges must have a list for each of the {len(columns)} columns, got {len(edges)}"
@@ -237,7 +237,8 @@ class Categories(Embedding, Value):
             yield [_drawn(normal, seed, index, 0, (self.n, self.width))]
 
 
-CLASSES: dict[str, type[Embedding]] = {one.name: one for one in (Periodic, PiecewiseLinear, Categories)}
+OF_ALL_KINDS: tuple[type[Embedding], ...] = Periodic, PiecewiseLinear, Categories
+CLASSES = {one.name: one for one in OF_ALL_KINDS}
 
 
 def as_embeddings(value: Any, n_0: int, dtype: str, input_scale: float) -> tuple[Embedding, ...]:
@@ -257,7 +258,7 @@ def as_embeddings(value: Any, n_0: int, dtype: str, input_scale: float) -> tuple
                     f"embeddings must be of columns 0 to {n_0 - 1}, got {column} in {one!r:.100}"
                 )
             if column in taken:
-                raise ValueError(f"embeddings must each have columns of their own, got {column} twice")
+                raise ValueError(f"embeddings must have columns of their own, got {column} twice")
             taken.add(column)
         if isinstance(one, Categories) and input_scale != 1:
             raise ValueError(f"input_scale must be 1 where codes are looked up, got {input_scale}")
@@ -301,7 +302,8 @@ def kernel(
     for one, _, column, width, n, edges, shapes in in_order(embeddings, n_0):
         size = sum(int(np.prod(shape)) for _, shape in shapes)
         kind = KINDS["plain" if one is None else one.name]
-        columns.append((kind, column, width, n, size, None if edges is None else edges.astype(dtype)))
+        own = None if edges is None else edges.astype(dtype)
+        columns.append((kind, column, width, n, size, own))
     return columns, feature_scale
 
 
@@ -344,7 +346,7 @@ def _as_edges(edges: Any, column: int) -> tuple[float, ...]:
     result = tuple(as_real(f"edges of column {column}", edge, -math.inf) for edge in edges)
     if len(result) < 2 or not all(math.isfinite(edge) for edge in result):
         raise ValueError(
-            f"edges of column {column} must be two finite numbers at least, got {list(result)!r:.50}"
+            f"edges of column {column} must be two finite numbers at least, got {result!r:.50}"
         )
     for left, right in pairwise(result):
         if right <= left:
