@@ -4,8 +4,8 @@ from libc.stdint cimport int32_t
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, FNN_MAX_STATES, Memory, all_share, fnn_features, fnn_kernels, fnn_norm, fnn_sgd, fnn_targets, fp_enter,
-    fp_leave, keeps, seconds, worth,
+    FNN_BATCH_NORM, FNN_MAX_STATES, Memory, all_share, fnn_features, fnn_kernels, fnn_norm, fnn_rates, fnn_sgd, fnn_targets,
+    fp_enter, fp_leave, keeps, seconds, worth,
 )
 from fastnn.kernels.net cimport (
     GRADIENT, THETA, Buffers, Net, Run, address, folded, load_net, load_statistics, make_net, set_features, set_targets,
@@ -20,7 +20,7 @@ from fastnn.kernels.panels cimport (
 )
 from fastnn.kernels.predict cimport forward_rows, free_room
 from fastnn.kernels.step cimport make_entries, plain_sgd, run_steps, sums_gradient
-from fastnn.kernels.update cimport Slots, as_rates, correct
+from fastnn.kernels.update cimport Slots, as_rates, correct, share_rates
 
 from fastnn.kernels._cpu import STATES
 
@@ -122,6 +122,7 @@ cdef class Engine:
     cdef bint transposed       # what single rows need of the weights' transposes is there
     cdef int optimizer
     cdef readonly int n_states
+    cdef fnn_rates plain       # of plain SGD
     cdef Pace pace
     cdef double ended          # when the last stretch of training did
 
@@ -134,6 +135,7 @@ cdef class Engine:
         for l in range(len(dropout)):
             self.net.draws[l].dropout, self.net.draws[l].noise = dropout[l], noise[l]
         self.net.perturbed = any(dropout) or any(noise)
+        self.plain = as_rates({})
 
     def __dealloc__(self):
         free_room(&self.idle)
@@ -231,7 +233,7 @@ cdef class Engine:
             load_statistics(&self.net, address(statistics))
         self.finite = self.transposed = self.row.b.behind = False
 
-    cdef void catch_up(self):
+    cdef void settle(self):
         """Whatever reads the weights, but for steps of single rows, does this first. Only `sure_step` leaves something to do."""
         cdef unsigned long long mode
         if self.row.b.behind:
@@ -245,7 +247,7 @@ cdef class Engine:
         cdef const Layer *layer
         cdef const fnn_norm *norm
         cdef Py_ssize_t l, n
-        self.catch_up()
+        self.settle()
         self.finite = False
         for l in range(self.net.n_layers):
             layer, norm = &self.net.layers[l], &self.net.norms[l]
@@ -272,7 +274,7 @@ cdef class Engine:
     def store(self, theta, state=None, statistics=None):
         """Copy theta, the optimizer's state and the running statistics back."""
         cdef char *to = writable_address("theta", theta)
-        self.catch_up()
+        self.settle()
         store_net(&self.net, to, THETA)
         for s in range(self.n_states if state is not None else 0):
             self.prepare_states()
@@ -328,7 +330,7 @@ cdef class Engine:
                 train_online(net, buffers, run)
                 fp_leave(mode)
             return 0
-        self.catch_up()
+        self.settle()
         if run.step.apply:
             self.finite = self.transposed = False
         if sums_gradient(net, run, nt):
@@ -391,7 +393,9 @@ cdef class Engine:
         run.least = least
         if run.perturbs:
             self.set_keys(keys)
+        run.step.n_groups = 3 if self.net.normalised else 2  # W, b, gamma
         correct(&run.step.rates, counts[0] + 1)  # threads go on from there
+        share_rates(&run.step)
         # A run of steps pays for its threads once: far less work than a pass alone is worth a trial of more.
         most = worth(n_threads, RUN * work(&self.net, &run.X, len(X), min(batch, n), 3))
         if batch == 1 and plain_sgd(&self.net, &run):
@@ -422,13 +426,15 @@ cdef class Engine:
     def sure_step(self, X, y, double learning_rate, long long[::1] counts):
         """A step of plain SGD on one row, if all weights are known to be finite afterwards without a look at them.
 
-        X, y and counts are as of `train`. Returns the row's loss before the step, which was not taken if that is not finite; None:
-        there is no being sure, and nothing was done.
+        X, y and counts are as of `train`. Returns the row's loss before the step, which was not taken if that is not finite;
+        None: there is no being sure, and nothing was done.
         """
         cdef Run run
         cdef double loss = 0
         memset(&run, 0, sizeof(Run))
-        run.step.apply, run.step.optimizer, run.step.rates.learning_rate = True, self.optimizer, learning_rate
+        run.step.apply, run.step.optimizer, run.step.n_groups = True, self.optimizer, 2
+        run.step.rates, run.step.rates.learning_rate = self.plain, learning_rate
+        share_rates(&run.step)
         run.batch, run.chunk, run.losses, run.sure, run.perturbs = 1, 1, &loss, True, self.net.perturbed
         if not (self.online(&run, None) and self.can_be_sure()):
             return None
@@ -448,7 +454,7 @@ cdef class Engine:
         cdef char *to = writable_address("grad", grad)
         run.step.apply, run.step.optimizer, run.step.n_states = False, fnn_sgd, 0
         run.step.rates, run.taken, run.learning_rates = as_rates({"learning_rate": 0}), 0, NULL
-        run.number, run.perturbs, run.squares, run.least, run.sure = 0, False, NULL, 0, False
+        run.number, run.perturbs, run.squares, run.least, run.sure, run.step.n_groups = 0, False, NULL, 0, False, 0
         run.order, run.batch, run.chunk, run.losses = NULL, n, n if self.net.batch_normalised else KEEP, &loss
         set_features(&self.net, &run.X, X)
         if run.X.indptr != NULL:
@@ -465,7 +471,7 @@ cdef class Engine:
         cdef Memory own = Memory()
         cdef fnn_features features
         cdef Net net
-        self.catch_up()
+        self.settle()
         set_features(&self.net, &features, X)
         if features.indptr != NULL:
             self.lie_by_input()
@@ -480,7 +486,7 @@ cdef class Engine:
         cdef fnn_targets targets
         cdef fnn_features features
         cdef Net net
-        self.catch_up()
+        self.settle()
         set_features(&self.net, &features, X)
         if features.indptr != NULL:
             self.lie_by_input()
