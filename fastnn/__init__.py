@@ -118,6 +118,7 @@ __all__ = [
     "TopK",
     "Trace",
     "Uniform",
+    "fit_many",
     "load",
     "show_config",
     "threads",
@@ -130,6 +131,7 @@ if TYPE_CHECKING:
     from fastnn import onnx as onnx
     from fastnn import tables as tables
     from fastnn.explain.trace import Trace
+    from fastnn.many import fit_many
     from fastnn.training.callbacks import (
         Checkpoint,
         CSVLogger,
@@ -144,7 +146,7 @@ else:
     _LATER = {name: "fastnn.training.callbacks" for name in (
         "CSVLogger", "Checkpoint", "EarlyStopping", "GradientNorms", "LambdaCallback",
         "ProgressBar", "TensorBoard",
-    )} | {"Trace": "fastnn.explain.trace"}  # fmt: skip
+    )} | {"Trace": "fastnn.explain.trace", "fit_many": "fastnn.many"}  # fmt: skip
     _PARTS = ("data", "interop", "onnx", "tables")
 
     def __getattr__(name: str) -> Any:
