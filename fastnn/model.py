@@ -488,7 +488,8 @@ class Model:
         columns = self.columns
         if columns is None or not columns.amounts:
             return metrics
-        return measures.in_units(metrics, self._network, columns.decode, weighted)
+        ways = columns.in_units, columns.decode
+        return measures.in_units(metrics, self._network, *ways, weighted)
 
     def _must_take_arrays(self, what: str) -> None:
         """Refuse a model of learned columns where the network alone would be used."""
@@ -773,15 +774,16 @@ class Model:
         X, y : array
             As of `fit`.
         metrics : list, optional
-            Of classes (softmax, sigmoid, hinge): "accuracy" (the default), "precision", "recall",
-            "f1"; of softmax and sigmoid also "auc", "log_loss", of classes that exclude each other
-            fastnn.TopK(k). Of values: "rmse", "mae", "r2" (the default, but of quantiles other than
-            the median "d2"). Or functions f(y_true, y_pred) of y as `fit` keeps it (labels (n,), or
-            (n, n_out)) and of f(x), (n, n_out), of learned amounts both in their unit.
+            Of classes (softmax, sigmoid, hinge): "accuracy" (the default), "balanced_accuracy",
+            "precision", "recall", "f1"; of softmax and sigmoid also "auc", "log_loss", "brier",
+            "ece" (expected calibration error), of classes that exclude each other fastnn.TopK(k).
+            Of values: "rmse", "mae", "r2" (the default, but of quantiles other than the median
+            "d2"). Or functions f(y_true, y_pred) of y as `fit` keeps it (labels (n,), or (n,
+            n_out)) and of f(x), (n, n_out), of learned amounts both in their unit.
             docs/maths.md, section 11, defines them.
         sample_weight : array, (n,), optional
-            At least 0, not all 0: every mean becomes a weighted one. For loss, accuracy, log_loss,
-            rmse, mae, r2 and d2.
+            At least 0, not all 0: every mean becomes a weighted one. For loss, accuracy,
+            balanced_accuracy, log_loss, brier, ece, rmse, mae, r2 and d2.
 
         Returns
         -------

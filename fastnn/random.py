@@ -105,7 +105,7 @@ def normal_quantile(p: np.ndarray) -> np.ndarray:
     q = p - 0.5
     z = q * _ratio(_CENTRE, 0.180625 - q * q)
     tails = np.flatnonzero(np.abs(q) > 0.425)
-    r = np.sqrt(-_log(np.minimum(p[tails], 1 - p[tails])))
+    r = np.sqrt(-log(np.minimum(p[tails], 1 - p[tails])))
     far = np.where(r <= 5, _ratio(_TAIL, r - 1.6), _ratio(_FAR, r - 5))
     z[tails] = np.where(q[tails] < 0, -far, far)
     return z
@@ -119,7 +119,7 @@ def _ratio(coefficients: Any, r: np.ndarray) -> np.ndarray:
     return top / bottom
 
 
-def _log(x: np.ndarray) -> np.ndarray:
+def log(x: np.ndarray) -> np.ndarray:
     """ln x of positive x, by exactly rounded operations.
 
     x = m 2^e with m in [sqrt(1/2), sqrt(2)):  ln m = 2 (s + s^3 / 3 + s^5 / 5 + ...) where

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -98,6 +99,47 @@ def test_a_table_of_numbers_and_an_amount_in_its_unit(here, run, dtype):
     X = np.stack([as_numbers(columns[name]) for name in ("year", "size")], 1)
     f = runtime("m.onnx", {"X": X})["f"]
     assert f.dtype == dtype and (abs(f[:, 0] - want) <= 1e-6 * abs(want)).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("text", [True, False])
+def test_every_kind_of_column_is_in_the_graph(here, dtype, text):
+    """Robust scaling, indicators, codes, orders, clamped amounts."""
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    n = 60
+    gaps, whole = RNG.normal(3, 2, n), RNG.lognormal(size=n)
+    gaps[::5] = np.nan
+    columns = {"whole": whole, "gaps": gaps, "more": gaps[::-1].copy()}
+    if text:
+        columns["two"] = RNG.choice(["no", "yes"], n)
+        columns["colour"] = RNG.choice(["red", "blue", "green", ""], n)
+        columns["size"] = RNG.choice(["S", "M", "L", ""], n)
+    how = {"missing": "indicate", "scaling": "robust", "categories": "codes", "clamp": True}
+    if text:
+        how["ordered"] = {"size": ["S", "M", "L"]}
+    learned = fastnn.tables.learn(columns, whole + 1, **how)
+    model = fastnn.Model([None, None], columns=learned, dtype=dtype, seed=0)
+    model.theta[:] *= 15  # beyond the range of y
+    fastnn.onnx.export(model, "m.onnx")
+    later = {name: np.concatenate([cells, cells[:2]]) for name, cells in columns.items()}
+    later["whole"][-1] = 1e12
+    if text:
+        later["two"][-1] = later["colour"][-1] = later["size"][-1] = "?!"
+        kinds = {"f": "float64", "U": object}
+        fed = {k: v.astype(kinds[v.dtype.kind])[:, None] for k, v in later.items()}
+    else:
+        fed = {"X": np.stack([*later.values()], 1)}
+    with pytest.warns(UserWarning) if text else nullcontext():
+        want = model.predict(later)
+    assert want.min() == whole.min() + 1 or want.max() == whole.max() + 1  # clamped
+    got = runtime("m.onnx", fed)["f"]
+    assert abs(got[:, 0] - want).max() < (2e-4 if dtype == "float32" else 1e-9)
+    arrays = np.stack([whole, gaps], 1)
+    learned = fastnn.tables.learn(arrays, whole, missing="indicate", scaling="robust")
+    model = fastnn.Model([None, None], columns=learned, dtype=dtype, seed=0)
+    fastnn.onnx.export(model, "arrays.onnx")
+    got = runtime("arrays.onnx", {"X": arrays.astype(dtype)})["f"]
+    assert abs(got[:, 0] - model.predict(arrays)).max() < 1e-5
 
 
 def test_images(here, run):

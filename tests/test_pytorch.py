@@ -394,6 +394,25 @@ SCHEDULES = {  # ours, PyTorch's, and whether PyTorch's counts steps (or epochs)
         lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.1, 84, cycle_momentum=False),
         True,
     ),
+    "waves": (
+        fastnn.CosLog(0.1),
+        lambda o: torch.optim.lr_scheduler.LambdaLR(
+            o, lambda t: (1 - np.cos(2 * np.pi * np.log2(1 + 15 * t / 84))) / 2
+        ),
+        True,
+    ),
+    "flat, then cosine": (
+        fastnn.FlatCosine(0.1),
+        lambda o: torch.optim.lr_scheduler.SequentialLR(
+            o,
+            [
+                torch.optim.lr_scheduler.ConstantLR(o, 1.0),
+                torch.optim.lr_scheduler.CosineAnnealingLR(o, 42),
+            ],
+            [42],
+        ),
+        True,
+    ),
 }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn.training.schedules import Running, _cos_pi, _real_power
+from fastnn.training.schedules import Running, _cos_pi, _real_power, _sin_pi
 
 
 def data(n=50):
@@ -45,6 +45,13 @@ def test_by_hand():
     cycle = rates(fastnn.OneCycle(1.0), 100)
     assert cycle[0] == pytest.approx(1 / 25) and cycle.argmax() == 29 and cycle[29] == 1
     assert cycle[-1] == pytest.approx(1 / 25e4)
+    flat = rates(fastnn.FlatCosine(1.0), 8)
+    assert (flat[:5] == 1).all() and flat[6] == pytest.approx(0.5, rel=1e-15)
+    np.testing.assert_allclose(flat[5:], (1 + np.cos(np.pi * np.array([1, 2, 3]) / 4)) / 2)
+    wave = rates(fastnn.CosLog(1.0, cycles=2), 300)
+    # (2^2 - 1) t / 300 = 2^(1/2) - 1, 1, 2^(3/2) - 1: the first top, the trough, the second top
+    assert wave[0] == wave[100] == 0 and wave[41] > 0.999 and wave[183] > 0.999
+    assert wave.max() <= 1 and abs(wave.argmax() - 183) <= 1
     np.testing.assert_array_equal(rates(lambda t: 1 / (t + 1), 3), [1, 1 / 2, 1 / 3])
     assert rates(fastnn.OneCycle(1.0), 1, total=1)[0] <= 1  # a single step
 
@@ -52,8 +59,20 @@ def test_by_hand():
 def test_own_cosine_and_powers():
     x = np.linspace(0, 1, 1001)
     np.testing.assert_allclose(_cos_pi(x), np.cos(np.pi * x), rtol=0, atol=4e-16)
+    np.testing.assert_allclose(_sin_pi(x / 2), np.sin(np.pi * x / 2), rtol=8e-16)
     for p in (0, 0.25, 0.3, 1, 1.7, 3):
         np.testing.assert_allclose(_real_power(1 + 99 * x, p), (1 + 99 * x) ** p, rtol=4e-15)
+
+
+@pytest.mark.parametrize("cycles", [1, 4, 7, 30])
+def test_waves_are_those_of_the_formula(cycles):
+    """To a few units in the last place of 1 and of log2, against math's logarithm and cosine."""
+    total = 1237
+    got = rates(fastnn.CosLog(1.0, cycles), total)
+    for t in range(total):
+        x = math.log2(1 + (2**cycles - 1) * (t / total))
+        want = (1 - math.cos(2 * math.pi * x)) / 2
+        assert got[t] == pytest.approx(want, rel=0, abs=4e-16 * (1 + math.pi * x))
 
 
 ANY = [
@@ -65,6 +84,8 @@ ANY = [
     fastnn.CosineDecay(0.1, period=1.5, grow=1.5),
     fastnn.CosineDecay(0.1, period=2),
     fastnn.OneCycle(0.1),
+    fastnn.CosLog(0.1, 3),
+    fastnn.FlatCosine(0.1),
     lambda t: 0.1 / (1 + t),
 ]
 
@@ -141,6 +162,8 @@ def test_a_resumed_fit_goes_on_with_its_schedule(tmp_path, schedule):
         (lambda: fastnn.OneCycle(-1.0), ValueError, "learning_rate must be at least 0"),
         (lambda: fastnn.OneCycle(1.0, pct_start=1.0), ValueError, "pct_start must be at least 0"),
         (lambda: fastnn.StepDecay(1.0, epochs=0), ValueError, "epochs must be at least 1"),
+        (lambda: fastnn.CosLog(1.0, cycles=0), ValueError, "cycles must be at least 1"),
+        (lambda: fastnn.CosLog(1.0, cycles=51), ValueError, "cycles must be at most 50, got 51"),
         (lambda: fastnn.CosineDecay(0.1, minimum=0.2), ValueError, "minimum must be at most"),
         (lambda: fastnn.ReduceOnPlateau(0.1, monitor="r2"), ValueError, "monitor must be one of"),
         (lambda: fastnn.Adaptive(0.1, patience="2"), TypeError, "patience must be an integer"),
@@ -173,6 +196,8 @@ SPANNING = [
     fastnn.CosineDecay(0.1, warmup=1),
     fastnn.CosineDecay(0.1, period=1.5),
     fastnn.OneCycle(0.1),
+    fastnn.CosLog(0.1, 2),
+    fastnn.FlatCosine(0.1),
     fastnn.ReduceOnPlateau(0.1, patience=1, threshold=0.9),
     fastnn.Adaptive(0.1, tol=0.5),
 ]
@@ -194,7 +219,7 @@ def test_a_schedule_in_epochs_spans_the_fit_it_is_given_to(schedule):
     assert len(set(want)) > 1 and max(want) > 0.05
 
 
-@pytest.mark.parametrize("schedule", SPANNING[:5], ids=str)
+@pytest.mark.parametrize("schedule", SPANNING[:7], ids=str)
 def test_a_second_fit_with_a_schedule_is_resumed_too(tmp_path, schedule):
     X, y = data()
     settings = dict(epochs=8, batch_size=16, learning_rate=schedule, optimizer="adam")

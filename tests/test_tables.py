@@ -9,8 +9,9 @@ import pytest
 
 from fastnn.errors import TableError
 from fastnn.tables import Columns, TableWarning, learn, read, reading
+from fastnn.tables.categories import MAX_CATEGORIES
 from fastnn.tables.frames import as_column, as_table
-from fastnn.tables.inputs import MAX_CATEGORIES, ArrayInputs, TableInputs
+from fastnn.tables.inputs import ArrayInputs, TableInputs
 from fastnn.tables.table import Arrays, Numbers, Table, Words, number, number_name
 from fastnn.tables.targets import Amount, Classes, infer_task
 from fastnn.training.split import split
@@ -551,6 +552,109 @@ def test_missing_numbers_in_arrays():
     X[0, 0] = np.inf
     with pytest.raises(TableError, match=r"a.npz, X\[0, 0\]: must be finite"):
         inputs.transform(arrays)
+
+
+def test_robust_scaling_is_clipped_smoothly():
+    rng = np.random.default_rng(0)
+    x, rare, constant = rng.lognormal(size=400), np.zeros(400), np.full(400, 7.0)
+    rare[:3] = [2.0, 4.0, 4.0]
+    table = table_of(x=x, rare=rare, constant=constant)
+    inputs = TableInputs.fit(table, np.arange(300), scaling="robust")
+    X = inputs.transform(table, "float64")
+    low, middle, high = np.quantile(x[:300], [0.25, 0.5, 0.75])
+    z = (x - middle) / (high - low)
+    np.testing.assert_allclose(X[:, 0], z / np.sqrt(1 + (z / 3) ** 2), rtol=1e-14)
+    z = rare * 2 / 4  # no spread between the quartiles: over half the range
+    np.testing.assert_allclose(X[:, 1], z / np.sqrt(1 + (z / 3) ** 2), rtol=1e-14)
+    assert not X[:, 2].any()
+    far = inputs.transform(table_of(x=[1e300, -1e300], rare=[0, 0], constant=[7, 7]), "float64")
+    np.testing.assert_array_equal(far[:, 0], [3, -3])
+    saved = json.loads(json.dumps(inputs.to_dict()))
+    np.testing.assert_array_equal(TableInputs.from_dict(saved).transform(table, "float64"), X)
+    arrays = Arrays("", np.stack([x, rare, constant], 1), (3,))
+    same = ArrayInputs.fit(arrays, np.arange(300), scaling="robust")
+    same = ArrayInputs.from_dict(json.loads(json.dumps(same.to_dict())))
+    np.testing.assert_allclose(same.transform(arrays, "float64"), X, rtol=1e-14)
+
+
+def test_missing_numbers_have_an_indicator_where_training_rows_had_them():
+    table = table_of(x=[1.0, np.nan, 3.0, 5.0], z=[1.0, 2.0, 3.0, np.nan], s=["a", "", "b", "a"])
+    inputs = TableInputs.fit(table, np.arange(3), missing="indicate", scaling="none")
+    X = inputs.transform(table)
+    want = [[1, 0, 1, 0, 1, 0], [2, 1, 2, 1, 0, 0], [3, 0, 3, 0, 0, 1], [5, 0, 2, 0, 1, 0]]
+    np.testing.assert_array_equal(X, want)
+    assert inputs.numbers == [0, 2]
+    assert TableInputs.from_dict(json.loads(json.dumps(inputs.to_dict()))) == inputs
+    arrays = Arrays("", np.array([[1, 1], [np.nan, 2], [3, 3], [5, np.nan]]), (2,))
+    inputs = ArrayInputs.fit(arrays, np.arange(3), missing="indicate", scaling="none")
+    inputs = ArrayInputs.from_dict(json.loads(json.dumps(inputs.to_dict())))
+    X = inputs.transform(arrays)
+    np.testing.assert_array_equal(X, [[1, 1, 0], [2, 2, 1], [3, 3, 0], [5, 2, 0]])
+    assert inputs.width == 3 and inputs.numbers == [0, 1]
+
+
+def test_categories_as_codes():
+    table = table_of(s=["b", "a", "c", "a"], two=["no", "yes", "no", "no"], x=[1.0, 2, 3, 4])
+    inputs = TableInputs.fit(table, np.arange(4), scaling="none", categories="codes")
+    np.testing.assert_array_equal(
+        inputs.transform(table), [[1, -1, 1], [0, 1, 2], [2, -1, 3], [0, -1, 4]]
+    )
+    assert (inputs.width, inputs.codes, inputs.numbers) == (3, {0: 3}, [2])
+    assert TableInputs.from_dict(json.loads(json.dumps(inputs.to_dict()))) == inputs
+    later = table_of(s=["d", ""], two=["maybe", "yes"], x=[0.0, 0.0])
+    with pytest.raises(TableError, match="missing value"):
+        inputs.transform(later)
+    inputs.missing = "impute"
+    with pytest.warns(TableWarning):
+        np.testing.assert_array_equal(inputs.transform(later), [[-1, 0, 0], [-1, 1, 0]])
+
+
+def test_ordered_categories_are_one_number():
+    table = table_of(size=["M", "S", "L", "M"])
+    order = {"size": ["S", "M", "L"]}
+    inputs = TableInputs.fit(table, np.arange(4), ordered=order)
+    np.testing.assert_allclose(
+        inputs.transform(table, "float64")[:, 0], np.array([0, -1, 1, 0]) / np.sqrt(0.5)
+    )
+    assert TableInputs.from_dict(json.loads(json.dumps(inputs.to_dict()))) == inputs
+    assert str(inputs.columns[0]) == "size: S < M < L"
+    with pytest.warns(TableWarning, match='"XL" is unknown'):
+        assert inputs.transform(table_of(size=["XL"]))[0, 0] == 0  # the median
+    with pytest.raises(TableError, match='must name every category, "S", "M" lacks "L"'):
+        TableInputs.fit(table, np.arange(4), ordered={"size": ["S", "M"]})
+    with pytest.raises(TableError, match='must name each category once, got "S", "M", "L", "S"'):
+        TableInputs.fit(table, np.arange(4), ordered={"size": ["S", "M", "L", "S"]})
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_libraries_bring_the_order_of_their_categories(library):
+    package = pytest.importorskip(library)
+    cells, order = ["M", "S", "L", None], ["S", "M", "L"]
+    if library == "pandas":
+        made = package.Series(package.Categorical(cells, order, ordered=True))
+    elif library == "polars":
+        made = package.Series(cells, dtype=package.Enum(order))
+    else:
+        made = package.DictionaryArray.from_arrays([1, 0, 2, None], order, ordered=True)
+    column = as_column("size", made)
+    assert column.order == order and column.declared
+    how = {"scaling": "none", "missing": "indicate"}
+    inputs = TableInputs.fit(Table("t", {"size": column}), np.arange(4), **how)
+    np.testing.assert_array_equal(
+        inputs.transform({"size": made}), [[1, 0], [0, 0], [2, 0], [1, 1]]
+    )
+
+
+def test_clamped_amounts_keep_to_the_range_of_the_training_rows():
+    table = table_of(y=[10.0, 20.0, 60.0])
+    target = Amount.fit(table, "y", np.array([0, 1]), True, clamp=True)
+    columns = Columns(TableInputs([]), [target])
+    columns = Columns.from_dict(json.loads(json.dumps(columns.to_dict())))
+    f = np.array([[-9.0], [0.0], [9.0]])
+    np.testing.assert_array_equal(columns.decode(f)[:, 0], [10, 15, 20])
+    np.testing.assert_array_equal(columns.decide(f), [10, 15, 20])
+    y = columns.encode_targets(table)
+    np.testing.assert_allclose(columns.in_units(y)[:, 0], [10, 20, 60])  # what is true stays
 
 
 # --- target

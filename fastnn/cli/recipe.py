@@ -16,6 +16,7 @@ from fastnn.network import losses
 from fastnn.network.activations import CLASSES as ACTIVATION_SETTINGS
 from fastnn.tables.columns import AMOUNT_LOSSES, CLASS_LOSSES, LABEL_LOSSES, Columns
 from fastnn.tables.columns import task_of as task_for
+from fastnn.tables.numbers import MISSING, SCALINGS
 from fastnn.training import metrics as measures
 from fastnn.training.optimizers import NAMES as OPTIMIZERS
 from fastnn.training.optimizers import Optimizer, Rate
@@ -79,17 +80,19 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--missing",
-        choices=("refuse", "impute"),
+        choices=MISSING,
         default="refuse",
-        help="missing cells: refuse the file, or fill in the median (numbers) and a category of "
-        "their own (text) (default: refuse)",
+        help="missing cells: refuse the file; or fill in the median (numbers) and a category of "
+        "their own (text); or indicate, too, with a feature more where numbers are missing "
+        "(default: refuse)",
     )
     group.add_argument(
         "--scale",
-        choices=("auto", "standard", "maximum", "none"),
+        choices=SCALINGS,
         default="auto",
         help="numeric inputs: each to mean 0 and deviation 1, or all divided by their greatest "
-        "value, as suits pixels (default: auto, which tells pixels by their ranges)",
+        "value, as suits pixels, or by quartiles with what is far clipped smoothly, robust "
+        "(default: auto, which tells pixels by their ranges)",
     )
     group.add_argument(
         "--class-weight",
@@ -247,7 +250,8 @@ def _add_watching(group: argparse._ArgumentGroup) -> None:
         default=(),
         metavar="A,B",
         help="measured after each epoch; of classes accuracy, precision, recall, f1, auc, "
-        "log_loss, top_5; of amounts rmse, mae, r2 (default: accuracy; rmse,r2)",
+        "log_loss, balanced_accuracy, brier, ece, top_5; of amounts rmse, mae, r2 "
+        "(default: accuracy; rmse,r2)",
     )
     group.add_argument(
         "--early-stopping",

@@ -28,8 +28,10 @@ from fastnn.network.activations import TABLE, Activation, parameter_of
 from fastnn.network.parameters import Parameters
 from fastnn.network.spec import NetworkSpec
 from fastnn.onnx.file import BYTES_MAX, onnx_package
+from fastnn.tables.categories import Categorical, Ordered
 from fastnn.tables.columns import Columns
-from fastnn.tables.inputs import ArrayInputs, Categorical, Numeric, PlainInputs
+from fastnn.tables.inputs import ArrayInputs, PlainInputs
+from fastnn.tables.numbers import Numeric
 from fastnn.tables.targets import Amount
 
 OPSET, OPSET_ML, IR = 17, 3, 8  # of 2022: ONNX 1.12, ONNX Runtime 1.12
@@ -315,52 +317,114 @@ def _features(graph: _Graph, data: Columns) -> str:
     """Columns of a data file -> numbers, as fastnn.tables.inputs makes them."""
     inputs = data.inputs
     assert not isinstance(inputs, PlainInputs)
-    fill = inputs.missing == "impute"
+    fill = inputs.missing != "refuse"
     if isinstance(inputs, ArrayInputs):
         x = graph.input("X", inputs.shape, graph.dtype)
         if len(inputs.shape) > 1:
             x = graph.node("Flatten", x, axis=1)
-        return _scaled(graph, x, inputs, fill, graph.dtype)
+        return _numbers(graph, x, _scaling_of(inputs), fill, graph.dtype)
     numeric = [column for column in inputs.columns if isinstance(column, Numeric)]
     if len(numeric) == len(inputs.columns):
-        every = {name: [getattr(c, name) for c in numeric] for name in ("shift", "scale", "median")}
         x = graph.input("X", (len(numeric),), "float64")
-        return _scaled(graph, x, _Scaling(**every), fill, "float64")
+        scaling, order = _scaling_of_all(numeric)
+        x = _numbers(graph, x, scaling, fill, "float64")
+        if order == list(range(len(order))):
+            return x
+        return graph.node("Gather", x, graph.number("order", order, "int64"), axis=1)
     parts = []
     for column in inputs.columns:
-        if isinstance(column, Categorical):
-            x = graph.input(column.name, (1,), "string")
-            x = graph.node(
-                "OneHotEncoder",
-                x,
-                domain="ai.onnx.ml",
-                cats_strings=column.categories,
-                zeros=1,
-            )
-            x = graph.node("Flatten", x, axis=1)
-            parts.append(x if graph.dtype == "float32" else graph.cast(x, graph.dtype))
-        else:
+        if isinstance(column, Numeric):
             x = graph.input(column.name, (1,), "float64")
-            parts.append(_scaled(graph, x, column, fill, "float64"))
+            parts.append(_numbers(graph, x, _scaling_of_all([column])[0], fill, "float64"))
+        else:
+            x = graph.input(column.name, (1,), "string")
+            parts.append(CATEGORIES[type(column)](graph, x, column))
     return graph.node("Concat", *parts, axis=1)
 
 
 @dataclass
 class _Scaling:
-    shift: list[float]
-    scale: list[float]
-    median: list[float]
+    """Of columns side by side."""
+
+    shift: Any
+    scale: Any
+    median: Any
+    smooth: bool
+    indicated: list[int]  # columns with a feature where they are missing
 
 
-def _scaled(graph: _Graph, x: str, column: Any, fill: bool, dtype: str) -> str:
-    """(x - shift) / scale, missing numbers filled, in `dtype`; then of the model's."""
+def _scaling_of(inputs: ArrayInputs) -> _Scaling:
+    of = (inputs.shift, inputs.scale, inputs.median, inputs.smooth, inputs.indicated)
+    return _Scaling(*of)
+
+
+def _scaling_of_all(columns: list[Numeric]) -> tuple[_Scaling, list[int]]:
+    """And where each feature is among these columns' numbers and then their indicators."""
+    shift, scale, median = (
+        [getattr(c, name) for c in columns] for name in ("shift", "scale", "median")
+    )
+    indicated = [i for i, c in enumerate(columns) if c.indicator]
+    order = []
+    for i in range(len(columns)):
+        order += [i, len(columns) + indicated.index(i)] if i in indicated else [i]
+    return _Scaling(shift, scale, median, columns[0].smooth, indicated), order
+
+
+def _numbers(graph: _Graph, x: str, column: _Scaling, fill: bool, dtype: str) -> str:
+    """As fastnn.tables.numbers makes them: (x - shift) / scale, missing numbers filled, in `dtype`;
+    then of the model's; indicators last."""
+    absent = ""
     if fill:
         median = graph.number("median", column.median, dtype)
-        x = graph.node("Where", graph.node("IsNaN", x), median, x)
+        absent = graph.node("IsNaN", x)
+        x = graph.node("Where", absent, median, x)
     if np.any(column.shift):
         x = graph.node("Sub", x, graph.number("shift", column.shift, dtype))
     x = graph.node("Div", x, graph.number("scale", column.scale, dtype))
-    return x if dtype == graph.dtype else graph.cast(x, graph.dtype)
+    if column.smooth:  # z / sqrt(1 + (z / 3)^2)
+        x = graph.node("Clip", x, *(graph.number("far", far, dtype) for far in (-1e9, 1e9)))
+        third = graph.node("Div", x, graph.number("three", 3.0, dtype))
+        square = graph.node("Mul", third, third)
+        size = graph.node("Add", square, graph.number("one", 1.0, dtype))
+        x = graph.node("Div", x, graph.node("Sqrt", size))
+    x = x if dtype == graph.dtype else graph.cast(x, graph.dtype)
+    if not column.indicated:
+        return x
+    which = graph.number("indicated", column.indicated, "int64")
+    flags = graph.cast(graph.node("Gather", absent, which, axis=1), graph.dtype)
+    return graph.node("Concat", x, flags, axis=1)
+
+
+def _categories(graph: _Graph, x: str, column: Categorical) -> str:
+    n = len(column.categories)
+    if column.codes:
+        values = [-1.0, 1.0] if column.signs else [*map(float, range(n))]
+        other = 0.0 if column.signs else -1.0
+        return _looked_up(graph, x, column.categories, values, other, graph.dtype)
+    known: dict[str, Any] = {"cats_strings": column.categories, "zeros": 1}
+    x = graph.node("Flatten", graph.node("OneHotEncoder", x, domain="ai.onnx.ml", **known), axis=1)
+    return x if graph.dtype == "float32" else graph.cast(x, graph.dtype)
+
+
+def _ordered(graph: _Graph, x: str, column: Ordered) -> str:
+    at = [*map(float, range(len(column.categories)))]
+    x = _looked_up(graph, x, column.categories, at, math.nan, "float64")
+    return _numbers(graph, x, _scaling_of_all([column.place])[0], True, "float64")
+
+
+def _looked_up(
+    graph: _Graph, x: str, words: list[str], values: list[float], other: float, dtype: str
+) -> str:
+    table: dict[str, Any] = {"keys_strings": words, "values_floats": values}
+    table["default_float"] = other
+    x = graph.node("LabelEncoder", x, domain="ai.onnx.ml", **table)
+    return x if dtype == "float32" else graph.cast(x, dtype)
+
+
+CATEGORIES: dict[type, Callable[[_Graph, str, Any], str]] = {
+    Categorical: _categories,
+    Ordered: _ordered,
+}
 
 
 def type_name(classes: np.ndarray) -> str:
@@ -377,11 +441,15 @@ def _results(
     classes = _classes(model, data)
     if data is not None:
         amounts = [target for target in data.targets if isinstance(target, Amount)]
-        if any((one.shift, one.scale) != (0, 1) for one in amounts):
+        if any((one.shift, one.scale, one.low) != (0, 1, None) for one in amounts):
             scale, shift = ([getattr(one, n) for one in amounts] for n in ("scale", "shift"))
             f = f if graph.dtype == "float64" else graph.cast(f, "float64")
             f = graph.node("Mul", f, graph.number("target_scale", scale, "float64"))
             f = graph.node("Add", f, graph.number("target_shift", shift, "float64"))
+            if any(one.low is not None for one in amounts):
+                low, high = ([getattr(one, n) for one in amounts] for n in ("low", "high"))
+                f = graph.node("Max", f, graph.number("least", low, "float64"))
+                f = graph.node("Min", f, graph.number("most", high, "float64"))
             f = f if graph.dtype == "float64" else graph.cast(f, graph.dtype)
     two = network.output == "sigmoid" and n_out == 1 and classes is not None and len(classes) == 2
     n, name = n_out, "f"

@@ -17,8 +17,10 @@ from fastnn.errors import TableError
 from fastnn.network.arrays import is_rows, is_table
 from fastnn.network.losses import quantiles_of
 from fastnn.network.spec import NetworkSpec
+from fastnn.tables.categories import ENCODINGS, places
 from fastnn.tables.frames import all_names, as_arrays, as_matrix, as_table, as_targets
-from fastnn.tables.inputs import ArrayInputs, Inputs, PlainInputs, TableInputs, places
+from fastnn.tables.inputs import ArrayInputs, Inputs, PlainInputs, TableInputs
+from fastnn.tables.numbers import MISSING, SCALINGS
 from fastnn.tables.table import Arrays, Table, as_word
 from fastnn.tables.targets import Amount, Classes, check_target, infer_task
 
@@ -173,17 +175,26 @@ class Columns:
 
     # Network -> results
 
-    def decode(self, f: np.ndarray) -> np.ndarray:
-        """Amounts as encoded or put out, (n, n_out) -> in the users' units, float64; of classes f
-        itself. Several quantiles of a target stand side by side."""
+    def in_units(self, y: np.ndarray) -> np.ndarray:
+        """Amounts as encoded, (n, n_out) -> in the users' units, float64; of classes y itself.
+        Several quantiles of a target stand side by side."""
         if not self.amounts:
-            return f
-        each = f.shape[1] // len(self.targets)
-        scale, shift = (
-            np.repeat([getattr(target, name) for target in self.targets], each)
-            for name in ("scale", "shift")
-        )
-        return f.astype(np.float64) * scale + shift
+            return y
+        scale, shift = (self._each(name, y.shape[1]) for name in ("scale", "shift"))
+        return y.astype(np.float64) * scale + shift
+
+    def decode(self, f: np.ndarray) -> np.ndarray:
+        """What the network puts out, (n, n_out), likewise; of a clamped target (`learn`) no value
+        is beyond those of the training rows."""
+        values = self.in_units(f)
+        if not self.amounts or all(target.low is None for target in self.targets):  # type: ignore[union-attr]
+            return values
+        low, high = (self._each(name, f.shape[1]).astype(np.float64) for name in ("low", "high"))
+        return np.fmin(np.fmax(values, low), high)
+
+    def _each(self, name: str, n_out: int) -> np.ndarray:
+        """A setting of the targets for each output."""
+        return np.repeat([getattr(one, name) for one in self.targets], n_out // len(self.targets))
 
     def decide(self, f: np.ndarray) -> np.ndarray:
         """Outputs (n, n_out) -> classes, or values in the users' units: (n,), or of several
@@ -215,8 +226,8 @@ class Columns:
             lines = [("inputs", f"{len(inputs.columns)} columns, {inputs.width} features")]
             lines += [("", str(column)) for column in inputs.columns]
         if not isinstance(inputs, PlainInputs):
-            how = {"refuse": "refused", "impute": "imputed"}[inputs.missing]
-            lines.append(("missing", how))
+            how = {"refuse": "refused", "impute": "imputed", "indicate": "imputed and indicated"}
+            lines.append(("missing", how[inputs.missing]))
         for i, target in enumerate(self.targets):
             title = "" if i else "target" if len(self.targets) == 1 else "targets"
             lines.append((title, str(target)))
@@ -352,8 +363,11 @@ def learn(
     missing: str = "refuse",
     scaling: str = "auto",
     categorical: Sequence[str] = (),
+    categories: str = "one_hot",
+    ordered: Mapping[str, Sequence[Any]] | None = None,
     drop: Sequence[str] = (),
     counts: bool = False,
+    clamp: bool = False,
     rows: Any = None,
 ) -> Columns:
     """Learn what columns are and how they become numbers.
@@ -368,18 +382,30 @@ def learn(
     task : {"classification", "regression"}, optional
         By default classification where y is text, booleans or categories, has two values, or is the
         whole numbers from 0 or 1 up without a gap.
-    missing : {"refuse", "impute"}, default "refuse"
+    missing : {"refuse", "impute", "indicate"}, default "refuse"
         "impute": missing numbers are the column's median, missing text is a category of its own.
-    scaling : {"auto", "standard", "maximum", "none"}, default "auto"
+        "indicate": a column of numbers, some missing in training rows, becomes a second feature
+        too, 1 where they are missing.
+    scaling : {"auto", "standard", "maximum", "robust", "none"}, default "auto"
         Of numbers: each column to mean 0 and deviation 1, or all divided by their greatest value,
-        as suits pixels, which "auto" tells by their ranges. Amounts are standardised but for
-        "none".
+        as suits pixels, which "auto" tells by their ranges. "robust": z = (x - median) / (q75 -
+        q25), or where that is 0 over half the range, then z / sqrt(1 + (z / 3)^2) [1]_. Amounts are
+        standardised but for "none".
     categorical : sequence of str, default ()
         Columns of numbers that are categories.
+    categories : {"one_hot", "codes"}, default "one_hot"
+        Categories become a feature each, or a column one feature: the place among its categories,
+        -1 of unknown ones, for a network with `fastnn.Categories` (``columns.inputs.codes`` says
+        where); of two categories -1 and 1.
+    ordered : dict of str: sequence, optional
+        Columns of categories in an order, from the least up: one feature, their standardised
+        place. Ordered categories of pandas and pyarrow, and polars' Enum, bring their own.
     drop : sequence of str, default ()
         Columns to leave out.
     counts : bool, default False
         Whether amounts are counts, for the loss poisson: divided by their mean alone.
+    clamp : bool, default False
+        Whether predicted amounts keep to the range of the training rows'.
     rows : array of int, or function f(n, labels) that returns one, optional
         The training rows, of which scales and categories are taken; by default all. labels (n,) are
         None where y is no single target of classes.
@@ -392,16 +418,23 @@ def learn(
     ------
     TableError
         A table that cannot be learned from: its column, and row.
+
+    References
+    ----------
+    .. [1] Holzmüller, Grinsztajn, Steinwart (2024), Better by Default: Strong Pre-Tuned MLPs and
+       Boosted Trees on Tabular Data, arXiv 2407.04491.
     """
     task = None if task is None else as_name("task", task, TASKS)
-    as_name("missing", missing, ("refuse", "impute"))
-    as_name("scaling", scaling, ("auto", "standard", "maximum", "none"))
+    as_name("missing", missing, MISSING)
+    as_name("scaling", scaling, SCALINGS)
+    as_name("categories", categories, ENCODINGS)
+    ordered = ordered or {}
     table = as_targets(y)
     names = list(table.columns)
     data: Table | Arrays
     if isinstance(X, Arrays) or not is_table(X):
         data = X if isinstance(X, Arrays) else as_arrays(X)
-        for option, given in (("drop", drop), ("categorical", categorical)):
+        for option, given in (("drop", drop), ("categorical", categorical), ("ordered", ordered)):
             if given:
                 raise TableError(
                     f"{option} (--{option}) is for the columns of a table; "
@@ -409,7 +442,7 @@ def learn(
                 )
     else:
         path, came = X.path if isinstance(X, Table) else "X", [*map(str, all_names(X))]
-        for name in (*drop, *categorical):
+        for name in (*drop, *categorical, *ordered):
             if name not in came:
                 raise TableError(f'{path}: no column "{name}"; it has {listed(came)}')
         if not set(came).difference(drop):
@@ -437,11 +470,13 @@ def learn(
     n = data.n_rows
     rows = rows(n, labels) if callable(rows) else np.arange(n) if rows is None else rows
     if task == "regression":
-        targets = [Amount.fit(table, name, rows, scaling != "none", counts) for name in names]
-    how = {"missing": missing, "scaling": scaling}
+        standardize = scaling != "none"
+        targets = [Amount.fit(table, name, rows, standardize, counts, clamp) for name in names]
+    how: dict[str, Any] = {"missing": missing, "scaling": scaling}
     if isinstance(data, Arrays):
         return Columns(ArrayInputs.fit(data, rows, **how), targets)
-    return Columns(TableInputs.fit(data, rows, categorical=categorical, **how), targets)
+    how |= {"categorical": categorical, "categories": categories, "ordered": ordered}
+    return Columns(TableInputs.fit(data, rows, **how), targets)
 
 
 def _task(table: Table) -> str:

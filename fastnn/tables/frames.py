@@ -159,7 +159,7 @@ def _cells(values: Any) -> Column | None:
     return _objects(array.tolist())
 
 
-def _objects(cells: list[Any], **known: bool) -> Column | None:
+def _objects(cells: list[Any], **known: Any) -> Column | None:
     """Python objects: all numbers, or words."""
     kinds = {kind for kind in map(type, cells) if kind.__name__ not in NOTHING}
     reals = {kind for kind in kinds if issubclass(kind, NUMBERS) and kind is not bool}
@@ -186,7 +186,9 @@ def _pandas(values: Any) -> Column | None:
         categories = [None if code < 0 else values.dtype.categories[code] for code in used]
         words = [as_word(category) for category in categories]
         text = any(isinstance(category, str) for category in categories)
-        return Words.clean(codes.astype(np.int32), words, declared=True, typed=text)
+        order = [*map(as_word, values.dtype.categories)] if values.dtype.ordered else None
+        how = {"declared": True, "typed": text, "order": order}
+        return Words.clean(codes.astype(np.int32), words, **how)
     if kind.kind in "iuf":  # of masked and Arrow-backed types, too
         if isinstance(kind, np.dtype):
             return Numbers(np.asarray(values))
@@ -204,8 +206,9 @@ def _polars(values: Any) -> Column | None:
         return Numbers((values.cast(float) if kind.is_decimal() else values).to_numpy())
     name = str(kind).partition("(")[0]
     if name in ("String", "Boolean", "Null", "Object", "Categorical", "Enum"):
+        order = list(kind.categories) if name == "Enum" else None
         declared = name in ("Categorical", "Enum")
-        return _objects(values.to_list(), declared=declared)
+        return _objects(values.to_list(), declared=declared, order=order)
     return None
 
 
@@ -213,15 +216,20 @@ def _arrow(values: Any) -> Column | None:
     import pyarrow
 
     types, kind = pyarrow.types, values.type
-    declared = types.is_dictionary(kind)
+    declared, order = types.is_dictionary(kind), None
     if declared:
+        if kind.ordered:
+            parts = values.unify_dictionaries().chunks if hasattr(values, "chunks") else [values]
+            order = [*map(as_word, parts[0].dictionary.to_pylist())] if parts else None
         values = values.cast(kind.value_type)
         kind = values.type
     if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
         if values.null_count or types.is_decimal(kind):
             values = values.cast(pyarrow.float64(), safe=False)
         numbers = np.asarray(values)
-        return _objects(numbers.tolist(), declared=True) if declared else Numbers(numbers)
+        if declared:
+            return _objects(numbers.tolist(), declared=True, order=order)
+        return Numbers(numbers)
     if str(kind) in ("string", "large_string", "string_view", "bool", "null"):
-        return _objects(values.to_pylist(), declared=declared)
+        return _objects(values.to_pylist(), declared=declared, order=order)
     return None

@@ -66,6 +66,7 @@ class Numbers:
     values: np.ndarray  # (n,) integers or floats, NaN where missing
 
     declared = False
+    order = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -98,9 +99,10 @@ class Words:
     words: list[str]  # distinct, each in some row; '' for missing
     declared: bool = False  # categories, even where all are numbers: of a type that says so
     typed: bool = False  # text by its type, not cells of a file, which may be numbers
+    order: list[str] | None = None  # of categories that have one, from the least up
 
     @classmethod
-    def clean(cls, codes: np.ndarray, raw: list[str], **known: bool) -> Words:
+    def clean(cls, codes: np.ndarray, raw: list[str], **known: Any) -> Words:
         """Blanks and single quotes around a word are dropped; what then is the same is one word."""
         index: dict[str, int] = {}
         lookup = np.empty(len(raw), np.int32)
@@ -114,7 +116,7 @@ class Words:
         return cls(lookup[codes], list(index), **known)
 
     @classmethod
-    def of(cls, cells: Sequence[Any], **known: bool) -> Words:
+    def of(cls, cells: Sequence[Any], **known: Any) -> Words:
         """Of Python objects: texts, numbers, booleans, and what is missing."""
         index: defaultdict[Any, int] = defaultdict(int)  # cell -> code
         index.default_factory = index.__len__  # a new cell gets the next code

@@ -13,7 +13,8 @@ import numpy as np
 
 from fastnn.checks import counted, listed
 from fastnn.errors import TableError
-from fastnn.tables.inputs import LARGEST, names_of, places, word_order
+from fastnn.tables.categories import names_of, places, word_order
+from fastnn.tables.numbers import LARGEST
 from fastnn.tables.table import Column, Table, TableWarning, Words, number_name, number_or_none
 
 # Whole numbers without a gap from 0 or 1 up to this many are taken for classes, not for amounts.
@@ -96,15 +97,24 @@ class Amount:
     name: str
     shift: float = 0.0
     scale: float = 1.0
+    low: float | None = None  # what is predicted is clamped to the range of the training rows
+    high: float | None = None
 
     task = "regression"
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.shift:.6g} + {self.scale:.6g} f(x)"
+        text = f"{self.name}: {self.shift:.6g} + {self.scale:.6g} f(x)"
+        return text if self.low is None else f"{text}, within {self.low:.6g} to {self.high:.6g}"
 
     @classmethod
     def fit(
-        cls, table: Table, name: str, rows: np.ndarray, standardize: bool, counts: bool = False
+        cls,
+        table: Table,
+        name: str,
+        rows: np.ndarray,
+        standardize: bool,
+        counts: bool = False,
+        clamp: bool = False,
     ) -> Amount:
         """From the training rows. counts: what stays a count is divided by its mean alone."""
         target = cls(name)
@@ -131,6 +141,8 @@ class Amount:
             target.scale = float(values.mean())
         elif standardize:
             target.shift, target.scale = float(values.mean()), float(values.std())
+        if clamp:
+            target.low, target.high = float(values.min()), float(values.max())
         return target
 
     def values(self, table: Table, name: str) -> np.ndarray:
@@ -147,12 +159,9 @@ class Amount:
     def encode(self, table: Table, name: str) -> np.ndarray:
         return (self.values(table, name) - self.shift) / self.scale
 
-    def decode(self, outputs: np.ndarray) -> np.ndarray:
-        """(n,) outputs of the network -> values in the user's unit, float64."""
-        return outputs.astype(np.float64) * self.scale + self.shift
-
     def to_dict(self) -> dict:
-        return {"task": self.task, **asdict(self)}
+        saved = {"task": self.task, **asdict(self)}
+        return {name: value for name, value in saved.items() if value is not None}
 
 
 def infer_task(column: Column) -> tuple[str, str]:

@@ -4,7 +4,8 @@ t = 0, 1, ... counts steps. Schedules in epochs span the fit that they are given
 steps, an epoch is the number of steps of one pass, so that t // per_epoch numbers its epochs, and
 total is the number of its steps. The others (`Constant`, `InverseScaling`, functions) count the
 optimizer's steps, those of earlier fits too. Numbers come from additions, multiplications,
-divisions and roots alone: the same bits on every machine.
+divisions and roots alone, and from splitting a number into mantissa and exponent: the same bits on
+every machine.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.checks import as_int, as_name, as_real
+from fastnn.random import log
 from fastnn.values import Value
 
 LIMITS = {  # the least, and what they must be below
@@ -234,6 +236,61 @@ class OneCycle(Schedule):
         return np.where(t <= top, rising, falling)
 
 
+class CosLog(Schedule):
+    """Waves between 0 and learning_rate, each about twice as long as the one before.
+
+        learning_rate (1 - cos(2 pi log2(1 + (2^cycles - 1) t))) / 2
+
+    with t = step / total, from 0 at the first step to just below 1 at the last.
+
+    Parameters
+    ----------
+    learning_rate : float
+        The largest.
+    cycles : int, default 4
+        Waves in the fit, 1 to 50.
+
+    References
+    ----------
+    Holzmüller, Grinsztajn & Steinwart (2024), "Better by default: strong pre-tuned MLPs and boosted
+    trees on tabular data", NeurIPS, section 3 (coslog4).
+    """
+
+    cycles: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.cycles > 50:
+            raise ValueError(f"cycles must be at most 50, got {self.cycles}")
+
+    def at(self, t: np.ndarray, per_epoch: int, total: int) -> np.ndarray:
+        # (1 - cos(2 pi x)) / 2 = sin^2(pi x), and of x = log2(...) only what whole numbers leave
+        # counts: the logarithm of a mantissa m from sqrt(1/2) to sqrt(2).
+        m, _ = np.frexp(1 + (2.0**self.cycles - 1) * (t / total))
+        m = np.where(m < math.sqrt(0.5), 2 * m, m)
+        wave = _sin_pi(log(m) / 0.6931471805599453)
+        return self.learning_rate * (wave * wave)
+
+
+class FlatCosine(Schedule):
+    """learning_rate for the first half of the fit, then half a cosine down to 0.
+
+        learning_rate (1 + cos(pi s)) / 2,   s = max(0, 2 t - 1),   t = step / total
+
+    Parameters
+    ----------
+    learning_rate : float
+
+    References
+    ----------
+    Holzmüller, Grinsztajn & Steinwart (2024), as of `CosLog` (flat_cos).
+    """
+
+    def at(self, t: np.ndarray, per_epoch: int, total: int) -> np.ndarray:
+        share = np.clip(2 * (t / total) - 1, 0, 1)
+        return self.learning_rate * ((1 + _cos_pi(share)) / 2)
+
+
 class Watching(Schedule):
     """A schedule that follows what an epoch ended with: its rate is state, not a formula of t."""
 
@@ -434,8 +491,13 @@ def _real_power(x: np.ndarray, p: float) -> np.ndarray:
 
 
 def _cos_pi(x: np.ndarray) -> np.ndarray:
-    """cos(pi x) for 0 <= x <= 1 as sin(z), z = pi (1/2 - x), by Taylor's series up to z^23."""
-    z = math.pi * (0.5 - x)
+    """cos(pi x) for 0 <= x <= 1."""
+    return _sin_pi(0.5 - x)
+
+
+def _sin_pi(x: np.ndarray) -> np.ndarray:
+    """sin(pi x) for -1/2 <= x <= 1/2, by Taylor's series up to (pi x)^23."""
+    z = math.pi * x
     result = np.ones_like(z)
     for n in range(22, 0, -2):
         result = 1 - z * z / (n * (n + 1)) * result
