@@ -37,7 +37,7 @@ class Lesson:
     """What there is to learn, as networks take it."""
 
     X: np.ndarray  # (n, n_in) float32
-    y: np.ndarray  # labels (n,), or amounts (n, 1) standardised
+    y: np.ndarray  # labels (n,), probabilities (n, n_out), or standardised amounts (n, 1)
     weights: np.ndarray | None  # (n,)
     n_out: int
     classes: bool  # not amounts
