@@ -123,6 +123,8 @@ __all__ = [
     "Trace",
     "Uniform",
     "load",
+    "permutation_importance",
+    "shapley_values",
     "show_config",
     "threads",
 ]
@@ -133,6 +135,8 @@ if TYPE_CHECKING:
     from fastnn import interop as interop
     from fastnn import onnx as onnx
     from fastnn import tables as tables
+    from fastnn.explain.importance import permutation_importance
+    from fastnn.explain.shapley import shapley_values
     from fastnn.explain.trace import Trace
     from fastnn.training.callbacks import (
         Checkpoint,
@@ -148,7 +152,11 @@ else:
     _LATER = {name: "fastnn.training.callbacks" for name in (
         "CSVLogger", "Checkpoint", "EarlyStopping", "GradientNorms", "LambdaCallback",
         "ProgressBar", "TensorBoard",
-    )} | {"Trace": "fastnn.explain.trace"}  # fmt: skip
+    )} | {
+        "Trace": "fastnn.explain.trace",
+        "permutation_importance": "fastnn.explain.importance",
+        "shapley_values": "fastnn.explain.shapley",
+    }  # fmt: skip
     _PARTS = ("data", "interop", "onnx", "tables")
 
     def __getattr__(name: str) -> Any:
