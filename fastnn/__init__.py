@@ -33,12 +33,13 @@ from fastnn.errors import (
     ModelFileError,
     TableError,
 )
-from fastnn.model import Model, load
+from fastnn.model import Model
 from fastnn.network.activations import ELU, LeakyReLU
 from fastnn.network.initialize import Normal, Orthogonal, Uniform
 from fastnn.network.losses import BinaryCrossEntropy, CrossEntropy, Focal, Huber, Quantile
 from fastnn.network.norms import BatchNorm, LayerNorm
 from fastnn.predictor import Predictor
+from fastnn.saved import load
 from fastnn.training.fit import Callback, Fit, Snapshot
 from fastnn.training.history import History
 from fastnn.training.metrics import TopK
@@ -118,6 +119,8 @@ __all__ = [
     "Snapshot",
     "StepDecay",
     "TableError",
+    "TabularClassifier",
+    "TabularRegressor",
     "TensorBoard",
     "TopK",
     "Trace",
@@ -135,9 +138,16 @@ if TYPE_CHECKING:
     from fastnn import interop as interop
     from fastnn import onnx as onnx
     from fastnn import tables as tables
-    from fastnn.explain.importance import permutation_importance
-    from fastnn.explain.shapley import shapley_values
+    )} | {
+        "Trace": "fastnn.explain.trace",
+        "TabularClassifier": "fastnn.tabular.estimators",
+        "TabularRegressor": "fastnn.tabular.estimators",
+        "permutation_importance": "fastnn.explain.importance",
+        "shapley_values": "fastnn.explain.shapley",
+    }  # fmt: skip
+    _PARTS = ("data", "interop", "onnx", "tables", "tabular")
     from fastnn.explain.trace import Trace
+    from fastnn.tabular.estimators import TabularClassifier, TabularRegressor
     from fastnn.training.callbacks import (
         Checkpoint,
         CSVLogger,
@@ -154,10 +164,12 @@ else:
         "ProgressBar", "TensorBoard",
     )} | {
         "Trace": "fastnn.explain.trace",
+        "TabularClassifier": "fastnn.tabular.estimators",
+        "TabularRegressor": "fastnn.tabular.estimators",
         "permutation_importance": "fastnn.explain.importance",
         "shapley_values": "fastnn.explain.shapley",
     }  # fmt: skip
-    _PARTS = ("data", "interop", "onnx", "tables")
+    _PARTS = ("data", "interop", "onnx", "tables", "tabular")
 
     def __getattr__(name: str) -> Any:
         if name in _PARTS:
