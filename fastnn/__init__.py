@@ -125,6 +125,7 @@ __all__ = [
     "TopK",
     "Trace",
     "Uniform",
+    "fit_many",
     "load",
     "permutation_importance",
     "shapley_values",
@@ -138,15 +139,11 @@ if TYPE_CHECKING:
     from fastnn import interop as interop
     from fastnn import onnx as onnx
     from fastnn import tables as tables
-    )} | {
-        "Trace": "fastnn.explain.trace",
-        "TabularClassifier": "fastnn.tabular.estimators",
-        "TabularRegressor": "fastnn.tabular.estimators",
-        "permutation_importance": "fastnn.explain.importance",
-        "shapley_values": "fastnn.explain.shapley",
-    }  # fmt: skip
-    _PARTS = ("data", "interop", "onnx", "tables", "tabular")
+    from fastnn import tabular as tabular
+    from fastnn.explain.importance import permutation_importance
+    from fastnn.explain.shapley import shapley_values
     from fastnn.explain.trace import Trace
+    from fastnn.many import fit_many
     from fastnn.tabular.estimators import TabularClassifier, TabularRegressor
     from fastnn.training.callbacks import (
         Checkpoint,
@@ -163,9 +160,10 @@ else:
         "CSVLogger", "Checkpoint", "EarlyStopping", "GradientNorms", "LambdaCallback",
         "ProgressBar", "TensorBoard",
     )} | {
-        "Trace": "fastnn.explain.trace",
         "TabularClassifier": "fastnn.tabular.estimators",
         "TabularRegressor": "fastnn.tabular.estimators",
+        "Trace": "fastnn.explain.trace",
+        "fit_many": "fastnn.many",
         "permutation_importance": "fastnn.explain.importance",
         "shapley_values": "fastnn.explain.shapley",
     }  # fmt: skip
