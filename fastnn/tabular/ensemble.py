@@ -11,6 +11,7 @@ import numpy as np
 
 from fastnn.predictor import Predictor
 from fastnn.tables.columns import Columns
+from fastnn.tables.inputs import ArrayInputs, TableInputs
 from fastnn.tabular.calibration import heated
 from fastnn.tabular.conformal import Scores
 
@@ -93,3 +94,13 @@ class Ensemble:
         held = self.scores.sets(p, coverage)
         held[np.arange(len(held)), self.mean(X).argmax(1)] = True
         return held
+
+    def features(self) -> dict[str, list[int]]:
+        """The features of each column, by its name."""
+        inputs = self.columns.inputs
+        if isinstance(inputs, ArrayInputs):
+            n = len(inputs.scale)
+            gaps = {j: n + k for k, j in enumerate(inputs.indicated)}
+            return {f"x{j}": [j, *([gaps[j]] if j in gaps else [])] for j in range(n)}
+        assert isinstance(inputs, TableInputs)
+        return {column.name: [*range(at.start, at.stop)] for column, at in inputs.features()}

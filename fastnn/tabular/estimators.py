@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from os import PathLike
 from typing import Any
@@ -11,13 +11,13 @@ import numpy as np
 
 from fastnn.checks import as_bool, as_int, as_real, counted
 from fastnn.config import threads
+from fastnn.explain.importance import Importance, permutation_importance
 from fastnn.network.arrays import as_finite, as_numbers, is_table
 from fastnn.random import as_seed
 from fastnn.tables.table import Arrays, Numbers, Table
 from fastnn.tabular.api import Estimator
 from fastnn.tabular.data import as_amounts, as_classes, as_data, as_target
 from fastnn.tabular.ensemble import Ensemble
-from fastnn.tabular.importance import features_of, importances
 from fastnn.tabular.learning import learn_ensemble
 from fastnn.tabular.recipes import Pack, single_recipe
 from fastnn.training.metrics import log_loss, r2, rmse
@@ -138,43 +138,44 @@ class Tabular(Estimator):
         return self._ensemble.columns.encode_row(row, "float32")[None]
 
     def permutation_importance(
-        self,
-        X: Any,
-        y: Any,
-        *,
-        n_repeats: int = 5,
-        sample_weight: Any = None,
-        random_state: int = 0,
-    ) -> dict[str, float]:
+        self, X: Any, y: Any, *, repeats: int = 5, sample_weight: Any = None, seed: int | None = 0
+    ) -> Importance:
         """How much each column matters: the rise of the loss where its cells are shuffled.
 
         Parameters
         ----------
         X, y : as of `fit`
             Rows that were not trained on; on others columns that were learned by heart matter, too.
-        n_repeats : int, default 5
-            Shuffles of each column, whose mean is taken.
+        repeats, seed : int
+            As of `fastnn.permutation_importance`.
         sample_weight : array, (n,), optional
-        random_state : int, default 0
 
         Returns
         -------
-        dict of float
-            By name of the column (x0, x1, ... where X has none), the largest first: of classes the
-            rise of the log loss, of amounts of the RMSE in y's unit.
-
-        References
-        ----------
-        Breiman (2001), "Random forests", Machine Learning 45(1).
+        Importance
+            By columns' names (x0, x1, ... where X has none): of classes in log loss, of amounts in
+            RMSE, y's unit.
         """
-        n_repeats, seed = as_int("n_repeats", n_repeats, 1), as_seed(random_state)
         X = self._encoded(X)
-        loss = self._loss(y, as_weights(sample_weight, len(X)))
+        weights = as_weights(sample_weight, len(X))
         with self._bound():
-            return importances(X, features_of(self._ensemble.columns), loss, n_repeats, seed)
+            return permutation_importance(
+                self._outputs,
+                *(X, self._truth(y), lambda y, f: self._loss(y, f, weights)),
+                groups=self._ensemble.features(),
+                repeats=repeats,
+                seed=seed,
+            )
 
-    def _loss(self, y: Any, weights: np.ndarray | None) -> Callable[[np.ndarray], float]:
-        """Of encoded rows, whose y is this."""
+    def _outputs(self, X: np.ndarray) -> np.ndarray:
+        """Answers to encoded rows, as `_loss` takes them."""
+        raise NotImplementedError
+
+    def _truth(self, y: Any) -> np.ndarray:
+        """y as `_loss` takes it."""
+        raise NotImplementedError
+
+    def _loss(self, y: np.ndarray, f: np.ndarray, weights: np.ndarray | None) -> float:
         raise NotImplementedError
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -317,14 +318,20 @@ class TabularClassifier(Tabular):
                 f"{name} must be at least 0 and of sum 1, got {teacher[row]} in row {row}"
             )
 
-    def _loss(self, y: Any, weights: np.ndarray | None) -> Callable[[np.ndarray], float]:
+    def _outputs(self, X: np.ndarray) -> np.ndarray:
+        return self._ensemble.probabilities(X)
+
+    def _truth(self, y: Any) -> np.ndarray:
         cells = np.asarray(as_target(y))
         labels = (cells[:, None] == self.classes_).argmax(1)
         if not (self.classes_[labels] == cells).all():
             row = int(np.argmin(self.classes_[labels] == cells))
             came = cells.tolist()[row]
             raise ValueError(f"y must hold classes that fit has seen, got {came!r:.50} in y[{row}]")
-        return lambda X: log_loss(labels, self._ensemble.probabilities(X), True, weights)
+        return labels
+
+    def _loss(self, y: np.ndarray, f: np.ndarray, weights: np.ndarray | None) -> float:
+        return log_loss(y, f, True, weights)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of the classes, calibrated.
@@ -495,9 +502,14 @@ class TabularRegressor(Tabular):
         `TabularClassifier.compress`."""
         return self._compressed(X, y, sample_weight, self.predict(X))
 
-    def _loss(self, y: Any, weights: np.ndarray | None) -> Callable[[np.ndarray], float]:
-        amounts = as_amounts(np.asarray(as_target(y)))[:, None]
-        return lambda X: rmse(amounts, self._ensemble.values(X)[:, None], weights)
+    def _outputs(self, X: np.ndarray) -> np.ndarray:
+        return self._ensemble.values(X)
+
+    def _truth(self, y: Any) -> np.ndarray:
+        return as_amounts(np.asarray(as_target(y)))
+
+    def _loss(self, y: np.ndarray, f: np.ndarray, weights: np.ndarray | None) -> float:
+        return rmse(y[:, None], f[:, None], weights)
 
     def predict(self, X: Any) -> np.ndarray:
         """The amount of each row.
@@ -575,8 +587,8 @@ class TabularRegressor(Tabular):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R^2: 1 - sum (f - y)^2 / sum (y - mean y)^2."""
-        f, amounts = self.predict(X), as_amounts(np.asarray(as_target(y)))
-        return r2(amounts[:, None], f[:, None], as_weights(sample_weight, len(f)))
+        f = self.predict(X)
+        return r2(self._truth(y)[:, None], f[:, None], as_weights(sample_weight, len(f)))
 
 
 def _as_share(name: str, value: Any) -> float:
