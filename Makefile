@@ -20,7 +20,7 @@ build:
 
 lint:
 	$(PYTHON) -m ruff check .
-	cython-lint fastnn/kernels
+	cython-lint fastnn
 	$(PYTHON) -m mypy
 
 test:
@@ -59,4 +59,4 @@ asan:
 	    $(PYTHON) -m pytest --capture=sys $(CURDIR)/tests
 
 clean:
-	rm -rf build fastnn/kernels/*.so
+	rm -rf build fastnn/*/*.so

@@ -18,6 +18,7 @@ import numpy as np
 
 from fastnn.checks import counted, listed
 from fastnn.errors import TableError
+from fastnn.tables.cells import Rule
 from fastnn.tables.numbers import REFUSED, Numeric, without_defaults
 from fastnn.tables.table import Column, Table, TableWarning, number_name, number_or_none
 
@@ -74,6 +75,11 @@ class Categorical:
         else:
             known = np.flatnonzero(found >= 0)
             out[known, found[known]] = 1
+
+    def rule(self, start: int) -> Rule:
+        """For single rows, its features being those from `start` on."""
+        kind = "sign" if self.signs else "code" if self.codes else "one_hot"
+        return Rule(self.name, kind, start, _index(self.categories))
 
     def to_dict(self) -> dict:
         return {"type": self.kind} | without_defaults(self)
@@ -134,6 +140,10 @@ class Ordered:
             missing = "impute"  # `located` has refused what is missing; the rest is unknown
         self.place.take(out, places, missing, lambda row: table.where(row, self.name))
 
+    def rule(self, start: int) -> Rule:
+        """For single rows, its features being those from `start` on."""
+        return Rule(self.name, "ordered", start, _index(self.categories), **self.place.scaled())
+
     def to_dict(self) -> dict:
         return {"type": self.kind, "categories": self.categories} | without_defaults(self.place)
 
@@ -141,6 +151,10 @@ class Ordered:
     def from_dict(cls, saved: dict) -> Ordered:
         categories = saved.pop("categories")
         return cls(Numeric(**saved), categories)
+
+
+def _index(names: list[str]) -> dict[str, int]:
+    return {name: i for i, name in enumerate(names)}
 
 
 def words_of(column: Column, rows: np.ndarray) -> list[str]:
@@ -192,7 +206,7 @@ def names_of(words: Iterable[str]) -> list[str]:
 def places(words: list[str], names: list[str]) -> np.ndarray:
     """Where each word stands among the names, which it equals as text or as a number; -1 where
     nowhere."""
-    place = {name: i for i, name in enumerate(names)}
+    place = _index(names)
     by_number: dict[float, int] = {}
     for name, i in place.items():
         value = number_or_none(name) if name else None

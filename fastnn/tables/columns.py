@@ -7,7 +7,7 @@ and nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from fastnn.network.arrays import is_rows, is_table
 from fastnn.network.losses import quantiles_of
 from fastnn.network.spec import NetworkSpec
 from fastnn.tables.categories import ENCODINGS, places
+from fastnn.tables.cells import Cells
 from fastnn.tables.frames import all_names, as_arrays, as_matrix, as_table, as_targets
 from fastnn.tables.inputs import ArrayInputs, Inputs, PlainInputs, TableInputs
 from fastnn.tables.numbers import MISSING, SCALINGS
@@ -53,6 +54,7 @@ class Columns:
     inputs: Inputs
     targets: Sequence[Classes | Amount] = ()  # of one kind; several Classes have two classes each
     header: bool = True  # of the CSV trained on; new ones are read the same way
+    _cells: tuple[str, Cells] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def width(self) -> int:
@@ -76,7 +78,7 @@ class Columns:
     @property
     def classes(self) -> np.ndarray | None:
         first = self.targets[0] if len(self.targets) == 1 else None
-        return first.values if isinstance(first, Classes) else None
+        return first.values.copy() if isinstance(first, Classes) else None
 
     @property
     def amounts(self) -> bool:
@@ -110,6 +112,22 @@ class Columns:
         if isinstance(self.inputs, PlainInputs) and not isinstance(X, (Table, Arrays)):
             return as_plain(self.inputs.select(X))
         return self.inputs.transform(X, dtype, warn_unknown)
+
+    def encode_row(self, row: Any, dtype: str = "float32") -> np.ndarray:
+        """What `encode` makes of a table of this row alone, (width,).
+
+        Numbers and known categories in a dict take a compiled road; all else, the table's.
+        """
+        encoded = None
+        if isinstance(self.inputs, TableInputs):
+            if self._cells is None or self._cells[0] != dtype:
+                self._cells = dtype, self.inputs.cells(dtype)
+            encoded = self._cells[1](row)
+        if encoded is None:
+            if not isinstance(row, Mapping):
+                raise TypeError(f"row must be a dict of cells, got {type(row).__name__}")
+            encoded = self.encode([row], dtype)[0]
+        return encoded
 
     def encode_targets(self, y: Any) -> Any:
         """y as the network learns it.
@@ -275,7 +293,10 @@ class Columns:
                 f"and {network.loss} loss"
             )
 
-    # The model file
+    # The model file, and copies
+
+    def __getstate__(self) -> dict:
+        return vars(self) | {"_cells": None}
 
     def to_dict(self) -> dict:
         targets = [target.to_dict() for target in self.targets]

@@ -7,7 +7,8 @@ numeric target  (y - shift) / scale, undone on the output
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -46,10 +47,10 @@ class Classes:
                 "rows are too many for classes"
             )
         target = cls(name, sorted(words, key=word_order))
-        target.text = isinstance(column, Words) and column.typed and target.values.dtype.kind != "U"
-        return target
+        typed = isinstance(column, Words) and column.typed
+        return replace(target, text=typed and target.values.dtype.kind != "U")
 
-    @property
+    @cached_property
     def values(self) -> np.ndarray:
         """(C,) the classes as users have them: integers, floats, booleans or text."""
         if not self.text and self.classes == ["False", "True"]:
