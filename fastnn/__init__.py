@@ -125,6 +125,7 @@ __all__ = [
     "TopK",
     "Trace",
     "Uniform",
+    "fit_many",
     "load",
     "show_config",
     "threads",
@@ -138,6 +139,7 @@ if TYPE_CHECKING:
     from fastnn import tables as tables
     from fastnn import tabular as tabular
     from fastnn.explain.trace import Trace
+    from fastnn.many import fit_many
     from fastnn.tabular.estimators import TabularClassifier, TabularRegressor
     from fastnn.training.callbacks import (
         Checkpoint,
@@ -153,7 +155,7 @@ else:
     _LATER = {name: "fastnn.training.callbacks" for name in (
         "CSVLogger", "Checkpoint", "EarlyStopping", "GradientNorms", "LambdaCallback",
         "ProgressBar", "TensorBoard",
-    )} | {"Trace": "fastnn.explain.trace"} | dict.fromkeys(
+    )} | {"Trace": "fastnn.explain.trace", "fit_many": "fastnn.many"} | dict.fromkeys(
         ("TabularClassifier", "TabularRegressor"), "fastnn.tabular.estimators"
     )  # fmt: skip
     _PARTS = ("data", "interop", "onnx", "tables", "tabular")

@@ -61,6 +61,7 @@ class Engine:
         grad: Reals,
         n_threads: int,
         weights: npt.NDArray[np.float64] | None = None,
+        order: npt.NDArray[np.intp] | None = None,
     ) -> float: ...
     def forward(self, X: Any, out: Reals, n_threads: int) -> None: ...
     def loss(
@@ -71,4 +72,5 @@ class Engine:
         n_threads: int,
         weights: npt.NDArray[np.float64] | None = None,
         loss: tuple[int, dict[str, Any]] | None = None,
+        order: npt.NDArray[np.intp] | None = None,
     ) -> float: ...
