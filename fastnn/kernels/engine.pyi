@@ -50,6 +50,8 @@ class Engine:
         keys: npt.NDArray[np.uint64] | None = None,
         squares: npt.NDArray[np.float64] | None = None,
         least: float = 0.0,
+        weight_decays: npt.NDArray[np.float64] | None = None,
+        dropout_factors: npt.NDArray[np.float64] | None = None,
     ) -> int: ...
     def sure_step(
         self,
