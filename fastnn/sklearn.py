@@ -38,7 +38,7 @@ from fastnn.training.fit import Fit
 from fastnn.training.metrics import classes, r2
 from fastnn.training.optimizers import LBFGS, Optimizer, as_optimizer
 from fastnn.training.plan import Plan, as_callbacks
-from fastnn.training.progress import Progress
+from fastnn.training.progress import Watcher
 from fastnn.training.schedules import Watching
 from fastnn.training.weights import as_weights
 
@@ -83,6 +83,7 @@ class Rule:
     settings: dict[str, float]
     learning_rate: Any
     ridge: float = 0.0
+    weight_decay: Any = 0.0  # where a schedule gives it
 
     @property
     def rates(self) -> dict[str, float]:
@@ -327,7 +328,8 @@ class Perceptron(CallbackSupport, BaseMultilayerPerceptron):
                 raise ValueError(f"optimizer's learning rate must watch the loss, got {rate}")
             if incremental and getattr(rate, "by_epochs", False):
                 raise ValueError(f"optimizer must not count epochs in partial_fit, got {rate}")
-            return Rule(optimizer.kind, optimizer.rates, rate)
+            decay = optimizer.weight_decay
+            return Rule(optimizer.kind, optimizer.rates, rate, weight_decay=decay)
         rate = float(self.learning_rate_init)
         if self.solver == "adam":
             settings = {"beta1": self.beta_1, "beta2": self.beta_2, "epsilon_hat": self.epsilon}
@@ -453,7 +455,7 @@ class Course(loop.Course):
         self.loss = MeanLoss(plan.y, network, plan.weights)
         self.scored = None if scored[0] is None else Scored(network, *scored)
 
-    def epoch(self, run: loop.Run, progress: Progress | None) -> float:
+    def epoch(self, run: loop.Run, progress: Watcher | None) -> float:
         estimator, parameters = self.estimator, run.parameters
         if self.plan.shuffle:
             shuffled = np.arange(len(self.order))

@@ -53,8 +53,16 @@ class Engine:
         keys: npt.NDArray[np.uint64] | None = None,
         squares: npt.NDArray[np.float64] | None = None,
         least: float = 0.0,
-        sure: bool = False,
+        weight_decays: npt.NDArray[np.float64] | None = None,
+        dropout_factors: npt.NDArray[np.float64] | None = None,
     ) -> int: ...
+    def sure_step(
+        self,
+        X: Any,
+        y: npt.NDArray[Any],
+        learning_rate: float,
+        counts: npt.NDArray[np.int64],
+    ) -> float | None: ...
     def gradient(
         self,
         X: Any,
@@ -62,6 +70,7 @@ class Engine:
         grad: Reals,
         n_threads: int,
         weights: npt.NDArray[np.float64] | None = None,
+        order: npt.NDArray[np.intp] | None = None,
     ) -> float: ...
     def forward(self, X: Any, out: Reals, n_threads: int) -> None: ...
     def loss(
@@ -72,4 +81,5 @@ class Engine:
         n_threads: int,
         weights: npt.NDArray[np.float64] | None = None,
         loss: tuple[int, dict[str, Any]] | None = None,
+        order: npt.NDArray[np.intp] | None = None,
     ) -> float: ...

@@ -34,17 +34,17 @@ from libc.math cimport sqrt
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, FNN_FACTOR, FNN_LAYER_NORM, FNN_OF_b, FNN_OF_W, Memory, fnn_activation, fnn_barrier, fnn_entry,
-    fnn_identity, fnn_kernels, fnn_norm, fnn_prefetch, fnn_rates, fnn_sgd, fnn_team_size, fp_enter, fp_leave, plain, seconds,
-    startable, wait,
+    FNN_BATCH_NORM, FNN_FACTOR, FNN_LAYER_NORM, FNN_OF_b, FNN_OF_W, Memory, check_signals, fnn_activation, fnn_barrier, fnn_draw,
+    fnn_entry, fnn_identity, fnn_kernels, fnn_norm, fnn_prefetch, fnn_rates, fnn_sgd, fnn_team_size, fp_enter, fp_leave, plain,
+    seconds, startable, wait,
 )
 from fastnn.kernels.backward cimport Entries, delta_and_gradient_part, gradient_part, gradient_sparse_part, hidden_delta_part
+from fastnn.kernels.forward cimport forward_part, forward_sparse_part, perturb_part
 from fastnn.kernels.inputs cimport (
     features_gradient_part, features_part, features_squares, features_squares_part, features_update_part,
 )
-from fastnn.kernels.forward cimport forward_part, forward_sparse_part, perturb_part
 from fastnn.kernels.net cimport (
-    Buffers, Net, Run, as_they_lie, flops, kept, load_statistics, slope_of, statistics_bytes, store_statistics,
+    Buffers, Net, Run, as_they_lie, draw_of, flops, kept, load_statistics, slope_of, statistics_bytes, store_statistics,
 )
 from fastnn.kernels.normalise cimport (
     normalise_delta_part, normalise_gradient_part, normalise_part, normalise_update_part,
@@ -65,7 +65,6 @@ cdef extern from *:
     static int fnn_raised(void) { return PyErr_Occurred() ? -1 : 0; }
     """
     int raised "fnn_raised"() except -1
-    int check_signals "PyErr_CheckSignals"() noexcept
 
 
 cdef struct Thread:
@@ -249,7 +248,7 @@ cdef inline bint leaves(Run *run, Thread *my, Py_ssize_t rows) noexcept nogil:
 
 
 cdef void look_for_signals(Run *run, const Thread *my) noexcept nogil:
-    """Python's signal handlers run, if it is time and this is its main thread."""
+    """Python's signal handlers run, if it is time and this is its main thread; another learns whether it is cancelled."""
     cdef double now = seconds()
     if now - run.looked < LOOK:
         return
@@ -287,6 +286,7 @@ cdef bint forward(const Net *net, const Buffers *buffers, Run *run, Thread *my) 
     cdef const Layer *layer
     cdef const fnn_norm *norm
     cdef fnn_activation g
+    cdef fnn_draw draw
     cdef Part part, of
     if net.phi.used and not inputs(net, buffers, run, my):
         return False
@@ -315,7 +315,8 @@ cdef bint forward(const Net *net, const Buffers *buffers, Run *run, Thread *my) 
             normalise_part(k, norm, layer.n_out, run.step.apply, h, buffers.xhat[l + 1], buffers.inv[l + 1], d, stride,
                            net.activations[l], part.p0, part.p1, part.r0, part.r1)
         if run.perturbs and l + 1 < net.n_layers:
-            perturb_part(k, layer.n_out, h, d, stride, &net.draws[l + 1], run.number + my.s, my.first - my.start,
+            draw = draw_of(net, run, l + 1, my.s)
+            perturb_part(k, layer.n_out, h, d, stride, &draw, run.number + my.s, my.first - my.start,
                          part.p0, part.p1, part.r0, part.r1)
     return True
 
@@ -379,6 +380,8 @@ cdef bint backward(const Net *net, const Buffers *buffers, Run *run, Thread *my)
     my.step.summed = clipped or not (my.step.first and my.step.apply)
     if run.learning_rates != NULL:
         my.step.rates.learning_rate = run.learning_rates[my.s]
+    if run.weight_decays != NULL:
+        my.step.rates.weight_decay = run.weight_decays[my.s]
     correct(&my.step.rates, run.taken + my.s + 1)
     share_rates(&my.step)
     for l in range(net.n_layers - 1, 0, -1):
@@ -620,11 +623,12 @@ cdef void perturb_inputs(const Net *net, const Run *run, char *h0, char *d, Py_s
                          Py_ssize_t r1) noexcept nogil:
     """Noise and dropout of layer 1's inputs, rows r0..r1 of those that start at `first`; d: dh/dphi, or NULL."""
     cdef const Layer *layer = &net.layers[0]
+    cdef fnn_draw draw = draw_of(net, run, 0, first // run.batch)
     cdef Py_ssize_t p
     for p in range(layer.in_panels if d != NULL else 0):
         net.k.activate_panel(r1 - r0, 2, at(net.k, h0, p * stride + r0 * net.k.nr), plain(fnn_identity),
                              at(net.k, d, p * stride + r0 * net.k.nr))
-    perturb_part(net.k, layer.n_in, h0, d, stride, &net.draws[0], run.number + first // run.batch, first % run.batch, 0,
+    perturb_part(net.k, layer.n_in, h0, d, stride, &draw, run.number + first // run.batch, first % run.batch, 0,
                  layer.in_panels, r0, r1)
 
 

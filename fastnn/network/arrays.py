@@ -10,7 +10,7 @@ Targets become C-contiguous arrays of the network's dtype.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from fastnn.values import Value
 SUM_TOLERANCE = 1e-4  # of a target distribution: float32 rows of a thousand classes keep to it
 CHUNK = 1 << 18  # numbers looked at together
 FEW = 1 << 12  # so many are looked at sooner without sparing a temporary
+LARGEST = {dtype: float(np.finfo(dtype).max) for dtype in ("float32", "float64")}
 READ_AS_THEY_LIE = {np.dtype(name) for name in (*KINDS, "bool")}  # byte order included
 # Where text is taken.
 LEARNED = {
@@ -58,15 +59,38 @@ class CSR(Value, eq=False):
 Features = np.ndarray | CSR
 
 
+class Once:
+    """Makes each thing once: who asks again, with the same function, objects and traits, gets what
+    was made for the first who asked."""
+
+    def __init__(self) -> None:
+        self._made: dict[Any, tuple[Any, Any]] = {}
+
+    def __call__(
+        self, make: Callable[..., Any], given: tuple[Any, ...], traits: Any, *others: Any
+    ) -> Any:
+        """make(*given, *others); given: told apart by identity, traits: what others come to."""
+        key = make, tuple(map(id, given)), traits
+        if key not in self._made:
+            self._made[key] = make(*given, *others), given  # alive, and their ids with them
+        return self._made[key][0]
+
+
 def as_pair(
-    X: Any, y: Any, network: NetworkSpec, to_train: bool = False
+    X: Any, y: Any, network: NetworkSpec, to_train: bool = False, once: Once | None = None
 ) -> tuple[Features, np.ndarray]:
     """X (n, n_in) and y: int32 labels (n,) of classes that exclude each other, or (n, n_out).
 
-    to_train: what the network cannot be trained on is refused.
+    to_train: what the network cannot be trained on is refused. once: of networks that are given the
+    same X and y, those that take them alike share what is made of them.
     """
-    X = as_features(X, network)
-    y = as_targets(y, network)
+    if once is None:
+        X = as_features(X, network)
+        y = as_targets(y, network)
+    else:
+        traits = network.n_in, network.n_out, network.dtype, network.input_scale
+        X = once(as_features, (X,), traits, network)
+        y = once(as_targets, (y,), (traits, network.output, network.loss), network)
     if len(X) != len(y):
         raise ValueError(f"X and y must have as many rows as each other, got {len(X)} and {len(y)}")
     if to_train and isinstance(X, CSR) and (network.dropout[0] or network.noise[0]):
@@ -95,10 +119,11 @@ def as_features(X: Any, network: NetworkSpec, looked_at: bool = False) -> Featur
     _check_shape(values.shape, network)
     if not len(values):
         raise ValueError(f"X must have at least one row, got shape {values.shape}")
-    aligned = values.flags.aligned and all(step % values.itemsize == 0 for step in values.strides)
+    (row, column), item = values.strides, values.itemsize
+    aligned = values.flags.aligned and row % item == column % item == 0
     if values.dtype not in READ_AS_THEY_LIE or not aligned:
         return as_finite("X", values, network.dtype)
-    own = values.dtype == network.dtype and values.strides[1] == values.itemsize
+    own = values.dtype == network.dtype and column == item
     if values.dtype.kind == "f" and not (looked_at and own):
         _check_finite("X", values, network.dtype)
     return values
@@ -234,6 +259,8 @@ def is_rows(X: Any) -> bool:
 
 def as_numbers(name: str, values: Any) -> np.ndarray:
     """`values`, or a table, as an array of bool, int or float, of any shape."""
+    if type(values) is np.ndarray and values.dtype.kind in "buif":
+        return values
     if hasattr(values, "filled"):
         raise TypeError(f"{name} must not be a masked array; fill or drop what is masked")
     if hasattr(values, "toarray"):
@@ -291,8 +318,14 @@ def as_finite(name: str, values: np.ndarray, dtype: str) -> np.ndarray:
 
 def _check_finite(name: str, array: np.ndarray, dtype: str, came: np.ndarray | None = None) -> None:
     """`array` must be finite, in `dtype` too. came: what the user gave, if another array."""
-    if array.size <= FEW and array.dtype == dtype and np.isfinite(array).all():
-        return
+    if array.size <= FEW:
+        most = LARGEST[dtype]
+        if array.dtype == dtype:
+            finite = np.isfinite(array).all()
+        else:
+            finite = array.dtype == "float64" and array.min() >= -most and array.max() <= most
+        if finite:
+            return
     came = array if came is None else came
     # Along what lies together, a chunk after the other: no copy of the whole is made.
     turned = array.ndim == 2 and abs(array.strides[0]) < abs(array.strides[1])

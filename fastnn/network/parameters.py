@@ -82,8 +82,10 @@ class Vector:
 
     def touched(self) -> bool:
         """Whether somebody may have written since the last call."""
-        touched, self.lent = self.lent, self.held()
-        return touched
+        if not self.lent:
+            return False
+        self.lent = self.held()
+        return True
 
 
 def _counts_are_exact() -> bool:
@@ -196,7 +198,7 @@ class Parameters:
         if self._trainer == threading.get_ident():
             self.theta[:] = theta
             return
-        self._refuse_nested()
+        self.refuse_nested()
         with self.turn:
             self.theta[:] = theta
 
@@ -296,8 +298,9 @@ class Parameters:
     def settle(self) -> int:
         """The version, once what others may have written into their views is counted."""
         with self.guard:
-            touched = [vector.touched() for vector in self._vectors]
-            if any(touched) and not self._ahead:
+            theta, state, statistics = self._vectors
+            touched = theta.touched() | state.touched() | statistics.touched()
+            if touched and not self._ahead:
                 self.version += 1
             return self.version
 
@@ -356,7 +359,8 @@ class Parameters:
     @property
     def held(self) -> bool:
         """Whether somebody has a live view, who wants to see what training does."""
-        return any(vector.held() for vector in self._vectors)
+        theta, state, statistics = self._vectors
+        return theta.held() or state.held() or statistics.held()
 
     # Training
 
@@ -367,7 +371,7 @@ class Parameters:
 
         keep: so that `undo` brings back what stands now. RuntimeError within the model's own fit.
         """
-        self._refuse_nested()
+        self.refuse_nested()
         with self.turn:
             token = _trained.set(_trained.get() | {id(self)})
             try:
@@ -409,7 +413,7 @@ class Parameters:
             if self._engine is not None:
                 self._engine.trim()
 
-    def _refuse_nested(self) -> None:
+    def refuse_nested(self) -> None:
         mine = self._trainer == threading.get_ident() or id(self) in _trained.get()
         if mine and self.turn.locked():
             raise RuntimeError(NESTED)
@@ -471,6 +475,14 @@ class Parameters:
             self._optimizer = optimizer, Vector(state)
             self.steps = self.all_steps = steps
             self._written()
+
+    def give_back(self) -> None:
+        """The engine's memory; weights and state stand in the vectors. Another is made when one is
+        needed."""
+        with self.guard:
+            if self._trainer is None:
+                self.sync()
+                self._engine = self._key = None
 
     # Other passes
 

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastnn.checks import as_bool, as_int, as_real
-from fastnn.network.arrays import Features, as_dense, as_pair
+from fastnn.network.arrays import Features, Once, as_dense, as_numbers, as_pair
 from fastnn.network.parameters import Parameters, views
 from fastnn.network.spec import NetworkSpec
 from fastnn.training.fit import Callback, stateful
 from fastnn.training.metrics import Metric, as_metrics
 from fastnn.training.optimizers import LBFGS, Optimizer, as_optimizer
-from fastnn.training.schedules import Watching
+from fastnn.training.schedules import Rate, Watching, as_rate
 from fastnn.training.split import split
 from fastnn.training.stream import Stream, as_stream
 from fastnn.training.weights import LEAST_SHARE, Weights, as_weights, check_mini_batches
@@ -38,7 +38,8 @@ NONE: Mapping[str, Any] = MappingProxyType({})
 LOOK = 1 << 16  # numbers of X looked at for their size, at most
 LATER = ("rate_factors", "ntk")  # left out where they are none: older checkpoints have none
 QUIET, LOUD = 50, 200  # sizes: of a column that is not looked into, and of what is warned of
-HeldOut = tuple[Features, np.ndarray, np.ndarray | None]  # X, y, weights
+# X; of the rows that are measured on y and weights, and where they are in X (None: they are X).
+HeldOut = tuple[Features, np.ndarray, np.ndarray | None, np.ndarray | None]
 
 
 class Plan(NamedTuple):
@@ -60,14 +61,17 @@ class Plan(NamedTuple):
         As of `Model.fit`.
     seed : int
         The model's, or the checkpoint's.
-    held_out : (X, y, weights or None) or None
-        What is measured on after each epoch; the weights are of the loss.
+    held_out : (X, y, weights or None, rows or None) or None
+        What is measured on after each epoch: the rows X[rows], or X; y and weights, which are of
+        the loss, are of these rows alone.
     metrics : dict of functions
         What is measured on it, by name, beside the loss.
     settings : dict
         What must be the same to resume the fit, as JSON can hold it.
     checkpoint : Loaded or None
         What the fit goes on from.
+    dropout : 1.0, Schedule or function
+        By what the network's dropout is multiplied in each step.
     """
 
     X: Features | Stream
@@ -85,6 +89,7 @@ class Plan(NamedTuple):
     verbose: bool = False
     settings: Mapping[str, Any] = NONE
     checkpoint: Loaded | None = None
+    dropout: Rate = 1.0
 
     @property
     def least(self) -> float:
@@ -116,29 +121,36 @@ def plan_fit(
     shuffle: bool,
     resume: str | PathLike[str] | None,
     verbose: bool,
+    dropout_schedule: Any = None,
+    rows: Any = None,
+    held_out: Any = None,
+    once: Once | None = None,
 ) -> Plan:
-    """The plan of `Model.fit`, from its arguments."""
+    """The plan of `Model.fit`, from its arguments, and of one model of `fit_many`.
+
+    rows, held_out: of X and y, those to train on (all by default) and those to measure on. once: as
+    of `as_pair`.
+    """
     epochs = as_int("epochs", epochs, 1)
     batch_size = as_int("batch_size", batch_size, 1)
     rule = as_optimizer(optimizer, learning_rate)
+    dropout = _as_dropout(dropout_schedule, network)
     shuffle = as_bool("shuffle", shuffle)
     share = as_real("validation_split", validation_split, below=1.0)
     chosen = as_metrics(metrics, network)
     watching = as_callbacks(callbacks)
     verbose = as_bool("verbose", verbose)
-    if share and validation_data is not None:
-        raise ValueError("validation_data and validation_split exclude each other")
-    if metrics is not None and not share and validation_data is None:
-        raise ValueError("metrics must come with validation_data or validation_split to measure on")
+    _check_measured(metrics, share, validation_data, rows, held_out)
     if isinstance(rule, LBFGS):
         _check_lbfgs(network, resume)
-    rows, others = np.arange(0), None
+    others = None
     if y is None:
-        _check_stream(rule, share, sample_weight, class_weight)
-        X = as_stream(X, epochs, network)
+        _check_stream(rule, dropout, share, sample_weight, class_weight)
+        X, rows = as_stream(X, epochs, network), np.arange(0)
     else:
-        X, y = as_pair(X, y, network, to_train=True)
-        rows = np.arange(len(X))
+        X, y = as_pair(X, y, network, to_train=True, once=once)
+        rows = _as_rows("rows", rows, len(X), once)
+        others = None if held_out is None else _as_rows("held_out", held_out, len(X), once)
     loaded = None if resume is None else _checkpoint(resume, network)
     seed = seed if loaded is None else loaded.seed
     if share:
@@ -148,12 +160,15 @@ def plan_fit(
         weigh = Weights(class_weight, y, network, rows)
         weights = weigh(sample_weight, y)
         check_mini_batches(weights, rows, batch_size)
-    held_out = None
+    measured_on = None
     if validation_data is not None:
-        held_out = _as_held_out(validation_data, network, weigh)
+        measured_on = _as_held_out(validation_data, network, weigh, once)
     elif others is not None:
-        held_out = X[others], y[others], _of_held_out(weights, others)
-    measured = _measured(held_out, chosen)
+        name = "validation_split" if share else "held_out"
+        its = y[others], _of_held_out(name, weights, others)
+        # Rows that lie together are read a little faster, but many networks' own copies are many.
+        measured_on = (X[others], *its, None) if once is None else (X, *its, others)
+    measured = _measured(measured_on, chosen)
     _check_rate(rule, measured)
     settings = {
         "rows": len(rows),
@@ -163,6 +178,7 @@ def plan_fit(
         "metrics": measured,
         "shuffle": shuffle,
         "weighted": weights is not None,
+        "dropout_schedule": _as_setting(dropout_schedule),
     }
     if loaded is not None:
         _check_resumed(loaded, settings, rule, watching)
@@ -176,12 +192,13 @@ def plan_fit(
         epochs,
         shuffle,
         seed,
-        held_out,
+        measured_on,
         chosen,
         watching,
         verbose,
         settings,
         loaded,
+        dropout,
     )
 
 
@@ -199,8 +216,9 @@ def plan_partial_fit(
     """The plan of `Model.partial_fit`, from its arguments: one pass in the rows' order."""
     batch_size = as_int("batch_size", batch_size, 1)
     rule = as_optimizer(optimizer, learning_rate)
-    if isinstance(rule, LBFGS) or getattr(rule.learning_rate, "by_epochs", False):
-        what = "LBFGS" if isinstance(rule, LBFGS) else type(rule.learning_rate).__name__
+    spanning = [rate for rate in (rule.learning_rate, rule.weight_decay) if _by_epochs(rate)]
+    if isinstance(rule, LBFGS) or spanning:
+        what = "LBFGS" if isinstance(rule, LBFGS) else type(spanning[0]).__name__
         raise ValueError(f"{what} must be used in fit: partial_fit has no epochs")
     X, y = as_pair(X, y, network, to_train=True)
     rows = np.arange(len(X))
@@ -222,6 +240,49 @@ def as_callbacks(callbacks: Any) -> tuple[Callback, ...]:
             hint += f"{callback.__name__}()" if hint else ""
             raise TypeError(f"each of callbacks must be a fastnn.Callback, got {callback!r}{hint}")
     return tuple(callbacks)
+
+
+def _as_dropout(schedule: Any, network: NetworkSpec) -> Rate:
+    """dropout_schedule, a factor of at most 1."""
+    if schedule is None:
+        return 1.0
+    if not any(network.dropout):
+        raise ValueError("dropout_schedule must come with a network that has dropout")
+    rate = as_rate("dropout_schedule", schedule)
+    if isinstance(rate, float):
+        raise TypeError(f"dropout_schedule must be a schedule or a function, got {schedule!r}")
+    if getattr(rate, "learning_rate", 0) > 1:
+        raise ValueError(f"dropout_schedule must be at most 1, got {schedule!r}")
+    return rate
+
+
+def _by_epochs(rate: Rate) -> bool:
+    return getattr(rate, "by_epochs", False)
+
+
+def _as_rows(name: str, rows: Any, n: int, once: Once | None) -> np.ndarray:
+    if once is None:
+        return _checked_rows(rows, name, n)
+    return once(_checked_rows, (rows,), (name, n), name, n)
+
+
+def _checked_rows(rows: Any, name: str, n: int) -> np.ndarray:
+    """Numbers of rows, (m,) intp: at least one, 0 to n - 1, in any order and number; None: all."""
+    if rows is None:
+        return np.arange(n)
+    numbers = as_numbers(name, rows)
+    if not numbers.size:
+        raise ValueError(f"{name} must hold at least one row, got none")
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
+        hint = f"; of a mask np.flatnonzero({name})" if numbers.dtype == bool else ""
+        raise ValueError(
+            f"{name} must be numbers of rows, (m,) of integers, got {numbers.dtype} of shape "
+            f"{numbers.shape}{hint}"
+        )
+    if numbers.min() < 0 or numbers.max() >= n:
+        bad = int(np.argmax((numbers < 0) | (numbers >= n)))
+        raise ValueError(f"{name} must be 0 to {n - 1}, got {numbers[bad]} at {bad}")
+    return np.array(numbers, np.intp)
 
 
 def _measured(held_out: Any, metrics: Mapping[str, Metric]) -> list[str]:
@@ -316,21 +377,25 @@ def _hold_out(
     return rows, held_out
 
 
-def _as_held_out(given: Any, network: NetworkSpec, weigh: Weights | None) -> HeldOut:
+def _as_held_out(
+    given: Any, network: NetworkSpec, weigh: Weights | None, once: Once | None
+) -> HeldOut:
     """validation_data; weigh: by class, as the training rows are."""
     if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
         raise TypeError("validation_data must be a pair (X, y) or (X, y, sample_weight)")
     try:
-        X, y = as_pair(given[0], given[1], network)
+        X, y = as_pair(given[0], given[1], network, once=once)
         own = given[2] if len(given) == 3 else None
-        return X, y, as_weights(own, len(y)) if weigh is None else weigh(own, y)
+        return X, y, as_weights(own, len(y)) if weigh is None else weigh(own, y), None
     except (TypeError, ValueError) as error:
         raise type(error)(f"validation_data: {error}") from None
 
 
-def _of_held_out(weights: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+def _of_held_out(
+    name: str, weights: np.ndarray | None, rows: np.ndarray
+) -> np.ndarray | None:
     if weights is not None and not weights[rows].any():
-        raise ValueError("validation_split must hold out a row of weight above 0, got none")
+        raise ValueError(f"{name} must hold out a row of weight above 0, got none")
     return None if weights is None else weights[rows]
 
 
@@ -358,11 +423,28 @@ def warn_of_scale(X: Features | Stream, parameters: Parameters) -> None:
         warnings.warn(
             f"column {plain[j]} of X has values around {size[j]:.2g}, too large to learn from: "
             "scale X, say to (X - X.mean(0)) / X.std(0), or integers by Model(input_scale=...)",
-            stacklevel=4,
+            stacklevel=3,
         )
 
 
 # What does not go together
+
+
+def _check_measured(
+    metrics: Any, share: float, validation_data: Any, rows: Any, held_out: Any
+) -> None:
+    given = {
+        "held_out": held_out is not None,
+        "validation_data": validation_data is not None,
+        "validation_split": share > 0,
+    }
+    names = [name for name, is_given in given.items() if is_given]
+    if len(names) > 1:
+        raise ValueError(f"{' and '.join(names)} exclude each other")
+    if share and rows is not None:
+        raise ValueError("validation_split and rows exclude each other: held_out tells the others")
+    if metrics is not None and not names:
+        raise ValueError("metrics must come with validation_data or validation_split to measure on")
 
 
 def _check_lbfgs(network: NetworkSpec, resume: Any) -> None:
@@ -377,9 +459,10 @@ def _check_lbfgs(network: NetworkSpec, resume: Any) -> None:
         raise ValueError("LBFGS must come without resume: its memory is in no checkpoint")
 
 
-def _check_stream(rule: Optimizer, share: float, sample_weight: Any, class_weight: Any) -> None:
+def _check_stream(
+    rule: Optimizer, dropout: Rate, share: float, sample_weight: Any, class_weight: Any
+) -> None:
     """What needs all rows, or to know how many there are, does not go with a stream."""
-    rate = rule.learning_rate
     given = {
         "validation_split": share > 0,
         "sample_weight": sample_weight is not None,
@@ -390,11 +473,12 @@ def _check_stream(rule: Optimizer, share: float, sample_weight: Any, class_weigh
             raise ValueError(f"{name} must come with X and y: a stream's rows are not known before")
     if isinstance(rule, LBFGS):
         raise ValueError("LBFGS must come with X and y: it needs all rows in each step")
-    if getattr(rate, "by_epochs", False) and not isinstance(rate, Watching):
-        raise ValueError(
-            f"{type(rate).__name__} must come with X and y: a stream does not tell how many steps "
-            "an epoch has; a function of the step number will do"
-        )
+    for rate in (rule.learning_rate, rule.weight_decay, dropout):
+        if _by_epochs(rate) and not isinstance(rate, Watching):
+            raise ValueError(
+                f"{type(rate).__name__} must come with X and y: a stream does not tell how many "
+                "steps an epoch has; a function of the step number will do"
+            )
 
 
 def _check_rate(rule: Optimizer, measured: list[str]) -> None:
