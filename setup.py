@@ -23,7 +23,7 @@ C = Path("src")
 KERNELS = [
     *("_cpu", "panels", "forward", "output_delta", "update", "backward", "normalise"),  # of a layer
     "inputs",
-    *("net", "predict", "online", "pace", "step", "engine"),  # of a network
+    *("net", "predict", "online", "step", "engine"),  # of a network
     "measure",
 ]
 MODULES = [*(f"fastnn.kernels.{name}" for name in KERNELS), "fastnn.tables.cells"]

@@ -4,8 +4,8 @@ from libc.stdint cimport int32_t
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, FNN_GROUPS, FNN_MAX_STATES, Memory, all_share, fnn_features, fnn_kernels, fnn_norm, fnn_rates, fnn_sgd,
-    fnn_targets, fp_enter, fp_leave, keeps, raise_cancel, seconds, worth,
+    FNN_BATCH_NORM, FNN_GROUPS, FNN_MAX_STATES, Memory, Pace, all_share, fnn_features, fnn_kernels, fnn_norm, fnn_rates, fnn_sgd,
+    fnn_targets, fp_enter, fp_leave, keeps, next_stretch, raise_cancel, seconds, took, worth,
 )
 from fastnn.kernels.inputs cimport phi_finite, prepare_phi
 from fastnn.kernels.net cimport (
@@ -14,7 +14,6 @@ from fastnn.kernels.net cimport (
 )
 from fastnn.kernels.online cimport catch_up, train_online
 from fastnn.kernels.output_delta cimport mean, scratch_bytes, set_loss, weight_of
-from fastnn.kernels.pace cimport Pace, next_stretch, took
 from fastnn.kernels.panels cimport (
     L2_BYTES, Layer, bias_panels, pack, panels, prepare_transpose, row_room, unpack, weight_bytes,
     weight_panels,
