@@ -189,7 +189,7 @@ def located(
         raise TableError(f"{table.where(row, c.name)}: {REFUSED}")
     if isinstance(c, Ordered):
         strange &= ~absent
-    if warn_unknown and strange.any():
+    if warn_unknown and strange.any() and len(c.categories) < MAX_CATEGORIES:
         unknown = np.flatnonzero(strange[word_codes])
         if len(unknown):
             row = int(unknown[0])

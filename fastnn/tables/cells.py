@@ -99,6 +99,15 @@ def number_or_none(word: str, decimal: str = ".") -> float | None:
     return None if value != value else value
 
 
+def is_plain(word: str) -> bool:
+    """Whether a number is spelled as programs do."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
 def decimals_of(words: Sequence[str]) -> tuple[str, ...]:
     """The signs before the fraction with which all words are numbers or missing: "." first, none
     if some word is text. Both where nothing tells: 1,013 is 1013 or 1.013."""

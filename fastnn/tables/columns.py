@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.checks import as_name, listed, name_of
+from fastnn.checks import as_name, counted, listed, name_of
 from fastnn.errors import TableError
 from fastnn.network.arrays import is_rows, is_table
 from fastnn.network.losses import quantiles_of
@@ -226,7 +226,8 @@ class Columns:
         elif isinstance(inputs, ArrayInputs):
             lines = [("inputs", f"arrays (n, {', '.join(map(str, inputs.shape))})")]
         else:
-            lines = [("inputs", f"{len(inputs.columns)} columns, {inputs.width} features")]
+            n = counted(len(inputs.columns), "column")
+            lines = [("inputs", f"{n}, {counted(inputs.width, 'feature')}")]
             lines += [("", str(column)) for column in inputs.columns]
         if not isinstance(inputs, PlainInputs):
             how = {"refuse": "refused", "impute": "imputed", "indicate": "imputed and indicated"}

@@ -387,92 +387,170 @@ def _read_wide_numbers(
 def _read_by_arrow(
     path: str, delimiter: str, names: list[str], start: int, options: Options
 ) -> Table | None:
-    """By pyarrow's reader; None where it is not installed, or might read a cell in another way."""
+    """By pyarrow's reader, piece by piece; None where it is not installed, or might read a cell in
+    another way. Numbers are numbers, everything else words."""
+    if len(names) == 1:
+        return None  # an empty line is an empty cell to it
     try:
-        import pyarrow
-        from pyarrow import csv as arrow
+        from pyarrow import ArrowException
     except ImportError:
         return None
-    n_lines = _plain_lines(path)
-    if n_lines is None:
-        return None
-    text = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
-    how = {
-        "null_values": sorted({form(word) for word in MISSING for form in _CASES}),
-        "strings_can_be_null": False,
-        "true_values": [],
-        "false_values": [],
-        "timestamp_parsers": ["\1"],  # which no cell matches
-        "auto_dict_encode": True,
-        "auto_dict_max_cardinality": 2**31 - 1,
-    }
-    reading = arrow.ReadOptions(column_names=names, skip_rows=start)
-    parsing = arrow.ParseOptions(delimiter=delimiter)
-    try:
-        with open(path, "rb") as stream:  # dates and times stay words
-            part = b"".join(stream.readlines(ARROW_BYTES // 8))
-        first = arrow.read_csv(
-            io.BytesIO(part), reading, parsing, arrow.ConvertOptions(**how)
-        )
-        types = {field.name: text for field in first.schema if _is_moment(pyarrow, field.type)}
-        types |= {name: text for name in options.words if name in names}
-        table = arrow.read_csv(
-            path, reading, parsing, arrow.ConvertOptions(column_types=types, **how)
-        )
-    except pyarrow.ArrowException:  # ragged, no UTF-8, ...: the careful reader will tell
-        return None
-    if table.num_rows != n_lines - start or any(
-        _is_moment(pyarrow, field.type) for field in table.schema
-    ):
-        return None  # blank lines, cells of several lines
-    n_rows = table.num_rows
-    columns: dict[str, Column] = {}
-    for name in names:
-        column = _arrow_column(pyarrow, table.column(name))
-        table = table.drop_columns([name])  # its memory with it
-        if column is None:
+    with open(path, "rb") as stream:
+        for _ in range(start):
+            stream.readline()
+        try:
+            reader = _Arrow(stream, delimiter, names, options)
+            for _ in range(len(names)):
+                try:
+                    columns = reader.read()
+                except ArrowException as error:  # text where the samples had none
+                    if not reader.take_for_text(str(error)):
+                        raise
+                else:
+                    break
+        except ArrowException:  # ragged, no UTF-8, ...: the careful reader will tell
             return None
-        columns[name] = column
-    last = np.array([n_rows - 1])
-    if all(column.take(last).missing().all() for column in columns.values()):
+    n = reader.n_rows
+    if columns is None or not n:
+        return None
+    if all(column.take(np.array([n - 1])).missing().all() for column in columns.values()):
         return None  # a row of delimiters alone
-    return Table(path, columns, range(start + 1, n_lines + 1))
+    return Table(path, columns, range(start + 1, start + 1 + n))
+
+
+class _Arrow:
+    """Reads a file in pieces of whole lines."""
+
+    PIECE, BLOCK, SAMPLE = 1 << 24, 1 << 22, 1 << 18  # bytes; a piece's blocks are read in parallel
+
+    def __init__(
+        self, stream: Any, delimiter: str, names: list[str], options: Options
+    ) -> None:
+        import pyarrow
+        from pyarrow import csv as arrow
+
+        self._arrow, self._csv = pyarrow, arrow
+        self._stream, self._begin, self._names = stream, stream.tell(), names
+        self._size = os.fstat(stream.fileno()).st_size - self._begin
+        self._reading = arrow.ReadOptions(column_names=names, block_size=self.BLOCK)
+        self._parsing = arrow.ParseOptions(delimiter=delimiter)
+        self._how = {
+            "null_values": sorted({form(word) for word in MISSING for form in _CASES}),
+            "strings_can_be_null": False,
+            "true_values": [],
+            "false_values": [],
+        }
+        self._text = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
+        self._types = {name: self._text for name in names if name in options.words}
+        self.n_rows = 0
+        sample = self._parse(b"".join(map(self._lines_at, (0, self._size // 2, self._size))))
+        for field in sample.schema:  # numbers in hexadecimal are none to a float64
+            number = pyarrow.types.is_integer(field.type) or pyarrow.types.is_floating(field.type)
+            self._types[field.name] = pyarrow.float64() if number else self._text
+
+    def _lines_at(self, offset: int) -> bytes:
+        self._stream.seek(self._begin + max(0, min(offset, self._size - self.SAMPLE)))
+        if self._stream.tell() > self._begin:
+            self._stream.readline()
+        return b"".join(self._stream.readlines(self.SAMPLE)).rstrip(b"\r\n") + b"\n"
+
+    def _parse(self, lines: bytes) -> Any:
+        options = self._csv.ConvertOptions(column_types=self._types, **self._how)
+        buffer = self._arrow.BufferReader(lines)
+        return self._csv.read_csv(buffer, self._reading, self._parsing, options)
+
+    def take_for_text(self, error: str) -> bool:
+        """Whether an error tells of a column of numbers with text, which is words from now on."""
+        found = re.match(r"In CSV column #(\d+): CSV conversion error", error)
+        if found is None or self._types[self._names[int(found[1])]] == self._text:
+            return False
+        self._types[self._names[int(found[1])]] = self._text
+        return True
+
+    def read(self) -> dict[str, Column] | None:
+        """All columns; None where lines are empty, cells go over several, or a word may be
+        quoted."""
+        self._stream.seek(self._begin)
+        filling: list[_Words | _Floats] = []
+        for name in self._names:
+            filling.append(_Words() if self._types[name] == self._text else _Floats())
+        self.n_rows = 0
+        while piece := self._stream.read(self.PIECE):
+            piece += self._stream.readline()
+            if self._stream.tell() == self._begin + self._size:
+                piece = piece.rstrip(b"\r\n") + b"\n"
+                if len(piece) == 1:
+                    break
+            table = self._parse(piece)
+            if table.num_rows != piece.count(b"\n"):
+                return None
+            if not self.n_rows:
+                capacity = int(1.02 * table.num_rows * self._size / len(piece)) + 100
+                for one in filling:
+                    one.reserve(capacity)
+            for one, column in zip(filling, table.columns, strict=True):
+                for chunk in column.chunks:
+                    one.add(chunk)
+            self.n_rows += table.num_rows
+        made = [one.finish() for one in filling]
+        if any(column is None for column in made):
+            return None
+        return dict(zip(self._names, made, strict=True))  # type: ignore[arg-type]
 
 
 _CASES = (str, str.upper, str.title, str.capitalize, lambda word: "NaN" if word == "nan" else word)
 
 
-def _plain_lines(path: str) -> int | None:
-    """How many lines a file has; None where it holds what pyarrow reads in its own way: numbers in
-    hexadecimal, lines that end in a lone carriage return."""
-    count, last = 0, b"\n"
-    with open(path, "rb") as stream:
-        while block := stream.read(1 << 22):
-            if b"0x" in block or b"0X" in block or b"\0" in block:
-                return None
-            if block.count(b"\r") != block.count(b"\r\n") + block.endswith(b"\r"):
-                return None
-            count += block.count(b"\n")
-            last = block[-1:]
-    return count + (last != b"\n")
+class _Growing:
+    """A column that is filled."""
+
+    dtype: Any
+
+    def reserve(self, n: int) -> None:
+        self.n, self.values = 0, np.empty(n, self.dtype)  # memory is taken as it is written
+
+    def put(self, values: np.ndarray) -> None:
+        end = self.n + len(values)
+        if end > len(self.values):
+            more = np.empty(max(end, len(self.values) * 5 // 4), self.dtype)
+            more[: self.n] = self.values[: self.n]
+            self.values = more
+        self.values[self.n : end] = values
+        self.n = end
 
 
-def _is_moment(pyarrow: Any, kind: Any) -> bool:
-    return bool(pyarrow.types.is_temporal(kind))
+def _values(chunk: Any, dtype: Any) -> np.ndarray:
+    """An array of pyarrow, which would import pandas to give it."""
+    return np.frombuffer(chunk.buffers()[1], dtype)[chunk.offset : chunk.offset + len(chunk)]
 
 
-def _arrow_column(pyarrow: Any, column: Any) -> Column | None:
-    """None of words that the careful reader might find quoted."""
-    types, kind = pyarrow.types, column.type
-    if types.is_dictionary(kind):
-        column = column.unify_dictionaries()
-        words = column.chunk(0).dictionary.to_pylist()
-        if any('"' in word for word in words):
+class _Floats(_Growing):
+    dtype = np.float64
+
+    def add(self, chunk: Any) -> None:
+        self.put(_values(chunk, np.float64))
+        if chunk.null_count:
+            bits = np.unpackbits(np.frombuffer(chunk.buffers()[0], np.uint8), bitorder="little")
+            valid = bits[chunk.offset : chunk.offset + len(chunk)]
+            self.values[self.n - len(chunk) : self.n][valid == 0] = np.nan
+
+    def finish(self) -> Column:
+        return Numbers(self.values[: self.n])
+
+
+class _Words(_Growing):
+    dtype = np.int32
+
+    def __init__(self) -> None:
+        self.index: defaultdict[str, int] = defaultdict(int)  # word -> code
+        self.index.default_factory = self.index.__len__
+
+    def add(self, chunk: Any) -> None:
+        words = chunk.dictionary.to_pylist()
+        codes = np.fromiter(map(self.index.__getitem__, words), np.int32, len(words))
+        self.put(codes[_values(chunk.indices, np.int32)])
+
+    def finish(self) -> Column | None:
+        if any('"' in word for word in self.index):
             return None
-        codes = np.concatenate([np.asarray(chunk.indices) for chunk in column.chunks])
-        return Words.clean(codes, words)
-    if types.is_null(kind):
-        return Words(np.zeros(len(column), np.int32), [""])
-    if column.null_count:
-        column = column.cast(pyarrow.float64(), safe=False)
-    return Numbers(column.to_numpy())
+        return Words.clean(self.values[: self.n], list(self.index))

@@ -20,7 +20,7 @@ import numpy as np
 from fastnn.checks import counted, listed
 from fastnn.errors import TableError
 from fastnn.tables.categories import MAX_CATEGORIES
-from fastnn.tables.cells import are_booleans, as_word, number_name, number_or_none
+from fastnn.tables.cells import are_booleans, as_word, number, number_name, number_or_none
 from fastnn.tables.numbers import PIXELS, ranges_of, resolved
 from fastnn.tables.table import Column, Moments, Table, TableWarning, Words
 
@@ -121,23 +121,32 @@ class _Column:
 
     def asked(self, asked: Asked) -> Found | None:
         name, column = self.name, self.column
+        if name not in asked.names:
+            return None
+        if column.missing()[self.rows].all():
+            self._refuse("no training row has a value")
         if name in asked.ordered:
             return Found("ordered", order=[*map(as_word, asked.ordered[name])])
         if name in asked.categorical:
             return self._categories()
         if name in asked.dates:
             return Found("dates")
-        if name in asked.numeric:
-            note = ""
-            if isinstance(column, Words) and not column.decimals:
-                texts = column.texts(self._decimal())[column.codes]
-                row = int(np.argmax(texts))
-                note = (
-                    f"{name}: {counted(int(texts.sum()), 'cell')} of text such as "
-                    f'"{column.words[column.codes[row]]}" taken for missing, as numeric= says'
-                )
-            return Found("numeric", note, self._decimal())
-        return None
+        if np.isnan(column.numbers(self._decimal())[self.rows]).all():
+            self._refuse("no training row has a number")
+        note = ""
+        if isinstance(column, Words) and not column.decimals:
+            texts = column.texts(self._decimal())[column.codes]
+            row = int(np.argmax(texts))
+            note = (
+                f"{name}: {counted(int(texts.sum()), 'cell')} of text such as "
+                f'"{column.words[column.codes[row]]}" taken for missing, as numeric= says'
+            )
+        return Found("numeric", note, self._decimal())
+
+    def _refuse(self, why: str) -> None:
+        raise TableError(
+            f'{self.table.named(self.name)}: {why}; drop=["{self.name}"] (--drop "{self.name}")'
+        )
 
     def found(self) -> Found:
         name, column = self.name, self.column
@@ -230,17 +239,12 @@ class _Column:
 
     def _spelling(self, column: Words, decimal: str) -> str:
         """Of numbers that are not spelled as programs do."""
-        for word in column.words:
-            try:
-                float(word or "0")
-            except ValueError:
-                if (value := number_or_none(word, decimal)) is not None:
-                    break
-        else:
-            if decimal == ".":
-                return ""
-            word, value = column.words[0], number_or_none(column.words[0], decimal)
-        text = f'{self.name}: numbers such as "{word}", read as {value:g}'
+        word = column.spelled
+        if not word and decimal == ",":  # 1.013 beside columns of decimal commas
+            word = next(one for one in column.present if "." in one)
+        if not word:
+            return ""
+        text = f'{self.name}: numbers such as "{word}", read as {number(word, decimal):g}'
         if len(column.decimals) > 1:
             text += "; a comma may also be " + (
                 "between thousands" if decimal == "," else "before the fraction"

@@ -21,6 +21,7 @@ from fastnn.tables.cells import (
     are_moments,
     as_word,
     decimals_of,
+    is_plain,
     number,
     number_name,
     number_or_none,
@@ -163,6 +164,11 @@ class Words:
     def decimals(self) -> tuple[str, ...]:
         """The signs before the fraction with which the words are numbers; none of text."""
         return decimals_of(self.words)
+
+    @property
+    def spelled(self) -> str:
+        """Of numbers the first that is not spelled as programs do, '' if none."""
+        return next((word for word in self.present if not is_plain(word)), "")
 
     @cached_property
     def moments(self) -> bool:

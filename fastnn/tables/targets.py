@@ -177,7 +177,9 @@ def infer_task(column: Column) -> tuple[str, str]:
         return "classification", "it is of a type of categories"
     if not column.decimals:
         return "classification", "it holds text"
-    values = column.numbers(column.decimals[0])
+    if isinstance(column, Words) and column.spelled:
+        return "regression", f'it holds numbers such as "{column.spelled}"'
+    values = column.numbers()
     distinct = np.unique(values[~np.isnan(values)])
     n = len(distinct)
     if n <= 2:
