@@ -6,12 +6,13 @@
 # make asan      the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 # make clean     remove what was built
 # make bench-peers   timings against other libraries, into bench/results, README.md and docs
+# make bench-tables  scores of other libraries on tables, those that bench/results/tables lacks
 #
 # They run in the environment that is active: pip install -e ".[test]" --group dev
 
 PYTHON ?= python
 
-.PHONY: check build lint test bench bench-peers asan clean
+.PHONY: check build lint test bench bench-peers bench-tables asan clean
 check: build lint test
 
 build:
@@ -19,7 +20,7 @@ build:
 
 lint:
 	$(PYTHON) -m ruff check .
-	cython-lint fastnn/kernels
+	cython-lint fastnn
 	$(PYTHON) -m mypy
 
 test:
@@ -34,10 +35,16 @@ bench-peers: $(PEERS)/installed build
 	$(PEERS)/bin/python -m bench threads --write
 	$(PEERS)/bin/python -m bench report
 
-$(PEERS)/installed: pyproject.toml
-	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/pip install --quiet --upgrade pip
-	$(PEERS)/bin/pip install --quiet --group bench --extra-index-url https://download.pytorch.org/whl/cpu
+TABLE_PEERS = build/table-peers
+bench-tables: $(TABLE_PEERS)/installed build
+	$(TABLE_PEERS)/bin/python -m bench tables
+
+$(PEERS)/installed: GROUP = bench
+$(TABLE_PEERS)/installed: GROUP = bench-tables
+$(PEERS)/installed $(TABLE_PEERS)/installed: pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --upgrade pip
+	$(@D)/bin/pip install --quiet --group $(GROUP) --extra-index-url https://download.pytorch.org/whl/cpu
 	touch $@
 
 bench: build
@@ -52,4 +59,4 @@ asan:
 	    $(PYTHON) -m pytest --capture=sys $(CURDIR)/tests
 
 clean:
-	rm -rf build fastnn/kernels/*.so
+	rm -rf build fastnn/*/*.so

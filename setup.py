@@ -20,12 +20,14 @@ from setuptools.command.build_ext import build_ext
 from setuptools.modified import newer_group
 
 C = Path("src")
-MODULES = [
+KERNELS = [
     *("_cpu", "panels", "forward", "output_delta", "update", "backward", "normalise"),  # of a layer
     *("net", "predict", "online", "pace", "step", "engine"),  # of a network
     "measure",
 ]
-SHARED = "_shared"  # Cython's own memoryviews and helpers, once for all modules: made by cythonize
+MODULES = [*(f"fastnn.kernels.{name}" for name in KERNELS), "fastnn.tables.cells"]
+# Cython's own memoryviews and helpers, once for all modules: made by cythonize
+SHARED = "fastnn.kernels._shared"
 DEBUG = os.environ.get("FASTNN_DEBUG", "") not in ("", "0")
 SANITIZE = os.environ.get("FASTNN_SANITIZE", "")
 # Each kind of build has a folder of its own: its objects never mix with another's.
@@ -118,8 +120,8 @@ class BuildKernels(build_ext):
 
 def extension(name: str, suffix: str = ".pyx") -> Extension:
     return Extension(
-        f"fastnn.kernels.{name}",
-        [f"fastnn/kernels/{name}{suffix}"],
+        name,
+        [name.replace(".", "/") + suffix],
         include_dirs=[str(C), numpy.get_include()],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         depends=["setup.py", *(str(path) for path in sorted(C.rglob("*.[ch]")))],
@@ -131,7 +133,7 @@ def extension(name: str, suffix: str = ".pyx") -> Extension:
 setup(
     ext_modules=cythonize(
         [*(extension(name) for name in MODULES), extension(SHARED, ".c")],
-        shared_utility_qualified_name=f"fastnn.kernels.{SHARED}",
+        shared_utility_qualified_name=SHARED,
         include_path=["."],
         build_dir=str(BUILD / "cython"),
         compiler_directives={

@@ -6,6 +6,7 @@ import argparse
 
 import bench
 from bench import estimators, report, run, sweep, threads
+from bench.tables import run as tables
 
 
 def main() -> None:
@@ -13,7 +14,7 @@ def main() -> None:
     parser = argparse.ArgumentParser("bench", description=bench.__doc__, formatter_class=formatter)
     commands = parser.add_subparsers(required=True, metavar="command")
     modules = {"run": run, "report": report, "sweep": sweep, "threads": threads}
-    for name, module in {**modules, "estimators": estimators}.items():
+    for name, module in {**modules, "estimators": estimators, "tables": tables}.items():
         command = commands.add_parser(name, help=module.__doc__.splitlines()[0].split(": ")[1])
         module.add_arguments(command)
         command.set_defaults(main=module.main)

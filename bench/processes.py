@@ -26,9 +26,16 @@ class EntrantProcess:
     """One process of an entrant: its threads stay on `cores`. It starts with the first request."""
 
     def __init__(
-        self, entrant: str, n_threads: int, cores: list[int], environment: Mapping[str, str]
+        self,
+        entrant: str,
+        n_threads: int,
+        cores: list[int],
+        environment: Mapping[str, str],
+        module: str = "bench.worker",
+        timeout: float = TIMEOUT,
     ) -> None:
         self.entrant, self.n_threads, self.cores = entrant, n_threads, cores
+        self.module, self.timeout = module, timeout
         self.environment = {**environment, "PYTHONPATH": _path_with(ROOT, environment)}
         self._popen: subprocess.Popen | None = None
 
@@ -51,10 +58,10 @@ class EntrantProcess:
             raise Failed(self._end()) from None
 
     def receive(self) -> dict[str, Any]:
-        line = self._line(monotonic() + TIMEOUT)
+        line = self._line(monotonic() + self.timeout)
         if line is None:
             self.close()
-            raise Failed(f"no answer in {TIMEOUT:.0f} s")
+            raise Failed(f"no answer in {self.timeout:.0f} s")
         if not line:
             raise Failed(self._end())
         answer = json.loads(line)
@@ -71,7 +78,7 @@ class EntrantProcess:
 
     def _start(self) -> None:
         cores = ",".join(map(str, self.cores))
-        command = [sys.executable, "-m", "bench.worker", self.entrant, str(self.n_threads), cores]
+        command = [sys.executable, "-m", self.module, self.entrant, str(self.n_threads), cores]
         self.errors = tempfile.TemporaryFile("w+")
         self._popen = subprocess.Popen(
             command,

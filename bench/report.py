@@ -16,7 +16,10 @@ import numpy as np
 
 from bench.entrants import ENTRANTS
 from bench.machine import ROOT
+from bench.markdown import number, table
 from bench.results import RESULTS, counts, threads
+from bench.tables import records
+from bench.tables.report import section as tables_section
 from bench.threads import PERCENTILES
 from bench.workloads import Workload
 
@@ -41,6 +44,7 @@ def main(options: Namespace) -> None:
         "estimators": "\n\n".join(
             estimators_section(one) for one in results if one["kind"] == "estimators"
         ),
+        "tables": tables_section(records.read(options.results / "tables")),
     }
     for page in ("README.md", "docs/benchmarks.md"):
         path = options.root / page
@@ -71,19 +75,6 @@ def fill(page: str, texts: dict[str, str]) -> str:
 
     pattern = r"(<!-- bench:(\w+) -->).*?(<!-- bench:end -->)"
     return re.sub(pattern, new, page, flags=re.DOTALL)
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def number(value: float | None) -> str:
-    """Three digits: 0.614, 9.31, 27.8, 1240."""
-    if value is None or not np.isfinite(value):
-        return ""
-    digits = max(0, 2 - int(np.floor(np.log10(abs(value))))) if value else 0
-    return f"{value:.{digits}f}"
 
 
 def where(result: Result) -> str:

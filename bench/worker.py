@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
@@ -124,7 +125,8 @@ class Canary:
         return {"rate": 2e-9 * self.N**3 * n / passed}
 
 
-def main() -> None:
+def serve(make: Callable[[str, int], Any]) -> None:
+    """Answer the requests of stdin by the methods of what `make` makes at the first of them."""
     name, n_threads, cores = sys.argv[1:]
     os.sched_setaffinity(0, [int(core) for core in cores.split(",")])
     answers = os.fdopen(os.dup(1), "w", buffering=1)
@@ -134,7 +136,7 @@ def main() -> None:
         request = json.loads(line)
         try:
             if worker is None:
-                worker = Canary() if name == "canary" else Worker(name, int(n_threads))
+                worker = make(name, int(n_threads))
             answer = getattr(worker, request.pop("do"))(**request)
         except Exception as error:
             traceback.print_exc()
@@ -147,4 +149,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(lambda name, n_threads: Canary() if name == "canary" else Worker(name, n_threads))

@@ -33,12 +33,13 @@ from fastnn.errors import (
     ModelFileError,
     TableError,
 )
-from fastnn.model import Model, load
+from fastnn.model import Model
 from fastnn.network.activations import ELU, LeakyReLU
 from fastnn.network.initialize import Normal, Orthogonal, Uniform
 from fastnn.network.losses import BinaryCrossEntropy, CrossEntropy, Focal, Huber, Quantile
 from fastnn.network.norms import BatchNorm, LayerNorm
 from fastnn.predictor import Predictor
+from fastnn.saved import load
 from fastnn.training.fit import Callback, Fit, Snapshot
 from fastnn.training.history import History
 from fastnn.training.metrics import TopK
@@ -118,6 +119,8 @@ __all__ = [
     "Snapshot",
     "StepDecay",
     "TableError",
+    "TabularClassifier",
+    "TabularRegressor",
     "TensorBoard",
     "TopK",
     "Trace",
@@ -133,7 +136,9 @@ if TYPE_CHECKING:
     from fastnn import interop as interop
     from fastnn import onnx as onnx
     from fastnn import tables as tables
+    from fastnn import tabular as tabular
     from fastnn.explain.trace import Trace
+    from fastnn.tabular.estimators import TabularClassifier, TabularRegressor
     from fastnn.training.callbacks import (
         Checkpoint,
         CSVLogger,
@@ -148,8 +153,10 @@ else:
     _LATER = {name: "fastnn.training.callbacks" for name in (
         "CSVLogger", "Checkpoint", "EarlyStopping", "GradientNorms", "LambdaCallback",
         "ProgressBar", "TensorBoard",
-    )} | {"Trace": "fastnn.explain.trace"}  # fmt: skip
-    _PARTS = ("data", "interop", "onnx", "tables")
+    )} | {"Trace": "fastnn.explain.trace"} | dict.fromkeys(
+        ("TabularClassifier", "TabularRegressor"), "fastnn.tabular.estimators"
+    )  # fmt: skip
+    _PARTS = ("data", "interop", "onnx", "tables", "tabular")
 
     def __getattr__(name: str) -> Any:
         if name in _PARTS:

@@ -6,7 +6,7 @@ It checks and converts what it is given, then hands on: loop.py, evaluation.py, 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Never
@@ -56,8 +56,7 @@ if TYPE_CHECKING:
         OutputName,
     )
     from fastnn.network.initialize import Init
-    from fastnn.tables.columns import Columns
-    from fastnn.tables.ends import OpenEnds
+    from fastnn.tables.columns import Columns, OpenEnds
 
 
 class Model:
@@ -191,7 +190,7 @@ class Model:
                 *(self.seed, self.metadata, self.n_threads),
             )
             return
-        from fastnn.tables.ends import OpenEnds
+        from fastnn.tables.columns import OpenEnds
 
         self._open = OpenEnds(sizes, rest, init)
         if columns is None:
@@ -736,15 +735,72 @@ class Model:
             softmax: (n, n_out). One sigmoid output: (n, 2), columns P(0) and P(1). More sigmoid
             outputs: (n, n_out), P(1) of each. With names of classes, in the order of ``classes``.
         """
+        self._must_be_probable("predict_proba")
+        return self._both_classes(self.forward(X))
+
+    def _must_be_probable(self, what: str) -> None:
         if self.output not in ("softmax", "sigmoid"):
             raise ValueError(
-                f"predict_proba needs softmax or sigmoid outputs, got {self.output}; "
+                f"{what} needs softmax or sigmoid outputs, got {self.output}; "
                 "see predict or forward"
             )
-        f = self.forward(X)
+
+    def _both_classes(self, f: np.ndarray) -> np.ndarray:
         if self.output == "sigmoid" and f.shape[1] == 1:
             return np.hstack([1 - f, f])
         return f
+
+    def predict_one(self, row: Mapping[str, Any]) -> Any:
+        """Class or value of a single row, without what a table costs.
+
+        Parameters
+        ----------
+        row : dict
+            Cells by the names of their columns, of a model that has learned these; others are
+            passed over.
+
+        Returns
+        -------
+        scalar, or array of several targets
+            As `predict` of a table of this row alone.
+
+        Raises
+        ------
+        TableError
+            As `predict`.
+        """
+        return self._columns_for_rows().decide(self._forward_row(row))[0]
+
+    def predict_proba_one(self, row: Mapping[str, Any]) -> np.ndarray:
+        """Probabilities of a single row.
+
+        Parameters
+        ----------
+        row : dict
+            As of `predict_one`.
+
+        Returns
+        -------
+        array
+            As `predict_proba` of a table of this row alone: (n_classes,) in the order of
+            ``classes``, or of several sigmoid outputs P(1) of each.
+        """
+        self._must_be_probable("predict_proba_one")
+        return self._both_classes(self._forward_row(row))[0]
+
+    def _forward_row(self, row: Mapping[str, Any]) -> np.ndarray:
+        """f(x), (1, n_out)."""
+        x = self._columns_for_rows().encode_row(row, self.dtype)
+        return self._predictor()(x[None])
+
+    def _columns_for_rows(self) -> Columns:
+        columns = self.columns
+        if columns is None or columns.plain:
+            raise ValueError(
+                "the model must have learned its columns to take rows as dicts; of arrays, "
+                "model.predictor() is as fast"
+            )
+        return columns
 
     def predictor(self) -> Predictor:
         """A frozen copy of the weights for prediction alone: called with x, it gives f(x) = h^(K).
@@ -768,15 +824,16 @@ class Model:
         X, y : array
             As of `fit`.
         metrics : list, optional
-            Of classes (softmax, sigmoid, hinge): "accuracy" (the default), "precision", "recall",
-            "f1"; of softmax and sigmoid also "auc", "log_loss", of classes that exclude each other
-            fastnn.TopK(k). Of values: "rmse", "mae", "r2" (the default, but of quantiles other than
-            the median "d2"). Or functions f(y_true, y_pred) of y as `fit` keeps it (labels (n,), or
-            (n, n_out)) and of f(x), (n, n_out), of learned amounts both in their unit.
+            Of classes (softmax, sigmoid, hinge): "accuracy" (the default), "balanced_accuracy",
+            "precision", "recall", "f1"; of softmax and sigmoid also "auc", "log_loss", "brier",
+            "ece" (expected calibration error), of classes that exclude each other fastnn.TopK(k).
+            Of values: "rmse", "mae", "r2" (the default, but of quantiles other than the median
+            "d2"). Or functions f(y_true, y_pred) of y as `fit` keeps it (labels (n,), or (n,
+            n_out)) and of f(x), (n, n_out), of learned amounts both in their unit.
             docs/maths.md, section 11, defines them.
         sample_weight : array, (n,), optional
-            At least 0, not all 0: every mean becomes a weighted one. For loss, accuracy, log_loss,
-            rmse, mae, r2 and d2.
+            At least 0, not all 0: every mean becomes a weighted one. For loss, accuracy,
+            balanced_accuracy, log_loss, brier, ece, rmse, mae, r2 and d2.
 
         Returns
         -------

@@ -31,6 +31,7 @@ from fastnn.network.arrays import Features, as_pair
 from fastnn.network.parameters import Parameters, new_engine, views
 from fastnn.network.spec import NetworkSpec, as_network
 from fastnn.predictor import Kept
+from fastnn.sklearn_callbacks import CallbackSupport, Epochs, Task, followed
 from fastnn.training import evaluate as evaluation
 from fastnn.training import lbfgs, loop
 from fastnn.training.fit import Fit
@@ -174,10 +175,11 @@ _probe.lists["coefs_"] = [np.empty(1)]
 ALONE = _probe.references("coefs_")
 
 
-class Perceptron(BaseMultilayerPerceptron):
+class Perceptron(CallbackSupport, BaseMultilayerPerceptron):
     """What fastnn does in place of scikit-learn's base class."""
 
     _no_improvement_count: int
+    _task: Task | None = None  # the fit under way, where scikit-learn's callbacks follow it
 
     # From coefs_ and intercepts_ to fastnn and back
 
@@ -221,6 +223,7 @@ class Perceptron(BaseMultilayerPerceptron):
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
+        state.pop("_task", None)
         if "_learned" in state:
             state["_learned"] = self._learned.take(self._network()).copy()
         return state
@@ -246,6 +249,17 @@ class Perceptron(BaseMultilayerPerceptron):
 
     # What is computed
 
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any = None, incremental: bool = False
+    ) -> Perceptron:
+        if incremental:
+            return super()._fit(X, y, sample_weight, incremental)
+        with followed(self, X, y, sample_weight, self.max_iter) as self._task:
+            try:
+                return super()._fit(X, y, sample_weight)
+            finally:
+                del self._task
+
     def _forward_pass_fast(self, X: Any, check_input: bool = True) -> np.ndarray:
         if check_input:
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
@@ -262,15 +276,20 @@ class Perceptron(BaseMultilayerPerceptron):
             if np.any(getattr(self, name)):
                 raise ValueError(f"{name} must come with solver='sgd' or 'adam', got 'lbfgs'")
         objective = self._objective(X, y, self._weights(y, sample_weight, np.arange(len(y))))
+        iterations = None if self._task is None else Iterations(self._task, objective, self)
         result = lbfgs.minimize(
-            objective,
+            objective if iterations is None else iterations.evaluate,
             np.concatenate([part.ravel() for part in (*self.coefs_, *self.intercepts_)]),
+            None if iterations is None else iterations.ended,
             maxfun=self.max_fun,
             maxiter=self.max_iter,
             gtol=self.tol,
             **_get_additional_lbfgs_options_dict("iprint", 1 if self.verbose else -1),
         )
-        self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
+        if iterations is not None and iterations.stopped:
+            self.n_iter_ = result.nit
+        else:
+            self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
         self.loss_ = result.fun
         objective.take(result.x)
         self._learned.become(Parameters(self._network(), objective.theta))
@@ -370,6 +389,8 @@ class Perceptron(BaseMultilayerPerceptron):
         if self.validation_data is not None and not self.early_stopping:
             raise ValueError("validation_data must come with early_stopping=True")
         network, callbacks = self._network(), as_callbacks(self.callbacks or ())
+        if self._task is not None:
+            callbacks = (*callbacks, Epochs(self._task))
         begins = not incremental or not hasattr(self, "_optimizer")
         if begins:
             self._optimizer, self._kept = self._pace(), self._rule(incremental)
@@ -485,6 +506,35 @@ class Course(loop.Course):
             run.load()
             rule.learning_rate = rate
             run.begin_schedule(1, 1)
+
+
+class Iterations:
+    """L-BFGS's iterations as scikit-learn's callbacks are told of them."""
+
+    def __init__(self, task: Task, objective: lbfgs.Objective, estimator: Perceptron) -> None:
+        self.task, self.objective, self.estimator = task, objective, estimator
+        self.iteration: Task | None = None
+        self.stopped = False
+
+    def evaluate(self, p: np.ndarray) -> tuple[float, np.ndarray]:
+        if self.iteration is None:
+            self.iteration = self.task.part("iteration").begins(lambda: self._fitted(p))
+        return self.objective(p)
+
+    def ended(self, result: Any) -> None:
+        assert self.iteration is not None
+        self.stopped = self.iteration.ends(lambda: self._fitted(result.x))
+        self.iteration = None
+        if self.stopped:
+            raise StopIteration
+
+    def _fitted(self, p: np.ndarray) -> dict[str, Any]:
+        """The estimator's attribute that holds weights p."""
+        learned, network = Learned(), self.estimator._network()
+        theta = np.empty(network.n_parameters, network.dtype)
+        theta[self.objective.order] = p
+        learned.become(Parameters(network, theta))
+        return {"_learned": learned}
 
 
 class MeanLoss:

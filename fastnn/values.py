@@ -88,6 +88,10 @@ class Value:
     def _values(self) -> tuple[Any, ...]:
         return tuple(getattr(self, one.name) for one in fields(self))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone, not what was computed of them and kept."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
     def __repr__(self) -> str:
         shown = (f"{one.name}={getattr(self, one.name)!r}" for one in fields(self))
         return f"{type(self).__qualname__}({', '.join(shown)})"

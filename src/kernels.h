@@ -56,6 +56,15 @@ typedef struct {
     void *mean, *variance; /* FNN_BATCH_NORM: running ones, likewise: (1 - momentum) of the old, momentum of a mini-batch's */
 } fnn_norm;
 
+/* Groups of parameters, each with a learning rate of its own. */
+#define FNN_GROUP_NAMES(X) X(W) X(b) X(gamma) X(alpha) X(scale) X(embedding)
+enum {
+#define X(name) FNN_OF_##name,
+    FNN_GROUP_NAMES(X)
+#undef X
+    FNN_GROUPS
+};
+
 /* What an optimizer multiplies with, and what shapes the gradient g that it gets (regular):
  *   g <- clip g, then within -clip_value..clip_value, then + l2 w + l1 sign(w);  w <- keep w before the step.
  * ridge: a penalty of the sum over a mini-batch, not of its mean: l2 of weights grows by ridge / (sum of its samples' weights). */
@@ -64,6 +73,8 @@ typedef struct {
     double epsilon, epsilon_hat;                                           /* adam's, beside sqrt(t): in epsilon's place where not 0 */
     double shrink, grow, least, most;                                      /* rprop's */
     double l1, l2, ridge, weight_decay, clip_value, clip_norm, max_norm;   /* 0: none */
+    double factors[FNN_GROUPS];                                            /* of each group's learning rate */
+    int ntk;                                                               /* W steps as V = sqrt(n_in) W would */
     int decay_bias, regular;
     /* What follows from these and the number of the step, n (update.pyx: correct), and, clip, from the gradient. */
     double bias_l2, alpha1, root2, damped, alpha_g, alpha_m, product, keep, clip;

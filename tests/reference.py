@@ -536,8 +536,8 @@ OPTIMIZERS = tuple(STATES)
 def step(theta, grad, state, n, optimizer, rates):
     """Step n = 1, 2, ...; returns the new theta and the new state.
 
-    alpha: learning_rate, mu: momentum; state: what the rule keeps, zeros before step 1. What shapes
-    grad and theta before it: `shaped`.
+    alpha: learning_rate, one or one for each parameter, mu: momentum; state: what the rule keeps,
+    zeros before step 1. What shapes grad and theta before it: `shaped`.
 
     sgd:       theta <- theta - alpha grad
     momentum:  v <- mu v + (1 - dampening) grad,  theta <- theta - alpha v;  step 1: v <- grad
@@ -560,7 +560,7 @@ def step(theta, grad, state, n, optimizer, rates):
                then grad <- 0) or 1, within least..most;  theta <- theta - d sign(grad)
     """
     kind = theta.dtype.type
-    alpha = kind(rates["learning_rate"])
+    alpha = np.asarray(rates["learning_rate"], theta.dtype)
     names = ("momentum", "beta1", "beta2", "epsilon")
     mu, beta1, beta2, epsilon = (kind(rates.get(name, 0)) for name in names)
     if optimizer == "sgd":
@@ -614,6 +614,20 @@ def step(theta, grad, state, n, optimizer, rates):
     raise ValueError(f"optimizer must be one of {OPTIMIZERS}, got {optimizer!r}")
 
 
+def of_groups(net, theta, rates):
+    """For each parameter: the factor of its group's learning rate, and sqrt(n_in) of weights with
+    ntk, otherwise 1."""
+    factor, size = np.ones_like(theta), np.ones_like(theta)
+    for group, parts in zip(("W", "b", "gamma"), unpack(net, factor), strict=True):
+        for part in parts[1:]:
+            if part is not None:
+                part[:] = rates.get("factors", {}).get(group, 1)
+    if rates.get("ntk"):
+        for W in unpack(net, size)[0][1:]:
+            W[:] = np.sqrt(theta.dtype.type(W.shape[1]))
+    return factor, size
+
+
 def shaped(net, theta, grad, rates, weight):
     """What the rule gets in place of theta and grad; rates 0 or left out: none.
 
@@ -641,7 +655,7 @@ def shaped(net, theta, grad, rates, weight):
             if b is not None:
                 b[:] = 0
         grad = grad + kind(rates["ridge"]) / kind(weight) * of_weights * theta
-    decay = kind(rates["learning_rate"]) * kind(rates.get("weight_decay", 0))
+    decay = np.asarray(rates["learning_rate"], theta.dtype) * kind(rates.get("weight_decay", 0))
     return theta - decay * decayed * theta, grad
 
 
@@ -695,9 +709,12 @@ def train(
         if alphas is not None:
             rates = {**rates, "learning_rate": alphas[i]}
         weight = len(rows) if w is None else w.sum()
-        theta, grad = shaped(net, theta, grad, rates, weight)
-        theta, state = step(theta, grad, state, taken + i + 1, optimizer, rates)
-        theta = limited(net, theta, rates)
+        factor, size = of_groups(net, theta, rates)
+        own = {**rates, "learning_rate": factor * theta.dtype.type(rates["learning_rate"])}
+        theta, grad = shaped(net, theta, grad, own, weight)
+        # with ntk the rule is V's: a = V h / sqrt(n_in) + b, so dL/dV = dL/dW / sqrt(n_in)
+        V, state = step(size * theta, grad / size, state, taken + i + 1, optimizer, own)
+        theta = limited(net, V / size, rates)
         losses.append(mean_loss)
     return theta, state, np.array(losses)
 

@@ -36,6 +36,7 @@ SHAPED = {  # what shapes a step: penalties, clipping, limits
     "clip_norm": {"clip_norm": 0.1},
     "max_norm": {"max_norm": 0.5},
     "ridge": {"ridge": 0.1, "epsilon_hat": 1e-3},
+    "ntk": {"ntk": True, "factors": {"W": 3.0, "b": 0.1}, "weight_decay": 0.1},
     "all": {
         **{
             "dampening": 0.1,

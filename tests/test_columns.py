@@ -559,3 +559,104 @@ def test_damaged_descriptions_are_refused_at_load(tmp_path):
         broken.save(tmp_path / "m")
         with pytest.raises(fastnn.ModelFileError, match="m: "):
             fastnn.load(tmp_path / "m")
+
+
+# --- single rows
+
+
+def households(n=60, seed=0):
+    rng = np.random.default_rng(seed)
+    table = people(n, seed)
+    table["rooms"] = rng.integers(1, 9, n)
+    table["income"] = table["income"].where(rng.random(n) > 0.2)
+    table["city"] = table["city"].where(rng.random(n) > 0.2)
+    sizes = pandas.CategoricalDtype(["small", "middle", "large"], ordered=True)
+    table["size"] = pandas.Series(rng.choice(sizes.categories, n)).astype(sizes)
+    return table
+
+
+def rows_of(table):
+    """Python's own cells, None where missing."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
+
+
+@pytest.mark.parametrize("missing", ["impute", "indicate"])
+@pytest.mark.parametrize("categories", ["one_hot", "codes"])
+@pytest.mark.parametrize("scaling", ["standard", "robust"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_row_alone_is_what_it_is_in_a_table(missing, categories, scaling, dtype):
+    table = households()
+    settings = dict(missing=missing, categories=categories, scaling=scaling)
+    for y in (chosen(table), amounts(table)):
+        columns = learn(table, y, **settings)
+        model = fastnn.Model([None, 8, None], seed=0, columns=columns, dtype=dtype)
+        encoded = columns.encode(table, dtype)
+        cells = columns.inputs.cells(dtype)
+        for i, row in enumerate(rows_of(table)):
+            assert cells(row).tobytes() == encoded[i].tobytes()
+            row["else"] = "ignored"
+            assert model.predict_one(row) == model.predict(table[i : i + 1])[0]
+            if model.output == "softmax":
+                assert (model.predict_proba_one(row) == model.predict_proba(table)[i]).all()
+
+
+def test_rows_that_are_not_plain_take_the_road_of_tables():
+    table = households()
+    model = fastnn.Model(
+        [None, 8, None], seed=0, columns=learn(table, chosen(table), missing="impute")
+    )
+    row = rows_of(table)[0]
+    whole = row | {"age": 40, "city": "Ulm"}
+    same = [
+        row | {"age": np.int64(40), "city": "Ulm"},
+        row | {"age": 40.0, "city": " Ulm "},
+        row | {"age": np.float32(40), "city": np.str_("Ulm")},
+    ]
+    want = model.predict_proba_one(whole)
+    for one in same:
+        assert (model.predict_proba_one(one) == want).all()
+    with pytest.warns(TableWarning, match='"Rom" is unknown'):
+        model.predict_one(row | {"city": "Rom"})
+    for strange, message in [
+        ({"age": "forty"}, 'must be a number, got "forty"'),
+        ({"age": float("inf")}, "must be finite, got inf"),
+        ({"age": True}, 'must be a number, got "True"'),
+        ({"age": [1]}, "must hold numbers, text, booleans"),
+    ]:
+        with pytest.raises(TableError, match=message):
+            model.predict_one(row | strange)
+    with pytest.raises((TableError, OverflowError)):
+        model.predict_one(row | {"age": 10**400})
+    del row["age"]
+    with pytest.raises(TableError, match=r'must have .*"?age'):
+        model.predict_one(row)
+    with pytest.raises(TypeError, match="row must be a dict of cells, got list"):
+        model.predict_one([1, 2, 3])
+
+
+def test_a_row_with_a_missing_cell_is_refused_where_tables_are():
+    table = people(60)
+    model = fastnn.Model(
+        [None, 4, None], columns=learn(table, chosen(table), missing="refuse"), seed=0
+    )
+    with pytest.raises(TableError, match="missing value"):
+        model.predict_one(rows_of(table)[0] | {"age": None})
+
+
+def test_rows_need_columns_that_were_learned():
+    model = fastnn.Model([3, 4, 2], seed=0)
+    with pytest.raises(ValueError, match="must have learned its columns"):
+        model.predict_one({"a": 1, "b": 2, "c": 3})
+    table = people(60)
+    model = fastnn.Model([None, 4, None], columns=learn(table, amounts(table)), seed=0)
+    with pytest.raises(ValueError, match="predict_proba_one needs softmax or sigmoid"):
+        model.predict_proba_one(rows_of(table)[0])
+
+
+def test_columns_that_read_rows_can_be_copied():
+    table = people(60)
+    columns = learn(table, chosen(table))
+    row = rows_of(table)[0]
+    x = columns.encode_row(row)
+    for copied in (copy.deepcopy(columns), pickle.loads(pickle.dumps(columns))):
+        assert copied == columns and (copied.encode_row(row) == x).all()

@@ -102,6 +102,19 @@ OPTIMIZERS = {  # rates are exact in every dtype
     "lion": fastnn.Lion(0.015625, 0.75, 0.875),
     "rprop": fastnn.Rprop(0.015625, 0.5, 1.25, 2.0**-10, 0.125),
     "penalties": fastnn.SGD(0.125, 0.75, l1=2.0**-6, l2=0.125, weight_decay=0.25),
+    "rate factors": fastnn.AdamW(
+        *(0.03125, 0.75, 0.875, 2.0**-10),
+        **{"weight_decay": 0.5, "rate_factors": {"W": 0.5, "b": 2.0, "gamma": 4.0}},
+    ),
+    "ntk": fastnn.SGD(0.5, 0.75, ntk=True),
+    "ntk, adam": fastnn.Adam(
+        *(0.0625, 0.75, 0.875, 2.0**-10),
+        **{"weight_decay": 0.25, "ntk": True, "rate_factors": {"b": 0.125}},
+    ),
+    "ntk, nadam": fastnn.NAdam(0.0625, 0.75, 0.875, 2.0**-10, ntk=True),
+    "ntk, rmsprop": fastnn.RMSprop(0.03125, 0.875, 0.5, 2.0**-4, centered=True, ntk=True),
+    "ntk, lion": fastnn.Lion(0.03125, 0.75, 0.875, ntk=True),
+    "ntk, rprop": fastnn.Rprop(0.03125, 0.5, 1.25, 2.0**-5, 0.0625, ntk=True),
     "limits": fastnn.SGD(0.25, 0.5, clip_norm=0.5, clip_value=0.125, max_norm=1.25),
 }
 SEED = 5  # of dropout and noise
@@ -240,6 +253,10 @@ TRAINED = {  # name: sizes, activation, output, bias, batch size, optimizer
     "67-33-17-5 dropout and noise": (
         *([67, 33, 17, 5], "relu", "softmax", True, 13, fastnn.Adam()),
         {"dropout": [0.2, 0.5, 0.5], "noise": [0.0, 0.125, 0.25]},
+    ),
+    "67-33-17-5 ntk, rate factors": (
+        *([67, 33, 17, 5], "tanh", "softmax", True, 13),
+        fastnn.AdamW(0.0625, ntk=True, rate_factors={"b": 0.125}),
     ),
     "67-33-17-5 batch norm": (
         *([67, 33, 17, 5], "relu", "softmax", True, 13, fastnn.Adam()),

@@ -9,12 +9,28 @@ import fastnn
 from fastnn.network.spec import as_network
 from fastnn.training import metrics as measures
 
-CLASSES = ("accuracy", "precision", "recall", "f1", "auc", "log_loss")
+CLASSES = (
+    *("accuracy", "precision", "recall", "f1", "auc", "log_loss"),
+    *("balanced_accuracy", "brier", "ece"),
+)
 
 
 def of(name, y, f, output):
     network = as_network([1, f.shape[1]], "relu", output, None, True, "float64")
     return measures.measure(measures.as_metrics([name], network), y, f)[name]
+
+
+def calibration_error(right, top, weights=None):
+    """Guo et al. (2017), equation 3, bin by bin."""
+    weights = np.ones(len(top)) if weights is None else weights
+    total = 0.0
+    for m in range(15):
+        inside = (top > m / 15) & (top <= (m + 1) / 15)
+        if weights[inside].sum() > 0:
+            accuracy = np.average(right[inside], weights=weights[inside])
+            confidence = np.average(top[inside], weights=weights[inside])
+            total += weights[inside].sum() * abs(accuracy - confidence)
+    return total / weights.sum()
 
 
 def softmax_case(n_classes, n=200, seed=0):
@@ -39,7 +55,12 @@ def test_softmax(n_classes):
         "f1": sk.f1_score(y, decided, **average),
         "auc": sk.roc_auc_score(y, score, multi_class="ovr"),
         "log_loss": sk.log_loss(y, P),
+        "balanced_accuracy": sk.balanced_accuracy_score(y, decided),
+        "brier": ((P - np.eye(n_classes)[y]) ** 2).sum(1).mean() / (1 + (n_classes == 2)),
+        "ece": calibration_error(y == decided, P.max(1)),
     }
+    if n_classes == 2:
+        assert want["brier"] == pytest.approx(sk.brier_score_loss(y, P[:, 1]))
     for name in CLASSES:
         assert of(name, y, P, "softmax") == pytest.approx(want[name], rel=1e-13), name
         onehot = np.eye(n_classes)[y]
@@ -60,6 +81,22 @@ def test_classes_that_do_not_occur():
     areas = [sk.roc_auc_score(y == c, P[:, c]) for c in (0, 1)]
     assert of("auc", y, P, "softmax") == pytest.approx(np.mean(areas), rel=1e-13)
     assert np.isnan(of("auc", y[y == 0], P[y == 0], "softmax"))
+    recalls = sk.recall_score(y, decided, labels=[0, 1], average=None)
+    got = of("balanced_accuracy", y, P, "softmax")
+    assert got == pytest.approx(recalls.mean(), rel=1e-13)
+
+
+def test_calibration():
+    """Sure and right: 0. Sure and wrong: 1. Right as often as said: 0."""
+    sure = np.eye(3)[[0, 1, 2]]
+    assert of("ece", np.array([0, 1, 2]), sure, "softmax") == 0
+    assert of("ece", np.array([1, 2, 0]), sure, "softmax") == 1
+    assert of("brier", np.array([1, 2, 0]), sure, "softmax") == 2
+    said = np.tile([0.75, 0.25], (8, 1))
+    assert of("ece", np.repeat([0, 1], [6, 2]), said, "softmax") == 0
+    assert of("ece", np.repeat([0, 1], [2, 6]), said, "softmax") == 0.5
+    one = said[:, 1:]
+    assert of("ece", np.repeat([[0.0], [1.0]], [2, 6], 0), one, "sigmoid") == 0.5
 
 
 @pytest.mark.parametrize("n_out", [1, 4])
@@ -67,7 +104,7 @@ def test_sigmoid(n_out):
     sk = pytest.importorskip("sklearn.metrics")
     rng = np.random.default_rng(1)
     y = rng.integers(0, 2, (150, n_out))
-    f = (rng.integers(1, 20, (150, n_out)) + 8 * y) / 30
+    f = (rng.integers(1, 20, (150, n_out)) + 8 * y) / 31  # on no edge of a bin of ece
     decided = f > 0.5
     flat = (y[:, 0], decided[:, 0]) if n_out == 1 else (y, decided)
     average = {"average": "binary" if n_out == 1 else "macro"}
@@ -78,6 +115,16 @@ def test_sigmoid(n_out):
         "f1": sk.f1_score(*flat, **average),
         "auc": sk.roc_auc_score(y, f),
         "log_loss": sum(sk.log_loss(y[:, j], f[:, j]) for j in range(n_out)),
+        "balanced_accuracy": np.mean(
+            [sk.balanced_accuracy_score(*pair) for pair in zip(y.T, decided.T, strict=True)]
+        ),
+        "brier": np.mean([sk.brier_score_loss(*pair) for pair in zip(y.T, f.T, strict=True)]),
+        "ece": np.mean(
+            [
+                calibration_error(right, top)
+                for right, top in zip((y == decided).T, np.maximum(f, 1 - f).T, strict=True)
+            ]
+        ),
     }
     for name in CLASSES:
         got = of(name, y.astype(np.float32), f, "sigmoid")
@@ -181,9 +228,11 @@ def test_weighted_means():
     X, w = rng.normal(size=(40, 3)), rng.integers(0, 4, 40)
     rows = np.repeat(np.arange(40), w)
     labels, values = rng.integers(0, 3, 40), rng.normal(size=(40, 2))
+    of_classes = ["accuracy", "log_loss", "balanced_accuracy", "brier", "ece"]
     quantiles = fastnn.Model([3, 2], output="identity", loss=fastnn.Quantile(0.3), seed=0)
     for model, y, names in [
-        (fastnn.Model([3, 3], dtype="float64", seed=0), labels, ["accuracy", "log_loss"]),
+        (fastnn.Model([3, 3], dtype="float64", seed=0), labels, of_classes),
+        (fastnn.Model([3, 2], output="sigmoid", seed=0), values > 0, of_classes),
         (fastnn.Model([3, 2], output="identity", seed=0), values, ["rmse", "mae", "r2"]),
         (quantiles, values, ["mae", "d2"]),
     ]:
@@ -204,8 +253,8 @@ def test_metrics_of_hinge():
         "f1",
         "top_2",
     }
-    with pytest.raises(ValueError, match="among accuracy, precision, recall, f1 or"):
-        model.evaluate(X, y, metrics=["auc"])
+    with pytest.raises(ValueError, match="recall, f1, balanced_accuracy or"):
+        model.evaluate(X, y, metrics=["ece"])
 
 
 def test_balanced_counts_the_rows_trained_on():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,6 +59,10 @@ def test_names_and_text():
     assert fastnn.AdamW().rates["weight_decay"] == 0.01
     assert repr(fastnn.AdamW(0.5, clip_norm=1)) == "AdamW(learning_rate=0.5, clip_norm=1.0)"
     assert as_optimizer("lion", 0.5) == fastnn.Lion(0.5)
+    rule = fastnn.Adam(rate_factors={"b": 0.1, "W": 1}, ntk=True)
+    assert repr(rule) == "Adam(learning_rate=0.001, rate_factors={'b': 0.1}, ntk=True)"
+    assert rule == eval(repr(rule), {"Adam": fastnn.Adam}) and hash(rule) == hash(replace(rule))
+    assert pickle.loads(pickle.dumps(rule)) == rule != fastnn.Adam(ntk=True)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +80,24 @@ def test_names_and_text():
         ),
         (lambda: fastnn.Rprop(least=2, most=1), ValueError, "least must be at most most=1"),
         (lambda: fastnn.LBFGS(memory=0), ValueError, "memory must be at least 1"),
+        (
+            lambda: fastnn.SGD(rate_factors={"bias": 0.1}),
+            ValueError,
+            "each of rate_factors must be one of W, b, gamma, alpha, scale, embedding, got 'bias'",
+        ),
+        (
+            lambda: fastnn.SGD(rate_factors={"b": -1}),
+            ValueError,
+            r"rate_factors\['b'\] must be at least 0",
+        ),
+        (lambda: fastnn.SGD(rate_factors=0.1), TypeError, "rate_factors must be a dict"),
+        (lambda: fastnn.SGD(ntk=1), TypeError, "ntk must be True or False"),
+        (lambda: fastnn.LBFGS(ntk=True), ValueError, "LBFGS must come without ntk"),
+        (
+            lambda: fastnn.LBFGS(rate_factors={"b": 0.1}),
+            ValueError,
+            "LBFGS must come without rate_factors, got {'b': 0.1}",
+        ),
         (lambda: fastnn.LBFGS(clip_norm=1), ValueError, "LBFGS must come without clip_norm"),
         (lambda: as_optimizer("lbfgs", 0.1), ValueError, "LBFGS must come without learning_rate"),
         (lambda: as_optimizer("sdg", None), ValueError, "must be one of 'sgd', 'adam', .*'sdg'"),

@@ -267,11 +267,17 @@ class TorchNet:
             for pair in ref.new_running(net, theta.dtype)
         ]
 
+    def weights(self, k, W):
+        return W
+
+    def theta(self):
+        return self.vector(self.parameters)
+
     def pre_output(self, x, training=True):
         h = torch.tensor(x)
         for k, (W, b, gamma) in enumerate(self.layers, 1):
             norm = self.net.norms[k]
-            a = F.linear(h, W, None if norm else b)
+            a = F.linear(h, self.weights(k, W), None if norm else b)
             if norm and norm[0] == "batch":
                 a = F.batch_norm(a, *self.running[k], gamma, b, training, *norm[1:])
             elif norm:
@@ -334,9 +340,11 @@ def test_a_hundred_clipped_steps(net, name):
     trajectory(net, *data(net), 5, 10, ours, sgd, clip)
 
 
-def trajectory(net, X, y, batch, epochs, ours, theirs, clip=lambda p: None):
+def trajectory(
+    net, X, y, batch, epochs, ours, theirs, clip=lambda p: None, make=None, of=TorchNet
+):
     model = fastnn_model(net)
-    peer = TorchNet(net, model.theta)
+    peer = of(net, model.theta)
     start = model.theta.copy()
     model.fit(
         X,
@@ -347,7 +355,7 @@ def trajectory(net, X, y, batch, epochs, ours, theirs, clip=lambda p: None):
         shuffle=False,
     )
 
-    steps = theirs(peer.parameters)
+    steps = make(peer) if make else theirs(peer.parameters)
     for _ in range(epochs):
         for i in range(0, len(X), batch):
             steps.zero_grad()
@@ -355,12 +363,126 @@ def trajectory(net, X, y, batch, epochs, ours, theirs, clip=lambda p: None):
             clip(peer.parameters)
             steps.step()
     assert np.abs(model.theta - start).max() > 0.01  # it moved
-    assert_close(model.theta, peer.vector(peer.parameters))
+    assert_close(model.theta, peer.theta())
     for k, pair in enumerate(peer.running[1:]):
         if pair is not None:
             assert_close(model.running_mean[k], pair[0].numpy())
             assert_close(model.running_variance[k], pair[1].numpy())
     assert_close(model.forward(X), peer.forward(X).detach().numpy())
+
+
+FACTORS = {"W": 0.5, "b": 0.1, "gamma": 3.0}
+GROUPED = {  # ours, and PyTorch's with a learning rate for each group
+    "sgd": (
+        fastnn.SGD(0.02, 0.5, weight_decay=0.5, rate_factors=FACTORS),
+        lambda p: torch.optim.SGD(p, momentum=0.5),
+        0.02,
+    ),
+    "adamw": (
+        fastnn.AdamW(0.005, weight_decay=0.5, rate_factors=FACTORS),
+        lambda p: torch.optim.AdamW(p, weight_decay=0.5),
+        0.005,
+    ),
+    "rmsprop": (
+        fastnn.RMSprop(0.002, momentum=0.5, rate_factors=FACTORS),
+        lambda p: torch.optim.RMSprop(p, momentum=0.5),
+        0.002,
+    ),
+}
+
+
+@pytest.mark.parametrize("net", ["softmax", "both", "identity, some biases"])
+@pytest.mark.parametrize("name", GROUPED)
+def test_a_learning_rate_for_each_group(net, name):
+    ours, theirs, rate = GROUPED[name]
+
+    def grouped(peer):
+        steps = theirs(
+            [
+                {"params": [layer[i] for layer in peer.layers if layer[i] is not None], "lr": lr}
+                for i, lr in enumerate(rate * factor for factor in FACTORS.values())
+                if any(layer[i] is not None for layer in peer.layers)
+            ]
+        )
+        if name == "sgd":  # whose weight decay is decoupled here alone
+            steps.register_step_pre_hook(decay)
+        return steps
+
+    def decay(steps, *_):
+        with torch.no_grad():
+            for group in steps.param_groups:
+                for p in group["params"]:
+                    p *= 1 - group["lr"] * 0.5
+
+    net = NETS[net]
+    trajectory(net, *data(net), 5, 10, ours, None, make=grouped)
+
+
+class NTKNet(TorchNet):
+    """The network whose layers are a = V h / sqrt(n_in) + b, and V trained."""
+
+    def __init__(self, net, theta):
+        super().__init__(net, theta)
+        self.roots = [float(np.sqrt(n)) for n in net.sizes[:-1]]
+        for layer, root in zip(self.layers, self.roots, strict=True):
+            layer[0] = (layer[0].detach() * root).requires_grad_()
+        self.parameters = [p for layer in self.layers for p in layer if p is not None]
+
+    def weights(self, k, V):
+        return V / self.roots[k - 1]
+
+    def theta(self):
+        W = [self.weights(k, layer[0]) for k, layer in enumerate(self.layers, 1)]
+        parts = [[w, *layer[1:]] for w, layer in zip(W, self.layers, strict=True)]
+        return self.vector([p for layer in parts for p in layer if p is not None])
+
+
+NTK = {
+    "sgd": (fastnn.SGD(0.1, ntk=True), lambda p: torch.optim.SGD(p, 0.1)),
+    "momentum": (fastnn.SGD(0.1, 0.9, ntk=True), lambda p: torch.optim.SGD(p, 0.1, 0.9)),
+    "nesterov": (
+        fastnn.SGD(0.1, 0.9, nesterov=True, ntk=True),
+        lambda p: torch.optim.SGD(p, 0.1, 0.9, nesterov=True),
+    ),
+    "adam": (fastnn.Adam(0.01, ntk=True), lambda p: torch.optim.Adam(p, 0.01)),
+    "adamw": (
+        fastnn.AdamW(0.01, epsilon=0.01, weight_decay=0.5, ntk=True),
+        lambda p: torch.optim.AdamW(p, 0.01, eps=0.01, weight_decay=0.5),
+    ),
+    "amsgrad": (
+        fastnn.Adam(0.01, epsilon=0.01, amsgrad=True, ntk=True),
+        lambda p: torch.optim.Adam(p, 0.01, eps=0.01, amsgrad=True),
+    ),
+    "nadam": (
+        fastnn.NAdam(0.01, epsilon=0.01, ntk=True),
+        lambda p: torch.optim.NAdam(p, 0.01, eps=0.01),
+    ),
+    "rmsprop": (
+        fastnn.RMSprop(0.01, epsilon=0.01, momentum=0.5, ntk=True),
+        lambda p: torch.optim.RMSprop(p, 0.01, eps=0.01, momentum=0.5),
+    ),
+    "rmsprop, centered": (
+        fastnn.RMSprop(0.01, decay=0.5, epsilon=0.01, centered=True, ntk=True),
+        lambda p: torch.optim.RMSprop(p, 0.01, alpha=0.5, eps=0.01, centered=True),
+    ),
+    "adagrad": (
+        fastnn.Adagrad(0.05, epsilon=0.01, ntk=True),
+        lambda p: torch.optim.Adagrad(p, 0.05, eps=0.01),
+    ),
+    "rprop": (
+        fastnn.Rprop(0.001, least=0.0005, most=0.01, ntk=True),
+        lambda p: torch.optim.Rprop(p, 0.001, step_sizes=(0.0005, 0.01)),
+    ),
+}
+
+
+@pytest.mark.parametrize("net", ["softmax", "both", "identity, some biases"])
+@pytest.mark.parametrize("name", NTK)
+def test_weights_step_as_those_of_the_ntk_form(net, name):
+    net = NETS[net]
+    batch, epochs = (50, 100) if name in FULL_BATCHES else (5, 10)
+    ours, theirs = NTK[name]
+    trajectory(net, *data(net), batch, epochs, ours, theirs, of=NTKNet)
 
 
 SCHEDULES = {  # ours, PyTorch's, and whether PyTorch's counts steps (or epochs)

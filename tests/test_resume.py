@@ -62,7 +62,15 @@ def rows(history):
     return {name: values for name, values in history.columns().items() if name != "seconds"}
 
 
-@pytest.mark.parametrize("optimizer", [fastnn.SGD(), fastnn.SGD(0.1, 0.9), fastnn.Adam()])
+OPTIMIZERS = [
+    fastnn.SGD(),
+    fastnn.SGD(0.1, 0.9),
+    fastnn.Adam(),
+    fastnn.AdamW(0.05, ntk=True, rate_factors={"b": 0.1}),
+]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("n_before", [0, 2])
 def test_resumed_is_unbroken(optimizer, n_before, tmp_path):
     """Also where another fit went before, whose epochs number the shuffles."""
@@ -219,6 +227,7 @@ def test_states_of_users_callbacks(tmp_path):
     [
         ({"batch_size": 17}, "resume: batch_size must be 16 as in the checkpoint, got 17"),
         ({"optimizer": "sgd"}, "resume: optimizer must be {'name': 'Adam', .*got {'name': 'SGD'"),
+        ({"optimizer": fastnn.Adam(ntk=True)}, "resume: optimizer must be .*got .*'ntk': True"),
         ({"learning_rate": 0.5}, "resume: optimizer must be .*'learning_rate': 0.5"),
         ({"shuffle": False}, "resume: shuffle must be True"),
         ({"validation_split": 0.5}, "resume: rows must be 300 as in the checkpoint, got 150"),

@@ -9,11 +9,11 @@ import pytest
 
 from fastnn.errors import TableError
 from fastnn.tables import Columns, TableWarning, delimited, learn, read
-from fastnn.tables.cells import number, number_name
 from fastnn.tables.frames import as_column, as_table
 from fastnn.tables.inputs import ArrayInputs, TableInputs
 from fastnn.tables.table import Arrays, Numbers, Table, Words
 from fastnn.tables.targets import Amount, Classes, infer_task
+from fastnn.tables.words import number, number_name
 from fastnn.training.split import split
 
 

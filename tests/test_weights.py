@@ -164,7 +164,7 @@ def test_balanced_finds_a_rare_class():
         (
             {"sample_weight": np.zeros(60)},
             ValueError,
-            "sample_weight must have a finite sum above 0",
+            "sample_weight must have a finite sum above zero",
         ),
         ({"sample_weight": [np.nan] * 60}, ValueError, "sample_weight must be finite, got nan"),
         ({"sample_weight": ["a"] * 60}, TypeError, "sample_weight must be real numbers"),
@@ -281,7 +281,7 @@ def test_balanced_knows_the_rows_trained_on_alone():
         (
             {"validation_data": (X, np.arange(60) % 4, np.zeros(60))},
             ValueError,
-            "validation_data: sample_weight must have a finite sum above 0",
+            "validation_data: sample_weight must have a finite sum above zero",
         ),
         (
             {"validation_split": 0.05, "sample_weight": np.eye(60)[7]},

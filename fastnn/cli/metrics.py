@@ -12,9 +12,9 @@ WIDEST_MATRIX = 25  # classes; a wider confusion matrix is left to --json
 def classification(
     labels: np.ndarray, f: np.ndarray, classes: list[str], probabilities: bool = True
 ) -> dict:
-    """Accuracy, log loss (where f are probabilities), confusion matrix (rows: true class), and
-    precision, recall, F1 and support (rows) of each class. A ratio whose denominator is 0 is
-    None."""
+    """Accuracy, log loss, Brier score and calibration error (where f are probabilities), confusion
+    matrix (rows: true class), and precision, recall, F1 and support (rows) of each class. A ratio
+    whose denominator is 0 is None."""
     decided = f.argmax(1)
     confusion = measures.confusion_matrix(labels, decided, len(classes))
     support = confusion.sum(1)
@@ -23,11 +23,12 @@ def classification(
     for i, name in enumerate(classes):
         scores = {ratio: _defined(values[i]) for ratio, values in ratios.items()}
         report[name] = {**scores, "support": int(support[i])}
-    log_loss = {"log_loss": measures.log_loss(labels, f, exclusive=True)} if probabilities else {}
+    names = ["accuracy", "balanced_accuracy"]
+    if probabilities:
+        names += ["log_loss", "brier", "ece"]
     return {
         "rows": len(labels),
-        "accuracy": measures.accuracy(labels, f, exclusive=True),
-        **log_loss,
+        **{name: measures.CLASSES[name](labels, f, exclusive=True) for name in names},
         "classes": report,
         "confusion_matrix": confusion.tolist(),
     }
@@ -49,12 +50,15 @@ def _defined(value: float) -> float | None:
 
 def classification_text(result: dict) -> str:
     names = list(result["classes"])
-    lines = [
-        f"rows      {result['rows']:,}",
-        f"accuracy  {result['accuracy']:.4f}",
-    ]
-    if "log_loss" in result:
-        lines.append(f"log loss  {result['log_loss']:.4f}")
+    titles = {
+        "accuracy": "accuracy",
+        "balanced_accuracy": "balanced accuracy",
+        "log_loss": "log loss",
+        "brier": "Brier score",
+        "ece": "calibration error",
+    }
+    scores = [(title, f"{result[name]:.4f}") for name, title in titles.items() if name in result]
+    lines = [f"{name:17}  {value}" for name, value in [("rows", f"{result['rows']:,}"), *scores]]
     lines.append("")
     rows = [["class", "precision", "recall", "F1", "support"]]
     for name, scores in result["classes"].items():

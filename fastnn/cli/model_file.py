@@ -44,7 +44,7 @@ def load(path: str, **options: Any) -> Model:
 
             return fastnn.onnx.load(path, **options)
         try:
-            return fastnn.load(path)
+            return fastnn.model.load(path)
         except fastnn.ModelFileError as error:
             text = str(error)
             raise BadUse(text if path in text else f"{path}: {text}") from None

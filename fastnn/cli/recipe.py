@@ -270,7 +270,8 @@ def _add_watching(group: argparse._ArgumentGroup) -> None:
         default=(),
         metavar="A,B",
         help="measured after each epoch; of classes accuracy, precision, recall, f1, auc, "
-        "log_loss, top_5; of amounts rmse, mae, r2 (default: accuracy; rmse,r2)",
+        "log_loss, balanced_accuracy, brier, ece, top_5; of amounts rmse, mae, r2 "
+        "(default: accuracy; rmse,r2)",
     )
     group.add_argument(
         "--early-stopping",

@@ -454,7 +454,14 @@ def _optimizer_text(args: argparse.Namespace) -> str:
     return ", ".join(parts)
 
 
-TITLES = {"log_loss": "log loss", "rmse": "RMSE", "mae": "MAE"}
+TITLES = {
+    "balanced_accuracy": "balanced accuracy",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "ece": "expected calibration error",
+    "rmse": "RMSE",
+    "mae": "MAE",
+}
 
 
 def _measured(model: fastnn.Model, prepared: Prepared, chosen: list[Any]) -> str:

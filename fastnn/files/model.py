@@ -42,6 +42,7 @@ from fastnn.network.spec import NetworkSpec, as_network
 from fastnn.random import as_seed
 
 FORMAT, VERSION = "fastnn", 1
+ENSEMBLE = "fastnn-ensemble"  # the format of files/ensemble.py
 # An optimizer's vectors: names of tensors, in the order of the rows of its state.
 STATES = {
     "sgd": (),
@@ -110,11 +111,11 @@ def save(
     texts = {
         "format": FORMAT,
         "version": str(VERSION),
-        "architecture": _json(parameters.network.architecture),
-        "training": _json(training),
-        "metadata": _json(as_metadata(metadata)),
+        "architecture": json_text(parameters.network.architecture),
+        "training": json_text(training),
+        "metadata": json_text(as_metadata(metadata)),
     }
-    tensors = _tensors(parameters)
+    tensors = tensors_of(parameters)
     tensors.update(zip(STATES[parameters.optimizer], parameters.state, strict=True))
     if checkpoint is not None:
         texts["fit"], arrays = _checkpoint_text(checkpoint)
@@ -134,12 +135,12 @@ def load(path: str | PathLike[str]) -> Loaded:
         parameters.use(training["optimizer"])
         parameters.steps, parameters.epoch = training["steps"], training["epoch"]
         parameters.all_steps = training["all_steps"]
-        targets = _tensors(parameters)
+        targets = tensors_of(parameters)
         targets.update(zip(STATES[training["optimizer"]], parameters.state, strict=True))
         for name in arrays:
             targets[name] = np.empty(tensors[name].shape, tensors[name].dtype.newbyteorder("="))
         for name in names:
-            _read(file, tensors[name], targets[name], name)
+            read_tensor(file, tensors[name], targets[name], name)
     checkpoint = _checkpoint(fit, targets) if fit else None
     return Loaded(parameters, training["seed"], metadata, checkpoint)
 
@@ -158,17 +159,17 @@ def as_metadata(metadata: Any) -> dict[str, Any]:
     if not isinstance(metadata, dict):
         raise TypeError(f"metadata must be a dict, got {type(metadata).__name__}")
     try:
-        check_nested(_json(metadata))
+        check_nested(json_text(metadata))
     except (TypeError, ValueError, RecursionError) as error:
         raise TypeError(f"metadata must hold what JSON can hold: {error}") from None
     return metadata
 
 
-def _json(value: Any) -> str:
+def json_text(value: Any) -> str:
     return json.dumps(value, allow_nan=False, separators=(",", ":"))
 
 
-def _tensors(parameters: Parameters) -> dict[str, np.ndarray]:
+def tensors_of(parameters: Parameters) -> dict[str, np.ndarray]:
     """W1, b1, W2, ...: views of theta and of the running statistics."""
     network, theta = parameters.network, parameters.theta
     W, b = views(network, theta)
@@ -188,6 +189,8 @@ def _tensors(parameters: Parameters) -> dict[str, np.ndarray]:
 def _check_metadata(
     texts: dict[str, str], n_tensors: int
 ) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]]:
+    if texts.get("format") == ENSEMBLE:
+        raise ModelFileError("must be of one network; this is an ensemble, which fastnn.load reads")
     if texts.get("format") != FORMAT:
         raise ModelFileError(
             "must be a model saved by fastnn; this is another safetensors file, whose linear "
@@ -279,7 +282,7 @@ def _checkpoint_text(checkpoint: FitState) -> tuple[str, dict[str, np.ndarray]]:
         "callbacks": callbacks,
     }
     try:
-        return _json(content), tensors
+        return json_text(content), tensors
     except (TypeError, ValueError) as error:
         raise TypeError(f"a checkpoint must hold what JSON can hold: {error}") from None
 
@@ -371,7 +374,7 @@ def _check_tensors(
     return names
 
 
-def _read(file: Any, tensor: Tensor, target: np.ndarray, name: str) -> None:
+def read_tensor(file: Any, tensor: Tensor, target: np.ndarray, name: str) -> None:
     """Fill `target`, C-contiguous and of the machine's byte order, from the file."""
     file.seek(tensor.start)
     got = file.readinto(target.reshape(-1).view(np.uint8))

@@ -24,7 +24,8 @@ cdef extern from "kernels.h" nogil:
         double epsilon, epsilon_hat
         double shrink, grow, least, most
         double l1, l2, ridge, weight_decay, clip_value, clip_norm, max_norm
-        bint decay_bias, regular
+        double factors[6]  # [FNN_GROUPS]
+        bint ntk, decay_bias, regular
         double bias_l2, alpha1, root2, damped, alpha_g, alpha_m, product, keep, clip
         long long n
 
@@ -133,10 +134,18 @@ cdef extern from "kernels.h" nogil:
         fnn_identity
         fnn_relu
         fnn_sgd
+        fnn_momentum
+        fnn_nesterov
         FNN_SOFTMAX
         FNN_FACTOR
         FNN_MAX_STATES
         FNN_NEAR
+
+    enum:
+        FNN_OF_W
+        FNN_OF_b
+        FNN_OF_gamma
+        FNN_GROUPS
 
     enum:
         fnn_kind_float32

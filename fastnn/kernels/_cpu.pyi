@@ -6,6 +6,7 @@ NORMS: dict[str, int]
 LOSSES: dict[str, int]
 OPTIMIZERS: dict[str, int]
 STATES: dict[int, int]
+GROUPS: dict[str, int]
 KINDS: dict[str, int]
 
 def isas() -> list[str]: ...

@@ -34,6 +34,9 @@ cdef extern from *:
     #define STATES(name, id, states, step) states,
     static const int fnn_states[] = { FNN_OPTIMIZERS(STATES) 0 };
     #undef STATES
+    #define GROUP(name) #name,
+    static const char *const fnn_group_names[] = { FNN_GROUP_NAMES(GROUP) 0 };
+    #undef GROUP
     #define KIND(name, type) #name,
     static const char *const fnn_kind_names[] = { FNN_KINDS(KIND) 0 };
     #undef KIND
@@ -68,6 +71,7 @@ cdef extern from *:
     const named_id fnn_loss_ids[]
     const named_id fnn_optimizer_ids[]
     const int fnn_states[]
+    const char *fnn_group_names[]
     const char *fnn_kind_names[]
     const int FNN_OPENMP, FNN_DEBUG
     const char *FNN_COMPILER
@@ -95,6 +99,11 @@ KINDS = {}  # what features may be, by NumPy's names
 _i = 0
 while fnn_kind_names[_i] != NULL:
     KINDS[fnn_kind_names[_i].decode()] = _i
+    _i += 1
+GROUPS = {}  # of parameters, that have a learning rate each
+_i = 0
+while fnn_group_names[_i] != NULL:
+    GROUPS[fnn_group_names[_i].decode()] = _i
     _i += 1
 OUTPUTS = {}
 _i = 0

@@ -3,9 +3,8 @@ from cython cimport floating
 from cython.parallel cimport parallel, prange
 
 from fastnn.kernels._cpu cimport (
-    FNN_BACKWARD, FNN_NEAR, Memory, as_activation, bring_near, fnn_activation, fnn_features, fnn_kernels, fnn_prefetch, fnn_sgd,
-    fp_enter, fp_leave,
-    kernels_for, worth,
+    FNN_BACKWARD, FNN_NEAR, FNN_OF_b, FNN_OF_W, Memory, as_activation, bring_near, fnn_activation, fnn_features, fnn_kernels,
+    fnn_prefetch, fnn_rates, fnn_sgd, fp_enter, fp_leave, kernels_for, worth,
 )
 from fastnn.kernels.panels cimport (
     L2_BYTES, Layer, at, bias_panels, block, columns, make_layer, pack, unpack, vectors, weight_panels,
@@ -147,7 +146,7 @@ cdef void gradient_sparse_part(
                 continue
             g = at(k, slots.G, i) if step.summed else scratch
             k.sparse_gradient(n, room.entries + start, at(k, room.values, start), columns(k, layer.n_in, q), d,
-                              vectors(k, layer.n_out, p), g, begin, at(k, layer.Wp, i) if sgd else NULL, &step.rates)
+                              vectors(k, layer.n_out, p), g, begin, at(k, layer.Wp, i) if sgd else NULL, &step.of[FNN_OF_W])
             if step.apply and not sgd:
                 update_block(k, layer, slots, step, p, q, g)
 
@@ -160,7 +159,7 @@ cdef void _bias(const fnn_kernels *k, const Layer *layer, const Slots *slots, co
         return
     k.bias_gradient(batch, delta, g, step.first or not step.summed)
     if step.apply:
-        update_vector(k, layer.b, slots.state_b, step, p, g)
+        update_vector(k, layer.b, slots.state_b, step, FNN_OF_b, p, g)
 
 
 cdef void _blocks(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step, const char *delta,
@@ -175,6 +174,7 @@ cdef void _blocks(const fnn_kernels *k, const Layer *layer, const Slots *slots, 
     cdef Py_ssize_t q, i, s, n_in, n_out = columns(k, layer.n_out, p)
     cdef void *blocks[FNN_NEAR]
     cdef void **near = blocks if bring else NULL
+    cdef const fnn_rates *of = &step.of[FNN_OF_W]
     for s in range(1, FNN_NEAR):
         blocks[s] = NULL
     if q0 == 0:
@@ -189,9 +189,9 @@ cdef void _blocks(const fnn_kernels *k, const Layer *layer, const Slots *slots, 
         else:
             blocks[0] = at(k, W if sgd else g, k.nr * k.nr)
         if layer.turned:
-            k.gradient_block(batch, n_out, d, h, vectors(k, layer.n_in, q), g, first, W if sgd else NULL, &step.rates, near, rows)
+            k.gradient_block(batch, n_out, d, h, vectors(k, layer.n_in, q), g, first, W if sgd else NULL, of, near, rows)
         else:
-            k.gradient_block(batch, n_in, h, d, vectors(k, layer.n_out, p), g, first, W if sgd else NULL, &step.rates, near, rows)
+            k.gradient_block(batch, n_in, h, d, vectors(k, layer.n_out, p), g, first, W if sgd else NULL, of, near, rows)
         if step.apply and not sgd:
             update_block(k, layer, slots, step, p, q, g)
         if step.apply and layer.turned:  # h has numbers in its padding

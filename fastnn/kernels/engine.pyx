@@ -20,7 +20,7 @@ from fastnn.kernels.panels cimport (
 )
 from fastnn.kernels.predict cimport forward_rows, free_room
 from fastnn.kernels.step cimport make_entries, plain_sgd, run_steps, sums_gradient
-from fastnn.kernels.update cimport Slots, as_rates, correct
+from fastnn.kernels.update cimport Slots, as_rates, correct, share_rates
 
 from fastnn.kernels._cpu import STATES
 
@@ -383,7 +383,9 @@ cdef class Engine:
             self.set_keys(keys)
         if sure and not (steps == 1 and self.online(&run, weights) and self.can_be_sure()):
             return -1
+        run.step.n_groups = 3 if self.net.normalised else 2  # W, b, gamma
         correct(&run.step.rates, counts[0] + 1)  # threads go on from there
+        share_rates(&run.step)
         # A run of steps pays for its threads once: far less work than a pass alone is worth a trial of more.
         most = worth(n_threads, RUN * work(&self.net, &run.X, len(X), min(batch, n), 3))
         if batch == 1 and plain_sgd(&self.net, &run):
@@ -421,7 +423,7 @@ cdef class Engine:
         cdef char *to = writable_address("grad", grad)
         run.step.apply, run.step.optimizer, run.step.n_states = False, fnn_sgd, 0
         run.step.rates, run.taken, run.learning_rates = as_rates({"learning_rate": 0}), 0, NULL
-        run.number, run.perturbs, run.squares, run.least, run.sure = 0, False, NULL, 0, False
+        run.number, run.perturbs, run.squares, run.least, run.sure, run.step.n_groups = 0, False, NULL, 0, False, 0
         run.order, run.batch, run.chunk, run.losses = NULL, n, n if self.net.batch_normalised else KEEP, &loss
         set_features(&self.net, &run.X, X)
         if run.X.indptr != NULL:

@@ -7,7 +7,7 @@ from fastnn.kernels.backward cimport gradient_part, hidden_delta_part
 from fastnn.kernels.forward cimport forward_part
 from fastnn.kernels.net cimport address
 from fastnn.kernels.panels cimport Layer, bias_panels, make_layer, pack, weight_panels
-from fastnn.kernels.update cimport Slots, Step, as_rates
+from fastnn.kernels.update cimport Slots, Step, as_rates, share_rates
 
 from fastnn.kernels._cpu import STATES
 
@@ -81,7 +81,8 @@ cdef class LayerPasses:
         k.gather(self.batch, n_out, address(delta), NULL, self.delta, self.stride)
         self.step.summed, self.step.first, self.step.apply = False, True, True
         self.step.optimizer, self.step.n_states = optimizer, STATES[optimizer]
-        self.step.rates = as_rates(rates)
+        self.step.rates, self.step.n_groups = as_rates(rates), 2
+        share_rates(&self.step)
         for s in range(self.step.n_states):
             self.slots.state_W[s] = weight_panels(k, memory, layer)
             self.slots.state_b[s] = bias_panels(k, memory, layer)

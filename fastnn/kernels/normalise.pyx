@@ -7,8 +7,8 @@ and state where those of a bias would be.
 from cython cimport floating
 
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, FNN_LAYER_NORM, Memory, as_activation, fnn_activation, fnn_identity, fnn_kernels, fnn_norm, fp_enter,
-    fp_leave, kernels_for, plain,
+    FNN_BATCH_NORM, FNN_LAYER_NORM, FNN_OF_b, FNN_OF_gamma, Memory, as_activation, fnn_activation, fnn_identity, fnn_kernels,
+    fnn_norm, fp_enter, fp_leave, kernels_for, plain,
 )
 from fastnn.kernels.panels cimport at, panels, vectors
 from fastnn.kernels.update cimport Slots, Step, update_vector
@@ -88,12 +88,12 @@ cdef void normalise_gradient_part(
         g = at(k, slots.Gg, p * k.nr) if step.summed else scratch
         k.scale_gradient(batch, at(k, delta, p * stride), at(k, xhat, p * stride), g, first)
         if step.apply:
-            update_vector(k, norm.gamma, slots.state_g, step, p, g)
+            update_vector(k, norm.gamma, slots.state_g, step, FNN_OF_gamma, p, g)
         if norm.has_beta:
             g = at(k, slots.Gb, p * k.nr) if step.summed else scratch
             k.bias_gradient(batch, at(k, delta, p * stride), g, first)
             if step.apply:
-                update_vector(k, norm.beta, slots.state_b, step, p, g)
+                update_vector(k, norm.beta, slots.state_b, step, FNN_OF_b, p, g)
 
 
 cdef void normalise_update_part(const fnn_kernels *k, const fnn_norm *norm, const Slots *slots, const Step *step, Py_ssize_t p0,
@@ -101,9 +101,9 @@ cdef void normalise_update_part(const fnn_kernels *k, const fnn_norm *norm, cons
     """The step on gamma and beta from the gradient in Gg and Gb."""
     cdef Py_ssize_t p
     for p in range(p0, p1):
-        update_vector(k, norm.gamma, slots.state_g, step, p, at(k, slots.Gg, p * k.nr))
+        update_vector(k, norm.gamma, slots.state_g, step, FNN_OF_gamma, p, at(k, slots.Gg, p * k.nr))
         if norm.has_beta:
-            update_vector(k, norm.beta, slots.state_b, step, p, at(k, slots.Gb, p * k.nr))
+            update_vector(k, norm.beta, slots.state_b, step, FNN_OF_b, p, at(k, slots.Gb, p * k.nr))
 
 
 def normalise(

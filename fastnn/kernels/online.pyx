@@ -3,7 +3,7 @@ from libc.math cimport fabs
 from libc.stdint cimport int32_t
 from libc.string cimport memcpy, memset
 
-from fastnn.kernels._cpu cimport bring_near, fnn_activation, fnn_kernels, fnn_relu
+from fastnn.kernels._cpu cimport FNN_OF_b, FNN_OF_W, bring_near, fnn_activation, fnn_kernels, fnn_relu
 from fastnn.kernels.backward cimport delta_and_gradient_part
 from fastnn.kernels.net cimport Buffers, Net, Run, as_they_lie, kept, slope_of
 from fastnn.kernels.panels cimport Layer, at, transpose
@@ -62,6 +62,7 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
 
         if run.learning_rates != NULL:
             step.rates.learning_rate = run.learning_rates[t]
+            step.of[FNN_OF_W].learning_rate = step.of[FNN_OF_b].learning_rate = run.learning_rates[t]
 
         # Backward: all deltas before any weight moves that they need.
         for l in range(K - 1, 0, -1):

@@ -31,8 +31,8 @@ from libc.math cimport sqrt
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, FNN_LAYER_NORM, Memory, fnn_activation, fnn_barrier, fnn_entry, fnn_identity, fnn_kernels, fnn_norm,
-    fnn_prefetch, fnn_sgd, fnn_team_size, fp_enter, fp_leave, plain, seconds, startable, wait,
+    FNN_BATCH_NORM, FNN_LAYER_NORM, FNN_OF_b, FNN_OF_W, Memory, fnn_activation, fnn_barrier, fnn_entry, fnn_identity, fnn_kernels,
+    fnn_norm, fnn_prefetch, fnn_rates, fnn_sgd, fnn_team_size, fp_enter, fp_leave, plain, seconds, startable, wait,
 )
 from fastnn.kernels.backward cimport Entries, delta_and_gradient_part, gradient_part, gradient_sparse_part, hidden_delta_part
 from fastnn.kernels.forward cimport forward_part, forward_sparse_part, perturb_part
@@ -44,7 +44,7 @@ from fastnn.kernels.normalise cimport (
 )
 from fastnn.kernels.output_delta cimport mean, weight_of
 from fastnn.kernels.panels cimport Layer, at
-from fastnn.kernels.update cimport Step, correct, limit_part, squares_part, unit_squares, update_part
+from fastnn.kernels.update cimport Step, correct, enter_layer, limit_part, share_rates, squares_part, unit_squares, update_part
 
 cdef Py_ssize_t SHORT = 32      # rows of a mini-batch whose time goes into reading weights
 cdef double BLOCK_WORK = 2e9    # a thread's operations in a layer between two barriers where it can leave: 20 to 50 ms ...
@@ -348,6 +348,7 @@ cdef bint backward(const Net *net, const Buffers *buffers, Run *run, Thread *my)
     if run.learning_rates != NULL:
         my.step.rates.learning_rate = run.learning_rates[my.s]
     correct(&my.step.rates, run.taken + my.s + 1)
+    share_rates(&my.step)
     for l in range(net.n_layers - 1, 0, -1):
         layer, norm, slope = &net.layers[l], &net.norms[l - 1], slope_of(net, buffers, run, l, &g)
         if step_at_once(layer, &my.step, my.rows):
@@ -356,6 +357,7 @@ cdef bint backward(const Net *net, const Buffers *buffers, Run *run, Thread *my)
                 break
             my.moved = True
             part = part_of(my, layer.in_panels)
+            enter_layer(&my.step, layer)
             delta_and_gradient_part(k, layer, &net.slots[l], &my.step, buffers.du[l + 1], buffers.h[l], slope,
                                     buffers.delta[l], stride, g, my.rows, part.p0, part.p1, my.scratch)
         else:
@@ -414,6 +416,7 @@ cdef void gradient_rows(const Net *net, const Buffers *buffers, Run *run, Thread
     cdef const char *du
     for l in range(net.n_layers):
         layer, du = &net.layers[l], at(k, buffers.du[l + 1], at_row)
+        enter_layer(&my.step, layer)
         if net.norms[l].kind:
             normalise_gradient_part(k, &net.norms[l], &net.slots[l], &my.step, at(k, buffers.delta[l + 1], at_row),
                                     at(k, buffers.xhat[l + 1], at_row), stride, r1 - r0, begin(my, layer.out_panels),
@@ -455,8 +458,10 @@ cdef void clip(const Net *net, Run *run, Thread *my) noexcept nogil:
         squares_part(k, layer, &net.norms[l], &net.slots[l], begin(my, layer.out_panels), end(my, layer.out_panels))
     wait(&run.barrier, my.threads)  # slots.squares are, too
     my.step.rates.clip = clip_factor(net, my.step.rates.clip_norm)
+    share_rates(&my.step)
     for l in range(net.n_layers):
         layer = &net.layers[l]
+        enter_layer(&my.step, layer)
         units = layer.in_panels * layer.out_panels
         update_part(k, layer, &net.slots[l], &my.step, begin(my, units), end(my, units))
         if net.norms[l].kind:
@@ -540,8 +545,10 @@ cdef void gather_rows(const Net *net, const Run *run, char *h0, Py_ssize_t strid
 
 cdef bint plain_sgd(const Net *net, const Run *run) noexcept nogil:
     """Whether a step is theta -= alpha g alone, of h = g(h_prev W^T + b) as they are."""
-    return (run.step.apply and run.step.optimizer == fnn_sgd and not run.step.rates.regular and run.step.rates.max_norm == 0
-            and not run.perturbs and not net.normalised and run.squares == NULL)
+    cdef const fnn_rates *rates = &run.step.rates
+    return (run.step.apply and run.step.optimizer == fnn_sgd and not rates.regular and rates.max_norm == 0 and not rates.ntk
+            and rates.factors[FNN_OF_W] == 1 and rates.factors[FNN_OF_b] == 1 and not run.perturbs and not net.normalised
+            and run.squares == NULL)
 
 
 cdef Entries *make_entries(const Net *net, const Run *run, Memory memory, int threads) except NULL:

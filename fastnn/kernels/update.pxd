@@ -1,4 +1,4 @@
-from fastnn.kernels._cpu cimport FNN_MAX_STATES, fnn_kernels, fnn_norm, fnn_rates
+from fastnn.kernels._cpu cimport FNN_GROUPS, FNN_MAX_STATES, fnn_kernels, fnn_norm, fnn_rates
 from fastnn.kernels.panels cimport Layer
 
 cdef struct Step:
@@ -7,7 +7,9 @@ cdef struct Step:
     bint first                    # ... of which this is the first
     bint apply                    # the step follows: by this rule,
     int optimizer, n_states       # ... with so many vectors of state
-    fnn_rates rates               # ... and these rates
+    fnn_rates rates               # ... and these rates,
+    fnn_rates of[FNN_GROUPS]      # ... or what follows from them for a group (`share_rates`, `enter_layer`),
+    int n_groups                  # ... as far as the network has it
 
 cdef struct Slots:
     # Panels like Wp and b, for one layer: the gradient, and the optimizer's states.
@@ -21,9 +23,17 @@ cdef struct Slots:
 
 cdef fnn_rates as_rates(dict rates)
 cdef void correct(fnn_rates *rates, long long n) noexcept nogil
+cdef void share_rates(Step *step) noexcept nogil
+cdef void scale_weights_rates(Step *step, Py_ssize_t n_in) noexcept nogil
+
+cdef inline void enter_layer(Step *step, const Layer *layer) noexcept nogil:
+    """The weights' rates are those of this layer from here on."""
+    if step.rates.ntk:
+        scale_weights_rates(step, layer.n_in)
+
 cdef void update_block(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step, Py_ssize_t p,
                        Py_ssize_t q, const char *G) noexcept nogil
-cdef void update_vector(const fnn_kernels *k, void *w, char *const *states, const Step *step, Py_ssize_t p,
+cdef void update_vector(const fnn_kernels *k, void *w, char *const *states, const Step *step, int group, Py_ssize_t p,
                         const char *g) noexcept nogil
 cdef void update_part(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step, Py_ssize_t u0,
                       Py_ssize_t u1) noexcept nogil

@@ -4,26 +4,31 @@ from cython.parallel cimport parallel, prange
 from libc.math cimport sqrt
 from libc.string cimport memset
 
-from fastnn.kernels._cpu cimport FNN_MAX_STATES, fnn_kernels, fnn_norm, fnn_rates, fp_enter, fp_leave, kernels_for, worth
+from fastnn.kernels._cpu cimport (
+    FNN_MAX_STATES, FNN_OF_b, FNN_OF_gamma, FNN_OF_W, fnn_kernels, fnn_momentum, fnn_nesterov, fnn_norm, fnn_rates, fnn_sgd,
+    fp_enter, fp_leave, kernels_for, worth,
+)
 from fastnn.kernels.panels cimport MOST_COLUMNS, Layer, at, block, columns, vectors
 
-from fastnn.kernels._cpu import STATES
+from fastnn.kernels._cpu import GROUPS, STATES
 
 RATES = {  # what fnn_rates takes, and what it is where not given
     "learning_rate": 0, "momentum": 0, "dampening": 0, "beta1": 0, "beta2": 0, "epsilon": 0, "epsilon_hat": 0, "psi": 0,
     "shrink": 1, "grow": 1, "least": 0, "most": 0, "l1": 0, "l2": 0, "ridge": 0, "weight_decay": 0, "clip_value": 0,
-    "clip_norm": 0, "max_norm": 0, "decay_bias": True,
+    "clip_norm": 0, "max_norm": 0, "decay_bias": True, "ntk": False, "factors": {},
 }
 
 
 cdef fnn_rates as_rates(dict rates):
-    """An optimizer's rates by name."""
+    """An optimizer's rates by name; factors: of learning rates, by group, 1 where left out."""
     cdef fnn_rates r
-    unknown = set(rates) - set(RATES)
+    factors = rates.get("factors", {})
+    unknown = set(rates) - set(RATES) | set(factors) - set(GROUPS)
     if unknown:
         raise ValueError(f"rates: unknown {unknown}")
-    r = {**RATES, **rates, "regular": False, "bias_l2": rates.get("l2", 0), "alpha1": 0, "root2": 0, "damped": 1, "alpha_g": 0,
-         "alpha_m": 0, "product": 1, "keep": 1, "clip": 1, "n": 0}
+    r = {**RATES, **rates, "factors": [factors.get(group, 1) for group in GROUPS], "regular": False,
+         "bias_l2": rates.get("l2", 0), "alpha1": 0, "root2": 0, "damped": 1, "alpha_g": 0, "alpha_m": 0, "product": 1, "keep": 1,
+         "clip": 1, "n": 0}
     r.regular = r.l1 != 0 or r.l2 != 0 or r.ridge != 0 or r.weight_decay != 0 or r.clip_value != 0 or r.clip_norm != 0
     correct(&r, 1)
     return r
@@ -57,6 +62,48 @@ cdef void correct(fnn_rates *rates, long long n) noexcept nogil:
     rates.alpha_m = rates.learning_rate * mu_next / (1 - rates.product * mu_next)
 
 
+cdef void share_rates(Step *step) noexcept nogil:
+    """Each group's rates from the rule's, as they stand in this step."""
+    cdef int group
+    cdef fnn_rates *of
+    for group in range(step.n_groups):
+        of = &step.of[group]
+        of[0] = step.rates
+        scale_rate(of, of.factors[group])
+        if group == FNN_OF_W:
+            continue
+        of.l2 = of.bias_l2
+        if not of.decay_bias and (group == FNN_OF_b or group == FNN_OF_gamma):
+            of.l1, of.l2, of.keep = 0, 0, 1
+
+
+cdef inline void scale_rate(fnn_rates *of, double by) noexcept nogil:
+    of.learning_rate *= by
+    of.alpha1 *= by
+    of.alpha_g *= by
+    of.alpha_m *= by
+    of.keep = 1 - of.learning_rate * of.weight_decay
+
+
+cdef void scale_weights_rates(Step *step, Py_ssize_t n_in) noexcept nogil:
+    """W's rates, so that it moves as V / sqrt(n_in) where V is trained by the rule (docs/maths.md, section 7).
+
+    Gradients are sqrt(n_in) times smaller in V, its steps as many times smaller in W. Rules in units of the gradient pay once,
+    and their epsilon is compared with a gradient that is not smaller; the others twice. Weight decay is a share of W or V alike.
+    """
+    cdef fnn_rates *of = &step.of[FNN_OF_W]
+    cdef double root = sqrt(<double> n_in), keep
+    cdef bint linear = step.optimizer == fnn_sgd or step.optimizer == fnn_momentum or step.optimizer == fnn_nesterov
+    of[0] = step.rates
+    scale_rate(of, of.factors[FNN_OF_W])
+    keep = of.keep
+    scale_rate(of, 1. / n_in if linear else 1 / root)
+    of.keep = keep
+    of.epsilon *= root
+    of.least /= root
+    of.most /= root
+
+
 cdef inline double nadam_momentum(const fnn_rates *rates, long long n) noexcept nogil:
     return rates.beta1 * (1 - power(rates.psi, n) / 2)
 
@@ -81,24 +128,20 @@ cdef void update_block(const fnn_kernels *k, const Layer *layer, const Slots *sl
         state[s] = at(k, slots.state_W[s], i)
     if layer.turned:
         k.update(step.optimizer, columns(k, layer.n_out, p), vectors(k, layer.n_in, q) * k.vl, k.nr, G, at(k, layer.Wp, i),
-                 state, &step.rates)
+                 state, &step.of[FNN_OF_W])
     else:
         k.update(step.optimizer, columns(k, layer.n_in, q), vectors(k, layer.n_out, p) * k.vl, k.nr, G, at(k, layer.Wp, i),
-                 state, &step.rates)
+                 state, &step.of[FNN_OF_W])
 
 
-cdef void update_vector(const fnn_kernels *k, void *w, char *const *states, const Step *step, Py_ssize_t p,
+cdef void update_vector(const fnn_kernels *k, void *w, char *const *states, const Step *step, int group, Py_ssize_t p,
                         const char *g) noexcept nogil:
-    """Panel p of a layer's b or gamma, whose gradient is g."""
+    """Panel p of a vector of this group (b, gamma), whose gradient is g."""
     cdef Py_ssize_t s
     cdef void *state[FNN_MAX_STATES]
-    cdef fnn_rates rates = step.rates
-    rates.l2 = rates.bias_l2
-    if not rates.decay_bias:
-        rates.l1, rates.l2, rates.keep = 0, 0, 1
     for s in range(step.n_states):
         state[s] = at(k, states[s], p * k.nr)
-    k.update(step.optimizer, 1, k.nr, k.nr, g, at(k, w, p * k.nr), state, &rates)
+    k.update(step.optimizer, 1, k.nr, k.nr, g, at(k, w, p * k.nr), state, &step.of[group])
 
 
 cdef void update_part(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step, Py_ssize_t u0,
@@ -108,7 +151,7 @@ cdef void update_part(const fnn_kernels *k, const Layer *layer, const Slots *slo
     for u in range(u0, u1):
         p, q = u // Q, u % Q
         if q == 0 and layer.has_bias:
-            update_vector(k, layer.b, slots.state_b, step, p, at(k, slots.Gb, p * k.nr))
+            update_vector(k, layer.b, slots.state_b, step, FNN_OF_b, p, at(k, slots.Gb, p * k.nr))
         update_block(k, layer, slots, step, p, q, at(k, slots.G, block(k, layer, p, q)))
         if layer.turned:
             clear_padding(k, layer, p, q)

@@ -18,9 +18,10 @@ import numpy as np
 
 from fastnn.checks import counted, listed
 from fastnn.errors import TableError
-from fastnn.tables.cells import MISSING, are_booleans, names_of, places, sense, word_order
+from fastnn.tables.cells import Rule
 from fastnn.tables.numbers import REFUSED, Numeric, without_defaults
 from fastnn.tables.table import Column, Table, TableWarning, Words
+from fastnn.tables.words import MISSING, are_booleans, names_of, places, sense, word_order
 
 ENCODINGS = ("one_hot", "codes")
 MAX_CATEGORIES = 1000  # of a column; of more the commonest are known
@@ -72,6 +73,11 @@ class Categorical:
         else:
             known = np.flatnonzero(found >= 0)
             out[known, found[known]] = 1
+
+    def rule(self, start: int) -> Rule:
+        """For single rows, its features being those from `start` on."""
+        kind = "sign" if self.signs else "code" if self.codes else "one_hot"
+        return Rule(self.name, kind, start, _index(self.categories))
 
     def to_dict(self) -> dict:
         return {"type": self.kind} | without_defaults(self)
@@ -140,6 +146,10 @@ class Ordered:
             missing = "impute"  # `located` has refused what is missing; the rest is unknown
         self.place.take(out, places, missing, lambda row: table.where(row, self.name))
 
+    def rule(self, start: int) -> Rule:
+        """For single rows, its features being those from `start` on."""
+        return Rule(self.name, "ordered", start, _index(self.categories), **self.place.scaled())
+
     def to_dict(self) -> dict:
         return {"type": self.kind, "categories": self.categories} | without_defaults(self.place)
 
@@ -147,6 +157,10 @@ class Ordered:
     def from_dict(cls, saved: dict) -> Ordered:
         categories = saved.pop("categories")
         return cls(Numeric(**saved), categories)
+
+
+def _index(names: list[str]) -> dict[str, int]:
+    return {name: i for i, name in enumerate(names)}
 
 
 def counted_names(column: Column, rows: np.ndarray) -> dict[str, int]:

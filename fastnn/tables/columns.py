@@ -7,7 +7,7 @@ and nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,10 @@ import numpy as np
 from fastnn.checks import as_name, counted, listed, name_of
 from fastnn.errors import TableError
 from fastnn.network.arrays import is_rows, is_table
-from fastnn.network.losses import quantiles_of
-from fastnn.network.spec import NetworkSpec
+from fastnn.network.losses import as_loss, quantiles_of
+from fastnn.network.spec import NetworkSpec, as_network
 from fastnn.tables.categories import ENCODINGS
-from fastnn.tables.cells import as_word, places
+from fastnn.tables.cells import Cells
 from fastnn.tables.frames import all_names, as_arrays, as_matrix, as_table, as_targets
 from fastnn.tables.inputs import ArrayInputs, Inputs, PlainInputs, TableInputs
 from fastnn.tables.kinds import slips
@@ -26,6 +26,7 @@ from fastnn.tables.leaks import tell_the_target
 from fastnn.tables.numbers import MISSING, SCALINGS
 from fastnn.tables.table import Arrays, Moments, Table, Words
 from fastnn.tables.targets import Amount, Classes, check_target, infer_task
+from fastnn.tables.words import as_word, places
 
 VERSION = 1
 KEYS = {"version", "inputs", "target"}  # of a description, and maybe header
@@ -56,6 +57,7 @@ class Columns:
     inputs: Inputs
     targets: Sequence[Classes | Amount] = ()  # of one kind; several Classes have two classes each
     header: bool = True  # of the CSV trained on; new ones are read the same way
+    _cells: tuple[str, Cells] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def width(self) -> int:
@@ -79,7 +81,7 @@ class Columns:
     @property
     def classes(self) -> np.ndarray | None:
         first = self.targets[0] if len(self.targets) == 1 else None
-        return first.values if isinstance(first, Classes) else None
+        return first.values.copy() if isinstance(first, Classes) else None
 
     @property
     def amounts(self) -> bool:
@@ -113,6 +115,22 @@ class Columns:
         if isinstance(self.inputs, PlainInputs) and not isinstance(X, (Table, Arrays)):
             return as_plain(self.inputs.select(X))
         return self.inputs.transform(X, dtype, warn_unknown)
+
+    def encode_row(self, row: Any, dtype: str = "float32") -> np.ndarray:
+        """What `encode` makes of a table of this row alone, (width,).
+
+        Numbers and known categories in a dict take a compiled road; all else, the table's.
+        """
+        encoded = None
+        if isinstance(self.inputs, TableInputs) and not self.inputs.missing_values:
+            if self._cells is None or self._cells[0] != dtype:
+                self._cells = dtype, self.inputs.cells(dtype)
+            encoded = self._cells[1](row)
+        if encoded is None:
+            if not isinstance(row, Mapping):
+                raise TypeError(f"row must be a dict of cells, got {type(row).__name__}")
+            encoded = self.encode([row], dtype)[0]
+        return encoded
 
     def encode_targets(self, y: Any) -> Any:
         """y as the network learns it.
@@ -281,7 +299,10 @@ class Columns:
                 f"and {network.loss} loss"
             )
 
-    # The model file
+    # The model file, and copies
+
+    def __getstate__(self) -> dict:
+        return vars(self) | {"_cells": None}
 
     def to_dict(self) -> dict:
         targets = [target.to_dict() for target in self.targets]
@@ -359,6 +380,42 @@ def task_of(output: Any, loss: Any) -> str | None:
     if output is not None or loss in AMOUNT_LOSSES[1:]:
         return "regression"
     return None
+
+
+@dataclass(frozen=True)
+class OpenEnds:
+    """What `fastnn.Model` was told; `network` closes it."""
+
+    sizes: Any  # None at one of its ends, or both
+    rest: tuple[Any, ...]  # the other arguments of `as_network`, in their order
+    init: Any  # of the first weights
+
+    def network(self, columns: Columns) -> NetworkSpec:
+        """The network of these columns."""
+        activation, output, loss, *rest = self.rest
+        loss = None if loss is None else as_loss(loss)
+        if rest[-1] != 1:
+            raise ValueError(
+                f"input_scale must be 1 where columns are learned, which scale: got {rest[-1]}"
+            )
+        output, n_out = columns.outputs(output, loss)
+        sizes = list(self.sizes)
+        sizes[0] = columns.width if sizes[0] is None else sizes[0]
+        sizes[-1] = n_out if sizes[-1] is None else sizes[-1]
+        return as_network(sizes, activation, output, loss, *rest)
+
+    def check(self) -> None:
+        """Refuse what no data could make right."""
+        amounts = self.task()["task"] == "regression"
+        target = Amount("y") if amounts else Classes("y", ["0", "1"])
+        self.network(Columns(PlainInputs(1), [target]))
+
+    def task(self) -> dict[str, Any]:
+        """What `fastnn.tables.learn` should know of it."""
+        _, output, loss, *_ = self.rest
+        loss = None if loss is None else as_loss(loss)
+        counts = loss is not None and name_of(loss) == "poisson"
+        return {"task": task_of(output, loss), "counts": counts or output == "exp"}
 
 
 def learn(

@@ -14,9 +14,10 @@ from typing import ClassVar
 import numpy as np
 
 from fastnn.errors import TableError
-from fastnn.tables.cells import moments, number_name
+from fastnn.tables.cells import Rule
 from fastnn.tables.numbers import REFUSED, Numeric
 from fastnn.tables.table import Column, Moments, Numbers, Table
+from fastnn.tables.words import moments, number_name
 
 HOUR, DAY = 3_600_000_000, 86_400_000_000  # microseconds
 
@@ -96,6 +97,10 @@ class Dates:
             part.take(out[:, j : j + 1], numbers, "impute", str)
         if self.indicator:
             out[:, -1] = absent
+
+    def rule(self, start: int) -> Rule:
+        """For single rows: none is known, so that a table of one row is made of them."""
+        return Rule(self.name, "code", start)
 
     def to_dict(self) -> dict:
         saved = {

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import TableError
-from fastnn.tables.cells import MISSING, number_name, number_or_none
 from fastnn.tables.table import Column, Numbers, Table, TableWarning, Words
+from fastnn.tables.words import MISSING, number_name, number_or_none
 
 BLOCK_CELLS = 1 << 18  # cells held as Python strings at a time: some 15 megabytes
 # Tables of so many columns are mostly numbers (pixels, spectra), which NumPy reads three to five

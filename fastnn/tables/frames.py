@@ -13,8 +13,8 @@ import numpy as np
 from fastnn.checks import counted
 from fastnn.errors import TableError
 from fastnn.network.arrays import is_rows, is_table
-from fastnn.tables.cells import as_word, is_missing
 from fastnn.tables.table import Arrays, Column, Moments, Numbers, Table, Words
+from fastnn.tables.words import as_word, is_missing
 
 NUMBERS = (int, float, np.number, Decimal)
 NOTHING = ("NoneType", "NAType", "NaTType")  # types of missing cells

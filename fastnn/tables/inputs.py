@@ -17,6 +17,7 @@ from fastnn.checks import counted, listed
 from fastnn.errors import TableError
 from fastnn.network.arrays import is_table
 from fastnn.tables.categories import Categorical, Ordered
+from fastnn.tables.cells import Cells
 from fastnn.tables.dates import Dates
 from fastnn.tables.frames import all_names, as_arrays, as_table, column_names, picked
 from fastnn.tables.kinds import Asked, find
@@ -145,6 +146,11 @@ class TableInputs:
         for column, at in self.features():
             column.encode(table, encoded[:, at], self.missing, warn_unknown)
         return encoded
+
+    def cells(self, dtype: str) -> Cells:
+        """What makes features of single rows, as `transform` does of tables."""
+        rules = [column.rule(at.start) for column, at in self.features()]
+        return Cells(rules, self.width, dtype, self.missing != "refuse")
 
     def to_dict(self) -> dict:
         columns = [column.to_dict() for column in self.columns]

@@ -20,9 +20,9 @@ import numpy as np
 from fastnn.checks import counted, listed
 from fastnn.errors import TableError
 from fastnn.tables.categories import MAX_CATEGORIES
-from fastnn.tables.cells import are_booleans, as_word, number, number_name, number_or_none
 from fastnn.tables.numbers import PIXELS, ranges_of, resolved
 from fastnn.tables.table import Column, Moments, Table, TableWarning, Words
+from fastnn.tables.words import are_booleans, as_word, number, number_name, number_or_none
 
 FEW_ROWS = 20  # fewer prove no identifier, and no slip
 FEW_WORDS = 20  # so many different words are categories however rarely each comes

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastnn.errors import TableError
+from fastnn.tables.cells import Rule
 from fastnn.tables.table import Table
 
 SCALINGS = ("auto", "standard", "maximum", "robust", "none")
@@ -83,6 +84,14 @@ class Numeric:
             )
         if self.indicator:
             out[:, 1] = 0 if absent is None else absent
+
+    def rule(self, start: int) -> Rule:
+        """For single rows, its features being those from `start` on."""
+        return Rule(self.name, "number", start, **self.scaled())
+
+    def scaled(self) -> dict[str, Any]:
+        names = ("shift", "scale", "median", "smooth", "indicator")
+        return {name: getattr(self, name) for name in names}
 
     def to_dict(self) -> dict:
         return {"type": self.kind} | without_defaults(self)

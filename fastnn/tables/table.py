@@ -15,7 +15,7 @@ import numpy as np
 
 from fastnn.checks import listed
 from fastnn.errors import TableError
-from fastnn.tables.cells import (
+from fastnn.tables.words import (
     MISSING,
     NEVER,
     are_moments,

@@ -7,17 +7,18 @@ numeric target  (y - shift) / scale, undone on the output
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from fastnn.checks import counted, listed
 from fastnn.errors import TableError
 from fastnn.tables.categories import counted_names
-from fastnn.tables.cells import number_name, number_or_none, places, word_order
 from fastnn.tables.kinds import decimal_of
 from fastnn.tables.numbers import LARGEST
 from fastnn.tables.table import Column, Table, TableWarning, Words
+from fastnn.tables.words import number_name, number_or_none, places, word_order
 
 # Whole numbers without a gap from 0 or 1 up are taken for classes where they are at most so many
 # and come back; others are amounts.
@@ -49,10 +50,10 @@ class Classes:
                 "rows are too many for classes"
             )
         target = cls(name, sorted(words, key=word_order))
-        target.text = isinstance(column, Words) and column.typed and target.values.dtype.kind != "U"
-        return target
+        typed = isinstance(column, Words) and column.typed
+        return replace(target, text=typed and target.values.dtype.kind != "U")
 
-    @property
+    @cached_property
     def values(self) -> np.ndarray:
         """(C,) the classes as users have them: integers, floats, booleans or text."""
         if not self.text and self.classes == ["False", "True"]:

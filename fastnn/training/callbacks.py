@@ -97,6 +97,10 @@ class _Monitor:
         self.best = value
         return True
 
+    def as_good(self, fit: Fit) -> bool:
+        """Whether the column is what it was at its best."""
+        return fit.history.columns()[self.column][-1] == self.best
+
 
 class EarlyStopping(Callback):
     """Stop when a column of the history has not become better for some epochs.
@@ -119,6 +123,9 @@ class EarlyStopping(Callback):
         best epoch; the training loss is of the weights before each step, so of "loss" it is before
         the best epoch. Not where the fit ended with an error. Costs a copy of them after each
         better epoch; of "loss" before each epoch.
+    ties : {"first", "last"}, default "first"
+        Which of several epochs with the best value is taken for the best. The first of them is
+        where patience begins either way.
 
     Attributes
     ----------
@@ -137,9 +144,11 @@ class EarlyStopping(Callback):
         min_delta: float = 0.0,
         mode: str | None = None,
         restore_best: bool = True,
+        ties: str = "first",
     ) -> None:
         self.patience = as_int("patience", patience, 1)
         self.restore_best = as_bool("restore_best", restore_best)
+        self.ties = as_name("ties", ties, ("first", "last"))
         self._monitor = _Monitor("EarlyStopping", monitor, mode, as_real("min_delta", min_delta))
         self._reset()
 
@@ -165,12 +174,12 @@ class EarlyStopping(Callback):
             self._before = fit.snapshot()
 
     def on_epoch_end(self, fit: Fit) -> None:
-        if self._monitor.improved(fit):
-            self._waited, self.best_epoch = 0, fit.epoch
+        better = self._monitor.improved(fit)
+        if better or (self.ties == "last" and self._monitor.as_good(fit)):
+            self.best_epoch = fit.epoch
             if self.restore_best:
                 self._best = self._before or fit.snapshot()
-            return
-        self._waited += 1
+        self._waited = 0 if better else self._waited + 1
         if self._waited >= self.patience:
             self.stopped_epoch = fit.epoch
             fit.stop()

@@ -4,18 +4,22 @@ Classes: outputs of classes that exclude each other (softmax; hinge) decide for 
 outputs each for 1 where f(x)_j > 1/2.
 For class c: TP rows of c taken for c, FP others taken for c, FN rows of c taken for others.
 
-accuracy    share of right decisions
-precision   TP / (TP + FP)
-recall      TP / (TP + FN)
-f1          2 TP / (2 TP + FP + FN)
-auc         P(f(x)_c > f(x')_c) for x of class c and x' of another, ties count half
-top_k       share of rows whose class is among the k largest f(x)_j
-log_loss    mean of -sum_j y_j ln f_j, and of -sum_j [y_j ln f_j + (1 - y_j) ln(1 - f_j)]
+accuracy            share of right decisions
+precision           TP / (TP + FP)
+recall              TP / (TP + FN)
+f1                  2 TP / (2 TP + FP + FN)
+auc                 P(f(x)_c > f(x')_c) for x of class c and x' of another, ties count half
+top_k               share of rows whose class is among the k largest f(x)_j
+log_loss            mean of -sum_j y_j ln f_j, and of -sum_j [y_j ln f_j + (1 - y_j) ln(1 - f_j)]
+balanced_accuracy   mean over the classes that occur of their recall
+brier               mean of sum_j (f_j - y_j)^2, and of (f_j - y_j)^2
+ece                 sum over bins of the greater probability, (share of rows) |accuracy - its mean|
 
-precision, recall, f1 and auc of two classes (one sigmoid output, or a softmax of two) are class
-1's. Of more they are the mean over the classes ("macro", one against the rest), of sigmoid outputs
-over the outputs; a ratio 0 / 0 counts as 0, and softmax classes that neither occur nor are decided
-for are left out. A class without rows, or with all, has no auc and is left out.
+precision, recall, f1, auc and brier of two classes (one sigmoid output, or a softmax of two) are
+class 1's. Of more, precision, recall, f1 and auc are the mean over the classes ("macro", one
+against the rest); all but log_loss are, of several sigmoid outputs, the mean over the outputs. A
+ratio 0 / 0 counts as 0, and softmax classes that neither occur nor are decided for are left out. A
+class without rows, or with all, has no auc and is left out.
 
 Values, each the mean over the outputs:
 
@@ -41,6 +45,8 @@ from fastnn.values import Value
 
 Metric = Callable[..., float]  # of targets y and outputs f, rows as samples (and weights)
 Decode = Callable[[np.ndarray], np.ndarray]
+
+N_BINS = 15  # of ece
 
 
 class TopK(Value):
@@ -149,7 +155,7 @@ def known_metrics(network: NetworkSpec) -> dict[str, Metric]:
     """What can be measured of a network, by name."""
     if network.decides:
         hinge = network.loss == "hinge"  # outputs that are no probabilities
-        names = [name for name in CLASSES if not (hinge and name in ("auc", "log_loss"))]
+        names = [name for name in CLASSES if not (hinge and name in OF_PROBABILITIES)]
         return {name: partial(CLASSES[name], exclusive=network.one_of_many) for name in names}
     if name_of(network.loss) != "quantile":
         return VALUES
@@ -174,11 +180,9 @@ def measure(
 def better_is(name: str) -> str | None:
     """ "max" or "min" for the columns of a history whose sense is known, otherwise None."""
     name = name.removeprefix("val_")
-    if name in ("accuracy", "precision", "recall", "f1", "auc", "r2", "d2") or (
-        name.startswith("top_") and name[4:].isdigit()
-    ):
+    if name in BETTER_HIGH or (name.startswith("top_") and name[4:].isdigit()):
         return "max"
-    return "min" if name in ("loss", "log_loss", "rmse", "mae") else None
+    return "min" if name in ("loss", *BETTER_LOW) else None
 
 
 # --- classes
@@ -275,6 +279,53 @@ def log_loss(
     return float(np.average(losses, weights=weights))
 
 
+def balanced_accuracy(
+    y: np.ndarray, f: np.ndarray, exclusive: bool, weights: np.ndarray | None = None
+) -> float:
+    labels, right = _decisions(y, f, exclusive)
+    recalls = []
+    for own, hit in zip(labels.T, right.T, strict=True):
+        rows = np.bincount(own, weights)
+        hits = np.bincount(own, hit if weights is None else hit * weights)
+        recalls.append(np.mean(hits[rows > 0] / rows[rows > 0]))
+    return float(np.mean(recalls))
+
+
+def brier(
+    y: np.ndarray, f: np.ndarray, exclusive: bool, weights: np.ndarray | None = None
+) -> float:
+    """Brier (1950), "Verification of forecasts expressed in terms of probability", Monthly Weather
+    Review 78(1); of two classes half of it, as scikit-learn has it."""
+    n_out = f.shape[1]
+    truth = np.arange(n_out) == y[:, None] if y.ndim == 1 else y
+    squares = (f.astype(np.float64) - truth) ** 2
+    each = squares.sum(1) / (2 if n_out == 2 else 1) if exclusive else squares.mean(1)
+    return float(np.average(each, weights=weights))
+
+
+def ece(y: np.ndarray, f: np.ndarray, exclusive: bool, weights: np.ndarray | None = None) -> float:
+    """Expected calibration error over `N_BINS` bins of equal width, each without its lower end.
+
+    Guo, Pleiss, Sun, Weinberger (2017), "On calibration of modern neural networks", ICML:
+    equation 3.
+    """
+    _, right = _decisions(y, f, exclusive)
+    f = f.astype(np.float64)
+    top = f.max(1, keepdims=True) if exclusive else np.maximum(f, 1 - f)
+    bins = np.clip(np.ceil(top * N_BINS) - 1, 0, N_BINS - 1).astype(np.intp)
+    weights = np.ones(len(f)) if weights is None else weights
+    gaps = weights[:, None] * (right - top)
+    sums = [np.abs(np.bincount(*column)).sum() for column in zip(bins.T, gaps.T, strict=True)]
+    return float(np.mean(sums) / weights.sum())
+
+
+def _decisions(y: np.ndarray, f: np.ndarray, exclusive: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and whether they are decided for, (n, 1) or of each sigmoid output."""
+    labels, decided = _labels(y, exclusive), classes(f, exclusive)
+    shape = len(f), -1
+    return labels.reshape(shape), (labels == decided).reshape(shape)
+
+
 def is_log_loss(metric: Metric | None) -> bool:
     """Whether it is ours, and not a function of that name."""
     return getattr(metric, "func", None) is log_loss
@@ -339,6 +390,15 @@ CLASSES: dict[str, Callable[..., float]] = {
     "f1": partial(_ratio, "f1"),
     "auc": auc,
     "log_loss": log_loss,
+    "balanced_accuracy": balanced_accuracy,
+    "brier": brier,
+    "ece": ece,
 }
+OF_PROBABILITIES = ("auc", "log_loss", "brier", "ece")
 VALUES: dict[str, Callable[..., float]] = {"rmse": rmse, "mae": mae, "r2": r2}
-WEIGHTED = ("accuracy", "log_loss", "rmse", "mae", "r2", "d2")
+WEIGHTED = (
+    *("accuracy", "log_loss", "balanced_accuracy", "brier", "ece"),
+    *("rmse", "mae", "r2", "d2"),
+)
+BETTER_LOW = ("log_loss", "brier", "ece", "rmse", "mae")
+BETTER_HIGH = tuple(name for name in (*CLASSES, "r2", "d2") if name not in BETTER_LOW)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import field, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, field, fields, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
-from fastnn.checks import as_bool, as_int, as_real
+from fastnn.checks import as_bool, as_int, as_name, as_real
 from fastnn.training.schedules import Schedule, as_learning_rate
 from fastnn.values import Value
 
@@ -41,6 +41,38 @@ def _setting(default: Any) -> Any:
     return field(default=default, kw_only=True)
 
 
+class RateFactors(Value):
+    """What the learning rates of the groups of parameters are multiplied by."""
+
+    W: float = 1.0
+    b: float = 1.0
+    gamma: float = 1.0
+    alpha: float = 1.0
+    scale: float = 1.0
+    embedding: float = 1.0
+
+    def __repr__(self) -> str:
+        """As a user gives it."""
+        return repr({one.name: v for one in fields(self) if (v := getattr(self, one.name)) != 1})
+
+
+def as_factors(value: Any) -> RateFactors:
+    """`value`, a dict of factors by group."""
+    if isinstance(value, RateFactors):
+        return value
+    if not isinstance(value, Mapping):
+        raise TypeError(f'rate_factors must be a dict such as {{"b": 0.1}}, got {value!r}')
+    groups = [one.name for one in fields(RateFactors)]
+    return RateFactors(
+        **{
+            as_name("each of rate_factors", group, groups): as_real(
+                f"rate_factors[{group!r}]", factor
+            )
+            for group, factor in value.items()
+        }
+    )
+
+
 class Optimizer(Value):
     """What every optimizer has: a learning rate, and settings that shape its steps.
 
@@ -68,13 +100,25 @@ class Optimizer(Value):
     max_norm : float, optional
         Above 0 [2]_.
     decay_bias : bool, default True
-        Whether l1, l2 and weight_decay are for biases, too, as in PyTorch. scikit-learn exempts
-        them.
+        Whether l1, l2 and weight_decay are for biases (b and gamma), too, as in PyTorch.
+        scikit-learn exempts them.
+    rate_factors : dict of float, default {}
+        By what the learning rate of a group of parameters is multiplied, at least 0; it is also the
+        rate of the group's weight decay. The groups: "W", "b", "gamma", "alpha" (of parametric
+        activations), "scale" and "embedding" (of the inputs).
+    ntk : bool, default False
+        W moves as it would if the layer were a = V h / sqrt(n_in) + b and V = sqrt(n_in) W were
+        trained by this rule [3]_: with n_in inputs, rates of SGD are divided by n_in, those of the
+        other rules by its root, which epsilon is multiplied by. So one rate suits layers of any
+        width. W itself, and what penalties, clipping and max_norm make of it and its gradient, are
+        what they are without.
 
     References
     ----------
     .. [1] Loshchilov & Hutter (2019), "Decoupled weight decay regularization", ICLR.
     .. [2] Srivastava et al. (2014), "Dropout", JMLR 15, section 5.1.
+    .. [3] Jacot, Gabriel & Hongler (2018), "Neural tangent kernel: convergence and generalization
+       in neural networks", NeurIPS.
     """
 
     learning_rate: Rate
@@ -85,6 +129,8 @@ class Optimizer(Value):
     clip_value: float | None = _setting(None)
     max_norm: float | None = _setting(None)
     decay_bias: bool = _setting(True)
+    rate_factors: RateFactors | Mapping[str, float] = _setting(RateFactors())
+    ntk: bool = _setting(False)
 
     def __post_init__(self) -> None:
         checked = {}
@@ -92,6 +138,8 @@ class Optimizer(Value):
             value = getattr(self, one.name)
             if one.name == "learning_rate":
                 value = as_learning_rate(value)
+            elif one.name == "rate_factors":
+                value = as_factors(value)
             elif isinstance(one.default, bool):
                 value = as_bool(one.name, value)
             elif one.name == "memory":
@@ -121,7 +169,7 @@ class Optimizer(Value):
         raise NotImplementedError
 
     @cached_property
-    def rates(self) -> dict[str, float]:
+    def rates(self) -> dict[str, Any]:
         """The numbers its kernel takes; the learning rate is 0 where a schedule gives it."""
         rate = self.learning_rate
         names = *self.own, "l1", "l2", "weight_decay", "clip_norm", "clip_value", "max_norm"
@@ -129,6 +177,8 @@ class Optimizer(Value):
         return {
             "learning_rate": rate if isinstance(rate, float) else 0.0,
             "decay_bias": self.decay_bias,
+            "ntk": self.ntk,
+            "factors": asdict(as_factors(self.rate_factors)),
             **given,
         }
 
@@ -150,7 +200,7 @@ class SGD(Optimizer):
         Needs momentum above 0, and no dampening.
     dampening : float, default 0.0
         At least 0 and below 1. The first step is not dampened, as in PyTorch.
-    l1, l2, weight_decay, clip_norm, clip_value, max_norm, decay_bias
+    l1, l2, weight_decay, clip_norm, clip_value, max_norm, decay_bias, rate_factors, ntk
         As of every optimizer: `fastnn.Optimizer`.
 
     References
@@ -201,7 +251,7 @@ class Adam(Optimizer):
         At least 1e-30.
     amsgrad : bool, default False
         With the largest v so far in place of v, which makes it converge where Adam may not [1]_.
-    l1, l2, weight_decay, clip_norm, clip_value, max_norm, decay_bias
+    l1, l2, weight_decay, clip_norm, clip_value, max_norm, decay_bias, rate_factors, ntk
         As of every optimizer: `fastnn.Optimizer`.
 
     References
@@ -236,7 +286,7 @@ class AdamW(Adam):
     learning_rate, beta1, beta2, epsilon, amsgrad
         As of `Adam`.
     weight_decay : float, default 0.01
-    l1, l2, clip_norm, clip_value, max_norm, decay_bias
+    l1, l2, clip_norm, clip_value, max_norm, decay_bias, rate_factors, ntk
         As of every optimizer: `fastnn.Optimizer`.
 
     References
@@ -263,7 +313,7 @@ class NAdam(Optimizer):
         As of `Adam`.
     momentum_decay : float, default 0.004
         Above 0.
-    l1, l2, weight_decay, clip_norm, clip_value, max_norm, decay_bias
+    l1, l2, weight_decay, clip_norm, clip_value, max_norm, decay_bias, rate_factors, ntk
         As of every optimizer: `fastnn.Optimizer`.
 
     References
@@ -286,7 +336,7 @@ class NAdam(Optimizer):
         return "beta1", "beta2", "epsilon"
 
     @cached_property
-    def rates(self) -> dict[str, float]:
+    def rates(self) -> dict[str, Any]:
         from decimal import Decimal
 
         # its exp and ln are rounded correctly: the same bits on every machine
@@ -313,7 +363,7 @@ class RMSprop(Optimizer):
     epsilon : float, default 1e-8
     centered : bool, default False
         With the variance in place of the mean square [1]_.
-    l1, l2, weight_decay, clip_norm, clip_value, max_norm, decay_bias
+    l1, l2, weight_decay, clip_norm, clip_value, max_norm, decay_bias, rate_factors, ntk
         As of every optimizer: `fastnn.Optimizer`.
 
     References
@@ -339,7 +389,7 @@ class RMSprop(Optimizer):
         return "momentum", "epsilon"
 
     @cached_property
-    def rates(self) -> dict[str, float]:
+    def rates(self) -> dict[str, Any]:
         return {**super().rates, "beta2": self.decay}
 
 
@@ -352,7 +402,7 @@ class Adagrad(Optimizer):
     ----------
     learning_rate : float, schedule or function, default 0.01
     epsilon : float, default 1e-10
-    l1, l2, weight_decay, clip_norm, clip_value, max_norm, decay_bias
+    l1, l2, weight_decay, clip_norm, clip_value, max_norm, decay_bias, rate_factors, ntk
         As of every optimizer: `fastnn.Optimizer`.
 
     References
@@ -384,7 +434,7 @@ class Lion(Optimizer):
     learning_rate : float, schedule or function, default 0.0001
         A third to a tenth of Adam's, says its paper, with a weight_decay as many times larger.
     beta1, beta2 : float, default 0.9 and 0.99
-    l1, l2, weight_decay, clip_norm, clip_value, max_norm, decay_bias
+    l1, l2, weight_decay, clip_norm, clip_value, max_norm, decay_bias, rate_factors, ntk
         As of every optimizer: `fastnn.Optimizer`.
 
     References
@@ -420,7 +470,7 @@ class Rprop(Optimizer):
     learning_rate : float, schedule or function, default 0.01
     shrink, grow : float, default 0.5 and 1.2
     least, most : float, default 1e-6 and 50.0
-    l1, l2, weight_decay, clip_norm, clip_value, max_norm, decay_bias
+    l1, l2, weight_decay, clip_norm, clip_value, max_norm, decay_bias, rate_factors, ntk
         As of every optimizer: `fastnn.Optimizer`.
 
     References
@@ -490,9 +540,11 @@ class LBFGS(Optimizer):
                 f"LBFGS must come without learning_rate, as it finds its steps' lengths itself, "
                 f"got {self.learning_rate!r}"
             )
-        for name in ("l1", "weight_decay", "clip_norm", "clip_value", "max_norm"):
+        for name in ("l1", "weight_decay", "clip_norm", "clip_value", "max_norm", "ntk"):
             if getattr(self, name):
                 raise ValueError(f"LBFGS must come without {name}, got {getattr(self, name)}")
+        if self.rate_factors != RateFactors():
+            raise ValueError(f"LBFGS must come without rate_factors, got {self.rate_factors}")
 
     @property
     def kind(self) -> str:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 NONE: Mapping[str, Any] = MappingProxyType({})
 LOOK = 1 << 16  # numbers of X looked at for their size, at most
+LATER = ("rate_factors", "ntk")  # left out where they are none: older checkpoints have none
 QUIET, LOUD = 50, 200  # sizes: of a column that is not looked into, and of what is warned of
 HeldOut = tuple[Features, np.ndarray, np.ndarray | None]  # X, y, weights
 
@@ -230,7 +231,11 @@ def _measured(held_out: Any, metrics: Mapping[str, Metric]) -> list[str]:
 def _as_setting(value: Any) -> Any:
     """A setting as JSON can hold it: an object as its name and parameters."""
     if isinstance(value, Value):
-        parameters = {one.name: _as_setting(getattr(value, one.name)) for one in fields(value)}
+        parameters = {
+            one.name: _as_setting(getattr(value, one.name))
+            for one in fields(value)
+            if not (one.name in LATER and getattr(value, one.name) == one.default)
+        }
         return {"name": type(value).__name__, **parameters}
     if isinstance(value, (list, tuple)):
         return [_as_setting(one) for one in value]

@@ -31,7 +31,7 @@ def as_weights(sample_weight: Any, n: int) -> np.ndarray | None:
     with np.errstate(over="ignore"):
         total = weights.sum()
     if not 0 < total < np.inf:
-        raise ValueError(f"sample_weight must have a finite sum above 0, got {total}")
+        raise ValueError(f"sample_weight must have a finite sum above zero, got {total}")
     return weights
 
 

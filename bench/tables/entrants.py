@@ -1,0 +1,147 @@
+"""Who learns the tables: each as it comes, with its default settings, on one number of threads.
+
+Nothing here imports the libraries: each is imported in a process of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Make = Callable[[bool, int, int], Any]
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """`make` gets whether it classifies, the seed and the number of threads, and returns what has
+    fit, predict and, to classify, predict_proba.
+
+    Entrants of a lower stage, which are faster, run first.
+    """
+
+    name: str
+    title: str
+    make: Make
+    package: str  # what is imported
+    distributions: tuple[str, ...]  # whose versions are recorded
+    stage: int = 0
+
+    def missing(self) -> str | None:
+        """Why it cannot run here, or None."""
+        return None if find_spec(self.package) else f"{self.package} is not installed"
+
+
+def scikit_learn_mlp(classifies: bool, seed: int, n_threads: int) -> Any:
+    """Numbers and a regression's y scaled, missing ones filled in, categories one-hot."""
+    from sklearn.compose import TransformedTargetRegressor, make_column_selector
+    from sklearn.compose import make_column_transformer as by_columns
+    from sklearn.impute import SimpleImputer
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    columns = by_columns(
+        (
+            make_pipeline(SimpleImputer(strategy="median"), StandardScaler()),
+            make_column_selector(dtype_exclude="category"),
+        ),
+        (
+            OneHotEncoder(handle_unknown="ignore", sparse_output=False),
+            make_column_selector(dtype_include="category"),
+        ),
+    )
+    if classifies:
+        return make_pipeline(columns, MLPClassifier(random_state=seed))
+    scaled = TransformedTargetRegressor(
+        MLPRegressor(random_state=seed), transformer=StandardScaler()
+    )
+    return make_pipeline(columns, scaled)
+
+
+def hist_gradient_boosting(classifies: bool, seed: int, n_threads: int) -> Any:
+    from sklearn import ensemble
+
+    kind = "Classifier" if classifies else "Regressor"
+    return getattr(ensemble, f"HistGradientBoosting{kind}")(random_state=seed)
+
+
+def lightgbm(classifies: bool, seed: int, n_threads: int) -> Any:
+    import lightgbm
+
+    kind = lightgbm.LGBMClassifier if classifies else lightgbm.LGBMRegressor
+    return kind(random_state=seed, n_jobs=n_threads, verbose=-1)
+
+
+def xgboost(classifies: bool, seed: int, n_threads: int) -> Any:
+    import xgboost
+
+    kind = xgboost.XGBClassifier if classifies else xgboost.XGBRegressor
+    return kind(random_state=seed, n_jobs=n_threads, enable_categorical=True)
+
+
+class CatBoost:
+    """With the names of the categories' columns, and missing ones as a category."""
+
+    def __init__(self, classifies: bool, seed: int, n_threads: int) -> None:
+        import catboost
+
+        kind = catboost.CatBoostClassifier if classifies else catboost.CatBoostRegressor
+        self.model = kind(
+            random_seed=seed, thread_count=n_threads, verbose=0, allow_writing_files=False
+        )
+
+    def fit(self, X: pd.DataFrame, y: np.ndarray) -> None:
+        self.categories = list(X.columns[X.dtypes == "category"])
+        self.model.fit(self._named(X), y, cat_features=self.categories)
+
+    def predict(self, X: pd.DataFrame) -> np.ndarray:
+        return self.model.predict(self._named(X))
+
+    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
+        return self.model.predict_proba(self._named(X))
+
+    def _named(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.astype(dict.fromkeys(self.categories, object)).fillna(
+            dict.fromkeys(self.categories, "missing")
+        )
+
+
+def _sklearn(name: str, title: str, make: Make) -> Entrant:
+    return Entrant(name, title, make, "sklearn", ("scikit-learn",))
+
+
+def _boosting(name: str, title: str, make: Make) -> Entrant:
+    return Entrant(name, title, make, name, (name,))
+
+
+def _pytabkit(name: str, title: str, kind: str, stage: int, **settings: Any) -> Entrant:
+    def make(classifies: bool, seed: int, n_threads: int) -> Any:
+        import pytabkit
+
+        made = getattr(pytabkit, f"{kind}_{'Classifier' if classifies else 'Regressor'}")
+        return made(random_state=seed, n_threads=n_threads, device="cpu", **settings)
+
+    return Entrant(name, title, make, "pytabkit", ("pytabkit", "torch"), stage)
+
+
+ENTRANTS = {
+    entrant.name: entrant
+    for entrant in [
+        _sklearn("sklearn-mlp", "scikit-learn MLP", scikit_learn_mlp),
+        _sklearn("hist-gb", "HistGradientBoosting", hist_gradient_boosting),
+        _boosting("lightgbm", "LightGBM", lightgbm),
+        _boosting("xgboost", "XGBoost", xgboost),
+        _boosting("catboost", "CatBoost", CatBoost),
+        _pytabkit("realmlp-td-s", "RealMLP-TD-S", "RealMLP_TD_S", 1),
+        _pytabkit("realmlp-td", "RealMLP-TD", "RealMLP_TD", 1),
+        _pytabkit("realmlp-td-cv8", "RealMLP-TD, n_cv=8", "RealMLP_TD", 2, n_cv=8),
+        _pytabkit("tabm-d", "TabM-D", "TabM_D", 3),
+    ]
+}

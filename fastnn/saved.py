@@ -1,0 +1,37 @@
+"""`fastnn.load`: whatever fastnn has saved, as what it was."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import Any
+
+from fastnn import model
+
+
+def load(path: str | PathLike[str]) -> Any:
+    """Load what `Model.save`, or `save` of a tabular estimator, wrote.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    Model, TabularClassifier or TabularRegressor
+        It predicts the same bits, and `fit` of a Model goes on as the saved one's would.
+
+    Raises
+    ------
+    ModelFileError
+        The file is none of fastnn's, is damaged, or is of a newer version.
+    OSError
+        The file cannot be read.
+    """
+    from fastnn.files.ensemble import is_ensemble  # here: json makes an import slower
+
+    if is_ensemble(path):
+        from fastnn.tabular import files
+        from fastnn.tabular.estimators import ESTIMATORS
+
+        return files.load(path, ESTIMATORS)
+    return model.load(path)

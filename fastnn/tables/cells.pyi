@@ -1,0 +1,22 @@
+from collections.abc import Mapping
+from typing import Any
+
+import numpy.typing as npt
+
+class Rule:
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        start: int,
+        places: dict[str, int] | None = None,
+        shift: float = 0.0,
+        scale: float = 1.0,
+        median: float = 0.0,
+        smooth: bool = False,
+        indicator: bool = False,
+    ) -> None: ...
+
+class Cells:
+    def __init__(self, rules: list[Rule], width: int, dtype: str, fills: bool) -> None: ...
+    def __call__(self, row: Mapping[str, Any]) -> npt.NDArray[Any] | None: ...

@@ -1,0 +1,19 @@
+"""Tables, strong by default: ensembles of small networks, weighted, calibrated, in one file.
+
+    data            rows and targets as people have them
+    recipes         what networks are trained, how and how many: plain values
+    folds           rows held out, fold by fold
+    members         training of all members; predictions of rows that they have not seen
+    weighting       which members count how much
+    calibration     probabilities that mean what they say
+    ensemble        what comes of it: encodes rows, averages members
+    learning        all of these in their order
+    api             scikit-learn's conventions
+    estimators      TabularClassifier, TabularRegressor
+    files           an estimator as one file
+"""
+
+from fastnn.tabular.estimators import TabularClassifier, TabularRegressor
+from fastnn.tabular.recipes import Pack, Recipe
+
+__all__ = ["Pack", "Recipe", "TabularClassifier", "TabularRegressor"]

@@ -1,0 +1,63 @@
+"""Probabilities that mean what they say: temperature scaling.
+
+p' = softmax(ln(p) / T): order and decisions stay, T > 1 makes probabilities less sure, T < 1 surer.
+Guo, Pleiss, Sun & Weinberger (2017), "On calibration of modern neural networks", ICML.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+COLDEST, HOTTEST = 0.05, 20.0  # between which T is sought
+LEAST = 1e-30  # probabilities below count as this: float32 may round them to 0
+
+
+def log_probabilities(p: np.ndarray) -> np.ndarray:
+    """ln p, float64."""
+    return np.log(np.maximum(np.asarray(p, np.float64), LEAST))
+
+
+def heated(p: np.ndarray, temperature: float) -> np.ndarray:
+    """softmax(ln(p) / T) of probabilities (n, n_classes), float64."""
+    z = log_probabilities(p) / temperature
+    z -= z.max(1, keepdims=True)
+    np.exp(z, out=z)
+    z /= z.sum(1, keepdims=True)
+    return z
+
+
+def temperature_of(
+    p: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
+) -> float:
+    """T whose probabilities have the least log loss on rows that p was not trained on.
+
+    In b = 1/T the loss L(b) = mean [ln sum_j exp(b z_j) - b z_y], z = ln p, is convex:
+
+        L'(b) = mean (E[z] - z_y),   L''(b) = mean Var[z]   under softmax(b z)
+
+    so Newton's steps are kept within a shrinking interval that holds the root of L'. Each label
+    gives one part in n + 1 to all classes alike, or b would grow without end where all are right.
+    """
+    z = log_probabilities(p)
+    n = len(z)
+    share = 1.0 if weights is None else weights / weights.mean()
+    own = (n * z[np.arange(n), labels] + z.mean(1)) / (n + 1)
+    low, high = 1 / HOTTEST, 1 / COLDEST
+    b = 1.0
+    for _ in range(100):
+        q = z * b
+        q -= q.max(1, keepdims=True)
+        np.exp(q, out=q)
+        q /= q.sum(1, keepdims=True)
+        mean = (q * z).sum(1)
+        slope = float((share * (mean - own)).mean())
+        bend = float((share * (q * (z - mean[:, None]) ** 2).sum(1)).mean())
+        low, high = (low, b) if slope > 0 else (b, high)
+        step = b - slope / bend if bend > 0 else math.nan
+        new = step if low < step < high else (low + high) / 2
+        if abs(new - b) <= 1e-10 * b:
+            break
+        b = new
+    return 1 / b

@@ -1,0 +1,83 @@
+"""An estimator as one file: what files/ensemble.py writes, and how an estimator becomes it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from fastnn.errors import ModelFileError
+from fastnn.files import ensemble as storage
+from fastnn.network.parameters import Parameters
+from fastnn.predictor import Predictor
+from fastnn.tables.columns import Columns
+from fastnn.tabular.ensemble import Ensemble
+from fastnn.tabular.recipes import from_json, to_json
+
+
+def save(path: str | PathLike[str], estimator: Any) -> None:
+    """Write a fitted estimator's file."""
+    ensemble = estimator._ensemble
+    params = estimator.get_params()
+    seed = params["random_state"]  # of a generator no number says where it stands
+    params["random_state"] = int(seed) if isinstance(seed, (int, np.integer)) else None
+    about = {
+        "estimator": type(estimator).__name__,
+        "params": {name: to_json(value) for name, value in params.items()},
+        "columns": ensemble.columns.to_dict(),
+        "names": estimator._names,
+        "named": hasattr(estimator, "feature_names_in_"),
+        "n_features": estimator.n_features_in_,
+        "pack": to_json(estimator._pack),
+        "scores": estimator.scores_,
+        "temperature": ensemble.temperature,
+    }
+    if hasattr(estimator, "classes_"):
+        classes = estimator.classes_
+        about["classes"] = {"dtype": classes.dtype.str, "values": classes.tolist()}
+    members = [_parameters(member) for member in ensemble.members]
+    storage.save(path, storage.Saved(members, {"weights": ensemble.weights}, about))
+
+
+def _parameters(member: Predictor) -> Parameters:
+    parameters = Parameters(member._network, member._theta.copy())
+    parameters.write(member._theta, parameters.state, member._statistics, 0)
+    return parameters
+
+
+def load(path: str | PathLike[str], kinds: Mapping[str, Any]) -> Any:
+    """An estimator as it was saved, of one of `kinds`, by name. Raises ModelFileError."""
+    saved = storage.load(path)
+    try:
+        return _estimator(saved, kinds)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        where = os.fspath(path)
+        raise ModelFileError(f"{where!s}: about must describe an estimator: {error!r}") from None
+
+
+def _estimator(saved: storage.Saved, kinds: Mapping[str, Any]) -> Any:
+    about, weights = saved.about, saved.arrays["weights"]
+    kind = kinds[about["estimator"]]
+    estimator = kind(**{name: from_json(value) for name, value in about["params"].items()})
+    columns = Columns.from_dict(about["columns"])
+    members = []
+    for one in saved.members:
+        columns.check(one.network)
+        members.append(Predictor(one.network, *one.weights()[1:], None))
+    if weights.shape != (len(members),) or not (weights >= 0).all():
+        raise ValueError(f"weights must be {len(members)} numbers of at least 0")
+    estimator._ensemble = Ensemble(columns, members, weights, float(about["temperature"]))
+    names = about["names"]
+    estimator._names = None if names is None else [str(name) for name in names]
+    estimator.n_features_in_ = int(about["n_features"])
+    if about["named"]:
+        estimator.feature_names_in_ = np.array(estimator._names, object)
+    estimator._pack = from_json(about["pack"])
+    estimator.scores_ = {str(name): float(value) for name, value in about["scores"].items()}
+    if "classes" in about:
+        classes = about["classes"]
+        estimator.classes_ = np.array(classes["values"], np.dtype(classes["dtype"]))
+    return estimator

@@ -1,0 +1,137 @@
+"""From rows to an ensemble: columns, members, weights, calibration, and how good it is.
+
+    rows -> columns.learn -> members.train -> f(x) of rows held out -> weighting, calibration
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from fastnn.tables.columns import Columns, learn
+from fastnn.tables.table import Arrays, Table
+from fastnn.tables.targets import Classes
+from fastnn.tables.words import as_word
+from fastnn.tabular import weighting
+from fastnn.tabular.calibration import heated, temperature_of
+from fastnn.tabular.ensemble import Ensemble
+from fastnn.tabular.folds import Fold, splits
+from fastnn.tabular.members import Lesson, train
+from fastnn.tabular.recipes import Pack, as_pack
+from fastnn.training.metrics import accuracy, ece, log_loss, mae, r2, rmse
+
+
+@dataclass
+class Learned:
+    """What came of it.
+
+    Attributes
+    ----------
+    ensemble : Ensemble
+    pack : Pack
+        What was trained.
+    scores : dict
+        Of rows held out, as their ensemble of members that have not seen them predicts them.
+    """
+
+    ensemble: Ensemble
+    pack: Pack
+    scores: dict[str, float]
+
+
+def learn_ensemble(
+    data: Table | Arrays,
+    target: Table,
+    *,
+    task: str,
+    classes: np.ndarray | None,
+    weights: np.ndarray | None,
+    recipe: Any,
+    time_limit: float | None,
+    seed: int,
+    n_threads: int | None,
+    verbose: bool,
+    **of_columns: Any,
+) -> Learned:
+    """Train the networks of `recipe` on rows, weigh and calibrate them.
+
+    classes: what the target's numbers 0, 1, ... stand for, where they are not words of a file.
+    of_columns: settings of `fastnn.tables.learn`.
+    """
+    begin = perf_counter()
+    n_columns = data.X.shape[1] if isinstance(data, Arrays) else len(data.columns)
+    n_classes = 0 if task == "regression" else len(next(iter(target.columns.values())).coded()[1])
+    pack = as_pack(recipe, task, data.n_rows, n_columns, n_classes, time_limit)
+    repeats: list[list[Fold]] = []
+
+    def training_rows(n: int, labels: np.ndarray | None) -> np.ndarray:
+        repeats.extend(splits(n, pack.n_folds, pack.repeats, seed, labels))
+        return repeats[0][0][0] if pack.n_folds == 1 else np.arange(n)
+
+    columns = learn(
+        data,
+        target,
+        task=task,
+        missing="indicate",
+        scaling="robust",
+        clamp=task == "regression",
+        rows=training_rows,
+        **of_columns,
+    )
+    y = columns.encode_targets(target)
+    if classes is not None:
+        names = [as_word(one) for one in classes.tolist()]
+        columns.targets = [Classes(columns.names[0], names, classes.dtype.kind in "OSU")]
+    _, n_out = columns.outputs(None, None)
+    X = columns.encode(data, warn_unknown=False)
+    lesson = Lesson(X, y, weights, n_out, not columns.amounts)
+    deadline = None if time_limit is None else begin + time_limit
+    bags = train(lesson, pack.recipes, repeats, seed, n_threads, verbose, deadline)
+    measured = np.sort(np.concatenate([held for _, held in repeats[0]]))
+    y, weights = y[measured], None if weights is None else weights[measured]
+    unseen = np.stack([bag.unseen for bag in bags]).astype(np.float64)
+    shares = (_weigh_amounts if columns.amounts else _weigh_classes)(unseen, y, weights)
+    mean = np.tensordot(shares, unseen, 1)
+    kept = [(bag, share) for bag, share in zip(bags, shares, strict=True) if share]
+    members = [one for bag, _ in kept for one in bag.predictors]
+    each = [share / len(bag.predictors) for bag, share in kept for _ in bag.predictors]
+    ensemble = Ensemble(columns, members, np.array(each))
+    if columns.amounts:
+        return Learned(ensemble, pack, _scores_of_amounts(columns, mean, y, weights))
+    ensemble.temperature = temperature_of(mean, y, weights)
+    p = heated(mean, ensemble.temperature)
+    return Learned(ensemble, pack, _scores_of_classes(p, y, weights))
+
+
+def _weigh_classes(unseen: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Weights of bags, (n_bags,), from f(x) of held-out rows, (n_bags, n, n_classes)."""
+    own = unseen[:, np.arange(len(y)), y][:, :, None]  # all that the log loss looks at
+    first = np.zeros(len(y), np.intp)
+    return weighting.greedy(own, lambda p: log_loss(first, p, True, weights))
+
+
+def _weigh_amounts(unseen: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    def loss(f: np.ndarray) -> float:
+        return float(np.average((f - y)[:, 0] ** 2, weights=weights))
+
+    return weighting.greedy(unseen, loss)
+
+
+def _scores_of_classes(
+    p: np.ndarray, y: np.ndarray, weights: np.ndarray | None
+) -> dict[str, float]:
+    return {
+        "accuracy": accuracy(y, p, True, weights),
+        "log_loss": log_loss(y, p, True, weights),
+        "ece": ece(y, p, True, weights),
+    }
+
+
+def _scores_of_amounts(
+    columns: Columns, f: np.ndarray, y: np.ndarray, weights: np.ndarray | None
+) -> dict[str, float]:
+    f, y = columns.decode(f), columns.in_units(y)
+    return {"rmse": rmse(y, f, weights), "mae": mae(y, f, weights), "r2": r2(y, f, weights)}

@@ -1,0 +1,344 @@
+"""TabularClassifier and TabularRegressor: learning, answers, bits, files, scikit-learn's checks."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import TabularClassifier, TabularRegressor
+from fastnn.tabular import Pack, Recipe
+
+SMALL = Pack(
+    (
+        Recipe((16,), optimizer=fastnn.Adam(fastnn.OneCycle(0.03)), epochs=20, batch_size=32),
+        Recipe((8, 8), "tanh", optimizer=fastnn.Adam(0.02), epochs=10, batch_size=32),
+    ),
+    n_folds=3,
+)
+
+
+def rows(n=200, seed=0):
+    """Numbers that miss some, text that misses some, and what is to be learned of them."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=(2, n))
+    colour = rng.choice(["red", "green", "blue"], n)
+    amount = 100 + 10 * (a + (colour == "red")) + rng.normal(size=n)
+    X = {"a": a.copy(), "b": b, "colour": colour.astype(object)}
+    X["a"][::17] = np.nan
+    X["colour"][::23] = None
+    kind = np.where(amount > 105, "high", np.where(amount > 98, "mid", "low"))
+    return X, kind, amount
+
+
+def pair(n=200, **settings):
+    X, kind, amount = rows(n)
+    settings = {"recipe": SMALL, "random_state": 0} | settings
+    return TabularClassifier(**settings).fit(X, kind), TabularRegressor(**settings).fit(X, amount)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return pair()
+
+
+# --- learning
+
+
+def test_they_learn(fitted):
+    X, kind, amount = rows(500, seed=1)
+    classifier, regressor = fitted
+    assert classifier.score(X, kind) > 0.7
+    assert regressor.score(X, amount) > 0.8
+    assert classifier.classes_.tolist() == ["high", "low", "mid"]
+    assert set(classifier.predict(X)) == {"high", "low", "mid"}
+    p = classifier.predict_proba(X)
+    assert p.shape == (500, 3) and p.dtype == np.float64
+    np.testing.assert_allclose(p.sum(1), 1)
+    assert regressor.predict(X).shape == (500,)
+
+
+def test_scores_are_those_of_unseen_rows(fitted):
+    """Close to what new rows show; training rows would flatter."""
+    X, kind, amount = rows(2000, seed=1)
+    classifier, regressor = fitted
+    assert classifier.scores_["accuracy"] == pytest.approx(classifier.score(X, kind), abs=0.08)
+    assert regressor.scores_["r2"] == pytest.approx(regressor.score(X, amount), abs=0.08)
+    assert set(classifier.scores_) == {"accuracy", "log_loss", "ece"}
+    assert set(regressor.scores_) == {"rmse", "mae", "r2"}
+
+
+def test_out_of_fold_scores_do_not_see_their_rows():
+    """Of labels that nothing explains a network that has seen them would know most."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(300, 20)), rng.integers(0, 2, 300)
+    recipe = Pack((Recipe((64,), optimizer=fastnn.Adam(0.01), epochs=60, monitor=None),), 3)
+    model = TabularClassifier(recipe=recipe, random_state=0).fit(X, y)
+    assert model.score(X, y) > 0.8
+    assert model.scores_["accuracy"] < 0.6
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow", "dict", "rows", "array"])
+def test_every_kind_of_table(library, fitted):
+    X, kind, _ = rows()
+    names = list(X)
+    match library:
+        case "pandas":
+            table = pytest.importorskip("pandas").DataFrame(X)
+        case "polars":
+            polars = pytest.importorskip("polars")
+            table = polars.DataFrame(X, strict=False).with_columns(polars.col("a").fill_nan(None))
+        case "pyarrow":
+            table = pytest.importorskip("pyarrow").table(X)
+        case "dict":
+            table = X
+        case "rows":
+            table = [dict(zip(names, row, strict=True)) for row in zip(*X.values(), strict=True)]
+        case "array":
+            table = np.stack([column.astype(object) for column in X.values()], 1)
+    model = TabularClassifier(recipe=SMALL, random_state=0).fit(table, kind)
+    p = fitted[0].predict_proba(X)
+    assert np.array_equal(model.predict_proba(table), p)
+    assert model.n_features_in_ == 3
+    if library == "array":
+        assert not hasattr(model, "feature_names_in_")
+    else:
+        assert model.feature_names_in_.tolist() == names
+        assert np.array_equal(fitted[0].predict_proba(table), p)
+
+
+def test_columns_are_found_by_name(fitted):
+    X, _, _ = rows()
+    p = fitted[0].predict_proba(X)
+    other = {"more": X["b"], "colour": X["colour"], "b": X["b"], "a": X["a"]}
+    assert np.array_equal(fitted[0].predict_proba(other), p)
+    with pytest.raises(fastnn.TableError, match='must have "b"'):
+        fitted[0].predict({"a": X["a"], "colour": X["colour"]})
+
+
+def test_arrays_with_gaps():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3))
+    y = X[:, 0] > 0
+    X[rng.uniform(size=X.shape) < 0.1] = np.nan
+    model = TabularClassifier(recipe=SMALL, random_state=0).fit(X, y)
+    assert model.classes_.tolist() == [False, True] and model.score(X, y) > 0.85
+    with pytest.raises(ValueError, match="X has 2 features, but TabularClassifier is expecting 3"):
+        model.predict(X[:, :2])
+
+
+@pytest.mark.parametrize("n", [2, 3, 7])
+def test_few_rows(n):
+    X, y = np.arange(n, dtype=float)[:, None], np.arange(n) % 2
+    assert TabularClassifier(recipe=SMALL).fit(X, y).predict(X).shape == (n,)
+    assert TabularRegressor(recipe=SMALL).fit(X, y).predict(X).shape == (n,)
+
+
+def test_one_split():
+    X, kind, _ = rows()
+    recipe = Pack(SMALL.recipes, n_folds=1, repeats=2)
+    model = TabularClassifier(recipe=recipe, random_state=0).fit(X, kind)
+    assert 1 <= len(model._ensemble.members) <= 4
+    assert "of 80% of the rows" in model.summary()
+
+
+def test_weights_and_rows_of_weight_0():
+    X, kind, _ = rows()
+    weight = np.where(kind == "mid", 0.0, 1.0)
+    model = TabularClassifier(recipe=SMALL, random_state=0).fit(X, kind, weight)
+    assert model.classes_.tolist() == ["high", "low"]
+    kept = {name: column[weight > 0] for name, column in X.items()}
+    without = TabularClassifier(recipe=SMALL, random_state=0).fit(kept, kind[weight > 0])
+    np.testing.assert_allclose(model.predict_proba(X), without.predict_proba(X), atol=1e-3)
+
+
+def test_weights_shift_what_is_predicted():
+    """Of ones and zeros that nothing explains, ones of weight 4 are 80% of all."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(400, 2)), np.arange(400) % 2
+    weight = np.where(y, 4.0, 1.0)
+    regressor = TabularRegressor(recipe=SMALL, random_state=0).fit(X, y, weight)
+    assert regressor.predict(X).mean() == pytest.approx(0.8, abs=0.07)
+    classifier = TabularClassifier(recipe=SMALL, random_state=0).fit(X, y, weight)
+    assert classifier.predict_proba(X)[:, 1].mean() == pytest.approx(0.8, abs=0.07)
+
+
+def test_time_limit_bounds_the_number_of_networks():
+    X, kind, _ = rows()
+    many = Pack(SMALL.recipes, n_folds=3, repeats=50)
+    model = TabularClassifier(recipe=many, time_limit=0.01, random_state=0).fit(X, kind)
+    assert len(model._ensemble.members) == 3  # the first bag, and no more
+
+
+# --- bits
+
+
+def test_same_bits_for_any_number_of_threads(fitted):
+    X, _, _ = rows()
+    for n_threads in (1, 2, 3):
+        classifier, regressor = pair(n_threads=n_threads)
+        assert np.array_equal(classifier.predict_proba(X), fitted[0].predict_proba(X))
+        assert np.array_equal(regressor.predict(X), fitted[1].predict(X))
+    other = pair(random_state=1)[1]
+    assert not np.array_equal(other.predict(X), fitted[1].predict(X))
+
+
+def test_a_row_alone_as_in_any_batch(fitted, monkeypatch):
+    X, _, _ = rows()
+    classifier, regressor = fitted
+    p, f = classifier.predict_proba(X), regressor.predict(X)
+    for i in (0, 17, 23, 199):
+        row = {name: column[i : i + 1] for name, column in X.items()}
+        assert np.array_equal(classifier.predict_proba(row), p[i : i + 1])
+        assert np.array_equal(regressor.predict(row), f[i : i + 1])
+    monkeypatch.setattr("fastnn.tabular.ensemble.ROWS", 7)  # blocks
+    assert np.array_equal(classifier.predict_proba(X), p)
+
+
+# --- errors
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"time_limit": 0}, ValueError, "time_limit must be above 0"),
+        ({"n_threads": 0}, ValueError, "n_threads must be at least 1"),
+        ({"categorical": "a"}, TypeError, "categorical must be a list"),
+        ({"random_state": -1}, ValueError, "seed must be at least 0"),
+        ({"verbose": 2}, TypeError, "verbose must be True or False"),
+        ({"recipe": "best"}, ValueError, "recipe must be"),
+        ({"drop": ["z"]}, fastnn.TableError, 'no column "z"'),
+    ],
+)
+def test_bad_settings(settings, error, message):
+    X, kind, _ = rows(20)
+    with pytest.raises(error, match=message):
+        TabularClassifier(**settings).fit(X, kind)
+
+
+def test_bad_data():
+    X, kind, amount = rows(20)
+    with pytest.raises(ValueError, match="as many rows as each other, got 20 and 19"):
+        TabularClassifier().fit(X, kind[1:])
+    with pytest.raises(ValueError, match="continuous"):
+        TabularClassifier().fit(X, amount)
+    with pytest.raises(ValueError, match=r"y must be numbers, got such as '(low|high|mid)'"):
+        TabularRegressor().fit(X, kind)
+    with pytest.raises(ValueError, match=r"two classes at least, got 1 class, \['low'\]"):
+        TabularClassifier().fit(X, ["low"] * 20)
+    with pytest.raises(TypeError, match="Sparse data was passed"):
+        TabularClassifier().fit(pytest.importorskip("scipy.sparse").eye(20), kind)
+    with pytest.raises(ValueError, match="not fitted yet"):
+        TabularClassifier().predict(X)
+
+
+def test_a_failed_fit_leaves_the_estimator_as_it_was():
+    X, kind, _ = rows()
+    model = TabularClassifier(recipe=SMALL, random_state=0).fit(X, kind)
+    before = model.predict_proba(X)
+    with pytest.raises(fastnn.TableError):
+        model.fit({"a": np.array([np.inf] + [1.0] * 199)}, kind)
+    assert np.array_equal(model.predict_proba(X), before)
+
+
+# --- files
+
+
+def test_files_hold_everything(fitted, tmp_path):
+    X, kind, amount = rows()
+    for model, y in zip(fitted, (kind, amount), strict=True):
+        path = tmp_path / "model.safetensors"
+        model.save(path)
+        loaded = fastnn.load(path)
+        assert type(loaded) is type(model)
+        assert loaded.get_params() == model.get_params()
+        assert np.array_equal(loaded.predict(X), model.predict(X))
+        assert loaded.score(X, y) == model.score(X, y)
+        assert loaded.scores_ == model.scores_ and loaded.summary() == model.summary()
+        assert loaded.feature_names_in_.tolist() == ["a", "b", "colour"]
+        content = path.read_bytes()
+        loaded.save(path)
+        assert path.read_bytes() == content
+        copy = pickle.loads(pickle.dumps(model))
+        assert np.array_equal(copy.predict(X), model.predict(X))
+    assert np.array_equal(
+        pickle.loads(pickle.dumps(fitted[0])).predict_proba(X), fitted[0].predict_proba(X)
+    )
+
+
+@pytest.mark.parametrize("y", [[1, 5], [1.0, 2.0], ["a", "b"], [True, False]])
+def test_files_keep_the_kind_of_classes(y, tmp_path):
+    y = np.array(y)[np.arange(40) % 2]
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    for labels in (y, y.astype(object)):
+        model = TabularClassifier(recipe=SMALL, random_state=0).fit(X, labels)
+        model.save(tmp_path / "model")
+        loaded = fastnn.load(tmp_path / "model")
+        assert loaded.classes_.dtype == labels.dtype
+        assert loaded.predict(X).tolist() == model.predict(X).tolist()
+
+
+def test_files_that_are_damaged(fitted, tmp_path):
+    path = tmp_path / "model"
+    fitted[0].save(path)
+    content = path.read_bytes()
+    with pytest.raises(fastnn.ModelFileError, match="of one network; this is an ensemble"):
+        fastnn.model.load(path)
+    for old, new in (
+        (b'"version":"1"', b'"version":"7"'),
+        (b"TabularClassifier", b"TabularClassifies"),
+        (b"0.W1", b"0.V1"),
+        (b'\\"members\\":[0', b'\\"members\\":[9'),
+        (b'"weights"', b'"weighty"'),
+    ):
+        assert content.count(old)
+        path.write_bytes(content.replace(old, new, 1))
+        with pytest.raises(fastnn.ModelFileError, match=str(path)):
+            fastnn.load(path)
+    path.write_bytes(content[:-4])
+    with pytest.raises(fastnn.ModelFileError, match="truncated"):
+        fastnn.load(path)
+
+
+def test_a_save_that_fails_keeps_the_old_file(fitted, tmp_path):
+    path = tmp_path / "model"
+    fitted[0].save(path)
+    content = path.read_bytes()
+    model = TabularClassifier(recipe=SMALL).fit(*rows()[:2])
+    model.random_state = object()
+    model.recipe = Recipe(optimizer=fastnn.Adam(lambda t: 0.1))
+    with pytest.raises(TypeError, match="what is saved must be"):
+        model.save(path)
+    assert path.read_bytes() == content and os.listdir(tmp_path) == ["model"]
+
+
+# --- scikit-learn's conventions, without it
+
+
+def test_parameters():
+    model = TabularClassifier(time_limit=60, random_state=0)
+    assert repr(model) == "TabularClassifier(random_state=0, time_limit=60)"
+    assert model.set_params(time_limit=None).time_limit is None
+    with pytest.raises(ValueError, match="Invalid parameter 'epochs'"):
+        model.set_params(epochs=3)
+
+
+def test_scikit_learn_is_not_imported():
+    code = """
+import sys, numpy as np, fastnn
+from fastnn.tabular import Recipe
+X = np.arange(20.0)[:, None]
+model = fastnn.TabularClassifier(recipe=Recipe((4,), epochs=2), random_state=0)
+try:
+    model.predict(X)
+except (ValueError, AttributeError) as error:
+    assert "not fitted yet" in str(error)
+model.fit(X, X[:, 0] > 10).predict(X)
+assert not {"sklearn", "scipy", "pandas"} & set(sys.modules), sorted(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

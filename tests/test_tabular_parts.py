@@ -1,0 +1,291 @@
+"""The parts of fastnn.tabular: folds, weighting, calibration, recipes, rows and targets."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn.tabular.calibration import heated, temperature_of
+from fastnn.tabular.data import as_amounts, as_classes, as_data, as_target
+from fastnn.tabular.folds import folds, splits
+from fastnn.tabular.recipes import Pack, Recipe, as_pack, default_pack, from_json, to_json
+from fastnn.tabular.weighting import greedy
+
+# --- folds
+
+
+@pytest.mark.parametrize(("n", "k"), [(10, 5), (11, 3), (7, 8), (2, 5), (1000, 7)])
+def test_each_row_is_held_out_once(n, k):
+    made = folds(n, k, seed=0)
+    assert len(made) == min(n, k)
+    held = [held for _, held in made]
+    assert np.array_equal(np.sort(np.concatenate(held)), np.arange(n))
+    assert max(map(len, held)) - min(map(len, held)) <= 1
+    for rows, out in made:
+        assert np.array_equal(np.sort(np.concatenate([rows, out])), np.arange(n))
+        assert (np.diff(rows) > 0).all() and (np.diff(out) > 0).all()
+
+
+def test_classes_are_spread_evenly():
+    labels = np.repeat([0, 1, 2], [500, 53, 4])
+    for _, held in folds(557, 5, 3, labels):
+        counts = np.bincount(labels[held], minlength=3)
+        assert counts[0] == 100 and counts[1] in (10, 11) and counts[2] in (0, 1)
+
+
+def test_folds_follow_seed_and_repeat():
+    def of(seed, repeat):
+        return np.concatenate([held for _, held in folds(50, 5, seed, repeat=repeat)]).tolist()
+
+    assert of(1, 0) == of(1, 0)
+    assert len({tuple(of(seed, repeat)) for seed in (1, 2) for repeat in (0, 1)}) == 4
+
+
+def test_one_fold_is_a_fifth():
+    first, second = splits(100, 1, 2, 0, np.repeat([0, 1], 50))
+    ((rows, held),) = first
+    assert len(held) == 20 and np.bincount(np.repeat([0, 1], 50)[held]).tolist() == [10, 10]
+    assert len(rows) == 80 and second is first
+    assert len(splits(100, 4, 3, 0)) == 3 and len(splits(100, 4, 3, 0)[0]) == 4
+
+
+# --- weighting
+
+
+def squared(y):
+    return lambda f: float(((f - y) ** 2).mean())
+
+
+def test_the_best_member_alone_where_others_only_harm():
+    y = np.arange(6.0)[:, None]
+    predictions = np.stack([y + 3, y + 0.1, y + 5])
+    assert greedy(predictions, squared(y)).tolist() == [0, 1, 0]
+
+
+def test_errors_that_cancel_are_averaged():
+    y = np.arange(6.0)[:, None]
+    predictions = np.stack([y + 1, y - 1, y + 7])
+    assert greedy(predictions, squared(y)).tolist() == [0.5, 0.5, 0]
+
+
+def test_with_replacement_members_count_unequally():
+    y = np.zeros((4, 1))
+    weights = greedy(np.stack([y + 1, y - 3]), squared(y))
+    assert weights.tolist() == [0.75, 0.25]
+
+
+def test_of_equals_the_first():
+    y = np.zeros((4, 1))
+    assert greedy(np.stack([y + 1, y + 1, y + 1]), squared(y)).tolist() == [1, 0, 0]
+
+
+def test_never_worse_than_each_member_and_their_mean():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        y = rng.normal(size=(50, 2))
+        predictions = y + rng.normal(size=(7, 50, 2)) * rng.uniform(0.5, 3, (7, 1, 1))
+        loss = squared(y)
+        weights = greedy(predictions, loss)
+        assert weights.min() >= 0 and np.isclose(weights.sum(), 1)
+        best = min(map(loss, predictions))
+        assert loss(np.tensordot(weights, predictions, 1)) <= best + 1e-12
+
+
+def test_members_without_a_finite_loss_are_left_out():
+    y = np.zeros((4, 1))
+    nan = np.full((4, 1), np.nan)
+    assert greedy(np.stack([nan, y + 1]), squared(y)).tolist() == [0, 1]
+    with pytest.raises(ValueError, match="finite loss"):
+        greedy(np.stack([nan, nan]), squared(y))
+
+
+# --- calibration
+
+
+def sample(n, sharpness, seed=0):
+    """Probabilities, and labels drawn from softmax(sharpness ln p)."""
+    rng = np.random.default_rng(seed)
+    p = heated(np.exp(rng.normal(size=(n, 3))), 1.0)
+    true = heated(p, 1 / sharpness)
+    labels = (true.cumsum(1) < rng.uniform(size=(n, 1))).sum(1)
+    return p, labels
+
+
+@pytest.mark.parametrize("sharpness", [0.5, 1.0, 2.5])
+def test_temperature_is_found(sharpness):
+    p, labels = sample(40_000, sharpness)
+    assert temperature_of(p, labels) == pytest.approx(1 / sharpness, rel=0.05)
+
+
+def test_temperature_minimises_the_log_loss():
+    p, labels = sample(2000, 1.7)
+    best = temperature_of(p, labels)
+
+    def loss(temperature):
+        return -np.log(heated(p, temperature)[np.arange(len(p)), labels]).mean()
+
+    for factor in (0.9, 1.1):
+        assert loss(best) < loss(best * factor)
+
+
+def test_weights_are_repeated_rows():
+    p, labels = sample(300, 2.0)
+    times = np.random.default_rng(1).integers(1, 4, 300)
+    repeated = temperature_of(p.repeat(times, 0), labels.repeat(times))
+    assert temperature_of(p, labels, times.astype(float)) == pytest.approx(repeated, rel=1e-2)
+
+
+def test_temperature_stays_within_bounds():
+    labels = np.arange(60) % 3
+    sure = heated(np.eye(3)[labels] + 0.01, 1.0)
+    assert 0.05 <= temperature_of(sure, labels) < 1
+    assert temperature_of(sure, (labels + 1) % 3) == pytest.approx(20)
+    assert np.isfinite(temperature_of(np.eye(3)[labels], labels))
+
+
+def test_heated_is_softmax_of_log():
+    p = np.array([[0.5, 0.25, 0.25]])
+    np.testing.assert_allclose(heated(p, 0.5), [[4 / 6, 1 / 6, 1 / 6]])
+    np.testing.assert_allclose(heated(p, 1.0), p)
+
+
+# --- recipes
+
+
+def test_default_fits_its_budget():
+    """Operations of the default: 20 s of two cores' for 10,000 x 20, and no more."""
+    for task, n_classes in (("classification", 2), ("regression", 0)):
+        pack = default_pack(task, 10_000, 20, n_classes)
+        n_out = max(n_classes, 1)
+        done = sum(
+            pack.n_folds * pack.repeats * one.operations(8000, 20, n_out) for one in pack.recipes
+        )
+        assert 0.5 < done / (20 * 2 * 80e9) <= 1.01
+
+
+def test_default_grows_with_the_limit():
+    def epochs(seconds):
+        pack = default_pack("regression", 20_000, 20, 0, seconds)
+        return pack.repeats * pack.recipes[0].epochs
+
+    assert epochs(5) < epochs(20) < epochs(100)
+
+
+def test_as_pack():
+    recipe = Recipe(hidden=(8,))
+    assert as_pack(recipe, "regression", 10, 2, 0) == Pack((recipe,))
+    assert as_pack(Pack((recipe,), 3), "regression", 10, 2, 0).n_folds == 3
+    with pytest.raises(ValueError, match="recipe must be"):
+        as_pack("best", "regression", 10, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hidden": (0,)}, "each of hidden must be at least 1, got 0"),
+        ({"activation": "selo"}, "activation must be one of"),
+        ({"monitor": "auc"}, "monitor must be one of error, loss"),
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1"),
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"optimizer": "adm"}, "optimizer must be one of"),
+    ],
+)
+def test_recipes_are_checked(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe(**settings)
+    with pytest.raises(TypeError, match="recipes must be one Recipe or several"):
+        Pack(("selu",))
+
+
+def test_recipes_as_json():
+    pack = Pack(
+        (
+            Recipe((3, 4), fastnn.LeakyReLU(0.2), fastnn.Adam(fastnn.OneCycle(0.1), beta2=0.95)),
+            Recipe(monitor=None, patience=3),
+        ),
+        n_folds=1,
+    )
+    assert from_json(json.loads(json.dumps(to_json(pack)))) == pack
+    with pytest.raises(TypeError, match="numbers, texts or fastnn's own"):
+        to_json(Recipe(optimizer=fastnn.Adam(lambda t: 0.1)))
+    for damaged in ({"name": "Model"}, {"name": "Recipe", "depth": 3}, {"hidden": []}):
+        with pytest.raises(ValueError):
+            from_json(damaged)
+
+
+# --- rows and targets
+
+
+def test_arrays_of_objects():
+    numbers = as_data(np.array([[1, 2.5], [None, 3]], object))
+    np.testing.assert_array_equal(numbers.X, [[1, 2.5], [np.nan, 3]])
+    mixed = as_data(np.array([[1, "a"], [2, "b"]], object))
+    assert list(mixed.columns) == ["x0", "x1"]
+    again = as_data(np.array([[1.0, 5.0]]), ["x0", "x1"], 2)
+    assert list(again.columns) == ["x0", "x1"]
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (np.zeros(3), "Expected 2D array, got 1D array instead"),
+        (np.zeros((3, 0)), "0 feature"),
+        (np.zeros((0, 3)), "0 sample"),
+        (np.zeros((2, 2), complex), "Complex data not supported"),
+    ],
+)
+def test_bad_rows(X, message):
+    with pytest.raises(ValueError, match=message):
+        as_data(X)
+
+
+def test_targets():
+    assert as_target([1, 2]).tolist() == [1, 2]
+    with pytest.warns(UserWarning, match="column-vector y"):
+        assert as_target(np.ones((3, 1))).shape == (3,)
+    with pytest.raises(ValueError, match="y must have shape"):
+        as_target(np.ones((3, 2)))
+    assert as_target({"y": [1, 2]}).tolist() == [1, 2]
+    with pytest.raises(ValueError, match="y must be one column, got 2 columns"):
+        as_target({"y": [1, 2], "z": [1, 2]})
+
+
+@pytest.mark.parametrize(
+    ("y", "classes"),
+    [
+        (["b", "a", "b"], ["a", "b"]),
+        ([" b", "'b'", "None"], [" b", "'b'", "None"]),
+        ([3, -1, 3], [-1, 3]),
+        ([1.0, 2.0], [1.0, 2.0]),
+        ([True, False], [False, True]),
+    ],
+)
+def test_classes_are_what_they_were(y, classes):
+    for values in (np.array(y), np.array(y, object)):
+        distinct, codes = as_classes(values)
+        assert distinct.tolist() == classes and distinct[codes].tolist() == y
+        assert distinct.dtype == values.dtype
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.array([0.5, 1.0]), "Unknown label type: continuous"),
+        (np.array([1.0, np.nan]), r"a class in each row, got nan in y\[1\]"),
+        (np.array(["a", None], object), r"a class in each row, got None in y\[1\]"),
+        (np.array(["a", 1], object), "of one kind"),
+    ],
+)
+def test_bad_classes(y, message):
+    with pytest.raises(ValueError, match=message):
+        as_classes(y)
+
+
+def test_bad_amounts():
+    with pytest.raises(ValueError, match="y must be numbers, got such as 'a'"):
+        as_amounts(np.array(["a", "b"]))
+    with pytest.raises(ValueError, match=r"finite in each row, got inf in y\[0\]"):
+        as_amounts(np.array([np.inf, 1]))
