@@ -19,6 +19,7 @@ from fastnn.errors import ModelFileError
 from fastnn.network.activations import Activation
 from fastnn.network.arrays import (
     Features,
+    Once,
     as_finite,
     as_numbers,
     as_pair,
@@ -38,7 +39,7 @@ from fastnn.training import metrics as measures
 from fastnn.training.fit import Callback
 from fastnn.training.history import History
 from fastnn.training.optimizers import Optimizer, Rate
-from fastnn.training.plan import plan_fit, plan_partial_fit
+from fastnn.training.plan import Plan, plan_fit, plan_partial_fit, warn_of_scale
 from fastnn.training.split import split
 from fastnn.training.weights import as_weights
 
@@ -448,14 +449,20 @@ class Model:
             X = as_plain(X)
         return X, y
 
-    def _encoded_fit(
-        self, X: Any, y: Any, validation: Any, share: float, metrics: Any, class_weight: Any
-    ) -> tuple[Any, Any, Any, Any, Any]:
-        """What `fit` is given, as the network takes it."""
+    def _plan(self, X: Any, y: Any, once: Once | None = None, **settings: Any) -> Plan:
+        """The plan of `fit` on what it is given; once: as of `as_pair`."""
         columns = self.columns
         if columns is None:
             X = X if isinstance(X, np.ndarray) else self._encoded(X)[0]
-            return X, y, validation, metrics, class_weight
+        else:
+            X, y = self._encoded_fit(X, y, columns, settings, once)
+        return plan_fit(self._network, self.seed, X, y, once=once, **settings)
+
+    def _encoded_fit(
+        self, X: Any, y: Any, columns: Columns, settings: dict[str, Any], once: Once | None
+    ) -> tuple[Any, Any]:
+        """X and y as the network takes them, and so what the settings of `fit` say of rows."""
+        validation = settings["validation_data"]
         if isinstance(validation, (tuple, list)) and len(validation) in (2, 3):
             try:
                 validation = *self._encoded(*validation[:2]), *validation[2:]
@@ -463,14 +470,17 @@ class Model:
                 raise type(error)(f"validation_data: {error}") from None
         if y is None:
             X = columns.encode_blocks(X, self.dtype)
+        elif once is None:
+            X, y = _encoded_pair(X, y, columns, self.dtype)
         else:
-            # Categories that only held-out rows have are unknown; nobody need be told.
-            X = columns.encode(X, self.dtype, warn_unknown=False)
-            y = columns.encode_targets(y)
-        class_weight = columns.encode_class_weight(class_weight)
-        if metrics is not None or validation is not None or share:
-            metrics = self._in_units(metrics)
-        return X, y, validation, metrics, class_weight
+            traits = repr(self.metadata["data"]), self.dtype
+            X, y = once(_encoded_pair, (X, y), traits, columns, self.dtype)
+        settings["validation_data"] = validation
+        settings["class_weight"] = columns.encode_class_weight(settings["class_weight"])
+        given = settings["metrics"], validation, settings.get("held_out")
+        if any(one is not None for one in given) or settings["validation_split"]:
+            settings["metrics"] = self._in_units(settings["metrics"])
+        return X, y
 
     def _in_units(self, metrics: Any, weighted: bool = False) -> Any:
         """Metrics of amounts see them in their units."""
@@ -602,12 +612,7 @@ class Model:
         if self._open is not None or not isinstance(X, np.ndarray):  # whose columns have no names
             learned = self._learned(X, y, validation_split, resume)
         with self._knowing(learned):
-            X, y, validation_data, metrics, class_weight = self._encoded_fit(
-                X, y, validation_data, validation_split, metrics, class_weight
-            )
-            plan = plan_fit(
-                self._network,
-                self.seed,
+            plan = self._plan(
                 X,
                 y,
                 epochs=epochs,
@@ -624,6 +629,7 @@ class Model:
                 resume=resume,
                 verbose=verbose,
             )
+            warn_of_scale(plan.X, self._parameters)
             return loop.fit(self, plan)
 
     def partial_fit(
@@ -951,6 +957,11 @@ class Model:
         vars(self).update(state)
         if self._open is None:
             self._kept = Kept()
+
+
+def _encoded_pair(X: Any, y: Any, columns: Columns, dtype: str) -> tuple[Any, Any]:
+    # Categories that only held-out rows have are unknown; nobody need be told.
+    return columns.encode(X, dtype, warn_unknown=False), columns.encode_targets(y)
 
 
 FIT, PARTIAL_FIT = (tuple(of.__kwdefaults__ or ()) for of in (Model.fit, Model.partial_fit))

@@ -38,7 +38,7 @@ from fastnn.training.fit import Fit
 from fastnn.training.metrics import classes, r2
 from fastnn.training.optimizers import LBFGS, Optimizer, as_optimizer
 from fastnn.training.plan import Plan, as_callbacks
-from fastnn.training.progress import Progress
+from fastnn.training.progress import Watcher
 from fastnn.training.schedules import Watching
 from fastnn.training.weights import as_weights
 
@@ -453,7 +453,7 @@ class Course(loop.Course):
         self.loss = MeanLoss(plan.y, network, plan.weights)
         self.scored = None if scored[0] is None else Scored(network, *scored)
 
-    def epoch(self, run: loop.Run, progress: Progress | None) -> float:
+    def epoch(self, run: loop.Run, progress: Watcher | None) -> float:
         estimator, parameters = self.estimator, run.parameters
         if self.plan.shuffle:
             shuffled = np.arange(len(self.order))

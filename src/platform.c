@@ -172,6 +172,18 @@ double fnn_seconds(void) {
 #endif
 }
 
+/* Cancelling --------------------------------------------------------------------------------------------------- */
+
+static _Thread_local const int *watched;
+
+void fnn_watch(const int *flag) { watched = flag; }
+
+int fnn_take_cancel(void) {
+    if (!watched || !__atomic_load_n(watched, __ATOMIC_RELAXED)) return 0;
+    watched = NULL;
+    return 1;
+}
+
 /* Floating-point mode -------------------------------------------------------------------------------------------- */
 
 unsigned long long fnn_fp_enter(void) {

@@ -65,6 +65,12 @@ void fnn_fp_leave(unsigned long long mode);
 /* A clock that only goes forward. */
 double fnn_seconds(void);
 
+/* From here on the calling thread looks at *flag where the main thread looks for signals; NULL: at none. */
+void fnn_watch(const int *flag);
+
+/* Whether another thread has set the caller's flag, which is then watched no more: it is said once, like a signal. */
+int fnn_take_cancel(void);
+
 /* 1 in a child forked from a process that had this library loaded: there the OpenMP runtime's threads are gone. */
 int fnn_is_forked_child(void);
 

@@ -227,8 +227,8 @@ def test_ranks_compare_the_splits_that_all_have(entrants):
     found = [made("iris", "fast", i, error) for i, error in enumerate([0.3, 0.3, 0.0])]
     found += [made("iris", "slow", i, 0.25, fit=8.0, load=(3.0, 3.0)) for i in range(2)]
     text = report.section(found)
-    assert "| Slow | 1 | 1.00 | 1.000 | 1.00 | 1.000 | 1.00 | 1.000 |" in text
-    assert "| Fast | 1 | 2.00 | 0.000 | 2.00 | 0.000 | 2.00 | 0.000 |" in text
+    assert "| Slow | 1 | 1.00 | 1.000 | 1.00 | 1.000 | 1.00 | 1.000 | 8.00 |" in text
+    assert "| Fast | 1 | 2.00 | 0.000 | 2.00 | 0.000 | 2.00 | 0.000 | 1.00 |" in text
     row = "| Fast | **20.00 ± 10.00 %** | **0.4000 ± 0.2000** | **0.8000 ± 0.1000** |"
     assert row in text  # its own mean is over all three
     assert "| 8.00 | 100 | 2 |" in text

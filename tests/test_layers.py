@@ -20,7 +20,7 @@ ROOT = Path(fastnn.__file__).parent
 LAYERS = (
     *("errors", "names", "checks", "values", "kernels", "config", "random"),
     *("network", "files", "tables", "training", "explain"),
-    *("predictor", "model", "tabular", "saved", "data", "interop", "onnx"),
+    *("predictor", "model", "many", "tabular", "saved", "data", "interop", "onnx"),
     *("sklearn_callbacks", "sklearn", "cli"),
 )
 TOP = ("fastnn", "fastnn.__main__")  # what users see: above everything

@@ -175,6 +175,61 @@ def test_time_limit_bounds_the_number_of_networks():
     assert len(model._ensemble.members) == 3  # the first bag, and no more
 
 
+# --- certainty
+
+
+@pytest.mark.parametrize("n_folds", [1, 3])
+@pytest.mark.parametrize("coverage", [0.5, 0.9])
+def test_intervals_and_sets_hold_what_they_say(n_folds, coverage):
+    X, kind, amount = rows(1000, seed=2)
+    new, its_kind, its_amount = rows(4000, seed=3)
+    recipe = Pack(SMALL.recipes, n_folds, repeats=2)
+    regressor = TabularRegressor(recipe=recipe, random_state=0).fit(X, amount)
+    lower, upper = regressor.predict_interval(new, coverage).T
+    held = (lower <= its_amount) & (its_amount <= upper)
+    assert held.mean() == pytest.approx(coverage, abs=0.045)
+    classifier = TabularClassifier(recipe=recipe, random_state=0).fit(X, kind)
+    sets = classifier.predict_set(new, coverage)
+    own = (its_kind[:, None] == classifier.classes_).argmax(1)
+    assert sets.dtype == bool and sets[np.arange(4000), own].mean() >= coverage - 0.04
+    top = classifier.predict_proba(new).argmax(1)
+    assert sets[np.arange(4000), top].all() and sets.sum(1).mean() < 2
+
+
+def test_quantiles_ascend_and_hold():
+    X, _, amount = rows(1000, seed=2)
+    new, _, its_amount = rows(4000, seed=3)
+    model = TabularRegressor(recipe=SMALL, random_state=0).fit(X, amount)
+    q = [0.05, 0.5, 0.95]
+    values = model.predict_quantiles(new, q)
+    assert values.shape == (4000, 3) and (np.diff(values, axis=1) > 0).all()
+    for level, column in zip(q, values.T, strict=True):
+        assert (its_amount <= column).mean() == pytest.approx(level, abs=0.045)
+    assert np.array_equal(model.predict_quantiles(new, 0.5), values[:, 1])
+    both = model.predict_interval(new, 0.9)
+    assert np.allclose(both, values[:, [0, 2]], atol=0.5)
+
+
+def test_too_few_rows_for_a_coverage():
+    X, _, amount = rows(20)
+    model = TabularRegressor(recipe=SMALL, random_state=0).fit(X, amount)
+    assert np.isinf(model.predict_interval(X, 0.95)).all()
+    assert np.isfinite(model.predict_interval(X, 0.9)).all()
+
+
+def test_bad_coverage(fitted):
+    X, _, _ = rows()
+    for bad in (0, 1, -0.1):
+        with pytest.raises(ValueError, match="coverage must be"):
+            fitted[1].predict_interval(X, bad)
+        with pytest.raises(ValueError, match="coverage must be"):
+            fitted[0].predict_set(X, bad)
+    with pytest.raises(ValueError, match="q must be above 0 and below 1"):
+        fitted[1].predict_quantiles(X, [0.5, 0])
+    with pytest.raises(ValueError, match="q must hold at least one"):
+        fitted[1].predict_quantiles(X, [])
+
+
 # --- bits
 
 
@@ -259,6 +314,10 @@ def test_files_hold_everything(fitted, tmp_path):
         assert loaded.get_params() == model.get_params()
         assert np.array_equal(loaded.predict(X), model.predict(X))
         assert loaded.score(X, y) == model.score(X, y)
+        if model.kind == "regressor":
+            assert np.array_equal(loaded.predict_interval(X), model.predict_interval(X))
+        else:
+            assert np.array_equal(loaded.predict_set(X), model.predict_set(X))
         assert loaded.scores_ == model.scores_ and loaded.summary() == model.summary()
         assert loaded.feature_names_in_.tolist() == ["a", "b", "colour"]
         content = path.read_bytes()
@@ -295,6 +354,7 @@ def test_files_that_are_damaged(fitted, tmp_path):
         (b"0.W1", b"0.V1"),
         (b'\\"members\\":[0', b'\\"members\\":[9'),
         (b'"weights"', b'"weighty"'),
+        (b'"unseen.score"', b'"unseen.scare"'),
     ):
         assert content.count(old)
         path.write_bytes(content.replace(old, new, 1))

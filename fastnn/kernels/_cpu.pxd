@@ -177,6 +177,9 @@ cdef const fnn_kernels *kernels_for(int item) noexcept nogil
 cdef int worth(int n_threads, double flops) except -1
 cdef int startable(int threads) noexcept nogil
 cdef bint all_share() noexcept nogil
+cdef int check_signals() noexcept
+cdef int raise_signals() except -1
+cdef int raise_cancel() except -1
 cdef double seconds() noexcept nogil
 cdef void wait(fnn_barrier *barrier, int threads) noexcept nogil
 cdef unsigned long long fp_enter() noexcept nogil

@@ -4,7 +4,6 @@
 """
 import os
 
-from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport free, realloc
 
 
@@ -19,6 +18,12 @@ cdef extern from "platform.h" nogil:
     int fnn_is_forked_child()
     int fnn_team_limit()
     int fnn_startable(int threads)
+    void fnn_watch(const int *flag)
+    int fnn_take_cancel()
+
+cdef extern from "Python.h":
+    int PyErr_CheckSignals() noexcept
+    void PyErr_SetNone(object type) noexcept
 
 cdef extern from *:
     """
@@ -241,6 +246,52 @@ def default_threads():
     return min(n, int(wanted)) if wanted.isdigit() and int(wanted) > 0 else n
 
 
+cdef int check_signals() noexcept:
+    """-1, and an exception is set: a signal's handler raised, in the main thread, or this thread has been cancelled."""
+    if fnn_take_cancel():
+        PyErr_SetNone(KeyboardInterrupt)
+        return -1
+    return PyErr_CheckSignals()
+
+
+cdef int raise_signals() except -1:
+    """What `check_signals` meets, raised."""
+    return check_signals()
+
+
+cdef class Cancel:
+    """One thread's word to others, which watch for it: their calls end with KeyboardInterrupt, where Ctrl-C would end the main
+    thread's, and each once."""
+
+    cdef int said
+
+    def say(self):
+        self.said = 1
+
+    def __bool__(self):
+        return self.said != 0
+
+    def __enter__(self):
+        """The calling thread watches, until the `with` block ends."""
+        fnn_watch(&self.said)
+        return self
+
+    def __exit__(self, *_):
+        fnn_watch(NULL)
+
+
+cdef int raise_cancel() except -1:
+    """KeyboardInterrupt, if this thread has been cancelled."""
+    if fnn_take_cancel():
+        raise KeyboardInterrupt
+    return 0
+
+
+def check_cancel():
+    """`raise_cancel`, for Python."""
+    raise_cancel()
+
+
 cdef size_t TOO_MANY = <size_t> -1
 cdef size_t LARGE = 1 << 24  # bytes that take some 10 ms to clear: between two such blocks signals are seen
 
@@ -267,7 +318,7 @@ cdef class Memory:
                 raise MemoryError
             self.blocks, self.room = blocks, 2 * self.room + 16
         if bytes > LARGE:
-            PyErr_CheckSignals()
+            raise_signals()
         if bytes != TOO_MANY:
             p = fnn_alloc(bytes)
         if p == NULL:
@@ -308,7 +359,7 @@ cdef bint all_share() noexcept nogil:
 cdef int worth(int n_threads, double flops) except -1:
     """Threads to use for this much work, at most n_threads. No more than there are CPUs for, or than the system lets start;
     one in a forked child: its OpenMP runtime would hang."""
-    if fnn_is_forked_child() or flops < 2 * _flops_a_thread:
+    if n_threads == 1 or fnn_is_forked_child() or flops < 2 * _flops_a_thread:
         return 1
     if flops < n_threads * _flops_a_thread:
         n_threads = <int> (flops / _flops_a_thread)

@@ -59,6 +59,7 @@ class Engine:
         grad: Reals,
         n_threads: int,
         weights: npt.NDArray[np.float64] | None = None,
+        order: npt.NDArray[np.intp] | None = None,
     ) -> float: ...
     def forward(self, X: Any, out: Reals, n_threads: int) -> None: ...
     def loss(
@@ -69,4 +70,5 @@ class Engine:
         n_threads: int,
         weights: npt.NDArray[np.float64] | None = None,
         loss: tuple[int, dict[str, Any]] | None = None,
+        order: npt.NDArray[np.intp] | None = None,
     ) -> float: ...

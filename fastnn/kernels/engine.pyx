@@ -5,7 +5,7 @@ from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
     FNN_BATCH_NORM, FNN_MAX_STATES, Memory, all_share, fnn_features, fnn_kernels, fnn_norm, fnn_sgd, fnn_targets, fp_enter,
-    fp_leave, keeps, seconds, worth,
+    fp_leave, keeps, raise_cancel, seconds, worth,
 )
 from fastnn.kernels.net cimport (
     GRADIENT, THETA, Buffers, Net, Run, address, folded, load_net, load_statistics, make_net, set_features, set_targets,
@@ -290,6 +290,7 @@ cdef class Engine:
         cdef Py_ssize_t l
         cdef bint dense = run.X.indptr == NULL
         cdef Buffers *buffers
+        raise_cancel()
         set_targets(&run.y, y, weights)
         run.y.order = run.order
         run.n, run.done = n, 0
@@ -415,16 +416,17 @@ cdef class Engine:
             return -1
         return done
 
-    def gradient(self, X, y, grad, int n_threads, weights=None):
-        """Mean loss over all rows, weighted; grad (n_parameters,) <- its gradient, laid out like theta."""
-        cdef Py_ssize_t n = len(X)
+    def gradient(self, X, y, grad, int n_threads, weights=None, const Py_ssize_t[::1] order=None):
+        """Mean loss over the rows X[order], by default all, weighted; grad (n_parameters,) <- its gradient, in theta's order."""
+        cdef Py_ssize_t n = len(X) if order is None else order.shape[0]
         cdef Run run
         cdef double loss
         cdef char *to = writable_address("grad", grad)
         run.step.apply, run.step.optimizer, run.step.n_states = False, fnn_sgd, 0
         run.step.rates, run.taken, run.learning_rates = as_rates({"learning_rate": 0}), 0, NULL
         run.number, run.perturbs, run.squares, run.least, run.sure, run.step.n_groups = 0, False, NULL, 0, False, 0
-        run.order, run.batch, run.chunk, run.losses = NULL, n, n if self.net.batch_normalised else KEEP, &loss
+        run.order = NULL if order is None else &order[0]
+        run.batch, run.chunk, run.losses = n, n if self.net.batch_normalised else KEEP, &loss
         set_features(&self.net, &run.X, X)
         if run.X.indptr != NULL:
             self.lie_by_input()
@@ -444,13 +446,16 @@ cdef class Engine:
         if features.indptr != NULL:
             self.lie_by_input()
         folded(&self.net, &net, own)
-        forward_rows(&net, &self.idle, &features, writable_address("out", out), NULL, NULL, len(X), n_threads)
+        forward_rows(&net, &self.idle, &features, NULL, writable_address("out", out), NULL, NULL, len(X), n_threads)
 
-    def loss(self, X, y, out, int n_threads, weights=None, loss=None):
-        """Mean loss over all rows, weighted; out (n, n_K) <- h^(K). NaN if X is not finite. loss: another than the engine's,
-        given as to it."""
+    def loss(self, X, y, out, int n_threads, weights=None, loss=None, const Py_ssize_t[::1] order=None):
+        """Mean loss over all rows, weighted; out (n, n_K) <- h^(K). NaN if X is not finite.
+
+        loss: another than the engine's, given as to it. order (n,): the rows are X[order]; y and weights are theirs already.
+        """
         cdef Memory own = Memory()
-        cdef double *losses = <double *> own.take(len(X), sizeof(double))
+        cdef Py_ssize_t n = len(X) if order is None else order.shape[0]
+        cdef double *losses = <double *> own.take(n, sizeof(double))
         cdef fnn_targets targets
         cdef fnn_features features
         cdef Net net
@@ -462,6 +467,7 @@ cdef class Engine:
             set_loss(&net.loss, own, loss, net.k)
         set_targets(&targets, y, weights)
         targets.order = NULL
-        if not forward_rows(&net, &self.idle, &features, writable_address("out", out), &targets, losses, len(X), n_threads):
+        if not forward_rows(&net, &self.idle, &features, NULL if order is None else &order[0], writable_address("out", out),
+                            &targets, losses, n, n_threads):
             return NAN
-        return mean(losses, len(X), weight_of(&targets, 0, len(X)))
+        return mean(losses, n, weight_of(&targets, 0, n))

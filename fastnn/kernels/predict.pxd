@@ -1,6 +1,6 @@
 from fastnn.kernels._cpu cimport fnn_features, fnn_targets
 from fastnn.kernels.net cimport Net
 
-cdef int forward_rows(const Net *net, void **idle, const fnn_features *X, char *out, const fnn_targets *y, double *losses,
-                      Py_ssize_t n, int n_threads) except -1
+cdef int forward_rows(const Net *net, void **idle, const fnn_features *X, const Py_ssize_t *order, char *out,
+                      const fnn_targets *y, double *losses, Py_ssize_t n, int n_threads) except -1
 cdef void free_room(void **idle) noexcept

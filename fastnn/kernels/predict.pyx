@@ -4,14 +4,13 @@ Threads own chunks of rows and take each through all layers, so that its activat
 a tile could reuse: it passes over each layer's weights once. Both sum in the same order.
 """
 cimport numpy as np
-from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport parallel, prange, threadid
 from libc.math cimport NAN
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
     FNN_FORWARD, FNN_SOFTMAX, Memory, allocate, fnn_activation, fnn_features, fnn_identity, fnn_kernels, fnn_kind_float32,
-    fnn_kind_float64, fnn_targets, fp_enter, fp_leave, plain, release, worth,
+    fnn_kind_float64, fnn_targets, fp_enter, fp_leave, plain, raise_signals, release, worth,
 )
 from fastnn.kernels.forward cimport forward_part, forward_sparse_part
 from fastnn.kernels.net cimport (
@@ -65,9 +64,10 @@ cdef void free_room(void **idle) noexcept:
     release(fnn_exchange(idle, NULL))
 
 
-cdef int forward_rows(const Net *net, void **idle, const fnn_features *X, char *out, const fnn_targets *y, double *losses,
-                      Py_ssize_t n, int n_threads) except -1:
-    """out (n, n_K) <- h^(K); with y, losses (n,) <- L too. Returns 0 if X is not finite (then out is not complete).
+cdef int forward_rows(const Net *net, void **idle, const fnn_features *X, const Py_ssize_t *order, char *out,
+                      const fnn_targets *y, double *losses, Py_ssize_t n, int n_threads) except -1:
+    """out (n, n_K) <- h^(K) of the rows X[order], NULL: 0..n-1; with y, losses (n,) <- L too. Returns 0 if X is not finite (then
+    out is not complete).
 
     Safe to call from several threads at once. idle: where it leaves its buffers for the next pass, NULL at first.
     """
@@ -102,40 +102,40 @@ cdef int forward_rows(const Net *net, void **idle, const fnn_features *X, char *
                 mode = fp_enter()
                 for c in prange(n_chunks, schedule="dynamic"):
                     l = start + c * chunk
-                    if not forward_chunk(net, X, at(k, out, l * n_K), min(chunk, stop - l), l, y, losses,
+                    if not forward_chunk(net, X, order, at(k, out, l * n_K), min(chunk, stop - l), l, y, losses,
                                          size, rooms + threadid() * part):
                         finite = 0
                 fp_leave(mode)
             if stop < n:
-                PyErr_CheckSignals()
+                raise_signals()
     finally:
         give_room(idle, room)
     return finite
 
 
-cdef int forward_chunk(const Net *net, const fnn_features *X, char *out, Py_ssize_t rows, Py_ssize_t first, const fnn_targets *y,
-                       double *losses, size_t size, char *room) noexcept nogil:
-    """out <- h^(K) of rows first.., and their losses where y is given; 0 if X is not finite.
+cdef int forward_chunk(const Net *net, const fnn_features *X, const Py_ssize_t *order, char *out, Py_ssize_t rows,
+                       Py_ssize_t first, const fnn_targets *y, double *losses, size_t size, char *room) noexcept nogil:
+    """out <- h^(K) of the rows X[order[first..]], and their losses where y is given; 0 if X is not finite.
 
     room: two buffers of `size` bytes, and the output layer's scratch.
     """
     cdef const fnn_kernels *k = net.k
     cdef Py_ssize_t stride = row_room(rows) * k.nr, K = net.n_layers, n_K = net.layers[K - 1].n_out, l
-    cdef const char *h_prev = X.data + first * X.row
+    cdef const char *h_prev = X.data + row_number(order, first) * X.row
     cdef char *h = room
     cdef char *other = room + size
     cdef char *scratch = room + 2 * size
     cdef const Layer *layer
     cdef fnn_activation g
     if rows == 1 and X.indptr == NULL and not (net.layers[0].turned or as_they_lie(k, X)):
-        k.gather_features(1, net.layers[0].n_in, X, NULL, first, other, k.nr)
+        k.gather_features(1, net.layers[0].n_in, X, order, first, other, k.nr)
         h_prev = other
     for l in range(K):
         layer, g = &net.layers[l], net.activations[l]
         if l == K - 1 and y == NULL and net.output.id != FNN_SOFTMAX:
             g = net.output
         if l == 0 and X.indptr != NULL:
-            forward_sparse_part(k, layer, X, NULL, first, h, NULL, stride, g, rows)
+            forward_sparse_part(k, layer, X, order, first, h, NULL, stride, g, rows)
         elif rows == 1 and not layer.turned:
             memset(h, 0, layer.out_panels * k.nr * k.item)
             k.row_product(layer.n_in, NULL, h_prev, layer.Wp, layer.n_in * k.nr, layer.out_panels, h)
@@ -143,7 +143,7 @@ cdef int forward_chunk(const Net *net, const fnn_features *X, char *out, Py_ssiz
                 return 0
             k.row_activate(layer.n_out, h, layer.b, g, NULL)
         elif l == 0:
-            if not first_layer(k, layer, X, first, other, h, stride, g, rows):
+            if not first_layer(k, layer, X, order, first, other, h, stride, g, rows):
                 return 0
         else:
             forward_part(k, layer, h_prev, h, NULL, stride, g, 0, layer.out_panels, 0, rows)
@@ -160,22 +160,26 @@ cdef int forward_chunk(const Net *net, const fnn_features *X, char *out, Py_ssiz
     return 1
 
 
-cdef int first_layer(const fnn_kernels *k, const Layer *layer, const fnn_features *X, Py_ssize_t first, char *h0, char *h,
-                     Py_ssize_t stride, fnn_activation g, Py_ssize_t rows) noexcept nogil:
-    """h = g(X W^T + b) from the user's rows first..; 0 if X is not finite. h0: room for X in panels.
+cdef inline Py_ssize_t row_number(const Py_ssize_t *order, Py_ssize_t r) noexcept nogil:
+    return r if order == NULL else order[r]
 
-    The tile reads rows of X as they lie, unless they are of another kind, or start at the same place in every page of memory and
-    so would push each other out of L1. A number that is not finite makes every sum of its row so: the first panel is looked at
-    before g hides it.
+
+cdef int first_layer(const fnn_kernels *k, const Layer *layer, const fnn_features *X, const Py_ssize_t *order, Py_ssize_t first,
+                     char *h0, char *h, Py_ssize_t stride, fnn_activation g, Py_ssize_t rows) noexcept nogil:
+    """h = g(X W^T + b) from the user's rows order[first..]; 0 if X is not finite. h0: room for X in panels.
+
+    The tile reads rows of X as they lie, unless they are picked, are of another kind, or start at the same place in every page of
+    memory and so would push each other out of L1. A number that is not finite makes every sum of its row so: the first panel is
+    looked at before g hides it.
     """
     cdef Py_ssize_t p, row = X.row // k.item, x_stride = k.nr
-    cdef const char *x = X.data + first * X.row
+    cdef const char *x = X.data + (first * X.row if order == NULL else 0)
     cdef int finite = 1
-    if layer.turned or not as_they_lie(k, X) or X.row % PAGE == 0:
+    if layer.turned or order != NULL or not as_they_lie(k, X) or X.row % PAGE == 0:
         if as_they_lie(k, X) and row == layer.n_in:
-            k.gather(rows, layer.n_in, x, NULL, h0, stride)
+            k.gather(rows, layer.n_in, x, NULL if order == NULL else order + first, h0, stride)
         else:
-            k.gather_features(rows, layer.n_in, X, NULL, first, h0, stride)
+            k.gather_features(rows, layer.n_in, X, order, first, h0, stride)
         x, row, x_stride = h0, k.nr, stride
     for p in range(layer.out_panels):
         if layer.turned:
@@ -186,16 +190,17 @@ cdef int first_layer(const fnn_kernels *k, const Layer *layer, const fnn_feature
                             g if p else plain(fnn_identity), at(k, h, p * stride))
         if p == 0:
             finite = (k.activate_finite(rows, vectors(k, layer.n_out, 0), h, g)
-                      or rows_finite(k, layer.n_in, X, first, rows))
+                      or rows_finite(k, layer.n_in, X, order, first, rows))
     return finite
 
 
-cdef int rows_finite(const fnn_kernels *k, Py_ssize_t n, const fnn_features *X, Py_ssize_t first, Py_ssize_t rows) noexcept nogil:
-    """Whether rows first.. are; those of another kind have been looked at as arrays."""
+cdef int rows_finite(const fnn_kernels *k, Py_ssize_t n, const fnn_features *X, const Py_ssize_t *order, Py_ssize_t first,
+                     Py_ssize_t rows) noexcept nogil:
+    """Whether rows order[first..] are; those of another kind have been looked at as arrays."""
     cdef Py_ssize_t r
     if as_they_lie(k, X):
         for r in range(first, first + rows):
-            if not k.all_finite(n, X.data + r * X.row):
+            if not k.all_finite(n, X.data + row_number(order, r) * X.row):
                 return 0
     return 1
 
@@ -312,11 +317,11 @@ cdef class Frozen:
         set_features(&self.net, &features, X)
         return self.run(&features, writable_address("out", out), len(X))
 
-    def loss(self, X, y, out, int n_threads, weights=None, loss=None):
-        """Mean loss over all rows, weighted; out (n, n_out) <- h^(K). NaN if X is not finite. loss: another than its own,
-        given as to it."""
+    def loss(self, X, y, out, int n_threads, weights=None, loss=None, const Py_ssize_t[::1] order=None):
+        """As of `engine.Engine.loss`."""
         cdef Memory own = Memory()
-        cdef double *losses = <double *> own.take(len(X), sizeof(double))
+        cdef Py_ssize_t n = len(X) if order is None else order.shape[0]
+        cdef double *losses = <double *> own.take(n, sizeof(double))
         cdef fnn_targets targets
         cdef fnn_features features
         cdef Net net
@@ -327,15 +332,16 @@ cdef class Frozen:
         set_features(&net, &features, X)
         set_targets(&targets, y, weights)
         targets.order = NULL
-        if not forward_rows(&net, &self.idle, &features, writable_address("out", out), &targets, losses, len(X), n_threads):
+        if not forward_rows(&net, &self.idle, &features, NULL if order is None else &order[0], writable_address("out", out),
+                            &targets, losses, n, n_threads):
             return NAN
-        return mean(losses, len(X), weight_of(&targets, 0, len(X)))
+        return mean(losses, n, weight_of(&targets, 0, n))
 
     cdef int run(self, const fnn_features *X, char *out, Py_ssize_t n) except -1:
         """out <- h^(K) of n rows; 0 if X is not finite."""
         cdef size_t scratch_size = scratch_bytes(self.net.k, self.n_out)
         if n > 1 or not as_they_lie(self.net.k, X) or 2 * self.row_bytes + scratch_size > ON_STACK:
-            return forward_rows(&self.net, &self.idle, X, out, NULL, NULL, n,
+            return forward_rows(&self.net, &self.idle, X, NULL, out, NULL, NULL, n,
                                 1 if n * self.row_flops < QUICK else self.threads())
         if self.row_flops < QUICK:
             return forward_row(&self.net, X, out, self.row_bytes)
@@ -348,6 +354,6 @@ cdef int forward_row(const Net *net, const fnn_features *x, char *out, size_t si
     cdef char stack[ON_STACK + 64]
     cdef char *room = stack + 64 - <size_t> stack % 64
     cdef unsigned long long mode = fp_enter()
-    cdef int finite = forward_chunk(net, x, out, 1, 0, NULL, NULL, size, room)
+    cdef int finite = forward_chunk(net, x, NULL, out, 1, 0, NULL, NULL, size, room)
     fp_leave(mode)
     return finite

@@ -31,8 +31,9 @@ from libc.math cimport sqrt
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, FNN_LAYER_NORM, FNN_OF_b, FNN_OF_W, Memory, fnn_activation, fnn_barrier, fnn_entry, fnn_identity, fnn_kernels,
-    fnn_norm, fnn_prefetch, fnn_rates, fnn_sgd, fnn_team_size, fp_enter, fp_leave, plain, seconds, startable, wait,
+    FNN_BATCH_NORM, FNN_LAYER_NORM, FNN_OF_b, FNN_OF_W, Memory, check_signals, fnn_activation, fnn_barrier, fnn_entry,
+    fnn_identity, fnn_kernels, fnn_norm, fnn_prefetch, fnn_rates, fnn_sgd, fnn_team_size, fp_enter, fp_leave, plain, seconds,
+    startable, wait,
 )
 from fastnn.kernels.backward cimport Entries, delta_and_gradient_part, gradient_part, gradient_sparse_part, hidden_delta_part
 from fastnn.kernels.forward cimport forward_part, forward_sparse_part, perturb_part
@@ -58,7 +59,6 @@ cdef extern from *:
     static int fnn_raised(void) { return PyErr_Occurred() ? -1 : 0; }
     """
     int raised "fnn_raised"() except -1
-    int check_signals "PyErr_CheckSignals"() noexcept
 
 
 cdef struct Thread:
@@ -242,7 +242,7 @@ cdef inline bint leaves(Run *run, Thread *my, Py_ssize_t rows) noexcept nogil:
 
 
 cdef void look_for_signals(Run *run, const Thread *my) noexcept nogil:
-    """Python's signal handlers run, if it is time and this is its main thread."""
+    """Python's signal handlers run, if it is time and this is its main thread; another learns whether it is cancelled."""
     cdef double now = seconds()
     if now - run.looked < LOOK:
         return

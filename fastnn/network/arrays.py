@@ -10,7 +10,7 @@ Targets become C-contiguous arrays of the network's dtype.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -58,15 +58,38 @@ class CSR(Value, eq=False):
 Features = np.ndarray | CSR
 
 
+class Once:
+    """Makes each thing once: who asks again, with the same function, objects and traits, gets what
+    was made for the first who asked."""
+
+    def __init__(self) -> None:
+        self._made: dict[Any, tuple[Any, Any]] = {}
+
+    def __call__(
+        self, make: Callable[..., Any], given: tuple[Any, ...], traits: Any, *others: Any
+    ) -> Any:
+        """make(*given, *others); given: told apart by identity, traits: what others come to."""
+        key = make, tuple(map(id, given)), traits
+        if key not in self._made:
+            self._made[key] = make(*given, *others), given  # alive, and their ids with them
+        return self._made[key][0]
+
+
 def as_pair(
-    X: Any, y: Any, network: NetworkSpec, to_train: bool = False
+    X: Any, y: Any, network: NetworkSpec, to_train: bool = False, once: Once | None = None
 ) -> tuple[Features, np.ndarray]:
     """X (n, n_in) and y: int32 labels (n,) of classes that exclude each other, or (n, n_out).
 
-    to_train: what the network cannot be trained on is refused.
+    to_train: what the network cannot be trained on is refused. once: of networks that are given the
+    same X and y, those that take them alike share what is made of them.
     """
-    X = as_features(X, network)
-    y = as_targets(y, network)
+    if once is None:
+        X = as_features(X, network)
+        y = as_targets(y, network)
+    else:
+        traits = network.n_in, network.n_out, network.dtype, network.input_scale
+        X = once(as_features, (X,), traits, network)
+        y = once(as_targets, (y,), (traits, network.output, network.loss), network)
     if len(X) != len(y):
         raise ValueError(f"X and y must have as many rows as each other, got {len(X)} and {len(y)}")
     if to_train and isinstance(X, CSR) and (network.dropout[0] or network.noise[0]):

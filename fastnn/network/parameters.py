@@ -192,7 +192,7 @@ class Parameters:
         if self._trainer == threading.get_ident():
             self.theta[:] = theta
             return
-        self._refuse_nested()
+        self.refuse_nested()
         with self.turn:
             self.theta[:] = theta
 
@@ -363,7 +363,7 @@ class Parameters:
 
         keep: so that `undo` brings back what stands now. RuntimeError within the model's own fit.
         """
-        self._refuse_nested()
+        self.refuse_nested()
         with self.turn:
             token = _trained.set(_trained.get() | {id(self)})
             try:
@@ -405,7 +405,7 @@ class Parameters:
             if self._engine is not None:
                 self._engine.trim()
 
-    def _refuse_nested(self) -> None:
+    def refuse_nested(self) -> None:
         mine = self._trainer == threading.get_ident() or id(self) in _trained.get()
         if mine and self.turn.locked():
             raise RuntimeError(NESTED)
@@ -467,6 +467,14 @@ class Parameters:
             self._optimizer = optimizer, Vector(state)
             self.steps = self.all_steps = steps
             self._written()
+
+    def give_back(self) -> None:
+        """The engine's memory; weights and state stand in the vectors. Another is made when one is
+        needed."""
+        with self.guard:
+            if self._trainer is None:
+                self.sync()
+                self._engine = self._key = None
 
     # Other passes
 

@@ -256,6 +256,33 @@ class TabularClassifier(Tabular):
         p = self.predict_proba(X)
         return self.classes_[p.argmax(1)]
 
+    def predict_set(self, X: Any, coverage: float = 0.9) -> np.ndarray:
+        """Sets of classes that hold the true one in a share `coverage` of rows.
+
+        By cross-conformal prediction: a class belongs to a row's set unless it is less likely than
+        the true class of nearly all held-out rows was. docs/tables.md, Certainty.
+
+        Parameters
+        ----------
+        X : table or array, as of `fit`
+        coverage : float, default 0.9
+            Above 0 and below 1.
+
+        Returns
+        -------
+        array, (n, n_classes)
+            bool: whether a class is in the set; the likeliest one always is.
+
+        References
+        ----------
+        Sadinle, Lei & Wasserman (2019), "Least ambiguous set-valued classifiers with bounded error
+        levels", JASA 114(525); across folds as Romano, Sesia & Candès (2020), "Classification with
+        valid and adaptive coverage", NeurIPS.
+        """
+        data, coverage = self._rows(X), _as_share("coverage", coverage)
+        with self._bound():
+            return self._ensemble.sets(data, coverage)
+
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The share of rows whose class is predicted."""
         decided = self.predict(X)
@@ -325,10 +352,67 @@ class TabularRegressor(Tabular):
         with self._bound():
             return self._ensemble.values(data)
 
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
+        """Intervals that hold the true amount in a share `coverage` of rows.
+
+        By cross-conformal prediction, from what rows that networks had not seen were off by, below
+        and above. docs/tables.md, Certainty.
+
+        Parameters
+        ----------
+        X : table or array, as of `fit`
+        coverage : float, default 0.9
+            Above 0 and below 1.
+
+        Returns
+        -------
+        array, (n, 2)
+            Lower and upper ends, in y's unit; -inf and inf where there were fewer rows to learn
+            from than 2 / (1 - coverage) - 1.
+
+        References
+        ----------
+        Barber, Candès, Ramdas & Tibshirani (2021), "Predictive inference with the jackknife+",
+        Annals of Statistics 49(1).
+        """
+        data, coverage = self._rows(X), _as_share("coverage", coverage)
+        with self._bound():
+            return self._ensemble.intervals(data, coverage)
+
+    def predict_quantiles(self, X: Any, q: Any) -> np.ndarray:
+        """Quantiles of the amount of each row.
+
+        Parameters
+        ----------
+        X : table or array, as of `fit`
+        q : float or list of float
+            Each above 0 and below 1.
+
+        Returns
+        -------
+        array, (n,) or (n, len(q))
+            In y's unit; of ascending q they ascend.
+        """
+        data = self._rows(X)
+        several = isinstance(q, (list, tuple, np.ndarray))
+        levels = np.array([_as_share("q", one) for one in (q if several else [q])])
+        if not len(levels):
+            raise ValueError("q must hold at least one number, got none")
+        with self._bound():
+            values = self._ensemble.quantiles(data, levels)
+        return values if several else values[:, 0]
+
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R^2: 1 - sum (f - y)^2 / sum (y - mean y)^2."""
         f, amounts = self.predict(X), as_amounts(np.asarray(as_target(y)))
         return r2(amounts[:, None], f[:, None], as_weights(sample_weight, len(f)))
+
+
+def _as_share(name: str, value: Any) -> float:
+    number = as_real(name, value, below=1.0)
+    if not number:
+        raise ValueError(f"{name} must be above 0 and below 1, got 0.0")
+    return number
 
 
 ESTIMATORS = {one.__name__: one for one in (TabularClassifier, TabularRegressor)}

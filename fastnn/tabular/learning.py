@@ -17,6 +17,7 @@ from fastnn.tables.targets import Classes
 from fastnn.tables.words import as_word
 from fastnn.tabular import weighting
 from fastnn.tabular.calibration import heated, temperature_of
+from fastnn.tabular.conformal import scores_of
 from fastnn.tabular.ensemble import Ensemble
 from fastnn.tabular.folds import Fold, splits
 from fastnn.tabular.members import Lesson, train
@@ -98,12 +99,19 @@ def learn_ensemble(
     kept = [(bag, share) for bag, share in zip(bags, shares, strict=True) if share]
     members = [one for bag, _ in kept for one in bag.predictors]
     each = [share / len(bag.predictors) for bag, share in kept for _ in bag.predictors]
-    ensemble = Ensemble(columns, members, np.array(each))
+    folds = np.stack([bag.fold for bag, _ in kept])
+    of_bags = np.array([share for _, share in kept])
     if columns.amounts:
-        return Learned(ensemble, pack, _scores_of_amounts(columns, mean, y, weights))
-    ensemble.temperature = temperature_of(mean, y, weights)
-    p = heated(mean, ensemble.temperature)
-    return Learned(ensemble, pack, _scores_of_classes(p, y, weights))
+        temperature, score = 1.0, (y - mean)[:, 0]
+        scores = _scores_of_amounts(columns, mean, y, weights)
+    else:
+        temperature = temperature_of(mean, y, weights)
+        p = heated(mean, temperature)
+        score = p[np.arange(len(y)), y]
+        scores = _scores_of_classes(p, y, weights)
+    certainty = scores_of(folds, of_bags, score)
+    ensemble = Ensemble(columns, members, np.array(each), temperature, certainty)
+    return Learned(ensemble, pack, scores)
 
 
 def _weigh_classes(unseen: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray:

@@ -30,7 +30,7 @@ class Bag:
     predictors: list[Predictor]
     histories: list[History]
     best_epochs: list[int]
-    held_out: list[np.ndarray]  # rows, of each member
+    fold: np.ndarray  # (n_measured,) of each row measured, the member that has not seen it
     unseen: np.ndarray  # (n_measured, n_out) f(x) of each such row, by who has not seen it
 
 
@@ -101,14 +101,15 @@ def _train_bag(
     )
     predictors = [model.predictor() for model in models]
     unseen = np.empty((len(lesson.X), lesson.n_out), np.float32)
-    for predictor, held in zip(predictors, held_out, strict=True):
-        unseen[held] = predictor.rows(lesson.X[held])
+    fold = np.full(len(lesson.X), -1)
+    for k, (predictor, held) in enumerate(zip(predictors, held_out, strict=True)):
+        unseen[held], fold[held] = predictor.rows(lesson.X[held]), k
     best = [
         (watch[0].best_epoch if watch else None) or len(history)
         for watch, history in zip(watches, histories, strict=True)
     ]
-    measured = np.sort(np.concatenate(held_out))
-    return Bag(recipe, predictors, histories, best, held_out, unseen[measured])
+    measured = fold >= 0
+    return Bag(recipe, predictors, histories, best, fold[measured], unseen[measured])
 
 
 def fit_many(

@@ -33,14 +33,16 @@ def evaluate(
     metrics: Mapping[str, Metric],
     weights: np.ndarray | None = None,
     of_metrics: bool = True,
+    rows: np.ndarray | None = None,
 ) -> dict[str, float]:
     """{"loss": mean loss, ...: each metric}, from one pass over the rows.
 
     log_loss is what the output's own cross-entropy is: from a, as f rounds to 0 and 1; of a network
-    with another loss it takes a second pass. of_metrics: whether the weights are theirs, too.
+    with another loss it takes a second pass. of_metrics: whether the weights are theirs, too. rows:
+    those of X that are measured on, all by default; y and weights are of these alone.
     """
-    f = np.empty((len(X), network.n_out), network.dtype)
-    loss = engine.loss(X, y, f, n_threads, weights)
+    f = np.empty((len(y), network.n_out), network.dtype)
+    loss = engine.loss(X, y, f, n_threads, weights, None, rows)
     others = weights if of_metrics else None
     values = measure(metrics, y, f, others)
     if is_log_loss(metrics.get("log_loss")):
@@ -49,5 +51,5 @@ def evaluate(
             values["log_loss"] = loss
         else:
             of = for_kernel(own, network.n_out)
-            values["log_loss"] = engine.loss(X, y, f, n_threads, others, of)
+            values["log_loss"] = engine.loss(X, y, f, n_threads, others, of, rows)
     return {"loss": loss, **values}

@@ -18,13 +18,13 @@ from fastnn.network.arrays import Features
 
 if TYPE_CHECKING:
     from fastnn.training.fit import Fit
-    from fastnn.training.progress import Progress
+    from fastnn.training.progress import Watcher
 
 
 class Objective:
     """share L + constant + sum_j decay_j p_j^2 / 2 and dL/dp + decay p, of parameters p.
 
-    L is the mean loss of all rows, weighted where they are.
+    L is the mean loss of the rows, weighted where they are.
 
     Parameters
     ----------
@@ -39,6 +39,8 @@ class Objective:
         p_j is theta[order[j]]; by default they are in the same order.
     share, constant : float
         What is reported of L; the gradient is L's.
+    rows : array of int, optional
+        Those of X and y that L is of; by default all.
     """
 
     def __init__(
@@ -53,11 +55,13 @@ class Objective:
         order: np.ndarray | slice = slice(None),
         share: float = 1.0,
         constant: float = 0.0,
+        rows: np.ndarray | None = None,
     ) -> None:
         self.engine, self.theta = engine, theta
         self.X, self.y, self.weights, self.n_threads = X, y, weights, n_threads
         self.decay, self.order = decay, order
         self.share, self.constant = share, constant
+        self.rows = rows
         self.gradient = np.empty_like(theta)
 
     def penalty(self, p: np.ndarray) -> float:
@@ -70,7 +74,9 @@ class Objective:
     def __call__(self, p: np.ndarray) -> tuple[float, np.ndarray]:
         self.take(p)
         self.engine.load(self.theta)
-        loss = self.engine.gradient(self.X, self.y, self.gradient, self.n_threads, self.weights)
+        loss = self.engine.gradient(
+            *(self.X, self.y, self.gradient, self.n_threads, self.weights, self.rows)
+        )
         value = self.share * loss + self.constant + self.penalty(p)
         return value, self.gradient[self.order] + self.decay * p
 
@@ -99,21 +105,19 @@ def minimize(
     )
 
 
-def train(run: Any, course: Any, fit: Fit, progress: Progress | None) -> None:
+def train(run: Any, course: Any, fit: Fit, progress: Watcher | None) -> None:
     """The epochs of a fit (loop.py: `Run`, `Course`), one for each iteration; where there is
     nothing to improve, one epoch that finds so."""
     rule, plan = run.optimizer, course.plan
     parameters, engine = run.parameters, run.engine
-    X, y, weights = plan.X, plan.y, plan.weights
-    if len(plan.rows) < len(X):
-        X, y = X[plan.rows], y[plan.rows]
-        weights = None if weights is None else weights[plan.rows]
     tried = parameters.theta.copy()
     decay = np.full(tried.size, rule.l2)
     for layer in parameters.network.layers:
         if not rule.decay_bias:
             decay[layer.b] = decay[layer.gamma] = 0.0
-    objective = Objective(engine, tried, X, y, weights, run.n_threads, decay)
+    objective = Objective(
+        *(engine, tried, plan.X, plan.y, plan.weights, run.n_threads, decay), rows=plan.rows
+    )
     begun, begin = False, perf_counter()
 
     def evaluate(p: np.ndarray) -> tuple[float, np.ndarray]:

@@ -27,8 +27,8 @@ from fastnn.training.evaluate import evaluate
 from fastnn.training.fit import Fit
 from fastnn.training.history import History
 from fastnn.training.optimizers import LBFGS, Rate
-from fastnn.training.plan import Plan, warn_of_scale
-from fastnn.training.progress import Progress
+from fastnn.training.plan import Plan
+from fastnn.training.progress import Progress, Watcher
 from fastnn.training.schedules import Running
 from fastnn.training.stream import Stream
 
@@ -107,7 +107,7 @@ class Run:
         X: Features,
         y: np.ndarray,
         order: np.ndarray,
-        progress: Progress | None = None,
+        progress: Watcher | None = None,
         before: int = 0,
     ) -> float:
         """Train on the rows X[order]; returns the mean over them of the loss before each step,
@@ -124,7 +124,7 @@ class Run:
         y: np.ndarray,
         order: np.ndarray,
         sizes: np.ndarray,
-        progress: Progress | None = None,
+        progress: Watcher | None = None,
         before: int = 0,
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Train on the rows X[order]; returns what each mini-batch had before its step: its mean
@@ -231,7 +231,7 @@ class Course:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
 
-    def epoch(self, run: Run, progress: Progress | None) -> float:
+    def epoch(self, run: Run, progress: Watcher | None) -> float:
         """Train on all rows once; returns the epoch's loss."""
         plan, number = self.plan, run.parameters.epoch - 1
         if isinstance(plan.X, Stream):
@@ -249,10 +249,12 @@ class Course:
         plan = self.plan
         if plan.held_out is None:
             return {}
-        X, y, weights = plan.held_out
+        X, y, weights, rows = plan.held_out
         network = run.parameters.network
         scores = evaluate(
-            *(run.engine, network, X, y, run.n_threads, plan.metrics), weights, of_metrics=False
+            *(run.engine, network, X, y, run.n_threads, plan.metrics, weights),
+            of_metrics=False,
+            rows=rows,
         )
         return {f"val_{name}": value for name, value in scores.items()}
 
@@ -260,14 +262,16 @@ class Course:
         """Once the row is known, before it is in the history."""
 
 
-def fit(model: Any, plan: Plan) -> History:
+def fit(model: Any, plan: Plan, watcher: Watcher | None = None) -> History:
     """Train a Model. A fit that diverges, whose stream fails, or that is refused as it begins,
-    leaves the model as it was."""
+    leaves the model as it was.
+
+    watcher: told how far it has come, in place of the plan's bar.
+    """
     measured = ["epoch", "loss", *plan.measured, "learning_rate", "seconds"]
     lagging = frozenset(() if isinstance(plan.rule, LBFGS) else ("loss",))
     begun = Fit(model, plan.epochs, plan.callbacks, measured, plan.settings, lagging)
     parameters: Parameters = model._parameters
-    warn_of_scale(plan.X, parameters)
     with parameters.training(plan.rule.kind, plan.batch) as engine:
         run = Run(
             *(parameters, engine, plan.rule, plan.batch, bound_threads(model.n_threads)),
@@ -284,7 +288,7 @@ def fit(model: Any, plan: Plan) -> History:
             _undo(run, begun)
             raise
         with _progress(plan, begun) as progress:
-            train(run, Course(plan), begun, progress)
+            train(run, Course(plan), begun, watcher or progress)
     return begun.history
 
 
@@ -300,7 +304,7 @@ def _progress(plan: Plan, fit: Fit) -> Iterator[Progress | None]:
         progress.close()
 
 
-def train(run: Run, course: Course, fit: Fit, progress: Progress | None = None) -> None:
+def train(run: Run, course: Course, fit: Fit, progress: Watcher | None = None) -> None:
     """Train until `fit` is done. Interrupted, parameters stand at the last whole step; a run that
     diverges, whose stream fails, or that a callback refuses as it begins, leaves them as they were.
     """
@@ -335,7 +339,7 @@ def _undo(run: Run, fit: Fit) -> None:
     fit.model.seed = fit.seed
 
 
-def _epoch(run: Run, course: Course, fit: Fit, progress: Progress | None) -> None:
+def _epoch(run: Run, course: Course, fit: Fit, progress: Watcher | None) -> None:
     parameters = run.parameters
     if fit.watched:
         fit.epoch_begins(parameters.epoch + 1)

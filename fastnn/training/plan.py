@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastnn.checks import as_bool, as_int, as_real
-from fastnn.network.arrays import Features, as_dense, as_pair
+from fastnn.network.arrays import Features, Once, as_dense, as_numbers, as_pair
 from fastnn.network.parameters import Parameters, views
 from fastnn.network.spec import NetworkSpec
 from fastnn.training.fit import Callback, stateful
@@ -38,7 +38,8 @@ NONE: Mapping[str, Any] = MappingProxyType({})
 LOOK = 1 << 16  # numbers of X looked at for their size, at most
 LATER = ("rate_factors", "ntk")  # left out where they are none: older checkpoints have none
 QUIET, LOUD = 50, 200  # sizes: of a column that is not looked into, and of what is warned of
-HeldOut = tuple[Features, np.ndarray, np.ndarray | None]  # X, y, weights
+# X; of the rows that are measured on y and weights, and where they are in X (None: they are X).
+HeldOut = tuple[Features, np.ndarray, np.ndarray | None, np.ndarray | None]
 
 
 class Plan(NamedTuple):
@@ -60,8 +61,9 @@ class Plan(NamedTuple):
         As of `Model.fit`.
     seed : int
         The model's, or the checkpoint's.
-    held_out : (X, y, weights or None) or None
-        What is measured on after each epoch; the weights are of the loss.
+    held_out : (X, y, weights or None, rows or None) or None
+        What is measured on after each epoch: the rows X[rows], or X; y and weights, which are of
+        the loss, are of these rows alone.
     metrics : dict of functions
         What is measured on it, by name, beside the loss.
     settings : dict
@@ -116,8 +118,15 @@ def plan_fit(
     shuffle: bool,
     resume: str | PathLike[str] | None,
     verbose: bool,
+    rows: Any = None,
+    held_out: Any = None,
+    once: Once | None = None,
 ) -> Plan:
-    """The plan of `Model.fit`, from its arguments."""
+    """The plan of `Model.fit`, from its arguments, and of one model of `fit_many`.
+
+    rows, held_out: of X and y, those to train on (all by default) and those to measure on. once: as
+    of `as_pair`.
+    """
     epochs = as_int("epochs", epochs, 1)
     batch_size = as_int("batch_size", batch_size, 1)
     rule = as_optimizer(optimizer, learning_rate)
@@ -126,19 +135,17 @@ def plan_fit(
     chosen = as_metrics(metrics, network)
     watching = as_callbacks(callbacks)
     verbose = as_bool("verbose", verbose)
-    if share and validation_data is not None:
-        raise ValueError("validation_data and validation_split exclude each other")
-    if metrics is not None and not share and validation_data is None:
-        raise ValueError("metrics must come with validation_data or validation_split to measure on")
+    _check_measured(metrics, share, validation_data, rows, held_out)
     if isinstance(rule, LBFGS):
         _check_lbfgs(network, resume)
-    rows, others = np.arange(0), None
+    others = None
     if y is None:
         _check_stream(rule, share, sample_weight, class_weight)
-        X = as_stream(X, epochs, network)
+        X, rows = as_stream(X, epochs, network), np.arange(0)
     else:
-        X, y = as_pair(X, y, network, to_train=True)
-        rows = np.arange(len(X))
+        X, y = as_pair(X, y, network, to_train=True, once=once)
+        rows = _as_rows("rows", rows, len(X), once)
+        others = None if held_out is None else _as_rows("held_out", held_out, len(X), once)
     loaded = None if resume is None else _checkpoint(resume, network)
     seed = seed if loaded is None else loaded.seed
     if share:
@@ -148,12 +155,15 @@ def plan_fit(
         weigh = Weights(class_weight, y, network, rows)
         weights = weigh(sample_weight, y)
         check_mini_batches(weights, rows, batch_size)
-    held_out = None
+    measured_on = None
     if validation_data is not None:
-        held_out = _as_held_out(validation_data, network, weigh)
+        measured_on = _as_held_out(validation_data, network, weigh, once)
     elif others is not None:
-        held_out = X[others], y[others], _of_held_out(weights, others)
-    measured = _measured(held_out, chosen)
+        name = "validation_split" if share else "held_out"
+        its = y[others], _of_held_out(name, weights, others)
+        # Rows that lie together are read a little faster, but many networks' own copies are many.
+        measured_on = (X[others], *its, None) if once is None else (X, *its, others)
+    measured = _measured(measured_on, chosen)
     _check_rate(rule, measured)
     settings = {
         "rows": len(rows),
@@ -176,7 +186,7 @@ def plan_fit(
         epochs,
         shuffle,
         seed,
-        held_out,
+        measured_on,
         chosen,
         watching,
         verbose,
@@ -222,6 +232,31 @@ def as_callbacks(callbacks: Any) -> tuple[Callback, ...]:
             hint += f"{callback.__name__}()" if hint else ""
             raise TypeError(f"each of callbacks must be a fastnn.Callback, got {callback!r}{hint}")
     return tuple(callbacks)
+
+
+def _as_rows(name: str, rows: Any, n: int, once: Once | None) -> np.ndarray:
+    if once is None:
+        return _checked_rows(rows, name, n)
+    return once(_checked_rows, (rows,), (name, n), name, n)
+
+
+def _checked_rows(rows: Any, name: str, n: int) -> np.ndarray:
+    """Numbers of rows, (m,) intp: at least one, 0 to n - 1, in any order and number; None: all."""
+    if rows is None:
+        return np.arange(n)
+    numbers = as_numbers(name, rows)
+    if not numbers.size:
+        raise ValueError(f"{name} must hold at least one row, got none")
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
+        hint = f"; of a mask np.flatnonzero({name})" if numbers.dtype == bool else ""
+        raise ValueError(
+            f"{name} must be numbers of rows, (m,) of integers, got {numbers.dtype} of shape "
+            f"{numbers.shape}{hint}"
+        )
+    if numbers.min() < 0 or numbers.max() >= n:
+        bad = int(np.argmax((numbers < 0) | (numbers >= n)))
+        raise ValueError(f"{name} must be 0 to {n - 1}, got {numbers[bad]} at {bad}")
+    return np.array(numbers, np.intp)
 
 
 def _measured(held_out: Any, metrics: Mapping[str, Metric]) -> list[str]:
@@ -316,21 +351,25 @@ def _hold_out(
     return rows, held_out
 
 
-def _as_held_out(given: Any, network: NetworkSpec, weigh: Weights | None) -> HeldOut:
+def _as_held_out(
+    given: Any, network: NetworkSpec, weigh: Weights | None, once: Once | None
+) -> HeldOut:
     """validation_data; weigh: by class, as the training rows are."""
     if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
         raise TypeError("validation_data must be a pair (X, y) or (X, y, sample_weight)")
     try:
-        X, y = as_pair(given[0], given[1], network)
+        X, y = as_pair(given[0], given[1], network, once=once)
         own = given[2] if len(given) == 3 else None
-        return X, y, as_weights(own, len(y)) if weigh is None else weigh(own, y)
+        return X, y, as_weights(own, len(y)) if weigh is None else weigh(own, y), None
     except (TypeError, ValueError) as error:
         raise type(error)(f"validation_data: {error}") from None
 
 
-def _of_held_out(weights: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+def _of_held_out(
+    name: str, weights: np.ndarray | None, rows: np.ndarray
+) -> np.ndarray | None:
     if weights is not None and not weights[rows].any():
-        raise ValueError("validation_split must hold out a row of weight above 0, got none")
+        raise ValueError(f"{name} must hold out a row of weight above 0, got none")
     return None if weights is None else weights[rows]
 
 
@@ -356,11 +395,28 @@ def warn_of_scale(X: Features | Stream, parameters: Parameters) -> None:
         warnings.warn(
             f"column {j} of X has values around {size[j]:.2g}, too large to learn from: scale X, "
             "say to (X - X.mean(0)) / X.std(0), or integers by Model(..., input_scale=...)",
-            stacklevel=4,
+            stacklevel=3,
         )
 
 
 # What does not go together
+
+
+def _check_measured(
+    metrics: Any, share: float, validation_data: Any, rows: Any, held_out: Any
+) -> None:
+    given = {
+        "held_out": held_out is not None,
+        "validation_data": validation_data is not None,
+        "validation_split": share > 0,
+    }
+    names = [name for name, is_given in given.items() if is_given]
+    if len(names) > 1:
+        raise ValueError(f"{' and '.join(names)} exclude each other")
+    if share and rows is not None:
+        raise ValueError("validation_split and rows exclude each other: held_out tells the others")
+    if metrics is not None and not names:
+        raise ValueError("metrics must come with validation_data or validation_split to measure on")
 
 
 def _check_lbfgs(network: NetworkSpec, resume: Any) -> None:
