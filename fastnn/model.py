@@ -38,8 +38,9 @@ from fastnn.training import loop
 from fastnn.training import metrics as measures
 from fastnn.training.fit import Callback
 from fastnn.training.history import History
-from fastnn.training.optimizers import Optimizer, Rate
+from fastnn.training.optimizers import Optimizer
 from fastnn.training.plan import Plan, plan_fit, plan_partial_fit, warn_of_scale
+from fastnn.training.schedules import Rate
 from fastnn.training.split import split
 from fastnn.training.weights import as_weights
 
@@ -528,6 +529,7 @@ class Model:
         shuffle: bool = True,
         resume: str | PathLike[str] | None = None,
         verbose: bool = False,
+        dropout_schedule: Rate | None = None,
         **unknown: Never,
     ) -> History:
         """Train; a second call goes on where the first one ended.
@@ -593,6 +595,10 @@ class Model:
             arguments must be as before (epochs may differ; otherwise ValueError).
         verbose : bool, default False
             Show progress on stderr.
+        dropout_schedule : fastnn.Schedule or function, optional
+            The model's dropout is multiplied by it in each step, 0 to 1: with
+            ``fastnn.FlatCosine(1.0)`` it is what it is for the first half of the fit and then falls
+            to 0. As of learning_rate, but for schedules that watch the loss.
 
         Returns
         -------
@@ -628,6 +634,7 @@ class Model:
                 shuffle=shuffle,
                 resume=resume,
                 verbose=verbose,
+                dropout_schedule=dropout_schedule,
             )
             warn_of_scale(plan.X, self._parameters)
             return loop.fit(self, plan)

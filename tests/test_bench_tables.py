@@ -235,6 +235,17 @@ def test_ranks_compare_the_splits_that_all_have(entrants):
     assert "Of 5 fits 3 had the machine for themselves" in text
 
 
+def test_seconds_with_several_threads_are_of_a_quiet_machine(entrants):
+    found = [made("iris", "fast", i, 0.1) for i in range(2)]
+    for i, (fit, load) in enumerate([(5.0, 2.0), (7.0, 2.4), (99.0, 2.6)]):
+        found.append({**made("iris", "fast", i, 0.1, fit=fit, load=(0.0, load)), "threads": 2})
+    found.append({**made("wine", "slow", 0, 0.1, fit=3.0), "threads": 2})
+    text = report.section(found).split("Seconds of a fit, 2 threads:\n\n")[1]
+    head, _, *rows = text.splitlines()
+    assert head == "|  | Fast | Slow |"
+    assert rows[:2] == ["| iris | 6.00 |  |", "| wine |  | 3.00 |"]
+
+
 def test_ours_is_compared_with_the_best_of_the_others_on_splits_of_both(entrants):
     entrants["fastnn"] = entrant("fastnn")
     found = [made("wine", "fastnn", i, e) for i, e in enumerate([0.10, 0.20, 0.90])]

@@ -11,6 +11,7 @@ from statistics import fmean, geometric_mean, median, stdev
 from typing import Any
 
 from bench.markdown import number, table
+from bench.results import threads
 from bench.tables.entrants import ENTRANTS
 from bench.tables.records import Record
 from bench.tables.scores import CLASSES, MAIN, VALUES
@@ -36,6 +37,9 @@ def section(found: list[Record]) -> str:
     for ours, peer in PAIRS:
         if ours in ENTRANTS and (text := beside(by_table, ours, peer)):
             parts.append(text)
+    parts += [
+        text for n in sorted({one["threads"] for one in found} - {1}) if (text := seconds(found, n))
+    ]
     for name, entrants in by_table.items():
         parts += [f"### {name}", of_table(entrants)]
         if any("test_file" in record for each in entrants.values() for record in each.values()):
@@ -195,6 +199,24 @@ def beside(by_table: dict[str, ByEntrant], ours: str, peer: str | None) -> str:
         return ""
     who = ["best", "of"] if peer is None else [ENTRANTS[peer].title]
     return table(["", ENTRANTS[ours].title, *who, "better by", "times faster to fit"], rows)
+
+
+def seconds(found: list[Record], n_threads: int) -> str:
+    """Of fits with several threads that had the machine for themselves: medians of what passed."""
+    cells: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for record in found:
+        if record["threads"] == n_threads and "failed" not in record and is_quiet(record):
+            cells[record["table"]][record["entrant"]].append(record["fit_s"])
+    names = [name for name in ENTRANTS if any(name in own for own in cells.values())]
+    if not names:
+        return ""
+    rows = [
+        [name, *(number(median(cells[name][one])) if cells[name][one] else "" for one in names)]
+        for name in TABLES
+        if name in cells
+    ]
+    head = ["", *(ENTRANTS[name].title for name in names)]
+    return f"Seconds of a fit, {threads(n_threads)}:\n\n{table(head, rows)}"
 
 
 def of_table(entrants: ByEntrant, of: str = "scores") -> str:

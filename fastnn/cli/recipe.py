@@ -19,7 +19,8 @@ from fastnn.tables.columns import task_of as task_for
 from fastnn.tables.numbers import MISSING, SCALINGS
 from fastnn.training import metrics as measures
 from fastnn.training.optimizers import NAMES as OPTIMIZERS
-from fastnn.training.optimizers import Optimizer, Rate
+from fastnn.training.optimizers import Optimizer
+from fastnn.training.schedules import Rate
 
 LOSSES = tuple(dict.fromkeys((*CLASS_LOSSES, *LABEL_LOSSES, *AMOUNT_LOSSES)))
 LOSS_SETTINGS = {name: losses.CLASSES[name] for name in ("focal", "huber", "quantile")}

@@ -70,7 +70,10 @@ def _rows_of(X: Any) -> int:
 
 def _mixed(X: Any, rows: Sequence[np.ndarray]) -> Any:
     if isinstance(X, np.ndarray):
-        return X[np.stack(rows, 1), np.arange(len(rows))]
+        mixed = np.empty((len(rows[0]), len(rows)), X.dtype)
+        for j, r in enumerate(rows):
+            mixed[:, j] = X[r, j]
+        return mixed
     if isinstance(X, Arrays):
         return replace(X, X=_mixed(X.X, rows), y=None)
     if isinstance(X, Table):

@@ -51,6 +51,8 @@ class Engine:
         squares: npt.NDArray[np.float64] | None = None,
         least: float = 0.0,
         sure: bool = False,
+        weight_decays: npt.NDArray[np.float64] | None = None,
+        dropout_factors: npt.NDArray[np.float64] | None = None,
     ) -> int: ...
     def gradient(
         self,

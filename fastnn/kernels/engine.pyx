@@ -328,7 +328,8 @@ cdef class Engine:
 
     def train(self, X, y, const Py_ssize_t[::1] order, Py_ssize_t batch, dict rates, long long[::1] counts,
               double[::1] losses, int n_threads, const double[::1] learning_rates=None, weights=None, keys=None,
-              double[::1] squares=None, double least=0, bint sure=False):
+              double[::1] squares=None, double least=0, bint sure=False, const double[::1] weight_decays=None,
+              const double[::1] dropout_factors=None):
         """One mini-batch after another over the rows X[order], a step after each.
 
         Parameters
@@ -347,6 +348,10 @@ cdef class Engine:
             Out: mean loss of each mini-batch, before its step.
         learning_rates : (ceil(m / batch),) float64, optional
             Of each step, in place of the one in `rates`.
+        weight_decays : (ceil(m / batch),) float64, optional
+            Likewise.
+        dropout_factors : (ceil(m / batch),) float64, optional
+            By what each step multiplies the engine's dropout; at most 1.
         weights : (n,) float64 array, optional
             Of the samples: losses and gradients are sums of w_i L_i over the sum of w_i, and 0 where that is 0.
         least : float
@@ -380,6 +385,7 @@ cdef class Engine:
         run.step.rates, run.batch, run.chunk, run.sure = as_rates(rates), batch, self.chunk(batch), sure
         run.perturbs, run.squares = self.net.perturbed, NULL if squares is None else &squares[0]
         run.least = least
+        run.step.rates.regular = run.step.rates.regular or weight_decays is not None
         if run.perturbs:
             self.set_keys(keys)
         if sure and not (steps == 1 and self.online(&run, weights) and self.can_be_sure()):
@@ -400,6 +406,8 @@ cdef class Engine:
                 stretch = next_stretch(&self.pace, most, stretch, &nt)
             run.order, run.losses, run.taken, run.number = &order[done * batch], &losses[done], counts[0], counts[1]
             run.learning_rates = NULL if learning_rates is None else &learning_rates[done]
+            run.weight_decays = NULL if weight_decays is None else &weight_decays[done]
+            run.dropout_factors = NULL if dropout_factors is None else &dropout_factors[done]
             run.squares = NULL if squares is None else &squares[done]
             run.done, start = 0, seconds()
             try:
@@ -424,6 +432,7 @@ cdef class Engine:
         cdef char *to = writable_address("grad", grad)
         run.step.apply, run.step.optimizer, run.step.n_states = False, fnn_sgd, 0
         run.step.rates, run.taken, run.learning_rates = as_rates({"learning_rate": 0}), 0, NULL
+        run.weight_decays, run.dropout_factors = NULL, NULL
         run.number, run.perturbs, run.squares, run.least, run.sure, run.step.n_groups = 0, False, NULL, 0, False, 0
         run.order = NULL if order is None else &order[0]
         run.batch, run.chunk, run.losses = n, n if self.net.batch_normalised else KEEP, &loss

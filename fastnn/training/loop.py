@@ -26,10 +26,10 @@ from fastnn.training import lbfgs
 from fastnn.training.evaluate import evaluate
 from fastnn.training.fit import Fit
 from fastnn.training.history import History
-from fastnn.training.optimizers import LBFGS, Rate
+from fastnn.training.optimizers import LBFGS
 from fastnn.training.plan import Plan
 from fastnn.training.progress import Progress, Watcher
-from fastnn.training.schedules import Running
+from fastnn.training.schedules import Rate, Running
 from fastnn.training.stream import Stream
 
 SLICE_SECONDS = 0.025  # an interrupt within 100 ms, with room for a slow step
@@ -45,6 +45,8 @@ class Steps(Protocol):
     def rates(self) -> dict[str, float]: ...
     @property
     def learning_rate(self) -> Rate: ...
+    @property
+    def weight_decay(self) -> Rate: ...
 
 
 class Run:
@@ -63,15 +65,17 @@ class Run:
         seed: int,
         weights: np.ndarray | None = None,
         least: float = 0.0,
+        dropout: Rate = 1.0,
     ) -> None:
-        """least: weight a row, at least, that the gradient of a mini-batch is divided by."""
+        """least: weight a row, at least, that the gradient of a mini-batch is divided by; dropout:
+        by what the network's is multiplied in each step."""
         self.parameters = parameters
         self.seed = seed
         self.engine = engine
         self.optimizer = optimizer
         self.batch = batch
         self.n_threads = n_threads
-        self.weights, self.least = weights, least
+        self.weights, self.least, self.dropout = weights, least, dropout
         network = parameters.network
         self.step_seconds = 3 * network.n_parameters * batch / SLOWEST
         draws = any(network.dropout) or any(network.noise)
@@ -80,10 +84,12 @@ class Run:
         self.begin_schedule(1, 1)
 
     def begin_schedule(self, rows: int, epochs: int, done: int = 0) -> None:
-        """Begin the learning rate's schedule for so many epochs of so many rows, `done` of them
-        before."""
+        """Begin the schedules for so many epochs of so many rows, `done` of them before."""
         per_epoch = -(-rows // self.batch)
-        self.schedule = Running(self.optimizer.learning_rate, per_epoch, epochs * per_epoch)
+        steps = per_epoch, epochs * per_epoch
+        self.schedule = Running(self.optimizer.learning_rate, *steps)
+        self.decay = Running(self.optimizer.weight_decay, *steps, "weight_decay")
+        self.dropouts = Running(self.dropout, *steps, "dropout_schedule")
         self.place = done * per_epoch  # steps of this fit so far
 
     def show(self) -> None:
@@ -171,8 +177,11 @@ class Run:
         """Take the steps part.start to part.stop of those over X[order] while nobody else is at the
         weights; returns how many were taken."""
         parameters, n = self.parameters, part.stop - part.start
-        first = self.place if self.schedule.by_epochs else parameters.steps
-        alphas = self.schedule.rates(first, first + n)
+        alphas = self._rates(self.schedule, n)
+        decays, dropouts = (
+            None if isinstance(one.rate, float) else self._rates(one, n)
+            for one in (self.decay, self.dropouts)
+        )
         with parameters.guard:
             parameters.moves(self.engine)
             try:
@@ -185,11 +194,18 @@ class Run:
                     squares=None if squares is None else squares[part],
                     least=self.least,
                     sure=sure,
+                    weight_decays=decays,
+                    dropout_factors=dropouts,
                 )
             finally:
                 parameters.moves(self.engine)
         self.place += max(steps, 0)
         return steps
+
+    def _rates(self, schedule: Running, n: int) -> np.ndarray:
+        """Of the next n steps."""
+        first = self.place if schedule.by_epochs else self.parameters.steps
+        return schedule.rates(first, first + n)
 
     def stream(self, stream: Stream, shuffle: bool, epoch: int) -> float:
         """Train on a stream's blocks one after another; returns the mean loss as `epoch` does.
@@ -275,7 +291,7 @@ def fit(model: Any, plan: Plan, watcher: Watcher | None = None) -> History:
     with parameters.training(plan.rule.kind, plan.batch) as engine:
         run = Run(
             *(parameters, engine, plan.rule, plan.batch, bound_threads(model.n_threads)),
-            *(plan.seed, plan.weights, plan.least),
+            *(plan.seed, plan.weights, plan.least, plan.dropout),
         )
         try:
             if plan.checkpoint is not None:
