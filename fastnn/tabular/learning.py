@@ -49,6 +49,7 @@ def learn_ensemble(
     *,
     task: str,
     classes: np.ndarray | None,
+    teacher: np.ndarray | None,
     weights: np.ndarray | None,
     recipe: Any,
     time_limit: float | None,
@@ -60,6 +61,7 @@ def learn_ensemble(
     """Train the networks of `recipe` on rows, weigh and calibrate them.
 
     classes: what the target's numbers 0, 1, ... stand for, where they are not words of a file.
+    teacher: probabilities (n, n_classes) or amounts (n,) that networks learn in the target's place.
     of_columns: settings of `fastnn.tables.learn`.
     """
     begin = perf_counter()
@@ -88,7 +90,10 @@ def learn_ensemble(
         columns.targets = [Classes(columns.names[0], names, classes.dtype.kind in "OSU")]
     _, n_out = columns.outputs(None, None)
     X = columns.encode(data, warn_unknown=False)
-    lesson = Lesson(X, y, weights, n_out, not columns.amounts)
+    learned = y
+    if teacher is not None:
+        learned = teacher if not columns.amounts else columns.encode_targets(teacher)
+    lesson = Lesson(X, learned, weights, n_out, not columns.amounts)
     deadline = None if time_limit is None else begin + time_limit
     bags = train(lesson, pack.recipes, repeats, seed, n_threads, verbose, deadline)
     measured = np.sort(np.concatenate([held for _, held in repeats[0]]))
