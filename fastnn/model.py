@@ -58,8 +58,7 @@ if TYPE_CHECKING:
         OutputName,
     )
     from fastnn.network.initialize import Init
-    from fastnn.tables.columns import Columns
-    from fastnn.tables.ends import OpenEnds
+    from fastnn.tables.columns import Columns, OpenEnds
 
 
 class Model:
@@ -193,7 +192,7 @@ class Model:
                 *(self.seed, self.metadata, self.n_threads),
             )
             return
-        from fastnn.tables.ends import OpenEnds
+        from fastnn.tables.columns import OpenEnds
 
         self._open = OpenEnds(sizes, rest, init)
         if columns is None:

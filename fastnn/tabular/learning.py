@@ -13,8 +13,9 @@ import numpy as np
 
 from fastnn.sklearn_callbacks import Task
 from fastnn.tables.columns import Columns, learn
-from fastnn.tables.table import Arrays, Table, as_word
+from fastnn.tables.table import Arrays, Table
 from fastnn.tables.targets import Classes
+from fastnn.tables.words import as_word
 from fastnn.tabular import weighting
 from fastnn.tabular.calibration import heated, temperature_of
 from fastnn.tabular.conformal import scores_of
