@@ -127,6 +127,8 @@ __all__ = [
     "Uniform",
     "fit_many",
     "load",
+    "permutation_importance",
+    "shapley_values",
     "show_config",
     "threads",
 ]
@@ -138,6 +140,8 @@ if TYPE_CHECKING:
     from fastnn import onnx as onnx
     from fastnn import tables as tables
     from fastnn import tabular as tabular
+    from fastnn.explain.importance import permutation_importance
+    from fastnn.explain.shapley import shapley_values
     from fastnn.explain.trace import Trace
     from fastnn.many import fit_many
     from fastnn.tabular.estimators import TabularClassifier, TabularRegressor
@@ -155,9 +159,14 @@ else:
     _LATER = {name: "fastnn.training.callbacks" for name in (
         "CSVLogger", "Checkpoint", "EarlyStopping", "GradientNorms", "LambdaCallback",
         "ProgressBar", "TensorBoard",
-    )} | {"Trace": "fastnn.explain.trace", "fit_many": "fastnn.many"} | dict.fromkeys(
-        ("TabularClassifier", "TabularRegressor"), "fastnn.tabular.estimators"
-    )  # fmt: skip
+    )} | {
+        "TabularClassifier": "fastnn.tabular.estimators",
+        "TabularRegressor": "fastnn.tabular.estimators",
+        "Trace": "fastnn.explain.trace",
+        "fit_many": "fastnn.many",
+        "permutation_importance": "fastnn.explain.importance",
+        "shapley_values": "fastnn.explain.shapley",
+    }  # fmt: skip
     _PARTS = ("data", "interop", "onnx", "tables", "tabular")
 
     def __getattr__(name: str) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Never
 
@@ -38,8 +38,9 @@ from fastnn.training import loop
 from fastnn.training import metrics as measures
 from fastnn.training.fit import Callback
 from fastnn.training.history import History
-from fastnn.training.optimizers import Optimizer, Rate
+from fastnn.training.optimizers import Optimizer
 from fastnn.training.plan import Plan, plan_fit, plan_partial_fit, warn_of_scale
+from fastnn.training.schedules import Rate
 from fastnn.training.split import split
 from fastnn.training.weights import as_weights
 
@@ -57,8 +58,7 @@ if TYPE_CHECKING:
         OutputName,
     )
     from fastnn.network.initialize import Init
-    from fastnn.tables.columns import Columns
-    from fastnn.tables.ends import OpenEnds
+    from fastnn.tables.columns import Columns, OpenEnds
 
 
 class Model:
@@ -192,7 +192,7 @@ class Model:
                 *(self.seed, self.metadata, self.n_threads),
             )
             return
-        from fastnn.tables.ends import OpenEnds
+        from fastnn.tables.columns import OpenEnds
 
         self._open = OpenEnds(sizes, rest, init)
         if columns is None:
@@ -418,20 +418,23 @@ class Model:
             return None
         return Columns(PlainInputs(len(names), names))
 
+    def _knowing(self, columns: Columns | None) -> AbstractContextManager[None]:
+        """Know what was learned of the columns while a fit runs, and from then on; if it fails
+        before its first step, the model is as before."""
+        return nullcontext() if columns is None else self._known(columns)
+
     @contextmanager
-    def _knowing(self, columns: Columns | None) -> Iterator[None]:
-        """Know the columns of the data while a fit runs, and from then on; if it fails before its
-        first step, the model is as before."""
+    def _known(self, columns: Columns) -> Iterator[None]:
         before = dict(vars(self)) if self._open else {}
         steps = 0 if before else self._parameters.all_steps
         if before:
             self._build(columns)
-        elif columns is not None:
+        else:
             self.metadata["data"] = columns.to_dict()
         try:
             yield
         except BaseException:
-            if columns is not None and self._parameters.all_steps == steps:
+            if self._parameters.all_steps == steps:
                 del self.metadata["data"]
                 if before:
                     vars(self).clear()
@@ -529,6 +532,7 @@ class Model:
         shuffle: bool = True,
         resume: str | PathLike[str] | None = None,
         verbose: bool = False,
+        dropout_schedule: Rate | None = None,
         **unknown: Never,
     ) -> History:
         """Train; a second call goes on where the first one ended.
@@ -594,6 +598,10 @@ class Model:
             arguments must be as before (epochs may differ; otherwise ValueError).
         verbose : bool, default False
             Show progress on stderr.
+        dropout_schedule : fastnn.Schedule or function, optional
+            The model's dropout is multiplied by it in each step, 0 to 1: with
+            ``fastnn.FlatCosine(1.0)`` it is what it is for the first half of the fit and then falls
+            to 0. As of learning_rate, but for schedules that watch the loss.
 
         Returns
         -------
@@ -629,6 +637,7 @@ class Model:
                 shuffle=shuffle,
                 resume=resume,
                 verbose=verbose,
+                dropout_schedule=dropout_schedule,
             )
             warn_of_scale(plan.X, self._parameters)
             return loop.fit(self, plan)

@@ -83,6 +83,7 @@ class Rule:
     settings: dict[str, float]
     learning_rate: Any
     ridge: float = 0.0
+    weight_decay: Any = 0.0  # where a schedule gives it
 
     @property
     def rates(self) -> dict[str, float]:
@@ -327,7 +328,8 @@ class Perceptron(CallbackSupport, BaseMultilayerPerceptron):
                 raise ValueError(f"optimizer's learning rate must watch the loss, got {rate}")
             if incremental and getattr(rate, "by_epochs", False):
                 raise ValueError(f"optimizer must not count epochs in partial_fit, got {rate}")
-            return Rule(optimizer.kind, optimizer.rates, rate)
+            decay = optimizer.weight_decay
+            return Rule(optimizer.kind, optimizer.rates, rate, weight_decay=decay)
         rate = float(self.learning_rate_init)
         if self.solver == "adam":
             settings = {"beta1": self.beta_1, "beta2": self.beta_2, "epsilon_hat": self.epsilon}

@@ -684,9 +684,12 @@ def train(
     keys=None,
     running=None,
     least=0,
+    decays=None,
+    dropouts=None,
 ):
     """Mini-batches over rows X[order], in order; the last one may be smaller. taken: steps before;
-    alphas: the learning rate of each step, in place of the one in rates; keys (2, K): of dropout
+    alphas: the learning rate of each step, in place of the one in rates, decays: its weight decay,
+    dropouts: by what net.dropout is multiplied; keys (2, K): of dropout
     and noise, where the net has them; running: as of `new_running`, moved in place; least: as of
     `loss_and_gradient`.
 
@@ -699,15 +702,18 @@ def train(
         w = None if weights is None else weights[rows]
         draws = None
         if keys is not None:
+            dropout = np.array(net.dropout) * (1 if dropouts is None else dropouts[i])
             draws = [
                 drawn(*settings, taken + i, len(rows), n, theta.dtype)
-                for *settings, n in zip(*keys, net.dropout, net.noise, net.sizes, strict=False)
+                for *settings, n in zip(*keys, dropout, net.noise, net.sizes, strict=False)
             ]
         mean_loss, grad = loss_and_gradient(
             net, theta, X[rows], y[rows], w, draws, running, True, least
         )
         if alphas is not None:
             rates = {**rates, "learning_rate": alphas[i]}
+        if decays is not None:
+            rates = {**rates, "weight_decay": decays[i]}
         weight = len(rows) if w is None else w.sum()
         factor, size = of_groups(net, theta, rates)
         own = {**rates, "learning_rate": factor * theta.dtype.type(rates["learning_rate"])}

@@ -118,14 +118,16 @@ def test_scores_of_values():
 
 
 def test_the_fast_and_two_splits_of_all_come_first(entrants):
-    fits = run.plan(["iris", "adult"], ["slow", "fast"], 3)
+    entrants["slower"] = entrant("slower", stage=3)
+    fits = run.plan(["iris", "adult"], ["slower", "fast", "slow"], 3)
     assert fits == [
         *(("iris", "fast", split) for split in range(3)),
         *(("adult", "fast", split) for split in range(3)),
         *(("iris", "slow", split) for split in range(2)),
+        *(("iris", "slower", split) for split in range(2)),
         *(("adult", "slow", split) for split in range(2)),
-        ("iris", "slow", 2),
-        ("adult", "slow", 2),
+        *(("adult", "slower", split) for split in range(2)),
+        *(("iris", "slow", 2), ("iris", "slower", 2), ("adult", "slow", 2), ("adult", "slower", 2)),
     ]
 
 
@@ -227,12 +229,23 @@ def test_ranks_compare_the_splits_that_all_have(entrants):
     found = [made("iris", "fast", i, error) for i, error in enumerate([0.3, 0.3, 0.0])]
     found += [made("iris", "slow", i, 0.25, fit=8.0, load=(3.0, 3.0)) for i in range(2)]
     text = report.section(found)
-    assert "| Slow | 1 | 1.00 | 1.000 | 1.00 | 1.000 | 1.00 | 1.000 |" in text
-    assert "| Fast | 1 | 2.00 | 0.000 | 2.00 | 0.000 | 2.00 | 0.000 |" in text
+    assert "| Slow | 1 | 1.00 | 1.000 | 1.00 | 1.000 | 1.00 | 1.000 | 8.00 |" in text
+    assert "| Fast | 1 | 2.00 | 0.000 | 2.00 | 0.000 | 2.00 | 0.000 | 1.00 |" in text
     row = "| Fast | **20.00 ± 10.00 %** | **0.4000 ± 0.2000** | **0.8000 ± 0.1000** |"
     assert row in text  # its own mean is over all three
     assert "| 8.00 | 100 | 2 |" in text
     assert "Of 5 fits 3 had the machine for themselves" in text
+
+
+def test_seconds_with_several_threads_are_of_a_quiet_machine(entrants):
+    found = [made("iris", "fast", i, 0.1) for i in range(2)]
+    for i, (fit, load) in enumerate([(5.0, 2.0), (7.0, 2.4), (99.0, 2.6)]):
+        found.append({**made("iris", "fast", i, 0.1, fit=fit, load=(0.0, load)), "threads": 2})
+    found.append({**made("wine", "slow", 0, 0.1, fit=3.0), "threads": 2})
+    text = report.section(found).split("Seconds of a fit, 2 threads:\n\n")[1]
+    head, _, *rows = text.splitlines()
+    assert head == "|  | Fast | Slow |"
+    assert rows[:2] == ["| iris | 6.00 |  |", "| wine |  | 3.00 |"]
 
 
 def test_ours_is_compared_with_the_best_of_the_others_on_splits_of_both(entrants):

@@ -57,9 +57,9 @@ def data(net, n, dtype):
     return X, y, theta
 
 
-def trained(net, dtype, batch, optimizer, threads, taken=2**32 - 1):
+def trained(net, dtype, batch, optimizer, threads, taken=2**32 - 1, factors=None):
     """Theta and losses of three steps, the last one smaller; steps that pass 2^32; and a function
-    that computes them by the reference."""
+    that computes them by the reference. factors: of dropout, one for each step."""
     n = 2 * batch + batch // 2 + 1
     X, y, theta = data(net, n, dtype)
     e = engine_of(net, dtype, batch, optimizer)
@@ -68,14 +68,22 @@ def trained(net, dtype, batch, optimizer, threads, taken=2**32 - 1):
     losses = np.full(-(-n // batch), np.nan)
     order = np.random.default_rng(0).permutation(n)
     of = keys(7, net.K)
-    steps = e.train(X, y, order, batch, RATES, counted(taken), losses, threads, keys=of)
+    steps = e.train(
+        *(X, y, order, batch, RATES, counted(taken), losses, threads),
+        keys=of,
+        dropout_factors=factors,
+    )
     assert steps == len(losses)
     out = np.empty_like(theta)
     e.store(out, state)
 
     def reference(wide=np.longdouble):
         values = (theta.astype(wide), X.astype(wide), y if y.ndim == 1 else y.astype(wide))
-        want = ref.train(net, *values, order, batch, optimizer, RATES, None, taken, keys=of)
+        want = ref.train(
+            *(net, *values, order, batch, optimizer, RATES, None, taken),
+            keys=of,
+            dropouts=factors,
+        )
         return want[0], want[2]
 
     return out, losses, reference
@@ -95,6 +103,59 @@ def test_training_meets_the_reference(name, dtype, optimizer):
             limit = 5e-5 if dtype == "float32" else 1e-13
             assert np.abs(got - want).max() < limit * (1 + np.abs(want).max())
             assert np.abs(losses - want_losses).max() < limit * (1 + np.abs(want_losses).max())
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_factor_for_each_step(name, threads):
+    """Of mini-batches that pass at once and in chunks, of inputs (gathered a step ahead), too."""
+    batch = {"chunks": 700, "at once": 3}.get(name, 6)
+    factors = np.array([0.75, 0.0, 1.0])
+    got, losses, reference = trained(NETS[name], "float64", batch, "adam", threads, 5, factors)
+    want, want_losses = reference(np.float64)
+    assert np.abs(got - want).max() < 1e-13 * (1 + np.abs(want).max())
+    assert np.abs(losses - want_losses).max() < 1e-13 * (1 + np.abs(want_losses).max())
+    if any(NETS[name].dropout):
+        assert np.abs(got - trained(NETS[name], "float64", batch, "adam", 1, 5)[0]).max() > 1e-4
+
+
+def test_dropout_schedule_of_a_fit():
+    X, y = rows()
+    settings = dict(epochs=4, batch_size=8, learning_rate=0.1)
+    whole, same, none = model_of(), model_of(), model_of()
+    whole.fit(X, y, **settings)
+    same.fit(X, y, dropout_schedule=fastnn.Constant(1.0), **settings)
+    assert whole.theta.tobytes() == same.theta.tobytes()
+    none.fit(X, y, dropout_schedule=lambda t: 0.0, **settings)
+    plain = fastnn.Model([6, 12, 8, 3], "tanh", seed=3)
+    plain.fit(X, y, **settings)
+    assert none.theta.tobytes() == plain.theta.tobytes()
+    falls = model_of()
+    falls.fit(X, y, dropout_schedule=fastnn.FlatCosine(1.0), **settings)
+    assert len({one.theta.tobytes() for one in (whole, none, falls)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("schedule", "error", "message"),
+    [
+        (0.5, TypeError, "dropout_schedule must be a schedule or a function, got 0.5"),
+        (fastnn.Constant(1.5), ValueError, "dropout_schedule must be at most 1, got Constant"),
+        (lambda t: 1.0 + t, ValueError, "dropout_schedule must be at most 1, got 5"),
+        (lambda t: -1.0, ValueError, "dropout_schedule must be at least 0"),
+        (fastnn.Adaptive(1.0), ValueError, "must be a schedule that follows the steps, got Adap"),
+    ],
+)
+def test_dropout_schedules_that_are_none(schedule, error, message):
+    X, y = rows()
+    model = model_of()
+    before = model.theta.tobytes()
+    with pytest.raises(error, match=message):
+        model.fit(X, y, batch_size=8, dropout_schedule=schedule)
+    assert model.theta.tobytes() == before
+    with pytest.raises(ValueError, match="must come with a network that has dropout"):
+        fastnn.Model([6, 3]).fit(X, y, dropout_schedule=fastnn.FlatCosine(1.0))
+    with pytest.raises(ValueError, match="FlatCosine must come with X and y: a stream"):
+        model.fit([(X, y)], dropout_schedule=fastnn.FlatCosine(1.0))
 
 
 @pytest.mark.parametrize("name", NETS)

@@ -28,6 +28,7 @@ import fastnn
 from fastnn.kernels import _cpu
 from fastnn.network.losses import from_json
 from fastnn.random import keys
+from fastnn.training.schedules import Running
 
 GOLDEN = Path(__file__).parent / "golden"
 CURVES, HASHES = GOLDEN / "loss_curves.json", GOLDEN / "theta_sha256.json"
@@ -115,6 +116,9 @@ OPTIMIZERS = {  # rates are exact in every dtype
     "ntk, rmsprop": fastnn.RMSprop(0.03125, 0.875, 0.5, 2.0**-4, centered=True, ntk=True),
     "ntk, lion": fastnn.Lion(0.03125, 0.75, 0.875, ntk=True),
     "ntk, rprop": fastnn.Rprop(0.03125, 0.5, 1.25, 2.0**-5, 0.0625, ntk=True),
+    "weight decay, scheduled": fastnn.AdamW(
+        *(0.03125, 0.75, 0.875, 2.0**-10), weight_decay=fastnn.InverseScaling(4.0, 1.0, 1.0)
+    ),
     "limits": fastnn.SGD(0.25, 0.5, clip_norm=0.5, clip_value=0.125, max_norm=1.25),
 }
 SEED = 5  # of dropout and noise
@@ -148,7 +152,8 @@ def reference_curve(name, optimizer, dtype):
     X = X.astype(dtype)
     rule = OPTIMIZERS[optimizer]
     of = keys(SEED, net.K) if net.dropout else None
-    given = {"keys": of, "running": ref.new_running(net, dtype)}
+    decays = Running(rule.weight_decay, 1, 1).rates(0, -(-N // BATCH))
+    given = {"keys": of, "running": ref.new_running(net, dtype), "decays": decays}
     return ref.train(net, theta, X, y, np.arange(N), BATCH, rule.kind, rule.rates, **given)[2]
 
 
@@ -258,6 +263,11 @@ TRAINED = {  # name: sizes, activation, output, bias, batch size, optimizer
         *([67, 33, 17, 5], "tanh", "softmax", True, 13),
         fastnn.AdamW(0.0625, ntk=True, rate_factors={"b": 0.125}),
     ),
+    "67-33-17-5 dropout, scheduled": (
+        *([67, 33, 17, 5], "relu", "softmax", True, 13),
+        fastnn.AdamW(0.01, weight_decay=fastnn.FlatCosine(0.125)),
+        {"dropout": [0.2, 0.5, 0.5]},
+    ),
     "67-33-17-5 batch norm": (
         *([67, 33, 17, 5], "relu", "softmax", True, 13, fastnn.Adam()),
         {"norm": "batch"},
@@ -291,6 +301,11 @@ LOSSES = {  # where it is not the output's own
 }
 
 
+FIT = {  # what fit is given besides
+    "67-33-17-5 dropout, scheduled": {"dropout_schedule": fastnn.FlatCosine(1.0)},
+}
+
+
 def trained_theta(name, dtype, n_threads=None):
     sizes, activation, output, bias, batch, optimizer, *more = TRAINED[name]
     n = 300
@@ -305,7 +320,8 @@ def trained_theta(name, dtype, n_threads=None):
         **(more[0] if more else {}),
     )
     weights = np.arange(n) % 5 / 4 if name.endswith("weights") else None
-    model.fit(X, y, epochs=2, batch_size=batch, optimizer=optimizer, sample_weight=weights)
+    settings = {"optimizer": optimizer, "sample_weight": weights, **FIT.get(name, {})}
+    model.fit(X, y, epochs=2, batch_size=batch, **settings)
     return model.theta
 
 

@@ -485,6 +485,22 @@ def test_weights_step_as_those_of_the_ntk_form(net, name):
     trajectory(net, *data(net), batch, epochs, ours, theirs, of=NTKNet)
 
 
+def test_weight_decay_of_each_step():
+    net = NETS["softmax"]
+    schedule = fastnn.FlatCosine(0.5)
+
+    def decaying(peer):
+        steps, decays = torch.optim.AdamW(peer.parameters, 0.005), iter(rates)
+        steps.register_step_pre_hook(
+            lambda *_: steps.param_groups[0].update(weight_decay=next(decays))
+        )
+        return steps
+
+    rates = Running(schedule, 10, 100).rates(0, 100)
+    ours = fastnn.AdamW(0.005, weight_decay=schedule)
+    trajectory(net, *data(net), 5, 10, ours, None, make=decaying)
+
+
 SCHEDULES = {  # ours, PyTorch's, and whether PyTorch's counts steps (or epochs)
     "step": (
         fastnn.StepDecay(0.1, epochs=3, gamma=0.5),

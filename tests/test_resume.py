@@ -66,7 +66,7 @@ OPTIMIZERS = [
     fastnn.SGD(),
     fastnn.SGD(0.1, 0.9),
     fastnn.Adam(),
-    fastnn.AdamW(0.05, ntk=True, rate_factors={"b": 0.1}),
+    fastnn.AdamW(0.05, weight_decay=fastnn.FlatCosine(0.5), ntk=True, rate_factors={"b": 0.1}),
 ]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn.training.schedules import Running, _cos_pi, _real_power, _sin_pi
+from fastnn.training.schedules import Running, Watching, _cos_pi, _real_power, _sin_pi
 
 
 def data(n=50):
@@ -134,7 +134,8 @@ def test_fit_uses_the_rate_of_each_step(batch):
 )
 def test_a_resumed_fit_goes_on_with_its_schedule(tmp_path, schedule):
     X, y = data()
-    optimizer = fastnn.AdamW(schedule, clip_norm=1.0)
+    decay = schedule if not isinstance(schedule, Watching) else fastnn.InverseScaling(1.0)
+    optimizer = fastnn.AdamW(schedule, clip_norm=1.0, weight_decay=decay)
     whole = make()
     want = whole.fit(X, y, epochs=8, batch_size=16, optimizer=optimizer)
 
@@ -168,11 +169,37 @@ def test_a_resumed_fit_goes_on_with_its_schedule(tmp_path, schedule):
         (lambda: fastnn.ReduceOnPlateau(0.1, monitor="r2"), ValueError, "monitor must be one of"),
         (lambda: fastnn.Adaptive(0.1, patience="2"), TypeError, "patience must be an integer"),
         (lambda: fastnn.SGD("fast"), TypeError, "learning_rate must be a number"),
+        (lambda: fastnn.SGD(weight_decay="0"), TypeError, "weight_decay must be a number"),
+        (
+            lambda: fastnn.SGD(weight_decay=fastnn.Adaptive(0.1)),
+            ValueError,
+            "weight_decay must be a schedule that follows the steps, got Adaptive",
+        ),
     ],
 )
 def test_wrong_settings(wrong, error, message):
     with pytest.raises(error, match=message):
         wrong()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("batch", [1, 16])
+def test_weight_decay_of_each_step(optimizer, batch):
+    """By hand: the share that each step takes, of a network whose gradient is 0."""
+    X, y = np.zeros((50, 4)), np.zeros((50, 3))
+    model = fastnn.Model([4, 3], output="identity", dtype="float64", seed=5)
+    want = model.theta.copy()
+    rule = {"sgd": fastnn.SGD, "adamw": fastnn.AdamW}[optimizer]
+    schedule = fastnn.FlatCosine(0.5)
+    model.fit(X, y, epochs=3, batch_size=batch, optimizer=rule(0.25, weight_decay=schedule))
+    for decay in rates(schedule, 3 * -(-50 // batch)):
+        want *= 1 - 0.25 * decay
+    np.testing.assert_allclose(model.theta, want, rtol=1e-13)
+    one, two, none = make(), make(), make()
+    X, y = data()
+    for model, decay in ((one, lambda t: 0.5), (two, 0.5), (none, 0.0)):
+        model.fit(X, y, epochs=2, batch_size=batch, optimizer=rule(0.01, weight_decay=decay))
+    assert one.theta.tobytes() == two.theta.tobytes() != none.theta.tobytes()
 
 
 def test_what_fit_and_partial_fit_refuse():
@@ -184,6 +211,12 @@ def test_what_fit_and_partial_fit_refuse():
         model.fit(X, y, learning_rate=rate)
     with pytest.raises(ValueError, match="OneCycle must be used in fit"):
         model.partial_fit(X, y, learning_rate=fastnn.OneCycle(0.1))
+    with pytest.raises(ValueError, match="FlatCosine must be used in fit"):
+        model.partial_fit(X, y, optimizer=fastnn.AdamW(weight_decay=fastnn.FlatCosine(0.1)))
+    with pytest.raises(ValueError, match="FlatCosine must come with X and y: a stream"):
+        model.fit([(X, y)], optimizer=fastnn.AdamW(weight_decay=fastnn.FlatCosine(0.1)))
+    with pytest.raises(ValueError, match="weight_decay must be at least 0 and finite, got nan"):
+        model.fit(X, y, optimizer=fastnn.AdamW(weight_decay=lambda t: math.nan))
     with pytest.raises(ValueError, match="learning_rate must be at least 0 and finite, got nan"):
         model.fit(X, y, learning_rate=lambda t: math.nan)
     assert model.theta.tobytes() == before.tobytes()

@@ -175,6 +175,127 @@ def test_time_limit_bounds_the_number_of_networks():
     assert len(model._ensemble.members) == 3  # the first bag, and no more
 
 
+# --- certainty
+
+
+@pytest.mark.parametrize("n_folds", [1, 3])
+@pytest.mark.parametrize("coverage", [0.5, 0.9])
+def test_intervals_and_sets_hold_what_they_say(n_folds, coverage):
+    X, kind, amount = rows(1000, seed=2)
+    new, its_kind, its_amount = rows(4000, seed=3)
+    recipe = Pack(SMALL.recipes, n_folds, repeats=2)
+    regressor = TabularRegressor(recipe=recipe, random_state=0).fit(X, amount)
+    lower, upper = regressor.predict_interval(new, coverage).T
+    held = (lower <= its_amount) & (its_amount <= upper)
+    assert held.mean() == pytest.approx(coverage, abs=0.045)
+    classifier = TabularClassifier(recipe=recipe, random_state=0).fit(X, kind)
+    sets = classifier.predict_set(new, coverage)
+    own = (its_kind[:, None] == classifier.classes_).argmax(1)
+    assert sets.dtype == bool and sets[np.arange(4000), own].mean() >= coverage - 0.04
+    top = classifier.predict_proba(new).argmax(1)
+    assert sets[np.arange(4000), top].all() and sets.sum(1).mean() < 2
+
+
+def test_quantiles_ascend_and_hold():
+    X, _, amount = rows(1000, seed=2)
+    new, _, its_amount = rows(4000, seed=3)
+    model = TabularRegressor(recipe=SMALL, random_state=0).fit(X, amount)
+    q = [0.05, 0.5, 0.95]
+    values = model.predict_quantiles(new, q)
+    assert values.shape == (4000, 3) and (np.diff(values, axis=1) > 0).all()
+    for level, column in zip(q, values.T, strict=True):
+        assert (its_amount <= column).mean() == pytest.approx(level, abs=0.045)
+    assert np.array_equal(model.predict_quantiles(new, 0.5), values[:, 1])
+    both = model.predict_interval(new, 0.9)
+    assert np.allclose(both, values[:, [0, 2]], atol=0.5)
+
+
+def test_too_few_rows_for_a_coverage():
+    X, _, amount = rows(20)
+    model = TabularRegressor(recipe=SMALL, random_state=0).fit(X, amount)
+    assert np.isinf(model.predict_interval(X, 0.95)).all()
+    assert np.isfinite(model.predict_interval(X, 0.9)).all()
+
+
+def test_bad_coverage(fitted):
+    X, _, _ = rows()
+    for bad in (0, 1, -0.1):
+        with pytest.raises(ValueError, match="coverage must be"):
+            fitted[1].predict_interval(X, bad)
+        with pytest.raises(ValueError, match="coverage must be"):
+            fitted[0].predict_set(X, bad)
+    with pytest.raises(ValueError, match="q must be above 0 and below 1"):
+        fitted[1].predict_quantiles(X, [0.5, 0])
+    with pytest.raises(ValueError, match="q must hold at least one"):
+        fitted[1].predict_quantiles(X, [])
+
+
+# --- teachers
+
+
+def test_what_a_teacher_says_is_learned():
+    """Of labels that are noise, its probabilities; y still decides on the scores."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2))
+    taught = 1 / (1 + np.exp(-3 * X[:, 0]))
+    y = rng.integers(0, 2, 300)
+    model = TabularClassifier(recipe=SMALL, random_state=0)
+    model.fit(X, y, teacher_probabilities=np.stack([1 - taught, taught], 1))
+    assert np.corrcoef(model.predict_proba(X)[:, 1], taught)[0, 1] > 0.95
+    assert model.scores_["accuracy"] < 0.6
+    regressor = TabularRegressor(recipe=SMALL, random_state=0).fit(X, y, teacher_values=taught)
+    assert np.corrcoef(regressor.predict(X), taught)[0, 1] > 0.95
+
+
+def test_compressed_to_one_network(fitted):
+    X, kind, amount = rows(400, seed=4)
+    for model, y in zip(fitted, (kind, amount), strict=True):
+        student = model.compress(X, y)
+        assert type(student) is type(model) and student is not model
+        assert len(student._ensemble.members) == 1 < len(model._ensemble.members)
+        assert student.score(X, y) > model.score(X, y) - 0.1
+        assert set(student.scores_) == set(model.scores_)
+
+
+def test_bad_teachers():
+    X, kind, amount = rows(20)
+    model = TabularClassifier(recipe=SMALL)
+    with pytest.raises(ValueError, match=r"teacher_probabilities must have shape \(20, 3\)"):
+        model.fit(X, kind, teacher_probabilities=np.ones((20, 2)) / 2)
+    with pytest.raises(ValueError, match=r"of sum 1, got .* in row 4"):
+        off = np.ones((20, 3)) / (3 + (np.arange(20) == 4))[:, None]
+        model.fit(X, kind, teacher_probabilities=off)
+    with pytest.raises(ValueError, match=r"teacher_values must have shape \(20,\)"):
+        TabularRegressor(recipe=SMALL).fit(X, amount, teacher_values=np.ones(19))
+
+
+# --- which columns matter
+
+
+def test_columns_that_matter(fitted):
+    X, kind, amount = rows(500, seed=1)
+    for model, y in zip(fitted, (kind, amount), strict=True):
+        found = model.permutation_importance(X, y)
+        assert found.names == ["a", "b", "colour"]
+        a, b, colour = found.mean
+        assert a > colour > 3 * abs(b)
+        again = model.permutation_importance(X, y, sample_weight=np.ones(500))
+        assert np.array_equal(found.increases, again.increases)
+    with pytest.raises(ValueError, match=r"classes that fit has seen, got 'odd' in y\[1\]"):
+        fitted[0].permutation_importance(X, np.where(np.arange(500) == 1, "odd", kind))
+
+
+def test_a_column_and_its_gaps_are_shuffled_together():
+    """Of an array: the feature that says where a number is missing belongs to its column."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 2))
+    y = rng.uniform(size=400) < 0.5
+    X[y, 1] = np.nan
+    model = TabularClassifier(recipe=SMALL, random_state=0).fit(X, y)
+    found = model.permutation_importance(X, y)
+    assert found.names == ["x0", "x1"] and found.mean[1] > 0.5 and abs(found.mean[0]) < 0.1
+
+
 # --- bits
 
 
@@ -196,6 +317,10 @@ def test_a_row_alone_as_in_any_batch(fitted, monkeypatch):
         row = {name: column[i : i + 1] for name, column in X.items()}
         assert np.array_equal(classifier.predict_proba(row), p[i : i + 1])
         assert np.array_equal(regressor.predict(row), f[i : i + 1])
+        cells = {name: column[i] for name, column in X.items()}
+        assert np.array_equal(classifier.predict_proba_one(cells), p[i])
+        assert classifier.predict_one(cells) == classifier.predict(row)[0]
+        assert regressor.predict_one(cells) == f[i]
     monkeypatch.setattr("fastnn.tabular.ensemble.ROWS", 7)  # blocks
     assert np.array_equal(classifier.predict_proba(X), p)
 
@@ -259,6 +384,10 @@ def test_files_hold_everything(fitted, tmp_path):
         assert loaded.get_params() == model.get_params()
         assert np.array_equal(loaded.predict(X), model.predict(X))
         assert loaded.score(X, y) == model.score(X, y)
+        if model.kind == "regressor":
+            assert np.array_equal(loaded.predict_interval(X), model.predict_interval(X))
+        else:
+            assert np.array_equal(loaded.predict_set(X), model.predict_set(X))
         assert loaded.scores_ == model.scores_ and loaded.summary() == model.summary()
         assert loaded.feature_names_in_.tolist() == ["a", "b", "colour"]
         content = path.read_bytes()
@@ -295,6 +424,7 @@ def test_files_that_are_damaged(fitted, tmp_path):
         (b"0.W1", b"0.V1"),
         (b'\\"members\\":[0', b'\\"members\\":[9'),
         (b'"weights"', b'"weighty"'),
+        (b'"unseen.score"', b'"unseen.scare"'),
     ):
         assert content.count(old)
         path.write_bytes(content.replace(old, new, 1))

@@ -9,6 +9,7 @@ import pytest
 
 import fastnn
 from fastnn.tabular.calibration import heated, temperature_of
+from fastnn.tabular.conformal import Scores, scores_of
 from fastnn.tabular.data import as_amounts, as_classes, as_data, as_target
 from fastnn.tabular.folds import folds, splits
 from fastnn.tabular.recipes import Pack, Recipe, as_pack, default_pack, from_json, to_json
@@ -150,6 +151,60 @@ def test_heated_is_softmax_of_log():
     p = np.array([[0.5, 0.25, 0.25]])
     np.testing.assert_allclose(heated(p, 0.5), [[4 / 6, 1 / 6, 1 / 6]])
     np.testing.assert_allclose(heated(p, 1.0), p)
+
+
+# --- certainty
+
+
+def test_quantiles_are_those_of_all_sums():
+    rng = np.random.default_rng(0)
+    group = rng.integers(0, 3, 40)
+    scores = Scores(np.eye(3), group, rng.normal(size=40))
+    f = rng.normal(size=(7, 3))
+    every = np.sort(f[:, group] + scores.score, 1)
+    ranks = np.array([40, 1, 13, 13])
+    assert np.array_equal(scores.quantiles(f, ranks), every[:, ranks - 1])
+    lower, upper = scores.interval(f, 0.8)  # 4.1 of 41 in each tail
+    assert np.array_equal(lower, every[:, 3]) and np.array_equal(upper, every[:, 36])
+    assert np.array_equal(scores.levels(f, np.array([0.5]))[:, 0], every[:, 20])
+    assert scores.interval(f, 0.999)[0].max() == -np.inf
+    assert scores.interval(f, 0.999)[1].min() == np.inf
+
+
+def test_blocks_of_rows_change_nothing(monkeypatch):
+    rng = np.random.default_rng(0)
+    scores = Scores(np.eye(2), rng.integers(0, 2, 30), rng.normal(size=30))
+    f, q = rng.normal(size=(11, 2)), np.array([0.1, 0.9])
+    whole = scores.levels(f, q)
+    monkeypatch.setattr("fastnn.tabular.conformal.BLOCK", 60)
+    assert np.array_equal(scores.levels(f, q), whole)
+
+
+def test_sets_count_the_rows_that_were_no_likelier():
+    scores = Scores(np.eye(1), np.zeros(9, int), np.arange(1, 10) / 10)
+    p = np.array([[[0.05, 0.1, 0.25, 0.95]]])
+    # (count + 1) / 10 of 0, 1, 2 and 9 rows must be above 1 - coverage.
+    assert scores.sets(p, 0.9)[0].tolist() == [False, True, True, True]
+    assert scores.sets(p, 0.75)[0].tolist() == [False, False, True, True]
+    assert scores.sets(p, 0.95)[0].tolist() == [True, True, True, True]
+
+
+def test_groups_of_rows_have_the_members_that_have_not_seen_them():
+    folds = np.array([[0, 1, 0, 1], [0, 0, 1, 1]])
+    scores = scores_of(folds, np.array([0.75, 0.25]), np.arange(4.0))
+    weights = scores.members[scores.group]
+    assert weights.tolist() == [
+        [0.75, 0, 0.25, 0],
+        [0, 0.75, 0.25, 0],
+        [0.75, 0, 0, 0.25],
+        [0, 0.75, 0, 0.25],
+    ]
+
+
+def test_few_scores_are_kept(monkeypatch):
+    monkeypatch.setattr("fastnn.tabular.conformal.MOST", 10)
+    scores = scores_of(np.arange(95)[None] % 5, np.ones(1), np.arange(95.0))
+    assert scores.n == 10 and np.diff(scores.score).min() >= 9
 
 
 # --- recipes

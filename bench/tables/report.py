@@ -7,10 +7,11 @@ normalised scores compare: they use the splits that all entrants of the table ha
 from __future__ import annotations
 
 from collections import defaultdict
-from statistics import fmean, median, stdev
+from statistics import fmean, geometric_mean, median, stdev
 from typing import Any
 
 from bench.markdown import number, table
+from bench.results import threads
 from bench.tables.entrants import ENTRANTS
 from bench.tables.records import Record
 from bench.tables.scores import CLASSES, MAIN, VALUES
@@ -36,6 +37,9 @@ def section(found: list[Record]) -> str:
     for ours, peer in PAIRS:
         if ours in ENTRANTS and (text := beside(by_table, ours, peer)):
             parts.append(text)
+    parts += [
+        text for n in sorted({one["threads"] for one in found} - {1}) if (text := seconds(found, n))
+    ]
     for name, entrants in by_table.items():
         parts += [f"### {name}", of_table(entrants)]
         if any("test_file" in record for each in entrants.values() for record in each.values()):
@@ -130,11 +134,16 @@ def where(fine: list[Record]) -> str:
 
 
 def overall(by_table: dict[str, ByEntrant]) -> str:
-    """Mean rank and mean normalised score by each kind of score, the best rank first."""
+    """Mean rank and mean normalised score by each kind of score, the best rank first; and how long
+    fits take."""
     kinds = {"error or RMSE": MAIN, "log loss or MAE": ("log_loss", "mae"), "AUC": ("auc",)}
     rank: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     share: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    slower: dict[str, list[float]] = defaultdict(list)  # than the fastest of a table
     for entrants in by_table.values():
+        seconds = {name: _seconds(each) for name, each in entrants.items()}
+        for name, own in seconds.items():
+            slower[name].append(own / min(seconds.values()))
         for kind, scores in kinds.items():
             for score in _scores(entrants):
                 values = means(entrants, score) if score in scores else {}
@@ -145,6 +154,7 @@ def overall(by_table: dict[str, ByEntrant]) -> str:
     head = ["", "tables"]
     for kind in kinds:
         head += [f"{kind}: mean rank", "normalised"]
+    head.append("fit: times as long as the fastest")
     rows = []
     for name in sorted(rank, key=lambda name: fmean(rank[name]["error or RMSE"])):
         cells = [ENTRANTS[name].title, str(len(rank[name]["error or RMSE"]))]
@@ -152,7 +162,7 @@ def overall(by_table: dict[str, ByEntrant]) -> str:
             own = rank[name][kind]
             cells += [f"{fmean(own):.2f}" if own else ""]
             cells += [f"{fmean(share[name][kind]):.3f}" if own else ""]
-        rows.append(cells)
+        rows.append([*cells, number(geometric_mean(slower[name]))])
     return table(head, rows)
 
 
@@ -191,6 +201,24 @@ def beside(by_table: dict[str, ByEntrant], ours: str, peer: str | None) -> str:
     return table(["", ENTRANTS[ours].title, *who, "better by", "times faster to fit"], rows)
 
 
+def seconds(found: list[Record], n_threads: int) -> str:
+    """Of fits with several threads that had the machine for themselves: medians of what passed."""
+    cells: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for record in found:
+        if record["threads"] == n_threads and "failed" not in record and is_quiet(record):
+            cells[record["table"]][record["entrant"]].append(record["fit_s"])
+    names = [name for name in ENTRANTS if any(name in own for own in cells.values())]
+    if not names:
+        return ""
+    rows = [
+        [name, *(number(median(cells[name][one])) if cells[name][one] else "" for one in names)]
+        for name in TABLES
+        if name in cells
+    ]
+    head = ["", *(ENTRANTS[name].title for name in names)]
+    return f"Seconds of a fit, {threads(n_threads)}:\n\n{table(head, rows)}"
+
+
 def of_table(entrants: ByEntrant, of: str = "scores") -> str:
     """Scores and seconds of each entrant, the best main score first."""
     scores = _scores(entrants)
@@ -207,7 +235,7 @@ def of_table(entrants: ByEntrant, of: str = "scores") -> str:
             text = _mean(own, score, of)
             cells.append(f"**{text}**" if _average(own, score, of) == best[score] else text)
         if of == "scores":
-            cells.append(number(median(one["fit_cpu_s"] for one in own)))
+            cells.append(number(_seconds(entrants[name])))
             each = median(one["predict_cpu_s"] / one["predicted"] for one in own)
             cells.append(number(1e6 * each))
         rows.append([*cells, str(len(own))])
@@ -224,6 +252,11 @@ def _scores(entrants: ByEntrant) -> list[str]:
 
 def _main(entrants: ByEntrant) -> str:
     return next(score for score in _scores(entrants) if score in MAIN)
+
+
+def _seconds(each: dict[int, Record]) -> float:
+    """Of a fit: the median of the splits."""
+    return median(record["fit_cpu_s"] for record in each.values())
 
 
 def _average(own: Any, score: str, of: str = "scores") -> float:

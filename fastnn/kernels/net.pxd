@@ -26,6 +26,8 @@ cdef struct Buffers:
     # What a run of mini-batches needs beside the weights. h[k] and delta[k] are panels of `capacity` rows.
     Py_ssize_t capacity, stride, batch
     char *h0[2]                # the rows in use and those being gathered
+    char *last                 # single rows: the row whose step layer 1 still lacks, -alpha delta[1] last^T ...
+    bint behind                # ... if it does (online.pyx)
     char **h                   # [n_layers + 1]; h[0] is not used
     char **d                   # [n_layers + 1]; d[k] = dh[k]/da[k] where h[k] does not tell it, otherwise NULL
     char **delta               # [n_layers + 1]; delta[0] is not used
@@ -44,6 +46,8 @@ cdef struct Run:
     double least               # weight a row that a mini-batch is divided by, at least
     Step step
     const double *learning_rates     # of each step of this run; NULL: the one in step.rates
+    const double *weight_decays      # ... likewise
+    const double *dropout_factors    # ... of the network's dropout; NULL: 1
     long long taken            # steps before this run
     bint perturbs              # with noise and dropout
     long long number           # of the first step, among all of the model's
@@ -63,6 +67,13 @@ cdef struct Run:
     char *statistics           # running statistics of the last whole step, where a step can be left midway; NULL otherwise
     bint sure                  # single rows: no step that might leave a weight that is not finite
     bint transposed            # single rows: Wt is Wp's transpose as they begin
+
+cdef inline fnn_draw draw_of(const Net *net, const Run *run, Py_ssize_t l, Py_ssize_t s) noexcept nogil:
+    """What step s of the run adds to h[l] and leaves out of it."""
+    cdef fnn_draw draw = net.draws[l]
+    if run.dropout_factors != NULL:
+        draw.dropout *= run.dropout_factors[s]
+    return draw
 
 cdef inline bint as_they_lie(const fnn_kernels *k, const fnn_features *X) noexcept nogil:
     """Whether rows are runs of the network's own kind of real."""

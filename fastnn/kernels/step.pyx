@@ -31,14 +31,14 @@ from libc.math cimport sqrt
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, FNN_LAYER_NORM, FNN_OF_b, FNN_OF_W, Memory, check_signals, fnn_activation, fnn_barrier, fnn_entry,
+    FNN_BATCH_NORM, FNN_LAYER_NORM, FNN_OF_b, FNN_OF_W, Memory, check_signals, fnn_activation, fnn_barrier, fnn_draw, fnn_entry,
     fnn_identity, fnn_kernels, fnn_norm, fnn_prefetch, fnn_rates, fnn_sgd, fnn_team_size, fp_enter, fp_leave, plain, seconds,
     startable, wait,
 )
 from fastnn.kernels.backward cimport Entries, delta_and_gradient_part, gradient_part, gradient_sparse_part, hidden_delta_part
 from fastnn.kernels.forward cimport forward_part, forward_sparse_part, perturb_part
 from fastnn.kernels.net cimport (
-    Buffers, Net, Run, as_they_lie, flops, kept, load_statistics, slope_of, statistics_bytes, store_statistics,
+    Buffers, Net, Run, as_they_lie, draw_of, flops, kept, load_statistics, slope_of, statistics_bytes, store_statistics,
 )
 from fastnn.kernels.normalise cimport (
     normalise_delta_part, normalise_gradient_part, normalise_part, normalise_update_part,
@@ -280,6 +280,7 @@ cdef bint forward(const Net *net, const Buffers *buffers, Run *run, Thread *my) 
     cdef const Layer *layer
     cdef const fnn_norm *norm
     cdef fnn_activation g
+    cdef fnn_draw draw
     cdef Part part, of
     for l in range(net.n_layers):
         layer, norm, h, sparse = &net.layers[l], &net.norms[l], buffers.h[l + 1], l == 0 and run.X.indptr != NULL
@@ -306,7 +307,8 @@ cdef bint forward(const Net *net, const Buffers *buffers, Run *run, Thread *my) 
             normalise_part(k, norm, layer.n_out, run.step.apply, h, buffers.xhat[l + 1], buffers.inv[l + 1], d, stride,
                            net.activations[l], part.p0, part.p1, part.r0, part.r1)
         if run.perturbs and l + 1 < net.n_layers:
-            perturb_part(k, layer.n_out, h, d, stride, &net.draws[l + 1], run.number + my.s, my.first - my.start,
+            draw = draw_of(net, run, l + 1, my.s)
+            perturb_part(k, layer.n_out, h, d, stride, &draw, run.number + my.s, my.first - my.start,
                          part.p0, part.p1, part.r0, part.r1)
     return True
 
@@ -347,6 +349,8 @@ cdef bint backward(const Net *net, const Buffers *buffers, Run *run, Thread *my)
     my.step.summed = clipped or not (my.step.first and my.step.apply)
     if run.learning_rates != NULL:
         my.step.rates.learning_rate = run.learning_rates[my.s]
+    if run.weight_decays != NULL:
+        my.step.rates.weight_decay = run.weight_decays[my.s]
     correct(&my.step.rates, run.taken + my.s + 1)
     share_rates(&my.step)
     for l in range(net.n_layers - 1, 0, -1):
@@ -530,6 +534,7 @@ cdef void gather_rows(const Net *net, const Run *run, char *h0, Py_ssize_t strid
     """h[0], rows r0..r1 of the mini-batch that starts at `first`. CSR rows are used as they lie."""
     cdef const fnn_kernels *k = net.k
     cdef Py_ssize_t n = net.layers[0].n_in
+    cdef fnn_draw draw
     if run.X.indptr != NULL or r0 == r1:
         return
     if not as_they_lie(k, &run.X) or run.X.row != n * k.item:
@@ -539,7 +544,8 @@ cdef void gather_rows(const Net *net, const Run *run, char *h0, Py_ssize_t strid
     else:
         k.gather(r1 - r0, n, run.X.data, run.order + first + r0, at(k, h0, r0 * k.nr), stride)
     if run.perturbs:
-        perturb_part(k, n, h0, NULL, stride, &net.draws[0], run.number + first // run.batch, first % run.batch, 0,
+        draw = draw_of(net, run, 0, first // run.batch)
+        perturb_part(k, n, h0, NULL, stride, &draw, run.number + first // run.batch, first % run.batch, 0,
                      net.layers[0].in_panels, r0, r1)
 
 

@@ -14,6 +14,7 @@ from fastnn.files import ensemble as storage
 from fastnn.network.parameters import Parameters
 from fastnn.predictor import Predictor
 from fastnn.tables.columns import Columns
+from fastnn.tabular.conformal import Scores
 from fastnn.tabular.ensemble import Ensemble
 from fastnn.tabular.recipes import from_json, to_json
 
@@ -39,7 +40,14 @@ def save(path: str | PathLike[str], estimator: Any) -> None:
         classes = estimator.classes_
         about["classes"] = {"dtype": classes.dtype.str, "values": classes.tolist()}
     members = [_parameters(member) for member in ensemble.members]
-    storage.save(path, storage.Saved(members, {"weights": ensemble.weights}, about))
+    scores = ensemble.scores
+    arrays = {
+        "weights": ensemble.weights,
+        "unseen.members": scores.members,
+        "unseen.group": scores.group.astype(np.float64),
+        "unseen.score": scores.score,
+    }
+    storage.save(path, storage.Saved(members, arrays, about))
 
 
 def _parameters(member: Predictor) -> Parameters:
@@ -69,7 +77,14 @@ def _estimator(saved: storage.Saved, kinds: Mapping[str, Any]) -> Any:
         members.append(Predictor(one.network, *one.weights()[1:], None))
     if weights.shape != (len(members),) or not (weights >= 0).all():
         raise ValueError(f"weights must be {len(members)} numbers of at least 0")
-    estimator._ensemble = Ensemble(columns, members, weights, float(about["temperature"]))
+    scores = Scores(
+        saved.arrays["unseen.members"],
+        saved.arrays["unseen.group"].astype(np.intp),
+        saved.arrays["unseen.score"],
+    )
+    scores.check(len(members))
+    temperature = float(about["temperature"])
+    estimator._ensemble = Ensemble(columns, members, weights, temperature, scores)
     names = about["names"]
     estimator._names = None if names is None else [str(name) for name in names]
     estimator.n_features_in_ = int(about["n_features"])

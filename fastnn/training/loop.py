@@ -9,6 +9,7 @@ after each; `train` is the loop over them, of `Model.fit` and of fastnn.sklearn.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
@@ -26,10 +27,10 @@ from fastnn.training import lbfgs
 from fastnn.training.evaluate import evaluate
 from fastnn.training.fit import Fit
 from fastnn.training.history import History
-from fastnn.training.optimizers import LBFGS, Rate
+from fastnn.training.optimizers import LBFGS
 from fastnn.training.plan import Plan
 from fastnn.training.progress import Progress, Watcher
-from fastnn.training.schedules import Running
+from fastnn.training.schedules import Rate, Running
 from fastnn.training.stream import Stream
 
 SLICE_SECONDS = 0.025  # an interrupt within 100 ms, with room for a slow step
@@ -45,6 +46,8 @@ class Steps(Protocol):
     def rates(self) -> dict[str, float]: ...
     @property
     def learning_rate(self) -> Rate: ...
+    @property
+    def weight_decay(self) -> Rate: ...
 
 
 class Run:
@@ -63,15 +66,17 @@ class Run:
         seed: int,
         weights: np.ndarray | None = None,
         least: float = 0.0,
+        dropout: Rate = 1.0,
     ) -> None:
-        """least: weight a row, at least, that the gradient of a mini-batch is divided by."""
+        """least: weight a row, at least, that the gradient of a mini-batch is divided by; dropout:
+        by what the network's is multiplied in each step."""
         self.parameters = parameters
         self.seed = seed
         self.engine = engine
         self.optimizer = optimizer
         self.batch = batch
         self.n_threads = n_threads
-        self.weights, self.least = weights, least
+        self.weights, self.least, self.dropout = weights, least, dropout
         network = parameters.network
         self.step_seconds = 3 * network.n_parameters * batch / SLOWEST
         draws = any(network.dropout) or any(network.noise)
@@ -80,10 +85,12 @@ class Run:
         self.begin_schedule(1, 1)
 
     def begin_schedule(self, rows: int, epochs: int, done: int = 0) -> None:
-        """Begin the learning rate's schedule for so many epochs of so many rows, `done` of them
-        before."""
+        """Begin the schedules for so many epochs of so many rows, `done` of them before."""
         per_epoch = -(-rows // self.batch)
-        self.schedule = Running(self.optimizer.learning_rate, per_epoch, epochs * per_epoch)
+        steps = per_epoch, epochs * per_epoch
+        self.schedule = Running(self.optimizer.learning_rate, *steps)
+        self.decay = Running(self.optimizer.weight_decay, *steps, "weight_decay")
+        self.dropouts = Running(self.dropout, *steps, "dropout_schedule")
         self.place = done * per_epoch  # steps of this fit so far
 
     def show(self) -> None:
@@ -147,16 +154,6 @@ class Run:
             start = stop
         return losses, squares
 
-    def sure_step(self, X: Features, y: np.ndarray) -> float | None:
-        """Take one step on all rows if that surely leaves finite weights, which needs no look at
-        them and no copy of what was before; returns its loss. None, and nothing done, where it may
-        not."""
-        order, losses = np.arange(len(X)), np.empty(1)
-        steps = self._train(X, y, order, len(order), losses, None, slice(0, 1), sure=True)
-        if not steps:
-            raise DivergenceError(f"batch 1 has the loss {losses[0]}")
-        return float(losses[0]) if steps > 0 else None
-
     def _train(
         self,
         X: Features,
@@ -166,13 +163,15 @@ class Run:
         losses: np.ndarray,
         squares: np.ndarray | None,
         part: slice,
-        sure: bool = False,
     ) -> int:
         """Take the steps part.start to part.stop of those over X[order] while nobody else is at the
         weights; returns how many were taken."""
         parameters, n = self.parameters, part.stop - part.start
-        first = self.place if self.schedule.by_epochs else parameters.steps
-        alphas = self.schedule.rates(first, first + n)
+        alphas = self._rates(self.schedule, n)
+        decays, dropouts = (
+            None if isinstance(one.rate, float) else self._rates(one, n)
+            for one in (self.decay, self.dropouts)
+        )
         with parameters.guard:
             parameters.moves(self.engine)
             try:
@@ -184,12 +183,18 @@ class Run:
                     keys=self.keys,
                     squares=None if squares is None else squares[part],
                     least=self.least,
-                    sure=sure,
+                    weight_decays=decays,
+                    dropout_factors=dropouts,
                 )
             finally:
                 parameters.moves(self.engine)
-        self.place += max(steps, 0)
+        self.place += steps
         return steps
+
+    def _rates(self, schedule: Running, n: int) -> np.ndarray:
+        """Of the next n steps."""
+        first = self.place if schedule.by_epochs else self.parameters.steps
+        return schedule.rates(first, first + n)
 
     def stream(self, stream: Stream, shuffle: bool, epoch: int) -> float:
         """Train on a stream's blocks one after another; returns the mean loss as `epoch` does.
@@ -275,7 +280,7 @@ def fit(model: Any, plan: Plan, watcher: Watcher | None = None) -> History:
     with parameters.training(plan.rule.kind, plan.batch) as engine:
         run = Run(
             *(parameters, engine, plan.rule, plan.batch, bound_threads(model.n_threads)),
-            *(plan.seed, plan.weights, plan.least),
+            *(plan.seed, plan.weights, plan.least, plan.dropout),
         )
         try:
             if plan.checkpoint is not None:
@@ -364,23 +369,44 @@ def _epoch(run: Run, course: Course, fit: Fit, progress: Watcher | None) -> None
 def partial_fit(model: Any, plan: Plan) -> float:
     """One pass over the plan's rows in their order; returns the mean of the loss before each
     step."""
-    X, y, parameters, threads = plan.X, plan.y, model._parameters, bound_threads(model.n_threads)
+    X, y, rule, parameters = plan.X, plan.y, plan.rule, model._parameters
     assert y is not None and not isinstance(X, Stream)
-    with parameters.training(plan.rule.kind, plan.batch, keep=False) as engine:
-        run = Run(
-            *(parameters, engine, plan.rule, plan.batch, threads),
-            *(model.seed, plan.weights, plan.least),
-        )
+    with parameters.training(rule.kind, plan.batch, keep=False) as engine:
         try:
-            loss = run.sure_step(X, y) if len(X) <= plan.batch else None
+            loss = _sure_step(parameters, engine, plan, X, y)
             if loss is None:
                 parameters.keep()
+                run = Run(
+                    *(parameters, engine, rule, plan.batch, bound_threads(model.n_threads)),
+                    *(model.seed, plan.weights, plan.least),
+                )
                 loss = run.epoch(X, y, plan.rows)
                 run.check()
             return loss
         except DivergenceError as error:
             parameters.undo()
             raise DivergenceError(_remedy(str(error))) from None
+
+
+def _sure_step(
+    parameters: Parameters, engine: Engine, plan: Plan, X: Features, y: np.ndarray
+) -> float | None:
+    """Plain SGD on a row alone, if that surely leaves finite weights, which needs no look at them
+    and no copy of what was before; returns the row's loss. None, and nothing done, where it may
+    not."""
+    if len(X) > 1 or plan.weights is not None or not plan.rule.plain:
+        return None
+    first = parameters.steps
+    alphas = Running(plan.rule.learning_rate, 1, 1).rates(first, first + 1)
+    with parameters.guard:
+        parameters.moves(engine)
+        try:
+            loss = engine.sure_step(X, y, alphas[0], parameters.counts)
+        finally:
+            parameters.moves(engine)
+    if loss is not None and not math.isfinite(loss):
+        raise DivergenceError(f"batch 1 has the loss {loss}")
+    return loss
 
 
 def _remedy(where: str) -> str:

@@ -9,10 +9,8 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from fastnn.checks import as_bool, as_int, as_name, as_real
-from fastnn.training.schedules import Schedule, as_learning_rate
+from fastnn.training.schedules import Rate, as_rate
 from fastnn.values import Value
-
-Rate = float | Schedule | Callable[[int], float]
 
 # Numbers by name: the least, and what they must be below.
 LIMITS = {
@@ -29,7 +27,6 @@ LIMITS = {
     "most": (1e-30, math.inf),
     "l1": (0.0, math.inf),
     "l2": (0.0, math.inf),
-    "weight_decay": (0.0, math.inf),
     "tol": (0.0, math.inf),
     "clip_norm": (1e-30, math.inf),
     "clip_value": (1e-30, math.inf),
@@ -92,8 +89,9 @@ class Optimizer(Value):
     l1, l2 : float, default 0.0
         Penalties l1 sum |w| + l2/2 sum w^2. l2 is PyTorch's weight_decay of SGD and Adam, and
         scikit-learn's alpha divided by the rows of the mini-batch.
-    weight_decay : float, default 0.0 (AdamW: 0.01)
-        Decoupled from the gradient [1]_.
+    weight_decay : float, schedule or function, default 0.0 (AdamW: 0.01)
+        Decoupled from the gradient [1]_. Where it changes from step to step it is given as a
+        learning rate is, such as ``fastnn.FlatCosine(0.02)``.
     clip_norm, clip_value : float, optional
         Above 0. clip_norm needs the whole gradient before any weight moves, which costs one more
         pass over it.
@@ -124,7 +122,7 @@ class Optimizer(Value):
     learning_rate: Rate
     l1: float = _setting(0.0)
     l2: float = _setting(0.0)
-    weight_decay: float = _setting(0.0)
+    weight_decay: Rate = _setting(0.0)
     clip_norm: float | None = _setting(None)
     clip_value: float | None = _setting(None)
     max_norm: float | None = _setting(None)
@@ -136,8 +134,8 @@ class Optimizer(Value):
         checked = {}
         for one in fields(self):
             value = getattr(self, one.name)
-            if one.name == "learning_rate":
-                value = as_learning_rate(value)
+            if one.name in ("learning_rate", "weight_decay"):
+                value = as_rate(one.name, value)
             elif one.name == "rate_factors":
                 value = as_factors(value)
             elif isinstance(one.default, bool):
@@ -169,13 +167,19 @@ class Optimizer(Value):
         raise NotImplementedError
 
     @cached_property
+    def plain(self) -> bool:
+        """Whether a step is theta <- theta - learning_rate g and nothing else."""
+        return replace(self, learning_rate=SGD.learning_rate) == SGD()
+
+    @cached_property
     def rates(self) -> dict[str, Any]:
-        """The numbers its kernel takes; the learning rate is 0 where a schedule gives it."""
-        rate = self.learning_rate
-        names = *self.own, "l1", "l2", "weight_decay", "clip_norm", "clip_value", "max_norm"
+        """The numbers its kernel takes; 0 where a schedule gives them."""
+        names = *self.own, "l1", "l2", "clip_norm", "clip_value", "max_norm"
         given = {name: getattr(self, name) or 0.0 for name in names}
+        for name in ("learning_rate", "weight_decay"):
+            value = getattr(self, name)
+            given[name] = value if isinstance(value, float) else 0.0
         return {
-            "learning_rate": rate if isinstance(rate, float) else 0.0,
             "decay_bias": self.decay_bias,
             "ntk": self.ntk,
             "factors": asdict(as_factors(self.rate_factors)),
@@ -285,7 +289,7 @@ class AdamW(Adam):
     ----------
     learning_rate, beta1, beta2, epsilon, amsgrad
         As of `Adam`.
-    weight_decay : float, default 0.01
+    weight_decay : float, schedule or function, default 0.01
     l1, l2, clip_norm, clip_value, max_norm, decay_bias, rate_factors, ntk
         As of every optimizer: `fastnn.Optimizer`.
 
@@ -294,7 +298,7 @@ class AdamW(Adam):
     Loshchilov & Hutter (2019), "Decoupled weight decay regularization", ICLR.
     """
 
-    weight_decay: float = _setting(0.01)
+    weight_decay: Rate = _setting(0.01)
 
 
 class NAdam(Optimizer):
@@ -577,16 +581,17 @@ def _named(name: str, learning_rate: float | None) -> Optimizer:
 
 def as_optimizer(optimizer: Any, learning_rate: Any) -> Optimizer:
     """`optimizer`, a name or an object, with `learning_rate` in place of its own unless None."""
-    names = ", ".join(map(repr, NAMES))
-    wanted = f"optimizer must be one of {names} or an object such as fastnn.SGD(...)"
-    if isinstance(optimizer, str):
-        if optimizer not in NAMES:
-            raise ValueError(f"{wanted}, got {optimizer!r}")
+    if isinstance(optimizer, str) and optimizer in NAMES:
         if learning_rate is None or isinstance(learning_rate, float):
             return _named(optimizer, learning_rate)
         optimizer = _named(optimizer, None)
     if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"{wanted}, got {optimizer!r}")
+        kind = ValueError if isinstance(optimizer, str) else TypeError
+        names = ", ".join(map(repr, NAMES))
+        raise kind(
+            f"optimizer must be one of {names} or an object such as fastnn.SGD(...), "
+            f"got {optimizer!r}"
+        )
     if learning_rate is None:
         return optimizer
     return replace(optimizer, learning_rate=learning_rate)

@@ -24,7 +24,7 @@ from fastnn.network.spec import NetworkSpec
 from fastnn.training.fit import Callback, stateful
 from fastnn.training.metrics import Metric, as_metrics
 from fastnn.training.optimizers import LBFGS, Optimizer, as_optimizer
-from fastnn.training.schedules import Watching
+from fastnn.training.schedules import Rate, Watching, as_rate
 from fastnn.training.split import split
 from fastnn.training.stream import Stream, as_stream
 from fastnn.training.weights import LEAST_SHARE, Weights, as_weights, check_mini_batches
@@ -70,6 +70,8 @@ class Plan(NamedTuple):
         What must be the same to resume the fit, as JSON can hold it.
     checkpoint : Loaded or None
         What the fit goes on from.
+    dropout : 1.0, Schedule or function
+        By what the network's dropout is multiplied in each step.
     """
 
     X: Features | Stream
@@ -87,6 +89,7 @@ class Plan(NamedTuple):
     verbose: bool = False
     settings: Mapping[str, Any] = NONE
     checkpoint: Loaded | None = None
+    dropout: Rate = 1.0
 
     @property
     def least(self) -> float:
@@ -118,6 +121,7 @@ def plan_fit(
     shuffle: bool,
     resume: str | PathLike[str] | None,
     verbose: bool,
+    dropout_schedule: Any = None,
     rows: Any = None,
     held_out: Any = None,
     once: Once | None = None,
@@ -130,6 +134,7 @@ def plan_fit(
     epochs = as_int("epochs", epochs, 1)
     batch_size = as_int("batch_size", batch_size, 1)
     rule = as_optimizer(optimizer, learning_rate)
+    dropout = _as_dropout(dropout_schedule, network)
     shuffle = as_bool("shuffle", shuffle)
     share = as_real("validation_split", validation_split, below=1.0)
     chosen = as_metrics(metrics, network)
@@ -140,7 +145,7 @@ def plan_fit(
         _check_lbfgs(network, resume)
     others = None
     if y is None:
-        _check_stream(rule, share, sample_weight, class_weight)
+        _check_stream(rule, dropout, share, sample_weight, class_weight)
         X, rows = as_stream(X, epochs, network), np.arange(0)
     else:
         X, y = as_pair(X, y, network, to_train=True, once=once)
@@ -173,6 +178,7 @@ def plan_fit(
         "metrics": measured,
         "shuffle": shuffle,
         "weighted": weights is not None,
+        "dropout_schedule": _as_setting(dropout_schedule),
     }
     if loaded is not None:
         _check_resumed(loaded, settings, rule, watching)
@@ -192,6 +198,7 @@ def plan_fit(
         verbose,
         settings,
         loaded,
+        dropout,
     )
 
 
@@ -209,8 +216,9 @@ def plan_partial_fit(
     """The plan of `Model.partial_fit`, from its arguments: one pass in the rows' order."""
     batch_size = as_int("batch_size", batch_size, 1)
     rule = as_optimizer(optimizer, learning_rate)
-    if isinstance(rule, LBFGS) or getattr(rule.learning_rate, "by_epochs", False):
-        what = "LBFGS" if isinstance(rule, LBFGS) else type(rule.learning_rate).__name__
+    spanning = [rate for rate in (rule.learning_rate, rule.weight_decay) if _by_epochs(rate)]
+    if isinstance(rule, LBFGS) or spanning:
+        what = "LBFGS" if isinstance(rule, LBFGS) else type(spanning[0]).__name__
         raise ValueError(f"{what} must be used in fit: partial_fit has no epochs")
     X, y = as_pair(X, y, network, to_train=True)
     rows = np.arange(len(X))
@@ -232,6 +240,24 @@ def as_callbacks(callbacks: Any) -> tuple[Callback, ...]:
             hint += f"{callback.__name__}()" if hint else ""
             raise TypeError(f"each of callbacks must be a fastnn.Callback, got {callback!r}{hint}")
     return tuple(callbacks)
+
+
+def _as_dropout(schedule: Any, network: NetworkSpec) -> Rate:
+    """dropout_schedule, a factor of at most 1."""
+    if schedule is None:
+        return 1.0
+    if not any(network.dropout):
+        raise ValueError("dropout_schedule must come with a network that has dropout")
+    rate = as_rate("dropout_schedule", schedule)
+    if isinstance(rate, float):
+        raise TypeError(f"dropout_schedule must be a schedule or a function, got {schedule!r}")
+    if getattr(rate, "learning_rate", 0) > 1:
+        raise ValueError(f"dropout_schedule must be at most 1, got {schedule!r}")
+    return rate
+
+
+def _by_epochs(rate: Rate) -> bool:
+    return getattr(rate, "by_epochs", False)
 
 
 def _as_rows(name: str, rows: Any, n: int, once: Once | None) -> np.ndarray:
@@ -431,9 +457,10 @@ def _check_lbfgs(network: NetworkSpec, resume: Any) -> None:
         raise ValueError("LBFGS must come without resume: its memory is in no checkpoint")
 
 
-def _check_stream(rule: Optimizer, share: float, sample_weight: Any, class_weight: Any) -> None:
+def _check_stream(
+    rule: Optimizer, dropout: Rate, share: float, sample_weight: Any, class_weight: Any
+) -> None:
     """What needs all rows, or to know how many there are, does not go with a stream."""
-    rate = rule.learning_rate
     given = {
         "validation_split": share > 0,
         "sample_weight": sample_weight is not None,
@@ -444,11 +471,12 @@ def _check_stream(rule: Optimizer, share: float, sample_weight: Any, class_weigh
             raise ValueError(f"{name} must come with X and y: a stream's rows are not known before")
     if isinstance(rule, LBFGS):
         raise ValueError("LBFGS must come with X and y: it needs all rows in each step")
-    if getattr(rate, "by_epochs", False) and not isinstance(rate, Watching):
-        raise ValueError(
-            f"{type(rate).__name__} must come with X and y: a stream does not tell how many steps "
-            "an epoch has; a function of the step number will do"
-        )
+    for rate in (rule.learning_rate, rule.weight_decay, dropout):
+        if _by_epochs(rate) and not isinstance(rate, Watching):
+            raise ValueError(
+                f"{type(rate).__name__} must come with X and y: a stream does not tell how many "
+                "steps an epoch has; a function of the step number will do"
+            )
 
 
 def _check_rate(rule: Optimizer, measured: list[str]) -> None:

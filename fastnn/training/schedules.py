@@ -1,4 +1,4 @@
-"""Schedules: the learning rate of each step.
+"""Schedules: the learning rate of each step, or its weight decay, or the factor of its dropout.
 
 t = 0, 1, ... counts steps. Schedules in epochs span the fit that they are given to: t counts its
 steps, an epoch is the number of steps of one pass, so that t // per_epoch numbers its epochs, and
@@ -391,7 +391,7 @@ class Adaptive(Watching):
 
 
 class Running:
-    """A learning rate under way in one fit.
+    """A learning rate, or what else has a schedule, under way in one fit.
 
     Parameters
     ----------
@@ -400,10 +400,15 @@ class Running:
         Steps of an epoch.
     total : int
         Steps of the fit.
+    name : str
+        Of the argument that gave it.
     """
 
-    def __init__(self, rate: Any, per_epoch: int, total: int) -> None:
+    def __init__(
+        self, rate: Any, per_epoch: int, total: int, name: str = "learning_rate"
+    ) -> None:
         self.rate = rate
+        self.name = name
         self.per_epoch = per_epoch
         self.total = total
         self.last = math.nan  # the rate of the step before
@@ -423,7 +428,9 @@ class Running:
             t = np.arange(start, stop)
             rates = np.ascontiguousarray(self.rate.at(t, self.per_epoch, self.total), np.float64)
         else:
-            rates = np.array([as_real("learning_rate", self.rate(t)) for t in range(start, stop)])
+            rates = np.array([as_real(self.name, self.rate(t)) for t in range(start, stop)])
+        if self.name == "dropout_schedule" and rates.max() > 1 + 1e-9:
+            raise ValueError(f"dropout_schedule must be at most 1, got {rates.max():g}")
         self.last = float(rates[-1])
         return rates
 
@@ -452,13 +459,21 @@ class Running:
         self._state = state
 
 
-def as_learning_rate(value: Any) -> float | Schedule | Callable[[int], float]:
-    """A learning rate: a number of at least 0, a schedule, or a function of the step number."""
+Rate = float | Schedule | Callable[[int], float]
+
+
+def as_rate(name: str, value: Any) -> Rate:
+    """A learning rate or what else may have a schedule: a number of at least 0, a schedule, or a
+    function of the step number. What watches the loss is a learning rate."""
+    if isinstance(value, Watching) and name != "learning_rate":
+        raise ValueError(
+            f"{name} must be a schedule that follows the steps, got {type(value).__name__}"
+        )
     if isinstance(value, Schedule):
         return value
     if callable(value) and not isinstance(value, type):
         return value
-    return as_real("learning_rate", value)
+    return as_real(name, value)
 
 
 def _power(x: float, n: np.ndarray) -> np.ndarray:

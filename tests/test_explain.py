@@ -1,0 +1,222 @@
+"""Permutation importance and Shapley values, on small functions whose answers are known."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn.explain.mixing import Mixer
+from fastnn.random import EXPLAIN, permutation
+from fastnn.tables.frames import as_table
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(40, 5))
+
+
+def f(X):
+    """Columns that interact, one that does nothing."""
+    return X[:, 0] * X[:, 1] * X[:, 2] + np.maximum(X[:, 2], X[:, 0]) - 2 * X[:, 4]
+
+
+def both(X):
+    return np.stack([f(X), X[:, 3] ** 2], 1)
+
+
+def by_definition(f, x, background, groups):
+    """The mean contribution over all orders, one after the other."""
+    n = len(groups)
+    values = np.zeros(n)
+    for order in (orders := list(permutations(range(n)))):
+        mixed = background.copy()
+        before = f(mixed).mean()
+        for k in order:
+            mixed[:, groups[k]] = x[groups[k]]
+            after = f(mixed).mean()
+            values[k] += (after - before) / len(orders)
+            before = after
+    return values
+
+
+# Shapley values
+
+
+def test_exact_values_are_those_of_the_definition():
+    found = fastnn.shapley_values(f, X, [3, 17], background=range(5, 12))
+    assert found.names == ["0", "1", "2", "3", "4"]
+    for row, values in zip([3, 17], found.values, strict=True):
+        want = by_definition(f, X[row], X[5:12], [[j] for j in range(5)])
+        np.testing.assert_allclose(values, want, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(found.base, f(X[5:12]).mean())
+    np.testing.assert_allclose(found.base + found.values.sum(1), f(X[[3, 17]]))
+    assert (found.values[:, 3] == 0).all() and (found.error == 0).all()
+
+
+def test_a_linear_function_and_several_outputs():
+    """w_j (x_j - mean of the background); each output is a game of its own."""
+    W = rng.normal(size=(5, 3))
+    found = fastnn.shapley_values(lambda X: X @ W, X, range(40))
+    assert found.values.shape == (40, 5, 3) and found.base.shape == (40, 3)
+    want = (X - X.mean(0))[:, :, None] * W  # all 40 are the background
+    np.testing.assert_allclose(found.values, want, atol=1e-12)
+    two = fastnn.shapley_values(both, X, [1])
+    np.testing.assert_allclose(two.values[:, :, 0], fastnn.shapley_values(f, X, [1]).values)
+
+
+def test_groups_join_together_and_the_rest_is_the_rows_own():
+    groups = {"pair": [0, 1], "last": [4]}
+    found = fastnn.shapley_values(f, X, [2, 3], background=[7, 8, 9], groups=groups)
+    assert found.names == ["pair", "last"]
+    for row, values, base in zip([2, 3], found.values, found.base, strict=True):
+        background = X[7:10].copy()
+        background[:, [2, 3]] = X[row, [2, 3]]
+        np.testing.assert_allclose(values, by_definition(f, X[row], background, [[0, 1], [4]]))
+        assert base == pytest.approx(f(background).mean())
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_sampled_values_come_near_as_their_errors_say(many, monkeypatch):
+    exact = fastnn.shapley_values(both, X, [0, 5], background=range(30))
+    sampling = {"background": range(30), "orders": 2000}
+    if many:  # columns than are taken exactly, in several calls of predict
+        monkeypatch.setattr("fastnn.explain.shapley.MOST_EXACT", 4)
+        monkeypatch.setattr("fastnn.explain.shapley.AT_ONCE", 100)
+        del sampling["orders"]
+    found = fastnn.shapley_values(both, X, [0, 5], **sampling)
+    off = np.abs(found.values - exact.values)
+    assert 1e-4 < off.max() < 0.2 and (off <= 4 * found.error + 1e-12).all()
+    np.testing.assert_allclose(found.base, exact.base)
+    np.testing.assert_allclose(found.base + found.values.sum(1), both(X[[0, 5]]))
+    again = fastnn.shapley_values(both, X, [5], **sampling)
+    np.testing.assert_allclose(again.values[0], found.values[1], rtol=1e-12, atol=1e-14)
+    other = fastnn.shapley_values(both, X, [5], **sampling, seed=1)
+    assert not np.allclose(other.values, again.values)
+
+
+def test_an_order_and_its_reverse_are_exact_where_only_pairs_interact():
+    def pairs(X):
+        return X[:, 0] * X[:, 1] + np.maximum(X[:, 2], X[:, 0])
+
+    few = fastnn.shapley_values(pairs, X, [4], orders=1)
+    np.testing.assert_allclose(few.values, fastnn.shapley_values(pairs, X, [4]).values, atol=1e-14)
+
+
+def test_the_background_is_a_hundred_rows_that_follow_from_the_seed():
+    many = rng.normal(size=(300, 2))
+    base = fastnn.shapley_values(lambda X: X[:, 0], many, [0]).base
+    assert base == fastnn.shapley_values(lambda X: X[:, 0], many, [0]).base
+    rows = permutation(0, EXPLAIN, 0, 300)[:100]
+    assert base == pytest.approx(many[rows, 0].mean())
+
+
+# Importance
+
+
+def squared(y, predicted):
+    return np.mean((y - predicted) ** 2)
+
+
+def test_importance_is_the_loss_with_a_column_shuffled():
+    y = f(X) + 0.5
+    found = fastnn.permutation_importance(f, X, y, squared, repeats=3, seed=7)
+    assert found.loss == pytest.approx(0.25) and found.increases.shape == (5, 3)
+    for repeat in range(3):
+        order = permutation(7, EXPLAIN, repeat, 40)
+        for j in range(5):
+            shuffled = X.copy()
+            shuffled[:, j] = X[order, j]
+            want = squared(y, f(shuffled)) - found.loss
+            assert found.increases[j, repeat] == pytest.approx(want, abs=1e-14)
+    assert (found.increases[3] == 0).all() and found.mean[0] > 0.5
+    np.testing.assert_allclose(found.error, found.increases.std(1, ddof=1) / 3**0.5)
+
+
+def test_a_group_is_shuffled_by_the_same_rows():
+    """A function of the difference of two columns that go together does not see it."""
+    twins = np.stack([X[:, 0], X[:, 0] + 1], 1)
+    found = fastnn.permutation_importance(
+        lambda X: X[:, 1] - X[:, 0], twins, np.ones(40), squared, groups={"both": [0, 1]}
+    )
+    assert found.names == ["both"] and np.abs(found.increases).max() < 1e-28
+    alone = fastnn.permutation_importance(
+        lambda X: X[:, 1] - X[:, 0], twins, np.ones(40), squared, groups={"one": [0]}, repeats=1
+    )
+    assert alone.increases.shape == (1, 1) and alone.mean > 0.1 and np.isnan(alone.error)
+
+
+# Tables
+
+
+def columns_of(kind):
+    """The same rows as a library's table, and how to read its columns back."""
+    numbers, words = X[:, 0], np.array(["a", "b", "c", "d"])[np.arange(40) % 4]
+    columns = {"number": numbers, "word": words}
+    if kind == "pandas":
+        pandas = pytest.importorskip("pandas")
+        return pandas.DataFrame({**columns, "word": pandas.Categorical(words)}, index=range(9, 49))
+    if kind == "polars":
+        return pytest.importorskip("polars").DataFrame(columns)
+    if kind == "pyarrow":
+        return pytest.importorskip("pyarrow").table(columns)
+    if kind == "lists":
+        return {name: column.tolist() for name, column in columns.items()}
+    return as_table(columns) if kind == "table" else columns
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow", "dict", "lists", "table"])
+def test_tables_stay_what_they_are(kind):
+    table = columns_of(kind)
+    rows = [np.array([3, 0, 3]), np.array([1, 2, 39])]
+    mixed = Mixer(table)(rows)
+    assert type(mixed) is type(table)
+    got = as_table(mixed).columns
+    np.testing.assert_array_equal(got["number"].numbers(), X[[3, 0, 3], 0])
+    codes, words = got["word"].coded()
+    assert [words[code] for code in codes] == ["b", "c", "d"]
+    if kind == "pandas":
+        assert (mixed.dtypes == table.dtypes).all() and list(mixed.columns) == list(table.columns)
+
+    def predict(table):
+        columns = as_table(table).columns
+        codes, words = columns["word"].coded()
+        return columns["number"].numbers() * np.array([ord(word) for word in words])[codes]
+
+    want = fastnn.shapley_values(predict, columns_of("dict"), [4])
+    found = fastnn.shapley_values(predict, table, [4])
+    assert found.names == ["number", "word"]
+    np.testing.assert_allclose(found.values, want.values, rtol=1e-12)
+    shuffled = fastnn.permutation_importance(predict, table, predict(table), squared)
+    assert (shuffled.mean > 0).all()
+
+
+def test_a_models_probabilities_are_explained():
+    model = fastnn.Model([5, 8, 2], seed=0)
+    y = (X[:, 0] > 0).astype(int)
+    model.fit(X, y, epochs=100, learning_rate=0.5)
+    found = fastnn.shapley_values(model.forward, X, range(6))
+    np.testing.assert_allclose(found.base + found.values.sum(1), model.forward(X[:6]), atol=1e-6)
+    assert np.abs(found.values[:, 0]).mean() > 3 * np.abs(found.values[:, 1:]).mean()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"X": X[0]}, TypeError, "X must be an array"),
+        ({"rows": [40]}, ValueError, "rows must be from 0 to 39, got 40 to 40"),
+        ({"rows": []}, TypeError, "rows must be a list of rows' numbers"),
+        ({"background": [-1]}, ValueError, "background must be from 0 to 39"),
+        ({"groups": {"a": "number"}}, TypeError, "must be a list of columns"),
+        ({"groups": {"a": [5]}}, ValueError, "has 5, which is no column of X"),
+        ({"groups": {"a": [0], "b": [0]}}, ValueError, "each column one group at most"),
+        ({"groups": {}}, ValueError, "groups must hold columns"),
+        ({"orders": 0}, ValueError, "orders must be at least 1"),
+        ({"predict": lambda X: f(X)[:3]}, ValueError, r"predict must return an array \(\d+,\)"),
+        ({"predict": lambda X: np.full(len(X), "a")}, TypeError, "predict must return numbers"),
+    ],
+)
+def test_what_is_wrong_is_named(change, error, message):
+    given = {"predict": f, "X": X, "rows": [0], **change}
+    with pytest.raises(error, match=message):
+        fastnn.shapley_values(**given)
