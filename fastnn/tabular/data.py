@@ -12,7 +12,8 @@ import numpy as np
 from fastnn.checks import counted
 from fastnn.network.arrays import is_rows, is_table
 from fastnn.tables.frames import all_names, as_arrays, as_column, as_matrix, as_table
-from fastnn.tables.table import Arrays, Numbers, Table, is_missing
+from fastnn.tables.table import Arrays, Numbers, Table
+from fastnn.tables.words import is_missing
 
 
 def as_data(
