@@ -669,7 +669,7 @@ def test_masked_cells_are_missing_and_integers_beyond_all_floats_infinite():
         columns.encode({"a": masked}, "float32"), columns.encode({"a": [2.0, None]}, "float32")
     )
     for cell in (10**400, -(10**400)):
-        with pytest.raises(TableError, match="must be finite, got -?inf"):
+        with pytest.raises(TableError, match=r"must be finite, got -?inf"):
             columns.encode([{"a": cell}], "float32")
-        with pytest.raises(TableError, match="must be finite, got -?inf"):
+        with pytest.raises(TableError, match=r"must be finite, got -?inf"):
             columns.encode_row({"a": cell}, "float32")
