@@ -271,3 +271,9 @@ def test_what_is_wrong_is_named(change, error, message):
     given = {"predict": f, "X": X, "rows": [0], **change}
     with pytest.raises(error, match=message):
         fastnn.shapley_values(**given)
+
+
+def test_columns_of_one_name_are_refused():
+    frame = pytest.importorskip("pandas").DataFrame(X[:, [0, 1, 1]], columns=["a", "b", "a"])
+    with pytest.raises(ValueError, match='two are called "a"'):
+        fastnn.shapley_values(lambda table: np.zeros(len(table)), frame, [0])

@@ -56,6 +56,10 @@ class Mixer:
 
     def groups(self, groups: Mapping[str, Sequence[Any]] | None) -> Groups:
         """`groups` by the places of their columns; by default each column is one."""
+        shown = [str(name) for name in self.names]
+        if len(set(shown)) < len(shown):
+            twice = next(name for name in shown if shown.count(name) > 1)
+            raise ValueError(f'X must have columns of different names, two are called "{twice}"')
         place = {name: j for j, name in enumerate(self.names)}
         if groups is None:
             return {str(name): [j] for name, j in place.items()}
