@@ -254,7 +254,6 @@ def test_a_tabular_estimators_answers_are_explained():
     ("change", "error", "message"),
     [
         ({"X": X[0]}, TypeError, "X must be an array"),
-        ({"X": {"1": [1.0], 1: [2.0]}}, ValueError, 'two columns are called "1"'),
         ({"rows": [40]}, ValueError, "rows must be from 0 to 39, got 40 to 40"),
         ({"rows": []}, TypeError, "rows must be a list of rows' numbers"),
         ({"background": [-1]}, ValueError, "background must be from 0 to 39"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -39,8 +38,6 @@ class Mixer:
         else:
             self.names = all_names(X)
             self.n_rows = len(X[self.names[0]]) if isinstance(X, Mapping) else _rows_of(X)
-        if twice := [name for name, n in Counter(map(str, self.names)).items() if n > 1]:
-            raise ValueError(f'X: two columns are called "{twice[0]}"')
 
     def __call__(self, rows: Sequence[np.ndarray]) -> Any:
         """A table of m rows: column j has the cells of rows[j], (m,) indices of X's rows."""
