@@ -233,7 +233,9 @@ class _Column:
                     f'a number; if it means missing: missing_values=["{word}"] '
                     f"(--missing-values={word})"
                 )
-                warnings.warn(f"{self.table.named(self.name)}: {text}", TableWarning, stacklevel=2)
+                if value < 0:  # a greatest number may be where counting ended
+                    where = self.table.named(self.name)
+                    warnings.warn(f"{where}: {text}", TableWarning, stacklevel=2)
                 return f"{self.name}: {text}"
         return ""
 
