@@ -96,7 +96,7 @@ def _has_decimal_commas(columns: Any) -> bool:
 
 def _are_pixels(table: Table, rows: np.ndarray) -> bool:
     """Many columns of numbers that share a unit."""
-    numbers = [c for c in table.columns.values() if not c.first_text() and not c.declared]
+    numbers = [c for c in table.columns.values() if c.decimals and not c.declared]
     if len(numbers) < PIXELS:
         return False
     ranges = [ranges_of(column.numbers()[rows][:, None]) for column in numbers]
