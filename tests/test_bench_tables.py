@@ -118,14 +118,16 @@ def test_scores_of_values():
 
 
 def test_the_fast_and_two_splits_of_all_come_first(entrants):
-    fits = run.plan(["iris", "adult"], ["slow", "fast"], 3)
+    entrants["slower"] = entrant("slower", stage=3)
+    fits = run.plan(["iris", "adult"], ["slower", "fast", "slow"], 3)
     assert fits == [
         *(("iris", "fast", split) for split in range(3)),
         *(("adult", "fast", split) for split in range(3)),
         *(("iris", "slow", split) for split in range(2)),
+        *(("iris", "slower", split) for split in range(2)),
         *(("adult", "slow", split) for split in range(2)),
-        ("iris", "slow", 2),
-        ("adult", "slow", 2),
+        *(("adult", "slower", split) for split in range(2)),
+        *(("iris", "slow", 2), ("iris", "slower", 2), ("adult", "slow", 2), ("adult", "slower", 2)),
     ]
 
 

@@ -121,6 +121,8 @@ def as_arrays(X: Any) -> Arrays:
     """An array (n, ...) of numbers, of which a row is a sample."""
     if hasattr(X, "toarray"):
         raise TypeError(f"X must be dense where its columns are learned, got {type(X).__name__}")
+    if hasattr(X, "filled"):
+        raise TypeError("X must not be a masked array; make its gaps NaN: X.filled(np.nan)")
     array = np.asarray(X)
     if array.dtype.kind not in "buif":
         raise TypeError(f"X must be real numbers, got dtype {array.dtype}")

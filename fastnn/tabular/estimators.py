@@ -14,6 +14,7 @@ from fastnn.config import threads
 from fastnn.explain.importance import Importance, permutation_importance
 from fastnn.network.arrays import as_finite, as_numbers, is_table
 from fastnn.random import as_seed
+from fastnn.sklearn_callbacks import Task, followed
 from fastnn.tables.table import Arrays, Numbers, Table
 from fastnn.tabular.api import Estimator
 from fastnn.tabular.data import as_amounts, as_classes, as_data, as_target
@@ -44,6 +45,12 @@ class Tabular(Estimator):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, name: str, teacher: Any) -> Any:
         """name, teacher: the argument that is learned in y's place; None: y is."""
+        with followed(self, X, y, sample_weight, 1) as fit:
+            return self._learn(X, y, sample_weight, name, teacher, fit)
+
+    def _learn(
+        self, X: Any, y: Any, sample_weight: Any, name: str, teacher: Any, fit: Task | None
+    ) -> Any:
         seed = self._check_params()
         data, cells = as_data(X), as_target(y)
         n = cells.n_rows if isinstance(cells, Table) else len(cells)
@@ -81,6 +88,7 @@ class Tabular(Estimator):
                 seed=seed,
                 n_threads=self.n_threads,
                 verbose=self.verbose,
+                fit=fit,
                 categorical=self.categorical,
                 drop=self.drop,
             )
