@@ -540,6 +540,34 @@ def test_a_rare_value_does_not_stand_out_too_far():
     assert 19.9 < X.max() - X.min() <= 20.1
 
 
+@pytest.mark.parametrize("scaling", ["standard", "robust"])
+@pytest.mark.parametrize("spread", [100.0, 1e-3, 1e-40])
+def test_arrays_are_encoded_as_tables_however_far_from_0(scaling, spread):
+    """Times in seconds, for one: float32 would lose what tells them apart."""
+    shift = 0 if spread < 1e-30 else 1.7e9 * spread / 100
+    x = shift + spread * np.random.default_rng(0).standard_normal(20_000)
+    arrays, table = Arrays("", x[:, None], (1,)), table_of(x=x)
+    rows = np.arange(len(x))
+    encoded = ArrayInputs.fit(arrays, rows, scaling=scaling).transform(arrays)
+    want = TableInputs.fit(table, rows, scaling=scaling).transform(table)
+    np.testing.assert_allclose(encoded, want, rtol=1e-6, atol=1e-6)
+    assert len(np.unique(encoded)) > 19_000
+
+
+@pytest.mark.parametrize("scaling", ["standard", "robust"])
+def test_arrays_of_booleans_and_of_next_to_nothing(scaling):
+    rows = np.arange(4)
+    X = np.array([[True, True], [False, True], [True, True], [False, True]])
+    encoded = {}
+    for kind in (bool, float):
+        arrays = Arrays("", X.astype(kind), (2,))
+        encoded[kind] = ArrayInputs.fit(arrays, rows, scaling=scaling).transform(arrays)
+    np.testing.assert_array_equal(encoded[bool], encoded[float])
+    assert encoded[bool][:, 0].any() and not encoded[bool][:, 1].any()
+    arrays = Arrays("", 1e-300 * np.arange(4.0)[:, None], (1,))  # constant, as good as
+    assert not abs(ArrayInputs.fit(arrays, rows, scaling=scaling).transform(arrays)).max() > 1e-30
+
+
 def test_missing_numbers_in_arrays():
     X = np.array([[1.0, 5.0], [3.0, np.nan], [5.0, 6.0]])
     arrays = Arrays("a.npz", X, (2,))

@@ -33,6 +33,11 @@ from fastnn.tables.numbers import (
 )
 from fastnn.tables.table import Arrays, Table
 
+ROWS = 8192  # of an array, encoded at a time
+# Columns whose mean is so many deviations off 0, or whose deviation is so small, lose in float32
+# what tells their numbers apart.
+FAR, NEAR = 1e3, 1e-30
+
 Kind = Numeric | Categorical | Ordered | Dates
 KINDS: dict[str, Any] = {one.kind: one for one in (Numeric, Categorical, Ordered, Dates)}
 
@@ -212,6 +217,7 @@ class ArrayInputs:
         cls, data: Arrays, rows: np.ndarray, *, missing: str = "indicate", scaling: str = "auto"
     ) -> ArrayInputs:
         X = data.X if len(rows) == len(data.X) else data.X[rows]
+        X = X.view(np.uint8) if X.dtype == bool else X
         check_size(X, rows, data.where)
         how, peak = resolved(scaling, *ranges_of(X))
         fitted = fit_scaling(X, how, missing, peak)
@@ -239,26 +245,31 @@ class ArrayInputs:
                 f"{self.shape}, got {data.shape}"
             )
         encoded = np.empty((len(data.X), self.width), dtype)
-        encoded[:, :n] = data.X
-        encoded[:, n:] = np.isnan(encoded[:, self.indicated])
-        numbers = encoded[:, :n]
-        if data.X.dtype.kind == "f":
-            self._fill(numbers, data)
-        if self.shift.any():
-            numbers -= self.shift.astype(dtype)
-        numbers /= self.scale.astype(dtype)
-        if self.smooth:
-            clip(numbers)
+        far = (np.abs(self.shift) > FAR * self.scale) | (self.scale < NEAR)
+        wide = np.dtype("float64" if self.smooth or far.any() else dtype)
+        for start in range(0, len(data.X), ROWS):
+            X, out = data.X[start : start + ROWS], encoded[start : start + ROWS]
+            numbers = X.astype(wide)
+            out[:, n:] = np.isnan(numbers[:, self.indicated])
+            if X.dtype.kind == "f":
+                self._fill(numbers, data, start)
+            if self.shift.any():
+                numbers -= self.shift.astype(wide)
+            with np.errstate(over="ignore"):
+                numbers /= self.scale.astype(wide)
+            out[:, :n] = clip(numbers) if self.smooth else numbers
         return encoded
 
-    def _fill(self, numbers: np.ndarray, data: Arrays) -> None:
-        """Missing numbers replaced by the medians, or refused; infinite ones refused."""
+    def _fill(self, numbers: np.ndarray, data: Arrays, start: int) -> None:
+        """Missing numbers replaced by the medians, or refused; infinite ones refused. numbers: of
+        the rows from `start` on."""
         strange = ~np.isfinite(numbers)
         if not strange.any():
             return
         bad = strange if self.missing == "refuse" else np.isinf(numbers)
         if bad.any():
             row, j = map(int, np.unravel_index(int(np.argmax(bad)), bad.shape))
+            row += start
             came = data.X[row, j]
             told = REFUSED if np.isnan(came) else f"must be finite, got {came}"
             raise TableError(f"{data.where(row, j)}: {told}")

@@ -25,6 +25,7 @@ MISSING = ("refuse", "impute", "indicate")
 WIDEST = 20.0
 PIXELS = 64  # fewest columns that are asked whether they share one unit, as pixels do
 LARGEST = 1e150  # in size: the squares of larger numbers are beyond float64
+SMALLEST = 1e-150  # range of a column, or it counts as constant: squares vanish in float64
 REFUSED = 'missing value; missing="impute" (--missing impute) in training fills such cells'
 
 
@@ -189,8 +190,9 @@ def fit_scaling(
         shift, spread = median, _float(quarter[1] - quarter[0])
         spread = np.where(spread > 0, spread, (most - least) / 2)
     # A constant column becomes 0 (rounding may leave a deviation that is not quite 0).
-    scale = np.where(most > least, spread, 1.0)
-    shift = np.where(most > least, shift, least)
+    varies = most - least > SMALLEST
+    scale = np.where(varies, spread, 1.0)
+    shift = np.where(varies, shift, least)
     return shift, scale, median
 
 

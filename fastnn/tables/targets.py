@@ -16,7 +16,7 @@ from fastnn.checks import counted, listed
 from fastnn.errors import TableError
 from fastnn.tables.categories import counted_names
 from fastnn.tables.kinds import decimal_of
-from fastnn.tables.numbers import LARGEST
+from fastnn.tables.numbers import LARGEST, SMALLEST
 from fastnn.tables.table import Column, Table, TableWarning, Words
 from fastnn.tables.words import number_name, number_or_none, places, word_order
 
@@ -140,7 +140,7 @@ class Amount:
                 f"got {values[row]:g}"
             )
         values = values[rows]
-        if values.min() == values.max():
+        if values.max() - values.min() <= SMALLEST:
             raise TableError(
                 f"{table.named(name)}: every row holds {values[0]:g}; nothing to learn"
             )

@@ -154,5 +154,5 @@ def _watch(recipe: Recipe, lesson: Lesson) -> list[EarlyStopping]:
     if recipe.monitor is None:
         return []
     error = recipe.monitor == "error" and lesson.classes
-    patience = recipe.patience or recipe.epochs
-    return [EarlyStopping("val_accuracy" if error else "val_loss", patience, ties="last")]
+    column = "val_accuracy" if error else "val_loss"
+    return [EarlyStopping(column, recipe.patience, ties="last")]
