@@ -421,7 +421,7 @@ def _read_by_arrow(
 class _Arrow:
     """Reads a file in pieces of whole lines."""
 
-    PIECE, BLOCK, SAMPLE = 1 << 24, 1 << 22, 1 << 18  # bytes; a piece's blocks are read in parallel
+    PIECE, BLOCK, SAMPLE = 1 << 23, 1 << 21, 1 << 18  # bytes; a piece's blocks are read in parallel
 
     def __init__(
         self, stream: Any, delimiter: str, names: list[str], options: Options
@@ -492,6 +492,7 @@ class _Arrow:
                 for chunk in column.chunks:
                     one.add(chunk)
             self.n_rows += table.num_rows
+        self._arrow.default_memory_pool().release_unused()
         made = [one.finish() for one in filling]
         if any(column is None for column in made):
             return None

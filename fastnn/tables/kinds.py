@@ -96,7 +96,7 @@ def _has_decimal_commas(columns: Any) -> bool:
 
 def _are_pixels(table: Table, rows: np.ndarray) -> bool:
     """Many columns of numbers that share a unit."""
-    numbers = [c for c in table.columns.values() if not c.first_text() and not c.declared]
+    numbers = [c for c in table.columns.values() if c.decimals and not c.declared]
     if len(numbers) < PIXELS:
         return False
     ranges = [ranges_of(column.numbers()[rows][:, None]) for column in numbers]
@@ -233,7 +233,9 @@ class _Column:
                     f'a number; if it means missing: missing_values=["{word}"] '
                     f"(--missing-values={word})"
                 )
-                warnings.warn(f"{self.table.named(self.name)}: {text}", TableWarning, stacklevel=2)
+                if value < 0:  # a greatest number may be where counting ended
+                    where = self.table.named(self.name)
+                    warnings.warn(f"{where}: {text}", TableWarning, stacklevel=2)
                 return f"{self.name}: {text}"
         return ""
 
