@@ -59,8 +59,7 @@ if TYPE_CHECKING:
         OutputName,
     )
     from fastnn.network.initialize import Init
-    from fastnn.tables.columns import Columns
-    from fastnn.tables.ends import OpenEnds
+    from fastnn.tables.columns import Columns, OpenEnds
 
 
 class Model:
@@ -205,7 +204,7 @@ class Model:
                 *(self.seed, self.metadata, self.n_threads),
             )
             return
-        from fastnn.tables.ends import OpenEnds
+        from fastnn.tables.columns import OpenEnds
 
         self._open = OpenEnds(sizes, rest, init)
         if columns is None:
@@ -581,6 +580,7 @@ class Model:
         resume: str | PathLike[str] | None = None,
         verbose: bool = False,
         dropout_schedule: Rate | None = None,
+        drop_last: bool = False,
         **unknown: Never,
     ) -> History:
         """Train; a second call goes on where the first one ended.
@@ -650,6 +650,9 @@ class Model:
             The model's dropout is multiplied by it in each step, 0 to 1: with
             ``fastnn.FlatCosine(1.0)`` it is what it is for the first half of the fit and then falls
             to 0. As of learning_rate, but for schedules that watch the loss.
+        drop_last : bool, default False
+            Leave out the last mini-batch of an epoch where it is smaller than batch_size: other
+            rows each time they are shuffled. Where all rows are fewer they are one mini-batch.
 
         Returns
         -------
@@ -686,6 +689,7 @@ class Model:
                 resume=resume,
                 verbose=verbose,
                 dropout_schedule=dropout_schedule,
+                drop_last=drop_last,
             )
             warn_of_scale(plan.X, self._parameters)
             return loop.fit(self, plan)

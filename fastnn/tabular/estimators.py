@@ -12,8 +12,10 @@ import numpy as np
 from fastnn.checks import as_bool, as_int, as_real, counted
 from fastnn.config import threads
 from fastnn.explain.importance import Importance, permutation_importance
+from fastnn.explain.shapley import Shapley, shapley_values, some_rows
 from fastnn.network.arrays import as_finite, as_numbers, is_table
 from fastnn.random import as_seed
+from fastnn.sklearn_callbacks import Task, followed
 from fastnn.tables.table import Arrays, Numbers, Table
 from fastnn.tabular.api import Estimator
 from fastnn.tabular.data import as_amounts, as_classes, as_data, as_target
@@ -44,6 +46,12 @@ class Tabular(Estimator):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, name: str, teacher: Any) -> Any:
         """name, teacher: the argument that is learned in y's place; None: y is."""
+        with followed(self, X, y, sample_weight, 1) as fit:
+            return self._learn(X, y, sample_weight, name, teacher, fit)
+
+    def _learn(
+        self, X: Any, y: Any, sample_weight: Any, name: str, teacher: Any, fit: Task | None
+    ) -> Any:
         seed = self._check_params()
         data, cells = as_data(X), as_target(y)
         n = cells.n_rows if isinstance(cells, Table) else len(cells)
@@ -81,6 +89,7 @@ class Tabular(Estimator):
                 seed=seed,
                 n_threads=self.n_threads,
                 verbose=self.verbose,
+                fit=fit,
                 categorical=self.categorical,
                 drop=self.drop,
             )
@@ -164,6 +173,37 @@ class Tabular(Estimator):
                 *(X, self._truth(y), lambda y, f: self._loss(y, f, weights)),
                 groups=self._ensemble.features(),
                 repeats=repeats,
+                seed=seed,
+            )
+
+    def shapley_values(
+        self, X: Any, background: Any, *, orders: int | None = None, seed: int | None = 0
+    ) -> Shapley:
+        """What each column contributes to the answers for some rows: to the probabilities of
+        classes, or to the amounts in y's unit.
+
+        Parameters
+        ----------
+        X, background : as of `fit`
+            Rows to explain, and rows that stand for what their cells might have been, such as those
+            trained on; of more than 100 a random 100.
+        orders, seed : int, optional
+            As of `fastnn.shapley_values`.
+
+        Returns
+        -------
+        Shapley
+            By columns' names (x0, x1, ... where X has none).
+        """
+        rows, others = self._encoded(X), self._encoded(background)
+        n = len(rows)
+        with self._bound():
+            return shapley_values(
+                self._outputs,
+                *(np.concatenate([rows, others]), range(n)),
+                background=n + some_rows(len(others), as_seed(seed)),
+                groups=self._ensemble.features(),
+                orders=orders,
                 seed=seed,
             )
 

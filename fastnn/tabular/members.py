@@ -14,6 +14,7 @@ from fastnn.model import Model
 from fastnn.network.losses import CrossEntropy
 from fastnn.predictor import Predictor
 from fastnn.random import MEMBERS, raw
+from fastnn.sklearn_callbacks import Task, Whole
 from fastnn.tabular.folds import Fold
 from fastnn.tabular.recipes import Recipe
 from fastnn.training.callbacks import EarlyStopping
@@ -51,19 +52,23 @@ def train(
     n_threads: int | None = None,
     verbose: bool = False,
     deadline: float | None = None,
+    networks: Task | None = None,
 ) -> list[Bag]:
     """Train a bag of each recipe on each repeat of folds: all at once, or with a deadline, of
-    `perf_counter`, one after another until the next would likely end later."""
+    `perf_counter`, one after another until the next would likely end later.
+
+    networks: each is a part of what scikit-learn's callbacks follow.
+    """
     orders = [(recipe, split) for split, recipe in product(splits, recipes)]
     if deadline is None:
-        return _train(lesson, orders, seed, 0, n_threads, verbose)
+        return _train(lesson, orders, seed, 0, n_threads, verbose, networks)
     bags: list[Bag] = []
     slowest = 0.0
     for order in orders:
         begin = perf_counter()
         if bags and begin + slowest > deadline:
             break
-        bags += _train(lesson, [order], seed, len(bags), n_threads, verbose)
+        bags += _train(lesson, [order], seed, len(bags), n_threads, verbose, networks)
         slowest = max(slowest, perf_counter() - begin)
     return bags
 
@@ -75,6 +80,7 @@ def _train(
     before: int,
     n_threads: int | None,
     verbose: bool,
+    networks: Task | None,
 ) -> list[Bag]:
     """Bags, `before` others being trained already."""
     each = [(recipe, fold) for recipe, split in orders for fold in split]
@@ -96,7 +102,7 @@ def _train(
         optimizer=[recipe.optimizer for recipe, _ in each],
         metrics=["accuracy"] if lesson.classes else None,
         sample_weight=lesson.weights,
-        callbacks=watches,
+        callbacks=[[*watch, *_told(networks)] for watch in watches],
     )
     trained = zip(models, watches, histories, strict=True)
     return [
@@ -139,10 +145,14 @@ def new_model(recipe: Recipe, lesson: Lesson, seed: int) -> Model:
     )
 
 
+def _told(networks: Task | None) -> list[Whole]:
+    return [] if networks is None else [Whole(networks, "network")]
+
+
 def _watch(recipe: Recipe, lesson: Lesson) -> list[EarlyStopping]:
     """What keeps the best epoch, if one is to be kept."""
     if recipe.monitor is None:
         return []
     error = recipe.monitor == "error" and lesson.classes
-    patience = recipe.patience or recipe.epochs
-    return [EarlyStopping("val_accuracy" if error else "val_loss", patience, ties="last")]
+    column = "val_accuracy" if error else "val_loss"
+    return [EarlyStopping(column, recipe.patience, ties="last")]

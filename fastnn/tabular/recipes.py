@@ -107,6 +107,11 @@ class Pack(Value):
             repeats=as_int("repeats", self.repeats, 1),
         )
 
+    @property
+    def n_networks(self) -> int:
+        """At most, of few rows less."""
+        return len(self.recipes) * self.n_folds * self.repeats
+
 
 def base_recipe(task: str, epochs: int = 256) -> Recipe:
     """The one network that suits most tables."""

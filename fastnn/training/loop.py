@@ -245,8 +245,7 @@ class Course:
         order = plan.rows
         if plan.shuffle:
             order = order[permutation(run.seed, SHUFFLE, number, len(order))]
-        loss = run.epoch(plan.X, plan.y, order, progress)
-        return loss
+        return run.epoch(plan.X, plan.y, order[: plan.n_epoch], progress)
 
     def measure(self, run: Run) -> dict[str, float]:
         """More columns of the epoch's row, of the weights as they stand."""
@@ -286,7 +285,7 @@ def fit(model: Any, plan: Plan, watcher: Watcher | None = None) -> History:
             if plan.checkpoint is not None:
                 begun.resume(plan.checkpoint)
                 parameters.begin(plan.rule.kind)
-            run.begin_schedule(len(plan.rows), plan.epochs, len(begun.history))
+            run.begin_schedule(plan.n_epoch, plan.epochs, len(begun.history))
             if begun.resumed:
                 run.schedule.restore(begun.schedule)
         except BaseException:
@@ -302,7 +301,7 @@ def _progress(plan: Plan, fit: Fit) -> Iterator[Progress | None]:
     if not plan.verbose or fit.done:
         yield None
         return
-    progress = Progress(plan.epochs, len(plan.rows), len(fit.history))
+    progress = Progress(plan.epochs, plan.n_epoch, len(fit.history))
     try:
         yield progress
     finally:
