@@ -11,9 +11,10 @@ import numpy as np
 
 from fastnn.many import fit_many
 from fastnn.model import Model
+from fastnn.network.embeddings import Categories, Embedding, Periodic
 from fastnn.network.losses import CrossEntropy
 from fastnn.predictor import Predictor
-from fastnn.random import MEMBERS, raw
+from fastnn.random import MEMBERS, normal, raw
 from fastnn.sklearn_callbacks import Task, Whole
 from fastnn.tabular.folds import Fold
 from fastnn.tabular.recipes import Recipe
@@ -42,6 +43,8 @@ class Lesson:
     weights: np.ndarray | None  # (n,)
     n_out: int
     classes: bool  # not amounts
+    numbers: list[int]  # columns of X that are numbers of many values
+    codes: dict[int, int]  # those that are codes of categories, and how many these are
 
 
 def train(
@@ -100,6 +103,8 @@ def _train(
         epochs=[recipe.epochs for recipe, _ in each],
         batch_size=[recipe.batch_size for recipe, _ in each],
         optimizer=[recipe.optimizer for recipe, _ in each],
+        drop_last=[recipe.drop_last for recipe, _ in each],
+        dropout_schedule=[recipe.dropout_schedule for recipe, _ in each],
         metrics=["accuracy"] if lesson.classes else None,
         sample_weight=lesson.weights,
         callbacks=[[*watch, *_told(networks)] for watch in watches],
@@ -135,18 +140,36 @@ def member_seed(seed: int, number: int) -> int:
 def new_model(recipe: Recipe, lesson: Lesson, seed: int) -> Model:
     """The network of a recipe with its first weights."""
     smoothed = CrossEntropy(recipe.label_smoothing) if recipe.label_smoothing else None
-    return Model(
+    model = Model(
         [lesson.X.shape[1], *recipe.hidden, lesson.n_out],
         activation=recipe.activation,
         output="softmax" if lesson.classes else "identity",
         loss=smoothed if lesson.classes else None,
         dropout=recipe.dropout,
         seed=seed,
+        embeddings=_embeddings(recipe, lesson),
+        feature_scale=recipe.feature_scale,
     )
+    if recipe.weights == "normal":
+        *hidden, last = range(len(model.W))
+        for k in hidden:
+            n_out, n_in = model.W[k].shape
+            W = normal(seed, MEMBERS, 2 * k, n_out * n_in) / np.sqrt(n_in)
+            model.W[k][:] = W.reshape(n_out, n_in)
+            model.b[k][:] = normal(seed, MEMBERS, 2 * k + 1, n_out)
+        model.W[last][:] = model.b[last][:] = 0
+    return model
 
 
-def _told(networks: Task | None) -> list[Whole]:
-    return [] if networks is None else [Whole(networks, "network")]
+def _embeddings(recipe: Recipe, lesson: Lesson) -> list[Embedding]:
+    embeddings: list[Embedding] = []
+    if recipe.frequencies and lesson.numbers:
+        settings = recipe.frequencies, recipe.periodic_width, recipe.periodic_std
+        embeddings.append(Periodic(lesson.numbers, *settings))
+    for column, n in lesson.codes.items():
+        width = recipe.category_width if n > recipe.one_hot else None
+        embeddings.append(Categories(column, n, width))
+    return embeddings
 
 
 def _watch(recipe: Recipe, lesson: Lesson) -> list[EarlyStopping]:

@@ -11,13 +11,14 @@ from dataclasses import fields, replace
 from itertools import pairwise
 from typing import Any
 
-from fastnn.checks import as_int, as_name, as_real
+from fastnn.checks import as_bool, as_int, as_name, as_real
 from fastnn.network import activations
 from fastnn.training import optimizers, schedules
 from fastnn.training.optimizers import Adam
-from fastnn.training.schedules import OneCycle
+from fastnn.training.schedules import CosLog
 from fastnn.values import Value
 
+MANY = 1_000_000  # more categories than a column has: all are one-hot
 # What a core does in a second, nominally, and how long the default may take for 10,000 x 20.
 OPERATIONS_A_SECOND = 80e9
 SECONDS, CORES, ROWS, COLUMNS = 20.0, 2, 10_000, 20
@@ -36,9 +37,25 @@ class Recipe(Value):
         Its learning rate, most likely a schedule, among its settings.
     epochs : int, default 256
     batch_size : int, default 256
+    drop_last : bool, default False
+        As of `Model.fit`.
     dropout : float, default 0.0
+    dropout_schedule : fastnn.Schedule, optional
+        As of `Model.fit`.
     label_smoothing : float, default 0.0
         Of classes.
+    frequencies : int, default 0
+        Of the periodic embedding of each number (`fastnn.Periodic`); 0: numbers as they are.
+    periodic_width : int, default 3
+    periodic_std : float, default 0.1
+    one_hot : int, default 9
+        Columns of more categories than this have an embedding of `category_width`.
+    category_width : int, default 8
+    feature_scale : bool, default False
+        As of `fastnn.Model`.
+    weights : {"normal"} or None, optional
+        First weights: `Model`'s; or "normal", of hidden layers W of N(0, 1 / n_in) and b of
+        N(0, 1), of the last zeros.
     monitor : {"error", "loss"} or None, default "error"
         The network is kept as it was after the epoch with the least classification error (of
         amounts: squared error) or loss on rows held out, the last of several; None: as it is after
@@ -52,31 +69,51 @@ class Recipe(Value):
     optimizer: Any = "adam"
     epochs: int = 256
     batch_size: int = 256
+    drop_last: bool = False
     dropout: float = 0.0
+    dropout_schedule: Any = None
     label_smoothing: float = 0.0
+    frequencies: int = 0
+    periodic_width: int = 3
+    periodic_std: float = 0.1
+    one_hot: int = 9
+    category_width: int = 8
+    feature_scale: bool = False
+    weights: str | None = None
     monitor: str | None = "error"
     patience: int | None = None
 
     def __post_init__(self) -> None:
-        monitor, patience = self.monitor, self.patience
+        weights, monitor, patience = self.weights, self.monitor, self.patience
         self._keep(
             hidden=tuple(as_int("each of hidden", n, 1) for n in self.hidden),
             activation=activations.as_activation("activation", self.activation),
             optimizer=optimizers.as_optimizer(self.optimizer, None),
             epochs=as_int("epochs", self.epochs, 1),
             batch_size=as_int("batch_size", self.batch_size, 1),
+            drop_last=as_bool("drop_last", self.drop_last),
             dropout=as_real("dropout", self.dropout, below=1.0),
             label_smoothing=as_real("label_smoothing", self.label_smoothing, below=1.0),
+            frequencies=as_int("frequencies", self.frequencies, 0),
+            periodic_width=as_int("periodic_width", self.periodic_width, 1),
+            periodic_std=as_real("periodic_std", self.periodic_std),
+            one_hot=as_int("one_hot", self.one_hot, 0),
+            category_width=as_int("category_width", self.category_width, 1),
+            feature_scale=as_bool("feature_scale", self.feature_scale),
+            weights=None if weights is None else as_name("weights", weights, ("normal",)),
             monitor=None if monitor is None else as_name("monitor", monitor, ("error", "loss")),
             patience=None if patience is None else as_int("patience", patience, 1),
         )
 
-    def operations(self, n_rows: int, n_in: int, n_out: int) -> float:
+    def operations(self, n_rows: int, n_columns: int, n_out: int) -> float:
         """Additions and multiplications of training on n_rows, about: each weight takes part in
-        three products a row, each unit in some 50 operations of its own."""
-        sizes = (n_in, *self.hidden, n_out)
+        three products a row, each unit, and each cosine, in some 50 operations of its own."""
+        width = 1 + self.periodic_width if self.frequencies else 1
+        sizes = (width * n_columns, *self.hidden, n_out)
         weights = sum(a * b for a, b in pairwise(sizes))
-        return float(self.epochs) * n_rows * (6 * weights + 50 * sum(sizes))
+        embedded = n_columns * self.frequencies
+        weights += embedded * self.periodic_width
+        return float(self.epochs) * n_rows * (6 * weights + 50 * (sum(sizes) + embedded))
 
 
 class Pack(Value):
@@ -90,11 +127,14 @@ class Pack(Value):
         the rows.
     repeats : int, default 1
         How often, each time with other folds and other first weights.
+    clamp : bool, default True
+        Whether predicted amounts keep to the range of the rows trained on.
     """
 
     recipes: tuple[Recipe, ...]
     n_folds: int = 5
     repeats: int = 1
+    clamp: bool = True
 
     def __post_init__(self) -> None:
         recipes = self.recipes
@@ -105,6 +145,7 @@ class Pack(Value):
             recipes=recipes,
             n_folds=as_int("n_folds", self.n_folds, 1),
             repeats=as_int("repeats", self.repeats, 1),
+            clamp=as_bool("clamp", self.clamp),
         )
 
     @property
@@ -113,18 +154,29 @@ class Pack(Value):
         return len(self.recipes) * self.n_folds * self.repeats
 
 
+def td_s(task: str) -> Recipe:
+    """RealMLP-TD-S: Holzmüller, Grinsztajn & Steinwart (2024), "Better by default: strong pre-tuned
+    MLPs and boosted trees on tabular data", NeurIPS (arXiv:2407.04491), table A.1."""
+    classes = task == "classification"
+    return Recipe(
+        activation="selu" if classes else "mish",
+        optimizer=Adam(
+            CosLog(0.04 if classes else 0.07),
+            beta2=0.95,
+            rate_factors={"b": 0.1, "scale": 6.0},
+            ntk=True,
+        ),
+        drop_last=True,
+        label_smoothing=0.1 if classes else 0.0,
+        one_hot=MANY,
+        feature_scale=True,
+        weights="normal",
+    )
+
+
 def base_recipe(task: str, epochs: int = 256) -> Recipe:
     """The one network that suits most tables."""
-    if task == "classification":
-        return Recipe(
-            activation="selu",
-            optimizer=Adam(OneCycle(0.004), beta2=0.95),
-            epochs=epochs,
-            label_smoothing=0.1,
-        )
-    return Recipe(
-        activation="mish", optimizer=Adam(OneCycle(0.004), beta2=0.95), epochs=epochs
-    )
+    return replace(td_s(task), epochs=epochs, drop_last=False)
 
 
 def single_recipe(task: str) -> Recipe:
@@ -173,10 +225,13 @@ def as_pack(
         return recipe
     if isinstance(recipe, Recipe):
         return Pack((recipe,))
+    if recipe == "td-s":
+        return Pack((td_s(task),), n_folds=1, clamp=False)
     if recipe == "auto":
         return default_pack(task, n_rows, n_columns, n_classes, seconds)
     raise ValueError(
-        f'recipe must be "auto", a fastnn.tabular.Recipe or a Pack of them, got {recipe!r}'
+        'recipe must be "auto", "td-s", a fastnn.tabular.Recipe or a Pack of them, '
+        f"got {recipe!r}"
     )
 
 
@@ -202,7 +257,7 @@ def from_json(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     name = value.get("name")
-    for module in (optimizers, schedules, activations):
+    for module in (optimizers, schedules, activations):  # RateFactors among them
         kind = getattr(module, str(name), None)
         if isinstance(kind, type) and issubclass(kind, Value):
             break
