@@ -172,6 +172,10 @@ def _embeddings(recipe: Recipe, lesson: Lesson) -> list[Embedding]:
     return embeddings
 
 
+def _told(networks: Task | None) -> list[Whole]:
+    return [] if networks is None else [Whole(networks, "network")]
+
+
 def _watch(recipe: Recipe, lesson: Lesson) -> list[EarlyStopping]:
     """What keeps the best epoch, if one is to be kept."""
     if recipe.monitor is None:
