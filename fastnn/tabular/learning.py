@@ -112,7 +112,7 @@ def learn_ensemble(
     y, weights = y[measured], None if weights is None else weights[measured]
     unseen = np.stack([bag.unseen for bag in bags]).astype(np.float64)
     shares = (_weigh_amounts if columns.amounts else _weigh_classes)(unseen, y, weights)
-    mean = np.tensordot(shares, unseen, 1)
+    mean = sum_of(shares, unseen)
     kept = [(bag, share) for bag, share in zip(bags, shares, strict=True) if share]
     members = [one for bag, _ in kept for one in bag.predictors]
     each = [share / len(bag.predictors) for bag, share in kept for _ in bag.predictors]
@@ -129,6 +129,14 @@ def learn_ensemble(
     certainty = scores_of(folds, of_bags, score)
     ensemble = Ensemble(columns, members, np.array(each), temperature, certainty)
     return Learned(ensemble, pack, scores)
+
+
+def sum_of(shares: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """sum_b shares_b parts_b in this order: the same bits whatever BLAS makes of threads."""
+    total = np.zeros(parts.shape[1:])
+    for share, part in zip(shares.tolist(), parts, strict=True):
+        total += share * part
+    return total
 
 
 def _weigh_classes(unseen: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
@@ -148,11 +156,8 @@ def _weigh_amounts(unseen: np.ndarray, y: np.ndarray, weights: np.ndarray | None
 def _scores_of_classes(
     p: np.ndarray, y: np.ndarray, weights: np.ndarray | None
 ) -> dict[str, float]:
-    return {
-        "accuracy": accuracy(y, p, True, weights),
-        "log_loss": log_loss(y, p, True, weights),
-        "ece": ece(y, p, True, weights),
-    }
+    measures = {"accuracy": accuracy, "log_loss": log_loss, "ece": ece}
+    return {name: float(of(y, p, True, weights)) for name, of in measures.items()}
 
 
 def _scores_of_amounts(

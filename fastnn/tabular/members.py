@@ -165,7 +165,7 @@ def _embeddings(recipe: Recipe, lesson: Lesson) -> list[Embedding]:
     embeddings: list[Embedding] = []
     if recipe.frequencies and lesson.numbers:
         settings = recipe.frequencies, recipe.periodic_width, recipe.periodic_std
-        embeddings.append(Periodic(lesson.numbers, *settings))
+        embeddings.append(Periodic(tuple(lesson.numbers), *settings))
     for column, n in lesson.codes.items():
         width = recipe.category_width if n > recipe.one_hot else None
         embeddings.append(Categories(column, n, width))
