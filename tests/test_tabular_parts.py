@@ -14,7 +14,7 @@ from fastnn.tabular.calibration import heated, temperature_of
 from fastnn.tabular.conformal import Scores, scores_of
 from fastnn.tabular.data import as_amounts, as_classes, as_data, as_target
 from fastnn.tabular.folds import folds, splits
-from fastnn.tabular.members import Lesson, new_model
+from fastnn.tabular.members import Lesson, new_model, operations_a_second
 from fastnn.tabular.recipes import Pack, Recipe, as_pack, default_pack, from_json, td_s, to_json
 from fastnn.tabular.weighting import greedy
 
@@ -224,12 +224,17 @@ def test_default_fits_its_budget():
         assert 0.5 < done / (20 * 2 * 80e9) <= 1.01
 
 
-def test_default_grows_with_the_limit():
-    def epochs(seconds):
-        pack = default_pack("regression", 20_000, 20, 0, seconds)
-        return pack.repeats * pack.recipes[0].epochs
+def test_default_grows_with_its_budget():
+    def epochs(budget):
+        pack = default_pack("regression", 20_000, 20, 0, budget)
+        return pack.n_folds * pack.repeats * pack.recipes[0].epochs
 
-    assert epochs(5) < epochs(20) < epochs(100)
+    assert epochs(1e12) < epochs(3e12) < epochs(1e14)
+
+
+def test_speed_is_measured():
+    speed = operations_a_second(Recipe((32,), batch_size=32), 3, 2, 2)
+    assert 1e6 < speed < 1e14
 
 
 def test_as_pack():

@@ -22,8 +22,8 @@ from fastnn.tabular.calibration import heated, temperature_of
 from fastnn.tabular.conformal import scores_of
 from fastnn.tabular.ensemble import Ensemble
 from fastnn.tabular.folds import Fold, splits
-from fastnn.tabular.members import Lesson, train
-from fastnn.tabular.recipes import Pack, as_pack
+from fastnn.tabular.members import Lesson, operations_a_second, train
+from fastnn.tabular.recipes import Pack, as_pack, base_recipe
 from fastnn.training.metrics import accuracy, ece, log_loss, mae, r2, rmse
 
 
@@ -71,7 +71,11 @@ def learn_ensemble(
     begin = perf_counter()
     n_columns = data.X.shape[1] if isinstance(data, Arrays) else len(data.columns)
     n_classes = 0 if task == "regression" else len(next(iter(target.columns.values())).coded()[1])
-    pack = as_pack(recipe, task, data.n_rows, n_columns, n_classes, time_limit)
+    budget = None
+    if time_limit is not None and recipe == "auto":
+        speed = operations_a_second(base_recipe(task), n_columns, max(n_classes, 1), n_threads)
+        budget = speed * time_limit
+    pack = as_pack(recipe, task, data.n_rows, n_columns, n_classes, budget)
     repeats: list[list[Fold]] = []
 
     def training_rows(n: int, labels: np.ndarray | None) -> np.ndarray:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, product
 from time import perf_counter
 
 import numpy as np
 
+from fastnn.config import n_threads as bound_threads
 from fastnn.many import fit_many
 from fastnn.model import Model
 from fastnn.network.embeddings import Categories, Embedding, Periodic
@@ -131,6 +132,32 @@ def _bag(
         unseen[held], fold[held] = predictor.rows(lesson.X[held]), k
     measured = fold >= 0
     return Bag(recipe, predictors, epochs, fold[measured], unseen[measured])
+
+
+def operations_a_second(
+    recipe: Recipe, n_columns: int, n_out: int, n_threads: int | None
+) -> float:
+    """What all threads do of a recipe's operations, measured on a short training."""
+    X = np.zeros((8 * recipe.batch_size, n_columns), np.float32)
+    y = np.zeros((len(X), n_out), np.float32)
+    lesson = Lesson(X, y, None, n_out, False, list(range(n_columns)), {})
+    models = [new_model(recipe, lesson, 0) for _ in range(bound_threads(n_threads))]
+
+    def seconds(epochs: int) -> float:
+        begin = perf_counter()
+        fit_many(
+            models,
+            *(X, y),
+            n_threads=n_threads,
+            epochs=epochs,
+            batch_size=recipe.batch_size,
+            optimizer="adam",
+        )
+        return perf_counter() - begin
+
+    seconds(1)  # wakes the threads
+    done = len(models) * replace(recipe, epochs=4).operations(len(X), n_columns, n_out)
+    return done / seconds(4)
 
 
 def member_seed(seed: int, number: int) -> int:

@@ -21,7 +21,9 @@ from fastnn.values import Value
 MANY = 1_000_000  # more categories than a column has: all are one-hot
 # What a core does in a second, nominally, and how long the default may take for 10,000 x 20.
 OPERATIONS_A_SECOND = 80e9
-SECONDS, CORES, ROWS, COLUMNS = 20.0, 2, 10_000, 20
+SECONDS, CORES, ROWS = 20.0, 2, 10_000
+STEPS = 3000  # fewest of a network among several, but that 64 epochs are enough
+FEWEST = 8  # epochs
 
 
 class Recipe(Value):
@@ -174,9 +176,9 @@ def td_s(task: str) -> Recipe:
     )
 
 
-def base_recipe(task: str, epochs: int = 256) -> Recipe:
+def base_recipe(task: str) -> Recipe:
     """The one network that suits most tables."""
-    return replace(td_s(task), epochs=epochs, drop_last=False)
+    return replace(td_s(task), drop_last=False)
 
 
 def single_recipe(task: str) -> Recipe:
@@ -185,7 +187,7 @@ def single_recipe(task: str) -> Recipe:
 
 
 def default_pack(
-    task: str, n_rows: int, n_columns: int, n_classes: int, seconds: float | None = None
+    task: str, n_rows: int, n_columns: int, n_classes: int, budget: float | None = None
 ) -> Pack:
     """What is trained where nothing is said.
 
@@ -196,20 +198,24 @@ def default_pack(
         Of the table.
     n_classes : int
         0 of amounts.
-    seconds : float, optional
-        For which there should be operations enough; by default 20 for 10,000 rows, and for others
-        in proportion to the root of their number.
+    budget : float, optional
+        Operations, at most; by default what two cores nominally do in 20 s for 10,000 rows, and for
+        others in proportion to the root of their number.
     """
-    if seconds is None:
-        seconds = SECONDS * (n_rows / ROWS) ** 0.5
-    budget = seconds * CORES * OPERATIONS_A_SECOND
-    n_folds = 5 if n_rows < 50_000 else 1
-    trained = n_rows * (n_folds - 1) // n_folds if n_folds > 1 else n_rows * 4 // 5
-    recipe = base_recipe(task)
-    whole = n_folds * recipe.operations(trained, n_columns, max(n_classes, 1))
-    repeats = int(min(max(budget / whole, 1), 3))
-    epochs = int(min(max(256 * budget / whole, 12), 256)) if repeats == 1 else 256
-    return Pack((base_recipe(task, epochs),), n_folds, repeats)
+    if budget is None:
+        budget = SECONDS * (n_rows / ROWS) ** 0.5 * CORES * OPERATIONS_A_SECOND
+    recipe, n_out = base_recipe(task), max(n_classes, 1)
+
+    def affordable(n_folds: int) -> float:
+        """Of the recipe's epochs, how many times over."""
+        trained = n_rows - n_rows // (n_folds if n_folds > 1 else 5)
+        return budget / (n_folds * recipe.operations(trained, n_columns, n_out))
+
+    several = min(max(STEPS * recipe.batch_size / n_rows, FEWEST), 64) / recipe.epochs
+    n_folds = 5 if affordable(5) >= several else 1
+    times = affordable(n_folds)
+    epochs = max(round(recipe.epochs * min(times, 1)), FEWEST)
+    return Pack((replace(recipe, epochs=epochs),), n_folds, repeats=min(max(int(times), 1), 3))
 
 
 def as_pack(
@@ -218,7 +224,7 @@ def as_pack(
     n_rows: int,
     n_columns: int,
     n_classes: int,
-    seconds: float | None = None,
+    budget: float | None = None,
 ) -> Pack:
     """What the argument `recipe` of an estimator asks for."""
     if isinstance(recipe, Pack):
@@ -228,7 +234,7 @@ def as_pack(
     if recipe == "td-s":
         return Pack((td_s(task),), n_folds=1, clamp=False)
     if recipe == "auto":
-        return default_pack(task, n_rows, n_columns, n_classes, seconds)
+        return default_pack(task, n_rows, n_columns, n_classes, budget)
     raise ValueError(
         'recipe must be "auto", "td-s", a fastnn.tabular.Recipe or a Pack of them, '
         f"got {recipe!r}"
