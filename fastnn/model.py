@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Never
 
@@ -58,8 +58,7 @@ if TYPE_CHECKING:
         OutputName,
     )
     from fastnn.network.initialize import Init
-    from fastnn.tables.columns import Columns
-    from fastnn.tables.ends import OpenEnds
+    from fastnn.tables.columns import Columns, OpenEnds
 
 
 class Model:
@@ -195,7 +194,7 @@ class Model:
                 *(self.seed, self.metadata, self.n_threads),
             )
             return
-        from fastnn.tables.ends import OpenEnds
+        from fastnn.tables.columns import OpenEnds
 
         self._open = OpenEnds(sizes, rest, init)
         if columns is None:
@@ -432,20 +431,23 @@ class Model:
             return None
         return Columns(PlainInputs(len(names), names))
 
+    def _knowing(self, columns: Columns | None) -> AbstractContextManager[None]:
+        """Know what was learned of the columns while a fit runs, and from then on; if it fails
+        before its first step, the model is as before."""
+        return nullcontext() if columns is None else self._known(columns)
+
     @contextmanager
-    def _knowing(self, columns: Columns | None) -> Iterator[None]:
-        """Know the columns of the data while a fit runs, and from then on; if it fails before its
-        first step, the model is as before."""
+    def _known(self, columns: Columns) -> Iterator[None]:
         before = dict(vars(self)) if self._open else {}
         steps = 0 if before else self._parameters.all_steps
         if before:
             self._build(columns)
-        elif columns is not None:
+        else:
             self.metadata["data"] = columns.to_dict()
         try:
             yield
         except BaseException:
-            if columns is not None and self._parameters.all_steps == steps:
+            if self._parameters.all_steps == steps:
                 del self.metadata["data"]
                 if before:
                     vars(self).clear()
@@ -544,6 +546,7 @@ class Model:
         resume: str | PathLike[str] | None = None,
         verbose: bool = False,
         dropout_schedule: Rate | None = None,
+        drop_last: bool = False,
         **unknown: Never,
     ) -> History:
         """Train; a second call goes on where the first one ended.
@@ -613,6 +616,9 @@ class Model:
             The model's dropout is multiplied by it in each step, 0 to 1: with
             ``fastnn.FlatCosine(1.0)`` it is what it is for the first half of the fit and then falls
             to 0. As of learning_rate, but for schedules that watch the loss.
+        drop_last : bool, default False
+            Leave out the last mini-batch of an epoch where it is smaller than batch_size: other
+            rows each time they are shuffled. Where all rows are fewer they are one mini-batch.
 
         Returns
         -------
@@ -649,6 +655,7 @@ class Model:
                 resume=resume,
                 verbose=verbose,
                 dropout_schedule=dropout_schedule,
+                drop_last=drop_last,
             )
             warn_of_scale(plan.X, self._parameters)
             return loop.fit(self, plan)

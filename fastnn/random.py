@@ -1,8 +1,8 @@
 """Random numbers that are the same on every machine and in every release.
 
 The bits come from Philox 4x64-10 (Salmon et al. 2011, "Parallel random numbers: as easy as
-1, 2, 3"), keyed by the seed, its counter set by what the numbers are for; only NumPy's raw stream
-is used, and the transformations are these.
+1, 2, 3"), keyed by the seed, its counter set by what the numbers are for, and are those of NumPy's
+generator of that name; the transformations are these.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.checks import as_int
+from fastnn.kernels._cpu import random_words
 
 # What a stream is for: the top word of the counter but one. Append, never renumber.
 WEIGHTS, SHUFFLE, GRADIENT_CHECK, DROPOUT, NOISE = 0, 1, 2, 3, 4
@@ -20,6 +21,7 @@ HELD_OUT = 1000  # its number from the time when only the command line held rows
 FOLDS, MEMBERS = 1001, 1002
 EXPLAIN = 1003
 _SEED_BITS = 128  # of Philox's key
+_WORD = 2**64 - 1
 
 
 def as_seed(seed: Any) -> int:
@@ -34,11 +36,9 @@ def as_seed(seed: Any) -> int:
 
 def raw(seed: int, purpose: int, index: int, n: int) -> np.ndarray:
     """n random words: stream number `index` of those for `purpose`."""
-    from numpy.random import Philox  # here: it costs an import 10 ms
-
-    words = 2**64 - 1
-    key = np.array([seed & words, seed >> 64], np.uint64)
-    return Philox(counter=np.array([0, 0, purpose, index], np.uint64), key=key).random_raw(n)
+    words = np.empty(n, np.uint64)
+    random_words(seed & _WORD, seed >> 64, purpose, index, words)
+    return words
 
 
 def uniform(seed: int, purpose: int, index: int, n: int) -> np.ndarray:
@@ -150,4 +150,4 @@ def permutation(seed: int, purpose: int, index: int, n: int) -> np.ndarray:
     keys |= np.arange(n, dtype=np.uint64)
     keys.sort()
     keys &= low
-    return keys.astype(np.intp)
+    return keys.view(np.int64).astype(np.intp, copy=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from fastnn.errors import optional
@@ -46,34 +47,37 @@ class CallbackSupport:
 
 
 class Task:
-    """A fit, or a part of one, that callbacks are told of.
+    """A fit, or a part of one, that callbacks are told of, from any thread but one at a time.
 
     Attributes
     ----------
     context : sklearn.callback.CallbackContext
     """
 
-    def __init__(self, estimator: Any, context: Any, data: dict[str, Any]) -> None:
-        self.estimator, self.context, self._data = estimator, context, data
+    def __init__(self, estimator: Any, context: Any, data: dict[str, Any], lock: RLock) -> None:
+        self.estimator, self.context, self._data, self._lock = estimator, context, data, lock
 
     def begins(self, fitted: Callable[[], dict[str, Any]] | None = None) -> Task:
         """`fitted` returns what is to be set in a shallow copy of the estimator so that it predicts
         as if the fit had ended here; it is called only for callbacks that look at one."""
-        self.context.call_on_fit_task_begin(
-            estimator=self.estimator, reconstruction_attributes=fitted, **self._data
-        )
+        with self._lock:
+            self.context.call_on_fit_task_begin(
+                estimator=self.estimator, reconstruction_attributes=fitted, **self._data
+            )
         return self
 
     def ends(self, fitted: Callable[[], dict[str, Any]] | None = None) -> bool:
-        """Returns whether a callback wants its siblings to end, too."""
-        return self.context.call_on_fit_task_end(
-            estimator=self.estimator, reconstruction_attributes=fitted, **self._data
-        )
+        """Returns whether a callback wants no more parts like this one."""
+        with self._lock:
+            return self.context.call_on_fit_task_end(
+                estimator=self.estimator, reconstruction_attributes=fitted, **self._data
+            )
 
     def part(self, name: str, n_parts: int | None = 0) -> Task:
         """The next of this task's parts, which has itself so many, None: nobody knows."""
-        context = self.context.subcontext(task_name=name, max_subtasks=n_parts)
-        return Task(self.estimator, context, self._data)
+        with self._lock:
+            context = self.context.subcontext(task_name=name, max_subtasks=n_parts)
+        return Task(self.estimator, context, self._data, self._lock)
 
 
 class Epochs(Callback):
@@ -91,6 +95,19 @@ class Epochs(Callback):
     def on_epoch_end(self, fit: Fit) -> None:
         if self._epoch.ends(self._fitted):
             fit.stop()
+
+
+class Whole(Callback):
+    """Tells scikit-learn's callbacks of a fit that is a part of `task`."""
+
+    def __init__(self, task: Task, name: str) -> None:
+        self._task, self._name = task, name
+
+    def on_fit_begin(self, fit: Fit) -> None:
+        self._part = self._task.part(self._name).begins()
+
+    def on_fit_end(self, fit: Fit) -> None:
+        self._part.ends()
 
 
 @contextmanager
@@ -116,7 +133,8 @@ def followed(
     metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
     with callback_management_context(estimator):
         context = mixin._init_callback_context(estimator, max_subtasks=n_parts)
-        task = Task(estimator, context, {"X": X, "y": y, "metadata": metadata}).begins()
+        data = {"X": X, "y": y, "metadata": metadata}
+        task = Task(estimator, context, data, RLock()).begins()
         yield task
         task.ends(dict)
 

@@ -302,6 +302,8 @@ def after(epochs):
         ([3.0, 2.9, 2.8, 2.0, 1.95], {"patience": 2, "min_delta": 0.15}, 5, 4),
         ([1, 2, 3, 3, 3], {"patience": 2, "mode": "max"}, 5, 3),
         ([np.nan, 2, np.nan, np.nan, 1], {"patience": 2}, 4, 2),
+        ([3, 1, 2, 2, 2, 2, 2, 2], {"patience": None}, 8, 2),
+        ([3, 1, 2, 1, 2, 2, 2, 2], {"patience": None, "ties": "last"}, 8, 4),
     ],
 )
 def test_early_stopping(values, arguments, epochs, best):

@@ -188,7 +188,7 @@ def test_drop_categorical_task_and_validation_data(here, run):
 
 def test_missing_values_refused_or_imputed(here, run):
     (here / "data.csv").write_text("a,b,y\n" + "1,u,0\n2,?,1\n ,v,0\n4,u,1\n" * 5)
-    status, _, err = run("train", "data.csv", "-t", "y", "-o", "m.st")
+    status, _, err = run("train", "data.csv", "-t", "y", "-o", "m.st", "--missing", "refuse")
     assert status == 2
     assert err.startswith('fastnn: error: data.csv, row 4, column "a": missing value')
     assert not (here / "m.st").exists()
@@ -605,7 +605,7 @@ def test_predictions_in_other_formats(here, run):
         ),
         ("train ok.csv -t y -o m.st --seed -1", "must be at least 0 and below 2**128"),
         ("train ok.csv -t y -o m.st --activation rleu", "must be one of identity, relu,"),
-        ("train ok.csv -t y -o m.st --delimiter ab", 'must be one character or "tab", got "ab"'),
+        ("train ok.csv -t y -o m.st --delimiter ab", 'one character, "tab" or "space", got "ab"'),
         ("train ok.csv -t y -o m.st --drop b", 'ok.csv: no column "b"'),
         ("train ok.csv -t y -o m.st --drop y", '"y" is a target'),
         ("train ok.csv -t y -o m.st --drop a", 'no column beside the target "y"'),
@@ -616,8 +616,8 @@ def test_predictions_in_other_formats(here, run):
         ),
         ("train ragged.csv -t y -o m.st", "ragged.csv, row 3: must have 2 cells"),
         (
-            "train hole.csv -t y -o m.st",
-            'hole.csv, row 3, column "y": the target is missing (in 1 row)',
+            "train hole.csv -t b -o m.st",
+            'hole.csv, row 2, column "b": the target is missing (in 3 rows)',
         ),
         (
             "train text.csv -t y -o m.st --task regression",
@@ -656,7 +656,7 @@ def test_predictions_in_other_formats(here, run):
 def test_bad_use(here, run, command, message):
     (here / "ok.csv").write_text("a,y\n1,0\n2,1\n3,0\n4,1\n")
     (here / "ragged.csv").write_text("a,y\n1,0\n2\n")
-    (here / "hole.csv").write_text("a,y\n1,0\n2,\n3,1\n")
+    (here / "hole.csv").write_text("a,y,b\n1,0,\n2,,\n3,1,-\n")
     (here / "text.csv").write_text("b,y\n1,u\n2,v\n3,w\n")
     (here / "slip.csv").write_text("a,y\n1,0\n4O,1\n")
     (here / "other.csv").write_text("a,y\n1,7\n")

@@ -117,8 +117,9 @@ def test_tables_of_every_kind_by_name(way):
     given = ways(table)[way]
     np.testing.assert_array_equal(model.predict(given), model.predict(table))
     assert set(learn(given, chosen(table), drop=["other"]).inputs.names) == {*table}
-    with pytest.raises(TableError, match='column "other": must hold numbers, text or booleans'):
-        learn(given, chosen(table))
+    columns = learn(given, chosen(table))
+    assert set(columns.inputs.names) == {*table}  # other is the same everywhere
+    assert columns.inputs.notes[0] == '"other": the same in all training rows; left out'
 
 
 @pytest.mark.parametrize("way", ["file", "pickle", "copy", "onnx"])
@@ -285,13 +286,14 @@ def test_what_a_model_of_columns_refuses():
         model.predict(table.drop(columns="city"))
     with pytest.raises(TableError, match=r'X, row 2, column "age": must be a number, got "old"'):
         model.predict({**table[:3].to_dict("list"), "age": [1, 2, "old"]})
+    careful = learn(table, chosen(table), missing="refuse")
     with pytest.raises(TableError, match=r'X, row 0, column "income": missing value; missing='):
-        model.predict(table[:2].assign(income=None))
+        careful.encode(table[:2].assign(income=None))
     with pytest.raises(TableError, match=r'y\[1\]: must be one of "no", "yes", got "maybe"'):
         model.evaluate(table[:2], ["no", "maybe"])
     with pytest.raises(TypeError, match="a single row goes into a list"):
         model.predict({"age": 1, "income": 2.0, "city": "Ulm", "member": True})
-    with pytest.raises(TableError, match='column "age": must hold numbers, text or booleans'):
+    with pytest.raises(TableError, match='column "age": must be a number, got "2020-01-01T00:00'):
         model.predict(table.assign(age=pandas.Timestamp("2020-01-01")))
     with pytest.raises(ValueError, match=r"predictor must have .* model.network_only\(\) takes"):
         model.predictor()
@@ -619,7 +621,7 @@ def test_rows_that_are_not_plain_take_the_road_of_tables():
         ({"age": "forty"}, 'must be a number, got "forty"'),
         ({"age": float("inf")}, "must be finite, got inf"),
         ({"age": True}, 'must be a number, got "True"'),
-        ({"age": [1]}, "must hold numbers, text or booleans"),
+        ({"age": [1]}, "must hold numbers, text, booleans"),
     ]:
         with pytest.raises(TableError, match=message):
             model.predict_one(row | strange)
@@ -658,3 +660,16 @@ def test_columns_that_read_rows_can_be_copied():
     x = columns.encode_row(row)
     for copied in (copy.deepcopy(columns), pickle.loads(pickle.dumps(columns))):
         assert copied == columns and (copied.encode_row(row) == x).all()
+
+
+def test_masked_cells_are_missing_and_integers_beyond_all_floats_infinite():
+    columns = learn({"a": [1.0, 2.0, None]}, [0, 1, 0], missing="indicate")
+    masked = np.ma.array([2.0, 2.0], mask=[False, True])
+    np.testing.assert_array_equal(
+        columns.encode({"a": masked}, "float32"), columns.encode({"a": [2.0, None]}, "float32")
+    )
+    for cell in (10**400, -(10**400)):
+        with pytest.raises(TableError, match=r"must be finite, got -?inf"):
+            columns.encode([{"a": cell}], "float32")
+        with pytest.raises(TableError, match=r"must be finite, got -?inf"):
+            columns.encode_row({"a": cell}, "float32")

@@ -204,6 +204,47 @@ def test_a_loss_that_is_no_number_stops_before_its_step(isa):
         assert after.tobytes() == expected.tobytes() and np.isfinite(after).all()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_sure_step_waits_for_whoever_comes_next(isa, dtype):
+    """Its update of layer 1: with the next row in one pass, and before all else that reads W."""
+    net = ref.Net((50, 20, 3), "relu")
+    rng = np.random.default_rng(0)
+    theta = rng.standard_normal(net.n_parameters).astype(dtype)
+    X = rng.standard_normal((8, 50)).astype(dtype)
+    y = rng.integers(0, 3, 8).astype(np.int32)
+
+    def train(engine, rows, **rates):
+        counts, losses, rates = counted(), np.empty(len(rows)), {"learning_rate": 0.1, **rates}
+        engine.train(X, y, np.array(rows), 1, rates, counts, losses, 1)
+
+    def store(engine):
+        engine.store(out := np.empty_like(theta))
+        return out
+
+    readers = {
+        "store": store,
+        "forward": lambda engine: engine.forward(X, out := np.empty((8, 3), dtype), 1) or out,
+        "loss": lambda engine: engine.loss(X, y, np.empty((8, 3), dtype), 1),
+        "gradient": lambda engine: engine.gradient(X, y, out := np.empty_like(theta), 1) or out,
+        "all_finite": lambda engine: (engine.all_finite(), engine.store(out := theta.copy()), out),
+        "train": lambda engine: (train(engine, [1, 5]), store(engine)),
+        "train on other steps": lambda engine: (train(engine, [1, 5], l2=0.1), store(engine)),
+    }
+    for name, read in readers.items():
+        engine, twin = (engine_of(net, dtype) for _ in range(2))
+        for one in (engine, twin):
+            one.load(theta)
+            assert one.all_finite()
+        for i in (3, 0, 3, 7):
+            counts = counted()
+            loss = engine.sure_step(X[i : i + 1], y[i : i + 1], 0.1, counts)
+            assert np.isfinite(loss) and counts.tolist() == [1, 1]
+        train(twin, [3, 0, 3, 7])
+        np.testing.assert_equal(read(engine), read(twin), name)
+        engine.load(theta)
+        np.testing.assert_equal(store(engine), theta)
+
+
 @pytest.mark.parametrize("sizes, batch", [((3, 3000, 1), 700), ((5, 900, 901, 1), 3)])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_no_way_through_a_step_moves_theta_before_the_loss_is_known(sizes, batch, threads):

@@ -14,7 +14,7 @@ import fastnn
 
 FIRST_FIT = """
 import sys
-import numpy, numpy.random
+import numpy
 before = set(sys.modules)
 import fastnn
 imported = set(sys.modules) - before

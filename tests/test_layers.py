@@ -20,8 +20,8 @@ ROOT = Path(fastnn.__file__).parent
 LAYERS = (
     *("errors", "names", "checks", "values", "kernels", "config", "random"),
     *("network", "files", "tables", "training", "explain"),
-    *("predictor", "model", "many", "tabular", "saved", "data", "interop", "onnx"),
-    *("sklearn_callbacks", "sklearn", "cli"),
+    *("predictor", "model", "many", "sklearn_callbacks", "tabular", "saved", "data", "interop"),
+    *("onnx", "sklearn", "cli"),
 )
 TOP = ("fastnn", "fastnn.__main__")  # what users see: above everything
 MOST_MODULES = 14  # of a folder, beside __init__

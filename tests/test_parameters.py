@@ -3,6 +3,7 @@ where and when."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
 import os
@@ -79,6 +80,47 @@ def test_calls_in_a_row_neither_pack_nor_unpack(rule):
             views.partial_fit(X[i : i + 1], y[i : i + 1], optimizer=rule)
     assert loads.count == 0
     assert state(one) == state(views)
+
+
+LOOKS = {
+    "nothing": lambda m, X, y: None,
+    "theta": lambda m, X, y: m.theta.sum(),
+    "forward": lambda m, X, y: m.forward(X),
+    "gradient": lambda m, X, y: m.loss_and_gradient(X, y),
+    "pickle": lambda m, X, y: pickle.loads(pickle.dumps(m)).evaluate(X, y),
+    "copy": lambda m, X, y: copy.deepcopy(m).partial_fit(X, y),
+    "two rows": lambda m, X, y: m.partial_fit(X[:2], y[:2]),
+    "a mini-batch": lambda m, X, y: m.partial_fit(X[:8], y[:8], batch_size=8),
+    "zeros": lambda m, X, y: m.partial_fit(np.zeros((1, 6)), y[:1]),
+    "sparse": lambda m, X, y: m.partial_fit(pytest.importorskip("scipy.sparse").csr_array(X), y),
+    "another rule": lambda m, X, y: m.partial_fit(X, y, optimizer="adam"),
+    "failures": lambda m, X, y: [diverge(m, label) for label in range(3)],
+}
+
+
+def diverge(model, label):
+    with contextlib.suppress(fastnn.DivergenceError):
+        model.partial_fit(np.full((1, 6), 3e38), [label], learning_rate=1e30)
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("kind", ["float32", "float64", "uint8", "mostly zeros"])
+def test_rows_in_calls_of_their_own_take_the_steps_of_one_call(kind, look):
+    """Between calls the last step of layer 1 is still to come: nobody may miss it."""
+    X, y = data()
+    X = np.where(np.arange(X.size).reshape(X.shape) % 5, 0, X) if kind == "mostly zeros" else 9 * X
+    X = X if kind == "mostly zeros" else X.astype(kind)
+    one, twin = make(), make()
+    for start in range(0, 64, 16):
+        for i in range(start, start + 16):
+            one.partial_fit(X[i : i + 1], y[i : i + 1], learning_rate=0.02)
+        twin.partial_fit(X[start : start + 16], y[start : start + 16], learning_rate=0.02)
+        seen = [LOOKS[look](model, X, y) for model in (one, twin)]
+        if look in ("theta", "forward", "gradient", "pickle"):
+            np.testing.assert_equal(*seen)
+        np.testing.assert_array_equal(*(copy.deepcopy(model).theta for model in (one, twin)))
+    np.testing.assert_array_equal(one.theta, twin.theta)  # -0 is 0, where zeros are skipped
+    assert one._parameters.steps == twin._parameters.steps
 
 
 def test_a_fit_with_a_callback_packs_what_the_callback_changed_alone():

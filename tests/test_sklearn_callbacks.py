@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 
 pytest.importorskip("sklearn", "1.7")
+from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import fastnn
+from fastnn import TabularClassifier
 from fastnn.errors import MissingExtraError
 from fastnn.sklearn import MLPClassifier, MLPRegressor
+from fastnn.tabular import Pack, Recipe
 
 try:
     from sklearn.callback import ProgressBar, ScoringMonitor
@@ -36,10 +39,14 @@ SETTINGS = {
 
 
 class Recorder:
-    """Notes what it is told, each epoch's probabilities, and stops after `last` epochs."""
+    """Notes what it is told, each epoch's probabilities, and stops after `last` epochs.
 
-    def __init__(self, last=None):
-        self.told, self.probabilities, self.data, self.last = [], [], [], last
+    fitted: whether each task shows an estimator.
+    """
+
+    def __init__(self, last=None, fitted=True):
+        self.told, self.probabilities, self.data = [], [], []
+        self.last, self.shown = last, fitted
 
     def setup(self, estimator, context):
         self.told.append("setup")
@@ -54,7 +61,8 @@ class Recorder:
         self, estimator, context, *, X=None, y=None, metadata=None, fitted_estimator=None
     ):
         self.told.append(f"{context.task_name} {context.task_id} ends")
-        self.probabilities.append(fitted_estimator.predict_proba(X))
+        if self.shown or fitted_estimator is not None:
+            self.probabilities.append(fitted_estimator.predict_proba(X))
         self.fitted = fitted_estimator
         self.data.append((X, y, metadata))
         return context.parent is not None and self.last == context.task_id + 1
@@ -200,6 +208,37 @@ def test_a_progress_bar_reaches_into_a_pipeline(capsys):
         pipeline.fit(X, y)
     text = capsys.readouterr().out
     assert "MLPClassifier - fit" in text and "100%" in text
+
+
+PACK = Pack((Recipe((4,), epochs=5), Recipe((8,), epochs=5)), n_folds=2)
+
+
+@pytest.mark.parametrize("time_limit", [None, 100.0])
+def test_an_ensemble_tells_of_its_networks(time_limit):
+    """They are trained at once: one may begin before another has ended."""
+    recorder = Recorder(fitted=False)
+    model = TabularClassifier(recipe=PACK, random_state=0, n_threads=2, time_limit=time_limit)
+    model.set_callbacks(recorder).fit(X, y)
+    told = recorder.told
+    assert told[:3] == ["setup", "fit 0 begins", "networks 0 begins"]
+    assert told[-3:] == ["networks 0 ends", "fit 0 ends", "teardown"]
+    networks = [f"network {i} {what}" for i in range(4) for what in ("begins", "ends")]
+    assert sorted(told[3:-3]) == sorted(networks)
+    for i in range(4):
+        assert told.index(f"network {i} begins") < told.index(f"network {i} ends")
+    alone = TabularClassifier(recipe=PACK, random_state=0, time_limit=time_limit).fit(X, y)
+    np.testing.assert_array_equal(model.predict_proba(X), alone.predict_proba(X))
+    assert clone(model)._skl_callbacks == [recorder]
+
+
+def test_an_ensemble_is_monitored_inside_a_search():
+    monitor = ScoringMonitor(scoring="accuracy")
+    model = TabularClassifier(recipe=PACK, random_state=0).set_callbacks(monitor)
+    search = GridSearchCV(model, {"random_state": [0, 1]}, cv=2).fit(X, y)
+    log = monitor.get_logs()
+    scores = [row["accuracy"] for row in log.data if "accuracy" in row]
+    assert log.estimator_name == "GridSearchCV" and len(scores) == 5
+    assert any(score == pytest.approx(search.score(X, y)) for score in scores)  # of the best
 
 
 def test_what_a_callback_keeps_of_the_estimator_holds_no_rows():

@@ -230,6 +230,72 @@ def test_bad_coverage(fitted):
         fitted[1].predict_quantiles(X, [])
 
 
+# --- teachers
+
+
+def test_what_a_teacher_says_is_learned():
+    """Of labels that are noise, its probabilities; y still decides on the scores."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2))
+    taught = 1 / (1 + np.exp(-3 * X[:, 0]))
+    y = rng.integers(0, 2, 300)
+    model = TabularClassifier(recipe=SMALL, random_state=0)
+    model.fit(X, y, teacher_probabilities=np.stack([1 - taught, taught], 1))
+    assert np.corrcoef(model.predict_proba(X)[:, 1], taught)[0, 1] > 0.95
+    assert model.scores_["accuracy"] < 0.6
+    regressor = TabularRegressor(recipe=SMALL, random_state=0).fit(X, y, teacher_values=taught)
+    assert np.corrcoef(regressor.predict(X), taught)[0, 1] > 0.95
+
+
+def test_compressed_to_one_network(fitted):
+    X, kind, amount = rows(400, seed=4)
+    for model, y in zip(fitted, (kind, amount), strict=True):
+        student = model.compress(X, y)
+        assert type(student) is type(model) and student is not model
+        assert len(student._ensemble.members) == 1 < len(model._ensemble.members)
+        assert student.score(X, y) > model.score(X, y) - 0.1
+        assert set(student.scores_) == set(model.scores_)
+
+
+def test_bad_teachers():
+    X, kind, amount = rows(20)
+    model = TabularClassifier(recipe=SMALL)
+    with pytest.raises(ValueError, match=r"teacher_probabilities must have shape \(20, 3\)"):
+        model.fit(X, kind, teacher_probabilities=np.ones((20, 2)) / 2)
+    with pytest.raises(ValueError, match=r"of sum 1, got .* in row 4"):
+        off = np.ones((20, 3)) / (3 + (np.arange(20) == 4))[:, None]
+        model.fit(X, kind, teacher_probabilities=off)
+    with pytest.raises(ValueError, match=r"teacher_values must have shape \(20,\)"):
+        TabularRegressor(recipe=SMALL).fit(X, amount, teacher_values=np.ones(19))
+
+
+# --- which columns matter
+
+
+def test_columns_that_matter(fitted):
+    X, kind, amount = rows(500, seed=1)
+    for model, y in zip(fitted, (kind, amount), strict=True):
+        found = model.permutation_importance(X, y)
+        assert found.names == ["a", "b", "colour"]
+        a, b, colour = found.mean
+        assert a > colour > 3 * abs(b)
+        again = model.permutation_importance(X, y, sample_weight=np.ones(500))
+        assert np.array_equal(found.increases, again.increases)
+    with pytest.raises(ValueError, match=r"classes that fit has seen, got 'odd' in y\[1\]"):
+        fitted[0].permutation_importance(X, np.where(np.arange(500) == 1, "odd", kind))
+
+
+def test_a_column_and_its_gaps_are_shuffled_together():
+    """Of an array: the feature that says where a number is missing belongs to its column."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 2))
+    y = rng.uniform(size=400) < 0.5
+    X[y, 1] = np.nan
+    model = TabularClassifier(recipe=SMALL, random_state=0).fit(X, y)
+    found = model.permutation_importance(X, y)
+    assert found.names == ["x0", "x1"] and found.mean[1] > 0.5 and abs(found.mean[0]) < 0.1
+
+
 # --- bits
 
 
@@ -251,6 +317,10 @@ def test_a_row_alone_as_in_any_batch(fitted, monkeypatch):
         row = {name: column[i : i + 1] for name, column in X.items()}
         assert np.array_equal(classifier.predict_proba(row), p[i : i + 1])
         assert np.array_equal(regressor.predict(row), f[i : i + 1])
+        cells = {name: column[i] for name, column in X.items()}
+        assert np.array_equal(classifier.predict_proba_one(cells), p[i])
+        assert classifier.predict_one(cells) == classifier.predict(row)[0]
+        assert regressor.predict_one(cells) == f[i]
     monkeypatch.setattr("fastnn.tabular.ensemble.ROWS", 7)  # blocks
     assert np.array_equal(classifier.predict_proba(X), p)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import fastnn
+from fastnn.tables.frames import as_arrays
 from fastnn.tabular.calibration import heated, temperature_of
 from fastnn.tabular.conformal import Scores, scores_of
 from fastnn.tabular.data import as_amounts, as_classes, as_data, as_target
@@ -295,6 +296,14 @@ def test_arrays_of_objects():
 def test_bad_rows(X, message):
     with pytest.raises(ValueError, match=message):
         as_data(X)
+
+
+def test_masked_cells_are_not_taken_for_numbers():
+    masked = np.ma.array([[1.0, 2.0], [3.0, 4.0]], mask=[[0, 1], [0, 0]])
+    for take in (as_data, as_arrays):
+        with pytest.raises(TypeError, match=r"masked array.*filled"):
+            take(masked)
+    assert np.isnan(as_data(masked.filled(np.nan)).X[0, 1])
 
 
 def test_targets():

@@ -65,6 +65,29 @@ def test_fit_is_the_reference(rule, batch):
     np.testing.assert_allclose(history.loss, losses, rtol=0, atol=1e-11)
 
 
+def test_drop_last():
+    """A smaller mini-batch at the end takes no step, and schedules count none."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(22, 3)), rng.integers(0, 2, 22)
+    settings = {"epochs": 3, "batch_size": 5, "learning_rate": fastnn.OneCycle(0.1)}
+
+    def trained(n, **more):
+        model = fastnn.Model([3, 4, 2], seed=0)
+        model.fit(X[:n], y[:n], **settings, **more)
+        return model.theta
+
+    want = trained(20, shuffle=False)
+    assert np.array_equal(trained(22, shuffle=False, drop_last=True), want)
+    assert not np.array_equal(trained(22, shuffle=False), want)
+    assert np.array_equal(trained(20, drop_last=True), trained(20))
+    assert np.array_equal(trained(4, drop_last=True), trained(4))  # one mini-batch of all
+    shuffled = fastnn.Model([3, 4, 2], seed=0)
+    shuffled.fit(X, y, **settings, drop_last=True)
+    assert shuffled._parameters.steps == 12
+    with pytest.raises(ValueError, match="drop_last must come with X and y"):
+        fastnn.Model([3, 4, 2]).fit([(X, y)], drop_last=True)
+
+
 def test_without_shuffle_and_partial_fit():
     X, y = data()
     theta, losses = expected(RULES["momentum"], 1, 1, shuffle=False)

@@ -62,12 +62,14 @@ def start(entrant: str, n_threads: int) -> EntrantProcess:
 
 
 def plan(tables: list[str], entrants: list[str], splits: int) -> list[records.Fit]:
-    """What is to be fitted, in order: the fastest entrants' fits and two splits of all first."""
+    """What is to be fitted, in order: the fast entrants' fits, then two splits of the others',
+    large tables last, and the rest likewise."""
 
-    def late(fit: records.Fit) -> tuple[bool, int, bool, int]:
+    def turn(fit: records.Fit) -> tuple[bool, bool, int, int]:
         table, name, split = fit
-        stage, large = ENTRANTS[name].stage, table in LARGE
-        return split >= ENOUGH and stage + large > 1, stage, large, entrants.index(name)
+        stage = ENTRANTS[name].stage
+        slow = stage > 0
+        return slow and split >= ENOUGH, slow and table in LARGE, stage, entrants.index(name)
 
     fits = [
         (table, entrant, split)
@@ -76,7 +78,7 @@ def plan(tables: list[str], entrants: list[str], splits: int) -> list[records.Fi
         for entrant in entrants
         for split in range(splits)
     ]
-    return sorted(fits, key=late)
+    return sorted(fits, key=turn)
 
 
 def line(record: dict[str, Any]) -> str:

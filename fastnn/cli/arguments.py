@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import math
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
@@ -96,10 +97,28 @@ def hidden_sizes(text: str) -> tuple[int, ...]:
     return tuple(positive_int(part) for part in text.split(","))
 
 
+def order(text: str) -> tuple[str, list[str]]:
+    """'size=S,M,L' -> ("size", ["S", "M", "L"])."""
+    name, equals, categories = text.partition("=")
+    if not equals or not names(categories):
+        raise argparse.ArgumentTypeError(f'must be COLUMN=LEAST,...,MOST, got "{text}"')
+    return name.strip(), [*names(categories)]
+
+
+def encoding(text: str) -> str:
+    try:
+        codecs.lookup(text)
+    except LookupError:
+        raise argparse.ArgumentTypeError(
+            f'must be an encoding such as utf-8, latin-1 or utf-16, got "{text}"'
+        ) from None
+    return text
+
+
 def delimiter(text: str) -> str:
-    text = {"tab": "\t", "\\t": "\t"}.get(text, text)
+    text = {"tab": "\t", "\\t": "\t", "space": " "}.get(text, text)
     if len(text) != 1:
-        raise argparse.ArgumentTypeError(f'must be one character or "tab", got "{text}"')
+        raise argparse.ArgumentTypeError(f'must be one character, "tab" or "space", got "{text}"')
     return text
 
 
@@ -124,8 +143,14 @@ def add_reading(parser: argparse.ArgumentParser, target: bool) -> None:
         "--delimiter",
         type=delimiter,
         metavar="CHAR",
-        help='between the cells of a CSV, "tab" for tabs (default: the commonest of , ; tab | '
-        "in the first line)",
+        help='between the cells of a CSV, "tab" for tabs, "space" for blanks (default: the '
+        "commonest of , ; tab | in the first line, or blanks)",
+    )
+    group.add_argument(
+        "--encoding",
+        type=encoding,
+        metavar="NAME",
+        help="of a CSV (default: found: UTF-8, UTF-16, or else Windows-1252, which is said)",
     )
     group.add_argument(
         "--no-header",
@@ -154,6 +179,7 @@ def reading(
     return dict(
         delimiter=args.delimiter,
         header=not args.no_header,
+        encoding=args.encoding,
         x_name=args.x_name,
         y_name=y_name,
         target_file=getattr(args, "target_file", None),

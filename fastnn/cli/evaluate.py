@@ -8,10 +8,11 @@ import sys
 
 import numpy as np
 
-from fastnn.checks import listed
+from fastnn.checks import counted, listed
 from fastnn.cli import arguments, metrics
-from fastnn.cli.messages import BadUse
+from fastnn.cli.messages import BadUse, note
 from fastnn.tables.columns import Columns
+from fastnn.tables.inputs import TableInputs
 from fastnn.tables.table import Arrays, Table
 from fastnn.tables.targets import Classes, check_target
 
@@ -46,6 +47,9 @@ def run(args: argparse.Namespace) -> int:
     names = target_names(rows, args.target) if args.target else columns.names
     if len(names) != len(columns.targets):
         raise BadUse(f"--target must name {len(columns.targets)} columns, got {listed(names)}")
+    if isinstance(columns.inputs, TableInputs):
+        rows = rows.without(columns.inputs.missing_values)
+    rows = with_targets(rows, names)
     X, y = inputs_and_targets(rows, names)
     described = model.columns is not None
     f = outputs(model, columns, X if not described else rows, args.threads)
@@ -84,6 +88,22 @@ def target_names(rows: Table | Arrays, text: str) -> list[str]:
     if isinstance(rows, Arrays) or text in rows.columns:
         return [text]
     return list(arguments.names(text))
+
+
+def with_targets(rows: Table | Arrays, names: list[str]) -> Table | Arrays:
+    """The rows whose targets are there; how many are not is said."""
+    if isinstance(rows, Table):
+        targets = [rows.column(name) for name in names]
+    else:
+        targets = [] if rows.y is None else [rows.y]
+    absent = np.zeros(rows.n_rows, bool)
+    for target in targets:
+        absent |= target.missing()
+    if not absent.any() or absent.all():  # where all are, check_target refuses them
+        return rows
+    n = int(absent.sum())
+    note(f"{rows.path}: {counted(n, 'row')} of {rows.n_rows:,} without a target, left out")
+    return rows.take(np.flatnonzero(~absent))
 
 
 def inputs_and_targets(rows: Table | Arrays, names: list[str]) -> tuple[Table | Arrays, Table]:

@@ -67,25 +67,45 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
         "--task",
         choices=("classification", "regression"),
         help="(default: classification where the target is text, has two values, or is the whole "
-        "numbers from 0 or 1 up without a gap)",
+        "numbers from 0 or 1 up without a gap, at most 20 that come back)",
     )
     group.add_argument(
         "--drop", type=arguments.names, default=(), metavar="A,B", help="columns to leave out"
     )
+    for name, what in (
+        ("numeric", "numbers, in which text counts as missing"),
+        ("categorical", "categories, though they may look like numbers"),
+        ("dates", "dates or times, also as in 20200131"),
+    ):
+        group.add_argument(
+            f"--{name}",
+            type=arguments.names,
+            default=(),
+            metavar="A,B",
+            help=f"columns that are {what} (default: as the cells tell)",
+        )
     group.add_argument(
-        "--categorical",
-        type=arguments.names,
-        default=(),
-        metavar="A,B",
-        help="columns of numbers that are categories",
+        "--ordered",
+        type=arguments.order,
+        action="append",
+        default=[],
+        metavar="COLUMN=LEAST,...,MOST",
+        help="a column of categories in an order; may be given several times",
     )
     group.add_argument(
         "--missing",
         choices=MISSING,
-        default="refuse",
-        help="missing cells: refuse the file; or fill in the median (numbers) and a category of "
-        "their own (text); or indicate, too, with a feature more where numbers are missing "
-        "(default: refuse)",
+        default="indicate",
+        help="missing cells: refuse the file; or impute: the median (numbers), a category of their "
+        "own (text); or indicate: impute, and a feature more where numbers are missing (default: "
+        "indicate)",
+    )
+    group.add_argument(
+        "--missing-values",
+        type=arguments.names,
+        default=(),
+        metavar="A,B",
+        help="cells that mean missing, such as -999, beside those that can only mean so",
     )
     group.add_argument(
         "--scale",

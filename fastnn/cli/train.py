@@ -16,20 +16,22 @@ import numpy as np
 import fastnn
 from fastnn.checks import counted, listed, name_of
 from fastnn.cli import arguments, output, recipe
-from fastnn.cli.evaluate import inputs_and_targets, target_names
+from fastnn.cli.evaluate import inputs_and_targets, target_names, with_targets
 from fastnn.cli.info import network_lines
 from fastnn.cli.messages import BadUse, Failure, note
 from fastnn.cli.model_file import load, read
 from fastnn.tables.columns import Columns, learn
 from fastnn.tables.inputs import ArrayInputs, Inputs, TableInputs
+from fastnn.tables.leaks import leak_notes
 from fastnn.tables.table import Arrays, Table
 from fastnn.tables.targets import Amount, infer_task
 from fastnn.training.split import split
 
 HELP = "train a network on a data file"
 DESCRIPTION = """Train a network on a data file and write it, with all it needs to read new data,
-to a model file. Text columns are read as categories (one-hot), numeric ones are scaled. Cells that
-are empty or hold ?, NA, N/A, NaN, null or none are missing. Ctrl-C stops the training and keeps
+to a model file. What each column is (numbers, categories, dates) is found in its cells, and said
+where it is not plain; columns that cannot help are left out; missing cells, also such as NA, n/a,
+null or -, are filled in. Ctrl-C stops the training and keeps
 the network as it stands (with --early-stopping: the best so far) in a file beside MODEL, with
 .partial in its name."""
 
@@ -176,15 +178,18 @@ def _same(path: str, name: str, was: Any, now: Any) -> None:
 def prepare(args: argparse.Namespace) -> Prepared:
     """Read, and learn the columns from the training rows."""
     words = (*arguments.names(args.target or ""), args.target or "", *args.categorical)
+    words += tuple(name for name, _ in args.ordered)
     options = arguments.reading(args, args.target or "y", words)
     source = read(args.data, options)
     if isinstance(source, Table) and args.target is None:
         raise BadUse(
             f"--target must name the column to learn; {source.path} has {listed(source.columns)}"
         )
+    source = source.without(args.missing_values)
     names = target_names(source, args.target or "y")
     if len(set(names)) < len(names):
         raise BadUse(f"--target must name each column once, got {listed(names)}")
+    source = with_targets(source, names)
     X, y = inputs_and_targets(source, names)
     check_columns(args, source, names)
     if isinstance(X, Table) and args.sample_weight:
@@ -209,8 +214,12 @@ def prepare(args: argparse.Namespace) -> Prepared:
         *(X, y),
         task=task,
         missing=args.missing,
+        missing_values=args.missing_values,
         scaling=args.scale,
+        numeric=args.numeric,
         categorical=args.categorical,
+        ordered=dict(args.ordered),
+        dates=args.dates,
         drop=args.drop,
         counts=args.loss == "poisson",
         rows=training_rows,
@@ -219,7 +228,12 @@ def prepare(args: argparse.Namespace) -> Prepared:
     rows, held_out = halves
     validation = None
     if args.validation:
-        validation = inputs_and_targets(read(args.validation, options), names)
+        other = read(args.validation, options).without(args.missing_values)
+        validation = inputs_and_targets(with_targets(other, names), names)
+    elif isinstance(X, Table):
+        used = X.select(name for name in X.columns if name not in args.drop)
+        for text in leak_notes(used, rows, held_out):
+            note(text)
     share = share if len(held_out) else 0.0  # of a few rows none is held out
     return Prepared(X, y, weights, columns, why, rows, held_out, share, validation)
 
@@ -228,11 +242,14 @@ def check_columns(args: argparse.Namespace, source: Table | Arrays, targets: lis
     """Refuse options that name columns which are not for them."""
     if isinstance(source, Arrays):
         return
-    for name in (*args.drop, *args.categorical):
-        if name in targets:
-            raise BadUse(f'--drop and --categorical are for inputs, "{name}" is a target')
-        if name == args.sample_weight:
-            raise BadUse(f'--drop and --categorical are for inputs, "{name}" is --sample-weight')
+    inputs = {"drop": args.drop, "numeric": args.numeric, "categorical": args.categorical}
+    inputs |= {"dates": args.dates, "ordered": dict(args.ordered)}
+    for option, given in inputs.items():
+        for name in given:
+            if name in targets:
+                raise BadUse(f'--{option} is for inputs, "{name}" is a target')
+            if name == args.sample_weight:
+                raise BadUse(f'--{option} is for inputs, "{name}" is --sample-weight')
     if args.sample_weight in targets:
         raise BadUse(f'--sample-weight must be another column than the target "{targets[0]}"')
 
@@ -382,6 +399,8 @@ def print_summary(
     ]
     if columns.class_names is not None:
         lines.append(("classes", _class_counts(columns.class_names, prepared)))
+    notes = columns.inputs.notes if isinstance(columns.inputs, TableInputs) else []
+    lines += [("" if i else "columns", note) for i, note in enumerate(notes)]
     lines += network_lines(model)
     lines.append(("optimizer", _optimizer_text(args)))
     n, watch = len(trained.history), trained.watch

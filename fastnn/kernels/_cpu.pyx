@@ -4,6 +4,7 @@
 """
 import os
 
+from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, realloc
 
 
@@ -20,6 +21,9 @@ cdef extern from "platform.h" nogil:
     int fnn_startable(int threads)
     void fnn_watch(const int *flag)
     int fnn_take_cancel()
+
+cdef extern from "philox.h" nogil:
+    void fnn_random_words(uint64_t key0, uint64_t key1, uint64_t purpose, uint64_t index, Py_ssize_t n, uint64_t *words)
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() noexcept
@@ -386,3 +390,10 @@ cdef unsigned long long fp_enter() noexcept nogil:
 
 cdef void fp_leave(unsigned long long mode) noexcept nogil:
     fnn_fp_leave(mode)
+
+
+def random_words(uint64_t key0, uint64_t key1, uint64_t purpose, uint64_t index, uint64_t[::1] words):
+    """words (n,) <- stream number `index` of those for `purpose`, of the seed in two words (philox.h)."""
+    if words.shape[0]:
+        with nogil:
+            fnn_random_words(key0, key1, purpose, index, words.shape[0], &words[0])

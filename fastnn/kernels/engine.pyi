@@ -51,10 +51,16 @@ class Engine:
         keys: npt.NDArray[np.uint64] | None = None,
         squares: npt.NDArray[np.float64] | None = None,
         least: float = 0.0,
-        sure: bool = False,
         weight_decays: npt.NDArray[np.float64] | None = None,
         dropout_factors: npt.NDArray[np.float64] | None = None,
     ) -> int: ...
+    def sure_step(
+        self,
+        X: Any,
+        y: npt.NDArray[Any],
+        learning_rate: float,
+        counts: npt.NDArray[np.int64],
+    ) -> float | None: ...
     def gradient(
         self,
         X: Any,

@@ -4,14 +4,14 @@ from libc.stdint cimport int32_t
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, FNN_MAX_STATES, Memory, all_share, fnn_features, fnn_kernels, fnn_norm, fnn_sgd, fnn_targets, fp_enter,
-    fp_leave, keeps, raise_cancel, seconds, worth,
+    FNN_BATCH_NORM, FNN_MAX_STATES, Memory, all_share, fnn_features, fnn_kernels, fnn_norm, fnn_rates, fnn_sgd, fnn_targets,
+    fp_enter, fp_leave, keeps, raise_cancel, seconds, worth,
 )
 from fastnn.kernels.net cimport (
     GRADIENT, THETA, Buffers, Net, Run, address, folded, load_net, load_statistics, make_net, set_features, set_targets,
     store_net, store_statistics, work, writable_address,
 )
-from fastnn.kernels.online cimport train_online
+from fastnn.kernels.online cimport catch_up, train_online
 from fastnn.kernels.output_delta cimport mean, scratch_bytes, set_loss, weight_of
 from fastnn.kernels.pace cimport Pace, next_stretch, took
 from fastnn.kernels.panels cimport (
@@ -58,6 +58,7 @@ cdef class Workspace:
         b.losses = <double *> memory.take(batch, sizeof(double))
         for s in range(2 if dense else 0):
             b.h0[s] = memory.take(panels(k, net.layers[0].n_in), row, rows)
+        b.last = memory.take(net.layers[0].n_in, k.item)
         b.h = <char **> memory.take(K + 1, sizeof(char *))
         b.d = <char **> memory.take(K + 1, sizeof(char *))
         b.delta = <char **> memory.take(K + 1, sizeof(char *))
@@ -127,6 +128,7 @@ cdef class Engine:
     cdef bint transposed       # what single rows need of the weights' transposes is there
     cdef int optimizer
     cdef readonly int n_states
+    cdef fnn_rates plain       # of plain SGD
     cdef Pace pace
     cdef double ended          # when the last stretch of training did
 
@@ -139,6 +141,7 @@ cdef class Engine:
         for l in range(len(dropout)):
             self.net.draws[l].dropout, self.net.draws[l].noise = dropout[l], noise[l]
         self.net.perturbed = any(dropout) or any(noise)
+        self.plain = as_rates({})
 
     def __dealloc__(self):
         free_room(&self.idle)
@@ -238,7 +241,15 @@ cdef class Engine:
             load_net(&self.net, address(state[s]), s)
         if statistics is not None:
             load_statistics(&self.net, address(statistics))
-        self.finite = self.transposed = False
+        self.finite = self.transposed = self.row.b.behind = False
+
+    cdef void settle(self):
+        """Whatever reads the weights, but for steps of single rows, does this first. Only `sure_step` leaves something to do."""
+        cdef unsigned long long mode
+        if self.row.b.behind:
+            mode = fp_enter()
+            catch_up(&self.net, &self.row.b)
+            fp_leave(mode)
 
     def all_finite(self):
         """Whether all weights and running statistics are finite."""
@@ -246,6 +257,7 @@ cdef class Engine:
         cdef const Layer *layer
         cdef const fnn_norm *norm
         cdef Py_ssize_t l, n
+        self.settle()
         self.finite = False
         for l in range(self.net.n_layers):
             layer, norm = &self.net.layers[l], &self.net.norms[l]
@@ -273,7 +285,9 @@ cdef class Engine:
 
     def store(self, theta, state=None, statistics=None):
         """Copy theta, the optimizer's state and the running statistics back."""
-        store_net(&self.net, writable_address("theta", theta), THETA)
+        cdef char *to = writable_address("theta", theta)
+        self.settle()
+        store_net(&self.net, to, THETA)
         for s in range(self.n_states if state is not None else 0):
             self.prepare_states()
             store_net(&self.net, writable_address("state", state[s]), s)
@@ -329,6 +343,7 @@ cdef class Engine:
                 train_online(net, buffers, run)
                 fp_leave(mode)
             return 0
+        self.settle()
         if run.step.apply:
             self.finite = self.transposed = False
         if sums_gradient(net, run, nt):
@@ -340,7 +355,7 @@ cdef class Engine:
 
     def train(self, X, y, const Py_ssize_t[::1] order, Py_ssize_t batch, dict rates, long long[::1] counts,
               double[::1] losses, int n_threads, const double[::1] learning_rates=None, weights=None, keys=None,
-              double[::1] squares=None, double least=0, bint sure=False, const double[::1] weight_decays=None,
+              double[::1] squares=None, double least=0, const double[::1] weight_decays=None,
               const double[::1] dropout_factors=None):
         """One mini-batch after another over the rows X[order], a step after each.
 
@@ -372,14 +387,11 @@ cdef class Engine:
             Where the engine has dropout or noise: the generators' keys, of dropout and of noise, for inputs and hidden layers.
         squares : (ceil(m / batch),) float64, optional
             Out: the sum of the squares of all weights (not biases) before each step, in double and a fixed order.
-        sure : bool
-            Of one step: take it only if all weights are known to be finite afterwards, without looking at them.
 
         Returns
         -------
         int
-            Steps taken: fewer than ``len(losses)`` if a mini-batch's loss was not finite; that step was not taken. -1: there is
-            no being sure, and nothing was done.
+            Steps taken: fewer than ``len(losses)`` if a mini-batch's loss was not finite; that step was not taken.
         """
         cdef Run run
         cdef Py_ssize_t n = order.shape[0], steps, done = 0, stretch
@@ -394,14 +406,12 @@ cdef class Engine:
         if run.X.indptr != NULL:
             self.lie_by_input()
         run.step.apply, run.step.optimizer, run.step.n_states = True, self.optimizer, self.n_states
-        run.step.rates, run.batch, run.chunk, run.sure = as_rates(rates), batch, self.chunk(batch), sure
+        run.step.rates, run.batch, run.chunk, run.sure = as_rates(rates), batch, self.chunk(batch), False
         run.perturbs, run.squares = self.net.perturbed, NULL if squares is None else &squares[0]
         run.least = least
         run.step.rates.regular = run.step.rates.regular or weight_decays is not None
         if run.perturbs:
             self.set_keys(keys)
-        if sure and not (steps == 1 and self.online(&run, weights) and self.can_be_sure()):
-            return -1
         run.step.n_groups = 4 if self.net.parametric else 3 if self.net.normalised else 2  # W, b, gamma, alpha
         correct(&run.step.rates, counts[0] + 1)  # threads go on from there
         share_rates(&run.step)
@@ -432,9 +442,30 @@ cdef class Engine:
             done += run.done
             if run.done < stretch:
                 break
-        if sure and not done and isfinite(losses[0]):
-            return -1
         return done
+
+    def sure_step(self, X, y, double learning_rate, long long[::1] counts):
+        """A step of plain SGD on one row, if all weights are known to be finite afterwards without a look at them.
+
+        X, y and counts are as of `train`. Returns the row's loss before the step, which was not taken if that is not finite;
+        None: there is no being sure, and nothing was done.
+        """
+        cdef Run run
+        cdef double loss = 0
+        memset(&run, 0, sizeof(Run))
+        run.step.apply, run.step.optimizer, run.step.n_groups = True, self.optimizer, 2
+        run.step.rates, run.step.rates.learning_rate = self.plain, learning_rate
+        share_rates(&run.step)
+        run.batch, run.chunk, run.losses, run.sure, run.perturbs = 1, 1, &loss, True, self.net.perturbed
+        if not (self.online(&run, None) and self.can_be_sure()):
+            return None
+        set_features(&self.net, &run.X, X)
+        try:
+            self._run(&run, y, None, 1, 1)
+        finally:  # no exception can come between the step and its count
+            counts[0] += run.done
+            counts[1] += run.done
+        return None if isfinite(loss) and not run.done else loss
 
     def gradient(self, X, y, grad, int n_threads, weights=None, const Py_ssize_t[::1] order=None):
         """Mean loss over the rows X[order], by default all, weighted; grad (n_parameters,) <- its gradient, in theta's order."""
@@ -463,6 +494,7 @@ cdef class Engine:
         cdef Memory own = Memory()
         cdef fnn_features features
         cdef Net net
+        self.settle()
         set_features(&self.net, &features, X)
         if features.indptr != NULL:
             self.lie_by_input()
@@ -480,6 +512,7 @@ cdef class Engine:
         cdef fnn_targets targets
         cdef fnn_features features
         cdef Net net
+        self.settle()
         set_features(&self.net, &features, X)
         if features.indptr != NULL:
             self.lie_by_input()

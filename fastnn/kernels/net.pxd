@@ -28,6 +28,8 @@ cdef struct Buffers:
     # What a run of mini-batches needs beside the weights. h[k] and delta[k] are panels of `capacity` rows.
     Py_ssize_t capacity, stride, batch
     char *h0[2]                # the rows in use and those being gathered
+    char *last                 # single rows: the row whose step layer 1 still lacks, -alpha delta[1] last^T ...
+    bint behind                # ... if it does (online.pyx)
     char **h                   # [n_layers + 1]; h[0] is not used
     char **d                   # [n_layers + 1]; d[k] = dh[k]/da[k] where h[k] does not tell it, otherwise NULL
     char **delta               # [n_layers + 1]; delta[0] is not used

@@ -9,15 +9,26 @@ from fastnn.kernels.net cimport Buffers, Net, Run, as_they_lie, kept, slope_of
 from fastnn.kernels.panels cimport Layer, at, transpose
 from fastnn.kernels.update cimport Step
 
-cdef Py_ssize_t SAMPLE = 64    # rows whose zeros are counted before a run
+cdef Py_ssize_t SAMPLE = 64    # rows whose zeros are counted before a run, and the last one before them
 
 
-cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcept nogil:
+cdef void catch_up(const Net *net, Buffers *buffers) noexcept nogil:
+    """W1 <- W1 - alpha delta[1] last^T, where that step is still to come."""
+    cdef const Layer *layer = &net.layers[0]
+    if buffers.behind:
+        net.k.row_update(layer.n_in, NULL, buffers.last, buffers.delta[1], layer.Wp, layer.n_in * net.k.nr, layer.out_panels)
+        buffers.behind = False
+
+
+cdef void train_online(const Net *net, Buffers *buffers, Run *run) noexcept nogil:
     """Mini-batches of one, plain SGD, one thread: no tile has anything to reuse, so weights are passed over by rows.
 
     The update of layer 1 with sample t and its forward pass with sample t + 1 are one pass over W1, which visits only inputs
     that are not 0 in one of them; rows of later layers that belong to a dead ReLU are not visited. Where a later layer's weights
     come from afar, its backward pass and its step go through them together, and there is no transposed copy to keep in step.
+
+    After a sure step the update of layer 1 waits for the next sample, or for `catch_up`: samples that come in calls of their own
+    are one pass over W1 each, too. CSR rows, which visit few inputs, leave nothing behind.
     """
     cdef const fnn_kernels *k = net.k
     cdef Py_ssize_t K = net.n_layers, n_0 = net.layers[0].n_in, t, l
@@ -34,6 +45,7 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
 
     step.summed = False
     if csr:
+        catch_up(net, buffers)
         for t in range(2):
             memset(buffers.h0[t], 0, n_0 * k.item)
     x = row_of(net, run, buffers, 0)
@@ -42,7 +54,13 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
             transpose(k, &net.layers[l])
     layer = &net.layers[0]
     memset(buffers.h[1], 0, layer.out_panels * k.nr * k.item)
-    k.row_product(entries(run, 0) if csr else n_0, inputs(run, 0), x, layer.Wp, n_0 * k.nr, layer.out_panels, buffers.h[1])
+    if buffers.behind:
+        n[0] = k.nonzeros(n_0, buffers.last, x, buffers.list[0]) if sparse else n_0
+        k.row_update_product(n[0], buffers.list[0] if sparse else NULL, buffers.last, buffers.delta[1], x, layer.Wp,
+                             n_0 * k.nr, layer.out_panels, buffers.h[1])
+        buffers.behind = False
+    else:
+        k.row_product(entries(run, 0) if csr else n_0, inputs(run, 0), x, layer.Wp, n_0 * k.nr, layer.out_panels, buffers.h[1])
     for t in range(run.n):
         if t + 2 < run.n and run.row_bytes:
             bring_near(run.X.data + row_number(run, t + 2) * run.X.row, run.row_bytes)
@@ -94,8 +112,12 @@ cdef void train_online(const Net *net, const Buffers *buffers, Run *run) noexcep
                              layer.out_panels * k.nr * k.nr, layer.in_panels)
         run.done = t + 1
         if t + 1 == run.n:
-            k.row_update(entries(run, t) if csr else n_0, inputs(run, t), x, buffers.delta[1], layer.Wp, n_0 * k.nr,
-                         layer.out_panels)
+            if run.sure and not csr:
+                memcpy(buffers.last, x, n_0 * k.item)
+                buffers.behind = True
+            else:
+                k.row_update(entries(run, t) if csr else n_0, inputs(run, t), x, buffers.delta[1], layer.Wp, n_0 * k.nr,
+                             layer.out_panels)
             return
         x_next = row_of(net, run, buffers, t + 1)
         if csr:
@@ -198,7 +220,10 @@ cdef void clear(const Net *net, const Run *run, const Buffers *buffers, Py_ssize
 
 cdef bint mostly_zeros(const Net *net, const Run *run, const Buffers *buffers) noexcept nogil:
     """Whether lists of the inputs that are not 0 pay: two samples together leave out at least a third."""
-    cdef Py_ssize_t n_0 = net.layers[0].n_in, rows = min(run.n, SAMPLE), some = 0, i
-    for i in range(rows - 1):
+    cdef Py_ssize_t n_0 = net.layers[0].n_in, pairs = min(run.n, SAMPLE) - 1, some = 0, i
+    for i in range(pairs):
         some += net.k.nonzeros(n_0, row_of(net, run, buffers, i), row_of(net, run, buffers, i + 1), buffers.list[0])
-    return rows > 1 and some < (rows - 1) * n_0 * 2 // 3
+    if buffers.behind:
+        some += net.k.nonzeros(n_0, buffers.last, row_of(net, run, buffers, 0), buffers.list[0])
+        pairs += 1
+    return pairs > 0 and some < pairs * n_0 * 2 // 3

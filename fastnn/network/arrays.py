@@ -23,6 +23,7 @@ from fastnn.values import Value
 SUM_TOLERANCE = 1e-4  # of a target distribution: float32 rows of a thousand classes keep to it
 CHUNK = 1 << 18  # numbers looked at together
 FEW = 1 << 12  # so many are looked at sooner without sparing a temporary
+LARGEST = {dtype: float(np.finfo(dtype).max) for dtype in ("float32", "float64")}
 READ_AS_THEY_LIE = {np.dtype(name) for name in (*KINDS, "bool")}  # byte order included
 # Where text is taken.
 LEARNED = {
@@ -113,10 +114,11 @@ def as_features(X: Any, network: NetworkSpec, looked_at: bool = False) -> Featur
     _check_shape(values.shape, network)
     if not len(values):
         raise ValueError(f"X must have at least one row, got shape {values.shape}")
-    aligned = values.flags.aligned and all(step % values.itemsize == 0 for step in values.strides)
+    (row, column), item = values.strides, values.itemsize
+    aligned = values.flags.aligned and row % item == column % item == 0
     if values.dtype not in READ_AS_THEY_LIE or not aligned:
         return as_finite("X", values, network.dtype)
-    own = values.dtype == network.dtype and values.strides[1] == values.itemsize
+    own = values.dtype == network.dtype and column == item
     if values.dtype.kind == "f" and not (looked_at and own):
         _check_finite("X", values, network.dtype)
     return values
@@ -252,6 +254,8 @@ def is_rows(X: Any) -> bool:
 
 def as_numbers(name: str, values: Any) -> np.ndarray:
     """`values`, or a table, as an array of bool, int or float, of any shape."""
+    if type(values) is np.ndarray and values.dtype.kind in "buif":
+        return values
     if hasattr(values, "filled"):
         raise TypeError(f"{name} must not be a masked array; fill or drop what is masked")
     if hasattr(values, "toarray"):
@@ -309,8 +313,14 @@ def as_finite(name: str, values: np.ndarray, dtype: str) -> np.ndarray:
 
 def _check_finite(name: str, array: np.ndarray, dtype: str, came: np.ndarray | None = None) -> None:
     """`array` must be finite, in `dtype` too. came: what the user gave, if another array."""
-    if array.size <= FEW and array.dtype == dtype and np.isfinite(array).all():
-        return
+    if array.size <= FEW:
+        most = LARGEST[dtype]
+        if array.dtype == dtype:
+            finite = np.isfinite(array).all()
+        else:
+            finite = array.dtype == "float64" and array.min() >= -most and array.max() <= most
+        if finite:
+            return
     came = array if came is None else came
     # Along what lies together, a chunk after the other: no copy of the whole is made.
     turned = array.ndim == 2 and abs(array.strides[0]) < abs(array.strides[1])

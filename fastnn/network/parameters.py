@@ -80,8 +80,10 @@ class Vector:
 
     def touched(self) -> bool:
         """Whether somebody may have written since the last call."""
-        touched, self.lent = self.lent, self.held()
-        return touched
+        if not self.lent:
+            return False
+        self.lent = self.held()
+        return True
 
 
 def _counts_are_exact() -> bool:
@@ -294,8 +296,9 @@ class Parameters:
     def settle(self) -> int:
         """The version, once what others may have written into their views is counted."""
         with self.guard:
-            touched = [vector.touched() for vector in self._vectors]
-            if any(touched) and not self._ahead:
+            theta, state, statistics = self._vectors
+            touched = theta.touched() | state.touched() | statistics.touched()
+            if touched and not self._ahead:
                 self.version += 1
             return self.version
 
@@ -354,7 +357,8 @@ class Parameters:
     @property
     def held(self) -> bool:
         """Whether somebody has a live view, who wants to see what training does."""
-        return any(vector.held() for vector in self._vectors)
+        theta, state, statistics = self._vectors
+        return theta.held() or state.held() or statistics.held()
 
     # Training
 

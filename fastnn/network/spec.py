@@ -91,7 +91,7 @@ class NetworkSpec(Value):
     def n_out(self) -> int:
         return self.sizes[-1]
 
-    @property
+    @cached_property
     def n_targets(self) -> int:
         """Columns of y: with several quantiles, fewer than outputs."""
         return self.n_out // max(len(quantiles_of(self.loss)), 1)
@@ -116,7 +116,7 @@ class NetworkSpec(Value):
             start = layers[-1].stop
         return tuple(layers)
 
-    @property
+    @cached_property
     def batch_normalised(self) -> bool:
         return any(norm is not None and norm.name == "batch" for norm in self.norm)
 

@@ -10,7 +10,7 @@ missing     a category of its own, where training rows had it
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections import Counter
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,10 +20,11 @@ from fastnn.checks import counted, listed
 from fastnn.errors import TableError
 from fastnn.tables.cells import Rule
 from fastnn.tables.numbers import REFUSED, Numeric, without_defaults
-from fastnn.tables.table import Column, Table, TableWarning, number_name, number_or_none
+from fastnn.tables.table import Column, Table, TableWarning, Words
+from fastnn.tables.words import MISSING, are_booleans, names_of, places, sense, word_order
 
 ENCODINGS = ("one_hot", "codes")
-MAX_CATEGORIES = 1000  # more distinct words than this are no categories: names, dates, free text
+MAX_CATEGORIES = 1000  # of a column; of more the commonest are known
 
 
 @dataclass
@@ -53,17 +54,14 @@ class Categorical:
         cls, table: Table, name: str, rows: np.ndarray, missing: str, codes: bool = False
     ) -> Categorical:
         """From the training rows."""
-        column = table.column(name)
-        n_words = len(column.coded()[1])
-        if n_words > MAX_CATEGORIES + 1:
-            raise TableError(
-                f"{table.named(name)}: {n_words:,} different values are too many for "
-                f"categories (limit {MAX_CATEGORIES:,})"
-            )
-        present = names_of(words_of(column, rows))
+        counts = counted_names(table.column(name), rows)
         if missing == "refuse":  # encode refuses them, with their row
-            present = [word for word in present if word]
-        return cls(name, sorted(present, key=word_order), codes)
+            counts.pop("", None)
+        names = [*counts]
+        if len(names) > MAX_CATEGORIES + 1:
+            names.sort(key=lambda word: (-counts[word], word_order(word)))
+            del names[MAX_CATEGORIES:]
+        return cls(name, sorted(names, key=word_order), codes)
 
     def encode(self, table: Table, out: np.ndarray, missing: str, warn_unknown: bool) -> None:
         """The rows' features into out (n, width), which holds zeros."""
@@ -106,6 +104,10 @@ class Ordered:
     def width(self) -> int:
         return self.place.width
 
+    @property
+    def indicator(self) -> bool:
+        return self.place.indicator
+
     def __str__(self) -> str:
         return f"{self.name}: {' < '.join(self.categories)}"
 
@@ -120,7 +122,11 @@ class Ordered:
                 f"{table.named(name)}: an order must name each category once, got {listed(order)}"
             )
         codes, words = table.column(name).coded()
-        strange = [word for word in words if word and places([word], order)[0] < 0]
+        strange = [
+            word
+            for word, at in zip(words, places(words, order), strict=True)
+            if at < 0 and word.lower() not in MISSING
+        ]
         if strange:
             raise TableError(
                 f"{table.named(name)}: its order must name every category, {listed(order)} "
@@ -157,10 +163,27 @@ def _index(names: list[str]) -> dict[str, int]:
     return {name: i for i, name in enumerate(names)}
 
 
-def words_of(column: Column, rows: np.ndarray) -> list[str]:
-    """The distinct words that some of the rows hold."""
+def counted_names(column: Column, rows: np.ndarray) -> dict[str, int]:
+    """The names of the categories in some of the rows, '' of missing cells, and how many rows each
+    has. What says yes in several ways is one, as most rows say it; likewise no."""
     codes, words = column.coded()
-    return [words[code] for code in np.unique(codes[rows])]
+    counts = np.bincount(codes[rows], minlength=len(words)).tolist()
+    absent = column.absent if isinstance(column, Words) else [not word for word in words]
+    total: Counter[str] = Counter()
+    for word, count, nothing in zip(words, counts, absent, strict=True):
+        if count:
+            total["" if nothing else word] += count
+    if are_booleans(total):
+        for says in (True, False):
+            alike = [word for word in total if word and sense(word) is says]
+            best = min(alike, key=lambda word: (-total[word], word))
+            total[best] = sum(total.pop(word) for word in alike)
+    names = names_of(total)
+    if len(names) < len(total):  # 1 and 1.0
+        at = places(total, names)
+        each = np.bincount(at, weights=[*total.values()], minlength=len(names))
+        return dict(zip(names, map(int, each), strict=True))
+    return total
 
 
 def located(
@@ -169,15 +192,18 @@ def located(
     """(n,) where each row's word stands among the categories; -1 where nowhere, which is warned of
     unless the cell is missing and the categories are ordered."""
     word_codes, words = table.column(c.name).coded()
-    if missing == "refuse" and "" in words:
-        row = int(np.argmax(word_codes == words.index("")))
-        raise TableError(f"{table.where(row, c.name)}: {REFUSED}")
     at = places(words, c.categories)
     found = at[word_codes]
-    if warn_unknown and (at < 0).any():
-        strange = at < 0
-        if isinstance(c, Ordered) and "" in words:
-            strange[words.index("")] = False
+    strange = at < 0
+    if not strange.any() and missing != "refuse":
+        return found
+    absent = np.array([word not in c.categories and word.lower() in MISSING for word in words])
+    if missing == "refuse" and absent.any():
+        row = int(np.argmax(absent[word_codes]))
+        raise TableError(f"{table.where(row, c.name)}: {REFUSED}")
+    if isinstance(c, Ordered):
+        strange &= ~absent
+    if warn_unknown and strange.any() and len(c.categories) < MAX_CATEGORIES:
         unknown = np.flatnonzero(strange[word_codes])
         if len(unknown):
             row = int(unknown[0])
@@ -190,35 +216,3 @@ def located(
                 stacklevel=2,
             )
     return found
-
-
-def names_of(words: Iterable[str]) -> list[str]:
-    """Distinct words as names of classes or categories: where all are numbers, "1" and "1.0" are
-    one."""
-    words = list(words)
-    numbers = [number_or_none(word) for word in words if word]
-    values = {value for value in numbers if value is not None}
-    if None in numbers or len(values) == len(numbers):
-        return words
-    return [number_name(value) for value in values] + [""] * ("" in words)
-
-
-def places(words: list[str], names: list[str]) -> np.ndarray:
-    """Where each word stands among the names, which it equals as text or as a number; -1 where
-    nowhere."""
-    place = _index(names)
-    by_number: dict[float, int] = {}
-    for name, i in place.items():
-        value = number_or_none(name) if name else None
-        if value is not None and (value not in by_number or name == number_name(value)):
-            by_number[value] = i
-    found = np.full(len(words), -1, np.intp)
-    for i, word in enumerate(words):
-        value = number_or_none(word) if word and word not in place else None
-        found[i] = place.get(word, -1 if value is None else by_number.get(value, -1))
-    return found
-
-
-def word_order(word: str) -> tuple[bool, float, str]:
-    value = number_or_none(word) if word else -np.inf
-    return (True, 0.0, word) if value is None else (False, value, word)

@@ -12,18 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.checks import as_name, listed, name_of
+from fastnn.checks import as_name, counted, listed, name_of
 from fastnn.errors import TableError
 from fastnn.network.arrays import is_rows, is_table
-from fastnn.network.losses import quantiles_of
-from fastnn.network.spec import NetworkSpec
-from fastnn.tables.categories import ENCODINGS, places
+from fastnn.network.losses import as_loss, quantiles_of
+from fastnn.network.spec import NetworkSpec, as_network
+from fastnn.tables.categories import ENCODINGS
 from fastnn.tables.cells import Cells
 from fastnn.tables.frames import all_names, as_arrays, as_matrix, as_table, as_targets
 from fastnn.tables.inputs import ArrayInputs, Inputs, PlainInputs, TableInputs
+from fastnn.tables.kinds import slips
+from fastnn.tables.leaks import tell_the_target
 from fastnn.tables.numbers import MISSING, SCALINGS
-from fastnn.tables.table import Arrays, Table, as_word
+from fastnn.tables.table import Arrays, Moments, Table, Words
 from fastnn.tables.targets import Amount, Classes, check_target, infer_task
+from fastnn.tables.words import as_word, places
 
 VERSION = 1
 KEYS = {"version", "inputs", "target"}  # of a description, and maybe header
@@ -119,7 +122,7 @@ class Columns:
         Numbers and known categories in a dict take a compiled road; all else, the table's.
         """
         encoded = None
-        if isinstance(self.inputs, TableInputs):
+        if isinstance(self.inputs, TableInputs) and not self.inputs.missing_values:
             if self._cells is None or self._cells[0] != dtype:
                 self._cells = dtype, self.inputs.cells(dtype)
             encoded = self._cells[1](row)
@@ -241,11 +244,14 @@ class Columns:
         elif isinstance(inputs, ArrayInputs):
             lines = [("inputs", f"arrays (n, {', '.join(map(str, inputs.shape))})")]
         else:
-            lines = [("inputs", f"{len(inputs.columns)} columns, {inputs.width} features")]
+            n = counted(len(inputs.columns), "column")
+            lines = [("inputs", f"{n}, {counted(inputs.width, 'feature')}")]
             lines += [("", str(column)) for column in inputs.columns]
         if not isinstance(inputs, PlainInputs):
             how = {"refuse": "refused", "impute": "imputed", "indicate": "imputed and indicated"}
             lines.append(("missing", how[inputs.missing]))
+        if isinstance(inputs, TableInputs):
+            lines += [("" if i else "found", note) for i, note in enumerate(inputs.notes)]
         for i, target in enumerate(self.targets):
             title = "" if i else "target" if len(self.targets) == 1 else "targets"
             lines.append((title, str(target)))
@@ -376,16 +382,55 @@ def task_of(output: Any, loss: Any) -> str | None:
     return None
 
 
+@dataclass(frozen=True)
+class OpenEnds:
+    """What `fastnn.Model` was told; `network` closes it."""
+
+    sizes: Any  # None at one of its ends, or both
+    rest: tuple[Any, ...]  # the other arguments of `as_network`, in their order
+    init: Any  # of the first weights
+
+    def network(self, columns: Columns) -> NetworkSpec:
+        """The network of these columns."""
+        activation, output, loss, *rest = self.rest
+        loss = None if loss is None else as_loss(loss)
+        if rest[-1] != 1:
+            raise ValueError(
+                f"input_scale must be 1 where columns are learned, which scale: got {rest[-1]}"
+            )
+        output, n_out = columns.outputs(output, loss)
+        sizes = list(self.sizes)
+        sizes[0] = columns.width if sizes[0] is None else sizes[0]
+        sizes[-1] = n_out if sizes[-1] is None else sizes[-1]
+        return as_network(sizes, activation, output, loss, *rest)
+
+    def check(self) -> None:
+        """Refuse what no data could make right."""
+        amounts = self.task()["task"] == "regression"
+        target = Amount("y") if amounts else Classes("y", ["0", "1"])
+        self.network(Columns(PlainInputs(1), [target]))
+
+    def task(self) -> dict[str, Any]:
+        """What `fastnn.tables.learn` should know of it."""
+        _, output, loss, *_ = self.rest
+        loss = None if loss is None else as_loss(loss)
+        counts = loss is not None and name_of(loss) == "poisson"
+        return {"task": task_of(output, loss), "counts": counts or output == "exp"}
+
+
 def learn(
     X: Any,
     y: Any,
     *,
     task: str | None = None,
-    missing: str = "refuse",
+    missing: str = "indicate",
+    missing_values: Sequence[Any] = (),
     scaling: str = "auto",
+    numeric: Sequence[str] = (),
     categorical: Sequence[str] = (),
     categories: str = "one_hot",
     ordered: Mapping[str, Sequence[Any]] | None = None,
+    dates: Sequence[str] = (),
     drop: Sequence[str] = (),
     counts: bool = False,
     clamp: bool = False,
@@ -397,23 +442,29 @@ def learn(
     ----------
     X : table of pandas, polars or pyarrow, dict of columns, list of row dicts; or array (n, ...)
         Numbers are standardised, text, booleans and types of categories become one input for each
-        category.
+        category, dates some for what varies in them. Columns that cannot help (of one value,
+        identifiers, text that hardly comes back) are left out: ``columns.inputs.notes`` says which,
+        and what else was found. docs/data.md.
     y : array or column (n,); of several targets a table, a dict of columns, or (n, n_targets)
         Classes or amounts; several are all amounts, or of two classes each.
     task : {"classification", "regression"}, optional
         By default classification where y is text, booleans or categories, has two values, or is the
-        whole numbers from 0 or 1 up without a gap.
-    missing : {"refuse", "impute", "indicate"}, default "refuse"
+        whole numbers from 0 or 1 up without a gap, at most 20 that come back.
+    missing : {"indicate", "impute", "refuse"}, default "indicate"
         "impute": missing numbers are the column's median, missing text is a category of its own.
         "indicate": a column of numbers, some missing in training rows, becomes a second feature
-        too, 1 where they are missing.
+        too, 1 where they are missing. "refuse": an error names the first.
+    missing_values : sequence of str or numbers, default ()
+        Cells that mean missing beside those that can only mean so, such as -999; of X's columns and
+        y's.
     scaling : {"auto", "standard", "maximum", "robust", "none"}, default "auto"
         Of numbers: each column to mean 0 and deviation 1, or all divided by their greatest value,
         as suits pixels, which "auto" tells by their ranges. "robust": z = (x - median) / (q75 -
         q25), or where that is 0 over half the range, then z / sqrt(1 + (z / 3)^2) [1]_. Amounts are
         standardised but for "none".
-    categorical : sequence of str, default ()
-        Columns of numbers that are categories.
+    numeric, categorical, dates : sequence of str, default ()
+        Columns that are taken for numbers (text in them counts as missing), categories or dates
+        whatever they look like.
     categories : {"one_hot", "codes"}, default "one_hot"
         Categories become a feature each, or a column one feature: the place among its categories,
         -1 of unknown ones, for a network with `fastnn.Categories` (``columns.inputs.codes`` says
@@ -450,20 +501,22 @@ def learn(
     as_name("scaling", scaling, SCALINGS)
     as_name("categories", categories, ENCODINGS)
     ordered = ordered or {}
-    table = as_targets(y)
+    table = as_targets(y).without([*map(as_word, missing_values)])
     names = list(table.columns)
     data: Table | Arrays
     if isinstance(X, Arrays) or not is_table(X):
         data = X if isinstance(X, Arrays) else as_arrays(X)
-        for option, given in (("drop", drop), ("categorical", categorical), ("ordered", ordered)):
+        named: dict[str, Any] = {"drop": drop, "numeric": numeric, "categorical": categorical}
+        named |= {"dates": dates, "ordered": ordered, "missing-values": missing_values}
+        for option, given in named.items():
             if given:
                 raise TableError(
-                    f"{option} (--{option}) is for the columns of a table; "
+                    f"{option.replace('-', '_')} (--{option}) is for the columns of a table; "
                     f"{data.path or 'X'} holds arrays"
                 )
     else:
         path, came = X.path if isinstance(X, Table) else "X", [*map(str, all_names(X))]
-        for name in (*drop, *categorical, *ordered):
+        for name in (*drop, *numeric, *categorical, *dates, *ordered):
             if name not in came:
                 raise TableError(f'{path}: no column "{name}"; it has {listed(came)}')
         if not set(came).difference(drop):
@@ -490,17 +543,39 @@ def learn(
                 )
     n = data.n_rows
     rows = rows(n, labels) if callable(rows) else np.arange(n) if rows is None else rows
-    if task == "regression":
-        standardize = scaling != "none"
-        targets = [Amount.fit(table, name, rows, standardize, counts, clamp) for name in names]
     how: dict[str, Any] = {"missing": missing, "scaling": scaling}
+    inputs: Inputs
     if isinstance(data, Arrays):
-        return Columns(ArrayInputs.fit(data, rows, **how), targets)
-    how |= {"categorical": categorical, "categories": categories, "ordered": ordered}
-    return Columns(TableInputs.fit(data, rows, **how), targets)
+        inputs, comma = ArrayInputs.fit(data, rows, **how), False
+    else:
+        how |= {"numeric": numeric, "categorical": categorical, "dates": dates, "ordered": ordered}
+        how |= {"categories": categories, "missing_values": [*map(as_word, missing_values)]}
+        inputs = TableInputs.fit(data, rows, **how)
+        comma = any(getattr(column, "decimal", ".") == "," for column in inputs.columns)
+        for name in tell_the_target(data.select(inputs.names), table):
+            inputs.notes.append(
+                f"{name}: tells the target exactly; if it is not known when predicting: "
+                f'drop=["{name}"] (--drop "{name}")'
+            )
+    if task == "regression":
+        amounts = {"standardize": scaling != "none", "counts": counts, "clamp": clamp}
+        targets = [Amount.fit(table, name, rows, comma=comma, **amounts) for name in names]
+    return Columns(inputs, targets)
 
 
 def _task(table: Table) -> str:
+    for name, column in table.columns.items():
+        if slip := slips(column):
+            raise TableError(
+                f'{table.where(slip[0], name)}: "{slip[1]}" is not a number, and nearly all of the '
+                f'target is; correct it, or missing_values=["{slip[1]}"] '
+                f'(--missing-values "{slip[1]}")'
+            )
+        if isinstance(column, Moments) or (isinstance(column, Words) and column.moments):
+            raise TableError(
+                f"{table.named(name)}: a target must be classes or amounts, it holds dates or "
+                'times; task="classification" (--task classification) takes each for a class'
+            )
     found = {name: infer_task(column) for name, column in table.columns.items()}
     tasks = {task for task, _ in found.values()}
     if len(tasks) > 1:

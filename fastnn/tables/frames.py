@@ -4,6 +4,7 @@ Arrays. Numbers are views of theirs where NumPy can look into them."""
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +13,8 @@ import numpy as np
 from fastnn.checks import counted
 from fastnn.errors import TableError
 from fastnn.network.arrays import is_rows, is_table
-from fastnn.tables.table import Arrays, Column, Numbers, Table, Words, as_word, is_missing
+from fastnn.tables.table import Arrays, Column, Moments, Numbers, Table, Words
+from fastnn.tables.words import as_word, is_missing
 
 NUMBERS = (int, float, np.number, Decimal)
 NOTHING = ("NoneType", "NAType", "NaTType")  # types of missing cells
@@ -119,6 +121,8 @@ def as_arrays(X: Any) -> Arrays:
     """An array (n, ...) of numbers, of which a row is a sample."""
     if hasattr(X, "toarray"):
         raise TypeError(f"X must be dense where its columns are learned, got {type(X).__name__}")
+    if hasattr(X, "filled"):
+        raise TypeError("X must not be a masked array; make its gaps NaN: X.filled(np.nan)")
     array = np.asarray(X)
     if array.dtype.kind not in "buif":
         raise TypeError(f"X must be real numbers, got dtype {array.dtype}")
@@ -135,7 +139,7 @@ def as_column(where: str, values: Any) -> Column:
     column = {"pandas": _pandas, "polars": _polars, "pyarrow": _arrow}.get(library, _cells)(values)
     if column is None:
         kind = getattr(values, "type", getattr(values, "dtype", type(values).__name__))
-        raise TableError(f"{where}: must hold numbers, text or booleans, it holds {kind}")
+        raise TableError(f"{where}: must hold numbers, text, booleans or dates, it holds {kind}")
     return column
 
 
@@ -145,6 +149,8 @@ def _cells(values: Any) -> Column | None:
         if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
             return None
         return _objects(list(values))
+    if hasattr(values, "filled"):
+        return _objects(values.tolist())  # None where masked
     array = np.asarray(values)
     if array.ndim != 1:
         return None
@@ -152,6 +158,8 @@ def _cells(values: Any) -> Column | None:
         return Numbers(array)
     if array.dtype.kind == "b":
         return _booleans(array)
+    if array.dtype.kind in "mM":
+        return _moments(array)
     if array.dtype.kind in "US":
         array = array.astype(str)
     elif array.dtype.kind != "O":
@@ -159,18 +167,43 @@ def _cells(values: Any) -> Column | None:
     return _objects(array.tolist())
 
 
+def _real(number: Any) -> float:
+    try:
+        return float(number)
+    except OverflowError:  # an integer beyond all floats
+        return float("inf") if number > 0 else -float("inf")
+
+
 def _objects(cells: list[Any], **known: Any) -> Column | None:
     """Python objects: all numbers, or words."""
     kinds = {kind for kind in map(type, cells) if kind.__name__ not in NOTHING}
     reals = {kind for kind in kinds if issubclass(kind, NUMBERS) and kind is not bool}
     if kinds == reals and not known.get("declared"):
-        return Numbers(np.array([np.nan if is_missing(c) else float(c) for c in cells]))
+        return Numbers(np.array([np.nan if is_missing(c) else _real(c) for c in cells]))
+    if kinds and all(issubclass(kind, (date, np.datetime64)) for kind in kinds):
+        return Moments(np.array([_utc(cell) for cell in cells], "M8[us]"))
     if not all(issubclass(kind, (str, np.bool_, *NUMBERS)) for kind in kinds):
         return None
     if reals and kinds != reals:  # True is not 1
         cells = [as_word(cell) for cell in cells]
     known.setdefault("typed", any(issubclass(kind, str) for kind in kinds))
     return Words.of(cells, **known)
+
+
+def _utc(cell: Any) -> Any:
+    if is_missing(cell):
+        return np.datetime64("NaT")
+    if isinstance(cell, datetime) and cell.tzinfo is not None:
+        return np.datetime64(cell.astimezone(UTC).replace(tzinfo=None), "us")
+    return cell
+
+
+def _moments(values: np.ndarray) -> Column:
+    """Dates and times; durations as numbers of seconds."""
+    if values.dtype.kind == "M":
+        return Moments(values.astype("M8[us]"))
+    seconds = values.astype("m8[us]").astype(np.int64) / 1e6
+    return Numbers(np.where(np.isnat(values), np.nan, seconds))
 
 
 def _booleans(values: np.ndarray) -> Words:
@@ -195,7 +228,13 @@ def _pandas(values: Any) -> Column | None:
         return Numbers(values.to_numpy(np.float64, na_value=np.nan))
     if kind.kind == "b" and not values.hasnans:
         return _booleans(values.to_numpy(bool))
-    if kind.kind in "mMc":
+    if kind.kind in "mM":
+        aware = getattr(kind, "tz", None) is not None
+        if not aware and not isinstance(kind, np.dtype):  # of pyarrow
+            return _objects(values.to_numpy(object).tolist())
+        values = values.dt.tz_convert(None) if aware and hasattr(values, "dt") else values
+        return _moments(values.to_numpy())
+    if kind.kind == "c":
         return None
     return _objects(values.to_numpy(object).tolist())
 
@@ -205,6 +244,8 @@ def _polars(values: Any) -> Column | None:
     if kind.is_numeric():
         return Numbers((values.cast(float) if kind.is_decimal() else values).to_numpy())
     name = str(kind).partition("(")[0]
+    if name in ("Date", "Datetime", "Duration"):
+        return _moments(values.to_numpy())
     if name in ("String", "Boolean", "Null", "Object", "Categorical", "Enum"):
         order = list(kind.categories) if name == "Enum" else None
         declared = name in ("Categorical", "Enum")
@@ -230,6 +271,10 @@ def _arrow(values: Any) -> Column | None:
         if declared:
             return _objects(numbers.tolist(), declared=True, order=order)
         return Numbers(numbers)
+    if types.is_date(kind) or types.is_timestamp(kind):
+        return _moments(np.asarray(values.cast(pyarrow.timestamp("us"))))
+    if types.is_duration(kind):
+        return _moments(np.asarray(values.cast(pyarrow.duration("us"))))
     if str(kind) in ("string", "large_string", "string_view", "bool", "null"):
         return _objects(values.to_pylist(), declared=declared, order=order)
     return None

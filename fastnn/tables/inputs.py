@@ -1,6 +1,6 @@
 """What the columns of X mean to a network: a kind of column for each, fitted on the training rows.
 
-    TableInputs     columns by name, each a Numeric, Categorical or Ordered
+    TableInputs     columns by name, each a Numeric, Categorical, Ordered or Dates
     ArrayInputs     arrays of numbers, such as images
     PlainInputs     numbers as they are
 """
@@ -13,12 +13,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastnn.checks import listed
+from fastnn.checks import counted, listed
 from fastnn.errors import TableError
 from fastnn.network.arrays import is_table
-from fastnn.tables.categories import MAX_CATEGORIES, Categorical, Ordered
+from fastnn.tables.categories import Categorical, Ordered
 from fastnn.tables.cells import Cells
+from fastnn.tables.dates import Dates
 from fastnn.tables.frames import all_names, as_arrays, as_table, column_names, picked
+from fastnn.tables.kinds import Asked, find
 from fastnn.tables.numbers import (
     REFUSED,
     Numeric,
@@ -29,10 +31,15 @@ from fastnn.tables.numbers import (
     ranges_of,
     resolved,
 )
-from fastnn.tables.table import Arrays, Column, Table, Words, as_word
+from fastnn.tables.table import Arrays, Table
 
-Kind = Numeric | Categorical | Ordered
-KINDS: dict[str, Any] = {one.kind: one for one in (Numeric, Categorical, Ordered)}
+ROWS = 8192  # of an array, encoded at a time
+# Columns whose mean is so many deviations off 0, or whose deviation is so small, lose in float32
+# what tells their numbers apart.
+FAR, NEAR = 1e3, 1e-30
+
+Kind = Numeric | Categorical | Ordered | Dates
+KINDS: dict[str, Any] = {one.kind: one for one in (Numeric, Categorical, Ordered, Dates)}
 
 
 @dataclass
@@ -41,6 +48,8 @@ class TableInputs:
 
     columns: list[Kind]
     missing: str = "refuse"  # or "impute", or "indicate"
+    missing_values: list[str] = field(default_factory=list)  # words and numbers that mean so
+    notes: list[str] = field(default_factory=list, compare=False)  # on what was found, as learned
 
     kind = "table"
 
@@ -61,8 +70,13 @@ class TableInputs:
 
     @property
     def numbers(self) -> list[int]:
-        """The features that are numbers of many values, as of numeric and ordered columns."""
-        return [at.start for c, at in self.features() if not isinstance(c, Categorical)]
+        """The features that are numbers of many values: of numeric and ordered columns, and parts
+        of dates."""
+        found: list[int] = []
+        for c, at in self.features():
+            n = 0 if isinstance(c, Categorical) else c.width - c.indicator
+            found += range(at.start, at.start + n)
+        return found
 
     @property
     def codes(self) -> dict[int, int]:
@@ -80,32 +94,36 @@ class TableInputs:
         table: Table,
         rows: np.ndarray,
         *,
-        missing: str = "refuse",
+        missing: str = "indicate",
         scaling: str = "auto",
+        numeric: Sequence[str] = (),
         categorical: Sequence[str] = (),
         categories: str = "one_hot",
         ordered: Mapping[str, Sequence[Any]] | None = None,
+        dates: Sequence[str] = (),
+        missing_values: Sequence[str] = (),
     ) -> TableInputs:
         """From the training rows of all columns of the table."""
-        ordered = ordered or {}
+        table = table.without(missing_values)
+        asked = Asked(numeric, categorical, dates, ordered or {})
+        found, notes = find(table, rows, asked)
         columns: list[Kind] = []
-        for name, column in table.columns.items():
-            if column.missing()[rows].all():
-                raise TableError(
-                    f"{table.named(name)}: no training row has a value; "
-                    f'drop=["{name}"] (--drop "{name}")'
-                )
-            order = [*map(as_word, ordered[name])] if name in ordered else column.order
-            if order and name not in categorical:
-                columns.append(Ordered.fit(table, name, rows, order, scaling, missing))
-            elif name in categorical or _is_categorical(table, name, column):
+        for name, one in found.items():
+            if one.kind == "numeric":
+                columns.append(Numeric(name, decimal=one.decimal, loose=name in numeric))
+            elif one.kind == "categorical":
                 codes = categories == "codes"
                 columns.append(Categorical.fit(table, name, rows, missing, codes))
-            else:
-                columns.append(Numeric(name))
-        if numeric := [column for column in columns if isinstance(column, Numeric)]:
-            fit_numeric(numeric, table, rows, scaling, missing)
-        return cls(columns, missing)
+            elif one.kind == "ordered":
+                columns.append(Ordered.fit(table, name, rows, one.order, scaling, missing))
+            elif one.kind == "dates":
+                columns.append(Dates.fit(table, name, rows, scaling, missing))
+        if not columns:
+            raise TableError(f"{table.path}: no column to learn from: {'; '.join(notes)}")
+        if numbers := [column for column in columns if isinstance(column, Numeric)]:
+            fit_numeric(numbers, table, rows, scaling, missing)
+        notes += _missing_notes(table, columns, missing)
+        return cls(columns, missing, [*map(str, missing_values)], notes)
 
     def transform(self, X: Any, dtype: str = "float32", warn_unknown: bool = True) -> np.ndarray:
         """X (n, width) of `dtype`, from what has named columns; others are passed over."""
@@ -128,7 +146,7 @@ class TableInputs:
                 f"{X.path if isinstance(X, Table) else 'X'}: must have {listed(absent)}, "
                 f"which the model reads; it has {listed(came)}"
             )
-        table = as_table(X, wanted=set(self.names))
+        table = as_table(X, wanted=set(self.names)).without(self.missing_values)
         encoded = np.zeros((table.n_rows, self.width), dtype)
         for column, at in self.features():
             column.encode(table, encoded[:, at], self.missing, warn_unknown)
@@ -141,7 +159,9 @@ class TableInputs:
 
     def to_dict(self) -> dict:
         columns = [column.to_dict() for column in self.columns]
-        return {"kind": self.kind, "missing": self.missing, "columns": columns}
+        saved = {"kind": self.kind, "missing": self.missing, "columns": columns}
+        more = {"missing_values": self.missing_values, "notes": self.notes}
+        return saved | {name: value for name, value in more.items() if value}
 
     @classmethod
     def from_dict(cls, saved: dict) -> TableInputs:
@@ -149,7 +169,25 @@ class TableInputs:
         for column in saved["columns"]:
             column = dict(column)
             columns.append(KINDS[column.pop("type")].from_dict(column))
-        return cls(columns, saved["missing"])
+        more = {name: saved[name] for name in ("missing_values", "notes") if name in saved}
+        return cls(columns, saved["missing"], **more)
+
+
+def _missing_notes(table: Table, columns: list[Kind], missing: str) -> list[str]:
+    """A line on the columns with missing cells."""
+    if missing == "refuse":
+        return []
+    counts = {c.name: int(table.column(c.name).missing().sum()) for c in columns}
+    gaps = [f"{name} {counted(n, 'row')}" for name, n in counts.items() if n]
+    if not gaps:
+        return []
+    told = ", ".join(gaps[:6]) + (f", ... ({len(gaps)} columns in all)" if len(gaps) > 6 else "")
+    kinds = {isinstance(c, Categorical) for c in columns if counts[c.name]}
+    how = " and a feature that says so" if missing == "indicate" else ""
+    done = [f"numbers become the median{how}"] if False in kinds else []
+    done += ["text a category of its own"] if True in kinds else []
+    refuse = 'missing="refuse" (--missing refuse) refuses them'
+    return [f"missing cells: {told}; {', '.join(done)}; {refuse}"]
 
 
 @dataclass
@@ -177,9 +215,10 @@ class ArrayInputs:
 
     @classmethod
     def fit(
-        cls, data: Arrays, rows: np.ndarray, *, missing: str = "refuse", scaling: str = "auto"
+        cls, data: Arrays, rows: np.ndarray, *, missing: str = "indicate", scaling: str = "auto"
     ) -> ArrayInputs:
         X = data.X if len(rows) == len(data.X) else data.X[rows]
+        X = X.view(np.uint8) if X.dtype == bool else X
         check_size(X, rows, data.where)
         how, peak = resolved(scaling, *ranges_of(X))
         fitted = fit_scaling(X, how, missing, peak)
@@ -207,26 +246,31 @@ class ArrayInputs:
                 f"{self.shape}, got {data.shape}"
             )
         encoded = np.empty((len(data.X), self.width), dtype)
-        encoded[:, :n] = data.X
-        encoded[:, n:] = np.isnan(encoded[:, self.indicated])
-        numbers = encoded[:, :n]
-        if data.X.dtype.kind == "f":
-            self._fill(numbers, data)
-        if self.shift.any():
-            numbers -= self.shift.astype(dtype)
-        numbers /= self.scale.astype(dtype)
-        if self.smooth:
-            clip(numbers)
+        far = (np.abs(self.shift) > FAR * self.scale) | (self.scale < NEAR)
+        wide = np.dtype("float64" if self.smooth or far.any() else dtype)
+        for start in range(0, len(data.X), ROWS):
+            X, out = data.X[start : start + ROWS], encoded[start : start + ROWS]
+            numbers = X.astype(wide)
+            out[:, n:] = np.isnan(numbers[:, self.indicated])
+            if X.dtype.kind == "f":
+                self._fill(numbers, data, start)
+            if self.shift.any():
+                numbers -= self.shift.astype(wide)
+            with np.errstate(over="ignore"):
+                numbers /= self.scale.astype(wide)
+            out[:, :n] = clip(numbers) if self.smooth else numbers
         return encoded
 
-    def _fill(self, numbers: np.ndarray, data: Arrays) -> None:
-        """Missing numbers replaced by the medians, or refused; infinite ones refused."""
+    def _fill(self, numbers: np.ndarray, data: Arrays, start: int) -> None:
+        """Missing numbers replaced by the medians, or refused; infinite ones refused. numbers: of
+        the rows from `start` on."""
         strange = ~np.isfinite(numbers)
         if not strange.any():
             return
         bad = strange if self.missing == "refuse" else np.isinf(numbers)
         if bad.any():
             row, j = map(int, np.unravel_index(int(np.argmax(bad)), bad.shape))
+            row += start
             came = data.X[row, j]
             told = REFUSED if np.isnan(came) else f"must be finite, got {came}"
             raise TableError(f"{data.where(row, j)}: {told}")
@@ -309,25 +353,3 @@ class PlainInputs:
 
 
 Inputs = TableInputs | ArrayInputs | PlainInputs
-
-
-def _is_categorical(table: Table, name: str, column: Column) -> bool:
-    """Whether a column is text, or of a type of categories; refuses numbers with a slip among
-    them, and free text."""
-    if column.declared:
-        return True
-    first = column.first_text()
-    if first is None or not isinstance(column, Words):
-        return False
-    n_words = len(column.words) - ("" in column.words)
-    slips = len(column.texts()) <= 0.1 * n_words and n_words > 20
-    if not slips and n_words <= MAX_CATEGORIES:
-        return True
-    row, word = first
-    if slips:
-        problem = f'"{word}" is not a number, and nearly all of the column is'
-        remedy = f'correct it, or categorical=["{name}"] (--categorical "{name}")'
-    else:
-        problem = f'holds text such as "{word}", {n_words:,} different (limit {MAX_CATEGORIES:,})'
-        remedy = f'drop=["{name}"] (--drop "{name}")'
-    raise TableError(f"{table.where(row, name)}: {problem}; {remedy}")

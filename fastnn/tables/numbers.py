@@ -25,6 +25,7 @@ MISSING = ("refuse", "impute", "indicate")
 WIDEST = 20.0
 PIXELS = 64  # fewest columns that are asked whether they share one unit, as pixels do
 LARGEST = 1e150  # in size: the squares of larger numbers are beyond float64
+SMALLEST = 1e-150  # range of a column, or it counts as constant: squares vanish in float64
 REFUSED = 'missing value; missing="impute" (--missing impute) in training fills such cells'
 
 
@@ -38,6 +39,8 @@ class Numeric:
     median: float = 0.0
     smooth: bool = False  # clipped smoothly
     indicator: bool = False
+    decimal: str = "."  # before the fraction, in text
+    loose: bool = False  # text counts as missing
 
     kind: ClassVar[str] = "numeric"
 
@@ -60,10 +63,12 @@ class Numeric:
     def encode(self, table: Table, out: np.ndarray, missing: str, warn_unknown: bool) -> None:
         """The rows' features into out (n, width)."""
         column = table.column(self.name)
-        if text := column.first_text():
+        text = None if self.loose else column.first_text(self.decimal)
+        if text:
             where = table.where(text[0], self.name)
             raise TableError(f'{where}: must be a number, got "{text[1]}"')
-        self.take(out, column.numbers(), missing, lambda row: table.where(row, self.name))
+        came = column.numbers(self.decimal)
+        self.take(out, came, missing, lambda row: table.where(row, self.name))
 
     def take(
         self, out: np.ndarray, came: np.ndarray, missing: str, where: Callable[[int], str]
@@ -110,12 +115,9 @@ def clip(z: np.ndarray) -> np.ndarray:
 
 
 def without_defaults(kind: Any) -> dict:
-    """Its fields, but for settings beyond those that a file always has that are as usual."""
-    return {
-        name: value
-        for name, value in vars(kind).items()
-        if not (isinstance(value, bool) and not value)
-    }
+    """Its fields, but for settings that are off."""
+    usual = {"smooth": False, "indicator": False, "decimal": ".", "loose": False, "codes": False}
+    return {name: value for name, value in vars(kind).items() if value != usual.get(name, ...)}
 
 
 def _filled(
@@ -138,11 +140,11 @@ def fit_numeric(
     columns: list[Numeric], table: Table, rows: np.ndarray, scaling: str, missing: str
 ) -> None:
     """Their scales from the training rows, one column's numbers in memory at a time."""
-    ranges = [ranges_of(_training_numbers(table, c.name, rows)[:, None]) for c in columns]
+    ranges = [ranges_of(_training_numbers(table, c, rows)[:, None]) for c in columns]
     least, most = map(np.concatenate, zip(*ranges, strict=True))
     how, peak = resolved(scaling, least, most)
     for c in columns:
-        c.fit(_training_numbers(table, c.name, rows), how, missing, peak)
+        c.fit(_training_numbers(table, c, rows), how, missing, peak)
 
 
 def resolved(scaling: str, least: np.ndarray, most: np.ndarray) -> tuple[str, float]:
@@ -188,8 +190,9 @@ def fit_scaling(
         shift, spread = median, _float(quarter[1] - quarter[0])
         spread = np.where(spread > 0, spread, (most - least) / 2)
     # A constant column becomes 0 (rounding may leave a deviation that is not quite 0).
-    scale = np.where(most > least, spread, 1.0)
-    shift = np.where(most > least, shift, least)
+    varies = most - least > SMALLEST
+    scale = np.where(varies, spread, 1.0)
+    shift = np.where(varies, shift, least)
     return shift, scale, median
 
 
@@ -205,9 +208,9 @@ def _float(values: Any) -> np.ndarray:
     return np.nan_to_num(np.asarray(values, np.float64))
 
 
-def _training_numbers(table: Table, name: str, rows: np.ndarray) -> np.ndarray:
-    values = table.column(name).numbers()[rows]
-    check_size(values, rows, lambda row, _: table.where(row, name))
+def _training_numbers(table: Table, c: Numeric, rows: np.ndarray) -> np.ndarray:
+    values = table.column(c.name).numbers(c.decimal)[rows]
+    check_size(values, rows, lambda row, _: table.where(row, c.name))
     return values
 
 

@@ -6,57 +6,31 @@ inputs.py and targets.py decide what a column means to a network.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from fastnn.checks import listed
 from fastnn.errors import TableError
-
-#: Cells that mean "missing", whatever their case.
-MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "null", "none"})
+from fastnn.tables.words import (
+    MISSING,
+    NEVER,
+    as_word,
+    is_plain,
+    moments,
+    number,
+    number_name,
+    number_or_none,
+    numbers_of,
+    places,
+)
 
 
 class TableWarning(UserWarning):
     """Cells that were not as in training, and what they were taken for."""
-
-
-def number(word: str) -> float:
-    """The number a cell holds, NaN where it is missing; ValueError where it is text."""
-    if word.lower() in MISSING:
-        return np.nan
-    if "_" in word:  # float() reads 1_000
-        raise ValueError(word)
-    return float(word)
-
-
-def number_or_none(word: str) -> float | None:
-    try:
-        return number(word)
-    except ValueError:
-        return None
-
-
-def number_name(value: float) -> str:
-    """3.0 -> '3', 0.5 -> '0.5': how a number is called when it is a class or a category."""
-    value = float(value)
-    return str(int(value)) if value.is_integer() else repr(value)
-
-
-def is_missing(cell: Any) -> bool:
-    """Of a cell that is a Python object."""
-    return cell is None or type(cell).__name__ in ("NAType", "NaTType") or bool(cell != cell)
-
-
-def as_word(cell: Any) -> str:
-    """The word of a cell that is a Python object."""
-    if is_missing(cell):
-        return ""
-    if isinstance(cell, (str, bool, np.bool_)):
-        return str(cell)
-    return number_name(cell)
 
 
 @dataclass
@@ -65,8 +39,9 @@ class Numbers:
 
     values: np.ndarray  # (n,) integers or floats, NaN where missing
 
-    declared = False
+    declared = typed = False
     order = None
+    decimals = (".",)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -74,14 +49,20 @@ class Numbers:
     def take(self, rows: np.ndarray) -> Numbers:
         return Numbers(self.values[rows])
 
+    def without(self, words: Collection[str]) -> Numbers:
+        """What these words name is missing."""
+        named = [value for word in words if (value := number_or_none(word)) is not None]
+        absent = np.isin(self.values, named)
+        return Numbers(np.where(absent, np.nan, self.values)) if absent.any() else self
+
     def missing(self) -> np.ndarray:
         """(n,) bool."""
         return np.isnan(self.values)
 
-    def first_text(self) -> tuple[int, str] | None:
+    def first_text(self, decimal: str = ".") -> tuple[int, str] | None:
         return None
 
-    def numbers(self) -> np.ndarray:
+    def numbers(self, decimal: str = ".") -> np.ndarray:
         """(n,) float64, NaN where missing."""
         return np.asarray(self.values, np.float64)
 
@@ -89,6 +70,43 @@ class Numbers:
         """Codes (n,) into distinct words, and these ('' for missing)."""
         distinct, codes = np.unique(self.values, return_inverse=True)  # NaN last, once
         return codes, ["" if np.isnan(v) else number_name(v) for v in distinct]
+
+
+@dataclass
+class Moments:
+    """A column of dates and times."""
+
+    values: np.ndarray  # (n,) datetime64[us], NaT where missing
+
+    declared = typed = False
+    order = None
+    decimals = ()
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: np.ndarray) -> Moments:
+        return Moments(self.values[rows])
+
+    def without(self, words: Collection[str]) -> Moments:
+        return self
+
+    def missing(self) -> np.ndarray:
+        """(n,) bool."""
+        return np.isnat(self.values)
+
+    def first_text(self, decimal: str = ".") -> tuple[int, str] | None:
+        known = ~self.missing()
+        row = int(np.argmax(known))
+        return (row, str(self.values[row])) if known.any() else None
+
+    def numbers(self, decimal: str = ".") -> np.ndarray:
+        return np.full(len(self), np.nan)  # only where first_text() is None
+
+    def coded(self) -> tuple[np.ndarray, list[str]]:
+        """Codes (n,) into distinct words, and these ('' for missing)."""
+        distinct, codes = np.unique(self.values, return_inverse=True)
+        return codes, ["" if np.isnat(one) else str(one) for one in distinct]
 
 
 @dataclass
@@ -103,16 +121,19 @@ class Words:
 
     @classmethod
     def clean(cls, codes: np.ndarray, raw: list[str], **known: Any) -> Words:
-        """Blanks and single quotes around a word are dropped; what then is the same is one word."""
+        """Blanks and single quotes around a word are dropped; what then is the same is one word,
+        and what can only mean so is missing."""
         index: dict[str, int] = {}
         lookup = np.empty(len(raw), np.int32)
         for i, word in enumerate(raw):
             word = word.strip()
             if len(word) > 1 and word[0] == word[-1] == "'":
                 word = word[1:-1].strip()
-            if word.lower() in MISSING:
+            if len(word) < 9 and word.lower() in NEVER:
                 word = ""
             lookup[i] = index.setdefault(word, len(index))
+        if len(index) == len(raw):  # each its own
+            return cls(codes, list(index), **known)
         return cls(lookup[codes], list(index), **known)
 
     @classmethod
@@ -130,33 +151,101 @@ class Words:
         used, codes = np.unique(self.codes[rows], return_inverse=True)
         return replace(self, codes=codes, words=[self.words[code] for code in used])
 
+    def without(self, words: Collection[str]) -> Words:
+        """What these words name is missing."""
+        named = places(self.words, words)
+        if (named < 0).all():
+            return self
+        kept = [w if at < 0 else "" for w, at in zip(self.words, named, strict=True)]
+        how = {"declared": self.declared, "typed": self.typed, "order": self.order}
+        return Words.clean(self.codes, kept, **how)
+
+    @cached_property
+    def _numbers(self) -> dict[str, np.ndarray]:
+        """The words as numbers, by the sign before the fraction with which all are."""
+        read = {decimal: numbers_of(self.words, decimal) for decimal in ".,"}
+        found = {decimal: values for decimal, values in read.items() if values is not None}
+        if len(found) == 2 and not any("," in word or "." in word for word in self.words):
+            del found[","]
+        return found
+
+    @property
+    def decimals(self) -> tuple[str, ...]:
+        """The signs before the fraction with which all words are numbers or missing, "." first;
+        none of text. Both where nothing tells: 1,013 is 1013 or 1.013."""
+        return tuple(self._numbers)
+
+    @property
+    def spelled(self) -> str:
+        """Of numbers the first that is not spelled as programs do, '' if none."""
+        return next((word for word in self.present if not is_plain(word)), "")
+
+    @cached_property
+    def moments(self) -> tuple[np.ndarray, bool] | None:
+        """The words as dates and times (n_words,), and whether days come before months; None where
+        they are none."""
+        known = [word for word in self.words if word.lower() not in MISSING]
+        try:
+            moments(known[:20])  # of text that is none the first ones tell
+            return moments(self.words) if known else None
+        except ValueError:
+            return None
+
+    @cached_property
+    def absent(self) -> np.ndarray:
+        """(n_words,) bool: which words mean that the cell is missing, here among the others."""
+        marks = [word.lower() in MISSING for word in self.words]
+        if self.decimals or self.moments:
+            return np.array(marks)
+        others = [word for word, mark in zip(self.words, marks, strict=True) if not mark]
+        codes = bool(others) and all(len(w) == 2 and w.isalpha() and w.isupper() for w in others)
+        return np.array(
+            [not word or (word.lower() == "na" and not codes) for word in self.words]
+        )
+
+    @property
+    def present(self) -> list[str]:
+        """The words that do not mean that the cell is missing."""
+        return [word for word, absent in zip(self.words, self.absent, strict=True) if not absent]
+
     def missing(self) -> np.ndarray:
         """(n,) bool."""
-        absent = self.words.index("") if "" in self.words else -1
-        return np.equal(self.codes, absent)
+        return self.absent[self.codes]
 
-    def texts(self) -> list[str]:
-        """The distinct words that are no numbers."""
-        return [word for word in self.words if number_or_none(word) is None]
-
-    def first_text(self) -> tuple[int, str] | None:
+    def first_text(self, decimal: str = ".") -> tuple[int, str] | None:
         """The first row whose cell is no number, and the cell; None where all are."""
-        is_text = np.array([number_or_none(word) is None for word in self.words])[self.codes]
-        if not is_text.any():
+        if decimal in self._numbers:
             return None
-        row = int(np.argmax(is_text))
+        texts = self.texts(decimal)
+        if not texts.any():
+            return None
+        row = int(np.argmax(texts[self.codes]))
         return row, self.words[self.codes[row]]
 
-    def numbers(self) -> np.ndarray:
-        """(n,) float64, NaN where missing; only where first_text() is None."""
-        return np.array([number(word) for word in self.words], np.float64)[self.codes]
+    def texts(self, decimal: str = ".") -> np.ndarray:
+        """(n_words,) bool: which words are no numbers."""
+        texts = np.zeros(len(self.words), bool)
+        for i, word in enumerate(self.words):
+            try:
+                number(word, decimal)
+            except ValueError:
+                texts[i] = True
+        return texts
+
+    def numbers(self, decimal: str = ".") -> np.ndarray:
+        """(n,) float64, NaN where missing, or text."""
+        values = self._numbers.get(decimal)
+        if values is None:
+            told = [number_or_none(word, decimal) for word in self.words]
+            values = np.array(told, np.float64)  # None is NaN
+        return values[self.codes]
 
     def coded(self) -> tuple[np.ndarray, list[str]]:
         """Codes (n,) into distinct words, and these ('' for missing)."""
         return self.codes, self.words
 
 
-Column = Numbers | Words
+Column = Numbers | Moments | Words
 
 
 @dataclass
@@ -192,6 +281,13 @@ class Table:
             raise TableError(f'{self.path}: no column "{name}"; it has {has}')
         return self.columns[name]
 
+    def without(self, words: Collection[str]) -> Table:
+        """Cells that these words name are missing."""
+        if not words:
+            return self
+        columns = {name: column.without(words) for name, column in self.columns.items()}
+        return replace(self, columns=columns)
+
     def select(self, names: Iterable[str]) -> Table:
         """These columns of the same rows."""
         return replace(self, columns={name: self.column(name) for name in names})
@@ -217,9 +313,13 @@ class Arrays:
     def n_rows(self) -> int:
         return len(self.X)
 
+    def without(self, words: Collection[str]) -> Arrays:
+        """Of arrays no value means that it is missing but NaN."""
+        return self
+
     def take(self, rows: np.ndarray) -> Arrays:
         """Some of the rows."""
-        return replace(self, X=self.X[rows], y=None)
+        return replace(self, X=self.X[rows], y=None if self.y is None else self.y.take(rows))
 
     def where(self, row: int, column: int) -> str:
         index = np.unravel_index(column, self.shape)

@@ -14,12 +14,15 @@ import numpy as np
 
 from fastnn.checks import counted, listed
 from fastnn.errors import TableError
-from fastnn.tables.categories import names_of, places, word_order
-from fastnn.tables.numbers import LARGEST
-from fastnn.tables.table import Column, Table, TableWarning, Words, number_name, number_or_none
+from fastnn.tables.categories import counted_names
+from fastnn.tables.kinds import decimal_of
+from fastnn.tables.numbers import LARGEST, SMALLEST
+from fastnn.tables.table import Column, Table, TableWarning, Words
+from fastnn.tables.words import number_name, number_or_none, places, word_order
 
-# Whole numbers without a gap from 0 or 1 up to this many are taken for classes, not for amounts.
-MAX_INFERRED_CLASSES = 50
+# Whole numbers without a gap from 0 or 1 up are taken for classes where they are at most so many
+# and come back; others are amounts.
+MAX_INFERRED_CLASSES = 20
 
 
 @dataclass
@@ -38,7 +41,7 @@ class Classes:
     @classmethod
     def fit(cls, table: Table, name: str) -> Classes:
         column = table.column(name)
-        words = names_of(column.coded()[1])
+        words = [*counted_names(column, np.arange(len(column)))]
         if len(words) < 2:
             raise TableError(f'{table.named(name)}: every row holds "{words[0]}"; nothing to learn')
         if len(words) > len(column) // 2 and len(words) > 10:
@@ -98,6 +101,7 @@ class Amount:
     name: str
     shift: float = 0.0
     scale: float = 1.0
+    decimal: str = "."  # before the fraction, in text
     low: float | None = None  # what is predicted is clamped to the range of the training rows
     high: float | None = None
 
@@ -116,9 +120,11 @@ class Amount:
         standardize: bool,
         counts: bool = False,
         clamp: bool = False,
+        comma: bool = False,
     ) -> Amount:
-        """From the training rows. counts: what stays a count is divided by its mean alone."""
-        target = cls(name)
+        """From the training rows. counts: what stays a count is divided by its mean alone. comma:
+        1,013 is 1.013."""
+        target = cls(name, decimal=decimal_of(table.column(name), comma))
         values = target.values(table, name)
         if counts and values.min() < 0:
             row = int(np.argmin(values))
@@ -134,7 +140,7 @@ class Amount:
                 f"got {values[row]:g}"
             )
         values = values[rows]
-        if values.min() == values.max():
+        if values.max() - values.min() <= SMALLEST:
             raise TableError(
                 f"{table.named(name)}: every row holds {values[0]:g}; nothing to learn"
             )
@@ -149,9 +155,9 @@ class Amount:
     def values(self, table: Table, name: str) -> np.ndarray:
         """(n,) float64 in the user's unit."""
         column = table.column(name)
-        if text := column.first_text():
+        if text := column.first_text(self.decimal):
             raise TableError(f'{table.where(text[0], name)}: must be a number, got "{text[1]}"')
-        values = column.numbers()
+        values = column.numbers(self.decimal)
         if not np.isfinite(values).all():
             row = int(np.argmax(~np.isfinite(values)))
             raise TableError(f"{table.where(row, name)}: must be finite, got {values[row]}")
@@ -162,26 +168,38 @@ class Amount:
 
     def to_dict(self) -> dict:
         saved = {"task": self.task, **asdict(self)}
-        return {name: value for name, value in saved.items() if value is not None}
+        usual = {"decimal": ".", "low": None, "high": None}
+        return {name: value for name, value in saved.items() if value != usual.get(name, ...)}
 
 
 def infer_task(column: Column) -> tuple[str, str]:
     """("classification" or "regression", why)."""
     if column.declared:
         return "classification", "it is of a type of categories"
-    if column.first_text():
+    if not column.decimals:
         return "classification", "it holds text"
-    distinct = np.unique(column.numbers())
+    if isinstance(column, Words) and column.spelled:
+        return "regression", f'it holds numbers such as "{column.spelled}"'
+    values = column.numbers()
+    distinct = np.unique(values[~np.isnan(values)])
     n = len(distinct)
     if n <= 2:
         return "classification", "it holds two values"
     whole = (distinct == np.round(distinct)).all()
-    if whole and distinct[0] in (0, 1) and np.ptp(distinct) == n - 1 and n <= MAX_INFERRED_CLASSES:
+    if not whole:
+        return "regression", "it holds numbers"
+    gapless = distinct[0] in (0, 1) and np.ptp(distinct) == n - 1
+    if gapless and n <= MAX_INFERRED_CLASSES and (len(column) >= 2 * n or n == 3):
         return (
             "classification",
-            f"it holds the whole numbers {distinct[0]:g} to {distinct[-1]:g} without a gap",
+            f"it holds the whole numbers {distinct[0]:g} to {distinct[-1]:g} without a gap; "
+            'task="regression" (--task regression) takes them for amounts',
         )
-    return "regression", "it holds numbers"
+    return (
+        "regression",
+        f"it holds {n:,} different whole numbers; "
+        'task="classification" (--task classification) takes them for classes',
+    )
 
 
 def check_target(table: Table, name: str) -> None:

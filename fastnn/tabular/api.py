@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from fastnn.sklearn_callbacks import CallbackSupport
+
 
 class NotFittedError(ValueError, AttributeError):
     """An estimator that has not been fitted was asked to predict."""
 
 
-class Estimator:
+class Estimator(CallbackSupport):
     """Parameters are the keyword arguments of __init__, which keeps each under its name."""
 
     kind: str  # "classifier" or "regressor"

@@ -12,7 +12,8 @@ import numpy as np
 from fastnn.checks import counted
 from fastnn.network.arrays import is_rows, is_table
 from fastnn.tables.frames import all_names, as_arrays, as_column, as_matrix, as_table
-from fastnn.tables.table import Arrays, Numbers, Table, is_missing
+from fastnn.tables.table import Arrays, Numbers, Table
+from fastnn.tables.words import is_missing
 
 
 def as_data(
@@ -55,6 +56,8 @@ def _matrix(X: Any) -> np.ndarray:
             "Sparse data was passed, but dense data is required: X must be a table or a dense "
             f"array, got {type(X).__name__}; X.toarray() makes it one"
         )
+    if hasattr(X, "filled"):
+        raise TypeError("X must not be a masked array; make its gaps NaN: X.filled(np.nan)")
     array = np.asarray(X)
     if array.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: X must be numbers or text, got {array!r}")

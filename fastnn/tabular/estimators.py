@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from os import PathLike
 from typing import Any
@@ -11,15 +11,18 @@ import numpy as np
 
 from fastnn.checks import as_bool, as_int, as_real, counted
 from fastnn.config import threads
-from fastnn.network.arrays import is_table
+from fastnn.explain.importance import Importance, permutation_importance
+from fastnn.explain.shapley import Shapley, shapley_values, some_rows
+from fastnn.network.arrays import as_finite, as_numbers, is_table
 from fastnn.random import as_seed
+from fastnn.sklearn_callbacks import Task, followed
 from fastnn.tables.table import Arrays, Numbers, Table
 from fastnn.tabular.api import Estimator
 from fastnn.tabular.data import as_amounts, as_classes, as_data, as_target
 from fastnn.tabular.ensemble import Ensemble
 from fastnn.tabular.learning import learn_ensemble
-from fastnn.tabular.recipes import Pack
-from fastnn.training.metrics import r2
+from fastnn.tabular.recipes import Pack, single_recipe
+from fastnn.training.metrics import log_loss, r2, rmse
 from fastnn.training.weights import as_weights
 
 
@@ -41,28 +44,14 @@ class Tabular(Estimator):
     n_threads: int | None
     verbose: bool
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
-        """Learn from rows.
+    def _fit(self, X: Any, y: Any, sample_weight: Any, name: str, teacher: Any) -> Any:
+        """name, teacher: the argument that is learned in y's place; None: y is."""
+        with followed(self, X, y, sample_weight, 1) as fit:
+            return self._learn(X, y, sample_weight, name, teacher, fit)
 
-        Parameters
-        ----------
-        X : table of pandas, polars or pyarrow, dict of columns, list of row dicts; or array (n, d)
-            Numbers, text, booleans and categories; missing cells are taken care of.
-        y : array or column, (n,)
-            A class or an amount for each row.
-        sample_weight : array, (n,), optional
-            At least 0, not all 0; a row of weight 0 is left out.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError, TypeError, TableError
-            Before any work: what X, y or a parameter must be, and what came. The estimator stays as
-            it was.
-        """
+    def _learn(
+        self, X: Any, y: Any, sample_weight: Any, name: str, teacher: Any, fit: Task | None
+    ) -> Any:
         seed = self._check_params()
         data, cells = as_data(X), as_target(y)
         n = cells.n_rows if isinstance(cells, Table) else len(cells)
@@ -71,29 +60,36 @@ class Tabular(Estimator):
                 f"X and y must have as many rows as each other, got {data.n_rows} and {n}"
             )
         weights = as_weights(sample_weight, n)
+        if teacher is not None:
+            teacher = as_finite(name, as_numbers(name, teacher), "float64")
         if weights is not None and not weights.all():
             rows = np.flatnonzero(weights)
             weights, data = weights[rows], data.take(rows)
             cells = cells.take(rows) if isinstance(cells, Table) else cells[rows]
+            teacher = teacher if teacher is None or len(teacher) != n else teacher[rows]
         if data.n_rows < 2:
             raise ValueError(f"X must have at least 2 rows, got n_samples = {data.n_rows}")
         if isinstance(cells, Table):
             target, classes = cells, None
         else:
             numbers, classes = self._as_numbers(cells)
-            name = str(getattr(y, "name", None) or "y")
-            target = Table("", {name: Numbers(numbers)}, indexed=True)
+            title = str(getattr(y, "name", None) or "y")
+            target = Table("", {title: Numbers(numbers)}, indexed=True)
+        if teacher is not None:
+            self._check_teacher(name, teacher, target)
         with self._bound():
             learned = learn_ensemble(
                 *(data, target),
                 task=self.task,
                 classes=classes,
+                teacher=teacher,
                 weights=weights,
                 recipe=self.recipe,
                 time_limit=self.time_limit,
                 seed=seed,
                 n_threads=self.n_threads,
                 verbose=self.verbose,
+                fit=fit,
                 categorical=self.categorical,
                 drop=self.drop,
             )
@@ -107,6 +103,16 @@ class Tabular(Estimator):
         if is_table(X):
             self.feature_names_in_ = np.array(self._names, object)
         return self
+
+    def _check_teacher(self, name: str, teacher: np.ndarray, target: Table) -> None:
+        """Refuse what is not of the target's rows and classes."""
+        raise NotImplementedError
+
+    def _compressed(self, X: Any, y: Any, sample_weight: Any, teacher: np.ndarray) -> Any:
+        """A new estimator of a single network."""
+        student = type(self)(**self.get_params())
+        student.recipe = Pack((single_recipe(self.task),), n_folds=1)
+        return student._fit(X, y, sample_weight, "teacher", teacher)
 
     def _check_params(self) -> int:
         """Refuse parameters that no data could make right; returns the seed."""
@@ -130,10 +136,87 @@ class Tabular(Estimator):
         """y as numbers; of classes 0, 1, ..., and what these stand for."""
         raise NotImplementedError
 
-    def _rows(self, X: Any) -> Table | Arrays:
-        """X as what the columns were learned from."""
+    def _encoded(self, X: Any) -> np.ndarray:
+        """X as the networks take it."""
         self._check_fitted()
-        return as_data(X, self._names, self.n_features_in_, type(self).__name__)
+        data = as_data(X, self._names, self.n_features_in_, type(self).__name__)
+        return self._ensemble.columns.encode(data, "float32")
+
+    def _encoded_row(self, row: Mapping[str, Any]) -> np.ndarray:
+        self._check_fitted()
+        return self._ensemble.columns.encode_row(row, "float32")[None]
+
+    def permutation_importance(
+        self, X: Any, y: Any, *, repeats: int = 5, sample_weight: Any = None, seed: int | None = 0
+    ) -> Importance:
+        """How much each column matters: the rise of the loss where its cells are shuffled.
+
+        Parameters
+        ----------
+        X, y : as of `fit`
+            Rows that were not trained on; on others columns that were learned by heart matter, too.
+        repeats, seed : int
+            As of `fastnn.permutation_importance`.
+        sample_weight : array, (n,), optional
+
+        Returns
+        -------
+        Importance
+            By columns' names (x0, x1, ... where X has none): of classes in log loss, of amounts in
+            RMSE, y's unit.
+        """
+        X = self._encoded(X)
+        weights = as_weights(sample_weight, len(X))
+        with self._bound():
+            return permutation_importance(
+                self._outputs,
+                *(X, self._truth(y), lambda y, f: self._loss(y, f, weights)),
+                groups=self._ensemble.features(),
+                repeats=repeats,
+                seed=seed,
+            )
+
+    def shapley_values(
+        self, X: Any, background: Any, *, orders: int | None = None, seed: int | None = 0
+    ) -> Shapley:
+        """What each column contributes to the answers for some rows: to the probabilities of
+        classes, or to the amounts in y's unit.
+
+        Parameters
+        ----------
+        X, background : as of `fit`
+            Rows to explain, and rows that stand for what their cells might have been, such as those
+            trained on; of more than 100 a random 100.
+        orders, seed : int, optional
+            As of `fastnn.shapley_values`.
+
+        Returns
+        -------
+        Shapley
+            By columns' names (x0, x1, ... where X has none).
+        """
+        rows, others = self._encoded(X), self._encoded(background)
+        n = len(rows)
+        with self._bound():
+            return shapley_values(
+                self._outputs,
+                *(np.concatenate([rows, others]), range(n)),
+                background=n + some_rows(len(others), as_seed(seed)),
+                groups=self._ensemble.features(),
+                orders=orders,
+                seed=seed,
+            )
+
+    def _outputs(self, X: np.ndarray) -> np.ndarray:
+        """Answers to encoded rows, as `_loss` takes them."""
+        raise NotImplementedError
+
+    def _truth(self, y: Any) -> np.ndarray:
+        """y as `_loss` takes it."""
+        raise NotImplementedError
+
+    def _loss(self, y: np.ndarray, f: np.ndarray, weights: np.ndarray | None) -> float:
+        raise NotImplementedError
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write columns, networks, weights, calibration and classes to one safetensors file.
@@ -234,6 +317,62 @@ class TabularClassifier(Tabular):
             raise ValueError(f"y must have two classes at least, got 1 class, {classes.tolist()}")
         return codes, classes
 
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, teacher_probabilities: Any = None
+    ) -> TabularClassifier:
+        """Learn from rows.
+
+        Parameters
+        ----------
+        X : table of pandas, polars or pyarrow, dict of columns, list of row dicts; or array (n, d)
+            Numbers, text, booleans and categories; missing cells are taken care of.
+        y : array or column, (n,)
+            A class for each row.
+        sample_weight : array, (n,), optional
+            At least 0, not all 0; a row of weight 0 is left out.
+        teacher_probabilities : array, (n, n_classes), optional
+            What another model says of the rows, classes in ascending order: networks learn this in
+            place of y, which then decides on weights, calibration and `scores_` alone.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError, TableError
+            Before any work: what X, y or a parameter must be, and what came. The estimator stays as
+            it was.
+        """
+        return self._fit(X, y, sample_weight, "teacher_probabilities", teacher_probabilities)
+
+    def _check_teacher(self, name: str, teacher: np.ndarray, target: Table) -> None:
+        (column,) = target.columns.values()
+        want = (len(column), len(column.coded()[1]))
+        if teacher.shape != want:
+            raise ValueError(f"{name} must have shape {want}, got {teacher.shape}")
+        off = np.abs(teacher.sum(1) - 1)
+        if teacher.min() < 0 or off.max() > 1e-3:
+            row = int(np.argmax(np.where(teacher.min(1) < 0, np.inf, off)))
+            raise ValueError(
+                f"{name} must be at least 0 and of sum 1, got {teacher[row]} in row {row}"
+            )
+
+    def _outputs(self, X: np.ndarray) -> np.ndarray:
+        return self._ensemble.probabilities(X)
+
+    def _truth(self, y: Any) -> np.ndarray:
+        cells = np.asarray(as_target(y))
+        labels = (cells[:, None] == self.classes_).argmax(1)
+        if not (self.classes_[labels] == cells).all():
+            row = int(np.argmin(self.classes_[labels] == cells))
+            came = cells.tolist()[row]
+            raise ValueError(f"y must hold classes that fit has seen, got {came!r:.50} in y[{row}]")
+        return labels
+
+    def _loss(self, y: np.ndarray, f: np.ndarray, weights: np.ndarray | None) -> float:
+        return log_loss(y, f, True, weights)
+
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of the classes, calibrated.
 
@@ -247,14 +386,47 @@ class TabularClassifier(Tabular):
         array, (n, n_classes)
             float64, in the order of `classes_`.
         """
-        data = self._rows(X)
+        X = self._encoded(X)
         with self._bound():
-            return self._ensemble.probabilities(data)
+            return self._ensemble.probabilities(X)
 
     def predict(self, X: Any) -> np.ndarray:
         """The likeliest class of each row, (n,)."""
         p = self.predict_proba(X)
         return self.classes_[p.argmax(1)]
+
+    def compress(self, X: Any, y: Any, sample_weight: Any = None) -> TabularClassifier:
+        """A single network that has learned what this ensemble says of rows.
+
+        Parameters
+        ----------
+        X, y, sample_weight : as of `fit`
+            Rows to learn from, most likely those of `fit`; y is for calibration and `scores_`.
+
+        Returns
+        -------
+        TabularClassifier
+            A new one. What the single network costs in score: its `scores_` are of a fifth of these
+            rows, which it has not seen, and this estimator's of rows that its networks have not.
+
+        References
+        ----------
+        Hinton, Vinyals & Dean (2015), "Distilling the knowledge in a neural network",
+        arXiv:1503.02531.
+        """
+        return self._compressed(X, y, sample_weight, self.predict_proba(X))
+
+    def predict_proba_one(self, row: Mapping[str, Any]) -> np.ndarray:
+        """As `predict_proba` of a table of this row alone, (n_classes,), without what a table
+        costs; of a table's columns by name, in a dict of cells."""
+        X = self._encoded_row(row)
+        with self._bound():
+            return self._ensemble.probabilities(X)[0]
+
+    def predict_one(self, row: Mapping[str, Any]) -> Any:
+        """The likeliest class of a row, a dict of cells by the names of their columns."""
+        p = self.predict_proba_one(row)
+        return self.classes_[p.argmax()]
 
     def predict_set(self, X: Any, coverage: float = 0.9) -> np.ndarray:
         """Sets of classes that hold the true one in a share `coverage` of rows.
@@ -279,9 +451,9 @@ class TabularClassifier(Tabular):
         levels", JASA 114(525); across folds as Romano, Sesia & Candès (2020), "Classification with
         valid and adaptive coverage", NeurIPS.
         """
-        data, coverage = self._rows(X), _as_share("coverage", coverage)
+        X, coverage = self._encoded(X), _as_share("coverage", coverage)
         with self._bound():
-            return self._ensemble.sets(data, coverage)
+            return self._ensemble.sets(X, coverage)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The share of rows whose class is predicted."""
@@ -335,6 +507,50 @@ class TabularRegressor(Tabular):
     def _as_numbers(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         return as_amounts(y), None
 
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, teacher_values: Any = None
+    ) -> TabularRegressor:
+        """Learn from rows.
+
+        Parameters
+        ----------
+        X, sample_weight
+            As of `TabularClassifier.fit`.
+        y : array or column, (n,)
+            An amount for each row.
+        teacher_values : array, (n,), optional
+            What another model says of the rows: networks learn this in place of y, which then
+            decides on weights and `scores_` alone.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError, TableError
+            As of `TabularClassifier.fit`.
+        """
+        return self._fit(X, y, sample_weight, "teacher_values", teacher_values)
+
+    def _check_teacher(self, name: str, teacher: np.ndarray, target: Table) -> None:
+        if teacher.shape != (target.n_rows,):
+            raise ValueError(f"{name} must have shape ({target.n_rows},), got {teacher.shape}")
+
+    def compress(self, X: Any, y: Any, sample_weight: Any = None) -> TabularRegressor:
+        """A single network that has learned what this ensemble says of rows; as of
+        `TabularClassifier.compress`."""
+        return self._compressed(X, y, sample_weight, self.predict(X))
+
+    def _outputs(self, X: np.ndarray) -> np.ndarray:
+        return self._ensemble.values(X)
+
+    def _truth(self, y: Any) -> np.ndarray:
+        return as_amounts(np.asarray(as_target(y)))
+
+    def _loss(self, y: np.ndarray, f: np.ndarray, weights: np.ndarray | None) -> float:
+        return rmse(y[:, None], f[:, None], weights)
+
     def predict(self, X: Any) -> np.ndarray:
         """The amount of each row.
 
@@ -348,9 +564,16 @@ class TabularRegressor(Tabular):
         array, (n,)
             float64, in y's unit.
         """
-        data = self._rows(X)
+        X = self._encoded(X)
         with self._bound():
-            return self._ensemble.values(data)
+            return self._ensemble.values(X)
+
+    def predict_one(self, row: Mapping[str, Any]) -> float:
+        """The amount of a row, a dict of cells by the names of their columns, without what a table
+        costs."""
+        X = self._encoded_row(row)
+        with self._bound():
+            return float(self._ensemble.values(X)[0])
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
         """Intervals that hold the true amount in a share `coverage` of rows.
@@ -375,9 +598,9 @@ class TabularRegressor(Tabular):
         Barber, Candès, Ramdas & Tibshirani (2021), "Predictive inference with the jackknife+",
         Annals of Statistics 49(1).
         """
-        data, coverage = self._rows(X), _as_share("coverage", coverage)
+        X, coverage = self._encoded(X), _as_share("coverage", coverage)
         with self._bound():
-            return self._ensemble.intervals(data, coverage)
+            return self._ensemble.intervals(X, coverage)
 
     def predict_quantiles(self, X: Any, q: Any) -> np.ndarray:
         """Quantiles of the amount of each row.
@@ -393,19 +616,19 @@ class TabularRegressor(Tabular):
         array, (n,) or (n, len(q))
             In y's unit; of ascending q they ascend.
         """
-        data = self._rows(X)
+        X = self._encoded(X)
         several = isinstance(q, (list, tuple, np.ndarray))
         levels = np.array([_as_share("q", one) for one in (q if several else [q])])
         if not len(levels):
             raise ValueError("q must hold at least one number, got none")
         with self._bound():
-            values = self._ensemble.quantiles(data, levels)
+            values = self._ensemble.quantiles(X, levels)
         return values if several else values[:, 0]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R^2: 1 - sum (f - y)^2 / sum (y - mean y)^2."""
-        f, amounts = self.predict(X), as_amounts(np.asarray(as_target(y)))
-        return r2(amounts[:, None], f[:, None], as_weights(sample_weight, len(f)))
+        f = self.predict(X)
+        return r2(self._truth(y)[:, None], f[:, None], as_weights(sample_weight, len(f)))
 
 
 def _as_share(name: str, value: Any) -> float:

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.sklearn_callbacks import Task
 from fastnn.tables.columns import Columns, learn
-from fastnn.tables.table import Arrays, Table, as_word
+from fastnn.tables.table import Arrays, Table
 from fastnn.tables.targets import Classes
+from fastnn.tables.words import as_word
 from fastnn.tabular import weighting
 from fastnn.tabular.calibration import heated, temperature_of
 from fastnn.tabular.conformal import scores_of
@@ -48,17 +50,21 @@ def learn_ensemble(
     *,
     task: str,
     classes: np.ndarray | None,
+    teacher: np.ndarray | None,
     weights: np.ndarray | None,
     recipe: Any,
     time_limit: float | None,
     seed: int,
     n_threads: int | None,
     verbose: bool,
+    fit: Task | None = None,
     **of_columns: Any,
 ) -> Learned:
     """Train the networks of `recipe` on rows, weigh and calibrate them.
 
     classes: what the target's numbers 0, 1, ... stand for, where they are not words of a file.
+    teacher: probabilities (n, n_classes) or amounts (n,) that networks learn in the target's place.
+    fit: what scikit-learn's callbacks follow.
     of_columns: settings of `fastnn.tables.learn`.
     """
     begin = perf_counter()
@@ -87,9 +93,15 @@ def learn_ensemble(
         columns.targets = [Classes(columns.names[0], names, classes.dtype.kind in "OSU")]
     _, n_out = columns.outputs(None, None)
     X = columns.encode(data, warn_unknown=False)
-    lesson = Lesson(X, y, weights, n_out, not columns.amounts)
+    learned = y
+    if teacher is not None:
+        learned = teacher if not columns.amounts else columns.encode_targets(teacher)
+    lesson = Lesson(X, learned, weights, n_out, not columns.amounts)
     deadline = None if time_limit is None else begin + time_limit
-    bags = train(lesson, pack.recipes, repeats, seed, n_threads, verbose, deadline)
+    networks = None if fit is None else fit.part("networks", pack.n_networks).begins()
+    bags = train(lesson, pack.recipes, repeats, seed, n_threads, verbose, deadline, networks)
+    if networks is not None:
+        networks.ends()
     measured = np.sort(np.concatenate([held for _, held in repeats[0]]))
     y, weights = y[measured], None if weights is None else weights[measured]
     unseen = np.stack([bag.unseen for bag in bags]).astype(np.float64)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
-from fastnn.config import n_threads as bound_threads
+from fastnn.many import fit_many
 from fastnn.model import Model
 from fastnn.network.losses import CrossEntropy
 from fastnn.predictor import Predictor
 from fastnn.random import MEMBERS, raw
+from fastnn.sklearn_callbacks import Task, Whole
 from fastnn.tabular.folds import Fold
 from fastnn.tabular.recipes import Recipe
 from fastnn.training.callbacks import EarlyStopping
@@ -28,8 +28,7 @@ class Bag:
 
     recipe: Recipe
     predictors: list[Predictor]
-    histories: list[History]
-    best_epochs: list[int]
+    epochs: list[int]  # after which each was kept
     fold: np.ndarray  # (n_measured,) of each row measured, the member that has not seen it
     unseen: np.ndarray  # (n_measured, n_out) f(x) of each such row, by who has not seen it
 
@@ -39,7 +38,7 @@ class Lesson:
     """What there is to learn, as networks take it."""
 
     X: np.ndarray  # (n, n_in) float32
-    y: np.ndarray  # labels (n,), or amounts (n, 1) standardised
+    y: np.ndarray  # labels (n,), probabilities (n, n_out), or standardised amounts (n, 1)
     weights: np.ndarray | None  # (n,)
     n_out: int
     classes: bool  # not amounts
@@ -53,94 +52,80 @@ def train(
     n_threads: int | None = None,
     verbose: bool = False,
     deadline: float | None = None,
+    networks: Task | None = None,
 ) -> list[Bag]:
-    """Train a bag of each recipe on each repeat of folds.
+    """Train a bag of each recipe on each repeat of folds: all at once, or with a deadline, of
+    `perf_counter`, one after another until the next would likely end later.
 
-    deadline: of `perf_counter`, after which no further bag is begun that would end later, going by
-    the slowest one before.
+    networks: each is a part of what scikit-learn's callbacks follow.
     """
+    orders = [(recipe, split) for split, recipe in product(splits, recipes)]
+    if deadline is None:
+        return _train(lesson, orders, seed, 0, n_threads, verbose, networks)
     bags: list[Bag] = []
     slowest = 0.0
-    for number, (split, recipe) in enumerate(product(splits, recipes)):
+    for order in orders:
         begin = perf_counter()
-        if bags and deadline is not None and begin + slowest > deadline:
+        if bags and begin + slowest > deadline:
             break
-        bags.append(_train_bag(lesson, recipe, split, seed, number, n_threads, verbose))
+        bags += _train(lesson, [order], seed, len(bags), n_threads, verbose, networks)
         slowest = max(slowest, perf_counter() - begin)
     return bags
 
 
-def _train_bag(
+def _train(
     lesson: Lesson,
-    recipe: Recipe,
-    split: list[Fold],
+    orders: list[tuple[Recipe, list[Fold]]],
     seed: int,
-    number: int,
+    before: int,
     n_threads: int | None,
     verbose: bool,
-) -> Bag:
+    networks: Task | None,
+) -> list[Bag]:
+    """Bags, `before` others being trained already."""
+    each = [(recipe, fold) for recipe, split in orders for fold in split]
+    first = before * len(orders[0][1])
     models = [
-        new_model(recipe, lesson, member_seed(seed, number * len(split) + k))
-        for k in range(len(split))
+        new_model(recipe, lesson, member_seed(seed, first + i))
+        for i, (recipe, _) in enumerate(each)
     ]
-    watches = [_watch(recipe, lesson) for _ in split]
-    rows, held_out = [list(part) for part in zip(*split, strict=True)]
+    watches = [_watch(recipe, lesson) for recipe, _ in each]
     histories = fit_many(
         models,
         *(lesson.X, lesson.y),
-        rows=rows,
-        held_out=held_out,
+        rows=[rows for _, (rows, _) in each],
+        held_out=[held for _, (_, held) in each],
         n_threads=n_threads,
         verbose=verbose,
-        epochs=recipe.epochs,
-        batch_size=recipe.batch_size,
-        optimizer=recipe.optimizer,
+        epochs=[recipe.epochs for recipe, _ in each],
+        batch_size=[recipe.batch_size for recipe, _ in each],
+        optimizer=[recipe.optimizer for recipe, _ in each],
         metrics=["accuracy"] if lesson.classes else None,
         sample_weight=lesson.weights,
-        callbacks=watches,
+        callbacks=[[*watch, *_told(networks)] for watch in watches],
     )
-    predictors = [model.predictor() for model in models]
+    trained = zip(models, watches, histories, strict=True)
+    return [
+        _bag(lesson, recipe, list(islice(trained, len(split))), [held for _, held in split])
+        for recipe, split in orders
+    ]
+
+
+def _bag(
+    lesson: Lesson,
+    recipe: Recipe,
+    trained: list[tuple[Model, list[EarlyStopping], History]],
+    held_out: list[np.ndarray],
+) -> Bag:
+    """What members say of the rows held out from them."""
+    predictors = [model.predictor() for model, _, _ in trained]
+    epochs = [watch[0].best_epoch or 0 if watch else len(done) for _, watch, done in trained]
     unseen = np.empty((len(lesson.X), lesson.n_out), np.float32)
     fold = np.full(len(lesson.X), -1)
     for k, (predictor, held) in enumerate(zip(predictors, held_out, strict=True)):
         unseen[held], fold[held] = predictor.rows(lesson.X[held]), k
-    best = [
-        (watch[0].best_epoch if watch else None) or len(history)
-        for watch, history in zip(watches, histories, strict=True)
-    ]
     measured = fold >= 0
-    return Bag(recipe, predictors, histories, best, fold[measured], unseen[measured])
-
-
-def fit_many(
-    models: Sequence[Model],
-    X: np.ndarray,
-    y: np.ndarray,
-    *,
-    rows: list[np.ndarray],
-    held_out: list[np.ndarray],
-    n_threads: int | None,
-    verbose: bool,
-    callbacks: list[Any],
-    sample_weight: np.ndarray | None,
-    **settings: Any,
-) -> list[History]:
-    """Fit each model on rows of its own, one after another."""
-    histories = []
-    for model, mine, others, watching in zip(models, rows, held_out, callbacks, strict=True):
-        model.n_threads = None if n_threads is None else bound_threads(n_threads)
-        weights = [None if sample_weight is None else sample_weight[r] for r in (mine, others)]
-        histories.append(
-            model.fit(
-                *(X[mine], y[mine]),
-                validation_data=(X[others], y[others], weights[1]),
-                sample_weight=weights[0],
-                callbacks=watching,
-                verbose=verbose,
-                **settings,
-            )
-        )
-    return histories
+    return Bag(recipe, predictors, epochs, fold[measured], unseen[measured])
 
 
 def member_seed(seed: int, number: int) -> int:
@@ -160,10 +145,14 @@ def new_model(recipe: Recipe, lesson: Lesson, seed: int) -> Model:
     )
 
 
+def _told(networks: Task | None) -> list[Whole]:
+    return [] if networks is None else [Whole(networks, "network")]
+
+
 def _watch(recipe: Recipe, lesson: Lesson) -> list[EarlyStopping]:
     """What keeps the best epoch, if one is to be kept."""
     if recipe.monitor is None:
         return []
     error = recipe.monitor == "error" and lesson.classes
-    patience = recipe.patience or recipe.epochs
-    return [EarlyStopping("val_accuracy" if error else "val_loss", patience, ties="last")]
+    column = "val_accuracy" if error else "val_loss"
+    return [EarlyStopping(column, recipe.patience, ties="last")]

@@ -7,7 +7,7 @@ ensemble, on every machine.
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import pairwise
 from typing import Any
 
@@ -107,6 +107,11 @@ class Pack(Value):
             repeats=as_int("repeats", self.repeats, 1),
         )
 
+    @property
+    def n_networks(self) -> int:
+        """At most, of few rows less."""
+        return len(self.recipes) * self.n_folds * self.repeats
+
 
 def base_recipe(task: str, epochs: int = 256) -> Recipe:
     """The one network that suits most tables."""
@@ -120,6 +125,11 @@ def base_recipe(task: str, epochs: int = 256) -> Recipe:
     return Recipe(
         activation="mish", optimizer=Adam(OneCycle(0.004), beta2=0.95), epochs=epochs
     )
+
+
+def single_recipe(task: str) -> Recipe:
+    """The one network that an ensemble is compressed into: what it learns is smooth already."""
+    return replace(base_recipe(task), label_smoothing=0.0, monitor="loss")
 
 
 def default_pack(

@@ -109,8 +109,9 @@ class EarlyStopping(Callback):
     ----------
     monitor : str, default "val_loss"
         The column.
-    patience : int, default 5
-        Epochs without a better value, at least 1, after which the fit stops.
+    patience : int or None, default 5
+        Epochs without a better value, at least 1, after which the fit stops. None: never, so that
+        it but keeps the best epoch.
     min_delta : float, default 0.0
         A value counts as better only if it is so by more than this.
     mode : {"min", "max"}, optional
@@ -140,13 +141,13 @@ class EarlyStopping(Callback):
     def __init__(
         self,
         monitor: str = "val_loss",
-        patience: int = 5,
+        patience: int | None = 5,
         min_delta: float = 0.0,
         mode: str | None = None,
         restore_best: bool = True,
         ties: str = "first",
     ) -> None:
-        self.patience = as_int("patience", patience, 1)
+        self.patience = None if patience is None else as_int("patience", patience, 1)
         self.restore_best = as_bool("restore_best", restore_best)
         self.ties = as_name("ties", ties, ("first", "last"))
         self._monitor = _Monitor("EarlyStopping", monitor, mode, as_real("min_delta", min_delta))
@@ -180,7 +181,7 @@ class EarlyStopping(Callback):
             if self.restore_best:
                 self._best = self._before or fit.snapshot()
         self._waited = 0 if better else self._waited + 1
-        if self._waited >= self.patience:
+        if self.patience is not None and self._waited >= self.patience:
             self.stopped_epoch = fit.epoch
             fit.stop()
 

@@ -9,6 +9,7 @@ after each; `train` is the loop over them, of `Model.fit` and of fastnn.sklearn.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
@@ -153,16 +154,6 @@ class Run:
             start = stop
         return losses, squares
 
-    def sure_step(self, X: Features, y: np.ndarray) -> float | None:
-        """Take one step on all rows if that surely leaves finite weights, which needs no look at
-        them and no copy of what was before; returns its loss. None, and nothing done, where it may
-        not."""
-        order, losses = np.arange(len(X)), np.empty(1)
-        steps = self._train(X, y, order, len(order), losses, None, slice(0, 1), sure=True)
-        if not steps:
-            raise DivergenceError(f"batch 1 has the loss {losses[0]}")
-        return float(losses[0]) if steps > 0 else None
-
     def _train(
         self,
         X: Features,
@@ -172,7 +163,6 @@ class Run:
         losses: np.ndarray,
         squares: np.ndarray | None,
         part: slice,
-        sure: bool = False,
     ) -> int:
         """Take the steps part.start to part.stop of those over X[order] while nobody else is at the
         weights; returns how many were taken."""
@@ -193,13 +183,12 @@ class Run:
                     keys=self.keys,
                     squares=None if squares is None else squares[part],
                     least=self.least,
-                    sure=sure,
                     weight_decays=decays,
                     dropout_factors=dropouts,
                 )
             finally:
                 parameters.moves(self.engine)
-        self.place += max(steps, 0)
+        self.place += steps
         return steps
 
     def _rates(self, schedule: Running, n: int) -> np.ndarray:
@@ -256,8 +245,7 @@ class Course:
         order = plan.rows
         if plan.shuffle:
             order = order[permutation(run.seed, SHUFFLE, number, len(order))]
-        loss = run.epoch(plan.X, plan.y, order, progress)
-        return loss
+        return run.epoch(plan.X, plan.y, order[: plan.n_epoch], progress)
 
     def measure(self, run: Run) -> dict[str, float]:
         """More columns of the epoch's row, of the weights as they stand."""
@@ -297,7 +285,7 @@ def fit(model: Any, plan: Plan, watcher: Watcher | None = None) -> History:
             if plan.checkpoint is not None:
                 begun.resume(plan.checkpoint)
                 parameters.begin(plan.rule.kind)
-            run.begin_schedule(len(plan.rows), plan.epochs, len(begun.history))
+            run.begin_schedule(plan.n_epoch, plan.epochs, len(begun.history))
             if begun.resumed:
                 run.schedule.restore(begun.schedule)
         except BaseException:
@@ -313,7 +301,7 @@ def _progress(plan: Plan, fit: Fit) -> Iterator[Progress | None]:
     if not plan.verbose or fit.done:
         yield None
         return
-    progress = Progress(plan.epochs, len(plan.rows), len(fit.history))
+    progress = Progress(plan.epochs, plan.n_epoch, len(fit.history))
     try:
         yield progress
     finally:
@@ -380,23 +368,44 @@ def _epoch(run: Run, course: Course, fit: Fit, progress: Watcher | None) -> None
 def partial_fit(model: Any, plan: Plan) -> float:
     """One pass over the plan's rows in their order; returns the mean of the loss before each
     step."""
-    X, y, parameters, threads = plan.X, plan.y, model._parameters, bound_threads(model.n_threads)
+    X, y, rule, parameters = plan.X, plan.y, plan.rule, model._parameters
     assert y is not None and not isinstance(X, Stream)
-    with parameters.training(plan.rule.kind, plan.batch, keep=False) as engine:
-        run = Run(
-            *(parameters, engine, plan.rule, plan.batch, threads),
-            *(model.seed, plan.weights, plan.least),
-        )
+    with parameters.training(rule.kind, plan.batch, keep=False) as engine:
         try:
-            loss = run.sure_step(X, y) if len(X) <= plan.batch else None
+            loss = _sure_step(parameters, engine, plan, X, y)
             if loss is None:
                 parameters.keep()
+                run = Run(
+                    *(parameters, engine, rule, plan.batch, bound_threads(model.n_threads)),
+                    *(model.seed, plan.weights, plan.least),
+                )
                 loss = run.epoch(X, y, plan.rows)
                 run.check()
             return loss
         except DivergenceError as error:
             parameters.undo()
             raise DivergenceError(_remedy(str(error))) from None
+
+
+def _sure_step(
+    parameters: Parameters, engine: Engine, plan: Plan, X: Features, y: np.ndarray
+) -> float | None:
+    """Plain SGD on a row alone, if that surely leaves finite weights, which needs no look at them
+    and no copy of what was before; returns the row's loss. None, and nothing done, where it may
+    not."""
+    if len(X) > 1 or plan.weights is not None or not plan.rule.plain:
+        return None
+    first = parameters.steps
+    alphas = Running(plan.rule.learning_rate, 1, 1).rates(first, first + 1)
+    with parameters.guard:
+        parameters.moves(engine)
+        try:
+            loss = engine.sure_step(X, y, alphas[0], parameters.counts)
+        finally:
+            parameters.moves(engine)
+    if loss is not None and not math.isfinite(loss):
+        raise DivergenceError(f"batch 1 has the loss {loss}")
+    return loss
 
 
 def _remedy(where: str) -> str:

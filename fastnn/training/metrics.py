@@ -202,6 +202,8 @@ def accuracy(
     y: np.ndarray, f: np.ndarray, exclusive: bool, weights: np.ndarray | None = None
 ) -> float:
     right = classes(f, exclusive) == _labels(y, exclusive)
+    if weights is None and right.ndim == 1:  # sooner, and the same
+        return np.count_nonzero(right) / len(right)
     return float(np.average(right, 0, weights).mean())
 
 

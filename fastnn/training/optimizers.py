@@ -167,6 +167,11 @@ class Optimizer(Value):
         raise NotImplementedError
 
     @cached_property
+    def plain(self) -> bool:
+        """Whether a step is theta <- theta - learning_rate g and nothing else."""
+        return replace(self, learning_rate=SGD.learning_rate) == SGD()
+
+    @cached_property
     def rates(self) -> dict[str, Any]:
         """The numbers its kernel takes; 0 where a schedule gives them."""
         names = *self.own, "l1", "l2", "clip_norm", "clip_value", "max_norm"
@@ -576,16 +581,17 @@ def _named(name: str, learning_rate: float | None) -> Optimizer:
 
 def as_optimizer(optimizer: Any, learning_rate: Any) -> Optimizer:
     """`optimizer`, a name or an object, with `learning_rate` in place of its own unless None."""
-    names = ", ".join(map(repr, NAMES))
-    wanted = f"optimizer must be one of {names} or an object such as fastnn.SGD(...)"
-    if isinstance(optimizer, str):
-        if optimizer not in NAMES:
-            raise ValueError(f"{wanted}, got {optimizer!r}")
+    if isinstance(optimizer, str) and optimizer in NAMES:
         if learning_rate is None or isinstance(learning_rate, float):
             return _named(optimizer, learning_rate)
         optimizer = _named(optimizer, None)
     if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"{wanted}, got {optimizer!r}")
+        kind = ValueError if isinstance(optimizer, str) else TypeError
+        names = ", ".join(map(repr, NAMES))
+        raise kind(
+            f"optimizer must be one of {names} or an object such as fastnn.SGD(...), "
+            f"got {optimizer!r}"
+        )
     if learning_rate is None:
         return optimizer
     return replace(optimizer, learning_rate=learning_rate)

@@ -72,6 +72,8 @@ class Plan(NamedTuple):
         What the fit goes on from.
     dropout : 1.0, Schedule or function
         By what the network's dropout is multiplied in each step.
+    drop_last : bool
+        As of `Model.fit`.
     """
 
     X: Features | Stream
@@ -90,6 +92,13 @@ class Plan(NamedTuple):
     settings: Mapping[str, Any] = NONE
     checkpoint: Loaded | None = None
     dropout: Rate = 1.0
+    drop_last: bool = False
+
+    @property
+    def n_epoch(self) -> int:
+        """Rows that an epoch trains on."""
+        n = len(self.rows)
+        return n - n % self.batch if self.drop_last else n
 
     @property
     def least(self) -> float:
@@ -122,6 +131,7 @@ def plan_fit(
     resume: str | PathLike[str] | None,
     verbose: bool,
     dropout_schedule: Any = None,
+    drop_last: bool = False,
     rows: Any = None,
     held_out: Any = None,
     once: Once | None = None,
@@ -135,7 +145,7 @@ def plan_fit(
     batch_size = as_int("batch_size", batch_size, 1)
     rule = as_optimizer(optimizer, learning_rate)
     dropout = _as_dropout(dropout_schedule, network)
-    shuffle = as_bool("shuffle", shuffle)
+    shuffle, drop_last = as_bool("shuffle", shuffle), as_bool("drop_last", drop_last)
     share = as_real("validation_split", validation_split, below=1.0)
     chosen = as_metrics(metrics, network)
     watching = as_callbacks(callbacks)
@@ -145,7 +155,7 @@ def plan_fit(
         _check_lbfgs(network, resume)
     others = None
     if y is None:
-        _check_stream(rule, dropout, share, sample_weight, class_weight)
+        _check_stream(rule, dropout, share, sample_weight, class_weight, drop_last)
         X, rows = as_stream(X, epochs, network), np.arange(0)
     else:
         X, y = as_pair(X, y, network, to_train=True, once=once)
@@ -179,6 +189,7 @@ def plan_fit(
         "shuffle": shuffle,
         "weighted": weights is not None,
         "dropout_schedule": _as_setting(dropout_schedule),
+        "drop_last": drop_last or None,  # of checkpoints from before it was, None
     }
     if loaded is not None:
         _check_resumed(loaded, settings, rule, watching)
@@ -199,6 +210,7 @@ def plan_fit(
         settings,
         loaded,
         dropout,
+        drop_last,
     )
 
 
@@ -458,13 +470,19 @@ def _check_lbfgs(network: NetworkSpec, resume: Any) -> None:
 
 
 def _check_stream(
-    rule: Optimizer, dropout: Rate, share: float, sample_weight: Any, class_weight: Any
+    rule: Optimizer,
+    dropout: Rate,
+    share: float,
+    sample_weight: Any,
+    class_weight: Any,
+    drop_last: bool,
 ) -> None:
     """What needs all rows, or to know how many there are, does not go with a stream."""
     given = {
         "validation_split": share > 0,
         "sample_weight": sample_weight is not None,
         "class_weight": class_weight is not None,
+        "drop_last": drop_last,
     }
     for name, is_given in given.items():
         if is_given:

@@ -1,0 +1,608 @@
+"""Files as people have them: what is found in their columns, and what is said about it."""
+
+import gzip
+import json
+import re
+import warnings
+
+import numpy as np
+import pytest
+
+from fastnn.tables import Columns, TableError, TableWarning, delimited, learn, read
+from fastnn.tables.words import moments, number
+
+N = 60
+RNG = np.random.default_rng(0)
+NORMAL = RNG.normal(size=N).round(2)
+Y = np.arange(N) % 3 % 2
+DAYS = np.datetime64("2019-11-03") + RNG.integers(0, 400, N)
+
+
+def lines(cells, name="a", y=Y, between=","):
+    """A file of one column and a target."""
+    rows = [f"{cell}{between}{label}" for cell, label in zip(cells, y, strict=True)]
+    return "\n".join([f"{name}{between}y", *rows]) + "\n"
+
+
+def cycle(*cells, n=N):
+    return [cells[i % len(cells)] for i in range(n)]
+
+
+def day(pattern):
+    parts = [dict(zip("ymd", str(one).split("-"), strict=True)) for one in DAYS]
+    return [pattern.format(**one) for one in parts]
+
+
+@pytest.fixture
+def learned(tmp_path):
+    """What is learned from a file with a target y, and its encoded rows."""
+
+    def of(text, target="y", reading=(), **settings):
+        path = tmp_path / "t.csv"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        table = read(path, **dict(reading))
+        inputs = [name for name in table.columns if name != target]
+        columns = learn(table.select(inputs), table.select([target]), **settings)
+        assert Columns.from_dict(json.loads(json.dumps(columns.to_dict()))) == columns
+        return columns, columns.encode(table, "float64")
+
+    return of
+
+
+# --- numbers however they are written
+
+NUMBERS = {
+    "plain": (lambda v: f"{v:.2f}", ""),
+    "percent": (lambda v: f"{v:.2f}%", "numbers such as"),
+    "percent after a blank": (lambda v: f"{v:.2f} %", "numbers such as"),
+    "currency": (lambda v: f"${v:.2f}", "numbers such as"),
+    "currency, its code": (lambda v: f"{v:.2f} EUR", "numbers such as"),
+    "currency, a symbol with blank": (lambda v: f"€ {v:.2f}", "numbers such as"),
+    "Unicode minus": (lambda v: f"{v:.2f}".replace("-", "\u2212"), "numbers such as"),
+    "accountants' brackets": (lambda v: f"({-v:.2f})" if v < 0 else f"{v:.2f}", "numbers such as"),
+    "quoted decimal comma": (lambda v: f'"{v:.2f}"'.replace(".", ","), "numbers such as"),
+    "exponent": (lambda v: f"{v:.2e}", ""),
+}
+
+
+@pytest.mark.parametrize("way", NUMBERS)
+def test_numbers_in_their_spellings(learned, way):
+    spell, note = NUMBERS[way]
+    columns, X = learned(lines(map(spell, NORMAL)), scaling="none")
+    np.testing.assert_array_equal(X, NORMAL[:, None])
+    notes = columns.inputs.notes
+    assert (notes == []) if not note else notes[0].startswith(f"a: {note}")
+
+
+@pytest.mark.parametrize("gap", [",", " ", "\u202f", "\u00a0", "'", "\u2019"])
+def test_thousands_apart(learned, gap):
+    values = 1000 * np.arange(N) - 5000.5
+    cells = [f'"{v:,.1f}"'.replace(",", gap) for v in values]
+    np.testing.assert_array_equal(learned(lines(cells), scaling="none")[1], values[:, None])
+
+
+def test_a_comma_that_may_be_either_is_what_other_columns_say(learned):
+    text = "a;b;y\n" + "".join(f"{i % 9 + 1},{i + 100};{i},5;{i % 2}\n" for i in range(N))
+    _, X = learned(text, scaling="none")
+    np.testing.assert_allclose(X[:, 0], [i % 9 + 1 + (i + 100) / 1000 for i in range(N)])
+    text = "a;b;y\n" + "".join(f"{i % 9 + 1},{i + 100};{i}.5;{i % 2}\n" for i in range(N))
+    columns, X = learned(text, scaling="none")
+    np.testing.assert_allclose(X[:, 0], [1000 * (i % 9 + 1) + i + 100 for i in range(N)])
+    assert columns.inputs.notes[0].endswith("a comma may also be before the fraction")
+
+
+def test_decimal_commas_and_points_later(learned):
+    columns, _ = learned(lines([f"{i},5" for i in range(N)], between=";"), scaling="none")
+    later = columns.encode({"a": ["1,25", "1.5", "1.000,5", "7"]})
+    np.testing.assert_array_equal(later[:, 0], [1.25, 1.5, 1000.5, 7])
+
+
+@pytest.mark.parametrize(
+    ("word", "points", "commas"),
+    [
+        ("1,013", 1013, 1.013),
+        ("1.013", 1.013, 1013),
+        ("1.013,25", None, 1013.25),
+        ("1,013.25", 1013.25, 1013.25),
+        ("0,143", None, 0.143),
+        ("-$5", -5, -5),
+        ("$-5", -5, -5),
+        ("1 013 kr", 1013, 1013),
+        ("0x1F", None, None),
+        ("1_000", None, None),
+        ("1,00,000", None, None),
+        ("(5", None, None),
+        ("12 kg", None, None),
+        ("A12", None, None),
+    ],
+)
+def test_what_a_word_is_as_a_number(word, points, commas):
+    for decimal, want in ((".", points), (",", commas)):
+        if want is None:
+            with pytest.raises(ValueError):
+                number(word, decimal)
+        else:
+            assert number(word, decimal) == want
+
+
+def test_hexadecimal_stays_text(learned):
+    columns, X = learned(lines(cycle("0x1F", "0x2A", "0xFF")))
+    assert columns.inputs.columns[0].categories == ["0x1F", "0x2A", "0xFF"] and X.shape[1] == 3
+
+
+# --- dates and times
+
+ISO = [str(one) for one in DAYS]
+DATES = {
+    "ISO": ISO,
+    "ISO with slashes": day("{y}/{m}/{d}"),
+    "German": day("{d}.{m}.{y}"),
+    "English": day("{d}/{m}/{y}"),
+    "American": day("{m}/{d}/{y}"),
+    "month by name": [one.astype(object).strftime("%d-%b-%Y") for one in DAYS],
+    "month in words": [one.astype(object).strftime("%B %d, %Y") for one in DAYS],
+    "two digits": [one.astype(object).strftime("%m/%d/%y") for one in DAYS],
+    "with weekday": [one.astype(object).strftime("%a, %d %b %Y") for one in DAYS],
+}
+
+
+@pytest.mark.parametrize("way", DATES)
+def test_dates_become_their_parts(learned, way):
+    columns, X = learned(lines([f'"{one}"' for one in DATES[way]]), scaling="none")
+    dates = [one.astype(object) for one in DAYS]
+    parts = [(d.year, d.month, d.day, d.weekday(), d.toordinal() - 719163) for d in dates]
+    np.testing.assert_array_equal(X, parts)
+    names = [part.name for part in columns.inputs.columns[0].parts]
+    assert names == ["year", "month", "day", "weekday", "elapsed"]
+    assert columns.inputs.notes[0].startswith("a: dates or times such as")
+
+
+def test_times_have_hours_alone_and_constant_parts_are_none(learned):
+    _, X = learned(lines([f"{i % 24}:{i:02d}" for i in range(N)]), scaling="none")
+    np.testing.assert_allclose(X[:, 0], [i % 24 + i / 60 for i in range(N)])
+    assert X.shape[1] == 1
+    _, X = learned(lines([f"2020-01-0{i % 7 + 1} 12:00" for i in range(N)]), scaling="none")
+    assert X.shape[1] == 3  # day, weekday, elapsed
+
+
+@pytest.mark.parametrize(
+    ("word", "want"),
+    [
+        ("2020-01-31T13:45:10Z", "2020-01-31T13:45:10"),
+        ("2020-01-31 13:45:10.25+01:30", "2020-01-31T12:15:10.25"),
+        ("1/31/2020 1:45 pm", "2020-01-31T13:45"),
+        ("31.12.1999 12:00 AM", "1999-12-31T00:00"),
+        ("2020-02", "2020-02-01"),
+        ("Feb 2020", "2020-02-01"),
+        ("20200229", "2020-02-29"),
+        ("3rd March 2021", "2021-03-03"),
+        ("1/2/69", "1969-01-02"),
+        ("1/2/68", "2068-01-02"),
+        ("NA", "NaT"),
+    ],
+)
+def test_what_a_word_is_as_a_moment(word, want):
+    np.testing.assert_array_equal(moments([word])[0], np.array([want], "M8[us]"))
+
+
+@pytest.mark.parametrize("word", ["2020-13-01", "30.02.2020", "1.2.10", "4:3", "25:00", "may", "x"])
+def test_what_is_no_moment(word):
+    with pytest.raises(ValueError):
+        moments([word])
+
+
+def test_dates_later_and_missing_ones(learned):
+    columns, X = learned(lines([*DATES["English"][:-1], ""]), scaling="none")
+    assert columns.inputs.columns[0].indicator and X[-1, -1] == 1 and X[:-1, -1].sum() == 0
+    later = columns.encode({"a": ["2/1/2020", "", np.datetime64("NaT")][:2]})  # 2 January? no
+    assert later[0, 1] == 1 and later[1, -1] == 1
+    with pytest.raises(TableError, match='row 1, column "a": must be a date or time, got "soon"'):
+        columns.encode({"a": ["2/1/2020", "soon"]})
+
+
+def test_numbers_as_dates_where_asked(learned):
+    text = lines([one.replace("-", "") for one in ISO])
+    assert learned(text)[1].shape[1] == 1
+    assert learned(text, dates=["a"])[1].shape[1] == 5
+
+
+# --- yes and no
+
+
+@pytest.mark.parametrize(
+    ("cells", "names"),
+    [
+        (("Yes", "no", "YES", "yes", "yes"), ["no", "yes"]),
+        (("true", "False", "FALSE", "False", "true"), ["False", "true"]),
+        (("T", "F"), ["F", "T"]),
+        (("on", "off"), ["off", "on"]),
+        (("y", "1", "n", "0.0", "y", "n"), ["n", "y"]),
+    ],
+)
+def test_yes_and_no_however_they_are_spelled(learned, cells, names):
+    columns, X = learned(lines(cycle(*cells)))
+    assert columns.inputs.columns[0].categories == names
+    yes = [name.lower() in ("yes", "true", "t", "on", "y", "1") for name in cycle(*cells)]
+    np.testing.assert_array_equal(X[:, 1], yes)
+    later = columns.encode({"a": ["Yes", "YES", "true", "True", "1.0", "t"]})
+    np.testing.assert_array_equal(later, [[0, 1]] * 6)
+    np.testing.assert_array_equal(columns.encode({"a": [True, False]}), [[0, 1], [1, 0]])
+
+
+def test_categories_are_known_whatever_their_capitals(learned):
+    columns, _ = learned(lines(cycle("Bern", "Ulm", "Rom")))
+    np.testing.assert_array_equal(columns.encode({"a": ["BERN", "ulm"]}), [[1, 0, 0], [0, 0, 1]])
+    columns, _ = learned(lines(cycle("a", "A", "b")))
+    np.testing.assert_array_equal(columns.encode({"a": ["a", "A"]})[:, 0], [0, 1])
+
+
+# --- what is missing
+
+KNOWN = ["", "?", "NA", "N/A", "n/a", "na", "#N/A", "NaN", "-nan", "null", "NULL", "None"]
+MORE = ["-", "--", ".", "nil", "(null)", "<NA>", r"\N", "#DIV/0!", "N.A.", "1.#QNAN", "missing"]
+
+
+@pytest.mark.parametrize("word", [*KNOWN, *MORE, "unknown", "Unknown"])
+def test_words_for_what_is_missing(learned, word):
+    _, X = learned(lines(cycle("1.5", "2", word)), scaling="none", missing="indicate")
+    np.testing.assert_array_equal(X[:3], [[1.5, 0], [2, 0], [1.75, 1]])
+    dates = cycle("2020-01-05", "2021-03-06", word)
+    np.testing.assert_array_equal(learned(lines(dates))[1][:3, -1], [0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("cells", "names"),
+    [
+        (("NA", "DE", "FR"), ["DE", "FR", "NA"]),  # Namibia
+        (("NA", "male", "female"), ["", "female", "male"]),
+        (("None", "Brick", "Stone"), ["Brick", "None", "Stone"]),
+        (("unknown", "yes", "maybe"), ["maybe", "unknown", "yes"]),
+        (("n/a", "x", "y"), ["", "x", "y"]),
+        (("-", "x", "y"), ["-", "x", "y"]),
+    ],
+)
+def test_among_text_a_word_that_may_be_a_name_is_one(learned, cells, names):
+    columns, X = learned(lines(cycle(*cells)))
+    assert columns.inputs.columns[0].categories == names
+    assert (X.sum(1) == 1).all()
+    # alone, later, it is what it was
+    np.testing.assert_array_equal(columns.encode({"a": [cells[0]]}), X[:1])
+
+
+def test_words_that_the_user_names(learned):
+    text = lines(cycle("1", "2", "x", "-999", "5"))
+    _, X = learned(text, missing_values=["x", -999], scaling="none")
+    np.testing.assert_array_equal(X[:5], [[1, 0], [2, 0], [2, 1], [2, 1], [5, 0]])
+    columns, _ = learned(text, missing_values=["x", "-999"], scaling="none")
+    later = columns.encode({"a": ["-999.0", "x", "3"]})
+    np.testing.assert_array_equal(later, [[2, 1], [2, 1], [3, 0]])
+
+
+def test_a_number_that_stands_for_none_is_warned_of(learned):
+    text = lines(cycle("-999", *map(str, range(30))))
+    with pytest.warns(TableWarning, match="-999 in 2 rows, far from the others, 0 to 29, is a num"):
+        columns, X = learned(text, scaling="none")
+    assert X.min() == -999 and "--missing-values=-999" in columns.inputs.notes[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        learned(lines(cycle("-9", "-5", "3", "9")))  # which is near the others
+        learned(text, missing_values=[-999])
+
+
+def test_missing_cells_are_handled_in_frames_and_arrays():
+    import fastnn
+
+    X = np.array([[1.0, np.nan], [2.0, 3.0], [4.0, 5.0]] * 10)
+    for given in (X, {"a": X[:, 0], "b": X[:, 1]}):
+        model = fastnn.Model([None, 4, None], seed=0)
+        model.fit(given, Y[:30], epochs=1)
+        assert model.sizes[0] == 3 and len(model.predict(given)) == 30
+        assert "imputed and indicated" in model.summary()
+    assert "missing cells: b 10 rows; numbers become the median and a feature" in model.summary()
+
+
+# --- what cannot help is left out
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "note"),
+    [
+        ("id", range(7, 7 + N), "id: counts the rows; left out, numeric="),
+        ("", range(N), "column_1: counts the rows; left out"),
+        ("Unnamed: 0", range(N), "Unnamed: 0: counts the rows"),
+        ("PassengerId", (NORMAL * 100 + 9999).round() * 1000 + np.arange(N), "identifier, a numb"),
+        ("name", [f"Ann {i} Lee" for i in range(N)], 'as "Ann 0 Lee", 60 different in 60 rows'),
+        ("ticket", [f"A/{i * 7 % 40}" for i in range(N)], "40 different in 60 rows; left out"),
+        ("k", cycle("same"), '"k": the same in all training rows; left out'),
+        ("k", cycle(7), '"k": the same in all training rows; left out'),
+        ("k", cycle(""), "k: no training row has a value; left out"),
+    ],
+)
+def test_columns_left_out(learned, name, cells, note):
+    rows = zip(cells, NORMAL, Y, strict=True)
+    text = f"{name},x,y\n" + "".join(f"{a},{x},{y}\n" for a, x, y in rows)
+    columns, X = learned(text, scaling="none")
+    np.testing.assert_array_equal(X, NORMAL[:, None])
+    assert any(note in one for one in columns.inputs.notes), columns.inputs.notes
+    if "numeric=" in note:
+        assert learned(text, numeric=[name])[1].shape[1] == 2
+
+
+def test_what_looks_like_a_number_of_rows_but_is_not_called_so_stays(learned):
+    assert learned(lines(range(N), "t"))[1].shape[1] == 1
+    assert learned(lines([i * i for i in range(N)], "area"))[1].shape[1] == 1
+    assert learned(lines(cycle(1, 2, 3), "shop_id"))[1].shape[1] == 1  # which comes back
+
+
+def test_text_that_is_kept_where_asked_and_many_categories(learned):
+    text = lines([f"Ann {i}" for i in range(N)])
+    with pytest.raises(TableError, match="no column to learn from: a: text such as"):
+        learned(text)
+    assert learned(text, categorical=["a"])[1].shape[1] == N
+    n = 3600
+    cells = [f"w{i % 1200}" if i < 2400 else f"w{i % 1000}" for i in range(n)]
+    columns, X = learned(lines(cells, y=np.arange(n) % 2))
+    assert X.shape[1] == 1000 and "1,200 categories; the 1,000 commonest" in columns.inputs.notes[0]
+    assert X[1100].sum() == 0 and X[1300].sum() == 1
+
+
+# --- slips
+
+
+@pytest.mark.parametrize("slip", ["x", "4O"])
+@pytest.mark.parametrize("kinds", [10, 30])
+def test_text_in_few_rows_among_numbers_is_refused(learned, slip, kinds):
+    cells = [*map(str, np.arange(200) % kinds), slip]
+    text = lines(cells, y=np.arange(201) % 2)
+    with pytest.raises(TableError, match=rf'row 202, column "a": "{slip}" is not a number'):
+        learned(text)
+    _, X = learned(text, numeric=["a"], scaling="none")
+    assert X[-1, 1] == 1 and X[0, 1] == 0
+    _, again = learned(text, missing_values=[slip], scaling="none")
+    np.testing.assert_array_equal(X, again)
+    assert learned(text, categorical=["a"])[1].shape[1] == kinds + 1
+
+
+def test_text_in_some_rows_is_a_category(learned):
+    cells = cycle("1", "2", "3", "1", "2", "crew", n=120)
+    columns, _ = learned(lines(cells, y=np.arange(120) % 2))
+    assert columns.inputs.columns[0].categories == ["1", "2", "3", "crew"]
+
+
+# --- targets
+
+
+@pytest.mark.parametrize(
+    ("cells", "what"),
+    [
+        (cycle("$1.5", "$20", "$300"), "regression"),
+        (cycle("1,5", "20", "300"), "regression"),
+        (cycle("12%", "20%", "30%"), "regression"),
+        (cycle("None", "NA", "x"), "classification"),
+        (cycle("yes", "Yes", "no", "yes"), "classification"),
+        (cycle(*range(10)), "classification"),
+        (cycle(*range(30)), "regression"),
+        (cycle(3, 4, 5), "regression"),
+    ],
+)
+def test_targets(learned, cells, what):
+    text = "a,y\n" + "".join(f'{x},"{y}"\n' for x, y in zip(NORMAL, cells, strict=True))
+    columns, _ = learned(text) if "NA" not in cells else learned(text.replace("NA", "w"))
+    assert columns.amounts == (what == "regression")
+    if cells[0] == "$1.5":
+        assert columns.decide(columns.encode_targets({"y": ["$20.00", 5]})).tolist() == [20, 5]
+    if cells[0] == "yes":
+        assert columns.classes.tolist() == ["no", "yes"]
+        assert columns.encode_targets(["YES", "true", "No"]).tolist() == [1, 1, 0]
+
+
+def test_targets_that_cannot_be_learned(learned):
+    y = [*cycle("0.0", "1.5", "3.0", n=200), "oops"]
+    text = "a,y\n" + "".join(f"{i % 50},{one}\n" for i, one in enumerate(y))
+    with pytest.raises(TableError, match='row 202, column "y": "oops" is not a number, and nearly'):
+        learned(text)
+    text = "a,y\n" + "".join(f"{x},{one}\n" for x, one in zip(NORMAL, ISO, strict=True))
+    with pytest.raises(TableError, match='column "y": a target must be classes or amounts, it'):
+        learned(text)
+
+
+def test_a_column_that_tells_the_target_is_said(learned):
+    rows = [f"{x},{'uv'[y]},{y}" for x, y in zip(NORMAL, Y, strict=True)]
+    columns, _ = learned("\n".join(["x,a,y", *rows]) + "\n")
+    assert columns.inputs.notes[-1].startswith("a: tells the target exactly; if it is not known")
+    rows = [f"{x},{2 * x + 1},{i % 2}" for i, x in enumerate(NORMAL)]
+    columns, _ = learned("\n".join(["x,y,z", *rows]) + "\n")
+    assert columns.inputs.notes[-1].startswith("x: tells the target exactly")
+
+
+# --- files
+
+
+FILE = "a,y\n" + "".join(f"{'ä' if i % 2 else 'ö'},{i % 3 % 2}\n" for i in range(N))
+FILES = {
+    "UTF-8": FILE.encode(),
+    "UTF-8 with its mark": FILE.encode("utf-8-sig"),
+    "UTF-16": FILE.encode("utf-16"),
+    "UTF-16 without its mark": FILE.encode("utf-16-le"),
+    "UTF-16, the other way": FILE.encode("utf-16-be"),
+    "UTF-32": FILE.encode("utf-32"),
+    "Latin-1": FILE.encode("latin-1"),
+    "CRLF": FILE.replace("\n", "\r\n").encode(),
+    "CR": FILE.replace("\n", "\r").encode(),
+    "blank lines": FILE.replace("\n", "\n\n").encode(),
+    "blank lines first": b"\n\n" + FILE.encode(),
+    "comments first": b"# from x, 2020\n#\n# units: m, s\n" + FILE.encode(),
+    "the header is a comment": b"# from x\n# " + FILE.encode(),
+    "Excel's first line": b"sep=;\n" + FILE.replace(",", ";").encode(),
+    "blanks between": FILE.replace(",", "   ").replace("\n", "  \n  ").encode(),
+    "tabs": FILE.replace(",", "\t").encode(),
+    "pipes": FILE.replace(",", "|").encode(),
+    "delimiters at the end": FILE.encode() + b",\n,\n",
+    "no last newline": FILE.rstrip().encode(),
+    "quotes": FILE.replace("a,y", '"a","y"').encode(),
+}
+
+
+@pytest.mark.parametrize("way", FILES)
+def test_files_of_every_kind(tmp_path, way):
+    path = tmp_path / "t.csv"
+    path.write_bytes(FILES[way])
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        table = read(path)
+    assert len(said) == (way == "Latin-1")
+    assert list(table.columns) == ["a", "y"] and table.n_rows == N
+    codes, words = table.column("a").coded()
+    assert [words[code] for code in codes[:3]] == ["ö", "ä", "ö"]
+    np.testing.assert_array_equal(table.column("y").numbers(), [i % 3 % 2 for i in range(N)])
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        (FILE.encode("latin-1"), {"encoding": "utf-8"}, "row 2: must be utf-8 text"),
+        (b"\x00\x01\x02\xff" * 9, {}, "must be text, delimited cells; it is no text"),
+        (b"PK\x03\x04\x00\x00" * 9, {}, "it is an Excel or other zip file"),
+        (b"# nothing else\n", {}, "no rows after the header"),
+        (b"5.1,3.5\n4.9,3.0\n", {}, r"holds numbers: 5.1, 3.5; or header=False \(--no-header\)"),
+        (gzip.compress(FILE.encode())[:-20], {}, "not a whole gzip file"),
+    ],
+)
+def test_files_that_are_refused(tmp_path, content, options, message):
+    path = tmp_path / ("t.csv.gz" if content[:2] == b"\x1f\x8b" else "t.csv")
+    path.write_bytes(content)
+    with pytest.raises(TableError, match=message):
+        read(path, **options)
+
+
+def test_encodings_that_are_named(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes("a,y\nш,1\nя,0\n".encode("koi8-r"))
+    assert read(path, encoding="koi8-r").column("a").words == ["ш", "я"]
+
+
+def test_a_first_line_that_looks_like_data_is_warned_of(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("5.1,3.5,1.4,setosa\n4.9,3.0,1.3,virginica\n")
+    with pytest.warns(TableWarning, match=r"first line, 5.1, 3.5, 1.4, setosa, looks like data"):
+        read(path)
+
+
+# --- pyarrow reads the same cells
+
+ALIKE = {
+    "mixed": "n,x,t,d,m\n" + "".join(
+        f"{i},{i / 7},{'uvw'[i % 3]},2020-01-{i % 28 + 1:02d},{'' if i % 5 else 'NA'}\n"
+        for i in range(500)
+    ),
+    "hexadecimal": "a,b\n" + "".join(f"0x{i:x},{i}\n" for i in range(99)),
+    "hexadecimal late": "a,b\n" + "".join(f"{i},{i}\n" for i in range(3000)) + "0x1F,2\n",
+    "text late": "a,b\n" + "".join(f"{i},{i}\n" for i in range(3000)) + "x,2\n1,1\n",
+    "quotes": "a,b\n" + "".join(f'"u, {i % 3}",{i}\n' for i in range(99)),
+    "quotes after blanks": "a,b\n" + "".join(f'1, "u{i % 3}"\n' for i in range(99)),
+    "lines in cells": "a,b\n" + "".join(f'"u\n{i % 3}",{i}\n' for i in range(99)),
+    "blank lines": "a,b\n" + "".join(f"{i},u\n\n" for i in range(99)),
+    "blank end": "a,b\n" + "".join(f"{i},u\n" for i in range(99)) + "\n\n",
+    "delimiters at the end": "a,b\n" + "".join(f"{i},u\n" for i in range(99)) + ",\n,\n",
+    "blanks around": "a,b\n" + "".join(f" {i} , u \n" for i in range(99)),
+    "booleans": "a,b\n" + "".join(f"{i % 2 == 0},{['true', 'FALSE'][i % 2]}\n" for i in range(99)),
+    "times": "a,b\n" + "".join(f"12:{i:02d},2020-01-01 10:00:{i:02d}\n" for i in range(60)),
+    "underscores": "a,b\n" + "".join(f"1_{i},{i}\n" for i in range(99)),
+    "large": "a,b\n" + "".join(f"{i}{'9' * 22},1e40{i % 9}\n" for i in range(99)),
+    "all empty": "a,b\n" + "".join(f"{i},\n" for i in range(99)),
+    "leading zeros": "a,b\n" + "".join(f"0{i},{i}\n" for i in range(99)),
+    "CRLF": "a,b\r\n" + "".join(f"{i},u\r\n" for i in range(99)),
+    "markers": "a,b\n" + "".join(f"{i},n/A\nN/A,{i}\nnil,(NULL)\n" for i in range(99)),
+    "semicolons": "a;b\n" + "".join(f"{i},5;u\n" for i in range(99)),
+}
+
+
+@pytest.mark.parametrize("way", ALIKE)
+@pytest.mark.parametrize("header", [True, False])
+def test_both_readers_find_the_same_cells(tmp_path, monkeypatch, way, header):
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "t.csv"
+    path.write_text(ALIKE[way] if header else ALIKE[way].partition("\n")[2], newline="")
+    monkeypatch.setattr(delimited._Arrow, "PIECE", 1000)
+    monkeypatch.setattr(delimited._Arrow, "SAMPLE", 200)
+    slow = read(path, header=header)
+    monkeypatch.setattr(delimited, "ARROW_BYTES", 0)
+    fast = read(path, header=header)
+    assert list(slow.columns) == list(fast.columns) and slow.n_rows == fast.n_rows
+    for row in (0, slow.n_rows - 1):
+        assert slow.where(row, "a") == fast.where(row, "a")
+    for name in slow.columns:
+        a, b = slow.column(name), fast.column(name)
+        assert a.first_text() == b.first_text()
+        np.testing.assert_array_equal(a.missing(), b.missing())
+        if a.first_text():
+            (codes, words), (others, names) = a.coded(), b.coded()
+            assert [words[i] for i in codes] == [names[i] for i in others]
+        else:
+            np.testing.assert_array_equal(a.numbers(), b.numbers())
+
+
+def test_pyarrow_reads_what_is_plain(tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "t.csv"
+    path.write_text(ALIKE["mixed"])
+    monkeypatch.setattr(delimited, "ARROW_BYTES", 0)
+    monkeypatch.setattr(delimited, "_parse", None)
+    assert read(path).n_rows == 500
+
+
+# --- the command line
+
+
+def test_rows_without_a_target_are_left_out_and_counted(here, run):
+    known = ["" if i % 10 == 0 else y for i, y in enumerate(Y)]
+    rows = [f"{x},{y}" for x, y in zip(NORMAL, known, strict=True)]
+    (here / "t.csv").write_text("\n".join(["x,y", *rows]) + "\n")
+    status, out, err = run("train t.csv -t y -o m.st --epochs 1")
+    assert status == 0 and "t.csv: 54 rows" in out
+    assert "fastnn: t.csv: 6 rows of 60 without a target, left out\n" in err
+    status, out, err = run("evaluate m.st t.csv")
+    assert status == 0 and "6 rows of 60 without a target" in err
+    assert re.search(r"^rows +54$", out, re.M)
+
+
+def test_each_decision_is_a_line_of_the_summary(here, run):
+    rows = [
+        f"{i},Ann {i},{size},${1000 + i},{day},{'' if i % 4 else x},same,{y}"
+        for i, (size, day, x, y) in enumerate(zip(cycle(*"SML"), ISO, NORMAL, Y, strict=True))
+    ]
+    (here / "t.csv").write_text("\n".join(["id,name,size,price,day,x,k,y", *rows]) + "\n")
+    command = "train t.csv -t y -o m.st --epochs 1 --ordered size=S,M,L"
+    status, out, err = run(command)
+    assert (status, err.count("\n")) == (0, 1)
+    found = out.split("\ncolumns     ")[1].splitlines()[:7]
+    begins = ['"k": the same', "id: counts the rows", "name: text such as"]
+    begins += ["price: numbers such as", "day: dates or times", "missing cells: x 45 rows"]
+    for line, begin in zip(found, begins, strict=False):
+        assert line.strip().startswith(begin)
+    info = run("info m.st")[1]
+    assert "size: S < M < L" in info and "id: counts the rows" in info
+    status, out, err = run("predict m.st t.csv")
+    assert status == 0 and len(out.splitlines()) == 61
+    assert run(command + " --numeric id --categorical name --dates day --drop price")[0] == 0
+    wrong = ("--numeric k", "--ordered size", "--numeric y", "--encoding utf8x", "--dates nothing")
+    for option in wrong:
+        assert run(f"{command} {option}")[0] == 2
+
+
+def test_rows_that_give_held_out_ones_away_are_warned_of(here, run):
+    rows = [f"p{i // 5 % 120},{RNG.random()},{RNG.random():.1f},{i % 2}" for i in range(600)]
+    (here / "t.csv").write_text("\n".join(["patient_id,x,z,y", *rows, *rows[:300]]) + "\n")
+    status, _, err = run("train t.csv -t y -o m.st --epochs 1 --drop z -q")
+    assert status == 0 and "held-out rows equal a training row in every column" in err
+    assert "patient_id: held-out rows share it with training rows" in err
+    assert run("train t.csv -t y -o m.st --epochs 1 --drop patient_id,x -q") == (0, "", "")
+
+
+def test_what_is_said_of_whole_numbers_as_targets(here, run):
+    rows = [f"{x},{i % 4}" for i, x in enumerate(NORMAL)]
+    (here / "t.csv").write_text("\n".join(["x,y", *rows]) + "\n")
+    out = run("train t.csv -t y -o m.st --epochs 1")[1]
+    assert "classification (it holds the whole numbers 0 to 3 without a gap; task=" in out
+    out = run("train t.csv -t y -o m.st --epochs 1 --task regression")[1]
+    assert "y, regression (as --task says)" in out
