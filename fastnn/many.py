@@ -88,7 +88,7 @@ def fit_many(
     Notes
     -----
     Callbacks are called in the thread that trains their network. Each network's buffers are given
-    back when it is done. The largest networks begin first.
+    back when it is done; what it was before is kept until all are. The largest begin first.
 
     Examples
     --------

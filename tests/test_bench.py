@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))  # at the end: an installed fastnn comes first
 
-from bench import estimators, machine, report, results, sweep  # noqa: E402
+from bench import estimators, machine, many, report, results, sweep  # noqa: E402
 from bench.entrants import ENTRANTS, Listing  # noqa: E402
 from bench.entrants.fastnn import Fastnn  # noqa: E402
 from bench.entrants.numpy_by_hand import NumpyByHand  # noqa: E402
@@ -293,3 +293,32 @@ def test_estimators_are_fitted_alike(name, monkeypatch):
     np.testing.assert_allclose(*scores, rtol=1e-9)
     text = estimators.line(found)
     assert "n_iter the same" in text and f"{found['ratio']:.2f} times" in text
+
+
+# Many networks
+
+
+@pytest.mark.parametrize("way", many.WAYS)
+def test_many_networks_learn_alike_in_each_way(way, monkeypatch):
+    if "PyTorch" in way:
+        pytest.importorskip("torch")
+    if "scikit" in way:
+        pytest.importorskip("sklearn")
+        pytest.importorskip("joblib")
+    monkeypatch.setattr(many, "ROWS", 600)
+    monkeypatch.setattr(many, "NETWORKS", 3)
+    monkeypatch.setattr(many, "EPOCHS", 6)
+    monkeypatch.setattr(many, "BATCH", 64)
+    monkeypatch.setattr(many, "N_THREADS", 1)  # joblib: in this process
+    losses = many.WAYS[way](*many.data())
+    assert len(set(losses)) == 3  # seeds and shuffles of their own
+    assert all(0.4 < loss < np.log(2) for loss in losses)
+
+
+def test_many_networks_are_timed_in_turns(monkeypatch, capsys):
+    called = []
+    ways = {name: lambda X, y, name=name: called.append(name) for name in ("fit_many", "other")}
+    monkeypatch.setattr(many, "WAYS", ways)
+    many.main(Namespace(ways=list(ways), rounds=2, write=False))
+    assert called == ["fit_many", "other"] * 3
+    assert "times fit_many's" in capsys.readouterr().out

@@ -275,3 +275,9 @@ def test_other_rows_are_refused_and_a_single_split_is_not_compared(entrants):
 def test_the_listed_are_known():
     assert set(tables.TABLES) >= tables.LARGE
     assert {name for _, name in report.PAIRS if name} <= set(ENTRANTS)
+
+
+def test_the_page_shows_the_committed_records():
+    """`python -m bench report` has been run since; every entrant was tested on the same rows."""
+    text = report.section(records.read())
+    assert text in (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")

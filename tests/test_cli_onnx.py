@@ -142,6 +142,18 @@ def test_every_kind_of_column_is_in_the_graph(here, dtype, text):
     assert abs(got[:, 0] - model.predict(arrays)).max() < 1e-5
 
 
+def test_what_a_graph_does_not_express_is_refused(here):
+    columns = {"x": np.arange(40.0) % 7, "day": np.datetime64("2020-01-01") + np.arange(40)}
+    y = np.arange(40) % 2
+    model = fastnn.Model([None, 2], columns=fastnn.tables.learn(columns, y), seed=0)
+    with pytest.raises(ValueError, match='must be numbers or text, "day" is of dates; learn'):
+        fastnn.onnx.export(model, "m.onnx")
+    learned = fastnn.tables.learn({"x": columns["x"]}, y, missing_values=[6])
+    model = fastnn.Model([None, 2], columns=learned, seed=0)
+    with pytest.raises(ValueError, match=r'missing where they are NaN or empty, .* knows "6";'):
+        fastnn.onnx.export(model, "m.onnx")
+
+
 def test_images(here, run):
     X, y = RNG.integers(0, 255, (100, 8, 8), dtype=np.uint8), RNG.integers(0, 3, 100)
     np.savez("d.npz", X=X, y=y)

@@ -660,3 +660,16 @@ def test_columns_that_read_rows_can_be_copied():
     x = columns.encode_row(row)
     for copied in (copy.deepcopy(columns), pickle.loads(pickle.dumps(columns))):
         assert copied == columns and (copied.encode_row(row) == x).all()
+
+
+def test_masked_cells_are_missing_and_integers_beyond_all_floats_infinite():
+    columns = learn({"a": [1.0, 2.0, None]}, [0, 1, 0], missing="indicate")
+    masked = np.ma.array([2.0, 2.0], mask=[False, True])
+    np.testing.assert_array_equal(
+        columns.encode({"a": masked}, "float32"), columns.encode({"a": [2.0, None]}, "float32")
+    )
+    for cell in (10**400, -(10**400)):
+        with pytest.raises(TableError, match=r"must be finite, got -?inf"):
+            columns.encode([{"a": cell}], "float32")
+        with pytest.raises(TableError, match=r"must be finite, got -?inf"):
+            columns.encode_row({"a": cell}, "float32")

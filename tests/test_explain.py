@@ -11,6 +11,7 @@ import fastnn
 from fastnn.explain.mixing import Mixer
 from fastnn.random import EXPLAIN, permutation
 from fastnn.tables.frames import as_table
+from fastnn.tabular import Pack, Recipe
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(40, 5))
@@ -65,6 +66,33 @@ def test_a_linear_function_and_several_outputs():
     np.testing.assert_allclose(two.values[:, :, 0], fastnn.shapley_values(f, X, [1]).values)
 
 
+def test_columns_that_agree_cost_nothing(monkeypatch):
+    """Few values: 20 columns, of which a row of the background shares most."""
+    monkeypatch.setattr("fastnn.explain.shapley.AT_ONCE", 50)
+    digits = (rng.random((30, 20)) < 0.15).astype(float)
+    digits[:, 0] = np.nan  # which is not even itself
+    predicted = []
+
+    def product(X):
+        predicted.append(len(X))
+        X = np.nan_to_num(X)
+        return (1 + X[:, 1] * X[:, 2] - X[:, 3]) * (2 + X[:, 4:].sum(1)) ** 2
+
+    found = fastnn.shapley_values(product, digits, [5], background=[7, 8, 9, 5])
+    apart = 1 + (digits[[7, 8, 9, 5], 1:] != digits[5, 1:]).sum(1)
+    assert sum(predicted) == (2**apart).sum() and len(predicted) > 1
+    assert (found.error == 0).all() and found.values[0, 0] == 0
+    np.testing.assert_allclose(found.base + found.values.sum(1), product(digits[[5]]))
+    changed = [j for j in range(20) if (digits[[7, 8, 9], j] != digits[5, j]).any()][1:7]
+    few = fastnn.shapley_values(
+        product, digits, [5], background=[7, 8, 9], groups={str(j): [j] for j in changed}
+    )
+    background = np.tile(digits[5], (3, 1))
+    background[:, changed] = digits[[7, 8, 9]][:, changed]
+    want = by_definition(product, digits[5], background, [[j] for j in changed])
+    np.testing.assert_allclose(few.values[0], want, rtol=1e-12, atol=1e-12)
+
+
 def test_groups_join_together_and_the_rest_is_the_rows_own():
     groups = {"pair": [0, 1], "last": [4]}
     found = fastnn.shapley_values(f, X, [2, 3], background=[7, 8, 9], groups=groups)
@@ -80,8 +108,8 @@ def test_groups_join_together_and_the_rest_is_the_rows_own():
 def test_sampled_values_come_near_as_their_errors_say(many, monkeypatch):
     exact = fastnn.shapley_values(both, X, [0, 5], background=range(30))
     sampling = {"background": range(30), "orders": 2000}
-    if many:  # columns than are taken exactly, in several calls of predict
-        monkeypatch.setattr("fastnn.explain.shapley.MOST_EXACT", 4)
+    if many:  # predictions than exact values may take, in several calls
+        monkeypatch.setattr("fastnn.explain.shapley.MOST_EXACT", 900)
         monkeypatch.setattr("fastnn.explain.shapley.AT_ONCE", 100)
         del sampling["orders"]
     found = fastnn.shapley_values(both, X, [0, 5], **sampling)
@@ -200,6 +228,28 @@ def test_a_models_probabilities_are_explained():
     assert np.abs(found.values[:, 0]).mean() > 3 * np.abs(found.values[:, 1:]).mean()
 
 
+def test_a_tabular_estimators_answers_are_explained():
+    """By columns, however many features they have."""
+    numbers = X[:, 0].tolist()
+    numbers[3] = None
+    words = [["a", "b", "c"][i % 3] for i in range(40)]
+    table = {"number": numbers, "same": [1.0, 2.0] * 20, "word": words}
+    y = X[:, 0] + 3 * (np.arange(40) % 3 == 1)
+    pack = Pack((Recipe((8,), optimizer=fastnn.Adam(0.05), epochs=60, batch_size=8),), n_folds=2)
+    model = fastnn.TabularRegressor(recipe=pack, random_state=0).fit(table, y)
+    some = {name: column[:5] for name, column in table.items()}
+    found = model.shapley_values(some, table)
+    assert found.names == ["number", "same", "word"] and (found.error == 0).all()
+    np.testing.assert_allclose(found.base, model.predict(table).mean(), rtol=1e-6)
+    np.testing.assert_allclose(found.base + found.values.sum(1), model.predict(some), rtol=1e-6)
+    assert found.values[[1, 4], 2].min() > 1 > found.values[[0, 2, 3], 2].max()
+    classifier = fastnn.TabularClassifier(recipe=pack, random_state=0).fit(table, words)
+    found = classifier.shapley_values(some, table, orders=80)
+    assert found.values.shape == (5, 3, 3)
+    p = classifier.predict_proba(some)
+    np.testing.assert_allclose(found.base + found.values.sum(1), p, atol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -220,3 +270,9 @@ def test_what_is_wrong_is_named(change, error, message):
     given = {"predict": f, "X": X, "rows": [0], **change}
     with pytest.raises(error, match=message):
         fastnn.shapley_values(**given)
+
+
+def test_columns_of_one_name_are_refused():
+    frame = pytest.importorskip("pandas").DataFrame(X[:, [0, 1, 1]], columns=["a", "b", "a"])
+    with pytest.raises(ValueError, match='two are called "a"'):
+        fastnn.shapley_values(lambda table: np.zeros(len(table)), frame, [0])

@@ -477,6 +477,26 @@ def stopped_after(model, X, y, steps, epochs, settings):
     return model
 
 
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signal to a thread")
+def test_an_interrupt_reaches_fits_within_fits():
+    X, y = data()
+    inner = networks(2)
+
+    def train(fit):
+        fastnn.fit_many(inner, X, y, epochs=10**6, n_threads=2)
+
+    calls = [[fastnn.LambdaCallback(on_fit_begin=train)], []]
+    outer = networks(2)
+    before = bits(outer)[0]
+    call = {"epochs": [1, 10**6], "callbacks": calls, "n_threads": 2}
+    seconds = interrupted(lambda: fastnn.fit_many(outer, X, y, **call), 0.4)
+    assert bits(outer)[0] == before
+    assert [model._parameters.turn.locked() for model in inner] == [False, False]
+    first, second = (model._parameters.all_steps for model in inner)
+    assert second and not first, "within one's share of threads, the larger one first"
+    assert seconds < 0.4, f"the interrupt took {seconds:.3f} s"
+
+
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer that sends a signal")
 def test_what_had_finished_stays_when_a_handler_raises():
     X, y = data()

@@ -43,8 +43,20 @@ class Mixer:
         """A table of m rows: column j has the cells of rows[j], (m,) indices of X's rows."""
         return _mixed(self.X, rows)
 
+    def differ(self, row: int, others: np.ndarray) -> np.ndarray:
+        """(n_others, n_columns) bool: False where another row's cell is certainly `row`'s, which is
+        looked at in arrays alone."""
+        X = self.X.X if isinstance(self.X, Arrays) else self.X
+        if not isinstance(X, np.ndarray):
+            return np.ones((len(others), len(self.names)), bool)
+        return X[others] != X[row]
+
     def groups(self, groups: Mapping[str, Sequence[Any]] | None) -> Groups:
         """`groups` by the places of their columns; by default each column is one."""
+        shown = [str(name) for name in self.names]
+        if len(set(shown)) < len(shown):
+            twice = next(name for name in shown if shown.count(name) > 1)
+            raise ValueError(f'X must have columns of different names, two are called "{twice}"')
         place = {name: j for j, name in enumerate(self.names)}
         if groups is None:
             return {str(name): [j] for name, j in place.items()}

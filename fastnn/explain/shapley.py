@@ -9,7 +9,8 @@ and column j gets its mean contribution over all orders in which columns may joi
 
     phi_j = sum over S without j of [1 / (g C(g - 1, |S|))] (v(S + j) - v(S))
 
-of g columns. v(none) + sum_j phi_j = f(x).
+of g columns. v(none) + sum_j phi_j = f(x). The mean over b may as well be taken last: in the game
+of one b, columns in which x and b agree contribute nothing, and sets of the others are enough.
 
 Strumbelj, Kononenko (2014), "Explaining prediction models and individual predictions with feature
 contributions", Knowledge and Information Systems 41 (the samples); Lundberg, Lee (2017), "A unified
@@ -31,8 +32,8 @@ from fastnn.explain.mixing import Groups, Mixer, answers
 from fastnn.random import EXPLAIN, as_seed, permutation, raw
 from fastnn.values import Value
 
-MOST_EXACT = 15  # columns: 2^15 sets
 BACKGROUND = 100  # rows
+MOST_EXACT = 2**15 * BACKGROUND  # rows predicted for one that is explained
 ORDERS = 2000  # at least, where not all are taken
 AT_ONCE = 1 << 16  # rows that predict gets in one call, about
 
@@ -61,9 +62,9 @@ class Shapley(Value, eq=False):
 def shapley_values(
     predict: Callable[[Any], Any],
     X: Any,
-    rows: Sequence[int],
+    rows: Sequence[int] | np.ndarray,
     *,
-    background: Sequence[int] | None = None,
+    background: Sequence[int] | np.ndarray | None = None,
     groups: Mapping[str, Sequence[Any]] | None = None,
     orders: int | None = None,
     seed: int | None = 0,
@@ -87,8 +88,9 @@ def shapley_values(
         By default each column is a group.
     orders : int, optional
         Rounded up, so that all rows of the background count the same, each order and its reverse:
-        so many random orders are sampled. By default the values are exact for at most 15 groups
-        (2^15 times the background's rows are predicted), of more 2000 orders are sampled.
+        so many random orders are sampled. By default a row's values are exact where that takes
+        2^15 * 100 predictions at most, 2^(number of groups) for each row of the background (of
+        arrays: of groups in which it is another than the row); otherwise 2000 orders are sampled.
     seed : int, optional
         Of the background and the orders; None: others each time.
 
@@ -105,24 +107,20 @@ def shapley_values(
     mixer, seed = Mixer(X), as_seed(seed)
     places, n = mixer.groups(groups), mixer.n_rows
     explained = _as_rows("rows", rows, n)
-    if background is None:
-        others = np.sort(permutation(seed, EXPLAIN, 0, n)[:BACKGROUND])
-    else:
-        others = _as_rows("background", background, n)
-    if orders is not None:
-        orders = as_int("orders", orders, 1)
-    elif len(places) > MOST_EXACT:
-        orders = ORDERS
+    others = some_rows(n, seed) if background is None else _as_rows("background", background, n)
+    orders = None if orders is None else as_int("orders", orders, 1)
     game = _Game(predict, mixer, places, others)
-    if orders is None:
-        found = [game.exact(row) for row in explained]
-    else:
-        found = [game.sampled(row, orders, seed) for row in explained]
+    found = [game.play(row, orders, seed) for row in explained]
     values, base, error = map(np.stack, zip(*found, strict=True))
     return Shapley(list(places), values, base, error)
 
 
-def _as_rows(name: str, rows: Sequence[int], n: int) -> np.ndarray:
+def some_rows(n: int, seed: int) -> np.ndarray:
+    """A background of n rows: 100 of them, or all if there are fewer."""
+    return np.sort(permutation(seed, EXPLAIN, 0, n)[:BACKGROUND])
+
+
+def _as_rows(name: str, rows: Any, n: int) -> np.ndarray:
     found = np.asarray(rows)
     if found.ndim != 1 or found.dtype.kind not in "iu" or not len(found):
         raise TypeError(f"{name} must be a list of rows' numbers, got {rows!r:.80}")
@@ -131,47 +129,55 @@ def _as_rows(name: str, rows: Sequence[int], n: int) -> np.ndarray:
     return found.astype(np.intp)
 
 
+Played = tuple[np.ndarray, np.ndarray, np.ndarray]  # values (n, ...), base (...), error (n, ...)
+
+
 class _Game:
-    """v of sets of columns; answers are (..., n_outputs), or without that axis."""
+    """Contributions to one row's answer, of n groups of columns."""
 
     def __init__(self, predict: Any, mixer: Mixer, places: Groups, others: np.ndarray) -> None:
         self.predict, self.mixer, self.others = predict, mixer, others
+        self.places = list(places.values())
         self.group = [-1] * len(mixer.names)  # of each column
-        for k, columns in enumerate(places.values()):
+        for k, columns in enumerate(self.places):
             for j in columns:
                 self.group[j] = k
         self.n = len(places)
 
+    def play(self, row: int, orders: int | None, seed: int) -> Played:
+        if orders is not None:
+            return self.sampled(row, orders, seed)
+        differ = self.mixer.differ(row, self.others)
+        differ = np.stack([differ[:, columns].any(1) for columns in self.places], 1)
+        if np.exp2(differ.sum(1)).sum() > MOST_EXACT:
+            return self.sampled(row, ORDERS, seed)
+        return self.exact(row, differ)
+
     def _answers(self, row: int, joined: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """joined : (..., n) bool, which groups are the row's; others : (...) of the rest's rows."""
-        joined, others = joined.reshape(-1, self.n), others.ravel()
+        """(m,) or (m, n_outputs); joined : (m, n) bool, which groups are the row's; others : (m,),
+        whose the rest are."""
         own = np.full(len(others), row)
         rows = [own if k < 0 else np.where(joined[:, k], row, others) for k in self.group]
         return answers(self.predict, self.mixer(rows), len(others))
 
-    def exact(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        sets, n_others = np.arange(1 << self.n), len(self.others)
-        parts = []
-        for some in _pieces(sets, AT_ONCE // n_others):
-            joined = (some[:, None, None] >> np.arange(self.n)) & 1 == 1
-            shape = len(some), n_others
+    def exact(self, row: int, differ: np.ndarray) -> Played:
+        """differ : (n_others, n) bool, in which groups the others are not the row."""
+        values: Any = 0.0
+        base: Any = 0.0
+        for some in _batches(np.exp2(differ.sum(1))):
+            sets = [_subsets(differ[i]) for i in some]
+            lengths = [len(joined) for joined in sets]
             found = self._answers(
-                *(row, np.broadcast_to(joined, (*shape, self.n))),
-                np.broadcast_to(self.others, shape),
+                row, np.concatenate(sets), np.repeat(self.others[some], lengths)
             )
-            parts.append(found.reshape(*shape, *found.shape[1:]).mean(1))
-        v = np.concatenate(parts)
-        sizes = (sets[:, None] >> np.arange(self.n) & 1).sum(1)
-        weight = np.array([1 / (self.n * comb(self.n - 1, size)) for size in range(self.n)])
-        values = np.empty((self.n, *v.shape[1:]))
-        for k in range(self.n):
-            without = sets[sets >> k & 1 == 0]
-            values[k] = np.tensordot(weight[sizes[without]], v[without | 1 << k] - v[without], 1)
-        return values, v[0], np.zeros_like(values)
+            for i, v in zip(some, np.split(found, np.cumsum(lengths)[:-1]), strict=True):
+                own = np.zeros((self.n, *v.shape[1:]))
+                own[differ[i]] = _contributions(v)
+                values, base = values + own, base + v[0]
+        values = values / len(differ)
+        return values, base / len(differ), np.zeros_like(values)
 
-    def sampled(
-        self, row: int, orders: int, seed: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def sampled(self, row: int, orders: int, seed: int) -> Played:
         """Pairs of an order and its reverse, which are exact where columns interact by twos alone;
         each with a row of the background in turn."""
         n_others = len(self.others)
@@ -183,8 +189,8 @@ class _Game:
             order = np.stack([forward, forward[:, ::-1]], 1)  # (pairs, 2, n)
             place = order.argsort(-1)
             joined = place[:, :, None, :] < np.arange(self.n + 1)[:, None]  # after each step
-            others = self.others[some % n_others][:, None, None]
-            answer = self._answers(row, joined, np.broadcast_to(others, joined.shape[:-1]))
+            others = np.repeat(self.others[some % n_others], 2 * (self.n + 1))
+            answer = self._answers(row, joined.reshape(-1, self.n), others)
             answer = answer.reshape(*joined.shape[:-1], *answer.shape[1:])
             gains = np.diff(answer, axis=2)  # of the column that joins at each step
             gains = np.take_along_axis(
@@ -195,6 +201,34 @@ class _Game:
         gains, base = np.concatenate(found), np.concatenate(bases).mean(0)
         error = gains.std(0, ddof=1) / len(gains) ** 0.5 if len(gains) > 1 else np.nan
         return gains.mean(0), base, np.broadcast_to(error, gains.shape[1:])
+
+
+def _subsets(of: np.ndarray) -> np.ndarray:
+    """All subsets of a set (n,) bool, (2^k, n) bool: bit j of a subset's number is its j-th one."""
+    places = np.flatnonzero(of)
+    joined = np.zeros((1 << len(places), len(of)), bool)
+    joined[:, places] = np.arange(len(joined))[:, None] >> np.arange(len(places)) & 1
+    return joined
+
+
+def _contributions(v: np.ndarray) -> np.ndarray:
+    """(k, ...) of k players, from the values (2^k, ...) of sets numbered as by `_subsets`."""
+    sets = np.arange(len(v))
+    k = len(v).bit_length() - 1
+    sizes = (sets[:, None] >> np.arange(k) & 1).sum(1)
+    weight = np.array([1 / (k * comb(k - 1, size)) for size in range(k)])
+    found = np.empty((k, *v.shape[1:]))
+    for j in range(k):
+        without = sets[sets >> j & 1 == 0]
+        found[j] = np.tensordot(weight[sizes[without]], v[without | 1 << j] - v[without], 1)
+    return found
+
+
+def _batches(sizes: np.ndarray) -> Iterator[np.ndarray]:
+    """Neighbours whose sizes sum up to about AT_ONCE."""
+    number = (np.cumsum(sizes) - sizes) // AT_ONCE
+    for one in np.unique(number):
+        yield np.flatnonzero(number == one)
 
 
 def _pieces(items: np.ndarray, size: int) -> Iterator[np.ndarray]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.checks import name_of
+from fastnn.checks import listed, name_of
 from fastnn.config import __version__
 from fastnn.errors import ModelFileError
 from fastnn.files import model as storage
@@ -25,12 +25,14 @@ from fastnn.files.safetensors import loads
 from fastnn.interop import steps as chain
 from fastnn.model import Model
 from fastnn.network.activations import TABLE, Activation, parameter_of
+from fastnn.network.activations import plain as plain_activation
 from fastnn.network.parameters import Parameters
 from fastnn.network.spec import NetworkSpec
 from fastnn.onnx.file import BYTES_MAX, onnx_package
 from fastnn.tables.categories import Categorical, Ordered
 from fastnn.tables.columns import Columns
-from fastnn.tables.inputs import ArrayInputs, PlainInputs
+from fastnn.tables.dates import Dates
+from fastnn.tables.inputs import ArrayInputs, PlainInputs, TableInputs
 from fastnn.tables.numbers import Numeric
 from fastnn.tables.targets import Amount
 
@@ -207,7 +209,10 @@ def _network(graph: _Graph, model: Model, h: str) -> str:
             parts = [u, graph.number(f"gamma{k}", layer.gamma), *b]
             epsilon = layer.epsilon
             a = graph.node("LayerNormalization", *parts, epsilon=epsilon, result=name)
-        h = _activation(graph, a, layer.activation)
+        h = _activation(graph, a, plain_activation(layer.activation))
+        if layer.alpha is not None:  # a + alpha (g(a) - a)
+            by = graph.node("Mul", graph.node("Sub", h, a), graph.number(f"alpha{k}", layer.alpha))
+            h = graph.node("Add", a, by)
     return h
 
 
@@ -317,6 +322,8 @@ def _features(graph: _Graph, data: Columns) -> str:
     """Columns of a data file -> numbers, as fastnn.tables.inputs makes them."""
     inputs = data.inputs
     assert not isinstance(inputs, PlainInputs)
+    if isinstance(inputs, TableInputs):
+        _check_columns(inputs)
     fill = inputs.missing != "refuse"
     if isinstance(inputs, ArrayInputs):
         x = graph.input("X", inputs.shape, graph.dtype)
@@ -340,6 +347,23 @@ def _features(graph: _Graph, data: Columns) -> str:
             x = graph.input(column.name, (1,), "string")
             parts.append(CATEGORIES[type(column)](graph, x, column))
     return graph.node("Concat", *parts, axis=1)
+
+
+def _check_columns(inputs: TableInputs) -> None:
+    """Refuse what the graph's operators do not express."""
+    for column in inputs.columns:
+        if isinstance(column, Dates):
+            raise ValueError(
+                f'columns of an ONNX graph must be numbers or text, "{column.name}" is of dates; '
+                f'learn(..., drop=["{column.name}"]) leaves it out, or export '
+                "model.network_only(), which takes what model.columns.encode(rows) gives"
+            )
+    if inputs.missing_values:
+        raise ValueError(
+            "cells of an ONNX graph are missing where they are NaN or empty, the model also knows "
+            f"{listed(inputs.missing_values)}; export model.network_only(), which takes what "
+            "model.columns.encode(rows) gives"
+        )
 
 
 @dataclass

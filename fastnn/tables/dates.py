@@ -16,7 +16,7 @@ import numpy as np
 from fastnn.errors import TableError
 from fastnn.tables.cells import Rule
 from fastnn.tables.numbers import REFUSED, Numeric
-from fastnn.tables.table import Column, Moments, Numbers, Table
+from fastnn.tables.table import Column, Moments, Numbers, Table, Words
 from fastnn.tables.words import moments, number_name
 
 HOUR, DAY = 3_600_000_000, 86_400_000_000  # microseconds
@@ -125,6 +125,8 @@ def moments_of(column: Column, day_first: bool | None) -> tuple[np.ndarray, bool
     cell is no moment. Numbers are dates as in 20200131."""
     if isinstance(column, Moments):
         return column.values, bool(day_first)
+    if isinstance(column, Words) and column.moments and day_first in (None, column.moments[1]):
+        return column.moments[0][column.codes], column.moments[1]
     if isinstance(column, Numbers):
         values, codes = np.unique(column.values, return_inverse=True)
         words = ["" if np.isnan(value) else number_name(value) for value in values]

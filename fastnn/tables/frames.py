@@ -149,6 +149,8 @@ def _cells(values: Any) -> Column | None:
         if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
             return None
         return _objects(list(values))
+    if hasattr(values, "filled"):
+        return _objects(values.tolist())  # None where masked
     array = np.asarray(values)
     if array.ndim != 1:
         return None
@@ -165,12 +167,19 @@ def _cells(values: Any) -> Column | None:
     return _objects(array.tolist())
 
 
+def _real(number: Any) -> float:
+    try:
+        return float(number)
+    except OverflowError:  # an integer beyond all floats
+        return float("inf") if number > 0 else -float("inf")
+
+
 def _objects(cells: list[Any], **known: Any) -> Column | None:
     """Python objects: all numbers, or words."""
     kinds = {kind for kind in map(type, cells) if kind.__name__ not in NOTHING}
     reals = {kind for kind in kinds if issubclass(kind, NUMBERS) and kind is not bool}
     if kinds == reals and not known.get("declared"):
-        return Numbers(np.array([np.nan if is_missing(c) else float(c) for c in cells]))
+        return Numbers(np.array([np.nan if is_missing(c) else _real(c) for c in cells]))
     if kinds and all(issubclass(kind, (date, np.datetime64)) for kind in kinds):
         return Moments(np.array([_utc(cell) for cell in cells], "M8[us]"))
     if not all(issubclass(kind, (str, np.bool_, *NUMBERS)) for kind in kinds):

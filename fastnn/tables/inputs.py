@@ -182,11 +182,12 @@ def _missing_notes(table: Table, columns: list[Kind], missing: str) -> list[str]
     if not gaps:
         return []
     told = ", ".join(gaps[:6]) + (f", ... ({len(gaps)} columns in all)" if len(gaps) > 6 else "")
+    kinds = {isinstance(c, Categorical) for c in columns if counts[c.name]}
     how = " and a feature that says so" if missing == "indicate" else ""
-    return [
-        f"missing cells: {told}; numbers become the median{how}, text a category of its own; "
-        'missing="refuse" (--missing refuse) refuses them'
-    ]
+    done = [f"numbers become the median{how}"] if False in kinds else []
+    done += ["text a category of its own"] if True in kinds else []
+    refuse = 'missing="refuse" (--missing refuse) refuses them'
+    return [f"missing cells: {told}; {', '.join(done)}; {refuse}"]
 
 
 @dataclass

@@ -21,7 +21,7 @@ from fastnn.checks import counted, listed
 from fastnn.errors import TableError
 from fastnn.tables.categories import MAX_CATEGORIES
 from fastnn.tables.numbers import PIXELS, ranges_of, resolved
-from fastnn.tables.table import Column, Moments, Table, TableWarning, Words
+from fastnn.tables.table import Column, Moments, Table, TableWarning, Words, codes_of
 from fastnn.tables.words import are_booleans, as_word, number, number_name, number_or_none
 
 FEW_ROWS = 20  # fewer prove no identifier, and no slip
@@ -96,7 +96,7 @@ def _has_decimal_commas(columns: Any) -> bool:
 
 def _are_pixels(table: Table, rows: np.ndarray) -> bool:
     """Many columns of numbers that share a unit."""
-    numbers = [c for c in table.columns.values() if not c.first_text() and not c.declared]
+    numbers = [c for c in table.columns.values() if c.decimals and not c.declared]
     if len(numbers) < PIXELS:
         return False
     ranges = [ranges_of(column.numbers()[rows][:, None]) for column in numbers]
@@ -233,7 +233,9 @@ class _Column:
                     f'a number; if it means missing: missing_values=["{word}"] '
                     f"(--missing-values={word})"
                 )
-                warnings.warn(f"{self.table.named(self.name)}: {text}", TableWarning, stacklevel=2)
+                if value < 0:  # a greatest number may be where counting ended
+                    where = self.table.named(self.name)
+                    warnings.warn(f"{where}: {text}", TableWarning, stacklevel=2)
                 return f"{self.name}: {text}"
         return ""
 
@@ -276,7 +278,7 @@ class _Column:
 
     def _categories(self) -> Found:
         column, note = self.column, ""
-        n_words = len(column.words) if isinstance(column, Words) else len(column.coded()[1])
+        n_words = codes_of(column)[1]
         if n_words > MAX_CATEGORIES + 1:
             note = (
                 f"{self.name}: {n_words:,} categories; the {MAX_CATEGORIES:,} commonest are known, "

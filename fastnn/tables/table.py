@@ -18,13 +18,13 @@ from fastnn.errors import TableError
 from fastnn.tables.words import (
     MISSING,
     NEVER,
-    are_moments,
     as_word,
-    decimals_of,
     is_plain,
+    moments,
     number,
     number_name,
     number_or_none,
+    numbers_of,
     places,
 )
 
@@ -161,9 +161,19 @@ class Words:
         return Words.clean(self.codes, kept, **how)
 
     @cached_property
+    def _numbers(self) -> dict[str, np.ndarray]:
+        """The words as numbers, by the sign before the fraction with which all are."""
+        read = {decimal: numbers_of(self.words, decimal) for decimal in ".,"}
+        found = {decimal: values for decimal, values in read.items() if values is not None}
+        if len(found) == 2 and not any("," in word or "." in word for word in self.words):
+            del found[","]
+        return found
+
+    @property
     def decimals(self) -> tuple[str, ...]:
-        """The signs before the fraction with which the words are numbers; none of text."""
-        return decimals_of(self.words)
+        """The signs before the fraction with which all words are numbers or missing, "." first;
+        none of text. Both where nothing tells: 1,013 is 1013 or 1.013."""
+        return tuple(self._numbers)
 
     @property
     def spelled(self) -> str:
@@ -171,9 +181,15 @@ class Words:
         return next((word for word in self.present if not is_plain(word)), "")
 
     @cached_property
-    def moments(self) -> bool:
-        """Whether the words are dates or times."""
-        return are_moments([word for word in self.words if word.lower() not in MISSING])
+    def moments(self) -> tuple[np.ndarray, bool] | None:
+        """The words as dates and times (n_words,), and whether days come before months; None where
+        they are none."""
+        known = [word for word in self.words if word.lower() not in MISSING]
+        try:
+            moments(known[:20])  # of text that is none the first ones tell
+            return moments(self.words) if known else None
+        except ValueError:
+            return None
 
     @cached_property
     def absent(self) -> np.ndarray:
@@ -198,13 +214,13 @@ class Words:
 
     def first_text(self, decimal: str = ".") -> tuple[int, str] | None:
         """The first row whose cell is no number, and the cell; None where all are."""
-        try:
-            for word in self.words:
-                number(word, decimal)
-        except ValueError:
-            row = int(np.argmax(self.texts(decimal)[self.codes]))
-            return row, self.words[self.codes[row]]
-        return None
+        if decimal in self._numbers:
+            return None
+        texts = self.texts(decimal)
+        if not texts.any():
+            return None
+        row = int(np.argmax(texts[self.codes]))
+        return row, self.words[self.codes[row]]
 
     def texts(self, decimal: str = ".") -> np.ndarray:
         """(n_words,) bool: which words are no numbers."""
@@ -218,8 +234,11 @@ class Words:
 
     def numbers(self, decimal: str = ".") -> np.ndarray:
         """(n,) float64, NaN where missing, or text."""
-        values = [number_or_none(word, decimal) for word in self.words]
-        return np.array(values, np.float64)[self.codes]  # None is NaN
+        values = self._numbers.get(decimal)
+        if values is None:
+            told = [number_or_none(word, decimal) for word in self.words]
+            values = np.array(told, np.float64)  # None is NaN
+        return values[self.codes]
 
     def coded(self) -> tuple[np.ndarray, list[str]]:
         """Codes (n,) into distinct words, and these ('' for missing)."""
@@ -227,6 +246,14 @@ class Words:
 
 
 Column = Numbers | Moments | Words
+
+
+def codes_of(column: Column) -> tuple[np.ndarray, int]:
+    """Codes (n,) of the distinct cells, and how many these are, without making words of them."""
+    if isinstance(column, Words):
+        return column.codes, len(column.words)
+    distinct, codes = np.unique(column.values, return_inverse=True)  # NaN last, once
+    return codes, len(distinct)
 
 
 @dataclass

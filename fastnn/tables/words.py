@@ -108,20 +108,21 @@ def is_plain(word: str) -> bool:
     return True
 
 
-def decimals_of(words: Sequence[str]) -> tuple[str, ...]:
-    """The signs before the fraction with which all words are numbers or missing: "." first, none
-    if some word is text. Both where nothing tells: 1,013 is 1013 or 1.013."""
-    found = []
-    for decimal in ".,":
+def numbers_of(words: Sequence[str], decimal: str) -> np.ndarray | None:
+    """(n,) numbers, NaN where missing; None where a word is text. Where the decimal sign is a comma
+    a point is between thousands."""
+    if decimal == ".":
         try:
-            for word in words:
-                _number(word, decimal)
+            values = np.fromiter(map(float, words), np.float64, len(words))
         except ValueError:
-            continue
-        found.append(decimal)
-    if len(found) == 2 and not any("," in word or "." in word for word in words):
-        return (".",)
-    return tuple(found)
+            pass
+        else:
+            if not any("_" in word for word in words):
+                return values
+    try:
+        return np.fromiter((_number(word, decimal) for word in words), np.float64, len(words))
+    except ValueError:
+        return None
 
 
 def number_name(value: float) -> str:
@@ -141,6 +142,8 @@ def sense(word: str) -> bool | None:
 
 def are_booleans(words: Collection[str]) -> bool:
     """Whether the words, '' aside, say yes and no, and some in another way than 0 and 1."""
+    if len(words) > 4 * len(TRUE | FALSE):
+        return False
     senses = {sense(word) for word in words if word}
     return senses == {True, False} and any(number_or_none(word) is None for word in words if word)
 
@@ -257,15 +260,6 @@ def moments(words: Sequence[str], day_first: bool | None = None) -> tuple[np.nda
     result = np.full(len(words), np.datetime64("NaT"), "M8[us]")
     result[[word.lower() not in MISSING for word in words]] = told
     return result, day_first
-
-
-def are_moments(words: Sequence[str]) -> bool:
-    """Whether all words, of which there are some, tell a date or a time."""
-    try:
-        moments(words)
-    except ValueError:
-        return False
-    return bool(words)
 
 
 def _day_first(words: Sequence[str]) -> bool:

@@ -12,10 +12,11 @@ import numpy as np
 from fastnn.checks import as_bool, as_int, as_real, counted
 from fastnn.config import threads
 from fastnn.explain.importance import Importance, permutation_importance
+from fastnn.explain.shapley import Shapley, shapley_values, some_rows
 from fastnn.network.arrays import as_finite, as_numbers, is_table
 from fastnn.random import as_seed
 from fastnn.sklearn_callbacks import Task, followed
-from fastnn.tables.table import Arrays, Numbers, Table
+from fastnn.tables.table import Arrays, Numbers, Table, codes_of
 from fastnn.tabular.api import Estimator
 from fastnn.tabular.data import as_amounts, as_classes, as_data, as_target
 from fastnn.tabular.ensemble import Ensemble
@@ -175,6 +176,37 @@ class Tabular(Estimator):
                 seed=seed,
             )
 
+    def shapley_values(
+        self, X: Any, background: Any, *, orders: int | None = None, seed: int | None = 0
+    ) -> Shapley:
+        """What each column contributes to the answers for some rows: to the probabilities of
+        classes, or to the amounts in y's unit.
+
+        Parameters
+        ----------
+        X, background : as of `fit`
+            Rows to explain, and rows that stand for what their cells might have been, such as those
+            trained on; of more than 100 a random 100.
+        orders, seed : int, optional
+            As of `fastnn.shapley_values`.
+
+        Returns
+        -------
+        Shapley
+            By columns' names (x0, x1, ... where X has none).
+        """
+        rows, others = self._encoded(X), self._encoded(background)
+        n = len(rows)
+        with self._bound():
+            return shapley_values(
+                self._outputs,
+                *(np.concatenate([rows, others]), range(n)),
+                background=n + some_rows(len(others), as_seed(seed)),
+                groups=self._ensemble.features(),
+                orders=orders,
+                seed=seed,
+            )
+
     def _outputs(self, X: np.ndarray) -> np.ndarray:
         """Answers to encoded rows, as `_loss` takes them."""
         raise NotImplementedError
@@ -317,7 +349,7 @@ class TabularClassifier(Tabular):
 
     def _check_teacher(self, name: str, teacher: np.ndarray, target: Table) -> None:
         (column,) = target.columns.values()
-        want = (len(column), len(column.coded()[1]))
+        want = (len(column), codes_of(column)[1])
         if teacher.shape != want:
             raise ValueError(f"{name} must have shape {want}, got {teacher.shape}")
         off = np.abs(teacher.sum(1) - 1)
