@@ -87,7 +87,6 @@ def learn_ensemble(
         task=task,
         missing="indicate",
         scaling="robust",
-        categories="codes",
         clamp=pack.clamp and task == "regression",
         rows=training_rows,
         **of_columns,
@@ -101,11 +100,7 @@ def learn_ensemble(
     learned = y
     if teacher is not None:
         learned = teacher if not columns.amounts else columns.encode_targets(teacher)
-    inputs = columns.inputs
-    assert not isinstance(inputs, PlainInputs)
-    lesson = Lesson(
-        *(X, learned, weights, n_out, not columns.amounts, inputs.numbers, inputs.codes)
-    )
+    lesson = Lesson(X, learned, weights, n_out, not columns.amounts)
     deadline = None if time_limit is None else begin + time_limit
     networks = None if fit is None else fit.part("networks", pack.n_networks).begins()
     bags = train(lesson, pack.recipes, repeats, seed, n_threads, verbose, deadline, networks)
