@@ -6,6 +6,7 @@
 #include "normalise.h"
 #include "output.h"
 #include "panels.h"
+#include "parametric.h"
 #include "perturb.h"
 #include "rows.h"
 #include "sparse.h"
@@ -48,6 +49,8 @@ const fnn_kernels TABLE_(FNN_ISA_NAME, FNN_REAL_BITS) = {
 
     .activate_panel = activate_panel,
     .perturb_panel = perturb_panel,
+    .parametric_panel = parametric_panel,
+    .parametric_delta = parametric_delta,
 
     .batch_norm = batch_norm,
     .layer_norm = layer_norm,

@@ -475,6 +475,16 @@ def test_files_that_are_refused(tmp_path, content, options, message):
         read(path, **options)
 
 
+def test_blanks_and_tabs_between_cells(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("".join(f"{i}.0   8   {i + 100}.5\t\"ford pinto {i % 3}\"\n" for i in range(9)))
+    table = read(path, header=False)
+    assert list(table.columns) == ["column_1", "column_2", "column_3", "column_4"]
+    assert table.column("column_4").words == ["ford pinto 0", "ford pinto 1", "ford pinto 2"]
+    path.write_text("first name\tlast\nAnn May\tLee\nBob May\tRay\n")
+    assert list(read(path).columns) == ["first name", "last"]
+
+
 def test_encodings_that_are_named(tmp_path):
     path = tmp_path / "t.csv"
     path.write_bytes("a,y\nш,1\nя,0\n".encode("koi8-r"))
@@ -498,6 +508,7 @@ ALIKE = {
     "hexadecimal": "a,b\n" + "".join(f"0x{i:x},{i}\n" for i in range(99)),
     "hexadecimal late": "a,b\n" + "".join(f"{i},{i}\n" for i in range(3000)) + "0x1F,2\n",
     "text late": "a,b\n" + "".join(f"{i},{i}\n" for i in range(3000)) + "x,2\n1,1\n",
+    "text late everywhere": "a,b\n" + "".join(f"{i},{i}\n" for i in range(3000)) + "x,y\n1,1\n",
     "quotes": "a,b\n" + "".join(f'"u, {i % 3}",{i}\n' for i in range(99)),
     "quotes after blanks": "a,b\n" + "".join(f'1, "u{i % 3}"\n' for i in range(99)),
     "lines in cells": "a,b\n" + "".join(f'"u\n{i % 3}",{i}\n' for i in range(99)),
@@ -606,3 +617,32 @@ def test_what_is_said_of_whole_numbers_as_targets(here, run):
     assert "classification (it holds the whole numbers 0 to 3 without a gap; task=" in out
     out = run("train t.csv -t y -o m.st --epochs 1 --task regression")[1]
     assert "y, regression (as --task says)" in out
+
+
+# --- the same cell is the same, whatever stands beside it
+
+CELLS = [
+    (["1", "2.5", "-3", "7"], ["NA", ""]),
+    (["$5", "$1,013.00", "12.5%"], ["-"]),
+    (["1,5", "2,25", "1.000,5"], ["n/a"]),
+    (["yes", "No", "YES", "true"], ["unknown"]),
+    (["2020-01-01", "2021-05-06", "2020-02-03"], ["NA", "?"]),
+    (["15.3.2021", "1.2.2020", "3.2.2021"], []),
+    (["u", "v", "w x", "ü"], ["NA", "None"]),
+    (["DE", "FR", "NA"], [""]),
+    (["A", "B", "1", "2"], ["-"]),
+]
+
+
+@pytest.mark.parametrize(("known", "marks"), CELLS)
+@pytest.mark.parametrize("categories", ["one_hot", "codes"])
+def test_a_row_alone_is_encoded_as_among_others(known, marks, categories):
+    cells = cycle(*known, *marks, *known)
+    columns = learn({"a": cells, "x": NORMAL}, Y, categories=categories)
+    X = columns.encode({"a": cells, "x": NORMAL})
+    for i in range(10):
+        row = {"a": cells[i], "x": NORMAL[i]}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            np.testing.assert_array_equal(columns.encode([row])[0], X[i])
+            np.testing.assert_array_equal(columns.encode_row(row), X[i])

@@ -75,11 +75,11 @@ def test_the_gradient_is_the_slope_of_the_loss(name, batch):
     theta, _, y = make(net, batch)
     X = rows(net, batch, std=0.1).astype(REAL)  # 2 pi w x is differentiated five times
     check_gradient(net, theta, X, y, np.arange(1, batch + 1))
-    W, b, gamma = ref.unpack(net, theta)
+    layers = ref.unpack(net, theta)
     phi, s = ref.unpack_inputs(net, theta)
     parts = [one for of in phi for part in of for one in part.values()]
     parts += [] if s is None else [s]
-    assert np.array_equal(ref.pack(W, b, gamma, parts), theta)
+    assert np.array_equal(ref.pack(*layers, of_inputs=parts), theta)
 
 
 def test_features_by_hand():

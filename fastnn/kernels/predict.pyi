@@ -5,7 +5,8 @@ import numpy as np
 import numpy.typing as npt
 
 Reals = npt.NDArray[Any]
-Activation = int | tuple[int, float]  # an id, or id and parameter
+# An id, or id and parameter; with True: parametric.
+Activation = int | tuple[int, float] | tuple[int, float, bool]
 Norm = tuple[int, float, float]  # id, epsilon, momentum
 Column = tuple[int, int, int, int, int, Reals | None]  # kind, column, width, n, size, edges
 Phi = tuple[Sequence[Column], bool]  # columns in the order of features, whether they are scaled

@@ -2,7 +2,7 @@
 
 theta = the embeddings' parameters, s (n_features,) where features are scaled, W1 row-major
 (n_1, n_features), b1 (n_1,) where the layer has a bias, gamma1 (n_1,) where it is normalised,
-W2, b2, ...
+alpha1 (n_1,) where its activation is parametric, W2, b2, ...
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from fastnn.checks import as_bool, as_int, as_real, name_of
 from fastnn.kernels._cpu import OUTPUTS
-from fastnn.network.activations import Activation, as_activation, described
+from fastnn.network.activations import Activation, as_activation, described, is_parametric
 from fastnn.network.embeddings import Embedding, as_embeddings, in_order, plain_columns
 from fastnn.network.embeddings import described as embedding_to_json
 from fastnn.network.losses import Loss, as_loss, quantiles_of, to_json
@@ -53,7 +53,7 @@ class LayerSpec(Value):
     n_out: int
     activation: str | Activation
     bias: bool
-    start: int  # of W in theta; b follows W, gamma b
+    start: int  # of W in theta; b follows W, gamma b, alpha gamma
     norm: Norm | None = None
 
     @property
@@ -69,8 +69,12 @@ class LayerSpec(Value):
         return slice(self.b.stop, self.b.stop + self.n_out * (self.norm is not None))
 
     @property
+    def alpha(self) -> slice:
+        return slice(self.gamma.stop, self.gamma.stop + self.n_out * is_parametric(self.activation))
+
+    @property
     def stop(self) -> int:
-        return self.gamma.stop
+        return self.alpha.stop
 
 
 class NetworkSpec(Value):

@@ -184,13 +184,15 @@ def _head(path: str, stream: io.TextIOBase, options: Options) -> _Head:
 
 
 def _delimiter(lines: list[str]) -> str:
-    """The commonest in the first line; blanks where there is none, and as many in every line."""
+    """The commonest in the first line; blanks where there is none, or tabs beside blanks that align
+    the cells, and every line has as many cells between blanks."""
     first = QUOTED.sub("", lines[0])
     best = max(",;\t|", key=first.count)
-    if best in first:
+    aligned = best == "\t" and all("  " in line for line in lines if line.strip())
+    if best in first and not aligned:
         return best
     widths = {len(QUOTED.sub("q", line).split()) for line in lines if line.strip()}
-    return " " if len(widths) == 1 and widths.pop() > 1 and len(lines) > 1 else ","
+    return " " if len(widths) == 1 and widths.pop() > 1 and len(lines) > 1 else best
 
 
 class _Reader:
@@ -400,14 +402,7 @@ def _read_by_arrow(
             stream.readline()
         try:
             reader = _Arrow(stream, delimiter, names, options)
-            for _ in range(len(names)):
-                try:
-                    columns = reader.read()
-                except ArrowException as error:  # text where the samples had none
-                    if not reader.take_for_text(str(error)):
-                        raise
-                else:
-                    break
+            columns = reader.read()
         except ArrowException:  # ragged, no UTF-8, ...: the careful reader will tell
             return None
     n = reader.n_rows
@@ -459,7 +454,17 @@ class _Arrow:
         buffer = self._arrow.BufferReader(lines)
         return self._csv.read_csv(buffer, self._reading, self._parsing, options)
 
-    def take_for_text(self, error: str) -> bool:
+    def read(self) -> dict[str, Column] | None:
+        """All columns; None where lines are empty, cells go over several, or a word may be
+        quoted."""
+        while True:
+            try:
+                return self._read()
+            except self._arrow.ArrowException as error:  # text where the samples had none
+                if not self._take_for_text(str(error)):
+                    raise
+
+    def _take_for_text(self, error: str) -> bool:
         """Whether an error tells of a column of numbers with text, which is words from now on."""
         found = re.match(r"In CSV column #(\d+): CSV conversion error", error)
         if found is None or self._types[self._names[int(found[1])]] == self._text:
@@ -467,9 +472,7 @@ class _Arrow:
         self._types[self._names[int(found[1])]] = self._text
         return True
 
-    def read(self) -> dict[str, Column] | None:
-        """All columns; None where lines are empty, cells go over several, or a word may be
-        quoted."""
+    def _read(self) -> dict[str, Column] | None:
         self._stream.seek(self._begin)
         filling: list[_Words | _Floats] = []
         for name in self._names:

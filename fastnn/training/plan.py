@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastnn.checks import as_bool, as_int, as_real
+from fastnn.errors import optional
 from fastnn.network.arrays import Features, Once, as_dense, as_numbers, as_pair
 from fastnn.network.parameters import Parameters, views
 from fastnn.network.spec import NetworkSpec
@@ -469,6 +470,7 @@ def _check_lbfgs(network: NetworkSpec, resume: Any) -> None:
         )
     if resume is not None:
         raise ValueError("LBFGS must come without resume: its memory is in no checkpoint")
+    optional("scipy.optimize", "LBFGS")  # before threads of fit_many: Ctrl-C ends no import there
 
 
 def _check_stream(
