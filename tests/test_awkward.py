@@ -206,6 +206,8 @@ def test_numbers_as_dates_where_asked(learned):
     text = lines([one.replace("-", "") for one in ISO])
     assert learned(text)[1].shape[1] == 1
     assert learned(text, dates=["a"])[1].shape[1] == 5
+    with pytest.raises(TableError, match='row 3, column "a": must be a date or time, got "soon"'):
+        learned(lines(cycle("2020-01-01", "soon")), dates=["a"])
 
 
 # --- yes and no
