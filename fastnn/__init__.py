@@ -34,7 +34,7 @@ from fastnn.errors import (
     TableError,
 )
 from fastnn.model import Model
-from fastnn.network.activations import ELU, LeakyReLU
+from fastnn.network.activations import ELU, LeakyReLU, Parametric
 from fastnn.network.initialize import Normal, Orthogonal, Uniform
 from fastnn.network.losses import BinaryCrossEntropy, CrossEntropy, Focal, Huber, Quantile
 from fastnn.network.norms import BatchNorm, LayerNorm
@@ -109,6 +109,7 @@ __all__ = [
     "OneCycle",
     "Optimizer",
     "Orthogonal",
+    "Parametric",
     "Predictor",
     "ProgressBar",
     "Quantile",

@@ -16,7 +16,7 @@ import numpy as np
 from fastnn.checks import as_int, as_real, refuse_unknown
 from fastnn.config import n_threads as bound_threads
 from fastnn.errors import ModelFileError
-from fastnn.network.activations import Activation
+from fastnn.network.activations import Activation, is_parametric, plain
 from fastnn.network.arrays import (
     Features,
     Once,
@@ -29,7 +29,7 @@ from fastnn.network.arrays import (
 from fastnn.network.initialize import initial_theta
 from fastnn.network.losses import Loss
 from fastnn.network.norms import Norm
-from fastnn.network.parameters import Parameters, Views, gammas, statistics_of
+from fastnn.network.parameters import Parameters, Views, alphas, gammas, statistics_of
 from fastnn.network.spec import as_network, is_open
 from fastnn.predictor import Kept, Predictor
 from fastnn.random import as_seed
@@ -71,10 +71,12 @@ class Model:
         and the last may be None: the first `fit` learns from its data what the columns are and how
         many inputs and outputs they need, and all methods then take rows as they were given there
         (docs/data.md, Tables).
-    activation : str, fastnn.LeakyReLU, fastnn.ELU or list of them, default "relu"
+    activation : str, fastnn.LeakyReLU, fastnn.ELU, fastnn.Parametric or list of them, \
+            default "relu"
         One for all hidden layers or one for each: "identity", "relu", "sigmoid", "tanh",
         "leaky_relu", "elu", "selu", "softplus", "hard_tanh", "gelu" (with the normal distribution
-        itself), "gelu_tanh" (its approximation), "silu", "mish". An object sets the parameter.
+        itself), "gelu_tanh" (its approximation), "silu", "mish". An object sets the parameter;
+        `Parametric` trains one for each unit.
     output : str, fastnn.LeakyReLU or fastnn.ELU, optional
         Activation of the output layer: "softmax", the default, "exp", or any of the above. Where
         columns are learned it follows the target: softmax for classes, identity for amounts (exp
@@ -296,7 +298,7 @@ class Model:
     @property
     def theta(self) -> np.ndarray:
         """All parameters in one vector: W1 row-major, b1, gamma1 where the layer is normalised,
-        W2, ...; setting it copies in."""
+        alpha1 where its activation is parametric, W2, ...; setting it copies in."""
         return self._parameters.theta
 
     @theta.setter
@@ -321,6 +323,12 @@ class Model:
         """Scales: gamma[0] is layer 1's, (n_out,), or None where it is not normalised; views like
         W."""
         return gammas(self._network, self.theta)
+
+    @property
+    def alpha(self) -> Views:
+        """Of parametric activations: alpha[0] is layer 1's, (n_out,), or None where its activation
+        is not parametric; views like W."""
+        return alphas(self._network, self.theta)
 
     @property
     def running_mean(self) -> list[np.ndarray | None]:
@@ -365,14 +373,19 @@ class Model:
         """The layers as a table, with shapes, parameters and bytes; print it."""
         size = np.dtype(self.dtype).itemsize
         normalised = any(self._network.norm)
-        head = ("W", "b", "gamma") if normalised else ("W", "b")
+        parametric = any(map(is_parametric, self._network.activations))
+        head = ("W", "b", *(("gamma",) * normalised), *(("alpha",) * parametric))
         rows = [("layer", "activation", *head, "parameters", "bytes")]
         for layer in self._network.layers:
             n, of_units = layer.stop - layer.start, f"({layer.n_out},)"
-            name = f"{layer.norm.name} norm, {layer.activation}" if layer.norm else layer.activation
+            name = str(plain(layer.activation))
+            name = f"parametric {name}" if is_parametric(layer.activation) else name
+            name = f"{layer.norm.name} norm, {name}" if layer.norm else name
             shapes = [f"({layer.n_out}, {layer.n_in})", of_units if layer.bias else "-"]
             shapes += [of_units if layer.norm else "-"] if normalised else []
-            rows.append((str(layer.k), str(name), *shapes, f"{n:,}", f"{n * size:,}"))
+            if parametric:
+                shapes.append(of_units if is_parametric(layer.activation) else "-")
+            rows.append((str(layer.k), name, *shapes, f"{n:,}", f"{n * size:,}"))
         n = self.n_parameters
         rows.append(("", "", *("" for _ in head), f"{n:,}", f"{n * size:,}"))
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

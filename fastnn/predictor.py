@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn.config import n_threads
 from fastnn.kernels.predict import Frozen
-from fastnn.network.activations import Activation, kernel
+from fastnn.network.activations import Activation, hidden_kernel, kernel
 from fastnn.network.arrays import as_features, as_numbers
 from fastnn.network.losses import for_kernel
 from fastnn.network.norms import kernel as norm_kernel
@@ -49,7 +49,7 @@ class Predictor(Frozen):
                     f"{name} must be {network.dtype} of shape {shape}, "
                     f"got {array.dtype} of shape {array.shape}"
                 )
-        hidden = tuple(kernel(one) for one in network.activations)
+        hidden = tuple(hidden_kernel(one) for one in network.activations)
         output, loss = kernel(network.output), for_kernel(network.loss, network.n_out)
         norms = tuple(norm_kernel(one) for one in network.norm)
         super().__init__(

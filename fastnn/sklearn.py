@@ -26,7 +26,7 @@ from fastnn.config import n_threads as bound_threads
 from fastnn.errors import DivergenceError, MissingExtraError
 from fastnn.kernels._cpu import ACTIVATIONS
 from fastnn.model import Model
-from fastnn.network.activations import TABLE, Activation
+from fastnn.network.activations import TABLE, Activation, is_parametric
 from fastnn.network.arrays import Features, as_pair
 from fastnn.network.parameters import Parameters, new_engine, views
 from fastnn.network.spec import NetworkSpec, as_network
@@ -220,7 +220,12 @@ class Perceptron(CallbackSupport, BaseMultilayerPerceptron):
         elif isinstance(hidden, str):
             hidden = FASTNN.get(hidden, hidden)
         output = FASTNN.get(self.out_activation_, self.out_activation_)
-        return as_network(sizes, hidden, output, None, True, dtype, self.dropout)
+        network = as_network(sizes, hidden, output, None, True, dtype, self.dropout)
+        if any(map(is_parametric, network.activations)):
+            raise ValueError(
+                "activation must not be parametric: alpha has no place in coefs_ and intercepts_"
+            )
+        return network
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())

@@ -190,9 +190,13 @@ typedef struct fnn_kernels {
     void (*activate_panel)(ptrdiff_t rows, int vectors, void *h, fnn_activation g, void *d);
 
     /* Rows first_row... of a mini-batch, columns column... of a panel: h = (h + noise z) m / (1 - dropout) with z normal and m 0 or 1,
-     * d *= m / (1 - dropout) (unless NULL). */
-    void (*perturb_panel)(ptrdiff_t rows, int vectors, void *h, void *d, const fnn_draw *draw, int64_t step, ptrdiff_t first_row,
-                          ptrdiff_t column);
+     * d and e *= m / (1 - dropout) (unless NULL). */
+    void (*perturb_panel)(ptrdiff_t rows, int vectors, void *h, void *d, void *e, const fnn_draw *draw, int64_t step,
+                          ptrdiff_t first_row, ptrdiff_t column);
+
+    /* From a panel of a, in its place: h = a + alpha (g(a) - a), alpha (NR,); and unless NULL d = dh/da, e = dh/dalpha. */
+    void (*parametric_panel)(ptrdiff_t rows, int vectors, void *h, fnn_activation g, const void *alpha, void *d, void *e);
+    void (*parametric_delta)(ptrdiff_t rows, int vectors, const void *dh, const void *d, void *delta); /* delta = dh d */
 
     /* u <- a in place. Batch: over the rows of one panel, whose first column is `column`; a row alone by the running statistics.
      * learn: these move. Layer: over the n columns of each row. xhat lies like u; inv: (NR,), or (rows,). Layer: NULL, unless wanted. */

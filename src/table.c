@@ -5,6 +5,7 @@
 #include "normalise.h"
 #include "output.h"
 #include "panels.h"
+#include "parametric.h"
 #include "perturb.h"
 #include "rows.h"
 #include "sparse.h"
@@ -47,6 +48,8 @@ const fnn_kernels TABLE_(FNN_ISA_NAME, FNN_REAL_BITS) = {
 
     .activate_panel = activate_panel,
     .perturb_panel = perturb_panel,
+    .parametric_panel = parametric_panel,
+    .parametric_delta = parametric_delta,
 
     .batch_norm = batch_norm,
     .layer_norm = layer_norm,

@@ -8,7 +8,7 @@ import reference as ref
 import fastnn
 from fastnn.kernels import _cpu
 from fastnn.kernels.engine import Engine
-from fastnn.network.activations import kernel
+from fastnn.network.activations import hidden_kernel, kernel
 from fastnn.network.norms import CLASSES
 
 
@@ -24,6 +24,8 @@ def activation(g):
     """fastnn's own for an activation of the reference: a name, or a name and its parameter."""
     if isinstance(g, str):
         return g
+    if g[0] == "parametric":
+        return fastnn.Parametric(activation(g[1]))
     return {"leaky_relu": fastnn.LeakyReLU, "elu": fastnn.ELU}[g[0]](g[1])
 
 
@@ -45,7 +47,7 @@ def engine_of(net, dtype, batch=1, optimizer="sgd"):
     """An Engine for a reference.Net; batch: the most rows of a mini-batch."""
     return Engine(
         net.sizes,
-        [kernel(activation(g)) for g in net.g[1:-1]],
+        [hidden_kernel(activation(g)) for g in net.g[1:-1]],
         kernel(activation(net.output)),
         (_cpu.LOSSES[net.loss_name], kernel_settings(net)),
         net.has_bias[1:],

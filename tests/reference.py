@@ -7,6 +7,7 @@ Samples are rows. Layer k = 1..K, h[0] = x; W[k] is (n_k, n_{k-1}); g[k] is laye
     delta[k-1] = (delta[k] W[k]) * g'[k-1](a[k-1])
     dL/dW[k]   = delta[k]^T h[k-1],      dL/db[k] = sum of delta[k] over the rows
 
+    parametric: h[k] = a[k] + alpha[k] (g[k](a[k]) - a[k])
     normalised: a[k] = gamma[k] xhat[k] + b[k], xhat[k] from u[k] = h[k-1] W[k]^T, and dL/du[k] in
     place of delta[k] but in dL/db[k]
 
@@ -136,9 +137,13 @@ OUTPUTS = {**G, "exp": np.exp, "softmax": softmax}
 DG_OUTPUT = {**DG, "exp": np.exp}
 
 
-def apply(table, g, a):
-    """Of table G, DG, ...: g is a name, or a name and its parameter."""
+def apply(table, g, a, alpha=None):
+    """Of table G, DG, ...: g is a name, or a name and its parameter; or ("parametric", such a one):
+    of G, a + alpha (g(a) - a), of DG its derivative in a."""
     name, *parameter = (g,) if isinstance(g, str) else g
+    if name == "parametric":
+        plain = np.ones_like(a) if table is DG else a
+        return plain + alpha * (apply(table, *parameter, a) - plain)
     return table[name](a, *parameter)
 
 
@@ -365,7 +370,8 @@ def drawn(key_dropout, key_noise, dropout, noise, step, batch, n, dtype):
 class Net:
     """sizes: n_0..n_K; activation: one name, or one per hidden layer; bias likewise (per layer).
 
-    An activation with a parameter is a pair (name, parameter). loss None follows the output.
+    An activation with a parameter is a pair (name, parameter), one with an alpha for each unit
+    ("parametric", activation). loss None follows the output.
     """
 
     sizes: tuple
@@ -396,6 +402,11 @@ class Net:
         return [None, *(self.norm or (None,) * (self.K - 1)), None]
 
     @property
+    def parametric(self):
+        """parametric[k], k = 1..K: whether layer k has alpha[k]."""
+        return [g is not None and g[0] == "parametric" for g in self.g]
+
+    @property
     def loss_name(self):
         return self.loss or DEFAULT_LOSS.get(self.output, "squared_error")
 
@@ -408,14 +419,17 @@ class Net:
     @property
     def n_parameters(self):
         n, has_bias = self.sizes, self.has_bias
-        vectors = [0 if k == 0 else has_bias[k] + bool(self.norms[k]) for k in range(self.K + 1)]
+        vectors = [
+            0 if k == 0 else has_bias[k] + bool(self.norms[k]) + self.parametric[k]
+            for k in range(self.K + 1)
+        ]
         return sum(n[k] * (n[k - 1] + vectors[k]) for k in range(1, self.K + 1))
 
 
 def unpack(net, theta):
-    """theta -> W, b, gamma. theta is W[1] row by row, b[1] where layer 1 has a bias, gamma[1] where
-    it is normalised, W[2], b[2], ..."""
-    W, b, gamma, at = [None], [None], [None], 0
+    """theta -> W, b, gamma, alpha. theta is W[1] row by row, b[1] where layer 1 has a bias,
+    gamma[1] where it is normalised, alpha[1] where its activation is parametric, W[2], ..."""
+    W, b, gamma, alpha, at = [None], [None], [None], [None], 0
     for k in range(1, net.K + 1):
         n_out, n_in = net.sizes[k], net.sizes[k - 1]
         W.append(theta[at : at + n_out * n_in].reshape(n_out, n_in))
@@ -424,13 +438,16 @@ def unpack(net, theta):
         at += n_out if net.has_bias[k] else 0
         gamma.append(theta[at : at + n_out] if net.norms[k] else None)
         at += n_out if net.norms[k] else 0
+        alpha.append(theta[at : at + n_out] if net.parametric[k] else None)
+        at += n_out if net.parametric[k] else 0
     assert at == len(theta), f"theta must have {at} elements, got {len(theta)}"
-    return W, b, gamma
+    return W, b, gamma, alpha
 
 
-def pack(W, b, gamma=None):
-    """W, b, gamma -> theta; b[k] is None for a layer without bias, gamma[k] without a norm."""
-    layers = zip(W[1:], b[1:], gamma[1:] if gamma else [None] * (len(W) - 1), strict=True)
+def pack(W, b, gamma=None, alpha=None):
+    """W, b, gamma, alpha -> theta; what a layer does not have is None, or all of them are."""
+    none = [None] * len(W)
+    layers = zip(W[1:], b[1:], (gamma or none)[1:], (alpha or none)[1:], strict=True)
     return np.concatenate([p.ravel() for layer in layers for p in layer if p is not None])
 
 
@@ -446,7 +463,7 @@ def forward(net, theta, x, draws=None, running=None):
 def passes(net, theta, x, draws=None, running=None, predicts=False, learn=False):
     """a, h, xhat and inv of every layer; unless it predicts, batch normalisation takes the rows'
     own statistics, of several; learn: the running ones move, in place."""
-    W, b, gamma = unpack(net, theta)
+    W, b, gamma, alpha = unpack(net, theta)
     a, h = [None], [np.asarray(x, theta.dtype)]
     xhat, inv = [None] * (net.K + 1), [None] * (net.K + 1)
     for k in range(net.K + 1):
@@ -461,19 +478,19 @@ def passes(net, theta, x, draws=None, running=None, predicts=False, learn=False)
                     unbiased = variance * len(u) / (len(u) - 1)
                     running[k][:] = (1 - to) * old[0] + to * mean, (1 - to) * old[1] + to * unbiased
             a.append(u + (0 if b[k] is None else b[k]))
-            h.append(apply(OUTPUTS, net.g[k], a[k]))
+            h.append(apply(OUTPUTS, net.g[k], a[k], alpha[k]))
         if draws is not None and k < net.K:
             h[k] = (h[k] + draws[k][0]) * draws[k][1]
     return a, h, xhat, inv
 
 
 def backward(net, theta, x, y, weights=None, draws=None, running=None, learn=False):
-    """losses (batch,), delta[k] (batch, n_k), and grad_W[k], grad_b[k], grad_gamma[k] summed over
-    the rows, all times the rows' weights (batch,) where given."""
-    W, b, gamma = unpack(net, theta)
+    """losses (batch,), delta[k] (batch, n_k), and grad_W[k], grad_b[k], grad_gamma[k] and
+    grad_alpha[k] summed over the rows, all times the rows' weights (batch,) where given."""
+    W, b, gamma, alpha = unpack(net, theta)
     a, h, xhat, inv = passes(net, theta, x, draws, running, learn=learn)
     K = net.K
-    delta, grad_W, grad_b, grad_gamma = ([None] * (K + 1) for _ in range(4))
+    delta, grad_W, grad_b, grad_gamma, grad_alpha = ([None] * (K + 1) for _ in range(5))
     losses, delta[K] = losses_and_delta(a[K], y, net.output, net.loss_name, **dict(net.settings))
     if weights is not None:  # sum_i w_i L_i
         losses, delta[K] = weights * losses, weights[:, None] * delta[K]
@@ -487,10 +504,14 @@ def backward(net, theta, x, y, weights=None, draws=None, running=None, learn=Fal
         if b[k] is not None:
             grad_b[k] = delta[k].sum(0)  # dL/db[k]
         if k > 1:
-            delta[k - 1] = (du @ W[k]) * apply(DG, net.g[k - 1], a[k - 1])  # dL/da[k-1]
+            dh = du @ W[k]  # dL/dh[k-1]
             if draws is not None:
-                delta[k - 1] = delta[k - 1] * draws[k - 1][1]
-    return losses, delta, grad_W, grad_b, grad_gamma
+                dh = dh * draws[k - 1][1]
+            delta[k - 1] = dh * apply(DG, net.g[k - 1], a[k - 1], alpha[k - 1])  # dL/da[k-1]
+            if net.parametric[k - 1]:  # dL/dalpha[k-1]
+                e = apply(G, net.g[k - 1][1], a[k - 1]) - a[k - 1]
+                grad_alpha[k - 1] = (dh * e).sum(0)
+    return losses, delta, grad_W, grad_b, grad_gamma, grad_alpha
 
 
 def loss(net, theta, x, y, weights=None, running=None, predicts=True):
@@ -618,7 +639,7 @@ def of_groups(net, theta, rates):
     """For each parameter: the factor of its group's learning rate, and sqrt(n_in) of weights with
     ntk, otherwise 1."""
     factor, size = np.ones_like(theta), np.ones_like(theta)
-    for group, parts in zip(("W", "b", "gamma"), unpack(net, factor), strict=True):
+    for group, parts in zip(("W", "b", "gamma", "alpha"), unpack(net, factor), strict=True):
         for part in parts[1:]:
             if part is not None:
                 part[:] = rates.get("factors", {}).get(group, 1)
@@ -639,7 +660,7 @@ def shaped(net, theta, grad, rates, weight):
     kind = theta.dtype.type
     decayed = np.ones_like(theta)  # 0 for biases, and gamma, that are exempt
     if not rates.get("decay_bias", True):
-        _, b, gamma = unpack(net, decayed)
+        _, b, gamma, _ = unpack(net, decayed)
         for vector in (*b, *gamma):
             if vector is not None:
                 vector[:] = 0
@@ -650,10 +671,9 @@ def shaped(net, theta, grad, rates, weight):
     l1, l2 = kind(rates.get("l1", 0)), kind(rates.get("l2", 0))
     grad = grad + decayed * (l2 * theta + l1 * np.sign(theta))
     if rates.get("ridge") and weight > 0:
-        of_weights = np.ones_like(theta)
-        for b in unpack(net, of_weights)[1][1:]:
-            if b is not None:
-                b[:] = 0
+        of_weights = np.zeros_like(theta)
+        for W in unpack(net, of_weights)[0][1:]:
+            W[:] = 1
         grad = grad + kind(rates["ridge"]) / kind(weight) * of_weights * theta
     decay = np.asarray(rates["learning_rate"], theta.dtype) * kind(rates.get("weight_decay", 0))
     return theta - decay * decayed * theta, grad

@@ -177,6 +177,16 @@ def test_shaped_steps(name, dtype, batch, optimizer, shaped):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("batch", [1, 31])
+@pytest.mark.parametrize("shaped", [{}, {"clip_norm": 0.1}])
+def test_parametric_activations(dtype, batch, shaped):
+    net = ref.Net((19, 33, 70, 5), (("parametric", "selu"), ("parametric", "gelu")), "softmax")
+    shaped = {"learning_rate": 0.001, **shaped}
+    results = over_isas_and_threads(lambda t: trained(net, dtype, batch, "adam", t, shaped=shaped))
+    assert len(set(results.values())) == 1, results
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_online_training_with_many_zeros(dtype):
     results = over_isas_and_threads(lambda t: trained(NETS["deep"], dtype, 1, "sgd", t, zeros=0.8))
     assert len(set(results.values())) == 1, results

@@ -20,6 +20,11 @@ NETS = {
         **{"dropout": (0.0, 0.5, 0.125), "noise": (0.25, 0.0, 0.5)},
     ),
     "inputs": ref.Net((40, 5), (), dropout=(0.5,), noise=(1.0,)),
+    "parametric": ref.Net(
+        (9, 37, 20, 3),
+        (("parametric", "tanh"), ("parametric", "mish")),
+        **{"dropout": (0.2, 0.5, 0.25), "noise": (0.0, 0.25, 0.0)},
+    ),
     "chunks": ref.Net((3, 3000, 2), "mish", dropout=(0.5, 0.5), noise=(0.0, 0.1)),
     "at once": ref.Net((5, 900, 901, 3), "relu", dropout=(0.0, 0.5, 0.5), noise=(0.0,) * 3),
 }

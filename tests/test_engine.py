@@ -29,6 +29,7 @@ RATES = {
     "rmsprop_centered_momentum": SLOW,
     "adagrad": SLOW,
 }
+PARAMETRIC = ("parametric", "mish")
 SIGNS = ("lion", "rprop")  # a gradient that is rounding error alone decides theirs: not here
 SETTINGS = {  # what shapes a step
     "l2": {"l2": 0.5},
@@ -56,6 +57,8 @@ def random_case(rng):
     output = str(rng.choice(list(ref.OUTPUTS)))
     loss = str(rng.choice([name for name, outputs in ref.LOSSES.items() if output in outputs]))
     hidden = tuple(str(g) for g in rng.choice(list(ref.G), K - 1))
+    if rng.integers(3) == 0:
+        hidden = tuple(("parametric", g) if rng.integers(2) else g for g in hidden)
     bias = tuple(bool(b) for b in rng.integers(0, 2, K))
     net = ref.Net(sizes, hidden, output, loss, bias)
     n = int(rng.choice([1, 2, 5, 33, 100, 300, 600]))
@@ -162,7 +165,7 @@ def test_every_optimizer_has_its_rates():
 def test_every_way_through_a_step_against_the_reference(optimizer, sizes, batch, settings):
     rates = {**RATES[optimizer], **settings}
     rng = np.random.default_rng(0)
-    net = ref.Net(sizes, ("tanh", "gelu")[: len(sizes) - 2] if len(sizes) > 3 else "mish")
+    net = ref.Net(sizes, ("tanh", ("parametric", "gelu")) if len(sizes) > 3 else (PARAMETRIC,))
     theta = 0.02 * rng.standard_normal(net.n_parameters)
     n = 2 * batch + 1
     X, y = rng.standard_normal((n, sizes[0])), rng.integers(0, sizes[-1], n).astype(np.int32)

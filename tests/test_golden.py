@@ -80,6 +80,13 @@ NETS = {  # each loss, with every output that it takes
     "noise": ref.Net((5, 7, 6, 3), ("silu", "tanh"), dropout=(0, 0.5, 0), noise=(0.25, 0.25, 0.5)),
     "parameters": ref.Net((5, 7, 6, 3), (("leaky_relu", 0.25), ("elu", 0.5))),
     "squared_error silu": ref.Net((5, 7, 2), "gelu", "silu", "squared_error"),
+    "parametric": ref.Net((5, 7, 6, 3), (("parametric", "selu"), ("parametric", "mish"))),
+    "parametric, dropout, norm": ref.Net(
+        (5, 7, 6, 3),
+        (("parametric", "relu"), ("parametric", ("elu", 0.5))),
+        **{"dropout": (0.25, 0.5, 0.25), "noise": (0.0,) * 3},
+        norm=(("batch", 0.125, 0.0625), None),
+    ),
     "batch norm": ref.Net((5, 7, 6, 3), ("relu", "tanh"), norm=(("batch", 0.125, 0.0625),) * 2),
     "layer norm": ref.Net((5, 7, 6, 3), ("relu", "tanh"), norm=(("layer", 0, 0.0625),) * 2),
     "norms, dropout": ref.Net(
@@ -267,6 +274,15 @@ TRAINED = {  # name: sizes, activation, output, bias, batch size, optimizer
         *([67, 33, 17, 5], "relu", "softmax", True, 13),
         fastnn.AdamW(0.01, weight_decay=fastnn.FlatCosine(0.125)),
         {"dropout": [0.2, 0.5, 0.5]},
+    ),
+    "67-33-17-5 parametric": (
+        *([67, 33, 17, 5], fastnn.Parametric("selu"), "softmax", True, 13),
+        fastnn.AdamW(0.01, rate_factors={"alpha": 4.0}, clip_norm=1.0),
+        {"dropout": [0.0, 0.5, 0.5]},
+    ),
+    "67-33-17-5 parametric mish, layer norm, batch 1": (
+        *([67, 33, 17, 5], fastnn.Parametric("mish"), "softmax", True, 1, SGD),
+        {"norm": ["layer", None]},
     ),
     "67-33-17-5 batch norm": (
         *([67, 33, 17, 5], "relu", "softmax", True, 13, fastnn.Adam()),

@@ -39,6 +39,7 @@ NETS = {
     "parameters": ref.Net((7, 9, 6, 4), (("leaky_relu", 0.25), ("elu", 0.5))),
     "gelu output": ref.Net((7, 9, 3), "mish", "gelu", "squared_error"),
     "leaky_relu output": ref.Net((7, 9, 3), "silu", ("leaky_relu", 0.125), "squared_error"),
+    "parametric": ref.Net((7, 9, 6, 4), (("parametric", "selu"), ("parametric", "mish"))),
     "batch": ref.Net((7, 4, 3, 4), "tanh", norm=(("batch", 0.1, 1e-5),) * 2),
     "batch, no bias": ref.Net(
         *((7, 9, 6, 4), "silu"),
@@ -256,7 +257,7 @@ class TorchNet:
 
     def __init__(self, net, theta):
         self.net = net
-        parts = ref.unpack(net, theta)  # W, b, gamma
+        parts = ref.unpack(net, theta)  # W, b, gamma, alpha
         self.layers = [
             [None if p[k] is None else torch.tensor(p[k], requires_grad=True) for p in parts]
             for k in range(1, net.K + 1)
@@ -275,14 +276,17 @@ class TorchNet:
 
     def pre_output(self, x, training=True):
         h = torch.tensor(x)
-        for k, (W, b, gamma) in enumerate(self.layers, 1):
+        for k, (W, b, gamma, alpha) in enumerate(self.layers, 1):
             norm = self.net.norms[k]
             a = F.linear(h, self.weights(k, W), None if norm else b)
             if norm and norm[0] == "batch":
                 a = F.batch_norm(a, *self.running[k], gamma, b, training, *norm[1:])
             elif norm:
                 a = F.layer_norm(a, a.shape[1:], gamma, b, norm[2])
-            h = ref.apply(TORCH, self.net.g[k], a)
+            if alpha is None:
+                h = ref.apply(TORCH, self.net.g[k], a)
+            else:
+                h = a + alpha * (ref.apply(TORCH, self.net.g[k][1], a) - a)
         return a
 
     def forward(self, x):
@@ -371,7 +375,7 @@ def trajectory(
     assert_close(model.forward(X), peer.forward(X).detach().numpy())
 
 
-FACTORS = {"W": 0.5, "b": 0.1, "gamma": 3.0}
+FACTORS = {"W": 0.5, "b": 0.1, "gamma": 3.0, "alpha": 0.2}
 GROUPED = {  # ours, and PyTorch's with a learning rate for each group
     "sgd": (
         fastnn.SGD(0.02, 0.5, weight_decay=0.5, rate_factors=FACTORS),
@@ -391,7 +395,7 @@ GROUPED = {  # ours, and PyTorch's with a learning rate for each group
 }
 
 
-@pytest.mark.parametrize("net", ["softmax", "both", "identity, some biases"])
+@pytest.mark.parametrize("net", ["softmax", "both", "parametric"])
 @pytest.mark.parametrize("name", GROUPED)
 def test_a_learning_rate_for_each_group(net, name):
     ours, theirs, rate = GROUPED[name]

@@ -100,10 +100,31 @@ def test_normalisation(kinds, bias, batch):
     norm = tuple((kind, 0.25, 1.0) for kind in kinds)
     net = ref.Net((2, 3, 4, 2), ("sigmoid", "tanh"), "softmax", bias=bias, norm=norm)
     theta, x, y = make(net, batch)
-    W, b, gamma = ref.unpack(net, theta)
+    W, b, gamma, _ = ref.unpack(net, theta)
     assert [len(one) for one in gamma[1:3]] == [3, 4] and gamma[3] is None
     assert np.array_equal(ref.pack(W, b, gamma), theta)
     check_gradient(net, theta, x, y, np.arange(1, batch + 1))
+
+
+@pytest.mark.parametrize("g", ["selu", "mish", "relu", ("elu", 0.5), "tanh"])
+@pytest.mark.parametrize("norm", [None, (("batch", 0.25, 1.0), ("layer", 0, 1.0))])
+def test_parametric_activations(g, norm):
+    net = ref.Net((3, 4, 3, 2), (("parametric", g), ("parametric", "mish")), "softmax", norm=norm)
+    for seed in range(9):
+        theta, x, y = make(net, 5, seed=seed)
+        W, b, gamma, alpha = ref.unpack(net, theta)
+        assert [len(one) for one in alpha[1:3]] == [4, 3] and alpha[3] is None
+        assert np.array_equal(ref.pack(W, b, gamma, alpha), theta)
+        plain = ref.Net(net.sizes, (g, "mish"), "softmax", norm=norm)
+        if norm or away_from_kinks(plain, ref.pack(W, b, gamma), x):
+            break
+    check_gradient(net, theta, x, y, np.arange(1, 6))
+    for one in alpha[1:3]:
+        one[:] = 1
+    np.testing.assert_allclose(
+        ref.forward(net, theta, x, running=ref.new_running(net, REAL))[1][-1],
+        ref.forward(plain, ref.pack(W, b, gamma), x, running=ref.new_running(net, REAL))[1][-1],
+    )
 
 
 def test_normalisation_by_hand():
@@ -128,7 +149,7 @@ def test_normalisation_by_hand():
 def test_biases_and_one_activation_per_layer(bias):
     net = ref.Net((2, 3, 4, 1), ("sigmoid", "tanh"), "identity", bias=bias)
     theta, x, y = make(net, batch=5)
-    W, b, gamma = ref.unpack(net, theta)
+    W, b, gamma, _ = ref.unpack(net, theta)
     assert [p is not None for p in b[1:]] == net.has_bias[1:]
     assert np.array_equal(ref.pack(W, b, gamma), theta)
     check_gradient(net, theta, x, y)

@@ -15,6 +15,7 @@ import numpy as np
 
 from fastnn.checks import as_real, name_of
 from fastnn.explain.passes import forward_passes
+from fastnn.network.activations import plain
 from fastnn.network.arrays import as_dense, as_pair
 from fastnn.network.losses import settings_of
 from fastnn.network.parameters import new_engine
@@ -30,9 +31,9 @@ OPERATIONS = 2e8  # parameters checked times parameters in all, about
 # below this share of the loss (as at a minimum), the error is relative to this share: 1e-7.
 NEGLIGIBLE = 1e-5
 OFFSETS = (-2, -1, 1, 2)
-# Activations made of pieces: on which one h lies.
-PIECE = dict.fromkeys(("relu", "leaky_relu", "elu", "selu"), lambda h: h > 0)
-PIECE["hard_tanh"] = lambda h: abs(h) < 1
+# Activations made of pieces: on which one a lies.
+PIECE = dict.fromkeys(("relu", "leaky_relu", "elu", "selu"), lambda a: a > 0)
+PIECE["hard_tanh"] = lambda a: abs(a) < 1
 IN_PIECES = ("absolute_error", "quantile", "huber", "hinge")  # losses
 
 
@@ -46,7 +47,7 @@ def gradient_check(
     sample_weight: Any = None,
     statistics: np.ndarray | None = None,
 ) -> float:
-    """Largest |g - d| over the parameters of a W, b or gamma / the largest |g| of these."""
+    """Largest |g - d| over the parameters of a W, b, gamma or alpha / the largest |g| of these."""
     eps = STEP if eps is None else as_real("eps", eps)
     if eps == 0:
         raise ValueError("eps must be above 0, got 0.0")
@@ -75,7 +76,8 @@ def gradient_check(
     floor = NEGLIGIBLE * max(1.0, engine.gradient(X, y, g, 1, weights))
     kinks = active()
     worst, checked = 0.0, 0
-    parts = [part for layer in network.layers for part in (layer.W, layer.b, layer.gamma)]
+    layers = network.layers
+    parts = [part for one in layers for part in (one.W, one.b, one.gamma, one.alpha)]
     spans = [span for span in parts if g[span].size]
     share = int(np.clip(OPERATIONS // theta.size, CHECKED_MIN, CHECKED_MAX)) // len(spans)
     for index, span in enumerate(spans):
@@ -108,12 +110,12 @@ def _active(
 ) -> np.ndarray:
     """The piece on which each unit and the loss lie, for every row: differences hold while it stays
     so."""
-    names = [name_of(layer.activation) for layer in network.layers]
+    names = [name_of(plain(layer.activation)) for layer in network.layers]
     if name_of(network.loss) not in IN_PIECES and not PIECE.keys() & set(names):
         return np.empty(0, bool)
     passes = forward_passes(network, theta, statistics, X)
     pieces = [
-        PIECE[name](of.h).ravel() for name, of in zip(names, passes, strict=True) if name in PIECE
+        PIECE[name](of.a).ravel() for name, of in zip(names, passes, strict=True) if name in PIECE
     ]
     return np.concatenate([_sides(network, y, passes[-1].h), *pieces])
 

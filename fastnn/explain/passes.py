@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastnn.kernels._cpu import NORMS, OUTPUTS
-from fastnn.kernels.forward import forward
+from fastnn.kernels.forward import forward, parametric
 from fastnn.kernels.normalise import normalise
 from fastnn.network.activations import kernel
-from fastnn.network.parameters import gammas, statistics_of, views
+from fastnn.network.parameters import alphas, gammas, statistics_of, views
 from fastnn.network.spec import NetworkSpec
 
 
 class Pass(NamedTuple):
     """Of one layer and all rows: a and h, (n, n_k). Where it is normalised also u and xhat, alike,
-    and inv = 1 / sqrt(variance + epsilon), (n_k,) of batch, (n,) of layer normalisation."""
+    and inv = 1 / sqrt(variance + epsilon), (n_k,) of batch, (n,) of layer normalisation. Where its
+    activation is parametric d = dh/da and e = dh/dalpha, (n, n_k)."""
 
     a: np.ndarray
     h: np.ndarray
     u: np.ndarray | None = None
     xhat: np.ndarray | None = None
     inv: np.ndarray | None = None
+    d: np.ndarray | None = None
+    e: np.ndarray | None = None
 
 
 def forward_passes(
@@ -32,6 +35,7 @@ def forward_passes(
     passes: list[Pass] = []
     W, b = views(network, theta)
     gamma, running = gammas(network, theta), statistics_of(network, statistics)
+    alpha = alphas(network, theta)
     for k, layer in enumerate(network.layers):
         h_prev, g = passes[-1].h if k else X, kernel(layer.activation)
         a, h, u, xhat = (np.empty((len(X), layer.n_out), network.dtype) for _ in range(4))
@@ -40,6 +44,8 @@ def forward_passes(
             forward(h_prev, W[k], b[k], a, OUTPUTS["identity"], 1)
             forward(h_prev, W[k], b[k], h, g, 1)
             passes.append(Pass(a, h))
+            if alpha[k] is not None:
+                passes[k] = _parametric(passes[k], alpha[k], g)
             continue
         forward(h_prev, W[k], None, u, OUTPUTS["identity"], 1)
         inv = np.empty(layer.n_out if norm.name == "batch" else len(X), network.dtype)
@@ -47,4 +53,13 @@ def forward_passes(
         out = xhat, a, h, inv
         normalise(u, gamma[k], b[k], mean, variance, *out, NORMS[norm.name], norm.epsilon, g)
         passes.append(Pass(a, h, u, xhat, inv))
+        if alpha[k] is not None:
+            passes[k] = _parametric(passes[k], alpha[k], g)
     return passes
+
+
+def _parametric(of: Pass, alpha: np.ndarray, g: Any) -> Pass:
+    """It with h of a parametric activation."""
+    h, d, e = (np.empty_like(of.a) for _ in range(3))
+    parametric(of.a, alpha, h, d, e, g)
+    return of._replace(h=h, d=d, e=e)

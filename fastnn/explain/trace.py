@@ -9,16 +9,23 @@ import numpy as np
 
 from fastnn.checks import as_real, name_of
 from fastnn.explain.passes import forward_passes
-from fastnn.kernels._cpu import KEEPING, NORMS, OPTIMIZERS
-from fastnn.kernels.backward import gradient, hidden_delta
+from fastnn.kernels._cpu import KEEPING, NORMS, OPTIMIZERS, OUTPUTS
+from fastnn.kernels.backward import gradient, hidden_delta, parametric_delta
 from fastnn.kernels.forward import slope
 from fastnn.kernels.normalise import normalise_delta
 from fastnn.kernels.output_delta import output_delta
 from fastnn.kernels.update import update
-from fastnn.network.activations import TABLE, Activation, kernel, parameter_of
+from fastnn.network.activations import (
+    TABLE,
+    Activation,
+    is_parametric,
+    kernel,
+    parameter_of,
+    plain,
+)
 from fastnn.network.arrays import as_dense, as_numbers, as_pair
 from fastnn.network.losses import for_kernel
-from fastnn.network.parameters import gammas, views
+from fastnn.network.parameters import alphas, gammas, views
 from fastnn.network.spec import LayerSpec, NetworkSpec
 
 FEW = 64  # numbers printed in full; longer arrays are shortened
@@ -63,10 +70,13 @@ class Trace:
         Of each layer, a[0] being layer 1's a^(1); (n_k,), or (n, n_k).
     u, xhat, du : list of array
         Of normalised layers u = h_prev W^T, the same normalised, and dL/du; elsewhere None.
-    grad_W, grad_b, grad_gamma : list of array
-        dL/dW, dL/db and dL/dgamma of each layer, means over the rows; grad_b[k] is None without a
-        bias, grad_gamma[k] without normalisation.
-    W, b, gamma : list of array
+    dh : list of array
+        Of layers whose activation is parametric dL/dh; elsewhere None.
+    grad_W, grad_b, grad_gamma, grad_alpha : list of array
+        dL/dW, dL/db, dL/dgamma and dL/dalpha of each layer, means over the rows; grad_b[k] is None
+        without a bias, grad_gamma[k] without normalisation, grad_alpha[k] of an activation that is
+        not parametric.
+    W, b, gamma, alpha : list of array
         The parameters.
     loss : float
         Mean over the rows.
@@ -95,9 +105,11 @@ class Trace:
         u, xhat = [of.u for of in passes], [of.xhat for of in passes]
         delta = [np.empty_like(one) for one in a]
         du: list[np.ndarray | None] = [None] * len(layers)
+        dh: list[np.ndarray | None] = [None] * len(layers)
         grad = np.zeros_like(theta)
         grad_W, grad_b = views(network, grad)
         gamma, grad_gamma = gammas(network, theta), gammas(network, grad)
+        alpha, grad_alpha = alphas(network, theta), alphas(network, grad)
         losses = np.empty(n)
         ids = kernel(network.output), for_kernel(network.loss, network.n_out)
         output_delta(a[-1], Y, h[-1], delta[-1], losses, *ids, 1)
@@ -114,6 +126,14 @@ class Trace:
                 gradient(own, h_prev, grad_W[k], None, 1)
             if k:
                 g, d = layers[k - 1].activation, h_prev
+                if grad_alpha[k - 1] is not None:
+                    below = passes[k - 1]
+                    assert below.d is not None and below.e is not None
+                    dh[k - 1] = of_h = np.empty_like(d)
+                    hidden_delta(own, W[k], d, of_h, OUTPUTS["identity"], 1)
+                    out = delta[k - 1], grad_alpha[k - 1]
+                    parametric_delta(of_h, below.d, below.e, *out)
+                    continue
                 if name_of(g) in KEEPING:
                     slope(a[k - 1], d := np.empty_like(d), kernel(g))
                 hidden_delta(own, W[k], d, delta[k - 1], kernel(g), 1)
@@ -126,6 +146,8 @@ class Trace:
         self.u, self.xhat, self.du = ([self._plain(one) for one in m] for m in (u, xhat, du))
         self.W, self.b, self.grad_W, self.grad_b = (list(v) for v in (W, b, grad_W, grad_b))
         self.gamma, self.grad_gamma = list(gamma), list(grad_gamma)
+        self.alpha, self.grad_alpha = list(alpha), list(grad_alpha)
+        self.dh = [self._plain(one) for one in dh]
         self.loss = float(losses.mean())
         self._grad = grad
         self._learning_rate = learning_rate
@@ -193,11 +215,13 @@ class Trace:
         return f" ({shown}: in training alone)" if shown else ""
 
     def _forward_lines(self, layer: LayerSpec) -> list[str]:
-        k, name = layer.k, name_of(layer.activation)
+        k, name = layer.k, name_of(plain(layer.activation))
+        parametric = is_parametric(layer.activation)
         bias = f" + b^({k})" if layer.bias else ""
         norm = f"{layer.norm.name} norm, " if layer.norm else ""
         lines = [
-            f"layer {k}: {layer.n_in} -> {layer.n_out}, {norm}{name}{self._left_out(k)}",
+            f"layer {k}: {layer.n_in} -> {layer.n_out}, {norm}{'parametric ' * parametric}{name}"
+            f"{self._left_out(k)}",
             _line(f"W^({k})", self.W[k - 1]),
         ]
         if layer.bias:
@@ -212,11 +236,13 @@ class Trace:
                 _line(f"xhat^({k}) = (u^({k}) - {mean}) / {by}", self.xhat[k - 1]),
             ]
             product = f"gamma^({k}) * xhat^({k})"
-        return [
-            *lines,
-            _line(f"a^({k}) = {product}{bias}", self.a[k - 1]),
-            _line(f"h^({k}) = {name}(a^({k})) = {_formulas(layer.activation)[0]}", self.h[k - 1]),
-        ]
+        lines.append(_line(f"a^({k}) = {product}{bias}", self.a[k - 1]))
+        formula = f"{name}(a^({k})) = {_formulas(layer.activation)[0]}"
+        if parametric:
+            lines.append(_line(f"alpha^({k})", self.alpha[k - 1]))
+            g = _formulas(layer.activation)[0]
+            formula = f"a^({k}) + alpha^({k}) (g(a^({k})) - a^({k})), g = {name}: {g}"
+        return [*lines, _line(f"h^({k}) = {formula}", self.h[k - 1])]
 
     def _of_norm(self, what: str, layer: LayerSpec) -> str:
         """The mean, or the like, that normalises u."""
@@ -234,10 +260,19 @@ class Trace:
             title, g = "hidden", _formulas(layer.activation)[1]
             above = f"dL/du^({k + 1})" if self.du[k] is not None else f"delta^({k + 1})"
             formula = f"({above} W^({k + 1})) * g'(a^({k})), g' = {g}"
-        lines = [
-            f"back through layer {k} ({title})",
-            _line(f"delta^({k}) = dL/da^({k}) = {formula}", self.delta[k - 1]),
-        ]
+        lines = [f"back through layer {k} ({title})"]
+        if self.grad_alpha[k - 1] is not None:
+            rows = "" if self._single else "sum over rows of "
+            lines += [
+                _line(f"dL/dh^({k}) = {above} W^({k + 1})", self.dh[k - 1]),
+                _line(
+                    f"dL/dalpha^({k}) = {rows}dL/dh^({k}) * (g(a^({k})) - a^({k})){mean}",
+                    self.grad_alpha[k - 1],
+                ),
+            ]
+            g = g if name_of(plain(layer.activation)) in KEEPING else f"{g} (h of g)"
+            formula = f"dL/dh^({k}) * (1 + alpha^({k}) (g'(a^({k})) - 1)), g' = {g}"
+        lines.append(_line(f"delta^({k}) = dL/da^({k}) = {formula}", self.delta[k - 1]))
         own = f"delta^({k})"
         if layer.norm:
             own = f"dL/du^({k})"
@@ -272,6 +307,7 @@ class Trace:
                 ("W", self.W[k - 1], after.W[k - 1]),
                 ("b", self.b[k - 1], after.b[k - 1]),
                 ("gamma", self.gamma[k - 1], after.gamma[k - 1]),
+                ("alpha", self.alpha[k - 1], after.alpha[k - 1]),
             ):
                 if old is not None:
                     lines.append(f"{name}^({k}) <- {name}^({k}) - {rate} dL/d{name}^({k})")
@@ -320,7 +356,7 @@ def _loss_name(network: NetworkSpec) -> str:
 
 def _formulas(activation: str | Activation) -> tuple[str, str]:
     """g(a) and g'(a), with the parameter's number."""
-    known, p = TABLE[name_of(activation)], f"{parameter_of(activation):g}"
+    known, p = TABLE[name_of(plain(activation))], f"{parameter_of(activation):g}"
     return known.g.replace("{p}", p), known.slope.replace("{p}", p)
 
 

@@ -1,6 +1,7 @@
 """The model file: safetensors with the architecture in its metadata, replaced in one piece.
 
-tensors         W1, b1, W2, ... in their shapes, of normalised layers gamma1, of those by batches
+tensors         W1, b1, W2, ... in their shapes, of parametric activations alpha1, of normalised
+                layers gamma1, of those by batches
                 running_mean1, running_variance1; and the optimizer's vectors (n_parameters,);
                 of a checkpoint also arrays of callbacks: callback0.NAME, ...
 __metadata__    format "fastnn", version, and three JSON texts, or four:
@@ -34,10 +35,11 @@ from fastnn.files.safetensors import (
     loads,
     read_header,
 )
+from fastnn.network.activations import is_parametric
 from fastnn.network.activations import restored as activation_restored
 from fastnn.network.losses import from_json
 from fastnn.network.norms import restored as norm_restored
-from fastnn.network.parameters import Parameters, gammas, statistics_of, views
+from fastnn.network.parameters import Parameters, alphas, gammas, statistics_of, views
 from fastnn.network.spec import NetworkSpec, as_network
 from fastnn.random import as_seed
 
@@ -174,13 +176,15 @@ def tensors_of(parameters: Parameters) -> dict[str, np.ndarray]:
     network, theta = parameters.network, parameters.theta
     W, b = views(network, theta)
     gamma, statistics = gammas(network, theta), statistics_of(network, parameters.statistics)
-    tensors = {}
+    alpha, tensors = alphas(network, theta), {}
     for k in range(len(W)):
         tensors[f"W{k + 1}"] = W[k]
         if b[k] is not None:
             tensors[f"b{k + 1}"] = b[k]
         if gamma[k] is not None:
             tensors[f"gamma{k + 1}"] = gamma[k]
+        if alpha[k] is not None:
+            tensors[f"alpha{k + 1}"] = alpha[k]
         if (running := statistics[k]) is not None:
             tensors[f"running_mean{k + 1}"], tensors[f"running_variance{k + 1}"] = running
     return tensors
@@ -355,6 +359,8 @@ def _check_tensors(
             want[f"b{layer.k}"] = (layer.n_out,)
         if layer.norm:
             want[f"gamma{layer.k}"] = (layer.n_out,)
+        if is_parametric(layer.activation):
+            want[f"alpha{layer.k}"] = (layer.n_out,)
         if layer.norm and layer.norm.name == "batch":
             want |= {f"running_{what}{layer.k}": (layer.n_out,) for what in ("mean", "variance")}
     want.update(dict.fromkeys(states, (network.n_parameters,)))

@@ -12,7 +12,14 @@ from fastnn.errors import optional
 from fastnn.interop import steps as chain
 from fastnn.interop.steps import Apply, Dropout, Linear, Normalize, Scale, Step
 from fastnn.model import Model
-from fastnn.network.activations import ELU, TABLE, Activation, LeakyReLU, parameter_of
+from fastnn.network.activations import (
+    ELU,
+    TABLE,
+    Activation,
+    LeakyReLU,
+    is_parametric,
+    parameter_of,
+)
 from fastnn.network.losses import Loss
 from fastnn.network.norms import BatchNorm, LayerNorm
 from fastnn.network.spec import LayerSpec
@@ -237,6 +244,10 @@ def to_keras(model: Model, *, logits: bool = False) -> Any:
     drop(0)
     for layer in model._network.layers:
         last = layer.k == len(model.W)
+        if is_parametric(layer.activation):
+            raise ValueError(
+                f"model must have no parametric activation for to_keras, got {layer.activation}"
+            )
         name = "identity" if last and logits else name_of(layer.activation)
         W, b = model.W[layer.k - 1].T, model.b[layer.k - 1]
         bias = [b] if layer.bias else []

@@ -391,6 +391,7 @@ class Plain:
     activation: str | Activation
     gamma: np.ndarray | None  # of a layer's normalisation
     epsilon: float
+    alpha: np.ndarray | None  # of a parametric activation
 
 
 def plain(model: Model) -> list[Plain]:
@@ -403,5 +404,5 @@ def plain(model: Model) -> list[Plain]:
             W, b = (W * scale.factor[:, None]).astype(W.dtype), scale.shift.astype(W.dtype)
         elif layer.norm is not None:
             gamma, epsilon = model.gamma[k], layer.norm.epsilon
-        layers.append(Plain(W, b, layer.activation, gamma, epsilon))
+        layers.append(Plain(W, b, layer.activation, gamma, epsilon, model.alpha[k]))
     return layers

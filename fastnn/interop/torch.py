@@ -11,7 +11,7 @@ from fastnn.interop import steps as chain
 from fastnn.interop.arrays import of_tensor
 from fastnn.interop.steps import Apply, Dropout, Linear, Normalize, Step
 from fastnn.model import Model
-from fastnn.network.activations import ELU, TABLE, Activation, LeakyReLU
+from fastnn.network.activations import ELU, TABLE, Activation, LeakyReLU, is_parametric
 from fastnn.network.losses import Loss
 from fastnn.network.norms import BatchNorm, LayerNorm
 from fastnn.network.spec import LayerSpec
@@ -239,6 +239,8 @@ def _activation_modules(nn: Any, activation: str | Activation) -> list[Any]:
     name = name_of(activation)
     if name == "identity":
         return []
+    if is_parametric(activation):
+        raise ValueError(f"model must have no parametric activation for to_torch, got {activation}")
     kind = TABLE[name].torch
     if kind is None:
         raise ValueError(f"PyTorch has no module for {name}; pass logits=True to leave it out")

@@ -91,8 +91,11 @@ cdef extern from "kernels.h" nogil:
         void (*scale_columns)(Py_ssize_t n, const double *factors, void *W) noexcept nogil
         void (*scale_rows)(Py_ssize_t n, const double *factors, void *W) noexcept nogil
         void (*activate_panel)(Py_ssize_t rows, int vectors, void *h, fnn_activation g, void *d) noexcept nogil
-        void (*perturb_panel)(Py_ssize_t rows, int vectors, void *h, void *d, const fnn_draw *draw, int64_t step,
+        void (*perturb_panel)(Py_ssize_t rows, int vectors, void *h, void *d, void *e, const fnn_draw *draw, int64_t step,
                               Py_ssize_t first_row, Py_ssize_t column) noexcept nogil
+        void (*parametric_panel)(Py_ssize_t rows, int vectors, void *h, fnn_activation g, const void *alpha, void *d,
+                                 void *e) noexcept nogil
+        void (*parametric_delta)(Py_ssize_t rows, int vectors, const void *dh, const void *d, void *delta) noexcept nogil
         void (*batch_norm)(Py_ssize_t rows, const fnn_norm *norm, Py_ssize_t column, int learn, void *u, void *xhat,
                            void *inv) noexcept nogil
         void (*layer_norm)(Py_ssize_t rows, Py_ssize_t n, const fnn_norm *norm, void *u, Py_ssize_t stride, void *xhat,
@@ -145,6 +148,7 @@ cdef extern from "kernels.h" nogil:
         FNN_OF_W
         FNN_OF_b
         FNN_OF_gamma
+        FNN_OF_alpha
         FNN_GROUPS
 
     enum:

@@ -124,10 +124,10 @@ NORMS = {"batch": FNN_BATCH_NORM, "layer": FNN_LAYER_NORM}
 
 
 cdef fnn_activation as_activation(g) except *:
-    """From an id of OUTPUTS, for the parameter's default, or a pair (id, parameter)."""
+    """From an id of OUTPUTS, for the parameter's default, or (id, parameter), of a parametric one (id, parameter, True)."""
     cdef fnn_activation activation
     if isinstance(g, tuple):
-        activation.id, activation.parameter = g
+        activation.id, activation.parameter = g[:2]
     else:
         activation.id = g
         activation.parameter = fnn_known_activations[activation.id].initial if activation.id < FNN_SOFTMAX else 0

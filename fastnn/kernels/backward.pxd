@@ -23,3 +23,10 @@ cdef void gradient_sparse_part(const fnn_kernels *k, const Layer *layer, const S
                                const char *delta, const fnn_features *X, const Py_ssize_t *order, Py_ssize_t first,
                                Py_ssize_t stride, Py_ssize_t batch, Py_ssize_t q0, Py_ssize_t q1, char *scratch,
                                Entries *room) noexcept nogil
+cdef void parametric_delta_part(const fnn_kernels *k, Py_ssize_t n, const char *dh, const char *d, char *delta, Py_ssize_t stride,
+                                Py_ssize_t p0, Py_ssize_t p1, Py_ssize_t r0, Py_ssize_t r1) noexcept nogil
+cdef void parametric_gradient_part(const fnn_kernels *k, char *alpha, const Slots *slots, const Step *step, const char *dh,
+                                   const char *e, Py_ssize_t stride, Py_ssize_t batch, Py_ssize_t p0, Py_ssize_t p1,
+                                   char *scratch) noexcept nogil
+cdef void parametric_update_part(const fnn_kernels *k, char *alpha, const Slots *slots, const Step *step, Py_ssize_t p0,
+                                 Py_ssize_t p1) noexcept nogil

@@ -3,11 +3,11 @@ from cython cimport floating
 from cython.parallel cimport parallel, prange
 
 from fastnn.kernels._cpu cimport (
-    FNN_BACKWARD, FNN_NEAR, FNN_OF_b, FNN_OF_W, Memory, as_activation, bring_near, fnn_activation, fnn_features, fnn_kernels,
-    fnn_prefetch, fnn_rates, fnn_sgd, fp_enter, fp_leave, kernels_for, worth,
+    FNN_BACKWARD, FNN_NEAR, FNN_OF_alpha, FNN_OF_b, FNN_OF_W, Memory, as_activation, bring_near, fnn_activation, fnn_features,
+    fnn_kernels, fnn_prefetch, fnn_rates, fnn_sgd, fp_enter, fp_leave, kernels_for, worth,
 )
 from fastnn.kernels.panels cimport (
-    L2_BYTES, Layer, at, bias_panels, block, columns, make_layer, pack, unpack, vectors, weight_panels,
+    L2_BYTES, Layer, at, bias_panels, block, columns, make_layer, pack, panels, unpack, vectors, weight_panels,
 )
 from fastnn.kernels.update cimport Slots, Step, clear_padding, update_block, update_vector
 
@@ -151,6 +151,53 @@ cdef void gradient_sparse_part(
                 update_block(k, layer, slots, step, p, q, g)
 
 
+cdef void parametric_delta_part(
+    const fnn_kernels *k,
+    Py_ssize_t n,
+    const char *dh,                 # (batch, n) in panels  in: dL/dh
+    const char *d,                  # (batch, n) in panels  in: dh/da
+    char *delta,                    # (batch, n) in panels  out: dL/da
+    Py_ssize_t stride,              # elements from one panel to the next
+    Py_ssize_t p0, Py_ssize_t p1,   # panels ...
+    Py_ssize_t r0, Py_ssize_t r1,   # ... and rows that are written
+) noexcept nogil:
+    """delta = dL/dh dh/da."""
+    cdef Py_ssize_t p, to
+    for p in range(p0, p1):
+        to = p * stride + r0 * k.nr
+        k.parametric_delta(r1 - r0, vectors(k, n, p), at(k, dh, to), at(k, d, to), at(k, delta, to))
+
+
+cdef void parametric_gradient_part(
+    const fnn_kernels *k,
+    char *alpha,                    # (n,)                      in and out: where step.apply
+    const Slots *slots,             # Ga like it                out: where step.summed; states  in and out
+    const Step *step,               # what becomes of the gradient
+    const char *dh,                 # (batch, n) in panels      in: dL/dh
+    const char *e,                  # (batch, n) in panels      in: dh/dalpha
+    Py_ssize_t stride,              # elements from one panel to the next
+    Py_ssize_t batch,
+    Py_ssize_t p0, Py_ssize_t p1,   # panels that are written
+    char *scratch,                  # (NR,)
+) noexcept nogil:
+    """dL/dalpha = the sum of dL/dh dh/dalpha, and the step on it."""
+    cdef Py_ssize_t p
+    cdef char *g
+    for p in range(p0, p1):
+        g = at(k, slots.Ga, p * k.nr) if step.summed else scratch
+        k.scale_gradient(batch, at(k, dh, p * stride), at(k, e, p * stride), g, step.first or not step.summed)
+        if step.apply:
+            update_vector(k, alpha, slots.state_a, step, FNN_OF_alpha, p, g)
+
+
+cdef void parametric_update_part(const fnn_kernels *k, char *alpha, const Slots *slots, const Step *step, Py_ssize_t p0,
+                                 Py_ssize_t p1) noexcept nogil:
+    """The step on alpha from the gradient in Ga."""
+    cdef Py_ssize_t p
+    for p in range(p0, p1):
+        update_vector(k, alpha, slots.state_a, step, FNN_OF_alpha, p, at(k, slots.Ga, p * k.nr))
+
+
 cdef void _bias(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step, const char *delta,
                 Py_ssize_t batch, Py_ssize_t p, char *scratch) noexcept nogil:
     """The biases of output panel p; delta: of that panel."""
@@ -263,3 +310,32 @@ def gradient(
                 gradient_part(k, &layer, &slots, &step, d, h, stride, batch, u, u + 1, NULL, NULL)
             fp_leave(mode)
     unpack(k, &layer, slots.G, slots.Gb, &grad_W[0, 0], NULL if grad_b is None else &grad_b[0])
+
+
+def parametric_delta(
+    const floating[:, ::1] dh,       # (batch, n)  in: dL/dh
+    const floating[:, ::1] d,        # (batch, n)  in: dh/da
+    const floating[:, ::1] e,        # (batch, n)  in: dh/dalpha
+    floating[:, ::1] delta,          # (batch, n)  out: dL/da
+    floating[::1] grad_alpha,        # (n,)  out: dL/dalpha
+):
+    """delta = dL/dh dh/da, grad_alpha = the sum of dL/dh dh/dalpha. One thread."""
+    cdef Py_ssize_t batch = dh.shape[0], n = dh.shape[1], p
+    cdef const fnn_kernels *k = kernels_for(sizeof(floating))
+    cdef Memory memory = Memory()
+    cdef Py_ssize_t stride = batch * k.nr, width = panels(k, n)
+    cdef char *x = memory.take(width, stride, k.item)
+    cdef char *slope = memory.take(width, stride, k.item)
+    cdef char *by = memory.take(width, stride, k.item)
+    cdef char *out = memory.take(width, stride, k.item)
+    cdef char *grad = memory.take(width, k.nr, k.item)
+    cdef unsigned long long mode = fp_enter()
+    k.gather(batch, n, &dh[0, 0], NULL, x, stride)
+    k.gather(batch, n, &d[0, 0], NULL, slope, stride)
+    k.gather(batch, n, &e[0, 0], NULL, by, stride)
+    parametric_delta_part(k, n, x, slope, out, stride, 0, width, 0, batch)
+    for p in range(width):
+        k.scale_gradient(batch, at(k, x, p * stride), at(k, by, p * stride), at(k, grad, p * k.nr), True)
+    fp_leave(mode)
+    k.scatter(batch, n, out, stride, &delta[0, 0])
+    k.scatter(1, n, grad, k.nr, &grad_alpha[0])

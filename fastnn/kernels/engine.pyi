@@ -5,7 +5,8 @@ import numpy as np
 import numpy.typing as npt
 
 Reals = npt.NDArray[Any]  # float32 or float64, the engine's dtype
-Activation = int | tuple[int, float]  # an id, or id and parameter
+# An id, or id and parameter; with True: parametric.
+Activation = int | tuple[int, float] | tuple[int, float, bool]
 Norm = tuple[int, float, float]  # id, epsilon, momentum
 
 class Engine:

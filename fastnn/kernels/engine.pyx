@@ -62,16 +62,22 @@ cdef class Workspace:
         b.h = <char **> memory.take(K + 1, sizeof(char *))
         b.d = <char **> memory.take(K + 1, sizeof(char *))
         b.delta = <char **> memory.take(K + 1, sizeof(char *))
+        b.dh = <char **> memory.take(K + 1, sizeof(char *))
+        b.e = <char **> memory.take(K + 1, sizeof(char *))
         b.du = <char **> memory.take(K + 1, sizeof(char *))
         b.xhat = <char **> memory.take(K + 1, sizeof(char *))
         b.inv = <char **> memory.take(K + 1, sizeof(char *))
         for l in range(1, K + 1):
             n = net.layers[l - 1].out_panels
             b.h[l] = memory.take(n, row, rows)
-            if l < K and (keeps(net.activations[l - 1]) or net.draws[l].noise or net.draws[l].dropout):
+            if l < K and (keeps(net.activations[l - 1]) or net.alpha[l - 1] != NULL or net.draws[l].noise
+                          or net.draws[l].dropout):
                 b.d[l] = memory.take(n, row, rows)
             b.delta[l] = memory.take(n, row, rows)
-            b.du[l] = b.delta[l]
+            b.dh[l] = b.du[l] = b.delta[l]
+            if net.alpha[l - 1] != NULL:
+                b.dh[l] = memory.take(n, row, rows)
+                b.e[l] = memory.take(n, row, rows)
             if net.norms[l - 1].kind:
                 b.xhat[l] = memory.take(n, row, rows)
                 b.du[l] = memory.take(n, row, rows)
@@ -91,8 +97,8 @@ cdef class Engine:
     ----------
     sizes : tuple of int
         Widths n_0..n_K.
-    activations : tuple of int or (int, float)
-        Ids of ``_cpu.ACTIVATIONS``, or ids and parameters, one for each hidden layer.
+    activations : tuple of int, (int, float) or (int, float, True)
+        Ids of ``_cpu.ACTIVATIONS``, or ids and parameters, one for each hidden layer; of parametric ones with True.
     output : int or (int, float)
         Of ``_cpu.OUTPUTS``.
     loss : (int, dict)
@@ -198,6 +204,8 @@ cdef class Engine:
                 self.net.slots[l].state_b[s] = bias_panels(self.net.k, self.memory, &self.net.layers[l])
                 if self.net.norms[l].kind:
                     self.net.slots[l].state_g[s] = bias_panels(self.net.k, self.memory, &self.net.layers[l])
+                if self.net.alpha[l] != NULL:
+                    self.net.slots[l].state_a[s] = bias_panels(self.net.k, self.memory, &self.net.layers[l])
         return 0
 
     cdef int prepare_squares(self) except -1:
@@ -218,6 +226,8 @@ cdef class Engine:
             self.net.slots[l].Gb = bias_panels(self.net.k, self.memory, &self.net.layers[l])
             if self.net.norms[l].kind:
                 self.net.slots[l].Gg = bias_panels(self.net.k, self.memory, &self.net.layers[l])
+            if self.net.alpha[l] != NULL:
+                self.net.slots[l].Ga = bias_panels(self.net.k, self.memory, &self.net.layers[l])
         for l in range(self.net.n_layers - 1, -1, -1):  # layer 0 last: its G says that all are there
             self.net.slots[l].G = weight_panels(self.net.k, self.memory, &self.net.layers[l])
         return 0
@@ -253,6 +263,8 @@ cdef class Engine:
             layer, norm = &self.net.layers[l], &self.net.norms[l]
             n = layer.out_panels * k.nr
             if not (k.all_finite(weight_bytes(k, layer) // k.item, layer.Wp) and k.all_finite(n, layer.b)):
+                return False
+            if self.net.alpha[l] != NULL and not k.all_finite(n, self.net.alpha[l]):
                 return False
             if norm.kind and not (k.all_finite(n, norm.gamma) and k.all_finite(n, norm.beta)):
                 return False
@@ -400,7 +412,7 @@ cdef class Engine:
         run.step.rates.regular = run.step.rates.regular or weight_decays is not None
         if run.perturbs:
             self.set_keys(keys)
-        run.step.n_groups = 3 if self.net.normalised else 2  # W, b, gamma
+        run.step.n_groups = 4 if self.net.parametric else 3 if self.net.normalised else 2  # W, b, gamma, alpha
         correct(&run.step.rates, counts[0] + 1)  # threads go on from there
         share_rates(&run.step)
         # A run of steps pays for its threads once: far less work than a pass alone is worth a trial of more.

@@ -1,4 +1,7 @@
-"""a = h_prev W^T + b,  h = g(a): the forward pass of one layer."""
+"""a = h_prev W^T + b,  h = g(a): the forward pass of one layer.
+
+A parametric activation, h = a + alpha (g(a) - a) with an alpha of each unit, is a pass of its own over a.
+"""
 from cython cimport floating
 from cython.parallel cimport parallel, prange
 
@@ -47,11 +50,32 @@ cdef void forward_part(
                 k.activate_panel(stop - start, vectors(k, layer.n_out, p), at(k, h, to), g, at(k, d, to))
 
 
+cdef void parametric_part(
+    const fnn_kernels *k,
+    Py_ssize_t n,
+    fnn_activation g,
+    const char *alpha,              # (n,)
+    char *h,                        # (batch, n) in panels  in: a; out: h
+    char *d,                        # (batch, n) in panels  out: dh/da; NULL: not wanted
+    char *e,                        # (batch, n) in panels  out: dh/dalpha; NULL: not wanted
+    Py_ssize_t stride,              # elements from one panel to the next
+    Py_ssize_t p0, Py_ssize_t p1,   # panels ...
+    Py_ssize_t r0, Py_ssize_t r1,   # ... and rows that are written
+) noexcept nogil:
+    """h = a + alpha (g(a) - a)."""
+    cdef Py_ssize_t p, to
+    for p in range(p0, p1):
+        to = p * stride + r0 * k.nr
+        k.parametric_panel(r1 - r0, vectors(k, n, p), at(k, h, to), g, at(k, alpha, p * k.nr),
+                           NULL if d == NULL else at(k, d, to), NULL if e == NULL else at(k, e, to))
+
+
 cdef void perturb_part(
     const fnn_kernels *k,
     Py_ssize_t n,
     char *h,                        # (batch, n) in panels  in and out
     char *d,                        # (batch, n) in panels  in and out: dh/da; NULL: not kept
+    char *e,                        # (batch, n) in panels  in and out: dh/dalpha; NULL: not kept
     Py_ssize_t stride,              # elements from one panel to the next
     const fnn_draw *draw,
     long long step,
@@ -65,8 +89,8 @@ cdef void perturb_part(
         return
     for p in range(p0, p1):
         to = p * stride + r0 * k.nr
-        k.perturb_panel(r1 - r0, vectors(k, n, p), at(k, h, to), NULL if d == NULL else at(k, d, to), draw, step,
-                        first_row + r0, p * k.nr)
+        k.perturb_panel(r1 - r0, vectors(k, n, p), at(k, h, to), NULL if d == NULL else at(k, d, to),
+                        NULL if e == NULL else at(k, e, to), draw, step, first_row + r0, p * k.nr)
 
 
 cdef void forward_sparse_part(
@@ -149,3 +173,30 @@ def slope(
         k.activate_panel(batch, vectors(k, n, p), at(k, h, p * stride), g, at(k, out, p * stride))
     fp_leave(mode)
     k.scatter(batch, n, out, stride, &d[0, 0])
+
+
+def parametric(
+    const floating[:, ::1] a,        # (batch, n)  in
+    const floating[::1] alpha,       # (n,)  in
+    floating[:, ::1] h,              # (batch, n)  out
+    floating[:, ::1] d,              # (batch, n)  out: dh/da
+    floating[:, ::1] e,              # (batch, n)  out: dh/dalpha
+    activation,                      # of ACTIVATIONS: an id, or (id, parameter)
+):
+    """h = a + alpha (g(a) - a). One thread."""
+    cdef Py_ssize_t batch = a.shape[0], n = a.shape[1]
+    cdef const fnn_kernels *k = kernels_for(sizeof(floating))
+    cdef Memory memory = Memory()
+    cdef Py_ssize_t stride = batch * k.nr, width = panels(k, n)
+    cdef char *x = memory.take(width, stride, k.item)
+    cdef char *slope = memory.take(width, stride, k.item)
+    cdef char *by = memory.take(width, stride, k.item)
+    cdef char *w = memory.take(width, k.nr, k.item)
+    cdef unsigned long long mode = fp_enter()
+    k.gather(1, n, &alpha[0], NULL, w, k.nr)
+    k.gather(batch, n, &a[0, 0], NULL, x, stride)
+    parametric_part(k, n, as_activation(activation), w, x, slope, by, stride, 0, width, 0, batch)
+    fp_leave(mode)
+    k.scatter(batch, n, x, stride, &h[0, 0])
+    k.scatter(batch, n, slope, stride, &d[0, 0])
+    k.scatter(batch, n, by, stride, &e[0, 0])

@@ -1,7 +1,7 @@
 from libc.stdint cimport int32_t
 
 from fastnn.kernels._cpu cimport (
-    FNN_FACTOR, Memory, fnn_activation, fnn_barrier, fnn_draw, fnn_features, fnn_kernels, fnn_kind_float32,
+    FNN_FACTOR, Memory, fnn_activation, fnn_barrier, fnn_draw, fnn_features, fnn_identity, fnn_kernels, fnn_kind_float32,
     fnn_kind_float64, fnn_loss, fnn_norm, fnn_targets, keeps, plain,
 )
 from fastnn.kernels.backward cimport Entries
@@ -20,6 +20,8 @@ cdef struct Net:
     bint perturbed             # any of them is not 0
     fnn_norm *norms            # [n_layers]: of the hidden layers; where kind is not 0, the layer has no bias, but beta
     bint normalised, batch_normalised  # any of them is, by its mini-batch
+    char **alpha               # [n_layers]: of parametric activations, panels like a bias; elsewhere NULL
+    bint parametric            # any of them is
     double input_scale         # integers among the features are multiplied by it
 
 cdef struct Buffers:
@@ -31,6 +33,8 @@ cdef struct Buffers:
     char **h                   # [n_layers + 1]; h[0] is not used
     char **d                   # [n_layers + 1]; d[k] = dh[k]/da[k] where h[k] does not tell it, otherwise NULL
     char **delta               # [n_layers + 1]; delta[0] is not used
+    char **dh                  # [n_layers + 1], where layer k's activation is parametric: dL/dh[k]; elsewhere delta[k]
+    char **e                   # [n_layers + 1], there: dh[k]/dalpha; elsewhere NULL
     char **xhat                # [n_layers + 1], where layer k is normalised: u[k], normalised,
     char **inv                 # ... 1 / sqrt(variance + epsilon), of columns or rows,
     char **du                  # ... and dL/du[k]; elsewhere delta[k]
@@ -102,13 +106,16 @@ cdef int set_targets(fnn_targets *targets, y, weights) except -1
 
 cdef inline char *kept(const Net *net, const Buffers *buffers, const Run *run, Py_ssize_t l) noexcept nogil:
     """Where dh[l]/da[l] goes in this run; NULL where h[l] tells it."""
-    return buffers.d[l] if run.perturbs or keeps(net.activations[l - 1]) else NULL
+    return buffers.d[l] if run.perturbs or keeps(net.activations[l - 1]) or net.alpha[l - 1] != NULL else NULL
 
 cdef inline const char *slope_of(const Net *net, const Buffers *buffers, const Run *run, Py_ssize_t l,
                                  fnn_activation *g) noexcept nogil:
-    """What dh[l]/da[l] is made from, and by which rule."""
+    """What dh[l]/da[l] is made from, and by which rule; where it is parametric: 1, as a pass of its own multiplies."""
     cdef const char *d = kept(net, buffers, run, l)
     g[0] = net.activations[l - 1]
+    if net.alpha[l - 1] != NULL:
+        g[0] = plain(fnn_identity)
+        return d
     if d != NULL:
         g[0] = plain(FNN_FACTOR)
         return d

@@ -39,7 +39,8 @@ cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bia
     net.draws = <fnn_draw *> memory.take(K, sizeof(fnn_draw))
     net.norms = <fnn_norm *> memory.take(K, sizeof(fnn_norm))
     net.activations = <fnn_activation *> memory.take(K, sizeof(fnn_activation))
-    net.normalised, net.batch_normalised = False, False
+    net.alpha = <char **> memory.take(K, sizeof(char *))
+    net.normalised, net.batch_normalised, net.parametric = False, False, False
     for l in range(K):
         norm = &net.norms[l]
         if l < len(norms) and norms[l] is not None:
@@ -49,6 +50,8 @@ cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bia
             net.batch_normalised = net.batch_normalised or norm.kind == FNN_BATCH_NORM
         net.activations[l] = as_activation(activations[l] if l < K - 1 else fnn_identity)
         make_layer(net.k, memory, sizes[l], sizes[l + 1], bias[l] and norm.kind == 0, may_turn, &net.layers[l])
+        if l < K - 1 and isinstance(activations[l], tuple) and len(activations[l]) == 3:
+            net.alpha[l], net.parametric = bias_panels(net.k, memory, &net.layers[l]), True
         if norm.kind:
             norm.gamma = bias_panels(net.k, memory, &net.layers[l])
             norm.beta = bias_panels(net.k, memory, &net.layers[l])
@@ -60,8 +63,9 @@ cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bia
 cdef struct Panels:
     # One layer's share of a vector laid out like theta.
     char *W
-    char *b                # NULL: none, as gamma
+    char *b                # NULL: none, as gamma and alpha
     char *gamma
+    char *alpha
 
 
 cdef Panels panels_of(const Net *net, Py_ssize_t l, Py_ssize_t which) noexcept nogil:
@@ -75,16 +79,19 @@ cdef Panels panels_of(const Net *net, Py_ssize_t l, Py_ssize_t which) noexcept n
     else:
         of.b = slots.Gb if which == GRADIENT else slots.state_b[which]
     of.gamma = <char *> norm.gamma if which == THETA else slots.Gg if which == GRADIENT else slots.state_g[which]
+    of.alpha = net.alpha[l] if which == THETA else slots.Ga if which == GRADIENT else slots.state_a[which]
     if not (net.layers[l].has_bias or norm.has_beta):
         of.b = NULL
     if not norm.kind:
         of.gamma = NULL
+    if net.alpha[l] == NULL:
+        of.alpha = NULL
     return of
 
 
 cdef void load_net(const Net *net, const char *vector, Py_ssize_t which) noexcept nogil:
-    """Panels <- a vector laid out like theta: W (n_k, n_k-1), b (n_k,), gamma (n_k,) of each layer, the last two where it has
-    them. which: as of `panels_of`."""
+    """Panels <- a vector laid out like theta: W (n_k, n_k-1), b (n_k,), gamma (n_k,), alpha (n_k,) of each layer, but W where
+    it has them. which: as of `panels_of`."""
     copy_net(net, <char *> vector, which, False)
 
 
@@ -107,6 +114,7 @@ cdef void copy_net(const Net *net, char *vector, Py_ssize_t which, bint store) n
         vector += layer.n_out * layer.n_in * k.item
         vector = copy_part(k, layer, of.b, vector, store)
         vector = copy_part(k, layer, of.gamma, vector, store)
+        vector = copy_part(k, layer, of.alpha, vector, store)
 
 
 cdef void load_statistics(const Net *net, const char *vector) noexcept nogil:
@@ -182,7 +190,9 @@ cdef void fold(Net *net) noexcept nogil:
     for l in range(net.n_layers):
         layer, norm = &net.layers[l], &net.norms[l]
         if norm.kind == FNN_LAYER_NORM:
-            net.normalised, norm.g, net.activations[l] = True, net.activations[l], plain(fnn_identity)
+            net.normalised, norm.g = True, plain(fnn_identity)
+            if net.alpha[l] == NULL:
+                norm.g, net.activations[l] = net.activations[l], norm.g
         if norm.kind != FNN_BATCH_NORM:
             continue
         norm.kind = 0

@@ -5,7 +5,8 @@ import numpy as np
 import numpy.typing as npt
 
 Reals = npt.NDArray[Any]
-Activation = int | tuple[int, float]  # an id, or id and parameter
+# An id, or id and parameter; with True: parametric.
+Activation = int | tuple[int, float] | tuple[int, float, bool]
 Norm = tuple[int, float, float]  # id, epsilon, momentum
 
 class Frozen:

@@ -12,7 +12,7 @@ from fastnn.kernels._cpu cimport (
     FNN_FORWARD, FNN_SOFTMAX, Memory, allocate, fnn_activation, fnn_features, fnn_identity, fnn_kernels, fnn_kind_float32,
     fnn_kind_float64, fnn_targets, fp_enter, fp_leave, plain, raise_signals, release, worth,
 )
-from fastnn.kernels.forward cimport forward_part, forward_sparse_part
+from fastnn.kernels.forward cimport forward_part, forward_sparse_part, parametric_part
 from fastnn.kernels.net cimport (
     THETA, Net, address, as_they_lie, flops, fold, load_net, load_statistics, make_net, set_features, set_targets, work,
     writable_address,
@@ -131,7 +131,7 @@ cdef int forward_chunk(const Net *net, const fnn_features *X, const Py_ssize_t *
         k.gather_features(1, net.layers[0].n_in, X, order, first, other, k.nr)
         h_prev = other
     for l in range(K):
-        layer, g = &net.layers[l], net.activations[l]
+        layer, g = &net.layers[l], plain(fnn_identity) if net.alpha[l] != NULL else net.activations[l]
         if l == K - 1 and y == NULL and net.output.id != FNN_SOFTMAX:
             g = net.output
         if l == 0 and X.indptr != NULL:
@@ -150,6 +150,8 @@ cdef int forward_chunk(const Net *net, const fnn_features *X, const Py_ssize_t *
         if net.normalised and net.norms[l].kind:  # by layers: that by batches is in the weights (net.pyx: fold)
             normalise_part(k, &net.norms[l], layer.n_out, False, h, NULL, NULL, NULL, stride, net.norms[l].g, 0,
                            layer.out_panels, 0, rows)
+        if net.alpha[l] != NULL:
+            parametric_part(k, layer.n_out, net.activations[l], net.alpha[l], h, NULL, NULL, stride, 0, layer.out_panels, 0, rows)
         h_prev, h, other = h, other, h
     if y != NULL:
         k.output_delta(rows, n_K, h_prev, stride, <void *> h_prev, NULL, y, first, net.output, &net.loss, 1.0,

@@ -8,6 +8,7 @@ that is normalised before it becomes a. `rows` of a mini-batch, a chunk, pass th
     forward   h[l + 1] = g(h[l] W^T + b)  (rows, n_l+1)     output panels; its rows, where panels   before a layer reads what
                                                             are too few, or X is CSR                others own
               xhat, h of a normalised layer                 batch: output panels; layer: its rows   where that is another owner
+              h, dh/da, dh/dalpha of a parametric one       what it owned                           none
     output    L (rows,), delta[K] (rows, n_K)               its rows                                if h[K] came by panels
     backward  delta[l] = (du[l + 1] W) * g'(a[l])           input panels; its rows, where panels    as in forward; at the end
                 (rows, n_l); du[l] from delta[l]            are too few                             one for all
@@ -35,8 +36,11 @@ from fastnn.kernels._cpu cimport (
     fnn_identity, fnn_kernels, fnn_norm, fnn_prefetch, fnn_rates, fnn_sgd, fnn_team_size, fp_enter, fp_leave, plain, seconds,
     startable, wait,
 )
-from fastnn.kernels.backward cimport Entries, delta_and_gradient_part, gradient_part, gradient_sparse_part, hidden_delta_part
-from fastnn.kernels.forward cimport forward_part, forward_sparse_part, perturb_part
+from fastnn.kernels.backward cimport (
+    Entries, delta_and_gradient_part, gradient_part, gradient_sparse_part, hidden_delta_part, parametric_delta_part,
+    parametric_gradient_part, parametric_update_part,
+)
+from fastnn.kernels.forward cimport forward_part, forward_sparse_part, parametric_part, perturb_part
 from fastnn.kernels.net cimport (
     Buffers, Net, Run, as_they_lie, draw_of, flops, kept, load_statistics, slope_of, statistics_bytes, store_statistics,
 )
@@ -285,8 +289,8 @@ cdef bint forward(const Net *net, const Buffers *buffers, Run *run, Thread *my) 
     for l in range(net.n_layers):
         layer, norm, h, sparse = &net.layers[l], &net.norms[l], buffers.h[l + 1], l == 0 and run.X.indptr != NULL
         d = kept(net, buffers, run, l + 1) if l + 1 < net.n_layers else NULL
-        g = plain(fnn_identity) if norm.kind else net.activations[l]
-        d_part = NULL if norm.kind else d
+        g = plain(fnn_identity) if norm.kind or net.alpha[l] != NULL else net.activations[l]
+        d_part = NULL if norm.kind or net.alpha[l] != NULL else d
         if not sparse and owns_panels(layer.out_panels, my.threads):
             take_panels(run, my)
         else:
@@ -304,11 +308,15 @@ cdef bint forward(const Net *net, const Buffers *buffers, Run *run, Thread *my) 
         if norm.kind:
             take_normalised(run, my, norm)
             part = part_of(my, layer.out_panels)
-            normalise_part(k, norm, layer.n_out, run.step.apply, h, buffers.xhat[l + 1], buffers.inv[l + 1], d, stride,
-                           net.activations[l], part.p0, part.p1, part.r0, part.r1)
+            g = plain(fnn_identity) if net.alpha[l] != NULL else net.activations[l]
+            normalise_part(k, norm, layer.n_out, run.step.apply, h, buffers.xhat[l + 1], buffers.inv[l + 1],
+                           NULL if net.alpha[l] != NULL else d, stride, g, part.p0, part.p1, part.r0, part.r1)
+        if net.alpha[l] != NULL:
+            parametric_part(k, layer.n_out, net.activations[l], net.alpha[l], h, d, buffers.e[l + 1], stride, part.p0, part.p1,
+                            part.r0, part.r1)
         if run.perturbs and l + 1 < net.n_layers:
             draw = draw_of(net, run, l + 1, my.s)
-            perturb_part(k, layer.n_out, h, d, stride, &draw, run.number + my.s, my.first - my.start,
+            perturb_part(k, layer.n_out, h, d, buffers.e[l + 1], stride, &draw, run.number + my.s, my.first - my.start,
                          part.p0, part.p1, part.r0, part.r1)
     return True
 
@@ -363,7 +371,7 @@ cdef bint backward(const Net *net, const Buffers *buffers, Run *run, Thread *my)
             part = part_of(my, layer.in_panels)
             enter_layer(&my.step, layer)
             delta_and_gradient_part(k, layer, &net.slots[l], &my.step, buffers.du[l + 1], buffers.h[l], slope,
-                                    buffers.delta[l], stride, g, my.rows, part.p0, part.p1, my.scratch)
+                                    buffers.dh[l], stride, g, my.rows, part.p0, part.p1, my.scratch)
         else:
             if owns_panels(layer.in_panels, my.threads) and not (my.rows_owned and layer.out_panels <= 2 and my.threads > 1):
                 take_panels(run, my)
@@ -372,9 +380,12 @@ cdef bint backward(const Net *net, const Buffers *buffers, Run *run, Thread *my)
             part = part_of(my, layer.in_panels)
             for i in range(my.blocks):
                 of = block_of(my, &part, i)
-                hidden_delta_part(k, layer, buffers.du[l + 1], slope, buffers.delta[l], stride, g, of.p0, of.p1, of.r0, of.r1)
+                hidden_delta_part(k, layer, buffers.du[l + 1], slope, buffers.dh[l], stride, g, of.p0, of.p1, of.r0, of.r1)
                 if my.blocks > 1 and not my.moved and leaves(run, my, my.rows // my.blocks):
                     return False
+        if net.alpha[l - 1] != NULL:
+            parametric_delta_part(k, layer.n_in, buffers.dh[l], buffers.d[l], buffers.delta[l], stride, part.p0, part.p1, part.r0,
+                                  part.r1)
         if norm.kind:
             take_normalised(run, my, norm)
             part = part_of(my, layer.in_panels)
@@ -425,6 +436,10 @@ cdef void gradient_rows(const Net *net, const Buffers *buffers, Run *run, Thread
             normalise_gradient_part(k, &net.norms[l], &net.slots[l], &my.step, at(k, buffers.delta[l + 1], at_row),
                                     at(k, buffers.xhat[l + 1], at_row), stride, r1 - r0, begin(my, layer.out_panels),
                                     end(my, layer.out_panels), my.scratch)
+        if net.alpha[l] != NULL:
+            parametric_gradient_part(k, net.alpha[l], &net.slots[l], &my.step, at(k, buffers.dh[l + 1], at_row),
+                                     at(k, buffers.e[l + 1], at_row), stride, r1 - r0, begin(my, layer.out_panels),
+                                     end(my, layer.out_panels), my.scratch)
         if l and step_at_once(layer, &my.step, my.rows):
             continue
         if l == 0 and run.X.indptr != NULL:
@@ -459,7 +474,8 @@ cdef void clip(const Net *net, Run *run, Thread *my) noexcept nogil:
     wait(&run.barrier, my.threads)  # G is whole
     for l in range(net.n_layers):
         layer = &net.layers[l]
-        squares_part(k, layer, &net.norms[l], &net.slots[l], begin(my, layer.out_panels), end(my, layer.out_panels))
+        squares_part(k, layer, &net.norms[l], net.alpha[l] != NULL, &net.slots[l], begin(my, layer.out_panels),
+                     end(my, layer.out_panels))
     wait(&run.barrier, my.threads)  # slots.squares are, too
     my.step.rates.clip = clip_factor(net, my.step.rates.clip_norm)
     share_rates(&my.step)
@@ -471,6 +487,9 @@ cdef void clip(const Net *net, Run *run, Thread *my) noexcept nogil:
         if net.norms[l].kind:
             normalise_update_part(k, &net.norms[l], &net.slots[l], &my.step, begin(my, layer.out_panels),
                                   end(my, layer.out_panels))
+        if net.alpha[l] != NULL:
+            parametric_update_part(k, net.alpha[l], &net.slots[l], &my.step, begin(my, layer.out_panels),
+                                   end(my, layer.out_panels))
 
 
 cdef void limit(const Net *net, Run *run, Thread *my) noexcept nogil:
@@ -545,7 +564,7 @@ cdef void gather_rows(const Net *net, const Run *run, char *h0, Py_ssize_t strid
         k.gather(r1 - r0, n, run.X.data, run.order + first + r0, at(k, h0, r0 * k.nr), stride)
     if run.perturbs:
         draw = draw_of(net, run, 0, first // run.batch)
-        perturb_part(k, n, h0, NULL, stride, &draw, run.number + first // run.batch, first % run.batch, 0,
+        perturb_part(k, n, h0, NULL, NULL, stride, &draw, run.number + first // run.batch, first % run.batch, 0,
                      net.layers[0].in_panels, r0, r1)
 
 
@@ -554,7 +573,7 @@ cdef bint plain_sgd(const Net *net, const Run *run) noexcept nogil:
     cdef const fnn_rates *rates = &run.step.rates
     return (run.step.apply and run.step.optimizer == fnn_sgd and not rates.regular and rates.max_norm == 0 and not rates.ntk
             and rates.factors[FNN_OF_W] == 1 and rates.factors[FNN_OF_b] == 1 and not run.perturbs and not net.normalised
-            and run.squares == NULL)
+            and not net.parametric and run.squares == NULL)
 
 
 cdef Entries *make_entries(const Net *net, const Run *run, Memory memory, int threads) except NULL:

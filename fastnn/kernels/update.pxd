@@ -19,6 +19,8 @@ cdef struct Slots:
     char *state_b[FNN_MAX_STATES]
     char *Gg                      # of gamma, where the layer is normalised
     char *state_g[FNN_MAX_STATES]
+    char *Ga                      # of alpha, where the activation is parametric
+    char *state_a[FNN_MAX_STATES]
     double *squares               # [out_panels * NR]: of each unit's gradient
 
 cdef fnn_rates as_rates(dict rates)
@@ -39,6 +41,6 @@ cdef void update_part(const fnn_kernels *k, const Layer *layer, const Slots *slo
                       Py_ssize_t u1) noexcept nogil
 cdef void clear_padding(const fnn_kernels *k, const Layer *layer, Py_ssize_t p, Py_ssize_t q) noexcept nogil
 cdef void unit_squares(const fnn_kernels *k, const Layer *layer, const char *Wp, Py_ssize_t p, double *sums) noexcept nogil
-cdef void squares_part(const fnn_kernels *k, const Layer *layer, const fnn_norm *norm, const Slots *slots, Py_ssize_t p0,
-                       Py_ssize_t p1) noexcept nogil
+cdef void squares_part(const fnn_kernels *k, const Layer *layer, const fnn_norm *norm, bint has_alpha, const Slots *slots,
+                       Py_ssize_t p0, Py_ssize_t p1) noexcept nogil
 cdef void limit_part(const fnn_kernels *k, const Layer *layer, double most, Py_ssize_t p0, Py_ssize_t p1) noexcept nogil

@@ -136,7 +136,7 @@ cdef void update_block(const fnn_kernels *k, const Layer *layer, const Slots *sl
 
 cdef void update_vector(const fnn_kernels *k, void *w, char *const *states, const Step *step, int group, Py_ssize_t p,
                         const char *g) noexcept nogil:
-    """Panel p of a vector of this group (b, gamma), whose gradient is g."""
+    """Panel p of a vector of this group (b, gamma, alpha), whose gradient is g."""
     cdef Py_ssize_t s
     cdef void *state[FNN_MAX_STATES]
     for s in range(step.n_states):
@@ -176,9 +176,9 @@ cdef void unit_squares(const fnn_kernels *k, const Layer *layer, const char *Wp,
         k.column_squares(layer.n_in, at(k, Wp, block(k, layer, p, 0)), sums)
 
 
-cdef void squares_part(const fnn_kernels *k, const Layer *layer, const fnn_norm *norm, const Slots *slots, Py_ssize_t p0,
-                       Py_ssize_t p1) noexcept nogil:
-    """slots.squares <- of each unit of output panels p0..p1, the sum of its gradient's squares, its bias's and gamma's last."""
+cdef void squares_part(const fnn_kernels *k, const Layer *layer, const fnn_norm *norm, bint has_alpha, const Slots *slots,
+                       Py_ssize_t p0, Py_ssize_t p1) noexcept nogil:
+    """slots.squares <- of each unit of output panels p0..p1, its gradient's sum of squares, b's, gamma's and alpha's last."""
     cdef Py_ssize_t p
     for p in range(p0, p1):
         unit_squares(k, layer, slots.G, p, slots.squares + p * k.nr)
@@ -186,6 +186,8 @@ cdef void squares_part(const fnn_kernels *k, const Layer *layer, const fnn_norm 
             add_squares(k, at(k, slots.Gb, p * k.nr), slots.squares + p * k.nr)
         if norm.kind:
             add_squares(k, at(k, slots.Gg, p * k.nr), slots.squares + p * k.nr)
+        if has_alpha:
+            add_squares(k, at(k, slots.Ga, p * k.nr), slots.squares + p * k.nr)
 
 
 cdef void add_squares(const fnn_kernels *k, const char *v, double *sums) noexcept nogil:

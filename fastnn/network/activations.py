@@ -1,4 +1,4 @@
-"""Activations: a name, or an object that sets the parameter of one that has any.
+"""Activations: a name, or an object that sets the parameter of one that has any, or trains one.
 
 `TABLE` says what each is called in other libraries. Formulas stand in src/activations.h and
 docs/maths.md, section 3.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, ClassVar, NamedTuple
 
-from fastnn.checks import as_name, as_real
+from fastnn.checks import as_name, as_real, name_of
 from fastnn.kernels._cpu import ACTIVATIONS, OUTPUTS, PARAMETERS
 from fastnn.values import Value
 
@@ -118,14 +118,58 @@ class ELU(Activation):
         self._keep(alpha=as_real("alpha", self.alpha))
 
 
-CLASSES: dict[str, type[Activation]] = {one.name: one for one in (LeakyReLU, ELU)}
+class Parametric(Activation):
+    """h = a + alpha (g(a) - a), with an alpha for each unit of the layer, trained, 1 at first.
+
+    So it begins as g, and alpha = 0 would be the identity. alpha stands in theta after the layer's
+    gamma; its learning rate has the factor "alpha" of an optimizer's ``rate_factors``. For hidden
+    layers.
+
+    Parameters
+    ----------
+    activation : str, fastnn.LeakyReLU or fastnn.ELU
+        g.
+
+    References
+    ----------
+    Holzmüller, Grinsztajn & Steinwart (2024), "Better by default: strong pre-tuned MLPs and boosted
+    trees on tabular data", NeurIPS, appendix A (their selu and mish).
+    """
+
+    name: ClassVar[str] = "parametric"
+    activation: str | Activation
+
+    def __post_init__(self) -> None:
+        if isinstance(self.activation, Parametric):
+            raise ValueError("activation must not be parametric itself")
+        self._keep(activation=as_activation("activation", self.activation))
+
+    @property
+    def parameter(self) -> float:
+        return parameter_of(self.activation)
+
+
+CLASSES: dict[str, type[Activation]] = {one.name: one for one in (LeakyReLU, ELU, Parametric)}
 
 
 def as_activation(what: str, value: Any, known: Any = ACTIVATIONS) -> str | Activation:
     """`value`, a known name or an object; one that has the default parameter becomes its name."""
+    if isinstance(value, Parametric):
+        if known is not ACTIVATIONS:
+            raise ValueError(f"{what} must not be parametric, which hidden layers alone are")
+        return value
     if isinstance(value, Activation):
         return value.name if value == CLASSES[value.name]() else value
     return as_name(what, value, known)
+
+
+def plain(activation: str | Activation) -> str | Activation:
+    """It, or g of a parametric one."""
+    return activation.activation if isinstance(activation, Parametric) else activation
+
+
+def is_parametric(activation: str | Activation) -> bool:
+    return isinstance(activation, Parametric)
 
 
 def parameter_of(activation: str | Activation) -> float:
@@ -136,16 +180,27 @@ def parameter_of(activation: str | Activation) -> float:
 
 
 def kernel(activation: str | Activation) -> int | tuple[int, float]:
-    """What compiled code takes for it: the id, or id and parameter."""
+    """What compiled code takes for it, of a parametric one for g: the id, or id and parameter."""
     if isinstance(activation, str):
         return OUTPUTS[activation]
-    return OUTPUTS[activation.name], activation.parameter
+    return OUTPUTS[name_of(plain(activation))], activation.parameter
+
+
+def hidden_kernel(
+    activation: str | Activation,
+) -> int | tuple[int, float] | tuple[int, float, bool]:
+    """What an engine takes for a hidden layer's: as `kernel`, of a parametric one with True."""
+    if isinstance(activation, Parametric):
+        return OUTPUTS[name_of(activation.activation)], activation.parameter, True
+    return kernel(activation)
 
 
 def described(activation: str | Activation) -> str | dict[str, Any]:
     """As JSON holds it: the name, or {"name": ..., "slope": ...}."""
     if isinstance(activation, str):
         return activation
+    if isinstance(activation, Parametric):
+        return {"name": activation.name, "activation": described(activation.activation)}
     return {"name": activation.name, **asdict(activation)}
 
 
@@ -157,4 +212,6 @@ def restored(value: Any) -> Any:
     name = value.get("name")
     if not isinstance(name, str) or name not in CLASSES:
         raise ValueError(f"name must be one of {', '.join(CLASSES)}, got {name!r:.50}")
+    if name == Parametric.name and "activation" in parameters:
+        parameters["activation"] = restored(parameters["activation"])
     return CLASSES[name](**parameters)  # TypeError: an unknown parameter

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.checks import as_name, as_real, name_of
-from fastnn.network.activations import LeakyReLU
+from fastnn.network.activations import parameter_of, plain
 from fastnn.network.arrays import as_finite, as_numbers
 from fastnn.network.spec import LayerSpec, NetworkSpec
 from fastnn.random import WEIGHTS, normal, uniform
@@ -150,10 +150,10 @@ LIKE_RELU = {"relu", "leaky_relu", "elu", "softplus", "gelu", "gelu_tanh", "silu
 
 
 def default_rule(layer: LayerSpec) -> str | Init:
-    name = name_of(layer.activation)
+    g = plain(layer.activation)
+    name = name_of(g)
     if name == "leaky_relu":
-        leaky = LeakyReLU() if isinstance(layer.activation, str) else layer.activation
-        return Uniform(math.sqrt(6 / (1 + leaky.parameter**2) / layer.n_in))
+        return Uniform(math.sqrt(6 / (1 + parameter_of(g) ** 2) / layer.n_in))
     if name == "selu":
         return "lecun_uniform"
     return "he_uniform" if name in LIKE_RELU else "glorot_uniform"
@@ -185,6 +185,7 @@ def initial_theta(network: NetworkSpec, seed: int, init: Any = None) -> np.ndarr
                 raise ValueError(f"init: b of layer {layer.k} must be None, it has no bias")
             theta[layer.b] = _fitting(f"b of layer {layer.k}", b, (layer.n_out,), network)
         theta[layer.gamma] = 1
+        theta[layer.alpha] = 1
     return theta
 
 

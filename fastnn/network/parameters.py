@@ -24,7 +24,7 @@ import numpy as np
 
 from fastnn.kernels._cpu import OPTIMIZERS, STATES
 from fastnn.kernels.engine import Engine
-from fastnn.network.activations import kernel
+from fastnn.network.activations import hidden_kernel, is_parametric, kernel
 from fastnn.network.losses import for_kernel
 from fastnn.network.norms import kernel as norm_kernel
 from fastnn.network.spec import NetworkSpec
@@ -36,14 +36,16 @@ NESTED = (
 
 
 class Views(list):
-    """The W (or b, or gamma) of each layer: views of theta. Assigning to an item writes into
+    """The W (or b, gamma, alpha) of each layer: views of theta. Assigning to an item writes into
     theta."""
 
     name = "b"
 
     def __setitem__(self, k: Any, value: Any) -> None:
         if self[k] is None:
-            lacks = {"b": "bias", "gamma": "normalisation"}[self.name]
+            lacks = {"b": "bias", "gamma": "normalisation", "alpha": "parametric activation"}[
+                self.name
+            ]
             raise ValueError(f"layer {k + 1} has no {lacks}, so {self.name}[{k}] cannot be set")
         self[k][...] = value
 
@@ -561,6 +563,15 @@ def gammas(network: NetworkSpec, theta: np.ndarray) -> Views:
     return gamma
 
 
+def alphas(network: NetworkSpec, theta: np.ndarray) -> Views:
+    """alpha of each layer as views of theta; None: its activation is not parametric."""
+    alpha = Views(
+        theta[layer.alpha] if is_parametric(layer.activation) else None for layer in network.layers
+    )
+    alpha.name = "alpha"
+    return alpha
+
+
 def statistics_of(
     network: NetworkSpec, statistics: np.ndarray
 ) -> list[tuple[np.ndarray, np.ndarray] | None]:
@@ -602,7 +613,7 @@ def new_engine(network: NetworkSpec, batch: int = 1, optimizer: str = "sgd") -> 
     """The compiled twin of a network."""
     return Engine(
         network.sizes,
-        tuple(kernel(one) for one in network.activations),
+        tuple(hidden_kernel(one) for one in network.activations),
         kernel(network.output),
         for_kernel(network.loss, network.n_out),
         network.bias,

@@ -1,7 +1,7 @@
 """What a network is: sizes, activations, output, loss; and where each parameter lies in theta.
 
 theta = W1 row-major (n_1, n_0), b1 (n_1,) where the layer has a bias, gamma1 (n_1,) where it is
-normalised, W2, b2, ...
+normalised, alpha1 (n_1,) where its activation is parametric, W2, b2, ...
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from fastnn.checks import as_bool, as_int, as_real, name_of
 from fastnn.kernels._cpu import OUTPUTS
-from fastnn.network.activations import Activation, as_activation, described
+from fastnn.network.activations import Activation, as_activation, described, is_parametric
 from fastnn.network.losses import Loss, as_loss, quantiles_of, to_json
 from fastnn.network.norms import Norm, as_norm
 from fastnn.network.norms import described as norm_to_json
@@ -45,7 +45,7 @@ class LayerSpec(Value):
     n_out: int
     activation: str | Activation
     bias: bool
-    start: int  # of W in theta; b follows W, gamma b
+    start: int  # of W in theta; b follows W, gamma b, alpha gamma
     norm: Norm | None = None
 
     @property
@@ -61,8 +61,12 @@ class LayerSpec(Value):
         return slice(self.b.stop, self.b.stop + self.n_out * (self.norm is not None))
 
     @property
+    def alpha(self) -> slice:
+        return slice(self.gamma.stop, self.gamma.stop + self.n_out * is_parametric(self.activation))
+
+    @property
     def stop(self) -> int:
-        return self.gamma.stop
+        return self.alpha.stop
 
 
 class NetworkSpec(Value):

@@ -25,6 +25,7 @@ from fastnn.files.safetensors import loads
 from fastnn.interop import steps as chain
 from fastnn.model import Model
 from fastnn.network.activations import TABLE, Activation, parameter_of
+from fastnn.network.activations import plain as plain_activation
 from fastnn.network.parameters import Parameters
 from fastnn.network.spec import NetworkSpec
 from fastnn.onnx.file import BYTES_MAX, onnx_package
@@ -208,7 +209,10 @@ def _network(graph: _Graph, model: Model, h: str) -> str:
             parts = [u, graph.number(f"gamma{k}", layer.gamma), *b]
             epsilon = layer.epsilon
             a = graph.node("LayerNormalization", *parts, epsilon=epsilon, result=name)
-        h = _activation(graph, a, layer.activation)
+        h = _activation(graph, a, plain_activation(layer.activation))
+        if layer.alpha is not None:  # a + alpha (g(a) - a)
+            by = graph.node("Mul", graph.node("Sub", h, a), graph.number(f"alpha{k}", layer.alpha))
+            h = graph.node("Add", a, by)
     return h
 
 

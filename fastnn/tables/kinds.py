@@ -21,7 +21,7 @@ from fastnn.checks import counted, listed
 from fastnn.errors import TableError
 from fastnn.tables.categories import MAX_CATEGORIES
 from fastnn.tables.numbers import PIXELS, ranges_of, resolved
-from fastnn.tables.table import Column, Moments, Table, TableWarning, Words
+from fastnn.tables.table import Column, Moments, Table, TableWarning, Words, codes_of
 from fastnn.tables.words import are_booleans, as_word, number, number_name, number_or_none
 
 FEW_ROWS = 20  # fewer prove no identifier, and no slip
@@ -275,7 +275,7 @@ class _Column:
 
     def _categories(self) -> Found:
         column, note = self.column, ""
-        n_words = len(column.words) if isinstance(column, Words) else len(column.coded()[1])
+        n_words = codes_of(column)[1]
         if n_words > MAX_CATEGORIES + 1:
             note = (
                 f"{self.name}: {n_words:,} categories; the {MAX_CATEGORIES:,} commonest are known, "

@@ -7,7 +7,7 @@ import numpy as np
 
 from fastnn.checks import counted
 from fastnn.tables.kinds import FEW_ROWS, is_identifier
-from fastnn.tables.table import Column, Numbers, Table
+from fastnn.tables.table import Column, Numbers, Table, codes_of
 
 SAMPLE = 10_000  # rows that are looked at first
 FINE = 100  # different values of a column by which rows are told from each other
@@ -38,8 +38,7 @@ def _one_to_one(a: Column, b: Column) -> bool:
             with np.errstate(over="ignore", invalid="ignore"):
                 if abs(x @ y) >= SAME * np.sqrt((x @ x) * (y @ y)) > 0:
                     return True
-    (codes, words), (labels, classes) = a.coded(), b.coded()
-    n, n_labels = len(words), len(classes)
+    (codes, n), (labels, n_labels) = codes_of(a), codes_of(b)
     if n != n_labels or not 1 < n <= len(codes) / 2:
         return False
     return len(np.unique(codes.astype(np.int64) * n_labels + labels)) == n
@@ -58,7 +57,7 @@ def _hashes(column: Column) -> np.ndarray:
     if isinstance(column, Numbers):
         values = column.numbers() + 0.0  # -0.0 is 0.0
         return np.where(np.isnan(values), 0.5, values).view(np.uint64)
-    return column.coded()[0].astype(np.uint64)
+    return codes_of(column)[0].astype(np.uint64)
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
@@ -70,7 +69,7 @@ def _mix(x: np.ndarray) -> np.ndarray:
 
 def _is_fine(column: Column) -> bool:
     """Whether a column's values are so many that rows rarely agree by chance."""
-    return len(column.take(np.arange(min(len(column), SAMPLE))).coded()[1]) > FINE
+    return codes_of(column.take(np.arange(min(len(column), SAMPLE))))[1] > FINE
 
 
 def shared_groups(X: Table, rows: np.ndarray, held_out: np.ndarray) -> list[str]:
@@ -79,8 +78,8 @@ def shared_groups(X: Table, rows: np.ndarray, held_out: np.ndarray) -> list[str]
     for name, column in X.columns.items():
         if not is_identifier(name) or X.n_rows <= FEW_ROWS:
             continue
-        codes, words = column.coded()
-        if 2 * len(words) > X.n_rows or len(words) <= FEW_ROWS:
+        codes, n = codes_of(column)
+        if 2 * n > X.n_rows or n <= FEW_ROWS:
             continue  # one row each, or a kind of row rather than a group
         if np.isin(codes[held_out], codes[rows]).any():
             found.append(name)

@@ -248,6 +248,14 @@ class Words:
 Column = Numbers | Moments | Words
 
 
+def codes_of(column: Column) -> tuple[np.ndarray, int]:
+    """Codes (n,) of the distinct cells, and how many these are, without making words of them."""
+    if isinstance(column, Words):
+        return column.codes, len(column.words)
+    distinct, codes = np.unique(column.values, return_inverse=True)  # NaN last, once
+    return codes, len(distinct)
+
+
 @dataclass
 class Table:
     """Rows with named columns."""

@@ -16,7 +16,7 @@ from fastnn.explain.shapley import Shapley, shapley_values, some_rows
 from fastnn.network.arrays import as_finite, as_numbers, is_table
 from fastnn.random import as_seed
 from fastnn.sklearn_callbacks import Task, followed
-from fastnn.tables.table import Arrays, Numbers, Table
+from fastnn.tables.table import Arrays, Numbers, Table, codes_of
 from fastnn.tabular.api import Estimator
 from fastnn.tabular.data import as_amounts, as_classes, as_data, as_target
 from fastnn.tabular.ensemble import Ensemble
@@ -348,7 +348,7 @@ class TabularClassifier(Tabular):
 
     def _check_teacher(self, name: str, teacher: np.ndarray, target: Table) -> None:
         (column,) = target.columns.values()
-        want = (len(column), len(column.coded()[1]))
+        want = (len(column), codes_of(column)[1])
         if teacher.shape != want:
             raise ValueError(f"{name} must have shape {want}, got {teacher.shape}")
         off = np.abs(teacher.sum(1) - 1)

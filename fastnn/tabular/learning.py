@@ -13,7 +13,7 @@ import numpy as np
 
 from fastnn.sklearn_callbacks import Task
 from fastnn.tables.columns import Columns, learn
-from fastnn.tables.table import Arrays, Table
+from fastnn.tables.table import Arrays, Table, codes_of
 from fastnn.tables.targets import Classes
 from fastnn.tables.words import as_word
 from fastnn.tabular import weighting
@@ -69,7 +69,7 @@ def learn_ensemble(
     """
     begin = perf_counter()
     n_columns = data.X.shape[1] if isinstance(data, Arrays) else len(data.columns)
-    n_classes = 0 if task == "regression" else len(next(iter(target.columns.values())).coded()[1])
+    n_classes = 0 if task == "regression" else codes_of(next(iter(target.columns.values())))[1]
     pack = as_pack(recipe, task, data.n_rows, n_columns, n_classes, time_limit)
     repeats: list[list[Fold]] = []
 
