@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,16 @@ from fastnn.tabular.calibration import heated, temperature_of
 from fastnn.tabular.conformal import Scores, scores_of
 from fastnn.tabular.data import as_amounts, as_classes, as_data, as_target
 from fastnn.tabular.folds import folds, splits
-from fastnn.tabular.recipes import Pack, Recipe, as_pack, default_pack, from_json, to_json
+from fastnn.tabular.members import Lesson, new_model, operations_a_second
+from fastnn.tabular.recipes import (
+    Pack,
+    Recipe,
+    as_pack,
+    base_recipe,
+    default_pack,
+    from_json,
+    to_json,
+)
 from fastnn.tabular.weighting import greedy
 
 # --- folds
@@ -222,12 +232,17 @@ def test_default_fits_its_budget():
         assert 0.5 < done / (20 * 2 * 80e9) <= 1.01
 
 
-def test_default_grows_with_the_limit():
-    def epochs(seconds):
-        pack = default_pack("regression", 20_000, 20, 0, seconds)
-        return pack.repeats * pack.recipes[0].epochs
+def test_default_grows_with_its_budget():
+    def epochs(budget):
+        pack = default_pack("regression", 20_000, 20, 0, budget)
+        return pack.n_folds * pack.repeats * pack.recipes[0].epochs
 
-    assert epochs(5) < epochs(20) < epochs(100)
+    assert epochs(1e12) < epochs(3e12) < epochs(1e14)
+
+
+def test_speed_is_measured():
+    speed = operations_a_second(Recipe((32,), batch_size=32), 3, 2, 2)
+    assert 1e6 < speed < 1e14
 
 
 def test_as_pack():
@@ -259,6 +274,7 @@ def test_recipes_are_checked(settings, message):
 def test_recipes_as_json():
     pack = Pack(
         (
+            base_recipe("classification"),
             Recipe((3, 4), fastnn.LeakyReLU(0.2), fastnn.Adam(fastnn.OneCycle(0.1), beta2=0.95)),
             Recipe(monitor=None, patience=3),
         ),
@@ -270,6 +286,24 @@ def test_recipes_as_json():
     for damaged in ({"name": "Model"}, {"name": "Recipe", "depth": 3}, {"hidden": []}):
         with pytest.raises(ValueError):
             from_json(damaged)
+
+
+# --- members
+
+
+def lesson(n_classes=3):
+    X = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    y = np.arange(40) % n_classes if n_classes else X[:, :1]
+    return Lesson(X, y, None, n_classes or 1, bool(n_classes))
+
+
+def test_normal_weights():
+    """The step of NTK's W of N(0, 1) is that of W of N(0, 1 / n_in); the last are zeros."""
+    model = new_model(replace(base_recipe("regression"), hidden=(400, 300)), lesson(0), 0)
+    assert model.W[1].std() * 20 == pytest.approx(1, abs=0.02)
+    assert model.b[1].std() == pytest.approx(1, abs=0.1)
+    assert not model.W[2].any() and not model.b[2].any()
+    assert model.activations == ["mish", "mish"]
 
 
 # --- rows and targets
