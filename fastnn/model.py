@@ -116,7 +116,8 @@ class Model:
         second (but for orthogonal): ``("lecun_normal", fastnn.Normal(1.0))``. Or a list of one of
         these for each layer, in which an array W (n_out, n_in) or a tuple (W, b) may stand, too.
         By default he_uniform for relu and what resembles it (leaky_relu's with its slope),
-        lecun_uniform for selu and glorot_uniform for others. `initialize` makes weights and biases from data.
+        lecun_uniform for selu and glorot_uniform for others. `initialize` makes weights and biases
+        from data.
     dropout : float or list of float, default 0.0
         In `fit` and `partial_fit` each h is set to 0 with this probability, the others divided by
         1 - dropout: one number for all hidden layers, or a list for the inputs and each hidden
