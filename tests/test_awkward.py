@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import os
 import re
+import threading
 import warnings
 
 import numpy as np
@@ -204,6 +206,8 @@ def test_numbers_as_dates_where_asked(learned):
     text = lines([one.replace("-", "") for one in ISO])
     assert learned(text)[1].shape[1] == 1
     assert learned(text, dates=["a"])[1].shape[1] == 5
+    with pytest.raises(TableError, match='row 3, column "a": must be a date or time, got "soon"'):
+        learned(lines(cycle("2020-01-01", "soon")), dates=["a"])
 
 
 # --- yes and no
@@ -473,6 +477,21 @@ def test_files_that_are_refused(tmp_path, content, options, message):
     path.write_bytes(content)
     with pytest.raises(TableError, match=message):
         read(path, **options)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_pipes_are_read_once(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    for encoding in ("utf-8", "latin-1"):
+        writer = threading.Thread(target=path.write_bytes, args=(FILE.encode(encoding),))
+        writer.start()
+        if encoding == "utf-8":
+            assert read(path).n_rows == N
+        else:
+            with pytest.raises(TableError, match="pipe: must be utf-8 text"):
+                read(path)
+        writer.join()
 
 
 def test_blanks_and_tabs_between_cells(tmp_path):

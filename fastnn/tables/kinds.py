@@ -114,10 +114,9 @@ class _Column:
     comma: bool = False
     pixel: bool = False
 
-    def _kept(self, *ways: str) -> str:
-        """How to have the column all the same."""
-        told = [f'{way}=["{self.name}"] (--{way} "{self.name}")' for way in ways]
-        return " or ".join(told)
+    def _way(self, setting: str) -> str:
+        """How to say that the column is something else."""
+        return f'{setting}=["{self.name}"] (--{setting} "{self.name}")'
 
     def asked(self, asked: Asked) -> Found | None:
         name, column = self.name, self.column
@@ -144,9 +143,7 @@ class _Column:
         return Found("numeric", note, self._decimal())
 
     def _refuse(self, why: str) -> None:
-        raise TableError(
-            f'{self.table.named(self.name)}: {why}; drop=["{self.name}"] (--drop "{self.name}")'
-        )
+        raise TableError(f"{self.table.named(self.name)}: {why}; {self._way('drop')}")
 
     def found(self) -> Found:
         name, column = self.name, self.column
@@ -165,7 +162,7 @@ class _Column:
             return self._numbers()
         if column.moments:
             text = f'dates or times such as "{column.present[0]}"; '
-            text += f"{self._kept('categorical')} takes each for a category"
+            text += f"{self._way('categorical')} takes each for a category"
             return Found("dates", f"{name}: {text}")
         if are_booleans(column.present):
             return self._categories()
@@ -212,7 +209,7 @@ class _Column:
             if not whole or len(np.unique(values)) < n:
                 return None
         what = "counts the rows" if counts else "an identifier, a number of each row's own"
-        return Found("", f"{self.name}: {what}; left out, {self._kept('numeric')} keeps it")
+        return Found("", f"{self.name}: {what}; left out, {self._way('numeric')} keeps it")
 
     def _sentinel(self, values: np.ndarray) -> str:
         known = values[np.isfinite(values)]
@@ -262,8 +259,8 @@ class _Column:
             raise TableError(
                 f'{self.table.where(row, self.name)}: "{word}" is not a number, and nearly all of '
                 f'the column is; correct it, or missing_values=["{word}"] '
-                f'(--missing-values "{word}"), or {self._kept("numeric")}, which takes text for '
-                f"missing, or {self._kept('categorical')}"
+                f'(--missing-values "{word}"), or {self._way("numeric")}, which takes text for '
+                f"missing, or {self._way('categorical')}"
             )
 
     def _text(self, column: Words) -> Found:
@@ -274,7 +271,7 @@ class _Column:
         word = column.words[column.codes[known[0]]]
         word = word if len(word) <= 40 else f"{word[:37]}..."
         text = f'{self.name}: text such as "{word}", {n_words:,} different in {n:,} rows'
-        return Found("", f"{text}; left out, {self._kept('categorical')} keeps it")
+        return Found("", f"{text}; left out, {self._way('categorical')} keeps it")
 
     def _categories(self) -> Found:
         column, note = self.column, ""
