@@ -335,6 +335,15 @@ def test_normal_weights():
     assert model.activations == ["mish", "mish"]
 
 
+def test_weights_from_data():
+    """As of Model.initialize on the rows that are trained on."""
+    rows = np.arange(30)
+    model = new_model(Recipe((5, 4), weights="data"), lesson(), 3, rows)
+    same = fastnn.Model([4, 5, 4, 3], "selu", seed=3)
+    same.initialize(lesson().X[rows])
+    assert np.array_equal(model.theta, same.theta)
+
+
 # --- rows and targets
 
 
