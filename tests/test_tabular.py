@@ -210,6 +210,29 @@ def test_quantiles_ascend_and_hold():
     assert np.allclose(both, values[:, [0, 2]], atol=0.5)
 
 
+@pytest.mark.parametrize("n_folds", [1, 3])
+def test_intervals_are_wide_where_they_must_be(n_folds, tmp_path):
+    rng = np.random.default_rng(0)
+
+    def drawn(n):
+        x = rng.uniform(-2, 2, n)
+        return np.stack([x, rng.normal(size=n)], 1), x + np.exp(x) * rng.normal(size=n) / 3
+
+    X, y = drawn(3000)
+    model = TabularRegressor(recipe=Pack(SMALL.recipes, n_folds), random_state=0).fit(X, y)
+    X, y = drawn(4000)
+    lower, upper = model.predict_interval(X, 0.9).T
+    held = (lower <= y) & (y <= upper)
+    for part in (X[:, 0] < -1, X[:, 0] > 1):
+        assert held[part].mean() == pytest.approx(0.9, abs=0.06)
+    width = upper - lower
+    assert width[X[:, 0] > 1.5].mean() > 5 * width[X[:, 0] < -1.5].mean()
+    model.save(tmp_path / "model")
+    found = model.predict_interval(X)
+    assert np.array_equal(fastnn.load(tmp_path / "model").predict_interval(X), found)
+    assert np.array_equal(model.predict_interval(X[:1]), found[:1])
+
+
 def test_too_few_rows_for_a_coverage():
     X, _, amount = rows(20)
     model = TabularRegressor(recipe=SMALL, random_state=0).fit(X, amount)

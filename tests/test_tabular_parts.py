@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,17 @@ from fastnn.tabular.calibration import heated, temperature_of
 from fastnn.tabular.conformal import Scores, scores_of
 from fastnn.tabular.data import as_amounts, as_classes, as_data, as_target
 from fastnn.tabular.folds import folds, splits
-from fastnn.tabular.recipes import Pack, Recipe, as_pack, default_pack, from_json, to_json
+from fastnn.tabular.members import Lesson, new_model, operations_a_second
+from fastnn.tabular.recipes import (
+    Pack,
+    Recipe,
+    as_pack,
+    base_recipe,
+    default_pack,
+    from_json,
+    to_json,
+)
+from fastnn.tabular.spread import learn_spread
 from fastnn.tabular.weighting import greedy
 
 # --- folds
@@ -160,29 +171,38 @@ def test_heated_is_softmax_of_log():
 def test_quantiles_are_those_of_all_sums():
     rng = np.random.default_rng(0)
     group = rng.integers(0, 3, 40)
-    scores = Scores(np.eye(3), group, rng.normal(size=40))
+    scores = Scores(np.eye(3), np.zeros(3, int), group, rng.normal(size=40))
     f = rng.normal(size=(7, 3))
     every = np.sort(f[:, group] + scores.score, 1)
     ranks = np.array([40, 1, 13, 13])
-    assert np.array_equal(scores.quantiles(f, ranks), every[:, ranks - 1])
-    lower, upper = scores.interval(f, 0.8)  # 4.1 of 41 in each tail
+    assert np.array_equal(scores.quantiles(f, None, ranks), every[:, ranks - 1])
+    lower, upper = scores.interval(f, None, 0.8)  # 4.1 of 41 in each tail
     assert np.array_equal(lower, every[:, 3]) and np.array_equal(upper, every[:, 36])
-    assert np.array_equal(scores.levels(f, np.array([0.5]))[:, 0], every[:, 20])
-    assert scores.interval(f, 0.999)[0].max() == -np.inf
-    assert scores.interval(f, 0.999)[1].min() == np.inf
+    assert np.array_equal(scores.levels(f, None, np.array([0.5]))[:, 0], every[:, 20])
+    assert scores.interval(f, None, 0.999)[0].max() == -np.inf
+    assert scores.interval(f, None, 0.999)[1].min() == np.inf
+
+
+def test_quantiles_in_units_of_the_spread():
+    rng = np.random.default_rng(0)
+    group = rng.integers(0, 3, 40)
+    scores = Scores(np.eye(3), np.arange(3), group, rng.normal(size=40))
+    f, s = rng.normal(size=(7, 3)), rng.uniform(0.5, 2, (7, 3))
+    every = np.sort(f[:, group] + s[:, group] * scores.score, 1)
+    assert np.array_equal(scores.quantiles(f, s, np.arange(1, 41)), every)
 
 
 def test_blocks_of_rows_change_nothing(monkeypatch):
     rng = np.random.default_rng(0)
-    scores = Scores(np.eye(2), rng.integers(0, 2, 30), rng.normal(size=30))
+    scores = Scores(np.eye(2), np.zeros(2, int), rng.integers(0, 2, 30), rng.normal(size=30))
     f, q = rng.normal(size=(11, 2)), np.array([0.1, 0.9])
-    whole = scores.levels(f, q)
+    whole = scores.levels(f, None, q)
     monkeypatch.setattr("fastnn.tabular.conformal.BLOCK", 60)
-    assert np.array_equal(scores.levels(f, q), whole)
+    assert np.array_equal(scores.levels(f, None, q), whole)
 
 
 def test_sets_count_the_rows_that_were_no_likelier():
-    scores = Scores(np.eye(1), np.zeros(9, int), np.arange(1, 10) / 10)
+    scores = Scores(np.eye(1), np.zeros(1, int), np.zeros(9, int), np.arange(1, 10) / 10)
     p = np.array([[[0.05, 0.1, 0.25, 0.95]]])
     # (count + 1) / 10 of 0, 1, 2 and 9 rows must be above 1 - coverage.
     assert scores.sets(p, 0.9)[0].tolist() == [False, True, True, True]
@@ -200,6 +220,25 @@ def test_groups_of_rows_have_the_members_that_have_not_seen_them():
         [0.75, 0, 0, 0.25],
         [0, 0.75, 0, 0.25],
     ]
+
+
+def test_groups_tell_the_network_of_the_spread():
+    folds, own = np.array([[0, 1, 0, 1]]), np.array([2, 0, 1, 0])
+    scores = scores_of(folds, np.ones(1), np.arange(4.0), own)
+    assert scores.fold[scores.group].tolist() == own.tolist()
+    assert scores.members[scores.group].tolist() == np.eye(2)[folds[0]].tolist()
+
+
+def test_spread_is_learned_where_there_is_something_to_learn():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1500, 3)).astype(np.float32)
+    fold = np.arange(1500) % 3
+    noise = rng.normal(size=1500)
+    spread = learn_spread(X, noise * np.exp(X[:, 0]), fold, 0, None)
+    assert spread is not None and len(spread.members) == 3
+    assert np.corrcoef(np.log(spread.unseen), X[:, 0])[0, 1] > 0.9
+    assert learn_spread(X, noise, fold, 0, None) is None
+    assert learn_spread(X[:50], noise[:50] * np.exp(X[:50, 0]), fold[:50], 0, None) is None
 
 
 def test_few_scores_are_kept(monkeypatch):
@@ -222,12 +261,17 @@ def test_default_fits_its_budget():
         assert 0.5 < done / (20 * 2 * 80e9) <= 1.01
 
 
-def test_default_grows_with_the_limit():
-    def epochs(seconds):
-        pack = default_pack("regression", 20_000, 20, 0, seconds)
-        return pack.repeats * pack.recipes[0].epochs
+def test_default_grows_with_its_budget():
+    def epochs(budget):
+        pack = default_pack("regression", 20_000, 20, 0, budget)
+        return pack.n_folds * pack.repeats * pack.recipes[0].epochs
 
-    assert epochs(5) < epochs(20) < epochs(100)
+    assert epochs(1e12) < epochs(3e12) < epochs(1e14)
+
+
+def test_speed_is_measured():
+    speed = operations_a_second(Recipe((32,), batch_size=32), 3, 2, 2)
+    assert 1e6 < speed < 1e14
 
 
 def test_as_pack():
@@ -259,6 +303,7 @@ def test_recipes_are_checked(settings, message):
 def test_recipes_as_json():
     pack = Pack(
         (
+            base_recipe("classification"),
             Recipe((3, 4), fastnn.LeakyReLU(0.2), fastnn.Adam(fastnn.OneCycle(0.1), beta2=0.95)),
             Recipe(monitor=None, patience=3),
         ),
@@ -270,6 +315,24 @@ def test_recipes_as_json():
     for damaged in ({"name": "Model"}, {"name": "Recipe", "depth": 3}, {"hidden": []}):
         with pytest.raises(ValueError):
             from_json(damaged)
+
+
+# --- members
+
+
+def lesson(n_classes=3):
+    X = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    y = np.arange(40) % n_classes if n_classes else X[:, :1]
+    return Lesson(X, y, None, n_classes or 1, bool(n_classes))
+
+
+def test_normal_weights():
+    """The step of NTK's W of N(0, 1) is that of W of N(0, 1 / n_in); the last are zeros."""
+    model = new_model(replace(base_recipe("regression"), hidden=(400, 300)), lesson(0), 0)
+    assert model.W[1].std() * 20 == pytest.approx(1, abs=0.02)
+    assert model.b[1].std() == pytest.approx(1, abs=0.1)
+    assert not model.W[2].any() and not model.b[2].any()
+    assert model.activations == ["mish", "mish"]
 
 
 # --- rows and targets

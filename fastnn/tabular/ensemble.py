@@ -14,6 +14,7 @@ from fastnn.tables.columns import Columns
 from fastnn.tables.inputs import ArrayInputs, TableInputs
 from fastnn.tabular.calibration import heated
 from fastnn.tabular.conformal import Scores
+from fastnn.tabular.spread import sizes
 
 ROWS = 8192  # a block of rows that goes through all members while it lies in the cache
 
@@ -33,6 +34,8 @@ class Ensemble:
         Of classes.
     scores : Scores
         How far off it was on held-out rows.
+    spread : list of Predictor
+        Of amounts, how far off it will be, by fold; none where that is alike everywhere.
     """
 
     columns: Columns
@@ -40,6 +43,7 @@ class Ensemble:
     weights: np.ndarray
     temperature: float
     scores: Scores
+    spread: list[Predictor]
 
     @property
     def n_parameters(self) -> int:
@@ -79,14 +83,23 @@ class Ensemble:
         """Of amounts, (n,) float64 in the target's unit."""
         return self.columns.decode(self.mean(X))[:, 0]
 
+    def _spread(self, X: np.ndarray) -> np.ndarray | None:
+        """s(x) by each group's network, (n, n_groups)."""
+        if not self.spread:
+            return None
+        each = np.stack([sizes(one, X) for one in self.spread], 1)
+        return each[:, self.scores.fold]
+
     def intervals(self, X: np.ndarray, coverage: float) -> np.ndarray:
         """(n, 2) in the target's unit."""
-        ends = np.stack(self.scores.interval(self.groups(X)[:, :, 0].T, coverage), 1)
+        f = self.groups(X)[:, :, 0].T
+        ends = np.stack(self.scores.interval(f, self._spread(X), coverage), 1)
         return self.columns.in_units(ends)
 
     def quantiles(self, X: np.ndarray, q: np.ndarray) -> np.ndarray:
         """(n, n_q) in the target's unit."""
-        return self.columns.in_units(self.scores.levels(self.groups(X)[:, :, 0].T, q))
+        f = self.groups(X)[:, :, 0].T
+        return self.columns.in_units(self.scores.levels(f, self._spread(X), q))
 
     def sets(self, X: np.ndarray, coverage: float) -> np.ndarray:
         """(n, n_classes) bool; the likeliest class of each row is among them."""

@@ -20,9 +20,10 @@ from fastnn.tabular import weighting
 from fastnn.tabular.calibration import heated, temperature_of
 from fastnn.tabular.conformal import scores_of
 from fastnn.tabular.ensemble import Ensemble
-from fastnn.tabular.folds import Fold, splits
-from fastnn.tabular.members import Lesson, train
-from fastnn.tabular.recipes import Pack, as_pack
+from fastnn.tabular.folds import Fold, fold_of, splits
+from fastnn.tabular.members import Lesson, operations_a_second, train
+from fastnn.tabular.recipes import Pack, as_pack, base_recipe
+from fastnn.tabular.spread import Spread, learn_spread
 from fastnn.training.metrics import accuracy, ece, log_loss, mae, r2, rmse
 
 
@@ -70,7 +71,11 @@ def learn_ensemble(
     begin = perf_counter()
     n_columns = data.X.shape[1] if isinstance(data, Arrays) else len(data.columns)
     n_classes = 0 if task == "regression" else codes_of(next(iter(target.columns.values())))[1]
-    pack = as_pack(recipe, task, data.n_rows, n_columns, n_classes, time_limit)
+    budget = None
+    if time_limit is not None and recipe == "auto":
+        speed = operations_a_second(base_recipe(task), n_columns, max(n_classes, 1), n_threads)
+        budget = speed * time_limit
+    pack = as_pack(recipe, task, data.n_rows, n_columns, n_classes, budget)
     repeats: list[list[Fold]] = []
 
     def training_rows(n: int, labels: np.ndarray | None) -> np.ndarray:
@@ -83,7 +88,7 @@ def learn_ensemble(
         task=task,
         missing="indicate",
         scaling="robust",
-        clamp=task == "regression",
+        clamp=pack.clamp and task == "regression",
         rows=training_rows,
         **of_columns,
     )
@@ -106,23 +111,40 @@ def learn_ensemble(
     y, weights = y[measured], None if weights is None else weights[measured]
     unseen = np.stack([bag.unseen for bag in bags]).astype(np.float64)
     shares = (_weigh_amounts if columns.amounts else _weigh_classes)(unseen, y, weights)
-    mean = np.tensordot(shares, unseen, 1)
+    mean = sum_of(shares, unseen)
     kept = [(bag, share) for bag, share in zip(bags, shares, strict=True) if share]
     members = [one for bag, _ in kept for one in bag.predictors]
     each = [share / len(bag.predictors) for bag, share in kept for _ in bag.predictors]
     folds = np.stack([bag.fold for bag, _ in kept])
     of_bags = np.array([share for _, share in kept])
+    spread: Spread | None = None
     if columns.amounts:
         temperature, score = 1.0, (y - mean)[:, 0]
         scores = _scores_of_amounts(columns, mean, y, weights)
+        fold = bags[0].fold
+        if pack.n_folds == 1:
+            fold = fold_of(len(y), 5, seed)
+        spread = learn_spread(X[measured], score, fold, seed, n_threads)
+        score = score if spread is None else score / spread.unseen
     else:
         temperature = temperature_of(mean, y, weights)
         p = heated(mean, temperature)
         score = p[np.arange(len(y)), y]
         scores = _scores_of_classes(p, y, weights)
-    certainty = scores_of(folds, of_bags, score)
-    ensemble = Ensemble(columns, members, np.array(each), temperature, certainty)
+    certainty = scores_of(folds, of_bags, score, None if spread is None else spread.fold)
+    ensemble = Ensemble(
+        *(columns, members, np.array(each), temperature, certainty),
+        [] if spread is None else spread.members,
+    )
     return Learned(ensemble, pack, scores)
+
+
+def sum_of(shares: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """sum_b shares_b parts_b in this order: the same bits whatever BLAS makes of threads."""
+    total = np.zeros(parts.shape[1:])
+    for share, part in zip(shares.tolist(), parts, strict=True):
+        total += share * part
+    return total
 
 
 def _weigh_classes(unseen: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
@@ -142,11 +164,8 @@ def _weigh_amounts(unseen: np.ndarray, y: np.ndarray, weights: np.ndarray | None
 def _scores_of_classes(
     p: np.ndarray, y: np.ndarray, weights: np.ndarray | None
 ) -> dict[str, float]:
-    return {
-        "accuracy": accuracy(y, p, True, weights),
-        "log_loss": log_loss(y, p, True, weights),
-        "ece": ece(y, p, True, weights),
-    }
+    measures = {"accuracy": accuracy, "log_loss": log_loss, "ece": ece}
+    return {name: float(of(y, p, True, weights)) for name, of in measures.items()}
 
 
 def _scores_of_amounts(

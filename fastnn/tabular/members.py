@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, product
 from time import perf_counter
 
 import numpy as np
 
+from fastnn.config import n_threads as bound_threads
 from fastnn.many import fit_many
 from fastnn.model import Model
 from fastnn.network.losses import CrossEntropy
 from fastnn.predictor import Predictor
-from fastnn.random import MEMBERS, raw
+from fastnn.random import MEMBERS, normal, raw
 from fastnn.sklearn_callbacks import Task, Whole
 from fastnn.tabular.folds import Fold
 from fastnn.tabular.recipes import Recipe
@@ -100,6 +101,8 @@ def _train(
         epochs=[recipe.epochs for recipe, _ in each],
         batch_size=[recipe.batch_size for recipe, _ in each],
         optimizer=[recipe.optimizer for recipe, _ in each],
+        drop_last=[recipe.drop_last for recipe, _ in each],
+        dropout_schedule=[recipe.dropout_schedule for recipe, _ in each],
         metrics=["accuracy"] if lesson.classes else None,
         sample_weight=lesson.weights,
         callbacks=[[*watch, *_told(networks)] for watch in watches],
@@ -128,6 +131,32 @@ def _bag(
     return Bag(recipe, predictors, epochs, fold[measured], unseen[measured])
 
 
+def operations_a_second(
+    recipe: Recipe, n_columns: int, n_out: int, n_threads: int | None
+) -> float:
+    """What all threads do of a recipe's operations, measured on a short training."""
+    X = np.zeros((8 * recipe.batch_size, n_columns), np.float32)
+    y = np.zeros((len(X), n_out), np.float32)
+    lesson = Lesson(X, y, None, n_out, False)
+    models = [new_model(recipe, lesson, 0) for _ in range(bound_threads(n_threads))]
+
+    def seconds(epochs: int) -> float:
+        begin = perf_counter()
+        fit_many(
+            models,
+            *(X, y),
+            n_threads=n_threads,
+            epochs=epochs,
+            batch_size=recipe.batch_size,
+            optimizer="adam",
+        )
+        return perf_counter() - begin
+
+    seconds(1)  # wakes the threads
+    done = len(models) * replace(recipe, epochs=4).operations(len(X), n_columns, n_out)
+    return done / seconds(4)
+
+
 def member_seed(seed: int, number: int) -> int:
     return int(raw(seed, MEMBERS, number, 1)[0])
 
@@ -135,7 +164,7 @@ def member_seed(seed: int, number: int) -> int:
 def new_model(recipe: Recipe, lesson: Lesson, seed: int) -> Model:
     """The network of a recipe with its first weights."""
     smoothed = CrossEntropy(recipe.label_smoothing) if recipe.label_smoothing else None
-    return Model(
+    model = Model(
         [lesson.X.shape[1], *recipe.hidden, lesson.n_out],
         activation=recipe.activation,
         output="softmax" if lesson.classes else "identity",
@@ -143,6 +172,15 @@ def new_model(recipe: Recipe, lesson: Lesson, seed: int) -> Model:
         dropout=recipe.dropout,
         seed=seed,
     )
+    if recipe.weights == "normal":
+        *hidden, last = range(len(model.W))
+        for k in hidden:
+            n_out, n_in = model.W[k].shape
+            W = normal(seed, MEMBERS, 2 * k, n_out * n_in) / np.sqrt(n_in)
+            model.W[k][:] = W.reshape(n_out, n_in)
+            model.b[k][:] = normal(seed, MEMBERS, 2 * k + 1, n_out)
+        model.W[last][:] = model.b[last][:] = 0
+    return model
 
 
 def _told(networks: Task | None) -> list[Whole]:

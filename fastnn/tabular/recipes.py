@@ -11,16 +11,18 @@ from dataclasses import fields, replace
 from itertools import pairwise
 from typing import Any
 
-from fastnn.checks import as_int, as_name, as_real
+from fastnn.checks import as_bool, as_int, as_name, as_real
 from fastnn.network import activations
 from fastnn.training import optimizers, schedules
 from fastnn.training.optimizers import Adam
-from fastnn.training.schedules import OneCycle
+from fastnn.training.schedules import CosLog
 from fastnn.values import Value
 
 # What a core does in a second, nominally, and how long the default may take for 10,000 x 20.
 OPERATIONS_A_SECOND = 80e9
-SECONDS, CORES, ROWS, COLUMNS = 20.0, 2, 10_000, 20
+SECONDS, CORES, ROWS = 20.0, 2, 10_000
+STEPS = 3000  # fewest of a network among several, but that 64 epochs are enough
+FEWEST = 8  # epochs
 
 
 class Recipe(Value):
@@ -36,9 +38,16 @@ class Recipe(Value):
         Its learning rate, most likely a schedule, among its settings.
     epochs : int, default 256
     batch_size : int, default 256
+    drop_last : bool, default False
+        As of `Model.fit`.
     dropout : float, default 0.0
+    dropout_schedule : fastnn.Schedule, optional
+        As of `Model.fit`.
     label_smoothing : float, default 0.0
         Of classes.
+    weights : {"normal"} or None, optional
+        First weights: `Model`'s; or "normal", of hidden layers W of N(0, 1 / n_in) and b of
+        N(0, 1), of the last zeros.
     monitor : {"error", "loss"} or None, default "error"
         The network is kept as it was after the epoch with the least classification error (of
         amounts: squared error) or loss on rows held out, the last of several; None: as it is after
@@ -52,29 +61,34 @@ class Recipe(Value):
     optimizer: Any = "adam"
     epochs: int = 256
     batch_size: int = 256
+    drop_last: bool = False
     dropout: float = 0.0
+    dropout_schedule: Any = None
     label_smoothing: float = 0.0
+    weights: str | None = None
     monitor: str | None = "error"
     patience: int | None = None
 
     def __post_init__(self) -> None:
-        monitor, patience = self.monitor, self.patience
+        weights, monitor, patience = self.weights, self.monitor, self.patience
         self._keep(
             hidden=tuple(as_int("each of hidden", n, 1) for n in self.hidden),
             activation=activations.as_activation("activation", self.activation),
             optimizer=optimizers.as_optimizer(self.optimizer, None),
             epochs=as_int("epochs", self.epochs, 1),
             batch_size=as_int("batch_size", self.batch_size, 1),
+            drop_last=as_bool("drop_last", self.drop_last),
             dropout=as_real("dropout", self.dropout, below=1.0),
             label_smoothing=as_real("label_smoothing", self.label_smoothing, below=1.0),
+            weights=None if weights is None else as_name("weights", weights, ("normal",)),
             monitor=None if monitor is None else as_name("monitor", monitor, ("error", "loss")),
             patience=None if patience is None else as_int("patience", patience, 1),
         )
 
-    def operations(self, n_rows: int, n_in: int, n_out: int) -> float:
+    def operations(self, n_rows: int, n_columns: int, n_out: int) -> float:
         """Additions and multiplications of training on n_rows, about: each weight takes part in
         three products a row, each unit in some 50 operations of its own."""
-        sizes = (n_in, *self.hidden, n_out)
+        sizes = (n_columns, *self.hidden, n_out)
         weights = sum(a * b for a, b in pairwise(sizes))
         return float(self.epochs) * n_rows * (6 * weights + 50 * sum(sizes))
 
@@ -90,11 +104,14 @@ class Pack(Value):
         the rows.
     repeats : int, default 1
         How often, each time with other folds and other first weights.
+    clamp : bool, default True
+        Whether predicted amounts keep to the range of the rows trained on.
     """
 
     recipes: tuple[Recipe, ...]
     n_folds: int = 5
     repeats: int = 1
+    clamp: bool = True
 
     def __post_init__(self) -> None:
         recipes = self.recipes
@@ -105,6 +122,7 @@ class Pack(Value):
             recipes=recipes,
             n_folds=as_int("n_folds", self.n_folds, 1),
             repeats=as_int("repeats", self.repeats, 1),
+            clamp=as_bool("clamp", self.clamp),
         )
 
     @property
@@ -113,17 +131,23 @@ class Pack(Value):
         return len(self.recipes) * self.n_folds * self.repeats
 
 
-def base_recipe(task: str, epochs: int = 256) -> Recipe:
-    """The one network that suits most tables."""
-    if task == "classification":
-        return Recipe(
-            activation="selu",
-            optimizer=Adam(OneCycle(0.004), beta2=0.95),
-            epochs=epochs,
-            label_smoothing=0.1,
-        )
+def base_recipe(task: str) -> Recipe:
+    """The one network that suits most tables: RealMLP-TD-S but for its scale of features.
+
+    Holzmüller, Grinsztajn & Steinwart (2024), "Better by default: strong pre-tuned MLPs and boosted
+    trees on tabular data", NeurIPS (arXiv:2407.04491).
+    """
+    classes = task == "classification"
     return Recipe(
-        activation="mish", optimizer=Adam(OneCycle(0.004), beta2=0.95), epochs=epochs
+        activation="selu" if classes else "mish",
+        optimizer=Adam(
+            CosLog(0.04 if classes else 0.07),
+            beta2=0.95,
+            rate_factors={"b": 0.1},
+            ntk=True,
+        ),
+        label_smoothing=0.1 if classes else 0.0,
+        weights="normal",
     )
 
 
@@ -133,7 +157,7 @@ def single_recipe(task: str) -> Recipe:
 
 
 def default_pack(
-    task: str, n_rows: int, n_columns: int, n_classes: int, seconds: float | None = None
+    task: str, n_rows: int, n_columns: int, n_classes: int, budget: float | None = None
 ) -> Pack:
     """What is trained where nothing is said.
 
@@ -144,20 +168,24 @@ def default_pack(
         Of the table.
     n_classes : int
         0 of amounts.
-    seconds : float, optional
-        For which there should be operations enough; by default 20 for 10,000 rows, and for others
-        in proportion to the root of their number.
+    budget : float, optional
+        Operations, at most; by default what two cores nominally do in 20 s for 10,000 rows, and for
+        others in proportion to the root of their number.
     """
-    if seconds is None:
-        seconds = SECONDS * (n_rows / ROWS) ** 0.5
-    budget = seconds * CORES * OPERATIONS_A_SECOND
-    n_folds = 5 if n_rows < 50_000 else 1
-    trained = n_rows * (n_folds - 1) // n_folds if n_folds > 1 else n_rows * 4 // 5
-    recipe = base_recipe(task)
-    whole = n_folds * recipe.operations(trained, n_columns, max(n_classes, 1))
-    repeats = int(min(max(budget / whole, 1), 3))
-    epochs = int(min(max(256 * budget / whole, 12), 256)) if repeats == 1 else 256
-    return Pack((base_recipe(task, epochs),), n_folds, repeats)
+    if budget is None:
+        budget = SECONDS * (n_rows / ROWS) ** 0.5 * CORES * OPERATIONS_A_SECOND
+    recipe, n_out = base_recipe(task), max(n_classes, 1)
+
+    def affordable(n_folds: int) -> float:
+        """Of the recipe's epochs, how many times over."""
+        trained = n_rows - n_rows // (n_folds if n_folds > 1 else 5)
+        return budget / (n_folds * recipe.operations(trained, n_columns, n_out))
+
+    several = min(max(STEPS * recipe.batch_size / n_rows, FEWEST), 64) / recipe.epochs
+    n_folds = 5 if affordable(5) >= several else 1
+    times = affordable(n_folds)
+    epochs = max(round(recipe.epochs * min(times, 1)), FEWEST)
+    return Pack((replace(recipe, epochs=epochs),), n_folds, repeats=min(max(int(times), 1), 3))
 
 
 def as_pack(
@@ -166,7 +194,7 @@ def as_pack(
     n_rows: int,
     n_columns: int,
     n_classes: int,
-    seconds: float | None = None,
+    budget: float | None = None,
 ) -> Pack:
     """What the argument `recipe` of an estimator asks for."""
     if isinstance(recipe, Pack):
@@ -174,7 +202,7 @@ def as_pack(
     if isinstance(recipe, Recipe):
         return Pack((recipe,))
     if recipe == "auto":
-        return default_pack(task, n_rows, n_columns, n_classes, seconds)
+        return default_pack(task, n_rows, n_columns, n_classes, budget)
     raise ValueError(
         f'recipe must be "auto", a fastnn.tabular.Recipe or a Pack of them, got {recipe!r}'
     )
@@ -202,7 +230,7 @@ def from_json(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     name = value.get("name")
-    for module in (optimizers, schedules, activations):
+    for module in (optimizers, schedules, activations):  # RateFactors among them
         kind = getattr(module, str(name), None)
         if isinstance(kind, type) and issubclass(kind, Value):
             break
