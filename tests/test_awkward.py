@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 import pytest
 
-from fastnn.tables import Columns, TableError, TableWarning, delimited, learn, read
+from fastnn.tables import Columns, TableError, TableWarning, categories, delimited, learn, read
 from fastnn.tables.words import moments, number
 
 N = 60
@@ -338,7 +338,7 @@ def test_what_looks_like_a_number_of_rows_but_is_not_called_so_stays(learned):
     assert learned(lines(cycle(1, 2, 3), "shop_id"))[1].shape[1] == 1  # which comes back
 
 
-def test_text_that_is_kept_where_asked_and_many_categories(learned):
+def test_text_that_is_kept_where_asked_and_many_categories(learned, monkeypatch):
     text = lines([f"Ann {i}" for i in range(N)])
     with pytest.raises(TableError, match="no column to learn from: a: text such as"):
         learned(text)
@@ -348,6 +348,14 @@ def test_text_that_is_kept_where_asked_and_many_categories(learned):
     columns, X = learned(lines(cells, y=np.arange(n) % 2))
     assert X.shape[1] == 1000 and "1,200 categories; the 1,000 commonest" in columns.inputs.notes[0]
     assert X[1100].sum() == 0 and X[1300].sum() == 1
+    monkeypatch.setattr(categories, "MAX_CELLS", 100 * n)  # of as many rows as fill the memory
+    columns, X = learned(lines(cells, y=np.arange(n) % 2))
+    assert X.shape[1] == 100 and "the 100 commonest" in columns.inputs.notes[0]
+    columns, X = learned(lines(cells, y=np.arange(n) % 2), categories="codes")
+    assert X.max() == 999
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert columns.encode({"a": ["w1100"]})[0, 0] == -1  # which is known to be unknown
 
 
 # --- slips

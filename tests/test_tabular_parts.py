@@ -10,7 +10,7 @@ import pytest
 
 import fastnn
 from fastnn.tables.frames import as_arrays
-from fastnn.tabular.calibration import heated, temperature_of
+from fastnn.tabular.calibration import calibration_of, heated, temperature_of, unsmoothed
 from fastnn.tabular.conformal import Scores, scores_of
 from fastnn.tabular.data import as_amounts, as_classes, as_data, as_target
 from fastnn.tabular.folds import folds, splits
@@ -163,6 +163,26 @@ def test_heated_is_softmax_of_log():
     p = np.array([[0.5, 0.25, 0.25]])
     np.testing.assert_allclose(heated(p, 0.5), [[4 / 6, 1 / 6, 1 / 6]])
     np.testing.assert_allclose(heated(p, 1.0), p)
+
+
+def test_smoothing_is_taken_back_where_it_was_learned():
+    """Probabilities that are right, and then smoothed: the calibration finds its way back."""
+    p, labels = sample(40_000, 1.0)
+    smooth = 0.9 * p + 0.1 / 3
+    found = calibration_of(smooth, labels, None, 0.1)
+    assert found.smoothing >= 0.08 and found.temperature == pytest.approx(1, abs=0.1)
+    assert np.abs(found(smooth) - p).max() < 0.05
+    assert np.abs(found(smooth) - p).mean() < np.abs(smooth - p).mean() / 4
+    assert calibration_of(p, labels, None, 0.1).smoothing <= 0.05
+    assert calibration_of(smooth, labels, None, 0.0).smoothing == 0
+
+
+def test_unsmoothed():
+    p = np.array([[0.9, 0.07, 0.03]])
+    q = unsmoothed(p, 0.1)
+    np.testing.assert_allclose(q[0, :2], (p[0, :2] - 0.1 / 3) / 0.9, rtol=5e-3)
+    assert q[0, 2] > 0 and np.isclose(q.sum(), 1)
+    assert unsmoothed(p, 0.0) is p
 
 
 # --- certainty
@@ -333,6 +353,15 @@ def test_normal_weights():
     assert model.b[1].std() == pytest.approx(1, abs=0.1)
     assert not model.W[2].any() and not model.b[2].any()
     assert model.activations == ["mish", "mish"]
+
+
+def test_weights_from_data():
+    """As of Model.initialize on the rows that are trained on."""
+    rows = np.arange(30)
+    model = new_model(Recipe((5, 4), weights="data"), lesson(), 3, rows)
+    same = fastnn.Model([4, 5, 4, 3], "selu", seed=3)
+    same.initialize(lesson().X[rows])
+    assert np.array_equal(model.theta, same.theta)
 
 
 # --- rows and targets

@@ -19,7 +19,7 @@ import numpy as np
 
 from fastnn.checks import counted, listed
 from fastnn.errors import TableError
-from fastnn.tables.categories import MAX_CATEGORIES
+from fastnn.tables.categories import most_categories
 from fastnn.tables.numbers import PIXELS, ranges_of, resolved
 from fastnn.tables.table import Column, Moments, Table, TableWarning, Words, codes_of
 from fastnn.tables.words import are_booleans, as_word, number, number_name, number_or_none
@@ -45,6 +45,7 @@ class Asked:
     categorical: Sequence[str] = ()
     dates: Sequence[str] = ()
     ordered: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    codes: bool = False  # of categories
 
     @property
     def names(self) -> list[str]:
@@ -69,7 +70,7 @@ def find(table: Table, rows: np.ndarray, asked: Asked) -> tuple[dict[str, Found]
     pixels = _are_pixels(table, rows)
     found = {}
     for name, one in every.items():
-        one.comma, one.pixel = comma, pixels
+        one.comma, one.pixel, one.codes = comma, pixels, asked.codes
         found[name] = one.asked(asked) or one.found()
     same = [name for name, one in found.items() if one.note == SAME]
     notes = []
@@ -113,6 +114,7 @@ class _Column:
     rows: np.ndarray
     comma: bool = False
     pixel: bool = False
+    codes: bool = False
 
     def _way(self, setting: str) -> str:
         """How to say that the column is something else."""
@@ -274,15 +276,11 @@ class _Column:
         return Found("", f"{text}; left out, {self._way('categorical')} keeps it")
 
     def _categories(self) -> Found:
-        column, note = self.column, ""
-        n_words = codes_of(column)[1]
-        if n_words > MAX_CATEGORIES + 1:
-            note = (
-                f"{self.name}: {n_words:,} categories; the {MAX_CATEGORIES:,} commonest are known, "
-                f'others count as none of them; drop=["{self.name}"] (--drop "{self.name}") leaves '
-                "it out"
-            )
-        return Found("categorical", note)
+        n, most = codes_of(self.column)[1], most_categories(len(self.rows), self.codes)
+        if n <= most:
+            return Found("categorical")
+        text = f"{self.name}: {n:,} categories; the {most:,} commonest are known, others count as "
+        return Found("categorical", f"{text}none of them; {self._way('drop')} leaves it out")
 
 
 def is_identifier(name: str) -> bool:

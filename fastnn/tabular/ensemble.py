@@ -1,6 +1,6 @@
 """What training a pack leaves: columns, members, their weights, calibration.
 
-    f(x) = sum_m w_m f_m(x);   of classes  softmax(ln(f) / T),   of amounts in the user's unit
+    f(x) = sum_m w_m f_m(x);   of classes  calibrated,   of amounts in the user's unit
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from fastnn.predictor import Predictor
 from fastnn.tables.columns import Columns
 from fastnn.tables.inputs import ArrayInputs, TableInputs
-from fastnn.tabular.calibration import heated
+from fastnn.tabular.calibration import Calibration
 from fastnn.tabular.conformal import Scores
 from fastnn.tabular.spread import sizes
 
@@ -30,7 +30,7 @@ class Ensemble:
         They take the same rows.
     weights : array, (n_members,)
         Of sum 1.
-    temperature : float
+    calibration : Calibration
         Of classes.
     scores : Scores
         How far off it was on held-out rows.
@@ -41,7 +41,7 @@ class Ensemble:
     columns: Columns
     members: list[Predictor]
     weights: np.ndarray
-    temperature: float
+    calibration: Calibration
     scores: Scores
     spread: list[Predictor]
 
@@ -77,7 +77,7 @@ class Ensemble:
 
     def probabilities(self, X: np.ndarray) -> np.ndarray:
         """Of classes, (n, n_classes) float64, calibrated."""
-        return heated(self.mean(X), self.temperature)
+        return self.calibration(self.mean(X))
 
     def values(self, X: np.ndarray) -> np.ndarray:
         """Of amounts, (n,) float64 in the target's unit."""
@@ -103,7 +103,7 @@ class Ensemble:
 
     def sets(self, X: np.ndarray, coverage: float) -> np.ndarray:
         """(n, n_classes) bool; the likeliest class of each row is among them."""
-        p = np.stack([heated(one, self.temperature) for one in self.groups(X)])
+        p = np.stack([self.calibration(one) for one in self.groups(X)])
         held = self.scores.sets(p, coverage)
         held[np.arange(len(held)), self.mean(X).argmax(1)] = True
         return held

@@ -14,6 +14,7 @@ from fastnn.files import ensemble as storage
 from fastnn.network.parameters import Parameters
 from fastnn.predictor import Predictor
 from fastnn.tables.columns import Columns
+from fastnn.tabular.calibration import Calibration
 from fastnn.tabular.conformal import Scores
 from fastnn.tabular.ensemble import Ensemble
 from fastnn.tabular.recipes import from_json, to_json
@@ -34,7 +35,7 @@ def save(path: str | PathLike[str], estimator: Any) -> None:
         "n_features": estimator.n_features_in_,
         "pack": to_json(estimator._pack),
         "scores": estimator.scores_,
-        "temperature": ensemble.temperature,
+        "calibration": ensemble.calibration._asdict(),
         "n_spread": len(ensemble.spread),
     }
     if hasattr(estimator, "classes_"):
@@ -89,8 +90,9 @@ def _estimator(saved: storage.Saved, kinds: Mapping[str, Any]) -> Any:
         saved.arrays["unseen.score"],
     )
     scores.check(len(members), max(n_spread, 1))
-    temperature = float(about["temperature"])
-    estimator._ensemble = Ensemble(columns, members, weights, temperature, scores, spread)
+    given = about["calibration"]
+    calibration = Calibration(float(given["smoothing"]), float(given["temperature"]))
+    estimator._ensemble = Ensemble(columns, members, weights, calibration, scores, spread)
     names = about["names"]
     estimator._names = None if names is None else [str(name) for name in names]
     estimator.n_features_in_ = int(about["n_features"])

@@ -45,9 +45,9 @@ class Recipe(Value):
         As of `Model.fit`.
     label_smoothing : float, default 0.0
         Of classes.
-    weights : {"normal"} or None, optional
+    weights : {"normal", "data"} or None, optional
         First weights: `Model`'s; or "normal", of hidden layers W of N(0, 1 / n_in) and b of
-        N(0, 1), of the last zeros.
+        N(0, 1), of the last zeros; or "data", as of `Model.initialize` on the rows trained on.
     monitor : {"error", "loss"} or None, default "error"
         The network is kept as it was after the epoch with the least classification error (of
         amounts: squared error) or loss on rows held out, the last of several; None: as it is after
@@ -80,7 +80,7 @@ class Recipe(Value):
             drop_last=as_bool("drop_last", self.drop_last),
             dropout=as_real("dropout", self.dropout, below=1.0),
             label_smoothing=as_real("label_smoothing", self.label_smoothing, below=1.0),
-            weights=None if weights is None else as_name("weights", weights, ("normal",)),
+            weights=None if weights is None else as_name("weights", weights, ("normal", "data")),
             monitor=None if monitor is None else as_name("monitor", monitor, ("error", "loss")),
             patience=None if patience is None else as_int("patience", patience, 1),
         )
