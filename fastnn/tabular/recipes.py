@@ -212,12 +212,15 @@ def as_pack(
 
 
 def to_json(value: Any) -> Any:
-    """A setting of an estimator as JSON can hold it: an object as its name and fields."""
+    """A setting of an estimator as JSON can hold it: an object as its name and fields, a dict as
+    pairs."""
     if isinstance(value, Value):
         own = {one.name: to_json(getattr(value, one.name)) for one in fields(value)}
         return {"name": type(value).__name__, **own}
     if isinstance(value, (list, tuple)):
         return [to_json(one) for one in value]
+    if isinstance(value, dict):
+        return {"name": "dict", "pairs": to_json(list(value.items()))}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(f"what is saved must be numbers, texts or fastnn's own settings, got {value!r}")
@@ -230,6 +233,8 @@ def from_json(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     name = value.get("name")
+    if name == "dict":
+        return dict(from_json(value["pairs"]))
     for module in (optimizers, schedules, activations):  # RateFactors among them
         kind = getattr(module, str(name), None)
         if isinstance(kind, type) and issubclass(kind, Value):
