@@ -20,6 +20,8 @@ from fastnn.network.activations import Activation, is_parametric, plain
 from fastnn.network.arrays import (
     Features,
     Once,
+    as_dense,
+    as_features,
     as_finite,
     as_numbers,
     as_pair,
@@ -27,7 +29,7 @@ from fastnn.network.arrays import (
     is_table,
 )
 from fastnn.network.embeddings import Embedding
-from fastnn.network.initialize import initial_theta
+from fastnn.network.initialize import MOST_ROWS, initial_theta, on_data
 from fastnn.network.losses import Loss
 from fastnn.network.norms import Norm
 from fastnn.network.parameters import (
@@ -40,7 +42,7 @@ from fastnn.network.parameters import (
 )
 from fastnn.network.spec import as_network, is_open
 from fastnn.predictor import Kept, Predictor
-from fastnn.random import as_seed
+from fastnn.random import ROWS, as_seed, permutation
 from fastnn.training import evaluate as evaluation
 from fastnn.training import loop
 from fastnn.training import metrics as measures
@@ -115,13 +117,15 @@ class Model:
     n_threads : int, optional
         At most so many threads; by default what affinity, cgroup quota and OMP_NUM_THREADS allow.
         Results do not depend on it.
-    init : str, fastnn.Uniform, fastnn.Normal, fastnn.Orthogonal, or list, optional
+    init : str, fastnn.Uniform, fastnn.Normal, fastnn.Orthogonal, tuple or list, optional
         First weights; biases are 0. "glorot_uniform", "glorot_normal", "he_uniform", "he_normal",
         "lecun_uniform", "lecun_normal", "uniform", "normal", "orthogonal" or "zeros" (which never
-        learns where there are hidden layers). Or a list of one of these for each layer, in which
-        an array W (n_out, n_in) or a tuple (W, b) may stand, too. By default he_uniform for relu
-        and what resembles it (leaky_relu's with its slope), lecun_uniform for selu and
-        glorot_uniform for others.
+        learns where there are hidden layers). A tuple of two rules gives biases, too, from the
+        second (but for orthogonal): ``("lecun_normal", fastnn.Normal(1.0))``. Or a list of one of
+        these for each layer, in which an array W (n_out, n_in) or a tuple (W, b) may stand, too.
+        By default he_uniform for relu and what resembles it (leaky_relu's with its slope),
+        lecun_uniform for selu and glorot_uniform for others. `initialize` makes weights and biases
+        from data.
     dropout : float or list of float, default 0.0
         In `fit` and `partial_fit` each h is set to 0 with this probability, the others divided by
         1 - dropout: one number for all hidden layers, or a list for the inputs and each hidden
@@ -581,6 +585,45 @@ class Model:
         return plain
 
     # Training
+
+    def initialize(self, X: Any) -> None:
+        """First weights and biases from data, in place of those of ``init``, before any training.
+
+        Layer by layer each unit's weights are normal numbers, scaled so that h_prev W^T has
+        variance 1 over the rows; its bias puts its hyperplane through the data: it is less the
+        combination of the pre-activations of five rows, by weights drawn uniformly among those that
+        sum to 1. The same bits on every machine, fixed by ``seed``.
+
+        Parameters
+        ----------
+        X : array, (n, n_in)
+            As of `fit`; of more than 16,384 rows so many are drawn.
+
+        Raises
+        ------
+        ValueError
+            The model has been trained, or layers are normalised, which would undo it.
+
+        References
+        ----------
+        Holzmüller, Grinsztajn & Steinwart (2024), "Better by default: strong pre-tuned MLPs and
+        boosted trees on tabular data", NeurIPS ("std" and "he+5").
+        """
+        parameters, network = self._parameters, self._network
+        if parameters.all_steps:
+            raise ValueError(
+                f"initialize must come before training, after {parameters.all_steps} steps"
+            )
+        if any(network.norm):
+            raise ValueError("initialize must have a network without normalisation")
+        X = as_features(self._encoded(X)[0], network)
+        if len(X) > MOST_ROWS:
+            X = X[np.sort(permutation(self.seed, ROWS, 0, len(X))[:MOST_ROWS])]
+        theta = parameters.weights()[1]
+        from fastnn.explain.passes import input_pass
+
+        inputs = input_pass(network, theta, as_dense(X, network))[1]
+        parameters.assign(on_data(network, theta, inputs, self.seed))
 
     def fit(
         self,

@@ -2,13 +2,15 @@
 
 import gzip
 import json
+import os
 import re
+import threading
 import warnings
 
 import numpy as np
 import pytest
 
-from fastnn.tables import Columns, TableError, TableWarning, delimited, learn, read
+from fastnn.tables import Columns, TableError, TableWarning, categories, delimited, learn, read
 from fastnn.tables.words import moments, number
 
 N = 60
@@ -204,6 +206,8 @@ def test_numbers_as_dates_where_asked(learned):
     text = lines([one.replace("-", "") for one in ISO])
     assert learned(text)[1].shape[1] == 1
     assert learned(text, dates=["a"])[1].shape[1] == 5
+    with pytest.raises(TableError, match='row 3, column "a": must be a date or time, got "soon"'):
+        learned(lines(cycle("2020-01-01", "soon")), dates=["a"])
 
 
 # --- yes and no
@@ -334,7 +338,7 @@ def test_what_looks_like_a_number_of_rows_but_is_not_called_so_stays(learned):
     assert learned(lines(cycle(1, 2, 3), "shop_id"))[1].shape[1] == 1  # which comes back
 
 
-def test_text_that_is_kept_where_asked_and_many_categories(learned):
+def test_text_that_is_kept_where_asked_and_many_categories(learned, monkeypatch):
     text = lines([f"Ann {i}" for i in range(N)])
     with pytest.raises(TableError, match="no column to learn from: a: text such as"):
         learned(text)
@@ -344,6 +348,14 @@ def test_text_that_is_kept_where_asked_and_many_categories(learned):
     columns, X = learned(lines(cells, y=np.arange(n) % 2))
     assert X.shape[1] == 1000 and "1,200 categories; the 1,000 commonest" in columns.inputs.notes[0]
     assert X[1100].sum() == 0 and X[1300].sum() == 1
+    monkeypatch.setattr(categories, "MAX_CELLS", 100 * n)  # of as many rows as fill the memory
+    columns, X = learned(lines(cells, y=np.arange(n) % 2))
+    assert X.shape[1] == 100 and "the 100 commonest" in columns.inputs.notes[0]
+    columns, X = learned(lines(cells, y=np.arange(n) % 2), categories="codes")
+    assert X.max() == 999
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert columns.encode({"a": ["w1100"]})[0, 0] == -1  # which is known to be unknown
 
 
 # --- slips
@@ -473,6 +485,21 @@ def test_files_that_are_refused(tmp_path, content, options, message):
     path.write_bytes(content)
     with pytest.raises(TableError, match=message):
         read(path, **options)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_pipes_are_read_once(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    for encoding in ("utf-8", "latin-1"):
+        writer = threading.Thread(target=path.write_bytes, args=(FILE.encode(encoding),))
+        writer.start()
+        if encoding == "utf-8":
+            assert read(path).n_rows == N
+        else:
+            with pytest.raises(TableError, match="pipe: must be utf-8 text"):
+                read(path)
+        writer.join()
 
 
 def test_blanks_and_tabs_between_cells(tmp_path):

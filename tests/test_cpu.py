@@ -146,3 +146,23 @@ def test_subnormal_numbers_are_flushed_while_training():
     velocity = model._parameters.state[0]
     assert not ((np.abs(velocity) < np.finfo("f4").tiny) & (velocity != 0)).any()
     assert model.W[0].tobytes() == before.tobytes()
+
+
+@pytest.mark.parametrize("name", _cpu.isas())
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_is_not_finite_is_found_wherever_it_stands(name, dtype):
+    try:
+        _cpu.use(name)
+        for n in (1, 7, 64, 131):
+            x = np.full((1, n), np.finfo(dtype).max, dtype)
+            assert _cpu.all_finite(x, x.itemsize)
+            for i in range(n):
+                for bad in (np.nan, np.inf, -np.inf):
+                    x[0, i] = bad
+                    assert not _cpu.all_finite(x, x.itemsize)
+                x[0, i] = -1
+        assert _cpu.all_finite(x[:0], x.itemsize)
+        with pytest.raises(ValueError, match="contiguous"):
+            _cpu.all_finite(x[:, ::2], x.itemsize)
+    finally:
+        _cpu.use()

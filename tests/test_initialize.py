@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 import fastnn
+from fastnn.kernels import _cpu
 from fastnn.network.initialize import RULES
 from fastnn.random import SHUFFLE, WEIGHTS, normal, normal_quantile, permutation, raw, uniform
+
+# Of theta after `initialize`: one for all machines.
+PINNED_ON_DATA = "8ebc4c0cf072d4b09e7b5ade7085b4da5e316a79646ade70fa2159c8ae346d74"
 
 
 def philox(counter, key):
@@ -31,6 +35,98 @@ def test_raw_is_philox(seed):
     # NumPy steps the counter before each block of four words.
     want = [w for block in (1, 2, 3) for w in philox((block, 0, SHUFFLE, 3), key)]
     assert got == want[:10]
+
+
+def data(n=300, dtype="float64"):
+    X = normal(3, WEIGHTS, 0, n * 5).reshape(n, 5)
+    return (X * [1, 2, 0.5, 3, 1] + [0, 1, 0, -2, 0]).astype(dtype)
+
+
+def pre_activations(model, X):
+    """h_prev W^T of each layer, without its bias."""
+    a = model.trace(X, np.zeros(len(X), int)).a
+    return [one - b for one, b in zip(a, model.b, strict=True)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("g", ["selu", fastnn.Parametric("mish"), "relu"])
+def test_initialize_scales_pre_activations_and_goes_through_the_data(dtype, g):
+    model = fastnn.Model([5, 40, 30, 3], g, dtype=dtype, seed=7)
+    X = data(dtype=dtype)
+    assert model.initialize(X) is None
+    tolerance = 1e-5 if dtype == "float32" else 1e-12
+    for u, b in zip(pre_activations(model, X), model.b, strict=True):
+        np.testing.assert_allclose(u.std(0), 1, rtol=tolerance)
+        assert (u.min(0) < -b).all() and (-b < u.max(0)).all()
+        # The mean of the sum of the squares of 5 weights on the simplex is 1 / 3.
+        assert 0.2 < np.square(-b - u.mean(0)).mean() < 0.55 or len(b) == 3
+    z = normal(7, WEIGHTS, 1, 200).reshape(40, 5)
+    np.testing.assert_allclose(model.W[0], z / (X @ z.T).std(0)[:, None], rtol=10 * tolerance)
+
+
+def test_initialize_is_the_same_everywhere():
+    thetas, isas = set(), [one for one in _cpu.isas() if one != "baseline"]
+    X = np.ascontiguousarray(data(20_000))
+    for isa in isas:
+        _cpu.use(isa)
+        try:
+            for threads in (1, 3):
+                model = fastnn.Model([5, 40, 3], "selu", seed=7, n_threads=threads)
+                model.initialize(X)
+                thetas.add(model.theta.tobytes())
+        finally:
+            _cpu.use()
+    assert len(thetas) == 1 or not isas
+    other = fastnn.Model([5, 40, 3], "selu", seed=8)
+    other.initialize(X)
+    assert other.theta.tobytes() not in thetas
+    digest = hashlib.sha256(thetas.pop()).hexdigest() if isas else PINNED_ON_DATA
+    assert digest == PINNED_ON_DATA
+
+
+def test_initialize_of_other_data():
+    dense = data(50)
+    dense[:, 3] = 0  # a column that says nothing
+    sizes, bias = [5, 8, 1], [True, False]
+    one, two = (fastnn.Model(sizes, "tanh", "identity", seed=1, bias=bias) for _ in range(2))
+    one.initialize(dense)
+    sparse = pytest.importorskip("scipy.sparse")
+    two.initialize(sparse.csr_array(dense))
+    assert one.theta.tobytes() == two.theta.tobytes() and one.b[1] is None
+    still = fastnn.Model([5, 8, 3], seed=1)
+    still.initialize(np.zeros((4, 5)))
+    assert np.isfinite(still.theta).all() and (still.b[0] == 0).all()
+
+
+def test_initialize_is_for_untrained_models():
+    X = data(50)
+    model = fastnn.Model([5, 8, 3], seed=1)
+    model.fit(X, np.arange(50) % 3, epochs=1)
+    before = model.theta.tobytes()
+    with pytest.raises(ValueError, match="initialize must come before training, after 1 steps"):
+        model.initialize(X)
+    assert model.theta.tobytes() == before
+    with pytest.raises(ValueError, match="must have a network without normalisation"):
+        fastnn.Model([5, 8, 3], norm="layer").initialize(X)
+    with pytest.raises(ValueError, match="X must"):
+        fastnn.Model([5, 8, 3]).initialize(X[:, :3])
+
+
+def test_biases_from_a_rule():
+    rule = ("lecun_normal", fastnn.Normal(1.0))
+    model = fastnn.Model([5, 200, 3], "selu", dtype="float64", seed=1, init=[rule, "zeros"])
+    assert 0.8 < model.b[0].std() < 1.2 and 0.8 < np.sqrt(5) * model.W[0].std() < 1.2
+    assert not model.W[1].any() and not model.b[1].any()
+    alone = fastnn.Model([5, 200, 3], "selu", dtype="float64", seed=1, init="lecun_normal")
+    assert model.W[0].tobytes() == alone.W[0].tobytes()
+    all_alike = fastnn.Model([5, 200, 3], dtype="float64", seed=1, init=("zeros", "lecun_uniform"))
+    assert 0 < np.abs(all_alike.b[0]).max() <= np.sqrt(3 / 5) and all_alike.b[1].any()
+    given = fastnn.Model([5, 2], seed=1, init=[(np.ones((2, 5)), fastnn.Uniform(0.5))])
+    assert (given.W[0] == 1).all() and 0 < np.abs(given.b[0]).max() <= 0.5
+    without = fastnn.Model([5, 3], bias=False, init=[rule])
+    assert without.b[0] is None
+    with pytest.raises(ValueError, match="b of layer 1 must come from Uniform or Normal"):
+        fastnn.Model([5, 3], init=[("zeros", "orthogonal")])
 
 
 def test_uniform_is_in_the_unit_interval():

@@ -13,6 +13,7 @@ from test_engine import RATES, SETTINGS, assert_near
 from test_reference import REAL, check_gradient, make
 
 import fastnn
+from fastnn.explain.passes import input_pass
 from fastnn.kernels import _cpu, inputs
 from fastnn.random import keys
 
@@ -351,6 +352,19 @@ def test_integers_are_codes_and_numbers():
     f = model.forward(X)
     assert f.tobytes() == model.forward(X.astype("f4")).tobytes()
     assert f.tobytes() == model.forward(X.astype("i1")).tobytes()
+
+
+def test_first_weights_from_data_see_what_layer_1_sees():
+    X, _ = some()
+    model = model_of("float64", feature_scale=False)
+    before = model.theta[: model._network.s.start].copy()
+    model.initialize(X)
+    assert model.theta[: model._network.s.start].tobytes() == before.tobytes()
+    plain = fastnn.Model([model.n_features, 8, 3], "tanh", dtype="float64", seed=3)
+    plain.initialize(input_pass(model._network, model.theta, X)[1])
+    for k in range(2):
+        assert plain.W[k].tobytes() == model.W[k].tobytes()
+        assert plain.b[k].tobytes() == model.b[k].tobytes()
 
 
 def test_lbfgs_trains_the_input_layer():

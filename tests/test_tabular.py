@@ -121,6 +121,29 @@ def test_columns_are_found_by_name(fitted):
         fitted[0].predict({"a": X["a"], "colour": X["colour"]})
 
 
+def test_columns_are_what_they_are_said_to_be(tmp_path):
+    X, kind, _ = rows()
+    X["size"] = np.array(["s", "l", "m"])[np.arange(200) % 3]
+    X["b"] = np.where(np.arange(200) % 5, np.round(X["b"]), -999)
+    model = TabularClassifier(
+        recipe=SMALL,
+        categorical=["b"],
+        ordered={"size": ["s", "m", "l"]},
+        drop=["a"],
+        missing_values=[-999],
+        random_state=0,
+    ).fit(X, kind)
+    text = model.summary()
+    assert "size: s < m < l" in text and "a:" not in text
+    assert 'b: "(missing)"' in text and "-999" not in text.split("missing ")[0]
+    assert model.n_features_in_ == 4
+    model.save(tmp_path / "model")
+    assert fastnn.load(tmp_path / "model").get_params() == {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in model.get_params().items()
+    } | {"ordered": {"size": ("s", "m", "l")}}
+
+
 def test_arrays_with_gaps():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 3))
@@ -208,6 +231,29 @@ def test_quantiles_ascend_and_hold():
     assert np.array_equal(model.predict_quantiles(new, 0.5), values[:, 1])
     both = model.predict_interval(new, 0.9)
     assert np.allclose(both, values[:, [0, 2]], atol=0.5)
+
+
+@pytest.mark.parametrize("n_folds", [1, 3])
+def test_intervals_are_wide_where_they_must_be(n_folds, tmp_path):
+    rng = np.random.default_rng(0)
+
+    def drawn(n):
+        x = rng.uniform(-2, 2, n)
+        return np.stack([x, rng.normal(size=n)], 1), x + np.exp(x) * rng.normal(size=n) / 3
+
+    X, y = drawn(3000)
+    model = TabularRegressor(recipe=Pack(SMALL.recipes, n_folds), random_state=0).fit(X, y)
+    X, y = drawn(4000)
+    lower, upper = model.predict_interval(X, 0.9).T
+    held = (lower <= y) & (y <= upper)
+    for part in (X[:, 0] < -1, X[:, 0] > 1):
+        assert held[part].mean() == pytest.approx(0.9, abs=0.06)
+    width = upper - lower
+    assert width[X[:, 0] > 1.5].mean() > 5 * width[X[:, 0] < -1.5].mean()
+    model.save(tmp_path / "model")
+    found = model.predict_interval(X)
+    assert np.array_equal(fastnn.load(tmp_path / "model").predict_interval(X), found)
+    assert np.array_equal(model.predict_interval(X[:1]), found[:1])
 
 
 def test_too_few_rows_for_a_coverage():
@@ -333,7 +379,8 @@ def test_a_row_alone_as_in_any_batch(fitted, monkeypatch):
     [
         ({"time_limit": 0}, ValueError, "time_limit must be above 0"),
         ({"n_threads": 0}, ValueError, "n_threads must be at least 1"),
-        ({"categorical": "a"}, TypeError, "categorical must be a list"),
+        ({"categorical": "a"}, TypeError, "categorical must be a list, got a text, 'a'"),
+        ({"dates": ["z"]}, fastnn.TableError, 'no column "z"'),
         ({"random_state": -1}, ValueError, "seed must be at least 0"),
         ({"verbose": 2}, TypeError, "verbose must be True or False"),
         ({"recipe": "best"}, ValueError, "recipe must be"),

@@ -10,7 +10,7 @@ import pytest
 
 import fastnn
 from fastnn.tables.frames import as_arrays
-from fastnn.tabular.calibration import heated, temperature_of
+from fastnn.tabular.calibration import calibration_of, heated, temperature_of, unsmoothed
 from fastnn.tabular.conformal import Scores, scores_of
 from fastnn.tabular.data import as_amounts, as_classes, as_data, as_target
 from fastnn.tabular.folds import folds, splits
@@ -24,6 +24,7 @@ from fastnn.tabular.recipes import (
     from_json,
     to_json,
 )
+from fastnn.tabular.spread import learn_spread
 from fastnn.tabular.weighting import greedy
 
 # --- folds
@@ -164,35 +165,64 @@ def test_heated_is_softmax_of_log():
     np.testing.assert_allclose(heated(p, 1.0), p)
 
 
+def test_smoothing_is_taken_back_where_it_was_learned():
+    """Probabilities that are right, and then smoothed: the calibration finds its way back."""
+    p, labels = sample(40_000, 1.0)
+    smooth = 0.9 * p + 0.1 / 3
+    found = calibration_of(smooth, labels, None, 0.1)
+    assert found.smoothing >= 0.08 and found.temperature == pytest.approx(1, abs=0.1)
+    assert np.abs(found(smooth) - p).max() < 0.05
+    assert np.abs(found(smooth) - p).mean() < np.abs(smooth - p).mean() / 4
+    assert calibration_of(p, labels, None, 0.1).smoothing <= 0.05
+    assert calibration_of(smooth, labels, None, 0.0).smoothing == 0
+
+
+def test_unsmoothed():
+    p = np.array([[0.9, 0.07, 0.03]])
+    q = unsmoothed(p, 0.1)
+    np.testing.assert_allclose(q[0, :2], (p[0, :2] - 0.1 / 3) / 0.9, rtol=5e-3)
+    assert q[0, 2] > 0 and np.isclose(q.sum(), 1)
+    assert unsmoothed(p, 0.0) is p
+
+
 # --- certainty
 
 
 def test_quantiles_are_those_of_all_sums():
     rng = np.random.default_rng(0)
     group = rng.integers(0, 3, 40)
-    scores = Scores(np.eye(3), group, rng.normal(size=40))
+    scores = Scores(np.eye(3), np.zeros(3, int), group, rng.normal(size=40))
     f = rng.normal(size=(7, 3))
     every = np.sort(f[:, group] + scores.score, 1)
     ranks = np.array([40, 1, 13, 13])
-    assert np.array_equal(scores.quantiles(f, ranks), every[:, ranks - 1])
-    lower, upper = scores.interval(f, 0.8)  # 4.1 of 41 in each tail
+    assert np.array_equal(scores.quantiles(f, None, ranks), every[:, ranks - 1])
+    lower, upper = scores.interval(f, None, 0.8)  # 4.1 of 41 in each tail
     assert np.array_equal(lower, every[:, 3]) and np.array_equal(upper, every[:, 36])
-    assert np.array_equal(scores.levels(f, np.array([0.5]))[:, 0], every[:, 20])
-    assert scores.interval(f, 0.999)[0].max() == -np.inf
-    assert scores.interval(f, 0.999)[1].min() == np.inf
+    assert np.array_equal(scores.levels(f, None, np.array([0.5]))[:, 0], every[:, 20])
+    assert scores.interval(f, None, 0.999)[0].max() == -np.inf
+    assert scores.interval(f, None, 0.999)[1].min() == np.inf
+
+
+def test_quantiles_in_units_of_the_spread():
+    rng = np.random.default_rng(0)
+    group = rng.integers(0, 3, 40)
+    scores = Scores(np.eye(3), np.arange(3), group, rng.normal(size=40))
+    f, s = rng.normal(size=(7, 3)), rng.uniform(0.5, 2, (7, 3))
+    every = np.sort(f[:, group] + s[:, group] * scores.score, 1)
+    assert np.array_equal(scores.quantiles(f, s, np.arange(1, 41)), every)
 
 
 def test_blocks_of_rows_change_nothing(monkeypatch):
     rng = np.random.default_rng(0)
-    scores = Scores(np.eye(2), rng.integers(0, 2, 30), rng.normal(size=30))
+    scores = Scores(np.eye(2), np.zeros(2, int), rng.integers(0, 2, 30), rng.normal(size=30))
     f, q = rng.normal(size=(11, 2)), np.array([0.1, 0.9])
-    whole = scores.levels(f, q)
+    whole = scores.levels(f, None, q)
     monkeypatch.setattr("fastnn.tabular.conformal.BLOCK", 60)
-    assert np.array_equal(scores.levels(f, q), whole)
+    assert np.array_equal(scores.levels(f, None, q), whole)
 
 
 def test_sets_count_the_rows_that_were_no_likelier():
-    scores = Scores(np.eye(1), np.zeros(9, int), np.arange(1, 10) / 10)
+    scores = Scores(np.eye(1), np.zeros(1, int), np.zeros(9, int), np.arange(1, 10) / 10)
     p = np.array([[[0.05, 0.1, 0.25, 0.95]]])
     # (count + 1) / 10 of 0, 1, 2 and 9 rows must be above 1 - coverage.
     assert scores.sets(p, 0.9)[0].tolist() == [False, True, True, True]
@@ -210,6 +240,25 @@ def test_groups_of_rows_have_the_members_that_have_not_seen_them():
         [0.75, 0, 0, 0.25],
         [0, 0.75, 0, 0.25],
     ]
+
+
+def test_groups_tell_the_network_of_the_spread():
+    folds, own = np.array([[0, 1, 0, 1]]), np.array([2, 0, 1, 0])
+    scores = scores_of(folds, np.ones(1), np.arange(4.0), own)
+    assert scores.fold[scores.group].tolist() == own.tolist()
+    assert scores.members[scores.group].tolist() == np.eye(2)[folds[0]].tolist()
+
+
+def test_spread_is_learned_where_there_is_something_to_learn():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1500, 3)).astype(np.float32)
+    fold = np.arange(1500) % 3
+    noise = rng.normal(size=1500)
+    spread = learn_spread(X, noise * np.exp(X[:, 0]), fold, 0, None)
+    assert spread is not None and len(spread.members) == 3
+    assert np.corrcoef(np.log(spread.unseen), X[:, 0])[0, 1] > 0.9
+    assert learn_spread(X, noise, fold, 0, None) is None
+    assert learn_spread(X[:50], noise[:50] * np.exp(X[:50, 0]), fold[:50], 0, None) is None
 
 
 def test_few_scores_are_kept(monkeypatch):
@@ -304,6 +353,15 @@ def test_normal_weights():
     assert model.b[1].std() == pytest.approx(1, abs=0.1)
     assert not model.W[2].any() and not model.b[2].any()
     assert model.activations == ["mish", "mish"]
+
+
+def test_weights_from_data():
+    """As of Model.initialize on the rows that are trained on."""
+    rows = np.arange(30)
+    model = new_model(Recipe((5, 4), weights="data"), lesson(), 3, rows)
+    same = fastnn.Model([4, 5, 4, 3], "selu", seed=3)
+    same.initialize(lesson().X[rows])
+    assert np.array_equal(model.theta, same.theta)
 
 
 # --- rows and targets

@@ -4,6 +4,7 @@
 """
 import os
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
@@ -345,6 +346,16 @@ cdef void release(void *p) noexcept nogil:
 
 cdef const fnn_kernels *kernels_for(int item) noexcept nogil:
     return _kernels_32 if item == 4 else _kernels_64
+
+
+def all_finite(array, int item):
+    """Whether the reals, of `item` bytes each, of a C-contiguous array are neither NaN nor infinite."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(array, &view, PyBUF_SIMPLE)
+    try:
+        return kernels_for(item).all_finite(view.len // item, view.buf) != 0
+    finally:
+        PyBuffer_Release(&view)
 
 
 # A thread more pays when it takes over this many float32 operations: below, waking it and waiting for it cost more.

@@ -75,11 +75,11 @@ cdef class Workspace:
             if l < K and (keeps(net.activations[l - 1]) or net.alpha[l - 1] != NULL or net.draws[l].noise
                           or net.draws[l].dropout):
                 b.d[l] = memory.take(n, row, rows)
-            b.delta[l] = memory.take(n, row, rows)
-            b.dh[l] = b.du[l] = b.delta[l]
-            if net.alpha[l - 1] != NULL:
-                b.dh[l] = memory.take(n, row, rows)
-                b.e[l] = memory.take(n, row, rows)
+            if net.alpha[l - 1] != NULL:  # dL/da takes the place of dh/da
+                b.dh[l], b.e[l], b.delta[l] = memory.take(n, row, rows), memory.take(n, row, rows), b.d[l]
+            else:
+                b.dh[l] = b.delta[l] = memory.take(n, row, rows)
+            b.du[l] = b.delta[l]
             if net.norms[l - 1].kind:
                 b.xhat[l] = memory.take(n, row, rows)
                 b.du[l] = memory.take(n, row, rows)

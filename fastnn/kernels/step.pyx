@@ -282,15 +282,14 @@ cdef bint forward(const Net *net, const Buffers *buffers, Run *run, Thread *my) 
     When it ends, rows_owned says whose h[K] (rows, n_K) is: my rows of it, or my panels.
     """
     cdef const fnn_kernels *k = net.k
-    cdef Py_ssize_t stride = buffers.stride, l, i
-    cdef bint sparse
+    cdef Py_ssize_t stride = buffers.stride, l, i, p, q
+    cdef bint sparse, near  # what follows the product is done panel by panel, while that is near
     cdef char *h
     cdef char *d
     cdef char *d_part  # what the product's last lines write of d
     cdef const Layer *layer
     cdef const fnn_norm *norm
     cdef fnn_activation g
-    cdef fnn_draw draw
     cdef Part part, of
     if net.phi.used and not inputs(net, buffers, run, my):
         return False
@@ -304,13 +303,20 @@ cdef bint forward(const Net *net, const Buffers *buffers, Run *run, Thread *my) 
         else:
             take_rows(run, my)
         part = part_of(my, layer.out_panels)
+        near = not (sparse or norm.kind) and (net.alpha[l] != NULL or run.perturbs)
         for i in range(my.blocks):
             of = block_of(my, &part, i)
             if sparse:
                 forward_sparse_part(k, layer, &run.X, run.order, my.first + of.r0, at(k, h, of.r0 * k.nr),
                                     NULL if d_part == NULL else at(k, d_part, of.r0 * k.nr), stride, g, of.r1 - of.r0)
             else:
-                forward_part(k, layer, below(net, buffers, my, l), h, d_part, stride, g, of.p0, of.p1, of.r0, of.r1)
+                p = of.p0
+                while p < of.p1:
+                    q = p + 1 if near else of.p1
+                    forward_part(k, layer, below(net, buffers, my, l), h, d_part, stride, g, p, q, of.r0, of.r1)
+                    if near:
+                        finish_part(net, buffers, run, my, l, d, p, q, of.r0, of.r1)
+                    p = q
             if my.blocks > 1 and leaves(run, my, my.rows // my.blocks):
                 return False
         if norm.kind:
@@ -319,13 +325,8 @@ cdef bint forward(const Net *net, const Buffers *buffers, Run *run, Thread *my) 
             g = plain(fnn_identity) if net.alpha[l] != NULL else net.activations[l]
             normalise_part(k, norm, layer.n_out, run.step.apply, h, buffers.xhat[l + 1], buffers.inv[l + 1],
                            NULL if net.alpha[l] != NULL else d, stride, g, part.p0, part.p1, part.r0, part.r1)
-        if net.alpha[l] != NULL:
-            parametric_part(k, layer.n_out, net.activations[l], net.alpha[l], h, d, buffers.e[l + 1], stride, part.p0, part.p1,
-                            part.r0, part.r1)
-        if run.perturbs and l + 1 < net.n_layers:
-            draw = draw_of(net, run, l + 1, my.s)
-            perturb_part(k, layer.n_out, h, d, buffers.e[l + 1], stride, &draw, run.number + my.s, my.first - my.start,
-                         part.p0, part.p1, part.r0, part.r1)
+        if not near:
+            finish_part(net, buffers, run, my, l, d, part.p0, part.p1, part.r0, part.r1)
     return True
 
 
@@ -350,6 +351,20 @@ cdef bint inputs(const Net *net, const Buffers *buffers, Run *run, Thread *my) n
 cdef inline char *below(const Net *net, const Buffers *buffers, const Thread *my, Py_ssize_t l) noexcept nogil:
     """h[l] of this chunk, what layer l reads."""
     return my.h0 if l == 0 and not net.phi.used else buffers.h[l]
+
+
+cdef void finish_part(const Net *net, const Buffers *buffers, const Run *run, const Thread *my, Py_ssize_t l, char *d,
+                      Py_ssize_t p0, Py_ssize_t p1, Py_ssize_t r0, Py_ssize_t r1) noexcept nogil:
+    """What is left to do on h[l + 1] once it is a, or h: a parametric activation, noise and dropout."""
+    cdef const Layer *layer = &net.layers[l]
+    cdef char *h = buffers.h[l + 1]
+    cdef char *e = buffers.e[l + 1]
+    cdef fnn_draw draw
+    if net.alpha[l] != NULL:
+        parametric_part(net.k, layer.n_out, net.activations[l], net.alpha[l], h, d, e, buffers.stride, p0, p1, r0, r1)
+    if run.perturbs and l + 1 < net.n_layers:
+        draw = draw_of(net, run, l + 1, my.s)
+        perturb_part(net.k, layer.n_out, h, d, e, buffers.stride, &draw, run.number + my.s, my.first - my.start, p0, p1, r0, r1)
 
 
 cdef void output(const Net *net, const Buffers *buffers, Run *run, Thread *my) noexcept nogil:
@@ -377,7 +392,7 @@ cdef bint backward(const Net *net, const Buffers *buffers, Run *run, Thread *my)
     When it ends all have met: deltas (rows, n_l) are everybody's to read. Where `step_at_once`, a layer's weights move here.
     """
     cdef const fnn_kernels *k = net.k
-    cdef Py_ssize_t stride = buffers.stride, l, i
+    cdef Py_ssize_t stride = buffers.stride, l, i, p, q
     cdef const Layer *layer
     cdef const fnn_norm *norm
     cdef const char *slope
@@ -403,6 +418,9 @@ cdef bint backward(const Net *net, const Buffers *buffers, Run *run, Thread *my)
             enter_layer(&my.step, layer)
             delta_and_gradient_part(k, layer, &net.slots[l], &my.step, buffers.du[l + 1], buffers.h[l], slope,
                                     buffers.dh[l], stride, g, my.rows, part.p0, part.p1, my.scratch)
+            if net.alpha[l - 1] != NULL:
+                parametric_delta_part(k, layer.n_in, buffers.dh[l], buffers.d[l], buffers.delta[l], stride, part.p0, part.p1,
+                                      part.r0, part.r1)
         else:
             if owns_panels(layer.in_panels, my.threads) and not (my.rows_owned and layer.out_panels <= 2 and my.threads > 1):
                 take_panels(run, my)
@@ -411,12 +429,16 @@ cdef bint backward(const Net *net, const Buffers *buffers, Run *run, Thread *my)
             part = part_of(my, layer.in_panels)
             for i in range(my.blocks):
                 of = block_of(my, &part, i)
-                hidden_delta_part(k, layer, buffers.du[l + 1], slope, buffers.dh[l], stride, g, of.p0, of.p1, of.r0, of.r1)
+                p = of.p0
+                while p < of.p1:
+                    q = p + 1 if net.alpha[l - 1] != NULL else of.p1
+                    hidden_delta_part(k, layer, buffers.du[l + 1], slope, buffers.dh[l], stride, g, p, q, of.r0, of.r1)
+                    if net.alpha[l - 1] != NULL:  # while the panel is near
+                        parametric_delta_part(k, layer.n_in, buffers.dh[l], buffers.d[l], buffers.delta[l], stride, p, q, of.r0,
+                                              of.r1)
+                    p = q
                 if my.blocks > 1 and not my.moved and leaves(run, my, my.rows // my.blocks):
                     return False
-        if net.alpha[l - 1] != NULL:
-            parametric_delta_part(k, layer.n_in, buffers.dh[l], buffers.d[l], buffers.delta[l], stride, part.p0, part.p1, part.r0,
-                                  part.r1)
         if norm.kind:
             take_normalised(run, my, norm)
             part = part_of(my, layer.in_panels)

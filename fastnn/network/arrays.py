@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.checks import name_of
-from fastnn.kernels._cpu import KINDS
+from fastnn.kernels._cpu import KINDS, all_finite
 from fastnn.network.spec import NetworkSpec
 from fastnn.values import Value
 
@@ -320,10 +320,11 @@ def _check_finite(name: str, array: np.ndarray, dtype: str, came: np.ndarray | N
     """`array` must be finite, in `dtype` too. came: what the user gave, if another array."""
     if array.size <= FEW:
         most = LARGEST[dtype]
-        if array.dtype == dtype:
-            finite = np.isfinite(array).all()
+        if array.dtype == dtype and array.flags.c_contiguous:
+            finite = all_finite(array, array.itemsize)
         else:
-            finite = array.dtype == "float64" and array.min() >= -most and array.max() <= most
+            known = array.dtype in (dtype, "float64")
+            finite = known and array.min() >= -most and array.max() <= most
         if finite:
             return
     came = array if came is None else came
@@ -375,7 +376,8 @@ def _labels(y: np.ndarray, n_classes: int) -> np.ndarray:
 def _check_range(y: np.ndarray, low: float, high: float, must: str, hint: str = "") -> None:
     if y.dtype == bool:
         y = y.view(np.uint8)
-    if y.min() >= low and y.max() <= high:
+    least, most = (y.item(), y.item()) if y.size == 1 else (y.min(), y.max())
+    if least >= low and most <= high:
         return
     bad = int(np.argmax((y < low) | (y > high)))
     raise ValueError(f"{must}, got {y.flat[bad]} in {_place(y, bad)}{hint}")

@@ -1,4 +1,4 @@
-"""First weights from a seed; biases 0.
+"""First weights from a seed, or from a seed and data; biases 0 unless asked for.
 
     glorot_uniform  U(-l, l), l = sqrt(6 / (n_in + n_out))         Glorot & Bengio 2010, AISTATS
     glorot_normal   N(0, s^2), s = sqrt(2 / (n_in + n_out))
@@ -16,8 +16,12 @@ Unless told otherwise, a layer takes (the variance of U(-l, l) is l^2 / 3)
     selu            lecun_uniform                                  Klambauer et al. 2017, NeurIPS
     others          glorot_uniform
 
+`on_data` scales each unit's normal weights so that its pre-activations on data have variance 1, and
+puts its hyperplane through the data.
+
 Computed in float64 by IEEE-exact operations on single elements alone (no libm, no BLAS, sums by
-halving), then rounded to the network's dtype: every machine gets the same bits.
+halving), then rounded to the network's dtype: every machine gets the same bits. So it does from the
+engine's forward passes over data.
 """
 
 from __future__ import annotations
@@ -28,10 +32,11 @@ from typing import Any
 import numpy as np
 
 from fastnn.checks import as_name, as_real, name_of
-from fastnn.network.activations import parameter_of, plain
+from fastnn.kernels.forward import forward
+from fastnn.network.activations import Activation, kernel, parameter_of, plain
 from fastnn.network.arrays import as_finite, as_numbers
 from fastnn.network.spec import LayerSpec, NetworkSpec
-from fastnn.random import WEIGHTS, normal, uniform
+from fastnn.random import BIASES, WEIGHTS, log, normal, uniform
 from fastnn.values import Value
 
 
@@ -41,6 +46,10 @@ class Init(Value):
     def weights(self, layer: LayerSpec, seed: int) -> np.ndarray:
         """W of the layer, (n_out, n_in) float64. Layer k has a random stream of its own."""
         raise NotImplementedError
+
+    def biases(self, layer: LayerSpec, seed: int) -> np.ndarray:
+        """b of the layer, (n_out,) float64, from another stream."""
+        raise ValueError(f"init: b of layer {layer.k} must come from Uniform or Normal, got {self}")
 
 
 class Uniform(Init):
@@ -61,6 +70,9 @@ class Uniform(Init):
         u = uniform(seed, WEIGHTS, layer.k, layer.n_in * layer.n_out)
         return ((2 * u - 1) * self.limit).reshape(layer.n_out, layer.n_in)
 
+    def biases(self, layer: LayerSpec, seed: int) -> np.ndarray:
+        return (2 * uniform(seed, BIASES, layer.k, layer.n_out) - 1) * self.limit
+
 
 class Normal(Init):
     """First weights from N(0, std^2).
@@ -79,6 +91,9 @@ class Normal(Init):
     def weights(self, layer: LayerSpec, seed: int) -> np.ndarray:
         z = normal(seed, WEIGHTS, layer.k, layer.n_in * layer.n_out)
         return (z * self.std).reshape(layer.n_out, layer.n_in)
+
+    def biases(self, layer: LayerSpec, seed: int) -> np.ndarray:
+        return normal(seed, BIASES, layer.k, layer.n_out) * self.std
 
 
 class Orthogonal(Init):
@@ -162,17 +177,18 @@ def default_rule(layer: LayerSpec) -> str | Init:
 def initial_theta(network: NetworkSpec, seed: int, init: Any = None) -> np.ndarray:
     """theta of an untrained network; `init` is a rule for all layers, or a list of one for each.
 
-    A rule is a name, an Init, an array W, or a tuple (W, b).
+    A rule is a name, an Init, an array W, or a tuple (W, b), each of which may be a rule, too.
     """
     if init is None:
         init = [default_rule(layer) for layer in network.layers]
     K = len(network.layers)
-    if isinstance(init, (str, Init)):
+    of_all = isinstance(init, tuple) and all(isinstance(one, (str, Init)) for one in init)
+    if isinstance(init, (str, Init)) or of_all:
         init = [init] * K
     if not isinstance(init, list):
         raise TypeError(
-            "init must be a name, a fastnn.Uniform, Normal or Orthogonal, or a list of one rule "
-            f"or array per layer, got {init!r:.100}"
+            "init must be a name, a fastnn.Uniform, Normal or Orthogonal, a tuple of one for W and "
+            f"one for b, or a list of one rule or array per layer, got {init!r:.100}"
         )
     if len(init) != K:
         raise ValueError(f"init must have one entry per layer ({K}), got {len(init)}")
@@ -196,15 +212,71 @@ def initial_theta(network: NetworkSpec, seed: int, init: Any = None) -> np.ndarr
 
 def _parts(layer: LayerSpec, rule: Any, seed: int) -> tuple[Any, Any]:
     """W and b, or None for zeros."""
-    if isinstance(rule, str):
-        rule = RULES[as_name("init", rule, RULES)](layer)
-    if isinstance(rule, Init):
-        return rule.weights(layer, seed), None
-    if isinstance(rule, tuple):
-        if len(rule) != 2:
-            raise ValueError(f"init: a tuple must be (W, b), got {len(rule)} entries")
+    if isinstance(rule, tuple) and len(rule) != 2:
+        raise ValueError(f"init: a tuple must be (W, b), got {len(rule)} entries")
+    W, b = (_as_rule(one, layer) for one in (rule if isinstance(rule, tuple) else (rule, None)))
+    if isinstance(b, Init):
+        b = b.biases(layer, seed) if layer.bias else None
+    return W.weights(layer, seed) if isinstance(W, Init) else W, b
+
+
+def _as_rule(rule: Any, layer: LayerSpec) -> Any:
+    """What a name stands for in this layer; anything else as it is."""
+    if not isinstance(rule, str):
         return rule
-    return rule, None
+    rule = RULES[as_name("init", rule, RULES)](layer)
+    return _as_rule(rule, layer)
+
+
+# Of data, at most: their pre-activations are held.
+MOST_ROWS = 1 << 14
+VERTICES = 5  # rows whose convex combination a unit's hyperplane goes through
+
+
+def on_data(network: NetworkSpec, theta: np.ndarray, h: np.ndarray, seed: int) -> np.ndarray:
+    """theta with W and b of all layers from the rows h (n, n_0) that layer 1 sees, in turn:
+
+        W_i = z_i / (standard deviation of h z_i over the rows),   z_i of N(0, 1)
+        b_i = -sum of 5 weights times a_i of 5 rows,   weights uniform among those that sum to 1
+
+    The modes "std" and "he+5" of Holzmüller et al. (2024), whose b is He et al.'s idea of
+    hyperplanes that go through the data. Where the deviation is 0 it counts as sqrt(n_in).
+    """
+    theta = theta.copy()
+    for layer in network.layers:
+        W, b = theta[layer.W].reshape(layer.n_out, layer.n_in), theta[layer.b]
+        z = normal(seed, WEIGHTS, layer.k, layer.n_in * layer.n_out).reshape(W.shape)
+        W[:] = z
+        u = _of_units(layer, h, W, None, "identity")
+        mean = _sum(u.copy()) / len(h)
+        deviation = np.sqrt(_sum((u - mean[:, None]) ** 2) / len(h))
+        deviation[deviation == 0] = math.sqrt(layer.n_in)
+        W[:] = z / deviation[:, None]
+        if layer.bias:
+            b[:] = -_within(layer, u, seed) / deviation
+        if layer.k < len(network.layers):
+            of_units = _of_units(layer, h, W, b if layer.bias else None, plain(layer.activation))
+            h = np.ascontiguousarray(of_units.T, network.dtype)
+    return theta
+
+
+def _of_units(
+    layer: LayerSpec, h: np.ndarray, W: np.ndarray, b: np.ndarray | None, g: str | Activation
+) -> np.ndarray:
+    """g(h W^T + b) by units, (n_out, n) float64."""
+    out = np.empty((len(h), layer.n_out), W.dtype)
+    forward(h, W, b, out, kernel(g), 1)
+    return np.ascontiguousarray(out.T, dtype=np.float64)
+
+
+def _within(layer: LayerSpec, u: np.ndarray, seed: int) -> np.ndarray:
+    """For each unit's row of u (n_out, n) a convex combination of some of its numbers."""
+    of_rows, of_weights = uniform(seed, BIASES, layer.k, 2 * layer.n_out * VERTICES).reshape(
+        2, layer.n_out, VERTICES
+    )
+    rows = (of_rows * u.shape[1]).astype(np.intp)
+    weights = -log((1 - of_weights).ravel()).reshape(of_weights.shape)  # exponential
+    return _sum(np.take_along_axis(u, rows, 1) * weights) / _sum(weights)
 
 
 def _fitting(name: str, values: Any, shape: tuple[int, ...], network: NetworkSpec) -> np.ndarray:

@@ -25,6 +25,9 @@ from fastnn.tables.words import MISSING, are_booleans, names_of, places, sense, 
 
 ENCODINGS = ("one_hot", "codes")
 MAX_CATEGORIES = 1000  # of a column; of more the commonest are known
+# One-hot features of a column in all training rows: 256 MB of float32. Codes take one each.
+MAX_CELLS = 1 << 26
+FEW = 64  # so many categories are known however many rows there are
 
 
 @dataclass
@@ -34,6 +37,7 @@ class Categorical:
     name: str
     categories: list[str]  # '' is the category of missing cells
     codes: bool = False
+    some: bool = False  # of those in the training rows, the commonest
 
     kind: ClassVar[str] = "categorical"
 
@@ -57,11 +61,12 @@ class Categorical:
         counts = counted_names(table.column(name), rows)
         if missing == "refuse":  # encode refuses them, with their row
             counts.pop("", None)
-        names = [*counts]
-        if len(names) > MAX_CATEGORIES + 1:
+        names, most = [*counts], most_categories(len(rows), codes)
+        some = len(names) > most
+        if some:
             names.sort(key=lambda word: (-counts[word], word_order(word)))
-            del names[MAX_CATEGORIES:]
-        return cls(name, sorted(names, key=word_order), codes)
+            del names[most:]
+        return cls(name, sorted(names, key=word_order), codes, some)
 
     def encode(self, table: Table, out: np.ndarray, missing: str, warn_unknown: bool) -> None:
         """The rows' features into out (n, width), which holds zeros."""
@@ -159,6 +164,11 @@ class Ordered:
         return cls(Numeric(**saved), categories)
 
 
+def most_categories(n_rows: int, codes: bool) -> int:
+    """How many categories of a column are known at most."""
+    return MAX_CATEGORIES if codes else min(MAX_CATEGORIES, max(FEW, MAX_CELLS // n_rows))
+
+
 def _index(names: list[str]) -> dict[str, int]:
     return {name: i for i, name in enumerate(names)}
 
@@ -203,7 +213,7 @@ def located(
         raise TableError(f"{table.where(row, c.name)}: {REFUSED}")
     if isinstance(c, Ordered):
         strange &= ~absent
-    if warn_unknown and strange.any() and len(c.categories) < MAX_CATEGORIES:
+    if warn_unknown and strange.any() and not (isinstance(c, Categorical) and c.some):
         unknown = np.flatnonzero(strange[word_codes])
         if len(unknown):
             row = int(unknown[0])

@@ -62,7 +62,7 @@ class Dates:
         cls, table: Table, name: str, rows: np.ndarray, scaling: str, missing: str
     ) -> Dates:
         """From the training rows."""
-        values, day_first = moments_of(table.column(name), None)
+        values, day_first = _moments(table, name, None)
         values = values[rows]
         absent = np.isnat(values)
         how = scaling if scaling in ("none", "robust") else "standard"
@@ -81,13 +81,7 @@ class Dates:
 
     def encode(self, table: Table, out: np.ndarray, missing: str, warn_unknown: bool) -> None:
         """The rows' features into out (n, width)."""
-        column = table.column(self.name)
-        try:
-            values, _ = moments_of(column, self.day_first)
-        except ValueError:
-            row, word = _first_other(column, self.day_first)
-            where = table.where(row, self.name)
-            raise TableError(f'{where}: must be a date or time, got "{word}"') from None
+        values, _ = _moments(table, self.name, self.day_first)
         absent = np.isnat(values)
         if missing == "refuse" and absent.any():
             raise TableError(f"{table.where(int(np.argmax(absent)), self.name)}: {REFUSED}")
@@ -120,9 +114,19 @@ class Dates:
         return cls(parts=parts, **saved)
 
 
-def moments_of(column: Column, day_first: bool | None) -> tuple[np.ndarray, bool]:
-    """(n,) datetime64[us] of a column, and whether days stand before months; ValueError where a
-    cell is no moment. Numbers are dates as in 20200131."""
+def _moments(table: Table, name: str, day_first: bool | None) -> tuple[np.ndarray, bool]:
+    """(n,) datetime64[us] of a column, and whether days come before months, as given or found.
+    Numbers are dates as in 20200131."""
+    column = table.column(name)
+    try:
+        return _moments_of(column, day_first)
+    except ValueError:
+        row, word = _first_other(column, day_first)
+        where = table.where(row, name)
+        raise TableError(f'{where}: must be a date or time, got "{word}"') from None
+
+
+def _moments_of(column: Column, day_first: bool | None) -> tuple[np.ndarray, bool]:
     if isinstance(column, Moments):
         return column.values, bool(day_first)
     if isinstance(column, Words) and column.moments and day_first in (None, column.moments[1]):
@@ -136,7 +140,7 @@ def moments_of(column: Column, day_first: bool | None) -> tuple[np.ndarray, bool
     return found[codes], day_first
 
 
-def _first_other(column: Column, day_first: bool) -> tuple[int, str]:
+def _first_other(column: Column, day_first: bool | None) -> tuple[int, str]:
     """The first row whose cell is no moment, and the cell."""
     codes, words = column.coded()
     bad = np.zeros(len(words), bool)

@@ -63,10 +63,11 @@ def read_csv(path: str, options: Options) -> Table:
         try:
             return _read(source, encoding, options)
         except UnicodeDecodeError as error:
-            if options.encoding or encoding != "utf-8-sig":
+            if options.encoding or encoding != "utf-8-sig" or not source.lasts:
+                where, name = source.row(encoding), encoding.removesuffix("-sig")
                 raise TableError(
-                    f"{source.row(encoding)}: must be {encoding} text ({error.reason}); encoding= "
-                    "(--encoding) names another"
+                    f"{where}: must be {name} text ({error.reason}); encoding= (--encoding) names "
+                    "another"
                 ) from None
         warnings.warn(
             f"{source.row('utf-8')}: not UTF-8; the file is read as Windows-1252 (Latin-1), "
@@ -83,12 +84,17 @@ def read_csv(path: str, options: Options) -> Table:
 
 
 class _Source:
-    """A file, or all of standard input, that can be read more than once."""
+    """A file, all of standard input, or a pipe with a name."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.name = "standard input" if path == "-" else path
         self._data = sys.stdin.buffer.read() if path == "-" else b""
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it can be read more than once, which a pipe cannot."""
+        return self.path == "-" or os.path.isfile(self.path)
 
     @property
     def is_plain(self) -> bool:
@@ -106,8 +112,8 @@ class _Source:
 
     def encoding(self) -> str:
         """As the first bytes tell."""
-        if self.path != "-" and not os.path.isfile(self.path) and not os.path.isdir(self.path):
-            return "utf-8-sig"  # a pipe can be read once; what is absent says so when it is opened
+        if not self.lasts:
+            return "utf-8-sig"
         with self.open() as stream:
             head = stream.read(4096)
         for mark, encoding in _BOMS:
@@ -123,7 +129,7 @@ class _Source:
 
     def row(self, encoding: str) -> str:
         """The file and, where it can be read once more, the row that is not of the encoding."""
-        if self.path != "-" and not os.path.isfile(self.path):
+        if not self.lasts:
             return self.name
         with self.open() as stream:
             for row, line in enumerate(stream, 1):

@@ -105,14 +105,14 @@ class TableInputs:
     ) -> TableInputs:
         """From the training rows of all columns of the table."""
         table = table.without(missing_values)
-        asked = Asked(numeric, categorical, dates, ordered or {})
+        codes = categories == "codes"
+        asked = Asked(numeric, categorical, dates, ordered or {}, codes)
         found, notes = find(table, rows, asked)
         columns: list[Kind] = []
         for name, one in found.items():
             if one.kind == "numeric":
                 columns.append(Numeric(name, decimal=one.decimal, loose=name in numeric))
             elif one.kind == "categorical":
-                codes = categories == "codes"
                 columns.append(Categorical.fit(table, name, rows, missing, codes))
             elif one.kind == "ordered":
                 columns.append(Ordered.fit(table, name, rows, one.order, scaling, missing))

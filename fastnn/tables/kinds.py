@@ -19,7 +19,7 @@ import numpy as np
 
 from fastnn.checks import counted, listed
 from fastnn.errors import TableError
-from fastnn.tables.categories import MAX_CATEGORIES
+from fastnn.tables.categories import most_categories
 from fastnn.tables.numbers import PIXELS, ranges_of, resolved
 from fastnn.tables.table import Column, Moments, Table, TableWarning, Words, codes_of
 from fastnn.tables.words import are_booleans, as_word, number, number_name, number_or_none
@@ -45,6 +45,7 @@ class Asked:
     categorical: Sequence[str] = ()
     dates: Sequence[str] = ()
     ordered: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    codes: bool = False  # of categories
 
     @property
     def names(self) -> list[str]:
@@ -69,7 +70,7 @@ def find(table: Table, rows: np.ndarray, asked: Asked) -> tuple[dict[str, Found]
     pixels = _are_pixels(table, rows)
     found = {}
     for name, one in every.items():
-        one.comma, one.pixel = comma, pixels
+        one.comma, one.pixel, one.codes = comma, pixels, asked.codes
         found[name] = one.asked(asked) or one.found()
     same = [name for name, one in found.items() if one.note == SAME]
     notes = []
@@ -113,11 +114,11 @@ class _Column:
     rows: np.ndarray
     comma: bool = False
     pixel: bool = False
+    codes: bool = False
 
-    def _kept(self, *ways: str) -> str:
-        """How to have the column all the same."""
-        told = [f'{way}=["{self.name}"] (--{way} "{self.name}")' for way in ways]
-        return " or ".join(told)
+    def _way(self, setting: str) -> str:
+        """How to say that the column is something else."""
+        return f'{setting}=["{self.name}"] (--{setting} "{self.name}")'
 
     def asked(self, asked: Asked) -> Found | None:
         name, column = self.name, self.column
@@ -144,9 +145,7 @@ class _Column:
         return Found("numeric", note, self._decimal())
 
     def _refuse(self, why: str) -> None:
-        raise TableError(
-            f'{self.table.named(self.name)}: {why}; drop=["{self.name}"] (--drop "{self.name}")'
-        )
+        raise TableError(f"{self.table.named(self.name)}: {why}; {self._way('drop')}")
 
     def found(self) -> Found:
         name, column = self.name, self.column
@@ -165,7 +164,7 @@ class _Column:
             return self._numbers()
         if column.moments:
             text = f'dates or times such as "{column.present[0]}"; '
-            text += f"{self._kept('categorical')} takes each for a category"
+            text += f"{self._way('categorical')} takes each for a category"
             return Found("dates", f"{name}: {text}")
         if are_booleans(column.present):
             return self._categories()
@@ -212,7 +211,7 @@ class _Column:
             if not whole or len(np.unique(values)) < n:
                 return None
         what = "counts the rows" if counts else "an identifier, a number of each row's own"
-        return Found("", f"{self.name}: {what}; left out, {self._kept('numeric')} keeps it")
+        return Found("", f"{self.name}: {what}; left out, {self._way('numeric')} keeps it")
 
     def _sentinel(self, values: np.ndarray) -> str:
         known = values[np.isfinite(values)]
@@ -262,8 +261,8 @@ class _Column:
             raise TableError(
                 f'{self.table.where(row, self.name)}: "{word}" is not a number, and nearly all of '
                 f'the column is; correct it, or missing_values=["{word}"] '
-                f'(--missing-values "{word}"), or {self._kept("numeric")}, which takes text for '
-                f"missing, or {self._kept('categorical')}"
+                f'(--missing-values "{word}"), or {self._way("numeric")}, which takes text for '
+                f"missing, or {self._way('categorical')}"
             )
 
     def _text(self, column: Words) -> Found:
@@ -274,18 +273,14 @@ class _Column:
         word = column.words[column.codes[known[0]]]
         word = word if len(word) <= 40 else f"{word[:37]}..."
         text = f'{self.name}: text such as "{word}", {n_words:,} different in {n:,} rows'
-        return Found("", f"{text}; left out, {self._kept('categorical')} keeps it")
+        return Found("", f"{text}; left out, {self._way('categorical')} keeps it")
 
     def _categories(self) -> Found:
-        column, note = self.column, ""
-        n_words = codes_of(column)[1]
-        if n_words > MAX_CATEGORIES + 1:
-            note = (
-                f"{self.name}: {n_words:,} categories; the {MAX_CATEGORIES:,} commonest are known, "
-                f'others count as none of them; drop=["{self.name}"] (--drop "{self.name}") leaves '
-                "it out"
-            )
-        return Found("categorical", note)
+        n, most = codes_of(self.column)[1], most_categories(len(self.rows), self.codes)
+        if n <= most:
+            return Found("categorical")
+        text = f"{self.name}: {n:,} categories; the {most:,} commonest are known, others count as "
+        return Found("categorical", f"{text}none of them; {self._way('drop')} leaves it out")
 
 
 def is_identifier(name: str) -> bool:

@@ -116,7 +116,8 @@ def clip(z: np.ndarray) -> np.ndarray:
 
 def without_defaults(kind: Any) -> dict:
     """Its fields, but for settings that are off."""
-    usual = {"smooth": False, "indicator": False, "decimal": ".", "loose": False, "codes": False}
+    usual = {"smooth": False, "indicator": False, "decimal": ".", "loose": False}
+    usual |= {"codes": False, "some": False}
     return {name: value for name, value in vars(kind).items() if value != usual.get(name, ...)}
 
 

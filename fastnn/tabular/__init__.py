@@ -6,6 +6,8 @@
     members         training of all members; predictions of rows that they have not seen
     weighting       which members count how much
     calibration     probabilities that mean what they say
+    conformal       intervals and sets of a given coverage, from what held-out rows were off by
+    spread          how far off, row by row
     ensemble        what comes of it: encodes rows, averages members
     learning        all of these in their order
     api             scikit-learn's conventions

@@ -1,15 +1,27 @@
-"""Probabilities that mean what they say: temperature scaling.
+"""Probabilities that mean what they say: smoothing taken back, and temperature scaling.
 
-p' = softmax(ln(p) / T): order and decisions stay, T > 1 makes probabilities less sure, T < 1 surer.
-Guo, Pleiss, Sun & Weinberger (2017), "On calibration of modern neural networks", ICML.
+    q = (p - s / C) / (1 - s)      what p is where networks learn labels smoothed by s
+    p' = softmax(ln(q) / T)        T > 1 makes probabilities less sure, T < 1 surer
+
+for C classes. Order and decisions stay. How much of the smoothing is taken back, and T, are what
+the log loss on held-out rows says.
+
+Szegedy, Vanhoucke, Ioffe, Shlens & Wojna (2016), "Rethinking the Inception architecture for
+computer vision", CVPR (the smoothing); Guo, Pleiss, Sun & Weinberger (2017), "On calibration of
+modern neural networks", ICML (T).
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
+from fastnn.training.metrics import log_loss
+
+PARTS = 0.0, 0.5, 0.8, 0.9, 0.95  # of the smoothing that may be taken back
+FLOOR = 1e-4  # what is left of a probability, at least, where smoothing is taken back
 COLDEST, HOTTEST = 0.05, 20.0  # between which T is sought
 LEAST = 1e-30  # probabilities below count as this: float32 may round them to 0
 
@@ -17,6 +29,41 @@ LEAST = 1e-30  # probabilities below count as this: float32 may round them to 0
 def log_probabilities(p: np.ndarray) -> np.ndarray:
     """ln p, float64."""
     return np.log(np.maximum(np.asarray(p, np.float64), LEAST))
+
+
+class Calibration(NamedTuple):
+    """What makes probabilities of members' mean."""
+
+    smoothing: float = 0.0  # that is taken back
+    temperature: float = 1.0
+
+    def __call__(self, p: np.ndarray) -> np.ndarray:
+        """Of p (n, n_classes), float64."""
+        return heated(unsmoothed(p, self.smoothing), self.temperature)
+
+
+def calibration_of(
+    p: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, smoothing: float
+) -> Calibration:
+    """The calibration with the least log loss on rows that p was not trained on; smoothing: of the
+    labels that were learned."""
+    best, least = Calibration(), np.inf
+    for part in PARTS if smoothing else PARTS[:1]:
+        q = unsmoothed(p, part * smoothing)
+        one = Calibration(part * smoothing, temperature_of(q, labels, weights))
+        loss = log_loss(labels, heated(q, one.temperature), True, weights)
+        if loss < least:
+            best, least = one, loss
+    return best
+
+
+def unsmoothed(p: np.ndarray, smoothing: float) -> np.ndarray:
+    """(p - s / C) / (1 - s) of p (n, C), of sum 1 and nowhere below FLOOR; p itself for s = 0."""
+    if not smoothing:
+        return p
+    q = np.maximum((p - smoothing / p.shape[1]) / (1 - smoothing), FLOOR)
+    q /= q.sum(1, keepdims=True)
+    return q
 
 
 def heated(p: np.ndarray, temperature: float) -> np.ndarray:

@@ -1,6 +1,6 @@
 """What training a pack leaves: columns, members, their weights, calibration.
 
-    f(x) = sum_m w_m f_m(x);   of classes  softmax(ln(f) / T),   of amounts in the user's unit
+    f(x) = sum_m w_m f_m(x);   of classes  calibrated,   of amounts in the user's unit
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import numpy as np
 from fastnn.predictor import Predictor
 from fastnn.tables.columns import Columns
 from fastnn.tables.inputs import ArrayInputs, TableInputs
-from fastnn.tabular.calibration import heated
+from fastnn.tabular.calibration import Calibration
 from fastnn.tabular.conformal import Scores
+from fastnn.tabular.spread import sizes
 
 ROWS = 8192  # a block of rows that goes through all members while it lies in the cache
 
@@ -29,17 +30,20 @@ class Ensemble:
         They take the same rows.
     weights : array, (n_members,)
         Of sum 1.
-    temperature : float
+    calibration : Calibration
         Of classes.
     scores : Scores
         How far off it was on held-out rows.
+    spread : list of Predictor
+        Of amounts, how far off it will be, by fold; none where that is alike everywhere.
     """
 
     columns: Columns
     members: list[Predictor]
     weights: np.ndarray
-    temperature: float
+    calibration: Calibration
     scores: Scores
+    spread: list[Predictor]
 
     @property
     def n_parameters(self) -> int:
@@ -73,24 +77,33 @@ class Ensemble:
 
     def probabilities(self, X: np.ndarray) -> np.ndarray:
         """Of classes, (n, n_classes) float64, calibrated."""
-        return heated(self.mean(X), self.temperature)
+        return self.calibration(self.mean(X))
 
     def values(self, X: np.ndarray) -> np.ndarray:
         """Of amounts, (n,) float64 in the target's unit."""
         return self.columns.decode(self.mean(X))[:, 0]
 
+    def _spread(self, X: np.ndarray) -> np.ndarray | None:
+        """s(x) by each group's network, (n, n_groups)."""
+        if not self.spread:
+            return None
+        each = np.stack([sizes(one, X) for one in self.spread], 1)
+        return each[:, self.scores.fold]
+
     def intervals(self, X: np.ndarray, coverage: float) -> np.ndarray:
         """(n, 2) in the target's unit."""
-        ends = np.stack(self.scores.interval(self.groups(X)[:, :, 0].T, coverage), 1)
+        f = self.groups(X)[:, :, 0].T
+        ends = np.stack(self.scores.interval(f, self._spread(X), coverage), 1)
         return self.columns.in_units(ends)
 
     def quantiles(self, X: np.ndarray, q: np.ndarray) -> np.ndarray:
         """(n, n_q) in the target's unit."""
-        return self.columns.in_units(self.scores.levels(self.groups(X)[:, :, 0].T, q))
+        f = self.groups(X)[:, :, 0].T
+        return self.columns.in_units(self.scores.levels(f, self._spread(X), q))
 
     def sets(self, X: np.ndarray, coverage: float) -> np.ndarray:
         """(n, n_classes) bool; the likeliest class of each row is among them."""
-        p = np.stack([heated(one, self.temperature) for one in self.groups(X)])
+        p = np.stack([self.calibration(one) for one in self.groups(X)])
         held = self.scores.sets(p, coverage)
         held[np.arange(len(held)), self.mean(X).argmax(1)] = True
         return held

@@ -25,6 +25,9 @@ from fastnn.tabular.recipes import Pack, single_recipe
 from fastnn.training.metrics import log_loss, r2, rmse
 from fastnn.training.weights import as_weights
 
+# Settings of `fastnn.tables.learn`.
+OF_COLUMNS = "numeric", "categorical", "dates", "ordered", "drop", "missing_values"
+
 
 class Tabular(Estimator):
     """What both estimators do alike."""
@@ -38,8 +41,6 @@ class Tabular(Estimator):
 
     recipe: Any
     time_limit: float | None
-    categorical: Sequence[str]
-    drop: Sequence[str]
     random_state: Any
     n_threads: int | None
     verbose: bool
@@ -90,8 +91,7 @@ class Tabular(Estimator):
                 n_threads=self.n_threads,
                 verbose=self.verbose,
                 fit=fit,
-                categorical=self.categorical,
-                drop=self.drop,
+                **{name: getattr(self, name) for name in OF_COLUMNS},
             )
         self._ensemble, self._pack = learned.ensemble, learned.pack
         self.scores_ = learned.scores
@@ -120,9 +120,9 @@ class Tabular(Estimator):
             as_int("n_threads", self.n_threads, 1)
         if self.time_limit is not None and not as_real("time_limit", self.time_limit):
             raise ValueError("time_limit must be above 0 seconds, got 0")
-        for name in ("categorical", "drop"):
+        for name in OF_COLUMNS:
             if isinstance(getattr(self, name), str):
-                raise TypeError(f"{name} must be a list of columns' names, got a text")
+                raise TypeError(f"{name} must be a list, got a text, {getattr(self, name)!r:.50}")
         as_bool("verbose", self.verbose)
         state = self.random_state
         if hasattr(state, "randint"):  # a RandomState, as scikit-learn hands on
@@ -262,10 +262,15 @@ class TabularClassifier(Tabular):
         Seconds that `fit` may take, about. By default the size of the ensemble follows from the
         numbers of rows and columns alone, so that the same data give the same bits anywhere; with
         a limit the clock decides how many networks there are.
-    categorical : sequence of str, default ()
-        Columns of numbers that are categories.
+    numeric, categorical, dates : sequence of str, default ()
+        Columns that are taken for numbers, categories or dates whatever they look like.
+    ordered : dict of str: sequence, optional
+        Columns of categories in an order, from the least up.
     drop : sequence of str, default ()
         Columns to leave out.
+    missing_values : sequence of str or numbers, default ()
+        Cells that mean missing beside those that can only mean so, such as -999. These six are as
+        of `fastnn.tables.learn`, and for tables.
     random_state : int, RandomState instance or None, default None
         With the same integer a second fit gives the same bits, for any number of threads.
     n_threads : int, optional
@@ -303,8 +308,12 @@ class TabularClassifier(Tabular):
         *,
         recipe: Any = "auto",
         time_limit: float | None = None,
+        numeric: Sequence[str] = (),
         categorical: Sequence[str] = (),
+        dates: Sequence[str] = (),
+        ordered: Mapping[str, Sequence[Any]] | None = None,
         drop: Sequence[str] = (),
+        missing_values: Sequence[Any] = (),
         random_state: Any = None,
         n_threads: int | None = None,
         verbose: bool = False,
@@ -469,7 +478,7 @@ class TabularRegressor(Tabular):
 
     Parameters
     ----------
-    recipe, time_limit, categorical, drop, random_state, n_threads, verbose
+    recipe, time_limit, numeric, ..., missing_values, random_state, n_threads, verbose
         As of `TabularClassifier`.
 
     Attributes
@@ -496,8 +505,12 @@ class TabularRegressor(Tabular):
         *,
         recipe: Any = "auto",
         time_limit: float | None = None,
+        numeric: Sequence[str] = (),
         categorical: Sequence[str] = (),
+        dates: Sequence[str] = (),
+        ordered: Mapping[str, Sequence[Any]] | None = None,
         drop: Sequence[str] = (),
+        missing_values: Sequence[Any] = (),
         random_state: Any = None,
         n_threads: int | None = None,
         verbose: bool = False,

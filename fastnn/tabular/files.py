@@ -14,6 +14,7 @@ from fastnn.files import ensemble as storage
 from fastnn.network.parameters import Parameters
 from fastnn.predictor import Predictor
 from fastnn.tables.columns import Columns
+from fastnn.tabular.calibration import Calibration
 from fastnn.tabular.conformal import Scores
 from fastnn.tabular.ensemble import Ensemble
 from fastnn.tabular.recipes import from_json, to_json
@@ -34,16 +35,18 @@ def save(path: str | PathLike[str], estimator: Any) -> None:
         "n_features": estimator.n_features_in_,
         "pack": to_json(estimator._pack),
         "scores": estimator.scores_,
-        "temperature": ensemble.temperature,
+        "calibration": ensemble.calibration._asdict(),
+        "n_spread": len(ensemble.spread),
     }
     if hasattr(estimator, "classes_"):
         classes = estimator.classes_
         about["classes"] = {"dtype": classes.dtype.str, "values": classes.tolist()}
-    members = [_parameters(member) for member in ensemble.members]
+    members = [_parameters(member) for member in (*ensemble.members, *ensemble.spread)]
     scores = ensemble.scores
     arrays = {
         "weights": ensemble.weights,
         "unseen.members": scores.members,
+        "unseen.fold": scores.fold.astype(np.float64),
         "unseen.group": scores.group.astype(np.float64),
         "unseen.score": scores.score,
     }
@@ -71,20 +74,25 @@ def _estimator(saved: storage.Saved, kinds: Mapping[str, Any]) -> Any:
     kind = kinds[about["estimator"]]
     estimator = kind(**{name: from_json(value) for name, value in about["params"].items()})
     columns = Columns.from_dict(about["columns"])
-    members = []
-    for one in saved.members:
-        columns.check(one.network)
-        members.append(Predictor(one.network, *one.weights()[1:], None))
+    n_spread = int(about["n_spread"])
+    networks = [Predictor(one.network, *one.weights()[1:], None) for one in saved.members]
+    members, spread = networks[: len(networks) - n_spread], networks[len(networks) - n_spread :]
+    for member in members:
+        columns.check(member._network)
+    if any(one.sizes[0] != columns.width or one.sizes[-1] != 1 for one in spread):
+        raise ValueError(f"networks of the spread must have {columns.width} inputs and 1 output")
     if weights.shape != (len(members),) or not (weights >= 0).all():
         raise ValueError(f"weights must be {len(members)} numbers of at least 0")
     scores = Scores(
         saved.arrays["unseen.members"],
+        saved.arrays["unseen.fold"].astype(np.intp),
         saved.arrays["unseen.group"].astype(np.intp),
         saved.arrays["unseen.score"],
     )
-    scores.check(len(members))
-    temperature = float(about["temperature"])
-    estimator._ensemble = Ensemble(columns, members, weights, temperature, scores)
+    scores.check(len(members), max(n_spread, 1))
+    given = about["calibration"]
+    calibration = Calibration(float(given["smoothing"]), float(given["temperature"]))
+    estimator._ensemble = Ensemble(columns, members, weights, calibration, scores, spread)
     names = about["names"]
     estimator._names = None if names is None else [str(name) for name in names]
     estimator.n_features_in_ = int(about["n_features"])

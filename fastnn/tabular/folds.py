@@ -30,15 +30,23 @@ def folds(
     list of (rows, held_out)
         Sizes of the held-out parts differ by 1 at most.
     """
+    fold = fold_of(n_rows, n_folds, seed, labels, repeat)
+    return [
+        (np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(fold.max() + 1)
+    ]
+
+
+def fold_of(
+    n_rows: int, n_folds: int, seed: int, labels: np.ndarray | None = None, repeat: int = 0
+) -> np.ndarray:
+    """The fold that each row is held out in, (n_rows,); arguments are those of `folds`."""
     order = permutation(seed, FOLDS, repeat, n_rows)
     if labels is not None:
         order = order[np.argsort(labels[order], kind="stable")]
     fold = np.empty(n_rows, np.intp)
     # Dealt out like cards: neighbours, which are of one class, lie in different folds.
     fold[order] = np.arange(n_rows) % min(n_folds, n_rows)
-    return [
-        (np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(fold.max() + 1)
-    ]
+    return fold
 
 
 def splits(

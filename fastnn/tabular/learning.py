@@ -17,12 +17,13 @@ from fastnn.tables.table import Arrays, Table, codes_of
 from fastnn.tables.targets import Classes
 from fastnn.tables.words import as_word
 from fastnn.tabular import weighting
-from fastnn.tabular.calibration import heated, temperature_of
+from fastnn.tabular.calibration import Calibration, calibration_of
 from fastnn.tabular.conformal import scores_of
 from fastnn.tabular.ensemble import Ensemble
-from fastnn.tabular.folds import Fold, splits
+from fastnn.tabular.folds import Fold, fold_of, splits
 from fastnn.tabular.members import Lesson, operations_a_second, train
 from fastnn.tabular.recipes import Pack, as_pack, base_recipe
+from fastnn.tabular.spread import Spread, learn_spread
 from fastnn.training.metrics import accuracy, ece, log_loss, mae, r2, rmse
 
 
@@ -116,16 +117,26 @@ def learn_ensemble(
     each = [share / len(bag.predictors) for bag, share in kept for _ in bag.predictors]
     folds = np.stack([bag.fold for bag, _ in kept])
     of_bags = np.array([share for _, share in kept])
+    spread: Spread | None = None
     if columns.amounts:
-        temperature, score = 1.0, (y - mean)[:, 0]
+        calibration, score = Calibration(), (y - mean)[:, 0]
         scores = _scores_of_amounts(columns, mean, y, weights)
+        fold = bags[0].fold
+        if pack.n_folds == 1:
+            fold = fold_of(len(y), 5, seed)
+        spread = learn_spread(X[measured], score, fold, seed, n_threads)
+        score = score if spread is None else score / spread.unseen
     else:
-        temperature = temperature_of(mean, y, weights)
-        p = heated(mean, temperature)
+        smoothing = max(bag.recipe.label_smoothing for bag, _ in kept)
+        calibration = calibration_of(mean, y, weights, smoothing)
+        p = calibration(mean)
         score = p[np.arange(len(y)), y]
         scores = _scores_of_classes(p, y, weights)
-    certainty = scores_of(folds, of_bags, score)
-    ensemble = Ensemble(columns, members, np.array(each), temperature, certainty)
+    certainty = scores_of(folds, of_bags, score, None if spread is None else spread.fold)
+    ensemble = Ensemble(
+        *(columns, members, np.array(each), calibration, certainty),
+        [] if spread is None else spread.members,
+    )
     return Learned(ensemble, pack, scores)
 
 

@@ -12,14 +12,17 @@ import numpy as np
 from fastnn.config import n_threads as bound_threads
 from fastnn.many import fit_many
 from fastnn.model import Model
+from fastnn.network.initialize import Normal
 from fastnn.network.losses import CrossEntropy
 from fastnn.predictor import Predictor
-from fastnn.random import MEMBERS, normal, raw
+from fastnn.random import MEMBERS, raw
 from fastnn.sklearn_callbacks import Task, Whole
 from fastnn.tabular.folds import Fold
 from fastnn.tabular.recipes import Recipe
 from fastnn.training.callbacks import EarlyStopping
 from fastnn.training.history import History
+
+NORMAL = "lecun_normal", Normal(1.0)  # of W and b
 
 
 @dataclass
@@ -87,8 +90,8 @@ def _train(
     each = [(recipe, fold) for recipe, split in orders for fold in split]
     first = before * len(orders[0][1])
     models = [
-        new_model(recipe, lesson, member_seed(seed, first + i))
-        for i, (recipe, _) in enumerate(each)
+        new_model(recipe, lesson, member_seed(seed, first + i), rows)
+        for i, (recipe, (rows, _)) in enumerate(each)
     ]
     watches = [_watch(recipe, lesson) for recipe, _ in each]
     histories = fit_many(
@@ -161,8 +164,10 @@ def member_seed(seed: int, number: int) -> int:
     return int(raw(seed, MEMBERS, number, 1)[0])
 
 
-def new_model(recipe: Recipe, lesson: Lesson, seed: int) -> Model:
-    """The network of a recipe with its first weights."""
+def new_model(
+    recipe: Recipe, lesson: Lesson, seed: int, rows: np.ndarray | None = None
+) -> Model:
+    """The network of a recipe with its first weights. rows: that it will be trained on."""
     smoothed = CrossEntropy(recipe.label_smoothing) if recipe.label_smoothing else None
     model = Model(
         [lesson.X.shape[1], *recipe.hidden, lesson.n_out],
@@ -171,15 +176,10 @@ def new_model(recipe: Recipe, lesson: Lesson, seed: int) -> Model:
         loss=smoothed if lesson.classes else None,
         dropout=recipe.dropout,
         seed=seed,
+        init=[*[NORMAL] * len(recipe.hidden), "zeros"] if recipe.weights == "normal" else None,
     )
-    if recipe.weights == "normal":
-        *hidden, last = range(len(model.W))
-        for k in hidden:
-            n_out, n_in = model.W[k].shape
-            W = normal(seed, MEMBERS, 2 * k, n_out * n_in) / np.sqrt(n_in)
-            model.W[k][:] = W.reshape(n_out, n_in)
-            model.b[k][:] = normal(seed, MEMBERS, 2 * k + 1, n_out)
-        model.W[last][:] = model.b[last][:] = 0
+    if recipe.weights == "data":
+        model.initialize(lesson.X if rows is None else lesson.X[rows])
     return model
 
 

@@ -45,9 +45,9 @@ class Recipe(Value):
         As of `Model.fit`.
     label_smoothing : float, default 0.0
         Of classes.
-    weights : {"normal"} or None, optional
+    weights : {"normal", "data"} or None, optional
         First weights: `Model`'s; or "normal", of hidden layers W of N(0, 1 / n_in) and b of
-        N(0, 1), of the last zeros.
+        N(0, 1), of the last zeros; or "data", as of `Model.initialize` on the rows trained on.
     monitor : {"error", "loss"} or None, default "error"
         The network is kept as it was after the epoch with the least classification error (of
         amounts: squared error) or loss on rows held out, the last of several; None: as it is after
@@ -80,7 +80,7 @@ class Recipe(Value):
             drop_last=as_bool("drop_last", self.drop_last),
             dropout=as_real("dropout", self.dropout, below=1.0),
             label_smoothing=as_real("label_smoothing", self.label_smoothing, below=1.0),
-            weights=None if weights is None else as_name("weights", weights, ("normal",)),
+            weights=None if weights is None else as_name("weights", weights, ("normal", "data")),
             monitor=None if monitor is None else as_name("monitor", monitor, ("error", "loss")),
             patience=None if patience is None else as_int("patience", patience, 1),
         )
@@ -212,12 +212,15 @@ def as_pack(
 
 
 def to_json(value: Any) -> Any:
-    """A setting of an estimator as JSON can hold it: an object as its name and fields."""
+    """A setting of an estimator as JSON can hold it: an object as its name and fields, a dict as
+    pairs."""
     if isinstance(value, Value):
         own = {one.name: to_json(getattr(value, one.name)) for one in fields(value)}
         return {"name": type(value).__name__, **own}
     if isinstance(value, (list, tuple)):
         return [to_json(one) for one in value]
+    if isinstance(value, dict):
+        return {"name": "dict", "pairs": to_json(list(value.items()))}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(f"what is saved must be numbers, texts or fastnn's own settings, got {value!r}")
@@ -230,6 +233,8 @@ def from_json(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     name = value.get("name")
+    if name == "dict":
+        return dict(from_json(value["pairs"]))
     for module in (optimizers, schedules, activations):  # RateFactors among them
         kind = getattr(module, str(name), None)
         if isinstance(kind, type) and issubclass(kind, Value):

@@ -395,12 +395,13 @@ def _sure_step(
     not."""
     if len(X) > 1 or plan.weights is not None or not plan.rule.plain:
         return None
-    first = parameters.steps
-    alphas = Running(plan.rule.learning_rate, 1, 1).rates(first, first + 1)
+    alpha, first = plan.rule.learning_rate, parameters.steps
+    if not isinstance(alpha, float):
+        alpha = Running(alpha, 1, 1).rates(first, first + 1)[0]
     with parameters.guard:
         parameters.moves(engine)
         try:
-            loss = engine.sure_step(X, y, alphas[0], parameters.counts)
+            loss = engine.sure_step(X, y, alpha, parameters.counts)
         finally:
             parameters.moves(engine)
     if loss is not None and not math.isfinite(loss):
