@@ -197,7 +197,7 @@ def to_torch(model: Model, *, logits: bool = False) -> Any:
         PyTorch is not installed.
     ValueError
         The output is exp, which no module is (with ``logits=True`` it is not needed), or the model
-        has noise on its layers, or columns that it encodes.
+        has noise on its layers, parametric activations, or columns that it encodes.
     """
     torch = optional("torch", "to_torch")
     nn = torch.nn

@@ -138,7 +138,7 @@ class Parameters:
         self._ahead = False  # that is the latest, and the vectors are older
         self._trainer: int | None = None  # the thread whose turn it is
         self._before: Before | None = None
-        _known[id(self)] = self
+        _remember(self)
 
     # What users see
 
@@ -514,15 +514,28 @@ class Parameters:
 
 
 _trained: ContextVar[frozenset[int]] = ContextVar("fastnn_trained", default=frozenset())
-_known: weakref.WeakValueDictionary[int, Parameters] = weakref.WeakValueDictionary()
-_fork = threading.RLock()  # held by who forks
+# By id, for forks. Without callbacks: in one, Ctrl-C would be printed and forgotten.
+_known: dict[int, weakref.ref[Parameters]] = {}
+_enough = 64  # of them, before those that are gone are swept out
+_fork = threading.RLock()  # held by who forks, or adds to these
 _forking: list[Parameters] = []
+
+
+def _remember(parameters: Parameters) -> None:
+    global _enough
+    with _fork:
+        if len(_known) >= _enough:
+            for key in list(_known):
+                if _known[key]() is None:
+                    del _known[key]
+            _enough = max(64, 2 * len(_known))
+        _known[id(parameters)] = weakref.ref(parameters)
 
 
 def _before_fork() -> None:
     """A child must find whole versions: wait for slices under way."""
     _fork.acquire()
-    for reference in _known.valuerefs():  # all at once: other threads make parameters meanwhile
+    for reference in list(_known.values()):  # other threads make parameters meanwhile
         one = reference()
         if one is not None:
             one.guard.acquire()
