@@ -428,6 +428,11 @@ class Model:
         parametric = any(map(is_parametric, self._network.activations))
         head = ("W", "b", *(("gamma",) * normalised), *(("alpha",) * parametric))
         rows = [("layer", "activation", *head, "parameters", "bytes")]
+        if self._network.has_inputs:
+            n, none = self._network.s.stop, ["-" for _ in head]
+            parts = [one.name for one in self.embeddings] + ["scale"] * self.feature_scale
+            name = f"{', '.join(parts)}: {self.n_features} features"
+            rows.append(("0", name, *none, f"{n:,}", f"{n * size:,}"))
         for layer in self._network.layers:
             n, of_units = layer.stop - layer.start, f"({layer.n_out},)"
             name = str(plain(layer.activation))

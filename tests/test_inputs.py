@@ -367,6 +367,36 @@ def test_first_weights_from_data_see_what_layer_1_sees():
         assert plain.b[k].tobytes() == model.b[k].tobytes()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("embeddings", [OWN, OWN[:1], OWN[2:4], []])
+def test_onnx(tmp_path, dtype, embeddings):
+    runtime = pytest.importorskip("onnxruntime")
+    X, y = some()
+    X = np.where(X > 1e8, -1, X).astype(dtype)
+    model = model_of(dtype, embeddings=embeddings)
+    model.fit(X, y, epochs=2, optimizer="adam")
+    fastnn.onnx.export(model, tmp_path / "m.onnx")
+    session = runtime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+    f = session.run(None, {"X": X})
+    want = model.forward(X)
+    of_run = next(one for one in f if one.shape == want.shape)
+    np.testing.assert_allclose(of_run, want, rtol=0, atol=2e-5 if dtype == "float32" else 1e-12)
+    with pytest.raises(fastnn.ModelFileError, match="without embeddings and feature_scale"):
+        fastnn.onnx.load(tmp_path / "m.onnx")
+
+
+def test_summary_and_info_count_the_input_layer(tmp_path, run):
+    model = model_of()
+    lines = model.summary().splitlines()
+    assert lines[2].startswith("0      periodic, piecewise, categories, categories, piecewise, sc")
+    counts = [int(line.split()[-2].replace(",", "")) for line in lines[2:]]
+    assert counts[-1] == sum(counts[:-1]) == model.n_parameters
+    model.save(tmp_path / "m.safetensors")
+    status, out, _ = run("info", tmp_path / "m.safetensors")
+    assert status == 0 and "inputs      Periodic(columns=(5, 0), frequencies=6" in out
+    assert "feature_scale" in out
+
+
 def test_lbfgs_trains_the_input_layer():
     X, y = some()
     model = model_of("float64")

@@ -52,12 +52,14 @@ def run(args: argparse.Namespace) -> int:
 def network_lines(model) -> list[tuple[str, str]]:
     names = [str(one) for one in model.activations]
     hidden = f", {'/'.join(names if len(set(names)) > 1 else names[:1])} hidden units"
+    inputs = [repr(one) for one in model.embeddings] + ["feature_scale"] * model.feature_scale
     norms = "/".join(one.name if one else "none" for one in model.norm)
     return [
         (
             "network",
             f"{'-'.join(map(str, model.sizes))}{hidden if names else ''}, {model.output} output",
         ),
+        *([("inputs", ", ".join(inputs))] if inputs else []),
         *([("norm", norms)] if any(model.norm) else []),
         ("parameters", f"{model.n_parameters:,} ({model.dtype})"),
     ]

@@ -129,6 +129,11 @@ def load(
 
 def _as_model(proto: Any, output: Any, loss: Any) -> Model:
     ours = write.properties(proto)
+    if ours and {"embeddings", "feature_scale"} & ours["architecture"].keys():
+        raise ModelFileError(
+            "must be of a network without embeddings and feature_scale: of one that has them load "
+            "the file that Model.save wrote"
+        )
     network = structure.sequential(
         proto, ours.get("begin"), ours.get("end"), no_logarithm=output == "softmax"
     )

@@ -26,6 +26,7 @@ from fastnn.interop import steps as chain
 from fastnn.model import Model
 from fastnn.network.activations import TABLE, Activation, parameter_of
 from fastnn.network.activations import plain as plain_activation
+from fastnn.network.embeddings import Periodic, in_order
 from fastnn.network.parameters import Parameters
 from fastnn.network.spec import NetworkSpec
 from fastnn.onnx.file import BYTES_MAX, onnx_package
@@ -101,13 +102,12 @@ def as_layers(network: NetworkSpec) -> list[Any]:
 def as_proto(model: Model, probabilities: bool = False) -> Any:
     """The ModelProto."""
     helper = onnx_package().helper
-    model._must_begin_with_layer_1("an ONNX file")
     graph = _Graph(model.dtype)
     data = _data(model)
     begin = (
         graph.input("X", (model.sizes[0],), model.dtype) if data is None else _features(graph, data)
     )
-    end = _network(graph, model, begin)
+    end = _network(graph, model, _inputs(graph, model, begin))
     _results(graph, model, end, data, probabilities)
     opsets = [helper.make_opsetid("", OPSET)]
     if any(node.domain for node in graph.nodes):
@@ -196,6 +196,38 @@ class _Graph:
 
 
 # --- the network
+
+
+def _inputs(graph: _Graph, model: Model, x: str) -> str:
+    """h^(0) = s phi(x), column by column."""
+    network = model._network
+    if not network.has_inputs:
+        return x
+    own = (part for of in model.phi for part in of)
+    parts = []
+    for one, _, column, width, n, edges, _ in in_order(network.embeddings, network.n_in):
+        span = [column + i for i in range(width if one is None else 1)]
+        xi = graph.node("Gather", x, graph.number("columns", span, "int64"), axis=1)
+        p = {} if one is None else next(own)
+        if isinstance(one, Periodic):
+            parts.append(xi)
+            turns = graph.number("w", 2 * np.pi * p["w"].astype(np.float64))
+            angle = graph.node("Add", graph.node("Mul", xi, turns), graph.number("b", p["b"]))
+            given = graph.number("V", p["V"]), graph.number("c", p["c"])
+            xi = graph.node("Gemm", graph.node("Cos", angle), *given, transB=1)
+        elif edges is not None:
+            left, by, least, most = (graph.number("edges", row) for row in edges)
+            xi = graph.node("Mul", graph.node("Sub", xi, left), by)
+            xi = graph.node("Min", graph.node("Max", xi, least), most)
+        elif one is not None:
+            codes = graph.number("codes", np.arange(n))
+            xi = graph.cast(graph.node("Equal", xi, codes), graph.dtype)
+        if "T" in p:
+            c = [graph.number("c", p["c"])] if "c" in p else []
+            xi = graph.node("Gemm", xi, graph.number("T", p["T"]), *c)
+        parts.append(xi)
+    x = graph.node("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
+    return x if model.s is None else graph.node("Mul", x, graph.number("s", model.s))
 
 
 def _network(graph: _Graph, model: Model, h: str) -> str:
