@@ -300,3 +300,12 @@ def test_a_function_of_that_name_is_the_users():
 
     model = fastnn.Model([1, 2], seed=0)
     assert model.evaluate([[1.0]], [0], metrics=[log_loss])["log_loss"] == 7
+
+
+def test_scores_are_floats_of_python():
+    model = fastnn.Model([2, 3], seed=0)
+    X, y = np.eye(2), np.array([0, 1])
+    names = ["accuracy", "balanced_accuracy", "brier", "ece", "log_loss"]
+    for weights in (None, [1, 2]):
+        scores = model.evaluate(X, y, metrics=names, sample_weight=weights)
+        assert {type(value) for value in scores.values()} == {float}

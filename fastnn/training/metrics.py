@@ -203,7 +203,7 @@ def accuracy(
 ) -> float:
     right = classes(f, exclusive) == _labels(y, exclusive)
     if weights is None and right.ndim == 1:  # sooner, and the same
-        return np.count_nonzero(right) / len(right)
+        return float(np.count_nonzero(right) / len(right))
     return float(np.average(right, 0, weights).mean())
 
 
