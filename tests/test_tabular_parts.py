@@ -379,7 +379,7 @@ def test_weights_from_data():
     """As of Model.initialize on the rows that are trained on."""
     rows = np.arange(30)
     model = new_model(Recipe((5, 4), weights="data"), lesson(), 3, rows)
-    same = fastnn.Model([4, 5, 4, 3], "selu", seed=3)
+    same = fastnn.Model([4, 5, 4, 3], "selu", seed=3, embeddings=model.embeddings)
     same.initialize(lesson().X[rows])
     assert np.array_equal(model.theta, same.theta)
 
