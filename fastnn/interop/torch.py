@@ -202,6 +202,7 @@ def to_torch(model: Model, *, logits: bool = False) -> Any:
     torch = optional("torch", "to_torch")
     nn = torch.nn
     model._must_take_arrays("to_torch")
+    model._must_begin_with_layer_1("to_torch")
     if any(model.noise):
         raise ValueError(
             f"model must have no noise, PyTorch has no module for it; got {model.noise}"

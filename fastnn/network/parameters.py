@@ -18,16 +18,20 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn.kernels._cpu import OPTIMIZERS, STATES
 from fastnn.kernels.engine import Engine
 from fastnn.network.activations import hidden_kernel, is_parametric, kernel
+from fastnn.network.embeddings import kernel as phi_kernel
 from fastnn.network.losses import for_kernel
 from fastnn.network.norms import kernel as norm_kernel
 from fastnn.network.spec import NetworkSpec
+
+if TYPE_CHECKING:
+    from fastnn.kernels.inputs import Phi
 
 NESTED = (
     "a callback must not train the model whose fit it watches, nor must the fit's stream or "
@@ -569,6 +573,14 @@ def views(network: NetworkSpec, theta: np.ndarray) -> tuple[Views, Views]:
     return W, b
 
 
+def embedded(network: NetworkSpec, theta: np.ndarray) -> list[list[dict[str, np.ndarray]]]:
+    """The parameters of each embedding's columns as views of theta: [embedding][column][name]."""
+    return [
+        [{name: theta[span].reshape(shape) for name, (span, shape) in part.items()} for part in of]
+        for of in network.phi
+    ]
+
+
 def gammas(network: NetworkSpec, theta: np.ndarray) -> Views:
     """gamma of each layer as views of theta; None: not normalised."""
     gamma = Views(theta[layer.gamma] if layer.norm else None for layer in network.layers)
@@ -637,4 +649,10 @@ def new_engine(network: NetworkSpec, batch: int = 1, optimizer: str = "sgd") -> 
         noise=network.noise,
         norms=tuple(norm_kernel(one) for one in network.norm),
         input_scale=network.input_scale,
+        phi=inputs_of(network),
     )
+
+
+def inputs_of(network: NetworkSpec) -> Phi | None:
+    """The input layer as compiled code takes it."""
+    return phi_kernel(network.embeddings, network.feature_scale, network.n_in, network.dtype)
