@@ -22,7 +22,8 @@ from setuptools.modified import newer_group
 C = Path("src")
 KERNELS = [
     *("_cpu", "panels", "forward", "output_delta", "update", "backward", "normalise"),  # of a layer
-    *("net", "predict", "online", "pace", "step", "engine"),  # of a network
+    "inputs",
+    *("net", "predict", "online", "step", "engine"),  # of a network
     "measure",
 ]
 MODULES = [*(f"fastnn.kernels.{name}" for name in KERNELS), "fastnn.tables.cells"]

@@ -35,6 +35,7 @@ from fastnn.errors import (
 )
 from fastnn.model import Model
 from fastnn.network.activations import ELU, LeakyReLU, Parametric
+from fastnn.network.embeddings import Categories, Periodic, PiecewiseLinear
 from fastnn.network.initialize import Normal, Orthogonal, Uniform
 from fastnn.network.losses import BinaryCrossEntropy, CrossEntropy, Focal, Huber, Quantile
 from fastnn.network.norms import BatchNorm, LayerNorm
@@ -81,6 +82,7 @@ __all__ = [
     "BinaryCrossEntropy",
     "CSVLogger",
     "Callback",
+    "Categories",
     "Checkpoint",
     "Constant",
     "CosLog",
@@ -110,6 +112,8 @@ __all__ = [
     "Optimizer",
     "Orthogonal",
     "Parametric",
+    "Periodic",
+    "PiecewiseLinear",
     "Predictor",
     "ProgressBar",
     "Quantile",

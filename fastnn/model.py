@@ -28,10 +28,18 @@ from fastnn.network.arrays import (
     is_rows,
     is_table,
 )
+from fastnn.network.embeddings import Embedding
 from fastnn.network.initialize import MOST_ROWS, initial_theta, on_data
 from fastnn.network.losses import Loss
 from fastnn.network.norms import Norm
-from fastnn.network.parameters import Parameters, Views, alphas, gammas, statistics_of
+from fastnn.network.parameters import (
+    Parameters,
+    Views,
+    alphas,
+    embedded,
+    gammas,
+    statistics_of,
+)
 from fastnn.network.spec import as_network, is_open
 from fastnn.predictor import Kept, Predictor
 from fastnn.random import ROWS, as_seed, permutation
@@ -140,14 +148,20 @@ class Model:
     columns : fastnn.tables.Columns, optional
         What `fastnn.tables.learn` has learned, with settings of its own; sizes may then be None at
         both ends.
+    embeddings : list of fastnn.Periodic, fastnn.PiecewiseLinear and fastnn.Categories, optional
+        What becomes of columns of X before layer 1 sees them; no column is in two of them. Layer 1
+        takes columns in none of them first, in their order, then the features of each, column by
+        column: ``n_features`` in all. sizes[0] stays the number of columns of X.
+    feature_scale : bool, default False
+        Whether each feature is multiplied by a trained number, 1 at first, before layer 1.
 
     Attributes
     ----------
     sizes, activations, output, loss, bias, dtype, seed, n_threads, dropout, noise, norm, \
-            input_scale
+            input_scale, embeddings, feature_scale
         As above; activations and norm (of hidden layers), bias, dropout and noise written out for
         each layer.
-    n_parameters : int
+    n_parameters, n_features : int
     metadata : dict
         The user's own, saved with the model; must be what JSON can hold. What the model knows of
         its columns stands there as "data".
@@ -184,8 +198,13 @@ class Model:
         norm: NormName | Norm | Sequence[NormName | Norm | None] | None = None,
         input_scale: float = 1.0,
         columns: Columns | None = None,
+        embeddings: Sequence[Embedding] | None = None,
+        feature_scale: bool = False,
     ) -> None:
-        rest = (activation, output, loss, bias, dtype, dropout, noise, norm, input_scale)
+        rest = (
+            *(activation, output, loss, bias, dtype, dropout, noise, norm, input_scale),
+            *(embeddings, feature_scale),
+        )
         self.n_threads = None if n_threads is None else as_int("n_threads", n_threads, 1)
         self.seed = as_seed(seed)
         self.metadata: dict[str, Any] = {}
@@ -278,6 +297,18 @@ class Model:
         return self._network.input_scale
 
     @property
+    def embeddings(self) -> list[Embedding]:
+        return list(self._network.embeddings)
+
+    @property
+    def feature_scale(self) -> bool:
+        return self._network.feature_scale
+
+    @property
+    def n_features(self) -> int:
+        return self._network.n_features
+
+    @property
     def n_parameters(self) -> int:
         return self._network.n_parameters
 
@@ -301,8 +332,9 @@ class Model:
 
     @property
     def theta(self) -> np.ndarray:
-        """All parameters in one vector: W1 row-major, b1, gamma1 where the layer is normalised,
-        alpha1 where its activation is parametric, W2, ...; setting it copies in."""
+        """All parameters in one vector: those of the embeddings, s where features are scaled, W1
+        row-major, b1, gamma1 where the layer is normalised, alpha1 where its activation is
+        parametric, W2, ...; setting it copies in."""
         return self._parameters.theta
 
     @theta.setter
@@ -321,6 +353,18 @@ class Model:
     def b(self) -> Views:
         """Biases: b[0] is layer 1's, (n_out,), or None where the layer has none; views like W."""
         return self._parameters.b
+
+    @property
+    def phi(self) -> list[list[dict[str, np.ndarray]]]:
+        """Parameters of the embeddings: phi[0][2] has those of the third column of the first one,
+        "w" (frequencies,), "b", "V" and "c" of `Periodic`, "T" and "c" of `PiecewiseLinear`, "T" of
+        `Categories`, these where they have a width; writable views."""
+        return embedded(self._network, self.theta)
+
+    @property
+    def s(self) -> np.ndarray | None:
+        """The features' scales (n_features,), or None; a writable view."""
+        return self.theta[self._network.s] if self.feature_scale else None
 
     @property
     def gamma(self) -> Views:
@@ -371,6 +415,10 @@ class Model:
             parts.append(f"norm={norm[0] if len(set(norm)) == 1 else norm!r}")
         if network.input_scale != 1:
             parts.append(f"input_scale={network.input_scale}")
+        if network.embeddings:
+            parts.append(f"embeddings={list(network.embeddings)}")
+        if network.feature_scale:
+            parts.append("feature_scale=True")
         return f"Model({', '.join(parts)})"
 
     def summary(self) -> str:
@@ -519,6 +567,13 @@ class Model:
                 "model.network_only() takes what model.columns.encode(rows) gives"
             )
 
+    def _must_begin_with_layer_1(self, what: str) -> None:
+        """Refuse an input layer where there is no place for one."""
+        if self._network.has_inputs:
+            raise ValueError(
+                f"{what} must have a model without embeddings and feature_scale, got {self!r:.200}"
+            )
+
     def network_only(self) -> Model:
         """A plain model with a copy of the weights: it takes arrays as the network has them.
 
@@ -565,7 +620,10 @@ class Model:
         if len(X) > MOST_ROWS:
             X = X[np.sort(permutation(self.seed, ROWS, 0, len(X))[:MOST_ROWS])]
         theta = parameters.weights()[1]
-        parameters.assign(on_data(network, theta, as_dense(X, network), self.seed))
+        from fastnn.explain.passes import input_pass
+
+        inputs = input_pass(network, theta, as_dense(X, network))[1]
+        parameters.assign(on_data(network, theta, inputs, self.seed))
 
     def fit(
         self,
@@ -993,6 +1051,7 @@ class Model:
         """
         from fastnn.explain.trace import Trace
 
+        self._must_begin_with_layer_1("trace")
         _, theta, statistics = self._parameters.weights()
         x, y = self._encoded(x, y)
         return Trace(self._network, theta, x, y, learning_rate, statistics)

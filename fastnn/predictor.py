@@ -12,7 +12,7 @@ from fastnn.network.activations import Activation, hidden_kernel, kernel
 from fastnn.network.arrays import as_features, as_numbers
 from fastnn.network.losses import for_kernel
 from fastnn.network.norms import kernel as norm_kernel
-from fastnn.network.parameters import Parameters, initial_statistics
+from fastnn.network.parameters import Parameters, initial_statistics, inputs_of
 from fastnn.network.spec import NetworkSpec
 
 
@@ -54,7 +54,7 @@ class Predictor(Frozen):
         norms = tuple(norm_kernel(one) for one in network.norm)
         super().__init__(
             *(network.sizes, hidden, output, loss, network.bias, network.dtype, theta),
-            *(norms, statistics, network.input_scale),
+            *(norms, statistics, network.input_scale, inputs_of(network)),
         )
         self._network = network
         self._n_threads = n_threads

@@ -57,7 +57,7 @@ typedef struct {
 } fnn_norm;
 
 /* Groups of parameters, each with a learning rate of its own. */
-#define FNN_GROUP_NAMES(X) X(W) X(b) X(gamma) X(alpha) X(scale) X(embedding)
+#define FNN_GROUP_NAMES(X) X(W) X(b) X(gamma) X(alpha) X(scale) X(embedding) X(table)
 enum {
 #define X(name) FNN_OF_##name,
     FNN_GROUP_NAMES(X)
@@ -101,6 +101,15 @@ typedef struct {
     const int32_t *indices; /* ... in these columns, ascending */
 } fnn_features;
 
+/* What becomes of a column of X before layer 1 (inputs.h): features first .. first + width of phi(x). */
+typedef struct {
+    int kind;
+    ptrdiff_t column, first, width; /* FNN_PLAIN: the first of `width` columns, which are the features themselves */
+    ptrdiff_t n;                    /* frequencies, bins, codes */
+    ptrdiff_t start, size;          /* of its parameters in the vector of all; size 0: none */
+    const void *edges;              /* FNN_PIECEWISE: (4, n) reals: where bins begin, 1 / their widths, least and most of features */
+} fnn_column;
+
 /* An entry of a mini-batch's CSR rows, within a block of NR inputs. */
 typedef struct {
     int32_t input, sample; /* input: from the block's first */
@@ -132,6 +141,7 @@ typedef struct {
 
 enum { FNN_FORWARD, FNN_BACKWARD };
 enum { FNN_BATCH_NORM = 1, FNN_LAYER_NORM };
+enum { FNN_PLAIN, FNN_PERIODIC, FNN_PIECEWISE, FNN_CATEGORIES };
 
 #define FNN_NEAR (1 + FNN_MAX_STATES)
 
@@ -207,6 +217,13 @@ typedef struct fnn_kernels {
     void (*layer_norm_delta)(ptrdiff_t rows, ptrdiff_t n, const void *gamma, const void *delta, const void *xhat,
                              ptrdiff_t stride, const void *inv, void *du);
     void (*scale_gradient)(ptrdiff_t batch, const void *delta, const void *xhat, void *g, int first); /* g (NR,) = sum of delta xhat */
+
+    /* phi(x) of one column, from x, panels of X, into its features of h. E: the parameters of all columns. */
+    void (*features)(ptrdiff_t rows, const fnn_column *c, const void *E, const void *x, ptrdiff_t x_stride, void *h, ptrdiff_t stride);
+    /* g (+)= the gradient of its parameters, from delta = dL/dh; s: what phi was multiplied by, or NULL. */
+    void (*features_gradient)(ptrdiff_t rows, const fnn_column *c, const void *E, const void *x, ptrdiff_t x_stride,
+                              const void *delta, const void *s, ptrdiff_t stride, void *g, int first);
+    void (*scale_features)(ptrdiff_t rows, int vectors, const void *s, const void *phi, void *h); /* h = s phi, of a panel */
 
     /* Output layer, rows of panels. scratch: 3 n_out vectors. h may be a. */
     void (*softmax)(ptrdiff_t rows, ptrdiff_t n_out, void *a, ptrdiff_t stride, void *scratch);

@@ -77,25 +77,6 @@ INLINE V unit(VI word) {
 #endif
 }
 
-/* sin and cos of pi t / 2, 0 <= t <= 4, t exact: of the distance to the nearest whole t by their Taylor series up to
- * x^11 and x^10 (float: remainder 7e-12) or x^19 and x^18 (double: 3e-21). */
-INLINE void sin_cos(V t, V *sine, V *cosine) {
-    const int n = FNN_REAL_BITS == 32 ? 5 : 9;
-    const V shifted = t + splat(ROUND);
-    const VI q = (VI)shifted;
-    const V x = (t - (shifted - splat(ROUND))) * splat((real)1.5707963267948966192), z = x * x;
-    V s = splat(1), c = splat(1);
-    UNROLL for (int i = n; i > 0; i--) {
-        s = fma_v(z * splat((real)(-1.0 / ((2 * i) * (2 * i + 1)))), s, splat(1));
-        c = fma_v(z * splat((real)(-1.0 / ((2 * i - 1) * (2 * i)))), c, splat(1));
-    }
-    s = s * x;
-    const VI swap = (q & 1) != 0;
-    const V a = select_v(swap, c, s), b = select_v(swap, s, c);
-    *sine = select_v((q & 2) != 0, -a, a);
-    *cosine = select_v(((q + 1) & 2) != 0, -b, b);
-}
-
 /* Two independent numbers of the normal distribution from two words (Box & Muller 1958): sqrt(-2 ln(1 - u)) times cos and sin of
  * 2 pi v. The largest is 5.65. */
 INLINE void normal_pair(VI first, VI second, V *z0, V *z1) {

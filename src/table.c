@@ -1,6 +1,7 @@
 /* The kernels (contracts: kernels.h), and their table, for one ISA and type of real: the stub in isa/ that includes this file
  * says which ISA, the build which real. One translation unit, so that what is small is inlined across its parts. */
 #include "gather.h"
+#include "inputs.h"
 #include "layout.h"
 #include "normalise.h"
 #include "output.h"
@@ -56,6 +57,10 @@ const fnn_kernels TABLE_(FNN_ISA_NAME, FNN_REAL_BITS) = {
     .batch_norm_delta = batch_norm_delta,
     .layer_norm_delta = layer_norm_delta,
     .scale_gradient = scale_gradient,
+
+    .features = features,
+    .features_gradient = features_gradient,
+    .scale_features = scale_features,
 
     .softmax = softmax,
     .output_delta = output_delta,

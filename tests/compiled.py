@@ -9,6 +9,7 @@ import fastnn
 from fastnn.kernels import _cpu
 from fastnn.kernels.engine import Engine
 from fastnn.network.activations import hidden_kernel, kernel
+from fastnn.network.embeddings import kernel as phi_kernel
 from fastnn.network.norms import CLASSES
 
 
@@ -38,6 +39,22 @@ def norm_of(norm):
     return CLASSES[kind](epsilon=epsilon, **momentum)
 
 
+def embedding(one):
+    """fastnn's own for an embedding of the reference."""
+    kind, columns, *settings = one
+    if kind == "categories":
+        return fastnn.Categories(*columns, *settings)
+    return {"periodic": fastnn.Periodic, "piecewise": fastnn.PiecewiseLinear}[kind](
+        columns, *settings
+    )
+
+
+def inputs_of(net, dtype):
+    """The input layer of a reference.Net, for kernels."""
+    own = [embedding(one) for one in net.embeddings]
+    return phi_kernel(own, net.feature_scale, net.sizes[0], dtype)
+
+
 def counted(taken=0, number=None):
     """Steps of the optimizer and of all optimizers, as `Engine.train` counts them on."""
     return np.array([taken, taken if number is None else number])
@@ -57,4 +74,5 @@ def engine_of(net, dtype, batch=1, optimizer="sgd"):
         net.dropout or (),
         net.noise or (),
         [norm and (_cpu.NORMS[norm[0]], norm[2], norm[1]) for norm in net.norms[1:-1]],
+        phi=inputs_of(net, dtype),
     )

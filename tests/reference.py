@@ -11,6 +11,8 @@ Samples are rows. Layer k = 1..K, h[0] = x; W[k] is (n_k, n_{k-1}); g[k] is laye
     normalised: a[k] = gamma[k] xhat[k] + b[k], xhat[k] from u[k] = h[k-1] W[k]^T, and dL/du[k] in
     place of delta[k] but in dL/db[k]
 
+    an input layer: h[0] = s * phi(x), and below it delta[0] = dL/dh[0] = delta[1] W[1]
+
 Lists count layers as the formulas do, so W[0], b[0], a[0] and delta[0] are None. The results have
 the dtype of theta: float32, float64 and longdouble all work. Imports nothing but NumPy.
 Finite differences prove it in test_reference.py; the compiled kernels are then held against it.
@@ -383,6 +385,8 @@ class Net:
     dropout: tuple | None = None  # K numbers, of h[0]..h[K-1]; noise likewise
     noise: tuple | None = None
     norm: tuple | None = None  # of each hidden layer: None or as `normalised` takes it
+    embeddings: tuple = ()  # as `features` takes them
+    feature_scale: bool = False
 
     @property
     def K(self):
@@ -417,21 +421,164 @@ class Net:
         return [None, *bias]
 
     @property
+    def widths(self):
+        """n_features, n_1..n_K: what layers take and give."""
+        return (len(self.plain) + sum(self.embedded), *self.sizes[1:])
+
+    @property
+    def plain(self):
+        """Columns in no embedding."""
+        taken = {column for _, columns, *_ in self.embeddings for column in columns}
+        return [column for column in range(self.sizes[0]) if column not in taken]
+
+    @property
+    def embedded(self):
+        """Features of each embedded column."""
+        return [
+            width_of(embedding, i)
+            for embedding in self.embeddings
+            for i in range(len(embedding[1]))
+        ]
+
+    @property
+    def n_inputs(self):
+        """Parameters of the input layer."""
+        shapes = [part for embedding in self.embeddings for part in shapes_of(embedding)]
+        n = sum(int(np.prod(shape)) for part in shapes for shape in part.values())
+        return n + self.widths[0] * self.feature_scale
+
+    @property
     def n_parameters(self):
-        n, has_bias = self.sizes, self.has_bias
+        n, has_bias = self.widths, self.has_bias
         vectors = [
             0 if k == 0 else has_bias[k] + bool(self.norms[k]) + self.parametric[k]
             for k in range(self.K + 1)
         ]
-        return sum(n[k] * (n[k - 1] + vectors[k]) for k in range(1, self.K + 1))
+        return self.n_inputs + sum(n[k] * (n[k - 1] + vectors[k]) for k in range(1, self.K + 1))
+
+
+# --- The input layer: h[0] = s * phi(x) -----------------------------------------------------------
+
+
+def width_of(embedding, i):
+    """Features of the i-th column of an embedding.
+
+    An embedding is ("periodic", columns, frequencies, width), ("piecewise", columns, edges of each,
+    width or None) or ("categories", (column,), n, width or None).
+    """
+    kind, _, n, width = embedding
+    if kind == "periodic":
+        return 1 + width
+    return width or (len(n[i]) - 1 if kind == "piecewise" else n)
+
+
+def shapes_of(embedding):
+    """For each column of an embedding the shapes of its parameters, as they lie in theta."""
+    kind, columns, n, width = embedding
+    if kind == "periodic":
+        return [{"w": (n,), "b": (n,), "V": (width, n), "c": (width,)} for _ in columns]
+    if width is None:
+        return [{} for _ in columns]
+    if kind == "piecewise":
+        return [{"T": (len(edges) - 1, width), "c": (width,)} for edges in n]
+    return [{"T": (n, width)}]
+
+
+def unpack_inputs(net, theta):
+    """theta -> the parameters of each embedding's columns, [embedding][column][name], and s or
+    None. They stand before W[1], in this order."""
+    phi, at = [], 0
+    for embedding in net.embeddings:
+        phi.append([])
+        for shapes in shapes_of(embedding):
+            part = {}
+            for name, shape in shapes.items():
+                stop = at + int(np.prod(shape))
+                part[name], at = theta[at:stop].reshape(shape), stop
+            phi[-1].append(part)
+    return phi, theta[at : at + net.widths[0]] if net.feature_scale else None
+
+
+def periodic_parts(x, p):
+    """cos and sin of the angles 2 pi w x + b, (batch, frequencies)."""
+    angle = 8 * np.arctan(x.dtype.type(1)) * p["w"] * x[:, None] + p["b"]
+    return np.cos(angle), np.sin(angle)
+
+
+def through_bins(x, edges):
+    """(x - left) / (right - left) of each bin, within 0..1, but below the first and above the last
+    on and on: (batch, bins)."""
+    edges = np.asarray(edges, x.dtype)
+    p = (x[:, None] - edges[:-1]) / (edges[1:] - edges[:-1])
+    p[:, 1:] = np.maximum(p[:, 1:], 0)
+    p[:, :-1] = np.minimum(p[:, :-1], 1)
+    return p
+
+
+def one_hot(x, n):
+    """1 at the code, 0 elsewhere and for other numbers: (batch, n)."""
+    return (x[:, None] == np.arange(n)).astype(x.dtype)
+
+
+def features(net, phi, x):
+    """phi(x) (batch, n_features) from x (batch, n_0): columns in no embedding, then each
+    embedding's: [x, V cos + c], p or p T + c, e(code) or e(code) T."""
+    parts = [x[:, net.plain]]
+    for (kind, columns, n, width), of in zip(net.embeddings, phi, strict=True):
+        for i, (column, p) in enumerate(zip(columns, of, strict=True)):
+            xi = x[:, column]
+            if kind == "periodic":
+                parts += [xi[:, None], periodic_parts(xi, p)[0] @ p["V"].T + p["c"]]
+                continue
+            q = through_bins(xi, n[i]) if kind == "piecewise" else one_hot(xi, n)
+            parts.append(q if width is None else q @ p["T"] + p.get("c", 0))
+    return np.concatenate(parts, 1)
+
+
+def features_gradient(net, phi, x, delta):
+    """The gradient of phi's parameters, as they lie in theta, from delta = dL/dphi(x)."""
+    grad, at = [], len(net.plain)
+    for embedding, of in zip(net.embeddings, phi, strict=True):
+        kind, columns, n, width = embedding
+        for i, (column, p) in enumerate(zip(columns, of, strict=True)):
+            own, at = delta[:, at : at + width_of(embedding, i)], at + width_of(embedding, i)
+            xi = x[:, column]
+            if kind == "periodic":
+                own = own[:, 1:]
+                cos, sin = periodic_parts(xi, p)
+                e = -(own @ p["V"]) * sin  # dL/d(angle)
+                of_w = 8 * np.arctan(x.dtype.type(1)) * (e * xi[:, None]).sum(0)
+                grad += [of_w, e.sum(0), own.T @ cos, own.sum(0)]
+            elif width is not None:
+                q = through_bins(xi, n[i]) if kind == "piecewise" else one_hot(xi, n)
+                grad += [q.T @ own] + ([own.sum(0)] if "c" in p else [])
+    return grad
+
+
+def inputs(net, theta, x):
+    """phi(x), s (1 where features are not scaled), and h[0] = s * phi(x)."""
+    phi, s = unpack_inputs(net, theta)
+    x = np.asarray(x, theta.dtype)
+    plain = features(net, phi, x)
+    s = np.ones(net.widths[0], theta.dtype) if s is None else s
+    return plain, s, s * plain
+
+
+def inputs_gradient(net, theta, x, delta):
+    """The gradient of the input layer's parameters, a list of arrays, from delta[0] = dL/dh[0]."""
+    plain, s, _ = inputs(net, theta, x)
+    phi, x = unpack_inputs(net, theta)[0], np.asarray(x, theta.dtype)
+    grad = features_gradient(net, phi, x, s * delta)
+    return grad + [(delta * plain).sum(0)] * net.feature_scale
 
 
 def unpack(net, theta):
-    """theta -> W, b, gamma, alpha. theta is W[1] row by row, b[1] where layer 1 has a bias,
-    gamma[1] where it is normalised, alpha[1] where its activation is parametric, W[2], ..."""
-    W, b, gamma, alpha, at = [None], [None], [None], [None], 0
+    """theta -> W, b, gamma, alpha. theta is what `unpack_inputs` takes, W[1] row by row, b[1] where
+    layer 1 has a bias, gamma[1] where it is normalised, alpha[1] where its activation is
+    parametric, W[2], ..."""
+    W, b, gamma, alpha, at = [None], [None], [None], [None], net.n_inputs
     for k in range(1, net.K + 1):
-        n_out, n_in = net.sizes[k], net.sizes[k - 1]
+        n_out, n_in = net.widths[k], net.widths[k - 1]
         W.append(theta[at : at + n_out * n_in].reshape(n_out, n_in))
         at += n_out * n_in
         b.append(theta[at : at + n_out] if net.has_bias[k] else None)
@@ -444,15 +591,17 @@ def unpack(net, theta):
     return W, b, gamma, alpha
 
 
-def pack(W, b, gamma=None, alpha=None):
-    """W, b, gamma, alpha -> theta; what a layer does not have is None, or all of them are."""
+def pack(W, b, gamma=None, alpha=None, of_inputs=()):
+    """W, b, gamma, alpha -> theta; what a layer does not have is None, or all of them are.
+    of_inputs: the arrays before them."""
     none = [None] * len(W)
     layers = zip(W[1:], b[1:], (gamma or none)[1:], (alpha or none)[1:], strict=True)
-    return np.concatenate([p.ravel() for layer in layers for p in layer if p is not None])
+    parts = [*of_inputs, *(p for layer in layers for p in layer if p is not None)]
+    return np.concatenate([part.ravel() for part in parts])
 
 
 def forward(net, theta, x, draws=None, running=None):
-    """a[k] and h[k] of every layer for the rows of x (batch, n_0); h[0] = x.
+    """a[k] and h[k] of every layer for the rows of x (batch, n_0); h[0] = x, or s * phi(x).
 
     draws[k], k < K: what is added to h[k], and what it is then multiplied by.
     running: statistics as of `new_running`, for prediction.
@@ -464,7 +613,7 @@ def passes(net, theta, x, draws=None, running=None, predicts=False, learn=False)
     """a, h, xhat and inv of every layer; unless it predicts, batch normalisation takes the rows'
     own statistics, of several; learn: the running ones move, in place."""
     W, b, gamma, alpha = unpack(net, theta)
-    a, h = [None], [np.asarray(x, theta.dtype)]
+    a, h = [None], [inputs(net, theta, x)[2]]
     xhat, inv = [None] * (net.K + 1), [None] * (net.K + 1)
     for k in range(net.K + 1):
         if k > 0:
@@ -485,8 +634,9 @@ def passes(net, theta, x, draws=None, running=None, predicts=False, learn=False)
 
 
 def backward(net, theta, x, y, weights=None, draws=None, running=None, learn=False):
-    """losses (batch,), delta[k] (batch, n_k), and grad_W[k], grad_b[k], grad_gamma[k] and
-    grad_alpha[k] summed over the rows, all times the rows' weights (batch,) where given."""
+    """losses (batch,), delta[k] (batch, n_k), and grad_W[k], grad_b[k], grad_gamma[k],
+    grad_alpha[k] and the input layer's gradient summed over the rows, all times the rows' weights
+    (batch,) where given."""
     W, b, gamma, alpha = unpack(net, theta)
     a, h, xhat, inv = passes(net, theta, x, draws, running, learn=learn)
     K = net.K
@@ -503,15 +653,18 @@ def backward(net, theta, x, y, weights=None, draws=None, running=None, learn=Fal
         grad_W[k] = du.T @ h[k - 1]  # dL/dW[k]
         if b[k] is not None:
             grad_b[k] = delta[k].sum(0)  # dL/db[k]
-        if k > 1:
-            dh = du @ W[k]  # dL/dh[k-1]
-            if draws is not None:
-                dh = dh * draws[k - 1][1]
-            delta[k - 1] = dh * apply(DG, net.g[k - 1], a[k - 1], alpha[k - 1])  # dL/da[k-1]
-            if net.parametric[k - 1]:  # dL/dalpha[k-1]
-                e = apply(G, net.g[k - 1][1], a[k - 1]) - a[k - 1]
-                grad_alpha[k - 1] = (dh * e).sum(0)
-    return losses, delta, grad_W, grad_b, grad_gamma, grad_alpha
+        dh = du @ W[k]  # dL/dh[k-1]
+        if draws is not None:
+            dh = dh * draws[k - 1][1]
+        if k == 1:
+            delta[0] = dh
+            continue
+        delta[k - 1] = dh * apply(DG, net.g[k - 1], a[k - 1], alpha[k - 1])  # dL/da[k-1]
+        if net.parametric[k - 1]:  # dL/dalpha[k-1]
+            e = apply(G, net.g[k - 1][1], a[k - 1]) - a[k - 1]
+            grad_alpha[k - 1] = (dh * e).sum(0)
+    of_inputs = inputs_gradient(net, theta, x, delta[0])
+    return losses, delta, grad_W, grad_b, grad_gamma, grad_alpha, of_inputs
 
 
 def loss(net, theta, x, y, weights=None, running=None, predicts=True):
@@ -643,6 +796,13 @@ def of_groups(net, theta, rates):
         for part in parts[1:]:
             if part is not None:
                 part[:] = rates.get("factors", {}).get(group, 1)
+    phi, s = unpack_inputs(net, factor)
+    for (kind, *_), of in zip(net.embeddings, phi, strict=True):
+        for part in (one for column in of for one in column.values()):
+            group = "table" if kind == "categories" else "embedding"
+            part[:] = rates.get("factors", {}).get(group, 1)
+    if s is not None:
+        s[:] = rates.get("factors", {}).get("scale", 1)
     if rates.get("ntk"):
         for W in unpack(net, size)[0][1:]:
             W[:] = np.sqrt(theta.dtype.type(W.shape[1]))
@@ -725,7 +885,7 @@ def train(
             dropout = np.array(net.dropout) * (1 if dropouts is None else dropouts[i])
             draws = [
                 drawn(*settings, taken + i, len(rows), n, theta.dtype)
-                for *settings, n in zip(*keys, dropout, net.noise, net.sizes, strict=False)
+                for *settings, n in zip(*keys, dropout, net.noise, net.widths, strict=False)
             ]
         mean_loss, grad = loss_and_gradient(
             net, theta, X[rows], y[rows], w, draws, running, True, least
@@ -784,6 +944,59 @@ def affine_bound(h_prev, W, b, u):
     """For a = h_prev W^T + b."""
     terms = np.abs(h_prev) @ np.abs(W).T + (0 if b is None else np.abs(b))
     return gamma(W.shape[1] + 2, u) * terms
+
+
+def features_bound(net, phi, x, u):
+    """For phi(x). Of an angle in turns, w x + b / (2 pi), each part is rounded; of p, x - edge, the
+    bin's inverse and their product."""
+    bounds = [np.zeros_like(x[:, net.plain])]
+    for (kind, columns, n, width), of in zip(net.embeddings, phi, strict=True):
+        for i, (column, p) in enumerate(zip(columns, of, strict=True)):
+            xi = x[:, column]
+            if kind == "periodic":
+                q, of_q = np.abs(p["V"]), cosine_bound(xi, p, u)
+                terms = np.ones_like(of_q) @ q.T + np.abs(p["c"])
+                bounds += [0 * xi[:, None], gamma(n + 2, u) * terms + of_q @ q.T]
+                continue
+            q = np.abs(through_bins(xi, n[i]) if kind == "piecewise" else one_hot(xi, n))
+            of_q = 6 * u * q * (kind == "piecewise")
+            if width is None:
+                bounds.append(of_q)
+            else:
+                terms = q @ np.abs(p["T"]) + np.abs(p.get("c", 0))
+                bounds.append(gamma(q.shape[1] + 2, u) * terms + of_q @ np.abs(p["T"]))
+    return np.concatenate(bounds, 1) * 1.01
+
+
+def cosine_bound(x, p, u):
+    """For cos and sin of periodic columns."""
+    turns = np.abs(p["w"] * x[:, None]) + np.abs(p["b"])
+    return 8 * u * (1 + 2 * np.pi * turns)
+
+
+def features_gradient_bound(net, phi, x, delta, u):
+    """For `features_gradient`, arrays like its; delta as that has it, off by 2 u of it."""
+    bounds, at = [], len(net.plain)
+    n_rows = gamma(len(x) + 6, u)
+    for embedding, of in zip(net.embeddings, phi, strict=True):
+        kind, columns, n, width = embedding
+        for i, (column, p) in enumerate(zip(columns, of, strict=True)):
+            own = np.abs(delta[:, at : at + width_of(embedding, i)])
+            at += width_of(embedding, i)
+            xi = x[:, column]
+            if kind == "periodic":
+                own, off = own[:, 1:], cosine_bound(xi, p, u)
+                e, of_e = own @ np.abs(p["V"]), (own @ np.abs(p["V"])) * off
+                of_e = gamma(width + 4, u) * e + of_e
+                of_b = n_rows * e.sum(0) + of_e.sum(0)
+                of_w = (n_rows * e + of_e) * np.abs(xi)[:, None] * 2 * np.pi
+                V = n_rows * own.sum(0)[:, None] + own.T @ off
+                bounds += [of_w.sum(0), of_b, V, n_rows * own.sum(0)]
+            elif width is not None:
+                q = through_bins(xi, n[i]) if kind == "piecewise" else one_hot(xi, n)
+                bounds += [2 * n_rows * (np.abs(q).T @ own)]
+                bounds += [n_rows * own.sum(0)] if "c" in p else []
+    return [1.01 * bound + smallest(u) for bound in bounds]
 
 
 LIPSCHITZ = {

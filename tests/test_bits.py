@@ -26,6 +26,17 @@ NETS = {  # awkward: widths of 1, primes, one past a panel; one layer; no bias; 
     "keeping": ref.Net((19, 33, 20, 17, 5), ("gelu", ("leaky_relu", 0.2), "mish"), "softmax"),
     "kept last": ref.Net((40, 70, 50, 3), ("silu", "gelu_tanh"), "gelu", "squared_error"),
     "deeper": ref.Net((64,) * 6 + (10,), "relu"),
+    "inputs": ref.Net(
+        *((9, 33, 17, 5), ("selu", "mish")),
+        embeddings=(
+            ("periodic", (5, 0, 7), 18, 3),
+            ("categories", (3,), 70, 9),
+            ("piecewise", (1, 2), ((-1.0, -0.25, 0.5, 1.0), (0.0, 0.5)), None),
+            ("piecewise", (8,), ((-1.0, -0.25, 0.5, 1.0),), 17),
+            ("categories", (4,), 40, None),
+        ),
+        feature_scale=True,
+    ),
 }
 RATES = {
     **{"learning_rate": 0.05, "momentum": 0.9, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
@@ -64,13 +75,16 @@ def data(net, dtype, n, zeros=0.0):
     rng = np.random.default_rng(1)
     X = rng.standard_normal((n, net.sizes[0])).astype(dtype)
     X[rng.random(X.shape) < zeros] = 0
+    for kind, columns, codes, _ in net.embeddings:
+        if kind == "categories":
+            X[:, columns[0]] = rng.integers(-1, codes, n)
     y = rng.random((n, net.sizes[-1])).astype(dtype)
     if net.output == "softmax":
         y = rng.integers(0, net.sizes[-1], n).astype(np.int32)
-    theta = ref.unpack(net, (rng.random(net.n_parameters) - 0.5).astype(dtype))
-    for W in theta[0][1:]:
+    theta = (rng.random(net.n_parameters) - 0.5).astype(dtype)
+    for W in ref.unpack(net, theta)[0][1:]:
         W *= np.asarray(2 / np.sqrt(W.shape[1]), dtype)
-    return X, y, ref.pack(*theta)
+    return X, y, theta
 
 
 def sha256(*arrays):

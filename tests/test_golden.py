@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reference as ref
-from compiled import activation, norm_of
+from compiled import activation, embedding, norm_of
 
 import fastnn
 from fastnn.kernels import _cpu
@@ -94,6 +94,22 @@ NETS = {  # each loss, with every output that it takes
         **{"dropout": (0.25, 0.5, 0.25), "noise": (0.0, 0.25, 0.0)},
         norm=(("batch", 0.125, 0.0625), ("layer", 0, 0.0625)),
     ),
+    "inputs": ref.Net(
+        *((5, 7, 6, 3), ("relu", "tanh")),
+        embeddings=(
+            ("periodic", (4, 1), 3, 2),
+            ("piecewise", (0,), ((-0.5, 0.0, 0.25),), 2),
+            ("categories", (2,), 3, 2),
+        ),
+        feature_scale=True,
+    ),
+    "inputs, dropout, norm": ref.Net(
+        *((5, 7, 6, 3), ("selu", "tanh")),
+        embeddings=(("piecewise", (4, 1), ((-0.5, 0.5), (-0.5, 0.0, 0.25)), None),),
+        feature_scale=True,
+        **{"dropout": (0.25, 0.0, 0.25), "noise": (0.25, 0.0, 0.0)},
+        norm=(("batch", 0.125, 0.0625), None),
+    ),
 }
 OPTIMIZERS = {  # rates are exact in every dtype
     "sgd": fastnn.SGD(0.25),
@@ -140,8 +156,16 @@ def pinned_with(name):
 N, BATCH = 38, 4  # ten mini-batches, the last one of 2
 
 
+def coded(X, categories):
+    """X with codes in these columns, -1 among them; categories: pairs of a column and its n."""
+    for column, n in categories:
+        X[:, column] = np.arange(len(X)) * 7 % (n + 1) - 1
+    return X
+
+
 def curve_data(net):
     X = 2 * fractions(N, net.sizes[0], seed=1)
+    X = coded(X, [(one[1][0], one[2]) for one in net.embeddings if one[0] == "categories"])
     if net.output == "softmax" or net.loss_name == "hinge":
         return X, (np.arange(N) * 7 + np.arange(N) // 3) % net.sizes[-1]
     return X, fractions(N, net.sizes[-1], seed=2) + 0.5
@@ -186,6 +210,8 @@ def fastnn_curve(name, optimizer, dtype):
         dropout=net.dropout or 0.0,
         noise=net.noise or 0.0,
         norm=[norm_of(norm) for norm in net.norms[1:-1]],
+        embeddings=[embedding(one) for one in net.embeddings],
+        feature_scale=net.feature_scale,
     )
     model.theta = curve_theta(net)
     losses = []
@@ -301,6 +327,21 @@ TRAINED = {  # name: sizes, activation, output, bias, batch size, optimizer
         *([67, 33, 17, 5], "tanh", "softmax", False, 13, fastnn.AdamW(clip_norm=0.5, max_norm=1.0)),
         {"norm": ["layer", "batch"], "dropout": [0.2, 0.5, 0.0]},
     ),
+    "67-33-17-5 embeddings and scales": (
+        *([67, 33, 17, 5], ["selu", "mish"], "softmax", True, 13),
+        fastnn.AdamW(0.03125, rate_factors={"embedding": 0.125, "scale": 4.0}),
+        {
+            "embeddings": [
+                fastnn.Periodic(range(5, 40)),
+                fastnn.PiecewiseLinear([1, 0], [[-0.5, -0.25, 0, 0.5], [0, 0.25]]),
+                fastnn.PiecewiseLinear([2], [-0.5, -0.25, 0, 0.5], width=3),
+                fastnn.Categories(3, 20, width=4),
+                fastnn.Categories(4, 5),
+            ],
+            "feature_scale": True,
+            "dropout": [0.125, 0.0, 0.0],
+        },
+    ),
     "67-33-17-5 layer norm, batch 1": (
         *([67, 33, 17, 5], "relu", "softmax", True, 1, SGD),
         {"norm": "layer"},
@@ -325,7 +366,9 @@ FIT = {  # what fit is given besides
 def trained_theta(name, dtype, n_threads=None):
     sizes, activation, output, bias, batch, optimizer, *more = TRAINED[name]
     n = 300
-    X = fractions(n, sizes[0], seed=5)
+    settings = more[0] if more else {}
+    codes = [one for one in settings.get("embeddings", ()) if isinstance(one, fastnn.Categories)]
+    X = coded(fractions(n, sizes[0], seed=5), [(one.column, one.n) for one in codes])
     y = fractions(n, sizes[-1], seed=6) + 0.5
     loss = LOSSES.get(name)
     y = np.arange(n) * 13 % sizes[-1] if output == "softmax" or loss == "hinge" else y
@@ -333,7 +376,7 @@ def trained_theta(name, dtype, n_threads=None):
     model = fastnn.Model(
         *(sizes, activation, output, loss),
         **{"bias": bias, "dtype": dtype, "seed": 11, "n_threads": n_threads},
-        **(more[0] if more else {}),
+        **settings,
     )
     weights = np.arange(n) % 5 / 4 if name.endswith("weights") else None
     settings = {"optimizer": optimizer, "sample_weight": weights, **FIT.get(name, {})}

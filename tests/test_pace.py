@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastnn.kernels import pace
+from fastnn.kernels._cpu import simulate
 
 
 def shares(stretches):
@@ -15,7 +15,7 @@ def shares(stretches):
 
 
 def test_one_thread_allowed_is_one_thread_used():
-    assert shares(pace.simulate(lambda threads, now: 1e-4, 1, 1.0)) == {1: pytest.approx(1)}
+    assert shares(simulate(lambda threads, now: 1e-4, 1, 1.0)) == {1: pytest.approx(1)}
 
 
 @pytest.mark.parametrize("step", [1e-6, 1e-4, 1e-2])
@@ -26,13 +26,13 @@ def test_it_stays_with_the_fastest(best, step):
     def cost(threads, now):
         return step * max(threads / best, best / threads)
 
-    late = pace.simulate(cost, 8, 30.0)
+    late = simulate(cost, 8, 30.0)
     assert shares(late[len(late) // 2 :])[best] > 0.9
 
 
 def test_equal_costs_are_not_paid_for():
     """More threads that win nothing: trials stay rare."""
-    assert max(shares(pace.simulate(lambda threads, now: 1e-5, 2, 20.0)).values()) > 0.95
+    assert max(shares(simulate(lambda threads, now: 1e-5, 2, 20.0)).values()) > 0.95
 
 
 def test_it_gives_way_to_another_process_and_comes_back():
@@ -42,7 +42,7 @@ def test_it_gives_way_to_another_process_and_comes_back():
         return (4e-4 if 5 <= now < 10 else 1e-4) if threads == 2 else 1.9e-4
 
     now, beside, after = 0.0, [], []
-    for seconds, threads in pace.simulate(cost, 2, 20.0):
+    for seconds, threads in simulate(cost, 2, 20.0):
         now += seconds
         if 5.3 < now < 10:
             beside.append((seconds, threads))
@@ -53,7 +53,7 @@ def test_it_gives_way_to_another_process_and_comes_back():
 
 
 def test_long_steps_pay_little_for_trials():
-    stretches = pace.simulate(lambda threads, now: 0.06 / threads, 2, 60.0)
+    stretches = simulate(lambda threads, now: 0.06 / threads, 2, 60.0)
     assert shares(stretches)[2] > 0.94
     assert {threads for _, threads in stretches[:40]} == {2}
 
@@ -84,9 +84,9 @@ STEPS = [4e-6, 1e-4, 1e-3, 0.012, 0.06]
 @pytest.mark.parametrize("wake", [0, 0.003, 0.01, 0.03, 0.1])
 @pytest.mark.parametrize("busy", [0.5, 3.0, 10.0])
 def test_two_threads_come_back_when_the_machine_is_idle(step, wake, busy):
-    """However late a woken thread gets its core: within the bound that pace.pyx states."""
+    """However late a woken thread gets its core: within the bound that _cpu.pyx states."""
     now, late = 0.0, []
-    for seconds, threads in pace.simulate(Machine(step, wake, busy).cost, 2, busy + 25):
+    for seconds, threads in simulate(Machine(step, wake, busy).cost, 2, busy + 25):
         if now > busy + 4.5:
             late.append((seconds, threads))
         now += seconds
@@ -98,7 +98,7 @@ def test_two_threads_come_back_when_the_machine_is_idle(step, wake, busy):
 def test_beside_a_process_that_stays_trials_cost_little(step, wake):
     """One thread has its fair share there; in the long run training takes little longer than so."""
     now, taken, steps = 0.0, 0.0, 0.0
-    for seconds, threads in pace.simulate(Machine(step, wake, busy=1e9).cost, 2, 70.0):
+    for seconds, threads in simulate(Machine(step, wake, busy=1e9).cost, 2, 70.0):
         if now > 10:
             taken += seconds
             steps += seconds / (step if threads == 1 else 2 * step)

@@ -555,6 +555,17 @@ def test_a_view_taken_while_another_thread_trains_is_a_copy():
     assert not seen[0].flags.writeable and not np.shares_memory(seen[0], model.theta)
 
 
+def test_what_forks_must_know_of_is_forgotten_with_the_models():
+    known = fastnn.network.parameters._known
+    kept = [make() for _ in range(5)]
+    for _ in range(2000):
+        make()
+    gc.collect()
+    assert len(known) < 1500
+    alive = [reference() for reference in known.values()]
+    assert all(any(one is model._parameters for one in alive) for model in kept)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_child_forked_while_a_thread_trains_can_train():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import reference as ref
-from compiled import activation, norm_of
+from compiled import activation, embedding, norm_of
 
 import fastnn
 from fastnn.kernels import _cpu
@@ -48,6 +48,18 @@ NETS = {
     "layer": ref.Net((7, 9, 6, 3), ("tanh", "gelu"), "sigmoid", norm=(("layer", 0, 1e-5),) * 2),
     "both": ref.Net((7, 9, 6, 4), "relu", norm=(("layer", 0, 0.01), ("batch", 1.0, 1e-3))),
     "identity, some biases": ref.Net((7, 9, 2), "tanh", "identity", bias=(False, True)),
+    "inputs": ref.Net(
+        *((7, 9, 6, 4), ("selu", "mish")),
+        embeddings=(
+            ("periodic", (4, 0), 6, 3),
+            ("piecewise", (1,), ((-1.0, -0.25, 1.0),), None),
+            ("piecewise", (3,), ((-1.0, -0.25, 1.0),), 3),
+            ("categories", (2,), 5, 3),
+            ("categories", (6,), 3, None),
+        ),
+        feature_scale=True,
+    ),
+    "scale": ref.Net((7, 9, 3), "relu", "sigmoid", feature_scale=True),
 }
 TORCH = {
     "identity": lambda a: a,
@@ -132,6 +144,9 @@ each_net = pytest.mark.parametrize("net", NETS.values(), ids=NETS.keys())
 def data(net, n=50, seed=1):
     rng = np.random.default_rng(seed)
     X = rng.normal(0, 1, (n, net.sizes[0]))
+    for kind, columns, codes, _ in net.embeddings:
+        if kind == "categories":
+            X[:, columns[0]] = rng.integers(-1, codes, n)
     if net.output == "softmax":
         return X, rng.integers(0, net.sizes[-1], n)
     return X, rng.uniform(0, 1, (n, net.sizes[-1]))
@@ -147,6 +162,8 @@ def fastnn_model(net):
         dtype="float64",
         seed=4,
         norm=[norm_of(norm) for norm in net.norms[1:-1]],
+        embeddings=[embedding(one) for one in net.embeddings],
+        feature_scale=net.feature_scale,
     )
 
 
@@ -262,10 +279,31 @@ class TorchNet:
             [None if p[k] is None else torch.tensor(p[k], requires_grad=True) for p in parts]
             for k in range(1, net.K + 1)
         ]
-        self.parameters = [p for layer in self.layers for p in layer if p is not None]
+        phi, s = ref.unpack_inputs(net, theta)
+        self.phi = [
+            [
+                {name: torch.tensor(p, requires_grad=True) for name, p in part.items()}
+                for part in of
+            ]
+            for of in phi
+        ]
+        self.s = None if s is None else torch.tensor(s, requires_grad=True)
+        self.of_inputs = [p for of in self.phi for part in of for p in part.values()]
+        self.of_inputs += [] if s is None else [self.s]
+        self.parameters = self.of_inputs + [p for of in self.layers for p in of if p is not None]
         self.running = [
             None if pair is None else [torch.tensor(one) for one in pair]
             for pair in ref.new_running(net, theta.dtype)
+        ]
+
+    def groups(self, rate):
+        """Of the inputs' parameters, by OF_INPUTS."""
+        parts = {"scale": [] if self.s is None else [self.s], "embedding": [], "table": []}
+        for (kind, *_), of in zip(self.net.embeddings, self.phi, strict=True):
+            group = "table" if kind == "categories" else "embedding"
+            parts[group] += [p for part in of for p in part.values()]
+        return [
+            {"params": own, "lr": rate * OF_INPUTS[name]} for name, own in parts.items() if own
         ]
 
     def weights(self, k, W):
@@ -274,8 +312,31 @@ class TorchNet:
     def theta(self):
         return self.vector(self.parameters)
 
+    def inputs(self, x):
+        """What layer 1 sees: PyTorch's cosines, clamps and look-ups."""
+        x = torch.tensor(x)
+        parts = [x[:, self.net.plain]]
+        for (kind, columns, n, width), of in zip(self.net.embeddings, self.phi, strict=True):
+            for i, (column, p) in enumerate(zip(columns, of, strict=True)):
+                xi = x[:, column : column + 1]
+                if kind == "periodic":
+                    cos = torch.cos(2 * torch.pi * xi * p["w"] + p["b"])
+                    parts += [xi, F.linear(cos, p["V"], p["c"])]
+                elif kind == "piecewise":
+                    edges = torch.tensor(n[i])
+                    q = (xi - edges[:-1]) / edges.diff()
+                    q = torch.cat([q[:, :1], q[:, 1:].clamp(min=0)], 1)
+                    q = torch.cat([q[:, :-1].clamp(max=1), q[:, -1:]], 1)
+                    parts.append(q if width is None else q @ p["T"] + p["c"])
+                else:  # row 0: of other codes
+                    table = torch.eye(n) if width is None else p["T"]
+                    table = torch.cat([torch.zeros(1, table.shape[1]), table])
+                    parts.append(F.embedding(xi[:, 0].long() + 1, table))
+        h = torch.cat(parts, 1)
+        return h if self.s is None else self.s * h
+
     def pre_output(self, x, training=True):
-        h = torch.tensor(x)
+        h = self.inputs(x)
         for k, (W, b, gamma, alpha) in enumerate(self.layers, 1):
             norm = self.net.norms[k]
             a = F.linear(h, self.weights(k, W), None if norm else b)
@@ -329,6 +390,8 @@ def test_forward_loss_and_gradient(net):
 def test_a_hundred_steps(net, name):
     X, y = data(net)
     batch, epochs = (len(X), 100) if name in FULL_BATCHES else (5, 10)
+    if name in FULL_BATCHES and net.embeddings:
+        epochs = 20  # then signs of gradients beside cosines of large angles are chance
     ours, theirs = OPTIMIZERS[name]
     trajectory(net, X, y, batch, epochs, ours, theirs)
 
@@ -376,26 +439,27 @@ def trajectory(
 
 
 FACTORS = {"W": 0.5, "b": 0.1, "gamma": 3.0, "alpha": 0.2}
+OF_INPUTS = {"scale": 2.0, "embedding": 0.25, "table": 3.0}
 GROUPED = {  # ours, and PyTorch's with a learning rate for each group
     "sgd": (
-        fastnn.SGD(0.02, 0.5, weight_decay=0.5, rate_factors=FACTORS),
+        fastnn.SGD(0.02, 0.5, weight_decay=0.5, rate_factors=FACTORS | OF_INPUTS),
         lambda p: torch.optim.SGD(p, momentum=0.5),
         0.02,
     ),
     "adamw": (
-        fastnn.AdamW(0.005, weight_decay=0.5, rate_factors=FACTORS),
+        fastnn.AdamW(0.005, weight_decay=0.5, rate_factors=FACTORS | OF_INPUTS),
         lambda p: torch.optim.AdamW(p, weight_decay=0.5),
         0.005,
     ),
     "rmsprop": (
-        fastnn.RMSprop(0.002, momentum=0.5, rate_factors=FACTORS),
+        fastnn.RMSprop(0.002, momentum=0.5, rate_factors=FACTORS | OF_INPUTS),
         lambda p: torch.optim.RMSprop(p, momentum=0.5),
         0.002,
     ),
 }
 
 
-@pytest.mark.parametrize("net", ["softmax", "both", "parametric"])
+@pytest.mark.parametrize("net", ["softmax", "both", "parametric", "inputs"])
 @pytest.mark.parametrize("name", GROUPED)
 def test_a_learning_rate_for_each_group(net, name):
     ours, theirs, rate = GROUPED[name]
@@ -407,6 +471,7 @@ def test_a_learning_rate_for_each_group(net, name):
                 for i, lr in enumerate(rate * factor for factor in FACTORS.values())
                 if any(layer[i] is not None for layer in peer.layers)
             ]
+            + peer.groups(rate)
         )
         if name == "sgd":  # whose weight decay is decoupled here alone
             steps.register_step_pre_hook(decay)
@@ -427,10 +492,10 @@ class NTKNet(TorchNet):
 
     def __init__(self, net, theta):
         super().__init__(net, theta)
-        self.roots = [float(np.sqrt(n)) for n in net.sizes[:-1]]
+        self.roots = [float(np.sqrt(n)) for n in net.widths[:-1]]
         for layer, root in zip(self.layers, self.roots, strict=True):
             layer[0] = (layer[0].detach() * root).requires_grad_()
-        self.parameters = [p for layer in self.layers for p in layer if p is not None]
+        self.parameters = self.of_inputs + [p for of in self.layers for p in of if p is not None]
 
     def weights(self, k, V):
         return V / self.roots[k - 1]
@@ -438,7 +503,8 @@ class NTKNet(TorchNet):
     def theta(self):
         W = [self.weights(k, layer[0]) for k, layer in enumerate(self.layers, 1)]
         parts = [[w, *layer[1:]] for w, layer in zip(W, self.layers, strict=True)]
-        return self.vector([p for layer in parts for p in layer if p is not None])
+        layers = [p for layer in parts for p in layer if p is not None]
+        return self.vector(self.of_inputs + layers)
 
 
 NTK = {

@@ -47,7 +47,8 @@ def gradient_check(
     sample_weight: Any = None,
     statistics: np.ndarray | None = None,
 ) -> float:
-    """Largest |g - d| over the parameters of a W, b, gamma or alpha / the largest |g| of these."""
+    """Largest |g - d| over the parameters of a W, b, gamma, alpha, s or embedded column's part /
+    the largest |g| of these."""
     eps = STEP if eps is None else as_real("eps", eps)
     if eps == 0:
         raise ValueError("eps must be above 0, got 0.0")
@@ -77,7 +78,9 @@ def gradient_check(
     kinks = active()
     worst, checked = 0.0, 0
     layers = network.layers
-    parts = [part for one in layers for part in (one.W, one.b, one.gamma, one.alpha)]
+    parts = [span for of in network.phi for part in of for span, _ in part.values()]
+    parts += [network.s]
+    parts += [part for one in layers for part in (one.W, one.b, one.gamma, one.alpha)]
     spans = [span for span in parts if g[span].size]
     share = int(np.clip(OPERATIONS // theta.size, CHECKED_MIN, CHECKED_MAX)) // len(spans)
     for index, span in enumerate(spans):

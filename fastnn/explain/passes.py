@@ -8,9 +8,10 @@ import numpy as np
 
 from fastnn.kernels._cpu import NORMS, OUTPUTS
 from fastnn.kernels.forward import forward, parametric
+from fastnn.kernels.inputs import features
 from fastnn.kernels.normalise import normalise
 from fastnn.network.activations import kernel
-from fastnn.network.parameters import alphas, gammas, statistics_of, views
+from fastnn.network.parameters import alphas, gammas, inputs_of, statistics_of, views
 from fastnn.network.spec import NetworkSpec
 
 
@@ -28,6 +29,17 @@ class Pass(NamedTuple):
     e: np.ndarray | None = None
 
 
+def input_pass(
+    network: NetworkSpec, theta: np.ndarray, X: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """phi(X), and h^(0) = s phi(X): what layer 1 sees, (n, n_features)."""
+    if (description := inputs_of(network)) is None:
+        return X, X
+    phi, h = (np.empty((len(X), network.n_features), network.dtype) for _ in range(2))
+    features(X, theta, phi, h, description)
+    return phi, h
+
+
 def forward_passes(
     network: NetworkSpec, theta: np.ndarray, statistics: np.ndarray, X: np.ndarray
 ) -> list[Pass]:
@@ -36,8 +48,9 @@ def forward_passes(
     W, b = views(network, theta)
     gamma, running = gammas(network, theta), statistics_of(network, statistics)
     alpha = alphas(network, theta)
+    inputs = input_pass(network, theta, X)[1]
     for k, layer in enumerate(network.layers):
-        h_prev, g = passes[-1].h if k else X, kernel(layer.activation)
+        h_prev, g = passes[-1].h if k else inputs, kernel(layer.activation)
         a, h, u, xhat = (np.empty((len(X), layer.n_out), network.dtype) for _ in range(4))
         norm = layer.norm
         if norm is None:

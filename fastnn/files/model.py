@@ -1,9 +1,10 @@
 """The model file: safetensors with the architecture in its metadata, replaced in one piece.
 
-tensors         W1, b1, W2, ... in their shapes, of parametric activations alpha1, of normalised
-                layers gamma1, of those by batches
-                running_mean1, running_variance1; and the optimizer's vectors (n_parameters,);
-                of a checkpoint also arrays of callbacks: callback0.NAME, ...
+tensors         embedding1, embedding2, ... where they have parameters: these as they lie in theta;
+                s where features are scaled; W1, b1, W2, ... in their shapes, of parametric
+                activations alpha1, of normalised layers gamma1, of those by batches running_mean1,
+                running_variance1; and the optimizer's vectors (n_parameters,); of a checkpoint also
+                arrays of callbacks: callback0.NAME, ...
 __metadata__    format "fastnn", version, and three JSON texts, or four:
                 architecture   what NetworkSpec holds
                 training       seed, epochs begun, whose the optimizer's vectors are and its steps
@@ -37,6 +38,7 @@ from fastnn.files.safetensors import (
 )
 from fastnn.network.activations import is_parametric
 from fastnn.network.activations import restored as activation_restored
+from fastnn.network.embeddings import restored as embedding_restored
 from fastnn.network.losses import from_json
 from fastnn.network.norms import restored as norm_restored
 from fastnn.network.parameters import Parameters, alphas, gammas, statistics_of, views
@@ -172,11 +174,12 @@ def json_text(value: Any) -> str:
 
 
 def tensors_of(parameters: Parameters) -> dict[str, np.ndarray]:
-    """W1, b1, W2, ...: views of theta and of the running statistics."""
+    """Embeddings, W1, b1, W2, ...: views of theta and of the running statistics."""
     network, theta = parameters.network, parameters.theta
     W, b = views(network, theta)
     gamma, statistics = gammas(network, theta), statistics_of(network, parameters.statistics)
-    alpha, tensors = alphas(network, theta), {}
+    tensors = {name: theta[span] for name, span in _input_spans(network).items()}
+    alpha = alphas(network, theta)
     for k in range(len(W)):
         tensors[f"W{k + 1}"] = W[k]
         if b[k] is not None:
@@ -188,6 +191,14 @@ def tensors_of(parameters: Parameters) -> dict[str, np.ndarray]:
         if (running := statistics[k]) is not None:
             tensors[f"running_mean{k + 1}"], tensors[f"running_variance{k + 1}"] = running
     return tensors
+
+
+def _input_spans(network: NetworkSpec) -> dict[str, slice]:
+    """Where in theta the tensors of the input layer lie."""
+    spans = {f"embedding{i}": span for i, span in enumerate(network.embedding_spans, 1)} | {
+        "s": network.s
+    }
+    return {name: span for name, span in spans.items() if span.stop > span.start}
 
 
 def _check_metadata(
@@ -229,7 +240,7 @@ def as_saved_network(architecture: dict[str, Any], n_tensors: int | None = None)
         architecture |= {"dropout": 0.0, "noise": 0.0}
     architecture.setdefault("norm", None)
     architecture.setdefault("input_scale", 1.0)
-    _check_keys("architecture", architecture)
+    _check_keys("architecture", architecture, optional={"embeddings", "feature_scale"})
     sizes, activations, norm = (architecture[name] for name in ("sizes", "activations", "norm"))
     if isinstance(sizes, list) and n_tensors is not None and len(sizes) > n_tensors + 1:
         raise ModelFileError(
@@ -240,6 +251,9 @@ def as_saved_network(architecture: dict[str, Any], n_tensors: int | None = None)
         raise ModelFileError("architecture: activations and bias must be lists")
     if architecture["dtype"] not in list(CODES):
         raise ModelFileError(f"architecture: dtype must be one of {', '.join(CODES)}")
+    embeddings = architecture.get("embeddings", [])
+    if not isinstance(embeddings, list):
+        raise ModelFileError("architecture: embeddings must be a list")
     try:
         return as_network(
             sizes,
@@ -252,6 +266,8 @@ def as_saved_network(architecture: dict[str, Any], n_tensors: int | None = None)
             architecture["noise"],
             norm and [norm_restored(one) for one in norm],
             architecture["input_scale"],
+            [embedding_restored(one) for one in embeddings],
+            architecture.get("feature_scale", False),
         )
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"architecture: {error!s:.300}") from None
@@ -352,7 +368,9 @@ def _check_tensors(
 ) -> list[str]:
     """Names of the tensors, which must be exactly the network's, each in its shape and dtype, and
     `arrays`, of any."""
-    want: dict[str, tuple[int, ...]] = {}
+    want: dict[str, tuple[int, ...]] = {
+        name: (span.stop - span.start,) for name, span in _input_spans(network).items()
+    }
     for layer in network.layers:
         want[f"W{layer.k}"] = (layer.n_out, layer.n_in)
         if layer.bias:

@@ -227,10 +227,11 @@ def to_keras(model: Model, *, logits: bool = False) -> Any:
     MissingExtraError
         Keras is not installed.
     ValueError
-        The model has columns that it encodes.
+        The model has parametric activations, or columns that it encodes.
     """
     keras = optional("keras", "to_keras")
     model._must_take_arrays("to_keras")
+    model._must_begin_with_layer_1("to_keras")
     layers, dtype = keras.layers, model.dtype
     parts = [keras.Input((model.sizes[0],), dtype=dtype)]
 

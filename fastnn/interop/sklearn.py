@@ -185,6 +185,7 @@ def to_sklearn(model: Model) -> Any:
     neural_network = optional("sklearn.neural_network", "to_sklearn", "scikit-learn")
     LabelBinarizer = optional("sklearn.preprocessing", "to_sklearn", "scikit-learn").LabelBinarizer
     model._must_take_arrays("to_sklearn")
+    model._must_begin_with_layer_1("to_sklearn")
     hidden = {name_of(one) for one in model.activations} or {"relu"}
     if len(hidden) > 1 or not hidden <= {"identity", "sigmoid", "tanh", "relu"}:
         raise ValueError(

@@ -197,11 +197,12 @@ def to_torch(model: Model, *, logits: bool = False) -> Any:
         PyTorch is not installed.
     ValueError
         The output is exp, which no module is (with ``logits=True`` it is not needed), or the model
-        has noise on its layers, or columns that it encodes.
+        has noise on its layers, parametric activations, or columns that it encodes.
     """
     torch = optional("torch", "to_torch")
     nn = torch.nn
     model._must_take_arrays("to_torch")
+    model._must_begin_with_layer_1("to_torch")
     if any(model.noise):
         raise ValueError(
             f"model must have no noise, PyTorch has no module for it; got {model.noise}"

@@ -24,7 +24,7 @@ cdef extern from "kernels.h" nogil:
         double epsilon, epsilon_hat
         double shrink, grow, least, most
         double l1, l2, ridge, weight_decay, clip_value, clip_norm, max_norm
-        double factors[6]  # [FNN_GROUPS]
+        double factors[7]  # [FNN_GROUPS]
         bint ntk, decay_bias, regular
         double bias_l2, alpha1, root2, damped, alpha_g, alpha_m, product, keep, clip
         long long n
@@ -41,6 +41,11 @@ cdef extern from "kernels.h" nogil:
         double scale
         const int64_t *indptr
         const int32_t *indices
+
+    ctypedef struct fnn_column:
+        int kind
+        Py_ssize_t column, first, width, n, start, size
+        const void *edges
 
     ctypedef struct fnn_entry:
         pass
@@ -105,6 +110,11 @@ cdef extern from "kernels.h" nogil:
         void (*layer_norm_delta)(Py_ssize_t rows, Py_ssize_t n, const void *gamma, const void *delta, const void *xhat,
                                  Py_ssize_t stride, const void *inv, void *du) noexcept nogil
         void (*scale_gradient)(Py_ssize_t batch, const void *delta, const void *xhat, void *g, int first) noexcept nogil
+        void (*features)(Py_ssize_t rows, const fnn_column *c, const void *E, const void *x, Py_ssize_t x_stride, void *h,
+                         Py_ssize_t stride) noexcept nogil
+        void (*features_gradient)(Py_ssize_t rows, const fnn_column *c, const void *E, const void *x, Py_ssize_t x_stride,
+                                  const void *delta, const void *s, Py_ssize_t stride, void *g, int first) noexcept nogil
+        void (*scale_features)(Py_ssize_t rows, int vectors, const void *s, const void *phi, void *h) noexcept nogil
         void (*softmax)(Py_ssize_t rows, Py_ssize_t n_out, void *a, Py_ssize_t stride, void *scratch) noexcept nogil
         int (*output_delta)(Py_ssize_t rows, Py_ssize_t n_out, const void *a, Py_ssize_t stride, void *h, void *delta,
                             const fnn_targets *y, Py_ssize_t first_row, fnn_activation output, const fnn_loss *loss,
@@ -134,6 +144,12 @@ cdef extern from "kernels.h" nogil:
         FNN_LAYER_NORM
 
     enum:
+        FNN_PLAIN
+        FNN_PERIODIC
+        FNN_PIECEWISE
+        FNN_CATEGORIES
+
+    enum:
         fnn_identity
         fnn_relu
         fnn_sgd
@@ -149,6 +165,9 @@ cdef extern from "kernels.h" nogil:
         FNN_OF_b
         FNN_OF_gamma
         FNN_OF_alpha
+        FNN_OF_scale
+        FNN_OF_embedding
+        FNN_OF_table
         FNN_GROUPS
 
     enum:
@@ -188,3 +207,21 @@ cdef double seconds() noexcept nogil
 cdef void wait(fnn_barrier *barrier, int threads) noexcept nogil
 cdef unsigned long long fp_enter() noexcept nogil
 cdef void fp_leave(unsigned long long mode) noexcept nogil
+
+cdef struct Pace:
+    # How many threads run the steps of an engine fastest, by trial. Zeros at first.
+    int most                   # threads allowed; another number starts all over
+    int threads                # in use, ...
+    int tried                  # ... or on trial (0: none)
+    bint upwards               # the next trial is of more threads, not of fewer
+    bint slow                  # the last stretch was
+    bint warm                  # the threads in use have run for a stretch: from here on time counts
+    double stretch             # seconds that a stretch lasts, at least
+    Py_ssize_t steps           # of the stretch being timed ...
+    double seconds             # ... and their time so far
+    double cost, best          # seconds a step: the last stretch with `threads`, and the least since the last change
+    double clock               # seconds of training so far: what lies between two calls does not count
+    double due, pause          # when the next trial is due, and how long after it the one after that
+
+cdef Py_ssize_t next_stretch(Pace *pace, int most, Py_ssize_t steps, int *threads) noexcept nogil
+cdef void took(Pace *pace, Py_ssize_t steps, double seconds) noexcept nogil

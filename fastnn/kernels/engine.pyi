@@ -8,6 +8,8 @@ Reals = npt.NDArray[Any]  # float32 or float64, the engine's dtype
 # An id, or id and parameter; with True: parametric.
 Activation = int | tuple[int, float] | tuple[int, float, bool]
 Norm = tuple[int, float, float]  # id, epsilon, momentum
+Column = tuple[int, int, int, int, int, Reals | None]  # kind, column, width, n, size, edges
+Phi = tuple[Sequence[Column], bool]  # columns in the order of features, whether they are scaled
 
 class Engine:
     n_states: int
@@ -27,6 +29,7 @@ class Engine:
         noise: Sequence[float] = (),
         norms: Sequence[Norm | None] = (),
         input_scale: float = 1.0,
+        phi: Phi | None = None,
     ) -> None: ...
     def load(
         self, theta: Reals, state: Reals | None = None, statistics: Reals | None = None

@@ -4,16 +4,16 @@ from libc.stdint cimport int32_t
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, FNN_MAX_STATES, Memory, all_share, fnn_features, fnn_kernels, fnn_norm, fnn_rates, fnn_sgd, fnn_targets,
-    fp_enter, fp_leave, keeps, raise_cancel, seconds, worth,
+    FNN_BATCH_NORM, FNN_GROUPS, FNN_MAX_STATES, Memory, Pace, all_share, fnn_features, fnn_kernels, fnn_norm, fnn_rates, fnn_sgd,
+    fnn_targets, fp_enter, fp_leave, keeps, next_stretch, raise_cancel, seconds, took, worth,
 )
+from fastnn.kernels.inputs cimport phi_finite, prepare_phi
 from fastnn.kernels.net cimport (
     GRADIENT, THETA, Buffers, Net, Run, address, folded, load_net, load_statistics, make_net, set_features, set_targets,
     store_net, store_statistics, work, writable_address,
 )
 from fastnn.kernels.online cimport catch_up, train_online
 from fastnn.kernels.output_delta cimport mean, scratch_bytes, set_loss, weight_of
-from fastnn.kernels.pace cimport Pace, next_stretch, took
 from fastnn.kernels.panels cimport (
     L2_BYTES, Layer, bias_panels, pack, panels, prepare_transpose, row_room, unpack, weight_bytes,
     weight_panels,
@@ -57,7 +57,7 @@ cdef class Workspace:
         memory, rows = self.memory, row_room(capacity)
         b.losses = <double *> memory.take(batch, sizeof(double))
         for s in range(2 if dense else 0):
-            b.h0[s] = memory.take(panels(k, net.layers[0].n_in), row, rows)
+            b.h0[s] = memory.take(panels(k, net.phi.n_0), row, rows)
         b.last = memory.take(net.layers[0].n_in, k.item)
         b.h = <char **> memory.take(K + 1, sizeof(char *))
         b.d = <char **> memory.take(K + 1, sizeof(char *))
@@ -67,6 +67,8 @@ cdef class Workspace:
         b.du = <char **> memory.take(K + 1, sizeof(char *))
         b.xhat = <char **> memory.take(K + 1, sizeof(char *))
         b.inv = <char **> memory.take(K + 1, sizeof(char *))
+        if net.phi.used:
+            self.make_inputs(net, rows)
         for l in range(1, K + 1):
             n = net.layers[l - 1].out_panels
             b.h[l] = memory.take(n, row, rows)
@@ -87,6 +89,19 @@ cdef class Workspace:
         for l in range(K):
             b.list[l] = <int32_t *> memory.take(net.layers[l].n_in + 16, sizeof(int32_t))
         b.stride, b.batch, b.capacity, self.dense = rows * k.nr, batch, capacity, dense  # last: all are there
+        return 0
+
+    cdef int make_inputs(self, const Net *net, Py_ssize_t rows) except -1:
+        """Room for the input layer's h, delta and the like."""
+        cdef Py_ssize_t n = net.layers[0].in_panels, row = net.k.nr * net.k.item
+        cdef Buffers *b = &self.b
+        b.h[0] = self.memory.take(n, row, rows)
+        if net.phi.trained:
+            b.delta[0] = self.memory.take(n, row, rows)
+        if net.phi.s != NULL and net.phi.n_columns:
+            b.xhat[0] = self.memory.take(n, row, rows)
+        if net.phi.trained and (net.draws[0].noise or net.draws[0].dropout):
+            b.d[0] = self.memory.take(n, row, rows)
         return 0
 
 
@@ -116,6 +131,8 @@ cdef class Engine:
         For each hidden layer: id of ``_cpu.NORMS``, epsilon, and batch normalisation's momentum; empty: none.
     input_scale : float
         Integers among the features are multiplied by it.
+    phi : tuple, optional
+        The input layer, as `inputs.make_phi` takes it.
     """
 
     cdef Net net
@@ -133,11 +150,11 @@ cdef class Engine:
     cdef double ended          # when the last stretch of training did
 
     def __init__(self, sizes, activations, output, loss, bias, dtype, Py_ssize_t batch=1, int optimizer=0, dropout=(),
-                 noise=(), norms=(), double input_scale=1):
+                 noise=(), norms=(), double input_scale=1, phi=None):
         cdef Py_ssize_t l
         self.memory, self.mini_batches, self.row = Memory(), Workspace(), Workspace()
         self.single, self.optimizer, self.n_states = batch == 1, optimizer, STATES[optimizer]
-        make_net(&self.net, self.memory, sizes, activations, output, loss, bias, dtype, batch > 1, norms, input_scale)
+        make_net(&self.net, self.memory, sizes, activations, output, loss, bias, dtype, batch > 1, norms, input_scale, phi)
         for l in range(len(dropout)):
             self.net.draws[l].dropout, self.net.draws[l].noise = dropout[l], noise[l]
         self.net.perturbed = any(dropout) or any(noise)
@@ -196,6 +213,7 @@ cdef class Engine:
     cdef int prepare_states(self) except -1:
         """Panels for the optimizer's state, zeros at first."""
         cdef Py_ssize_t l, s
+        prepare_phi(self.net.k, self.memory, self.n_states, &self.net.phi)
         if self.n_states == 0 or self.net.slots[0].state_W[0] != NULL:
             return 0
         for l in range(self.net.n_layers):
@@ -259,6 +277,8 @@ cdef class Engine:
         cdef Py_ssize_t l, n
         self.settle()
         self.finite = False
+        if not phi_finite(k, &self.net.phi):
+            return False
         for l in range(self.net.n_layers):
             layer, norm = &self.net.layers[l], &self.net.norms[l]
             n = layer.out_panels * k.nr
@@ -322,7 +342,7 @@ cdef class Engine:
         run.n, run.done = n, 0
         run.row_bytes, run.entries = 0, NULL
         if dense and 0 < run.X.column <= 8:
-            run.row_bytes = run.X.column * net.layers[0].n_in
+            run.row_bytes = run.X.column * net.phi.n_0
         if not dense:
             run.chunk = run.batch if run.step.apply else run.chunk
             run.entries = make_entries(net, run, own, nt)
@@ -413,6 +433,8 @@ cdef class Engine:
         if run.perturbs:
             self.set_keys(keys)
         run.step.n_groups = 4 if self.net.parametric else 3 if self.net.normalised else 2  # W, b, gamma, alpha
+        if self.net.phi.trained:
+            run.step.n_groups = FNN_GROUPS
         correct(&run.step.rates, counts[0] + 1)  # threads go on from there
         share_rates(&run.step)
         # A run of steps pays for its threads once: far less work than a pass alone is worth a trial of more.
@@ -479,6 +501,7 @@ cdef class Engine:
         run.number, run.perturbs, run.squares, run.least, run.sure, run.step.n_groups = 0, False, NULL, 0, False, 0
         run.order = NULL if order is None else &order[0]
         run.batch, run.chunk, run.losses = n, n if self.net.batch_normalised else KEEP, &loss
+        prepare_phi(self.net.k, self.memory, 0, &self.net.phi)
         set_features(&self.net, &run.X, X)
         if run.X.indptr != NULL:
             self.lie_by_input()

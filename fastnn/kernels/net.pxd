@@ -5,6 +5,7 @@ from fastnn.kernels._cpu cimport (
     fnn_kind_float64, fnn_loss, fnn_norm, fnn_targets, keeps, plain,
 )
 from fastnn.kernels.backward cimport Entries
+from fastnn.kernels.inputs cimport Phi
 from fastnn.kernels.panels cimport Layer
 from fastnn.kernels.update cimport Slots, Step
 
@@ -23,6 +24,7 @@ cdef struct Net:
     char **alpha               # [n_layers]: of parametric activations, panels like a bias; elsewhere NULL
     bint parametric            # any of them is
     double input_scale         # integers among the features are multiplied by it
+    Phi phi                    # the input layer: layer 1's inputs are s phi(x)
 
 cdef struct Buffers:
     # What a run of mini-batches needs beside the weights. h[k] and delta[k] are panels of `capacity` rows.
@@ -30,12 +32,12 @@ cdef struct Buffers:
     char *h0[2]                # the rows in use and those being gathered
     char *last                 # single rows: the row whose step layer 1 still lacks, -alpha delta[1] last^T ...
     bint behind                # ... if it does (online.pyx)
-    char **h                   # [n_layers + 1]; h[0] is not used
+    char **h                   # [n_layers + 1]; h[0]: s phi(x), where that is not x
     char **d                   # [n_layers + 1]; d[k] = dh[k]/da[k] where h[k] does not tell it, otherwise NULL
-    char **delta               # [n_layers + 1]; delta[0] is not used
+    char **delta               # [n_layers + 1]; delta[0]: where phi is trained
     char **dh                  # [n_layers + 1], where layer k's activation is parametric: dL/dh[k]; elsewhere delta[k]
     char **e                   # [n_layers + 1], there: dh[k]/dalpha; elsewhere NULL
-    char **xhat                # [n_layers + 1], where layer k is normalised: u[k], normalised,
+    char **xhat                # [n_layers + 1], where layer k is normalised: u[k], normalised; xhat[0]: phi(x) without s,
     char **inv                 # ... 1 / sqrt(variance + epsilon), of columns or rows,
     char **du                  # ... and dL/du[k]; elsewhere delta[k]
     double *losses             # [batch]
@@ -85,7 +87,7 @@ cdef inline bint as_they_lie(const fnn_kernels *k, const fnn_features *X) noexce
             and X.row % k.item == 0)
 
 cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bias, str dtype, bint may_turn,
-                  norms, double input_scale) except -1
+                  norms, double input_scale, phi) except -1
 cdef enum:  # beside the numbers of the optimizer's states: vectors laid out like theta
     THETA = -1
     GRADIENT = -2

@@ -8,6 +8,7 @@ from fastnn.kernels._cpu cimport (
     FNN_BATCH_NORM, FNN_LAYER_NORM, Memory, as_activation, fnn_activation, fnn_draw, fnn_identity, fnn_kernels, fnn_norm,
     fnn_targets, kernels_for, plain,
 )
+from fastnn.kernels.inputs cimport Phi, copy_phi, make_phi
 from fastnn.kernels.output_delta cimport set_loss
 from fastnn.kernels.panels cimport (
     MOST_COLUMNS, Layer, at, bias_panels, block, columns, make_layer, pack, unpack, weight_bytes, weight_panels,
@@ -26,14 +27,16 @@ cdef const char *NEVER_USED = <const char *> 64  # where no element lies
 
 
 cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bias, str dtype, bint may_turn,
-                  norms, double input_scale) except -1:
+                  norms, double input_scale, phi) except -1:
     """Room for the weights. sizes: n_0..n_K; activations: of hidden layers (`_cpu.as_activation`); bias: of each layer;
-    loss: as `set_loss` takes it; norms: of hidden layers, (kind, epsilon, momentum) or None; empty: none."""
+    loss: as `set_loss` takes it; norms: of hidden layers, (kind, epsilon, momentum) or None; empty: none; phi: the input layer,
+    as `make_phi` takes it."""
     cdef Py_ssize_t K = len(sizes) - 1, l
     cdef fnn_norm *norm
     net.k, net.n_layers, net.output = kernels_for(4 if dtype == "float32" else 8), K, as_activation(output)
     net.input_scale = input_scale
     set_loss(&net.loss, memory, loss, net.k)
+    make_phi(net.k, memory, sizes[0], phi, &net.phi)
     net.layers = <Layer *> memory.take(K, sizeof(Layer))
     net.slots = <Slots *> memory.take(K, sizeof(Slots))
     net.draws = <fnn_draw *> memory.take(K, sizeof(fnn_draw))
@@ -49,7 +52,8 @@ cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bia
             net.normalised = True
             net.batch_normalised = net.batch_normalised or norm.kind == FNN_BATCH_NORM
         net.activations[l] = as_activation(activations[l] if l < K - 1 else fnn_identity)
-        make_layer(net.k, memory, sizes[l], sizes[l + 1], bias[l] and norm.kind == 0, may_turn, &net.layers[l])
+        make_layer(net.k, memory, sizes[l] if l else net.phi.n_features, sizes[l + 1], bias[l] and norm.kind == 0, may_turn,
+                   &net.layers[l])
         if l < K - 1 and isinstance(activations[l], tuple) and len(activations[l]) == 3:
             net.alpha[l], net.parametric = bias_panels(net.k, memory, &net.layers[l]), True
         if norm.kind:
@@ -90,8 +94,8 @@ cdef Panels panels_of(const Net *net, Py_ssize_t l, Py_ssize_t which) noexcept n
 
 
 cdef void load_net(const Net *net, const char *vector, Py_ssize_t which) noexcept nogil:
-    """Panels <- a vector laid out like theta: W (n_k, n_k-1), b (n_k,), gamma (n_k,), alpha (n_k,) of each layer, but W where
-    it has them. which: as of `panels_of`."""
+    """Panels <- a vector laid out like theta: phi's parameters, W (n_k, n_k-1), b (n_k,), gamma (n_k,), alpha (n_k,) of each
+    layer, but W where it has them. which: as of `panels_of`."""
     copy_net(net, <char *> vector, which, False)
 
 
@@ -103,8 +107,15 @@ cdef void store_net(const Net *net, char *vector, Py_ssize_t which) noexcept nog
 cdef void copy_net(const Net *net, char *vector, Py_ssize_t which, bint store) noexcept nogil:
     cdef const fnn_kernels *k = net.k
     cdef const Layer *layer
+    cdef const Phi *phi = &net.phi
     cdef Py_ssize_t l
     cdef Panels of
+    if which == THETA:
+        vector = copy_phi(k, phi, phi.E, phi.s, vector, store)
+    elif which == GRADIENT:
+        vector = copy_phi(k, phi, phi.G, phi.Gs, vector, store)
+    else:
+        vector = copy_phi(k, phi, phi.states[which], phi.states_s[which], vector, store)
     for l in range(net.n_layers):
         layer, of = &net.layers[l], panels_of(net, l, which)
         if store:
@@ -224,8 +235,9 @@ cdef double flops(const Net *net, Py_ssize_t batch, int passes) noexcept nogil:
     cdef double total = 0
     cdef Py_ssize_t l
     for l in range(net.n_layers):
-        total += <double> net.layers[l].n_in * net.layers[l].n_out * (passes if l or passes == 1 else passes - 1)
-    return 2 * total * batch * net.k.item / 4
+        total += <double> net.layers[l].n_in * net.layers[l].n_out * (
+            passes if l or passes == 1 or net.phi.trained else passes - 1)
+    return (2 * total + net.phi.work * passes) * batch * net.k.item / 4
 
 
 cdef double work(const Net *net, const fnn_features *X, Py_ssize_t n, Py_ssize_t batch, int passes) noexcept nogil:

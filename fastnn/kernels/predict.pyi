@@ -8,6 +8,8 @@ Reals = npt.NDArray[Any]
 # An id, or id and parameter; with True: parametric.
 Activation = int | tuple[int, float] | tuple[int, float, bool]
 Norm = tuple[int, float, float]  # id, epsilon, momentum
+Column = tuple[int, int, int, int, int, Reals | None]  # kind, column, width, n, size, edges
+Phi = tuple[Sequence[Column], bool]  # columns in the order of features, whether they are scaled
 
 class Frozen:
     def __init__(
@@ -22,6 +24,7 @@ class Frozen:
         norms: Sequence[Norm | None],
         statistics: Reals,
         input_scale: float = 1.0,
+        phi: Phi | None = None,
     ) -> None: ...
     def __call__(self, x: Any, out: Reals | None = None) -> Reals: ...
     def forward(self, X: Any, out: Reals) -> bool: ...

@@ -13,13 +13,14 @@ from fastnn.kernels._cpu cimport (
     fnn_kind_float64, fnn_targets, fp_enter, fp_leave, plain, raise_signals, release, worth,
 )
 from fastnn.kernels.forward cimport forward_part, forward_sparse_part, parametric_part
+from fastnn.kernels.inputs cimport features_part
 from fastnn.kernels.net cimport (
     THETA, Net, address, as_they_lie, flops, fold, load_net, load_statistics, make_net, set_features, set_targets, work,
     writable_address,
 )
 from fastnn.kernels.normalise cimport normalise_part
 from fastnn.kernels.output_delta cimport mean, scratch_bytes, set_loss, weight_of
-from fastnn.kernels.panels cimport Layer, at, block, row_room, vectors
+from fastnn.kernels.panels cimport Layer, at, block, columns, panels, row_room, vectors
 
 np.import_array()
 
@@ -75,7 +76,8 @@ cdef int forward_rows(const Net *net, void **idle, const fnn_features *X, const 
     cdef Py_ssize_t K = net.n_layers, n_K = net.layers[K - 1].n_out
     cdef double row_work = work(net, X, n, 1, 1)
     cdef int nt = worth(n_threads, ALONE * n * row_work)
-    cdef Py_ssize_t per_thread = CHUNK * nt, span, n_chunks, chunk, widest = 0, start, stop, rows, c, l
+    cdef Py_ssize_t per_thread = CHUNK * nt, span, n_chunks, chunk, widest = panels(k, net.phi.n_0) if net.phi.used else 0
+    cdef Py_ssize_t start, stop, rows, c, l
     cdef size_t size, scratch_size, part
     cdef unsigned long long mode = 0
     cdef int finite = 1
@@ -127,7 +129,11 @@ cdef int forward_chunk(const Net *net, const fnn_features *X, const Py_ssize_t *
     cdef char *scratch = room + 2 * size
     cdef const Layer *layer
     cdef fnn_activation g
-    if rows == 1 and X.indptr == NULL and not (net.layers[0].turned or as_they_lie(k, X)):
+    if net.phi.used:
+        if not inputs(net, X, order, first, other, h, stride, rows):
+            return 0
+        h_prev, h, other = h, other, h
+    elif rows == 1 and X.indptr == NULL and not (net.layers[0].turned or as_they_lie(k, X)):
         k.gather_features(1, net.layers[0].n_in, X, order, first, other, k.nr)
         h_prev = other
     for l in range(K):
@@ -139,10 +145,10 @@ cdef int forward_chunk(const Net *net, const fnn_features *X, const Py_ssize_t *
         elif rows == 1 and not layer.turned:
             memset(h, 0, layer.out_panels * k.nr * k.item)
             k.row_product(layer.n_in, NULL, h_prev, layer.Wp, layer.n_in * k.nr, layer.out_panels, h)
-            if l == 0 and not (k.all_finite(layer.n_out, h) or k.all_finite(layer.n_in, h_prev)):
+            if l == 0 and not net.phi.used and not (k.all_finite(layer.n_out, h) or k.all_finite(layer.n_in, h_prev)):
                 return 0
             k.row_activate(layer.n_out, h, layer.b, g, NULL)
-        elif l == 0:
+        elif l == 0 and not net.phi.used:
             if not first_layer(k, layer, X, order, first, other, h, stride, g, rows):
                 return 0
         else:
@@ -196,6 +202,20 @@ cdef int first_layer(const fnn_kernels *k, const Layer *layer, const fnn_feature
     return finite
 
 
+cdef int inputs(const Net *net, const fnn_features *X, const Py_ssize_t *order, Py_ssize_t first, char *x, char *h,
+                Py_ssize_t stride, Py_ssize_t rows) noexcept nogil:
+    """h = s phi(X) of the user's rows order[first..]; 0 if X is not finite. x: room for X in panels."""
+    cdef const fnn_kernels *k = net.k
+    cdef Py_ssize_t n = net.phi.n_0, p, r
+    k.gather_features(rows, n, X, order, first, x, stride)
+    for p in range(panels(k, n)):
+        for r in range(rows):
+            if not k.all_finite(columns(k, n, p), at(k, x, p * stride + r * k.nr)):
+                return 0
+    features_part(k, &net.phi, x, stride, h, h, stride, 0, rows)
+    return 1
+
+
 cdef int rows_finite(const fnn_kernels *k, Py_ssize_t n, const fnn_features *X, const Py_ssize_t *order, Py_ssize_t first,
                      Py_ssize_t rows) noexcept nogil:
     """Whether rows order[first..] are; those of another kind have been looked at as arrays."""
@@ -215,7 +235,7 @@ cdef class Frozen:
     sizes, activations, output, loss, bias, dtype, input_scale
         As of `engine.Engine`.
     theta : (n_parameters,) array of dtype
-    norms, statistics
+    norms, statistics, phi
         As of `engine.Engine`, and of its `load`.
     """
 
@@ -227,10 +247,11 @@ cdef class Frozen:
     cdef double row_flops
     cdef size_t row_bytes            # of one buffer of a single row
 
-    def __init__(self, sizes, activations, output, loss, bias, str dtype, theta, norms, statistics, double input_scale=1):
+    def __init__(self, sizes, activations, output, loss, bias, str dtype, theta, norms, statistics, double input_scale=1,
+                 phi=None):
         cdef Py_ssize_t widest = 0, l
         memory = Memory()
-        make_net(&self.net, memory, sizes, activations, output, loss, bias, dtype, False, norms, input_scale)
+        make_net(&self.net, memory, sizes, activations, output, loss, bias, dtype, False, norms, input_scale, phi)
         load_net(&self.net, address(theta), THETA)
         load_statistics(&self.net, address(statistics))
         fold(&self.net)
@@ -238,6 +259,8 @@ cdef class Frozen:
         self.kind = fnn_kind_float32 if dtype == "float32" else fnn_kind_float64
         self.n_in, self.n_out = sizes[0], sizes[len(sizes) - 1]
         self.row_flops = flops(&self.net, 1, 1)
+        if self.net.phi.used:
+            widest = max(panels(self.net.k, self.net.phi.n_0), self.net.layers[0].in_panels)
         for l in range(self.net.n_layers):
             widest = max(widest, self.net.layers[l].out_panels)
         self.row_bytes = (widest * self.net.k.nr * self.net.k.item + 63) // 64 * 64

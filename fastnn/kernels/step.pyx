@@ -5,15 +5,18 @@ that is normalised before it becomes a. `rows` of a mini-batch, a chunk, pass th
 
     phase     computes                                      each thread owns, of what it writes     barriers
     gather    h[0] (rows, n_0) = X[order]                   its rows                                the chunk begins with one
+    features  h[0] = s phi(X[order]), where that is not X   its rows                                none
     forward   h[l + 1] = g(h[l] W^T + b)  (rows, n_l+1)     output panels; its rows, where panels   before a layer reads what
                                                             are too few, or X is CSR                others own
               xhat, h of a normalised layer                 batch: output panels; layer: its rows   where that is another owner
               h, dh/da, dh/dalpha of a parametric one       what it owned                           none
     output    L (rows,), delta[K] (rows, n_K)               its rows                                if h[K] came by panels
     backward  delta[l] = (du[l + 1] W) * g'(a[l])           input panels; its rows, where panels    as in forward; at the end
-                (rows, n_l); du[l] from delta[l]            are too few                             one for all
+                (rows, n_l); du[l] from delta[l];           are too few                             one for all
+                delta[0] where phi is trained
     gradient  dL/dW = du^T h[l]  (n_l+1, n_l), dL/db,       blocks of W, the same from step to      none: nobody reads what
               and with the last chunk the step on them      step; of CSR: input panels              others write
+              that of phi, and the step on it               columns of X; panels of s               before the step
     clip      the gradient's norm; the step                 output panels; blocks of W              before each of the two
     limit     max-norm: rows of W                           output panels                           before
     gather    the next chunk's h[0], in a second buffer     its rows                                the chunk ends with one
@@ -32,15 +35,18 @@ from libc.math cimport sqrt
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, FNN_LAYER_NORM, FNN_OF_b, FNN_OF_W, Memory, check_signals, fnn_activation, fnn_barrier, fnn_draw, fnn_entry,
-    fnn_identity, fnn_kernels, fnn_norm, fnn_prefetch, fnn_rates, fnn_sgd, fnn_team_size, fp_enter, fp_leave, plain, seconds,
-    startable, wait,
+    FNN_BATCH_NORM, FNN_FACTOR, FNN_LAYER_NORM, FNN_OF_b, FNN_OF_W, Memory, check_signals, fnn_activation, fnn_barrier, fnn_draw,
+    fnn_entry, fnn_identity, fnn_kernels, fnn_norm, fnn_prefetch, fnn_rates, fnn_sgd, fnn_team_size, fp_enter, fp_leave, plain,
+    seconds, startable, wait,
 )
 from fastnn.kernels.backward cimport (
     Entries, delta_and_gradient_part, gradient_part, gradient_sparse_part, hidden_delta_part, parametric_delta_part,
     parametric_gradient_part, parametric_update_part,
 )
 from fastnn.kernels.forward cimport forward_part, forward_sparse_part, parametric_part, perturb_part
+from fastnn.kernels.inputs cimport (
+    features_gradient_part, features_part, features_squares, features_squares_part, features_update_part,
+)
 from fastnn.kernels.net cimport (
     Buffers, Net, Run, as_they_lie, draw_of, flops, kept, load_statistics, slope_of, statistics_bytes, store_statistics,
 )
@@ -285,6 +291,8 @@ cdef bint forward(const Net *net, const Buffers *buffers, Run *run, Thread *my) 
     cdef const fnn_norm *norm
     cdef fnn_activation g
     cdef Part part, of
+    if net.phi.used and not inputs(net, buffers, run, my):
+        return False
     for l in range(net.n_layers):
         layer, norm, h, sparse = &net.layers[l], &net.norms[l], buffers.h[l + 1], l == 0 and run.X.indptr != NULL
         d = kept(net, buffers, run, l + 1) if l + 1 < net.n_layers else NULL
@@ -305,7 +313,7 @@ cdef bint forward(const Net *net, const Buffers *buffers, Run *run, Thread *my) 
                 p = of.p0
                 while p < of.p1:
                     q = p + 1 if near else of.p1
-                    forward_part(k, layer, buffers.h[l] if l else my.h0, h, d_part, stride, g, p, q, of.r0, of.r1)
+                    forward_part(k, layer, below(net, buffers, my, l), h, d_part, stride, g, p, q, of.r0, of.r1)
                     if near:
                         finish_part(net, buffers, run, my, l, d, p, q, of.r0, of.r1)
                     p = q
@@ -320,6 +328,29 @@ cdef bint forward(const Net *net, const Buffers *buffers, Run *run, Thread *my) 
         if not near:
             finish_part(net, buffers, run, my, l, d, part.p0, part.p1, part.r0, part.r1)
     return True
+
+
+cdef bint inputs(const Net *net, const Buffers *buffers, Run *run, Thread *my) noexcept nogil:
+    """h[0] = s phi(x), with its noise and dropout; my rows. False: threads leave."""
+    cdef const fnn_kernels *k = net.k
+    cdef Py_ssize_t i
+    cdef char *phi = buffers.xhat[0] if buffers.xhat[0] != NULL else buffers.h[0]
+    cdef Part part, of
+    take_rows(run, my)
+    part = part_of(my, net.layers[0].in_panels)
+    for i in range(my.blocks):
+        of = block_of(my, &part, i)
+        features_part(k, &net.phi, my.h0, buffers.stride, phi, buffers.h[0], buffers.stride, of.r0, of.r1)
+        if my.blocks > 1 and leaves(run, my, my.rows // my.blocks):
+            return False
+    if run.perturbs:
+        perturb_inputs(net, run, buffers.h[0], buffers.d[0], buffers.stride, my.first, part.r0, part.r1)
+    return True
+
+
+cdef inline char *below(const Net *net, const Buffers *buffers, const Thread *my, Py_ssize_t l) noexcept nogil:
+    """h[l] of this chunk, what layer l reads."""
+    return my.h0 if l == 0 and not net.phi.used else buffers.h[l]
 
 
 cdef void finish_part(const Net *net, const Buffers *buffers, const Run *run, const Thread *my, Py_ssize_t l, char *d,
@@ -413,12 +444,36 @@ cdef bint backward(const Net *net, const Buffers *buffers, Run *run, Thread *my)
             part = part_of(my, layer.in_panels)
             normalise_delta_part(k, norm, layer.n_in, buffers.delta[l], buffers.xhat[l], buffers.inv[l], buffers.du[l],
                                  stride, part.p0, part.p1, part.r0, part.r1)
+    if net.phi.trained and not delta_of_inputs(net, buffers, run, my):
+        return False
     wait(&run.barrier, my.threads)
     if my.last and my.t == 0:
         run.losses[my.s] = mean(buffers.losses, my.b, my.weight)
         if run.squares != NULL:
             run.squares[my.s] = total_squares(net)
     return not my.last or all_finite(run, my.threads)
+
+
+cdef bint delta_of_inputs(const Net *net, const Buffers *buffers, Run *run, Thread *my) noexcept nogil:
+    """delta[0] = du[1] W^(1), times what dropout has left. False: threads leave."""
+    cdef const fnn_kernels *k = net.k
+    cdef const Layer *layer = &net.layers[0]
+    cdef bint perturbed = run.perturbs and buffers.d[0] != NULL
+    cdef fnn_activation g = plain(FNN_FACTOR if perturbed else fnn_identity)
+    cdef Py_ssize_t i
+    cdef Part part, of
+    if owns_panels(layer.in_panels, my.threads):
+        take_panels(run, my)
+    else:
+        take_rows(run, my)
+    part = part_of(my, layer.in_panels)
+    for i in range(my.blocks):
+        of = block_of(my, &part, i)
+        hidden_delta_part(k, layer, buffers.du[1], buffers.d[0] if perturbed else buffers.h[0], buffers.delta[0],
+                          buffers.stride, g, of.p0, of.p1, of.r0, of.r1)
+        if my.blocks > 1 and not my.moved and leaves(run, my, my.rows // my.blocks):
+            return False
+    return True
 
 
 cdef bint gradient(const Net *net, const Buffers *buffers, Run *run, Thread *my) noexcept nogil:
@@ -433,6 +488,7 @@ cdef bint gradient(const Net *net, const Buffers *buffers, Run *run, Thread *my)
     coming = next_rows_near(net, run, my)
     if n_blocks == 1:
         gradient_rows(net, buffers, run, my, 0, my.rows, &coming)
+        step_of_inputs(net, run, my)
         return True
     my.step.summed = True
     for i in range(n_blocks):
@@ -441,7 +497,16 @@ cdef bint gradient(const Net *net, const Buffers *buffers, Run *run, Thread *my)
         my.step.first = False
         if i < n_blocks - 1 and leaves(run, my, my.rows // n_blocks):
             return False
+    step_of_inputs(net, run, my)
     return True
+
+
+cdef inline void step_of_inputs(const Net *net, Run *run, Thread *my) noexcept nogil:
+    """The step on phi's parameters, where the layers have just taken theirs: my columns and panels of s."""
+    if net.phi.trained and my.step.apply:
+        if net.phi.s != NULL and net.phi.n_parameters:
+            wait(&run.barrier, my.threads)  # others' columns need my s
+        features_update_part(net.k, &net.phi, &my.step, my.t, my.threads)
 
 
 cdef void gradient_rows(const Net *net, const Buffers *buffers, Run *run, Thread *my, Py_ssize_t r0, Py_ssize_t r1,
@@ -451,6 +516,10 @@ cdef void gradient_rows(const Net *net, const Buffers *buffers, Run *run, Thread
     cdef Py_ssize_t l, units, at_row = r0 * k.nr, stride = buffers.stride
     cdef const Layer *layer
     cdef const char *du
+    if net.phi.trained:
+        features_gradient_part(k, &net.phi, my.step.first or not my.step.summed, at(k, my.h0, at_row), stride,
+                               at(k, buffers.xhat[0] if buffers.xhat[0] != NULL else my.h0, at_row),
+                               at(k, buffers.delta[0], at_row), stride, r1 - r0, my.t, my.threads)
     for l in range(net.n_layers):
         layer, du = &net.layers[l], at(k, buffers.du[l + 1], at_row)
         enter_layer(&my.step, layer)
@@ -469,7 +538,7 @@ cdef void gradient_rows(const Net *net, const Buffers *buffers, Run *run, Thread
                                  begin(my, layer.in_panels), end(my, layer.in_panels), my.scratch, &run.entries[my.t])
             continue
         units = layer.in_panels * layer.out_panels
-        gradient_part(k, layer, &net.slots[l], &my.step, du, at(k, buffers.h[l] if l else my.h0, at_row), stride, r1 - r0,
+        gradient_part(k, layer, &net.slots[l], &my.step, du, at(k, below(net, buffers, my, l), at_row), stride, r1 - r0,
                       begin(my, units), end(my, units), my.scratch, coming)
 
 
@@ -494,6 +563,8 @@ cdef void clip(const Net *net, Run *run, Thread *my) noexcept nogil:
     cdef const Layer *layer
     cdef Py_ssize_t l, units
     wait(&run.barrier, my.threads)  # G is whole
+    if net.phi.trained:
+        features_squares_part(k, &net.phi, my.t, my.threads)
     for l in range(net.n_layers):
         layer = &net.layers[l]
         squares_part(k, layer, &net.norms[l], net.alpha[l] != NULL, &net.slots[l], begin(my, layer.out_panels),
@@ -501,6 +572,8 @@ cdef void clip(const Net *net, Run *run, Thread *my) noexcept nogil:
     wait(&run.barrier, my.threads)  # slots.squares are, too
     my.step.rates.clip = clip_factor(net, my.step.rates.clip_norm)
     share_rates(&my.step)
+    if net.phi.trained:
+        features_update_part(k, &net.phi, &my.step, my.t, my.threads)
     for l in range(net.n_layers):
         layer = &net.layers[l]
         enter_layer(&my.step, layer)
@@ -560,7 +633,7 @@ cdef double total_squares(const Net *net) noexcept nogil:
 
 cdef double clip_factor(const Net *net, double most) noexcept nogil:
     """What the gradient, whose squares stand in slots.squares, is multiplied with so that its norm is at most `most`."""
-    cdef double by = most / (sqrt(total_squares(net)) + 1e-6)
+    cdef double by = most / (sqrt(features_squares(&net.phi) + total_squares(net)) + 1e-6)
     return by if by < 1 else 1  # one that is not a number stops at the loss that follows
 
 
@@ -574,8 +647,7 @@ cdef void gather_rows(const Net *net, const Run *run, char *h0, Py_ssize_t strid
                       Py_ssize_t r1) noexcept nogil:
     """h[0], rows r0..r1 of the mini-batch that starts at `first`. CSR rows are used as they lie."""
     cdef const fnn_kernels *k = net.k
-    cdef Py_ssize_t n = net.layers[0].n_in
-    cdef fnn_draw draw
+    cdef Py_ssize_t n = net.phi.n_0
     if run.X.indptr != NULL or r0 == r1:
         return
     if not as_they_lie(k, &run.X) or run.X.row != n * k.item:
@@ -584,10 +656,21 @@ cdef void gather_rows(const Net *net, const Run *run, char *h0, Py_ssize_t strid
         k.gather(r1 - r0, n, at(k, run.X.data, (first + r0) * n), NULL, at(k, h0, r0 * k.nr), stride)
     else:
         k.gather(r1 - r0, n, run.X.data, run.order + first + r0, at(k, h0, r0 * k.nr), stride)
-    if run.perturbs:
-        draw = draw_of(net, run, 0, first // run.batch)
-        perturb_part(k, n, h0, NULL, NULL, stride, &draw, run.number + first // run.batch, first % run.batch, 0,
-                     net.layers[0].in_panels, r0, r1)
+    if run.perturbs and not net.phi.used:
+        perturb_inputs(net, run, h0, NULL, stride, first, r0, r1)
+
+
+cdef void perturb_inputs(const Net *net, const Run *run, char *h0, char *d, Py_ssize_t stride, Py_ssize_t first, Py_ssize_t r0,
+                         Py_ssize_t r1) noexcept nogil:
+    """Noise and dropout of layer 1's inputs, rows r0..r1 of those that start at `first`; d: dh/dphi, or NULL."""
+    cdef const Layer *layer = &net.layers[0]
+    cdef fnn_draw draw = draw_of(net, run, 0, first // run.batch)
+    cdef Py_ssize_t p
+    for p in range(layer.in_panels if d != NULL else 0):
+        net.k.activate_panel(r1 - r0, 2, at(net.k, h0, p * stride + r0 * net.k.nr), plain(fnn_identity),
+                             at(net.k, d, p * stride + r0 * net.k.nr))
+    perturb_part(net.k, layer.n_in, h0, d, NULL, stride, &draw, run.number + first // run.batch, first % run.batch, 0,
+                 layer.in_panels, r0, r1)
 
 
 cdef bint plain_sgd(const Net *net, const Run *run) noexcept nogil:

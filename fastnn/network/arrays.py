@@ -106,6 +106,11 @@ def as_features(X: Any, network: NetworkSpec, looked_at: bool = False) -> Featur
 
     looked_at: what follows looks itself at rows of the network's own reals that lie together.
     """
+    if network.has_inputs and (hasattr(X, "tocsr") or hasattr(X, "indptr")):
+        raise ValueError(
+            "X must be dense where the network has embeddings or feature_scale, got a sparse "
+            "matrix: X.toarray()"
+        )
     if hasattr(X, "tocsr"):
         return _as_csr(X.tocsr(), network)
     if hasattr(X, "indptr") and hasattr(X, "indices"):

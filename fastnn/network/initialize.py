@@ -193,6 +193,11 @@ def initial_theta(network: NetworkSpec, seed: int, init: Any = None) -> np.ndarr
     if len(init) != K:
         raise ValueError(f"init must have one entry per layer ({K}), got {len(init)}")
     theta = np.zeros(network.n_parameters, network.dtype)
+    for index, (one, parts) in enumerate(zip(network.embeddings, network.phi, strict=True)):
+        for part, values in zip(parts, one.initial(seed, index), strict=False):
+            for (span, _), value in zip(part.values(), values, strict=True):
+                theta[span] = value.ravel()
+    theta[network.s] = 1
     for layer, rule in zip(network.layers, init, strict=True):
         W, b = _parts(layer, rule, seed)
         theta[layer.W] = _fitting(f"W of layer {layer.k}", W, (layer.n_out, layer.n_in), network)

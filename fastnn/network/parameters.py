@@ -18,16 +18,20 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn.kernels._cpu import OPTIMIZERS, STATES
 from fastnn.kernels.engine import Engine
 from fastnn.network.activations import hidden_kernel, is_parametric, kernel
+from fastnn.network.embeddings import kernel as phi_kernel
 from fastnn.network.losses import for_kernel
 from fastnn.network.norms import kernel as norm_kernel
 from fastnn.network.spec import NetworkSpec
+
+if TYPE_CHECKING:
+    from fastnn.kernels.inputs import Phi
 
 NESTED = (
     "a callback must not train the model whose fit it watches, nor must the fit's stream or "
@@ -134,7 +138,7 @@ class Parameters:
         self._ahead = False  # that is the latest, and the vectors are older
         self._trainer: int | None = None  # the thread whose turn it is
         self._before: Before | None = None
-        _known[id(self)] = self
+        _remember(self)
 
     # What users see
 
@@ -510,15 +514,28 @@ class Parameters:
 
 
 _trained: ContextVar[frozenset[int]] = ContextVar("fastnn_trained", default=frozenset())
-_known: weakref.WeakValueDictionary[int, Parameters] = weakref.WeakValueDictionary()
-_fork = threading.RLock()  # held by who forks
+# By id, for forks. Without callbacks: in one, Ctrl-C would be printed and forgotten.
+_known: dict[int, weakref.ref[Parameters]] = {}
+_enough = 64  # of them, before those that are gone are swept out
+_fork = threading.RLock()  # held by who forks, or adds to these
 _forking: list[Parameters] = []
+
+
+def _remember(parameters: Parameters) -> None:
+    global _enough
+    with _fork:
+        if len(_known) >= _enough:
+            for key in list(_known):
+                if _known[key]() is None:
+                    del _known[key]
+            _enough = max(64, 2 * len(_known))
+        _known[id(parameters)] = weakref.ref(parameters)
 
 
 def _before_fork() -> None:
     """A child must find whole versions: wait for slices under way."""
     _fork.acquire()
-    for reference in _known.valuerefs():  # all at once: other threads make parameters meanwhile
+    for reference in list(_known.values()):  # other threads make parameters meanwhile
         one = reference()
         if one is not None:
             one.guard.acquire()
@@ -554,6 +571,14 @@ def views(network: NetworkSpec, theta: np.ndarray) -> tuple[Views, Views]:
         W.append(theta[layer.W].reshape(layer.n_out, layer.n_in))
         b.append(theta[layer.b] if layer.bias else None)
     return W, b
+
+
+def embedded(network: NetworkSpec, theta: np.ndarray) -> list[list[dict[str, np.ndarray]]]:
+    """The parameters of each embedding's columns as views of theta: [embedding][column][name]."""
+    return [
+        [{name: theta[span].reshape(shape) for name, (span, shape) in part.items()} for part in of]
+        for of in network.phi
+    ]
 
 
 def gammas(network: NetworkSpec, theta: np.ndarray) -> Views:
@@ -624,4 +649,10 @@ def new_engine(network: NetworkSpec, batch: int = 1, optimizer: str = "sgd") -> 
         noise=network.noise,
         norms=tuple(norm_kernel(one) for one in network.norm),
         input_scale=network.input_scale,
+        phi=inputs_of(network),
     )
+
+
+def inputs_of(network: NetworkSpec) -> Phi | None:
+    """The input layer as compiled code takes it."""
+    return phi_kernel(network.embeddings, network.feature_scale, network.n_in, network.dtype)

@@ -1,11 +1,13 @@
 """What a network is: sizes, activations, output, loss; and where each parameter lies in theta.
 
-theta = W1 row-major (n_1, n_0), b1 (n_1,) where the layer has a bias, gamma1 (n_1,) where it is
-normalised, alpha1 (n_1,) where its activation is parametric, W2, b2, ...
+theta = the embeddings' parameters, s (n_features,) where features are scaled, W1 row-major
+(n_1, n_features), b1 (n_1,) where the layer has a bias, gamma1 (n_1,) where it is normalised,
+alpha1 (n_1,) where its activation is parametric, W2, b2, ...
 """
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from functools import cached_property
@@ -16,6 +18,8 @@ import numpy as np
 from fastnn.checks import as_bool, as_int, as_real, name_of
 from fastnn.kernels._cpu import OUTPUTS
 from fastnn.network.activations import Activation, as_activation, described, is_parametric
+from fastnn.network.embeddings import Embedding, as_embeddings, in_order, plain_columns
+from fastnn.network.embeddings import described as embedding_to_json
 from fastnn.network.losses import Loss, as_loss, quantiles_of, to_json
 from fastnn.network.norms import Norm, as_norm
 from fastnn.network.norms import described as norm_to_json
@@ -35,6 +39,10 @@ LOSS_OUTPUTS = {
     "huber": tuple(name for name in OUTPUTS if name != "softmax"),
     "quantile": tuple(name for name in OUTPUTS if name not in ("softmax", "sigmoid")),
 }
+
+
+# Of one column's parameters: where each lies in theta, and its shape.
+Part = dict[str, tuple[slice, tuple[int, ...]]]
 
 
 class LayerSpec(Value):
@@ -82,6 +90,8 @@ class NetworkSpec(Value):
     noise: tuple[float, ...]
     norm: tuple[Norm | None, ...]  # of each hidden layer
     input_scale: float  # integers among the features are multiplied by it
+    embeddings: tuple[Embedding, ...] = ()
+    feature_scale: bool = False
 
     @property
     def n_in(self) -> int:
@@ -107,10 +117,57 @@ class NetworkSpec(Value):
         return self.one_of_many or self.output == "sigmoid"
 
     @cached_property
+    def n_features(self) -> int:
+        """Inputs of layer 1."""
+        return sum(width for _, _, _, width, *_ in in_order(self.embeddings, self.n_in))
+
+    @property
+    def plain_columns(self) -> list[int]:
+        """Columns of X in no embedding: the first features."""
+        return plain_columns(self.embeddings, self.n_in)
+
+    @property
+    def has_inputs(self) -> bool:
+        """Whether an input layer lies between rows and layer 1."""
+        return bool(self.embeddings) or self.feature_scale
+
+    @cached_property
+    def phi(self) -> tuple[tuple[Part, ...], ...]:
+        """Where the parameters of each embedding's columns lie in theta: [embedding][column]."""
+        parts: list[list[Part]] = [[] for _ in self.embeddings]
+        numbers, start = {id(one): i for i, one in enumerate(self.embeddings)}, 0
+        for one, *_, shapes in in_order(self.embeddings, self.n_in):
+            if one is None:
+                continue
+            part: Part = {}
+            for name, shape in shapes:
+                stop = start + math.prod(shape)
+                part[name], start = (slice(start, stop), shape), stop
+            parts[numbers[id(one)]].append(part)
+        return tuple(map(tuple, parts))
+
+    @property
+    def embedding_spans(self) -> tuple[slice, ...]:
+        """Where the parameters of each embedding lie in theta, all together."""
+        spans, start = [], 0
+        for parts in self.phi:
+            stop = max((of.stop for part in parts for of, _ in part.values()), default=start)
+            spans.append(slice(start, stop))
+            start = stop
+        return tuple(spans)
+
+    @cached_property
+    def s(self) -> slice:
+        """Where the features' scales lie in theta."""
+        start = self.embedding_spans[-1].stop if self.embeddings else 0
+        return slice(start, start + self.n_features * self.feature_scale)
+
+    @cached_property
     def layers(self) -> tuple[LayerSpec, ...]:
-        layers, start = [], 0
+        layers, start = [], self.s.stop
         names, norms = (*self.activations, self.output), (*self.norm, None)
-        shapes = zip(self.sizes, self.sizes[1:], names, self.bias, norms, strict=False)
+        widths = (self.n_features, *self.sizes[1:])
+        shapes = zip(widths, widths[1:], names, self.bias, norms, strict=False)
         for k, (n_in, n_out, name, bias, norm) in enumerate(shapes, 1):
             layers.append(LayerSpec(k, n_in, n_out, name, bias, start, norm))
             start = layers[-1].stop
@@ -127,6 +184,11 @@ class NetworkSpec(Value):
     @property
     def architecture(self) -> dict[str, Any]:
         """What JSON can hold of it."""
+        inputs: dict[str, Any] = {}
+        if self.embeddings:
+            inputs["embeddings"] = [embedding_to_json(one) for one in self.embeddings]
+        if self.feature_scale:
+            inputs["feature_scale"] = True
         return {
             "sizes": self.sizes,
             "activations": [described(one) for one in self.activations],
@@ -138,6 +200,7 @@ class NetworkSpec(Value):
             "noise": self.noise,
             "norm": [norm_to_json(one) for one in self.norm],
             "input_scale": self.input_scale,
+            **inputs,
         }
 
 
@@ -152,6 +215,8 @@ def as_network(
     noise: Any = 0.0,
     norm: Any = None,
     input_scale: Any = 1.0,
+    embeddings: Any = None,
+    feature_scale: Any = False,
 ) -> NetworkSpec:
     """Check a user's description of a network and write out what it leaves open."""
     sizes = _sizes(sizes)
@@ -191,7 +256,9 @@ def as_network(
         raise ValueError("input_scale must be above 0, got 0.0")
     dtype = _dtype(dtype)
     return NetworkSpec(
-        sizes, activations, output, loss, biases, dtype, dropout, noise, norms, scale
+        *(sizes, activations, output, loss, biases, dtype, dropout, noise, norms, scale),
+        as_embeddings(embeddings, sizes[0], dtype, scale),
+        as_bool("feature_scale", feature_scale),
     )
 
 

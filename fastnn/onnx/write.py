@@ -101,6 +101,7 @@ def as_layers(network: NetworkSpec) -> list[Any]:
 def as_proto(model: Model, probabilities: bool = False) -> Any:
     """The ModelProto."""
     helper = onnx_package().helper
+    model._must_begin_with_layer_1("an ONNX file")
     graph = _Graph(model.dtype)
     data = _data(model)
     begin = (

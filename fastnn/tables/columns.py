@@ -394,9 +394,10 @@ class OpenEnds:
         """The network of these columns."""
         activation, output, loss, *rest = self.rest
         loss = None if loss is None else as_loss(loss)
-        if rest[-1] != 1:
+        input_scale = rest[5]
+        if input_scale != 1:
             raise ValueError(
-                f"input_scale must be 1 where columns are learned, which scale: got {rest[-1]}"
+                f"input_scale must be 1 where columns are learned, which scale: got {input_scale}"
             )
         output, n_out = columns.outputs(output, loss)
         sizes = list(self.sizes)
@@ -406,6 +407,10 @@ class OpenEnds:
 
     def check(self) -> None:
         """Refuse what no data could make right."""
+        if self.sizes[0] is None and self.rest[9]:
+            raise ValueError(
+                "embeddings must have a network whose columns are known: give sizes[0], or columns="
+            )
         amounts = self.task()["task"] == "regression"
         target = Amount("y") if amounts else Classes("y", ["0", "1"])
         self.network(Columns(PlainInputs(1), [target]))

@@ -47,6 +47,7 @@ class RateFactors(Value):
     alpha: float = 1.0
     scale: float = 1.0
     embedding: float = 1.0
+    table: float = 1.0
 
     def __repr__(self) -> str:
         """As a user gives it."""
@@ -103,7 +104,7 @@ class Optimizer(Value):
     rate_factors : dict of float, default {}
         By what the learning rate of a group of parameters is multiplied, at least 0; it is also the
         rate of the group's weight decay. The groups: "W", "b", "gamma", "alpha" (of parametric
-        activations), "scale" and "embedding" (of the inputs).
+        activations), and of the inputs "scale", "embedding" (of numbers), "table" (of categories).
     ntk : bool, default False
         W moves as it would if the layer were a = V h / sqrt(n_in) + b and V = sqrt(n_in) W were
         trained by this rule [3]_: with n_in inputs, rates of SGD are divided by n_in, those of the

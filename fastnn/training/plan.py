@@ -416,7 +416,8 @@ def warn_of_scale(X: Features | Stream, parameters: Parameters) -> None:
     """Warn if a column alone brings the first layer far out of the range where weights move.
 
     Of some rows, the root mean square of a column times that of its weights; beyond 30 plain SGD
-    learns nothing, beyond 1000 nothing does. Normalisation takes any scale.
+    learns nothing, beyond 1000 nothing does. Normalisation takes any scale, and so do bins and
+    codes; of embedded columns nothing is said.
     """
     network = parameters.network
     normalised = bool(network.norm and network.norm[0])
@@ -424,16 +425,17 @@ def warn_of_scale(X: Features | Stream, parameters: Parameters) -> None:
         return
     n = max(1, LOOK // network.n_in)
     some = as_dense(X[np.arange(0, len(X), max(1, len(X) // n))[:n]], network).astype(np.float64)
-    size = np.sqrt(np.square(some).mean(0))
-    if size.max() < QUIET:  # without a look at the weights
+    plain = network.plain_columns
+    size = np.sqrt(np.square(some[:, plain]).mean(0))
+    if size.max(initial=0) < QUIET:  # without a look at the weights
         return
-    W = views(network, parameters.weights()[1])[0][0]
+    W = views(network, parameters.weights()[1])[0][0][:, : len(plain)]
     reach = size * np.sqrt(np.square(W, dtype=np.float64).mean(0))
     j = int(np.argmax(reach))
     if reach[j] > LOUD:
         warnings.warn(
-            f"column {j} of X has values around {size[j]:.2g}, too large to learn from: scale X, "
-            "say to (X - X.mean(0)) / X.std(0), or integers by Model(..., input_scale=...)",
+            f"column {plain[j]} of X has values around {size[j]:.2g}, too large to learn from: "
+            "scale X, say to (X - X.mean(0)) / X.std(0), or integers by Model(input_scale=...)",
             stacklevel=3,
         )
 

@@ -1,0 +1,257 @@
+"""h^(0) = s phi(x): the input layer between a row of X and layer 1, and the gradient of its parameters.
+
+In the forward pass threads own rows. In the gradient they own columns of X, whose parameters stand together, and panels of s;
+each sums over the samples in order. The formulas of a column stand in src/inputs.h.
+"""
+from cython cimport floating
+from libc.string cimport memcpy, memset
+
+from fastnn.kernels._cpu cimport (
+    FNN_CATEGORIES, FNN_MAX_STATES, FNN_OF_embedding, FNN_OF_scale, FNN_OF_table, FNN_PERIODIC, FNN_PIECEWISE, FNN_PLAIN,
+    Memory, fnn_column, fnn_kernels, fp_enter, fp_leave, kernels_for,
+)
+from fastnn.kernels.panels cimport at, columns, panels, vectors
+from fastnn.kernels.update cimport Step
+
+# What numbers a description (`make_phi`) has for a kind of column: by the names of fastnn/network/embeddings.py.
+KINDS = {"plain": FNN_PLAIN, "periodic": FNN_PERIODIC, "piecewise": FNN_PIECEWISE, "categories": FNN_CATEGORIES}
+
+
+cdef int make_phi(const fnn_kernels *k, Memory memory, Py_ssize_t n_0, description, Phi *phi) except -1:
+    """Room for the parameters. description: None for phi(x) = x, or (columns, scaled): of each column in the order of features
+    (kind of `KINDS`, column, width, n, size, edges), edges being an array (4, n) of the network's dtype or None."""
+    cdef Py_ssize_t i, first = 0
+    cdef fnn_column *c
+    memset(phi, 0, sizeof(Phi))
+    phi.n_0 = phi.n_features = n_0
+    if description is None:
+        return 0
+    of_columns, scaled = description
+    phi.used, phi.n_columns = True, len(of_columns)
+    phi.columns = <fnn_column *> memory.take(phi.n_columns, sizeof(fnn_column))
+    for i in range(phi.n_columns):
+        c = &phi.columns[i]
+        c.kind, c.column, c.width, c.n, c.size, edges = of_columns[i]
+        c.first, c.start = first, phi.n_parameters
+        first += c.width
+        phi.n_parameters += c.size
+        phi.work += (c.width + 20. * c.n) if c.kind == FNN_PERIODIC else c.n + c.width
+        if edges is not None:
+            c.edges = copied(k, memory, edges.tobytes())
+    if phi.n_columns:
+        phi.n_features = first
+    phi.E = memory.take(phi.n_parameters, k.item)
+    if scaled:
+        phi.s = vector_of(k, memory, phi)
+    phi.trained = phi.n_parameters > 0 or scaled
+    return 0
+
+
+cdef char *copied(const fnn_kernels *k, Memory memory, bytes edges) except NULL:
+    cdef char *to = memory.take(len(edges), 1)
+    memcpy(to, <const char *> edges, len(edges))
+    return to
+
+
+cdef char *vector_of(const fnn_kernels *k, Memory memory, const Phi *phi) except NULL:
+    """Zeros, one for each feature, in panels."""
+    return memory.take(panels(k, phi.n_features), k.nr, k.item)
+
+
+cdef int prepare_phi(const fnn_kernels *k, Memory memory, int n_states, Phi *phi) except -1:
+    """Room for the gradient, and for so many vectors of state, zeros at first."""
+    cdef int i
+    if not phi.trained:
+        return 0
+    if phi.G == NULL:
+        phi.G = memory.take(phi.n_parameters, k.item)
+        phi.squares = <double *> memory.take(phi.n_columns + panels(k, phi.n_features) * k.nr, sizeof(double))
+        phi.Gs = vector_of(k, memory, phi)
+    for i in range(n_states):
+        if phi.states[i] == NULL:
+            phi.states[i] = memory.take(phi.n_parameters, k.item)
+            phi.states_s[i] = vector_of(k, memory, phi)
+    return 0
+
+
+cdef char *copy_phi(const fnn_kernels *k, const Phi *phi, char *E, char *s, char *vector, bint store) noexcept nogil:
+    """The beginning of a vector laid out like theta <- E and s, or what is laid out like them (store), or the other way.
+    Returns where the vector goes on."""
+    cdef size_t of_E = phi.n_parameters * k.item, of_s = phi.n_features * k.item if phi.s != NULL else 0
+    if not phi.trained:
+        return vector
+    if store:
+        memcpy(vector, E, of_E)
+        memcpy(vector + of_E, s, of_s)
+    else:
+        memcpy(E, vector, of_E)
+        memcpy(s, vector + of_E, of_s)
+    return vector + of_E + of_s
+
+
+cdef bint phi_finite(const fnn_kernels *k, const Phi *phi) noexcept nogil:
+    """Whether all parameters are finite."""
+    return not phi.trained or (k.all_finite(phi.n_parameters, phi.E) and (phi.s == NULL or k.all_finite(phi.n_features, phi.s)))
+
+
+cdef void features_part(
+    const fnn_kernels *k,
+    const Phi *phi,
+    const char *x,                  # (batch, n_0) in panels         in
+    Py_ssize_t x_stride,            # elements from one panel of x to the next
+    char *plain,                    # (batch, n_features) in panels  out: phi(x); NULL: x is phi(x)
+    char *h,                        # (batch, n_features) in panels  out: s phi(x); may be plain
+    Py_ssize_t stride,              # elements from one panel of these to the next
+    Py_ssize_t r0, Py_ssize_t r1,   # rows that are written
+) noexcept nogil:
+    """h = s phi(x), of rows r0..r1."""
+    cdef Py_ssize_t i, p, to
+    if r0 == r1:
+        return
+    for i in range(phi.n_columns):
+        k.features(r1 - r0, &phi.columns[i], phi.E, at(k, x, r0 * k.nr), x_stride, at(k, plain, r0 * k.nr), stride)
+    if phi.s == NULL:
+        return
+    for p in range(panels(k, phi.n_features)):
+        to = p * stride + r0 * k.nr
+        k.scale_features(r1 - r0, vectors(k, phi.n_features, p), at(k, phi.s, p * k.nr),
+                         at(k, plain, to) if phi.n_columns else at(k, x, p * x_stride + r0 * k.nr), at(k, h, to))
+
+
+cdef void features_gradient_part(
+    const fnn_kernels *k,
+    const Phi *phi,                 # G, Gs                          out
+    bint first,                     # of several calls that sum up
+    const char *x,                  # (batch, n_0) in panels         in
+    Py_ssize_t x_stride,
+    const char *plain,              # (batch, n_features) in panels  in: phi(x), where there is s
+    const char *delta,              # (batch, n_features) in panels  in: dL/dh^(0)
+    Py_ssize_t stride,
+    Py_ssize_t batch,
+    int t, int threads,             # my share
+) noexcept nogil:
+    """The gradient of my columns' parameters, and of my panels of s. It always stands in G and Gs as a whole."""
+    cdef Py_ssize_t i, p
+    for i in range(my_first(phi.n_columns, t, threads), my_first(phi.n_columns, t + 1, threads)):
+        if phi.columns[i].size:
+            k.features_gradient(batch, &phi.columns[i], phi.E, x, x_stride, delta, phi.s, stride, phi.G, first)
+    for p in range(my_first(of_s(k, phi), t, threads), my_first(of_s(k, phi), t + 1, threads)):
+        k.scale_gradient(batch, at(k, delta, p * stride), at(k, plain, p * stride), at(k, phi.Gs, p * k.nr), first)
+
+
+cdef void features_update_part(const fnn_kernels *k, const Phi *phi, const Step *step, int t, int threads) noexcept nogil:
+    """The step on my columns' parameters and my panels of s, from G and Gs. Penalties take them for weights.
+
+    Where there are both, all threads must have met since `features_gradient_part`, in which columns need s of others.
+    """
+    cdef Py_ssize_t i, p
+    for i in range(my_first(phi.n_columns, t, threads), my_first(phi.n_columns, t + 1, threads)):
+        update_run(k, step, FNN_OF_table if phi.columns[i].kind == FNN_CATEGORIES else FNN_OF_embedding, phi.columns[i].start,
+                   phi.columns[i].size, phi.G, phi.E, phi.states)
+    for p in range(my_first(of_s(k, phi), t, threads), my_first(of_s(k, phi), t + 1, threads)):
+        update_run(k, step, FNN_OF_scale, p * k.nr, columns(k, phi.n_features, p), phi.Gs, phi.s, phi.states_s)
+
+
+cdef void update_run(const fnn_kernels *k, const Step *step, int group, Py_ssize_t start, Py_ssize_t n, const char *g, char *w,
+                     char *const *states) noexcept nogil:
+    """The step on parameters start .. start + n, all of one group."""
+    cdef void *state[FNN_MAX_STATES]
+    cdef int i
+    for i in range(step.n_states):
+        state[i] = at(k, states[i], start)
+    if n:
+        k.update(step.optimizer, 1, n, n, at(k, g, start), at(k, w, start), state, &step.of[group])
+
+
+cdef void features_squares_part(const fnn_kernels *k, const Phi *phi, int t, int threads) noexcept nogil:
+    """phi.squares <- sums of the gradient's squares: of each of my columns' parameters, and of each of my panels' s."""
+    cdef Py_ssize_t i, p
+    for i in range(my_first(phi.n_columns, t, threads), my_first(phi.n_columns, t + 1, threads)):
+        phi.squares[i] = squares(k, at(k, phi.G, phi.columns[i].start), phi.columns[i].size)
+    for p in range(my_first(of_s(k, phi), t, threads), my_first(of_s(k, phi), t + 1, threads)):
+        for i in range(p * k.nr, min((p + 1) * k.nr, phi.n_features)):
+            phi.squares[phi.n_columns + i] = squares(k, at(k, phi.Gs, i), 1)
+
+
+cdef double features_squares(const Phi *phi) noexcept nogil:
+    """The sum of phi.squares in their order, which is the same for any width of panels."""
+    cdef double total = 0
+    cdef Py_ssize_t i
+    for i in range(phi.n_columns + (phi.n_features if phi.s != NULL else 0) if phi.trained else 0):
+        total += phi.squares[i]
+    return total
+
+
+cdef double squares(const fnn_kernels *k, const char *v, Py_ssize_t n) noexcept nogil:
+    """The sum of v_i^2 in double, in order."""
+    cdef double total = 0, x
+    cdef Py_ssize_t i
+    for i in range(n):
+        x = (<const float *> v)[i] if k.item == 4 else (<const double *> v)[i]
+        total += x * x
+    return total
+
+
+cdef inline Py_ssize_t my_first(Py_ssize_t n, int t, int threads) noexcept nogil:
+    """Where thread t's share of n begins."""
+    return n * t // threads
+
+
+cdef inline Py_ssize_t of_s(const fnn_kernels *k, const Phi *phi) noexcept nogil:
+    """Panels of s."""
+    return panels(k, phi.n_features) if phi.s != NULL else 0
+
+
+def features(
+    const floating[:, ::1] X,       # (batch, n_0)         in
+    const floating[::1] theta,      # its beginning: E, and s if scaled  in
+    floating[:, ::1] plain,         # (batch, n_features)  out: phi(x)
+    floating[:, ::1] h,             # (batch, n_features)  out: s phi(x)
+    description,                    # as of `make_phi`
+):
+    """h = s phi(x). One thread."""
+    cdef Py_ssize_t batch = X.shape[0]
+    cdef const fnn_kernels *k = kernels_for(sizeof(floating))
+    cdef Memory memory = Memory()
+    cdef Phi phi
+    cdef Py_ssize_t stride = batch * k.nr
+    make_phi(k, memory, X.shape[1], description, &phi)
+    copy_phi(k, &phi, phi.E, phi.s, <char *> &theta[0], False)
+    cdef char *x = memory.take(panels(k, phi.n_0), stride, k.item)
+    cdef char *of_x = memory.take(panels(k, phi.n_features), stride, k.item) if phi.n_columns else x
+    cdef char *out = memory.take(panels(k, phi.n_features), stride, k.item) if phi.s != NULL else of_x
+    k.gather(batch, phi.n_0, &X[0, 0], NULL, x, stride)
+    cdef unsigned long long mode = fp_enter()
+    features_part(k, &phi, x, stride, of_x, out, stride, 0, batch)
+    fp_leave(mode)
+    k.scatter(batch, phi.n_features, of_x, stride, &plain[0, 0])
+    k.scatter(batch, phi.n_features, out, stride, &h[0, 0])
+
+
+def features_gradient(
+    const floating[:, ::1] X,       # (batch, n_0)         in
+    const floating[::1] theta,      # as of `features`     in
+    const floating[:, ::1] plain,   # (batch, n_features)  in: phi(x)
+    const floating[:, ::1] delta,   # (batch, n_features)  in: dL/dh^(0)
+    floating[::1] grad,             # its beginning, like theta  out
+    description,
+):
+    """The gradient of E, and of s. One thread."""
+    cdef Py_ssize_t batch = X.shape[0]
+    cdef const fnn_kernels *k = kernels_for(sizeof(floating))
+    cdef Memory memory = Memory()
+    cdef Phi phi
+    cdef Py_ssize_t stride = batch * k.nr
+    make_phi(k, memory, X.shape[1], description, &phi)
+    prepare_phi(k, memory, 0, &phi)
+    copy_phi(k, &phi, phi.E, phi.s, <char *> &theta[0], False)
+    cdef char *x = memory.take(panels(k, phi.n_0), stride, k.item)
+    cdef char *of_x = memory.take(panels(k, phi.n_features), stride, k.item)
+    cdef char *d = memory.take(panels(k, phi.n_features), stride, k.item)
+    k.gather(batch, phi.n_0, &X[0, 0], NULL, x, stride)
+    k.gather(batch, phi.n_features, &plain[0, 0], NULL, of_x, stride)
+    k.gather(batch, phi.n_features, &delta[0, 0], NULL, d, stride)
+    cdef unsigned long long mode = fp_enter()
+    features_gradient_part(k, &phi, True, x, stride, of_x, d, stride, batch, 0, 1)
+    fp_leave(mode)
+    copy_phi(k, &phi, phi.G, phi.Gs, <char *> &grad[0], True)
