@@ -237,6 +237,15 @@ def test_ranks_compare_the_splits_that_all_have(entrants):
     assert "Of 5 fits 3 had the machine for themselves" in text
 
 
+def test_who_lacks_tables_comes_last(entrants):
+    found = [made(name, "fast", i, 0.3) for name in ("iris", "wine") for i in range(2)]
+    found += [made("iris", "slow", i, 0.1) for i in range(2)]
+    lines = report.section(found).splitlines()
+    places = [next(i for i, line in enumerate(lines) if line.startswith(f"| {who} | {n} |"))
+              for who, n in (("Fast", 2), ("Slow", 1))]  # fmt: skip
+    assert places == sorted(places)
+
+
 def test_seconds_with_several_threads_are_of_a_quiet_machine(entrants):
     found = [made("iris", "fast", i, 0.1) for i in range(2)]
     for i, (fit, load) in enumerate([(5.0, 2.0), (7.0, 2.4), (99.0, 2.6)]):

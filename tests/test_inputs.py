@@ -490,3 +490,27 @@ def test_saved_and_gone_on(tmp_path):
     half.fit(X, y, epochs=2, **fit)
     assert half.theta.tobytes() == whole.theta.tobytes()
     assert half.forward(X).tobytes() == whole.forward(X).tobytes()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"feature_scale": True},
+        {"embeddings": [fastnn.Categories(3, 4)]},
+        {"embeddings": [fastnn.Categories(3, 4, width=2), fastnn.Periodic([0], 3)]},
+    ],
+)
+def test_steps_on_single_rows_see_the_features(settings):
+    """Plain SGD on rows alone has a path of its own, which knows X alone: not this one."""
+    rng = np.random.default_rng(0)
+    X, y = np.c_[rng.standard_normal((12, 3)), rng.integers(-1, 4, 12)], rng.integers(0, 3, 12)
+    model, twin, fitted = (
+        fastnn.Model([4, 8, 3], dtype="float64", seed=0, **settings) for _ in range(3)
+    )
+    for i in range(12):
+        grad = twin.loss_and_gradient(X[i : i + 1], y[i : i + 1])[1]
+        twin.theta -= 0.05 * grad
+        model.partial_fit(X[i : i + 1], y[i : i + 1], learning_rate=0.05)
+    fitted.fit(X, y, epochs=1, batch_size=1, shuffle=False, learning_rate=0.05)
+    np.testing.assert_allclose(model.theta, twin.theta, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(fitted.theta, twin.theta, rtol=0, atol=1e-14)

@@ -19,9 +19,10 @@ from fastnn.tabular.recipes import (
     Pack,
     Recipe,
     as_pack,
-    base_recipe,
     default_pack,
     from_json,
+    td,
+    td_s,
     to_json,
 )
 from fastnn.tabular.spread import learn_spread
@@ -298,6 +299,8 @@ def test_as_pack():
     recipe = Recipe(hidden=(8,))
     assert as_pack(recipe, "regression", 10, 2, 0) == Pack((recipe,))
     assert as_pack(Pack((recipe,), 3), "regression", 10, 2, 0).n_folds == 3
+    assert as_pack("td-s", "regression", 10, 2, 0) == Pack((td_s("regression"),), 1, clamp=False)
+    assert as_pack("td", "regression", 10, 2, 0) == Pack((td("regression"),), 1)
     with pytest.raises(ValueError, match="recipe must be"):
         as_pack("best", "regression", 10, 2, 0)
 
@@ -323,7 +326,7 @@ def test_recipes_are_checked(settings, message):
 def test_recipes_as_json():
     pack = Pack(
         (
-            base_recipe("classification"),
+            td("classification"),
             Recipe((3, 4), fastnn.LeakyReLU(0.2), fastnn.Adam(fastnn.OneCycle(0.1), beta2=0.95)),
             Recipe(monitor=None, patience=3),
         ),
@@ -341,25 +344,42 @@ def test_recipes_as_json():
 
 
 def lesson(n_classes=3):
-    X = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    """Two numbers, a column of 12 codes and one of 3."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 4)).astype(np.float32)
+    X[:, 1], X[:, 3] = np.arange(40) % 12, np.arange(40) % 3
     y = np.arange(40) % n_classes if n_classes else X[:, :1]
-    return Lesson(X, y, None, n_classes or 1, bool(n_classes))
+    return Lesson(X, y, None, n_classes or 1, bool(n_classes), [0, 2], {1: 12, 3: 3})
+
+
+def test_networks_of_a_recipe():
+    recipe = Recipe((5,), "tanh", frequencies=4, periodic_width=2, label_smoothing=0.1, dropout=0.2)
+    model = new_model(recipe, lesson(), 0)
+    assert model.embeddings == [
+        fastnn.Periodic([0, 2], 4, 2),
+        fastnn.Categories(1, 12, 8),
+        fastnn.Categories(3, 3),
+    ]
+    assert model.loss == fastnn.CrossEntropy(0.1) and model.output == "softmax"
+    assert model.W[0].shape == (5, 2 * 3 + 8 + 3) and model.dropout == [0.0, 0.2]
+    amounts = new_model(Recipe((5,)), lesson(0), 0)
+    assert amounts.output == "identity" and amounts.loss == "squared_error"
 
 
 def test_normal_weights():
-    """The step of NTK's W of N(0, 1) is that of W of N(0, 1 / n_in); the last are zeros."""
-    model = new_model(replace(base_recipe("regression"), hidden=(400, 300)), lesson(0), 0)
+    """TD-S: the step of NTK's W of N(0, 1) is that of W of N(0, 1 / n_in); the last are zeros."""
+    model = new_model(replace(td_s("regression"), hidden=(400, 300)), lesson(0), 0)
     assert model.W[1].std() * 20 == pytest.approx(1, abs=0.02)
     assert model.b[1].std() == pytest.approx(1, abs=0.1)
     assert not model.W[2].any() and not model.b[2].any()
-    assert model.activations == ["mish", "mish"]
+    assert model.feature_scale and model.activations == ["mish", "mish"]
 
 
 def test_weights_from_data():
     """As of Model.initialize on the rows that are trained on."""
     rows = np.arange(30)
     model = new_model(Recipe((5, 4), weights="data"), lesson(), 3, rows)
-    same = fastnn.Model([4, 5, 4, 3], "selu", seed=3)
+    same = fastnn.Model([4, 5, 4, 3], "selu", seed=3, embeddings=model.embeddings)
     same.initialize(lesson().X[rows])
     assert np.array_equal(model.theta, same.theta)
 

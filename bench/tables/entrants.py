@@ -38,13 +38,6 @@ class Entrant:
         return None if find_spec(self.package) else f"{self.package} is not installed"
 
 
-def fastnn(classifies: bool, seed: int, n_threads: int) -> Any:
-    import fastnn
-
-    kind = fastnn.TabularClassifier if classifies else fastnn.TabularRegressor
-    return kind(random_state=seed, n_threads=n_threads)
-
-
 def scikit_learn_mlp(classifies: bool, seed: int, n_threads: int) -> Any:
     """Numbers and a regression's y scaled, missing ones filled in, categories one-hot."""
     from sklearn.compose import TransformedTargetRegressor, make_column_selector
@@ -120,6 +113,16 @@ class CatBoost:
         )
 
 
+def _fastnn(name: str, title: str, recipe: str) -> Entrant:
+    def make(classifies: bool, seed: int, n_threads: int) -> Any:
+        import fastnn
+
+        kind = fastnn.TabularClassifier if classifies else fastnn.TabularRegressor
+        return kind(recipe=recipe, random_state=seed, n_threads=n_threads)
+
+    return Entrant(name, title, make, "fastnn", ("numpy",))
+
+
 def _sklearn(name: str, title: str, make: Make) -> Entrant:
     return Entrant(name, title, make, "sklearn", ("scikit-learn",))
 
@@ -141,7 +144,9 @@ def _pytabkit(name: str, title: str, kind: str, stage: int, **settings: Any) -> 
 ENTRANTS = {
     entrant.name: entrant
     for entrant in [
-        Entrant("fastnn", "fastnn", fastnn, "fastnn", ("numpy",)),
+        _fastnn("fastnn", "fastnn", "auto"),
+        _fastnn("fastnn-td-s", "fastnn, td-s", "td-s"),
+        _fastnn("fastnn-td", "fastnn, td", "td"),
         _sklearn("sklearn-mlp", "scikit-learn MLP", scikit_learn_mlp),
         _sklearn("hist-gb", "HistGradientBoosting", hist_gradient_boosting),
         _boosting("lightgbm", "LightGBM", lightgbm),

@@ -134,8 +134,8 @@ def where(fine: list[Record]) -> str:
 
 
 def overall(by_table: dict[str, ByEntrant]) -> str:
-    """Mean rank and mean normalised score by each kind of score, the best rank first; and how long
-    fits take."""
+    """Mean rank and mean normalised score by each kind of score, the best rank first, whoever lacks
+    tables last; and how long fits take."""
     kinds = {"error or RMSE": MAIN, "log loss or MAE": ("log_loss", "mae"), "AUC": ("auc",)}
     rank: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     share: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -156,7 +156,8 @@ def overall(by_table: dict[str, ByEntrant]) -> str:
         head += [f"{kind}: mean rank", "normalised"]
     head.append("fit: times as long as the fastest")
     rows = []
-    for name in sorted(rank, key=lambda name: fmean(rank[name]["error or RMSE"])):
+    by_rank = sorted(rank, key=lambda name: fmean(rank[name]["error or RMSE"]))
+    for name in sorted(by_rank, key=lambda name: -len(rank[name]["error or RMSE"])):
         cells = [ENTRANTS[name].title, str(len(rank[name]["error or RMSE"]))]
         for kind in kinds:
             own = rank[name][kind]

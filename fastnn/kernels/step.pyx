@@ -678,7 +678,7 @@ cdef bint plain_sgd(const Net *net, const Run *run) noexcept nogil:
     cdef const fnn_rates *rates = &run.step.rates
     return (run.step.apply and run.step.optimizer == fnn_sgd and not rates.regular and rates.max_norm == 0 and not rates.ntk
             and rates.factors[FNN_OF_W] == 1 and rates.factors[FNN_OF_b] == 1 and not run.perturbs and not net.normalised
-            and not net.parametric and run.squares == NULL)
+            and not net.parametric and not net.phi.used and run.squares == NULL)
 
 
 cdef Entries *make_entries(const Net *net, const Run *run, Memory memory, int threads) except NULL:

@@ -256,8 +256,9 @@ class TabularClassifier(Tabular):
 
     Parameters
     ----------
-    recipe : "auto", fastnn.tabular.Recipe or fastnn.tabular.Pack, default "auto"
-        Advanced: which networks are trained, and how many. docs/tables.md, Recipes.
+    recipe : "auto", "td", "td-s", fastnn.tabular.Recipe or fastnn.tabular.Pack, default "auto"
+        Advanced: which networks are trained, and how many. "td" and "td-s" are single networks, as
+        of RealMLP-TD and RealMLP-TD-S. docs/tables.md, Recipes.
     time_limit : float, optional
         Seconds that `fit` may take, about. By default the size of the ensemble follows from the
         numbers of rows and columns alone, so that the same data give the same bits anywhere; with

@@ -13,6 +13,7 @@ import numpy as np
 
 from fastnn.sklearn_callbacks import Task
 from fastnn.tables.columns import Columns, learn
+from fastnn.tables.inputs import PlainInputs
 from fastnn.tables.table import Arrays, Table, codes_of
 from fastnn.tables.targets import Classes
 from fastnn.tables.words import as_word
@@ -88,6 +89,7 @@ def learn_ensemble(
         task=task,
         missing="indicate",
         scaling="robust",
+        categories="codes",
         clamp=pack.clamp and task == "regression",
         rows=training_rows,
         **of_columns,
@@ -101,7 +103,11 @@ def learn_ensemble(
     learned = y
     if teacher is not None:
         learned = teacher if not columns.amounts else columns.encode_targets(teacher)
-    lesson = Lesson(X, learned, weights, n_out, not columns.amounts)
+    inputs = columns.inputs
+    assert not isinstance(inputs, PlainInputs)
+    lesson = Lesson(
+        *(X, learned, weights, n_out, not columns.amounts, inputs.numbers, inputs.codes)
+    )
     deadline = None if time_limit is None else begin + time_limit
     networks = None if fit is None else fit.part("networks", pack.n_networks).begins()
     bags = train(lesson, pack.recipes, repeats, seed, n_threads, verbose, deadline, networks)

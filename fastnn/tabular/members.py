@@ -12,6 +12,7 @@ import numpy as np
 from fastnn.config import n_threads as bound_threads
 from fastnn.many import fit_many
 from fastnn.model import Model
+from fastnn.network.embeddings import Categories, Embedding, Periodic
 from fastnn.network.initialize import Normal
 from fastnn.network.losses import CrossEntropy
 from fastnn.predictor import Predictor
@@ -46,6 +47,8 @@ class Lesson:
     weights: np.ndarray | None  # (n,)
     n_out: int
     classes: bool  # not amounts
+    numbers: list[int]  # columns of X that are numbers of many values
+    codes: dict[int, int]  # those that are codes of categories, and how many these are
 
 
 def train(
@@ -140,7 +143,7 @@ def operations_a_second(
     """What all threads do of a recipe's operations, measured on a short training."""
     X = np.zeros((8 * recipe.batch_size, n_columns), np.float32)
     y = np.zeros((len(X), n_out), np.float32)
-    lesson = Lesson(X, y, None, n_out, False)
+    lesson = Lesson(X, y, None, n_out, False, list(range(n_columns)), {})
     models = [new_model(recipe, lesson, 0) for _ in range(bound_threads(n_threads))]
 
     def seconds(epochs: int) -> float:
@@ -177,10 +180,23 @@ def new_model(
         dropout=recipe.dropout,
         seed=seed,
         init=[*[NORMAL] * len(recipe.hidden), "zeros"] if recipe.weights == "normal" else None,
+        embeddings=_embeddings(recipe, lesson),
+        feature_scale=recipe.feature_scale,
     )
     if recipe.weights == "data":
         model.initialize(lesson.X if rows is None else lesson.X[rows])
     return model
+
+
+def _embeddings(recipe: Recipe, lesson: Lesson) -> list[Embedding]:
+    embeddings: list[Embedding] = []
+    if recipe.frequencies and lesson.numbers:
+        settings = recipe.frequencies, recipe.periodic_width, recipe.periodic_std
+        embeddings.append(Periodic(tuple(lesson.numbers), *settings))
+    for column, n in lesson.codes.items():
+        width = recipe.category_width if n > recipe.one_hot else None
+        embeddings.append(Categories(column, n, width))
+    return embeddings
 
 
 def _told(networks: Task | None) -> list[Whole]:

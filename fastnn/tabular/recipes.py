@@ -15,9 +15,10 @@ from fastnn.checks import as_bool, as_int, as_name, as_real
 from fastnn.network import activations
 from fastnn.training import optimizers, schedules
 from fastnn.training.optimizers import Adam
-from fastnn.training.schedules import CosLog
+from fastnn.training.schedules import CosLog, FlatCosine
 from fastnn.values import Value
 
+MANY = 1_000_000  # more categories than a column has: all are one-hot
 # What a core does in a second, nominally, and how long the default may take for 10,000 x 20.
 OPERATIONS_A_SECOND = 80e9
 SECONDS, CORES, ROWS = 20.0, 2, 10_000
@@ -45,6 +46,15 @@ class Recipe(Value):
         As of `Model.fit`.
     label_smoothing : float, default 0.0
         Of classes.
+    frequencies : int, default 0
+        Of the periodic embedding of each number (`fastnn.Periodic`); 0: numbers as they are.
+    periodic_width : int, default 3
+    periodic_std : float, default 0.1
+    one_hot : int, default 9
+        Columns of more categories than this have an embedding of `category_width`.
+    category_width : int, default 8
+    feature_scale : bool, default False
+        As of `fastnn.Model`.
     weights : {"normal", "data"} or None, optional
         First weights: `Model`'s; or "normal", of hidden layers W of N(0, 1 / n_in) and b of
         N(0, 1), of the last zeros; or "data", as of `Model.initialize` on the rows trained on.
@@ -65,6 +75,12 @@ class Recipe(Value):
     dropout: float = 0.0
     dropout_schedule: Any = None
     label_smoothing: float = 0.0
+    frequencies: int = 0
+    periodic_width: int = 3
+    periodic_std: float = 0.1
+    one_hot: int = 9
+    category_width: int = 8
+    feature_scale: bool = False
     weights: str | None = None
     monitor: str | None = "error"
     patience: int | None = None
@@ -80,6 +96,12 @@ class Recipe(Value):
             drop_last=as_bool("drop_last", self.drop_last),
             dropout=as_real("dropout", self.dropout, below=1.0),
             label_smoothing=as_real("label_smoothing", self.label_smoothing, below=1.0),
+            frequencies=as_int("frequencies", self.frequencies, 0),
+            periodic_width=as_int("periodic_width", self.periodic_width, 1),
+            periodic_std=as_real("periodic_std", self.periodic_std),
+            one_hot=as_int("one_hot", self.one_hot, 0),
+            category_width=as_int("category_width", self.category_width, 1),
+            feature_scale=as_bool("feature_scale", self.feature_scale),
             weights=None if weights is None else as_name("weights", weights, ("normal", "data")),
             monitor=None if monitor is None else as_name("monitor", monitor, ("error", "loss")),
             patience=None if patience is None else as_int("patience", patience, 1),
@@ -87,10 +109,13 @@ class Recipe(Value):
 
     def operations(self, n_rows: int, n_columns: int, n_out: int) -> float:
         """Additions and multiplications of training on n_rows, about: each weight takes part in
-        three products a row, each unit in some 50 operations of its own."""
-        sizes = (n_columns, *self.hidden, n_out)
+        three products a row, each unit, and each cosine, in some 50 operations of its own."""
+        width = 1 + self.periodic_width if self.frequencies else 1
+        sizes = (width * n_columns, *self.hidden, n_out)
         weights = sum(a * b for a, b in pairwise(sizes))
-        return float(self.epochs) * n_rows * (6 * weights + 50 * sum(sizes))
+        embedded = n_columns * self.frequencies
+        weights += embedded * self.periodic_width
+        return float(self.epochs) * n_rows * (6 * weights + 50 * (sum(sizes) + embedded))
 
 
 class Pack(Value):
@@ -131,24 +156,50 @@ class Pack(Value):
         return len(self.recipes) * self.n_folds * self.repeats
 
 
-def base_recipe(task: str) -> Recipe:
-    """The one network that suits most tables: RealMLP-TD-S but for its scale of features.
-
-    Holzmüller, Grinsztajn & Steinwart (2024), "Better by default: strong pre-tuned MLPs and boosted
-    trees on tabular data", NeurIPS (arXiv:2407.04491).
-    """
+def td_s(task: str) -> Recipe:
+    """RealMLP-TD-S: Holzmüller, Grinsztajn & Steinwart (2024), "Better by default: strong pre-tuned
+    MLPs and boosted trees on tabular data", NeurIPS (arXiv:2407.04491), table A.1."""
     classes = task == "classification"
     return Recipe(
         activation="selu" if classes else "mish",
         optimizer=Adam(
             CosLog(0.04 if classes else 0.07),
             beta2=0.95,
-            rate_factors={"b": 0.1},
+            rate_factors={"b": 0.1, "scale": 6.0},
             ntk=True,
         ),
+        drop_last=True,
         label_smoothing=0.1 if classes else 0.0,
+        one_hot=MANY,
+        feature_scale=True,
         weights="normal",
     )
+
+
+def td(task: str) -> Recipe:
+    """RealMLP-TD, of the same paper."""
+    classes = task == "classification"
+    return replace(
+        td_s(task),
+        activation=activations.Parametric("selu" if classes else "mish"),
+        optimizer=Adam(
+            CosLog(0.04 if classes else 0.2),
+            beta2=0.95,
+            weight_decay=FlatCosine(0.02),
+            rate_factors={"b": 0.1, "scale": 6.0, "embedding": 0.1, "alpha": 0.1},
+            ntk=True,
+        ),
+        dropout=0.15,
+        dropout_schedule=FlatCosine(1.0),
+        frequencies=16,
+        one_hot=9,
+        weights="data",
+    )
+
+
+def base_recipe(task: str) -> Recipe:
+    """The one network that suits most tables."""
+    return replace(td_s(task), drop_last=False)
 
 
 def single_recipe(task: str) -> Recipe:
@@ -201,10 +252,15 @@ def as_pack(
         return recipe
     if isinstance(recipe, Recipe):
         return Pack((recipe,))
+    if recipe == "td":
+        return Pack((td(task),), n_folds=1)
+    if recipe == "td-s":
+        return Pack((td_s(task),), n_folds=1, clamp=False)
     if recipe == "auto":
         return default_pack(task, n_rows, n_columns, n_classes, budget)
     raise ValueError(
-        f'recipe must be "auto", a fastnn.tabular.Recipe or a Pack of them, got {recipe!r}'
+        'recipe must be "auto", "td", "td-s", a fastnn.tabular.Recipe or a Pack of them, '
+        f"got {recipe!r}"
     )
 
 
