@@ -83,7 +83,7 @@ def test_names_and_text():
         (
             lambda: fastnn.SGD(rate_factors={"bias": 0.1}),
             ValueError,
-            "each of rate_factors must be one of W, b, gamma, alpha, scale, embedding, got 'bias'",
+            "each of rate_factors must be one of W, b, gamma, .*, embedding, table, got 'bias'",
         ),
         (
             lambda: fastnn.SGD(rate_factors={"b": -1}),

@@ -271,10 +271,13 @@ def as_embeddings(value: Any, n_0: int, dtype: str, input_scale: float) -> tuple
     return tuple(value)
 
 
-def plain_columns(embeddings: Sequence[Embedding], n_0: int) -> list[int]:
-    """Those of n_0 columns that are in no embedding."""
-    taken = {column for one in embeddings for column in one.of}
-    return [column for column in range(n_0) if column not in taken]
+def plain_runs(embeddings: Sequence[Embedding], n_0: int) -> Iterator[range]:
+    """Those of n_0 columns that are in no embedding, as runs side by side."""
+    start = 0
+    for column in [*sorted(column for one in embeddings for column in one.of), n_0]:
+        if column > start:
+            yield range(start, column)
+        start = column + 1
 
 
 def in_order(
@@ -282,11 +285,8 @@ def in_order(
 ) -> Iterator[tuple[Embedding | None, int, int, int, int, np.ndarray | None, Shapes]]:
     """Columns in the order of their features: the embedding (None: columns as they are, so many of
     them side by side), the column's number in it, the column; and of `features` and `shapes`."""
-    plain = plain_columns(embeddings, n_0)
-    while plain:
-        n = next((i for i in range(1, len(plain)) if plain[i] != plain[0] + i), len(plain))
-        yield None, 0, plain[0], n, 0, None, ()
-        plain = plain[n:]
+    for run in plain_runs(embeddings, n_0):
+        yield None, 0, run.start, len(run), 0, None, ()
     for one in embeddings:
         for i, column in enumerate(one.of):
             yield one, i, column, *one.features(i), one.shapes(i)

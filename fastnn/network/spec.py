@@ -18,7 +18,7 @@ import numpy as np
 from fastnn.checks import as_bool, as_int, as_real, name_of
 from fastnn.kernels._cpu import OUTPUTS
 from fastnn.network.activations import Activation, as_activation, described, is_parametric
-from fastnn.network.embeddings import Embedding, as_embeddings, in_order, plain_columns
+from fastnn.network.embeddings import Embedding, as_embeddings, in_order, plain_runs
 from fastnn.network.embeddings import described as embedding_to_json
 from fastnn.network.losses import Loss, as_loss, quantiles_of, to_json
 from fastnn.network.norms import Norm, as_norm
@@ -124,7 +124,7 @@ class NetworkSpec(Value):
     @property
     def plain_columns(self) -> list[int]:
         """Columns of X in no embedding: the first features."""
-        return plain_columns(self.embeddings, self.n_in)
+        return [column for run in plain_runs(self.embeddings, self.n_in) for column in run]
 
     @property
     def has_inputs(self) -> bool:
