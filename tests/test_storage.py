@@ -243,7 +243,7 @@ DAMAGE = {
     ),
     "activation of no name": (
         in_text("architecture", activations=[{"slope": 0.1}]),
-        "architecture: name must be one of leaky_relu, elu, got None",
+        "architecture: name must be one of leaky_relu, elu, parametric, got None",
     ),
     "activation's parameter": (
         in_text("architecture", activations=[{"name": "elu", "slope": 0.1}]),

@@ -286,7 +286,7 @@ def in_order(
     """Columns in the order of their features: the embedding (None: columns as they are, so many of
     them side by side), the column's number in it, the column; and of `features` and `shapes`."""
     for run in plain_runs(embeddings, n_0):
-        yield None, 0, run.start, len(run), 0, None, ()
+        yield None, 0, run.start, run.stop - run.start, 0, None, ()  # len is bounded
     for one in embeddings:
         for i, column in enumerate(one.of):
             yield one, i, column, *one.features(i), one.shapes(i)
