@@ -37,7 +37,7 @@ BUILD = Path("build", KIND)
 
 # Instruction set: the flags that allow it. Chosen at import, by feature bits (src/platform.c).
 ISAS_X86 = {
-    "baseline": [],
+    "baseline": [] if DEBUG else ["-Os"],  # CPUs without AVX2: small, not fast
     "avx2": ["-mavx2", "-mfma"],
     "avx512": [
         "-mavx512f",
@@ -69,6 +69,8 @@ def isas() -> dict[str, list[str]]:
 # Never -march=native or -ffast-math, no contraction of a * b + c: bit identity
 # (docs/architecture.md).
 COMPILE = ["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-O3", "-g0", "-DNDEBUG"]
+# Modules in Cython only call the loops, which are C: -O3 would make them larger, not faster.
+MODULE = [] if DEBUG else ["-O2"]
 COMPILE += ["-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
 LINK = [] if DEBUG or sys.platform == "darwin" else ["-Wl,-s"]
 if SANITIZE:
@@ -126,7 +128,7 @@ def extension(name: str, suffix: str = ".pyx") -> Extension:
         include_dirs=[str(C), numpy.get_include()],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         depends=["setup.py", *(str(path) for path in sorted(C.rglob("*.[ch]")))],
-        extra_compile_args=[*COMPILE, *OPENMP[0]],
+        extra_compile_args=[*COMPILE, *MODULE, *OPENMP[0]],
         extra_link_args=[*LINK, *OPENMP[1]],
     )
 

@@ -303,6 +303,16 @@ def test_compressed_to_one_network(fitted):
         assert set(student.scores_) == set(model.scores_)
 
 
+def test_rows_to_compress_from_hold_every_class(fitted):
+    X, kind, _ = rows(100, seed=4)
+    gone = "high"
+    others = {name: cells[kind != gone] for name, cells in X.items()}
+    with pytest.raises(ValueError, match=f"every class that the ensemble knows, .*{gone}"):
+        fitted[0].compress(others, kind[kind != gone])
+    with pytest.raises(ValueError, match=f"every class that the ensemble knows, .*{gone}"):
+        fitted[0].compress(X, kind, sample_weight=1.0 * (kind != gone))
+
+
 def test_bad_teachers():
     X, kind, amount = rows(20)
     model = TabularClassifier(recipe=SMALL)

@@ -1,4 +1,4 @@
-"""Tables, strong by default: ensembles of small networks, weighted, calibrated, in one file.
+"""Tables without a setting: ensembles of small networks, weighted, calibrated, in one file.
 
     data            rows and targets as people have them
     recipes         what networks are trained, how and how many: plain values

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.checks import as_bool, as_int, as_real, counted
+from fastnn.checks import as_bool, as_int, as_real, counted, listed
 from fastnn.config import threads
 from fastnn.explain.importance import Importance, permutation_importance
 from fastnn.explain.shapley import Shapley, shapley_values, some_rows
@@ -39,11 +39,32 @@ class Tabular(Estimator):
     _pack: Pack  # that was trained
     _names: list[str] | None  # of the columns that arrays are read as; None: X is an array
 
-    recipe: Any
-    time_limit: float | None
-    random_state: Any
-    n_threads: int | None
-    verbose: bool
+    def __init__(
+        self,
+        *,
+        recipe: Any = "auto",
+        time_limit: float | None = None,
+        numeric: Sequence[str] = (),
+        categorical: Sequence[str] = (),
+        dates: Sequence[str] = (),
+        ordered: Mapping[str, Sequence[Any]] | None = None,
+        drop: Sequence[str] = (),
+        missing_values: Sequence[Any] = (),
+        random_state: Any = None,
+        n_threads: int | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.recipe = recipe
+        self.time_limit = time_limit
+        self.numeric = numeric
+        self.categorical = categorical
+        self.dates = dates
+        self.ordered = ordered
+        self.drop = drop
+        self.missing_values = missing_values
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.verbose = verbose
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, name: str, teacher: Any) -> Any:
         """name, teacher: the argument that is learned in y's place; None: y is."""
@@ -304,23 +325,6 @@ class TabularClassifier(Tabular):
     kind, task = "classifier", "classification"
     classes_: np.ndarray
 
-    def __init__(
-        self,
-        *,
-        recipe: Any = "auto",
-        time_limit: float | None = None,
-        numeric: Sequence[str] = (),
-        categorical: Sequence[str] = (),
-        dates: Sequence[str] = (),
-        ordered: Mapping[str, Sequence[Any]] | None = None,
-        drop: Sequence[str] = (),
-        missing_values: Sequence[Any] = (),
-        random_state: Any = None,
-        n_threads: int | None = None,
-        verbose: bool = False,
-    ) -> None:
-        vars(self).update({name: value for name, value in locals().items() if name != "self"})
-
     def _as_numbers(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         classes, codes = as_classes(y)
         if len(classes) < 2:
@@ -424,7 +428,15 @@ class TabularClassifier(Tabular):
         Hinton, Vinyals & Dean (2015), "Distilling the knowledge in a neural network",
         arXiv:1503.02531.
         """
-        return self._compressed(X, y, sample_weight, self.predict_proba(X))
+        p, labels = self.predict_proba(X), self._truth(y)
+        weights = as_weights(sample_weight, len(labels))
+        known = np.unique(labels if weights is None else labels[weights > 0])
+        absent = np.delete(self.classes_, known)
+        if len(absent):
+            raise ValueError(
+                f"y must hold every class that the ensemble knows, it lacks {listed(absent)}"
+            )
+        return self._compressed(X, y, sample_weight, p)
 
     def predict_proba_one(self, row: Mapping[str, Any]) -> np.ndarray:
         """As `predict_proba` of a table of this row alone, (n_classes,), without what a table
@@ -500,23 +512,6 @@ class TabularRegressor(Tabular):
     """
 
     kind, task = "regressor", "regression"
-
-    def __init__(
-        self,
-        *,
-        recipe: Any = "auto",
-        time_limit: float | None = None,
-        numeric: Sequence[str] = (),
-        categorical: Sequence[str] = (),
-        dates: Sequence[str] = (),
-        ordered: Mapping[str, Sequence[Any]] | None = None,
-        drop: Sequence[str] = (),
-        missing_values: Sequence[Any] = (),
-        random_state: Any = None,
-        n_threads: int | None = None,
-        verbose: bool = False,
-    ) -> None:
-        vars(self).update({name: value for name, value in locals().items() if name != "self"})
 
     def _as_numbers(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         return as_amounts(y), None
