@@ -305,6 +305,14 @@ def test_as_pack():
         as_pack("best", "regression", 10, 2, 0)
 
 
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_td_decays_weights_and_no_biases(task):
+    """RealMLP-TD: bias_wd_factor is 0."""
+    rule = td(task).optimizer
+    assert rule.weight_decay == fastnn.FlatCosine(0.02) and not rule.decay_bias
+    assert not td_s(task).optimizer.weight_decay
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -6,9 +6,10 @@ is as far off as any of them, with the same probability:
     amounts   s_i = (y_i - f_-i(x_i)) / s_-i(x_i),  and y is one of the  f_-i(x) + s_-i(x) s_i
     classes   s_i = P_-i(y_i | x_i),  and c is in the set if P_-i(c | x) is not among the least
 
-Cross-conformal, CV+ in each tail: of intervals and sets with coverage 1 - alpha at least
-1 - 2 alpha hold the truth, whatever the distribution, and in practice 1 - alpha. Of rows held out
-once (split conformal) it is 1 - alpha.
+Cross-conformal, CV+ in each tail: were f_-i blind to row i, at least 1 - 2 alpha of intervals and
+sets with coverage 1 - alpha would hold the truth, whatever the distribution, and of rows held out
+once (split conformal) 1 - alpha. Here f_-i has chosen the epoch that it was kept at on the fold of
+row i, so that is no proof; the tests hold 1 - alpha on new rows.
 
 Barber, Candes, Ramdas & Tibshirani (2021), "Predictive inference with the jackknife+", Annals of
 Statistics 49(1). Vovk, Nouretdinov, Manokhin & Gammerman (2018), "Cross-conformal predictive

@@ -158,7 +158,7 @@ class Pack(Value):
 
 def td_s(task: str) -> Recipe:
     """RealMLP-TD-S: Holzmüller, Grinsztajn & Steinwart (2024), "Better by default: strong pre-tuned
-    MLPs and boosted trees on tabular data", NeurIPS (arXiv:2407.04491), table A.1."""
+    MLPs and boosted trees on tabular data", NeurIPS (arXiv:2407.04491)."""
     classes = task == "classification"
     return Recipe(
         activation="selu" if classes else "mish",
@@ -186,6 +186,7 @@ def td(task: str) -> Recipe:
             CosLog(0.04 if classes else 0.2),
             beta2=0.95,
             weight_decay=FlatCosine(0.02),
+            decay_bias=False,
             rate_factors={"b": 0.1, "scale": 6.0, "embedding": 0.1, "alpha": 0.1},
             ntk=True,
         ),
@@ -198,7 +199,7 @@ def td(task: str) -> Recipe:
 
 
 def base_recipe(task: str) -> Recipe:
-    """The one network that suits most tables."""
+    """The network that the default's ensembles are made of."""
     return replace(td_s(task), drop_last=False)
 
 
