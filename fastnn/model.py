@@ -1,6 +1,6 @@
 """Model: a feed-forward network that trains, predicts, explains itself and is saved.
 
-It checks and converts what it is given, then hands on: loop.py, evaluation.py, storage.py, ...
+It checks and converts what it is given, then hands on: to training, explain, files.
 """
 
 from __future__ import annotations

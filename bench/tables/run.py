@@ -63,7 +63,7 @@ def start(entrant: str, n_threads: int) -> EntrantProcess:
 
 def plan(tables: list[str], entrants: list[str], splits: int) -> list[records.Fit]:
     """What is to be fitted, in order: the fast entrants' fits, then two splits of the others',
-    large tables last, and the rest likewise."""
+    large tables last, then their other splits in the same order."""
 
     def turn(fit: records.Fit) -> tuple[bool, bool, int, int]:
         table, name, split = fit

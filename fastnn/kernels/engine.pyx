@@ -396,7 +396,7 @@ cdef class Engine:
         learning_rates : (ceil(m / batch),) float64, optional
             Of each step, in place of the one in `rates`.
         weight_decays : (ceil(m / batch),) float64, optional
-            Likewise.
+            Decoupled weight decay of each step, in place of the one in `rates`.
         dropout_factors : (ceil(m / batch),) float64, optional
             By what each step multiplies the engine's dropout; at most 1.
         weights : (n,) float64 array, optional

@@ -52,7 +52,7 @@ cdef struct Run:
     double least               # weight a row that a mini-batch is divided by, at least
     Step step
     const double *learning_rates     # of each step of this run; NULL: the one in step.rates
-    const double *weight_decays      # ... likewise
+    const double *weight_decays      # ... and weight decay
     const double *dropout_factors    # ... of the network's dropout; NULL: 1
     long long taken            # steps before this run
     bint perturbs              # with noise and dropout

@@ -205,8 +205,8 @@ class Columns:
         return y.astype(np.float64) * scale + shift
 
     def decode(self, f: np.ndarray) -> np.ndarray:
-        """What the network puts out, (n, n_out), likewise; of a clamped target (`learn`) no value
-        is beyond those of the training rows."""
+        """What the network puts out, (n, n_out) -> in the users' units; of a clamped target
+        (`learn`) no value is beyond those of the training rows."""
         values = self.in_units(f)
         if not self.amounts or all(target.low is None for target in self.targets):  # type: ignore[union-attr]
             return values
