@@ -18,7 +18,7 @@ which needs no setting: fastnn.TabularClassifier or TabularRegressor. With --net
 network, shaped by the options of the last groups."""
 
 _defaults: dict[str, Any] = {}  # of the options of one network
-OF_ENSEMBLES = ("recipe", "time_limit")
+OF_ENSEMBLES = ("recipe", "time_limit", "report")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
