@@ -423,6 +423,8 @@ cdef class Mean:
             features.data = <const char *> np.PyArray_DATA(X) + start * features.row
             for turn in range(M):
                 m = M - 1 - turn if self.back else turn
+                if not takes_part(weights, m):
+                    continue
                 member = self.members[m]
                 f = <char *> np.PyArray_DATA(each) + m * rows * member.n_out * member.net.k.item
                 if not member.run(&features, f, rows):
@@ -431,6 +433,15 @@ cdef class Mean:
             add_means(&weights[0, 0], weights.shape[0], M, np.PyArray_DATA(each), member.kind, rows * member.n_out,
                       <double *> np.PyArray_DATA(means) + start * member.n_out, np.PyArray_DIMS(X)[0] * member.n_out)
         return means
+
+
+cdef bint takes_part(const double[:, ::1] weights, Py_ssize_t m) noexcept:
+    """Whether some mean has a share of member m."""
+    cdef Py_ssize_t i
+    for i in range(weights.shape[0]):
+        if weights[i, m] != 0:
+            return True
+    return False
 
 
 cdef void add_means(const double *weights, Py_ssize_t n_means, Py_ssize_t M, const void *f, int kind, Py_ssize_t n, double *means,
