@@ -364,8 +364,8 @@ def test_an_unknown_isa_is_refused_by_name():
 
 
 def test_calibrate(isa):
-    """q is off by 3 u (p + s / n) / (1 - s), ln q by that over q and 4 u of its own; the softmax by e^(2 |error of ln q / T|)
-    and n + 6 roundings."""
+    """q is off by 3 u (p + s / n) / (1 - s), ln q by that over q and 4 u of its own; the softmax by
+    e^(2 |error of ln q / T|) and n + 6 roundings."""
     rng, u = np.random.default_rng(1), ref.unit_roundoff("float64")
     for n, s, T, least in [
         *((2, 0.0, 1.0, 1e-30), (2, 0.1, 0.5, 1e-4), (3, 0.09, 20, 1e-4), (37, 0.5, 0.05, 1e-4)),
