@@ -67,10 +67,16 @@ def run(args: argparse.Namespace) -> int:
     rows = with_targets(rows, names)
     X, y = inputs_and_targets(rows, names)
     plain = getattr(model, "columns", columns) is None  # it reads all there are
-    f = outputs(model, columns, X if plain else rows, args.threads)
-    result = measured(columns, y, f, gives_probabilities(model))
     if args.report:
-        model.report(args.report, X, y)
+        from fastnn.tabular.report import Report
+
+        model.n_threads = args.threads
+        report = Report(model, X, y)
+        report.write(args.report)
+        result = report.scores
+    else:
+        f = outputs(model, columns, X if plain else rows, args.threads)
+        result = measured(columns, y, f, gives_probabilities(model))
     if args.json:
         json.dump(result, sys.stdout, indent=2, ensure_ascii=False)
         print()

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastnn.checks import counted
 from fastnn.explain.importance import Importance
-from fastnn.report.scores import rises, share_text, told
+from fastnn.report.scores import alike, share_text, told
 
 WIDEST_MATRIX = 25  # classes; a wider confusion matrix is left to --json
 MOST_COLUMNS = 10  # that are told to matter
@@ -42,7 +42,7 @@ def importance_text(importance: Importance) -> str:
     mean = importance.mean
     order = np.argsort(-mean, kind="stable")
     few = order[:MOST_COLUMNS]
-    rows = [[importance.names[j], text] for j, text in zip(few, rises(mean[few]), strict=True)]
+    rows = [[importance.names[j], text] for j, text in zip(few, alike(mean[few], "+"), strict=True)]
     more = len(order) - len(rows)
     return "\n".join([*aligned(rows), *([f"... and {counted(more, 'column')}"] if more else [])])
 

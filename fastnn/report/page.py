@@ -30,6 +30,7 @@ tbody tr{border-top:1px solid var(--rule)}
 th:first-child,td.text{text-align:left;overflow-wrap:anywhere;min-width:6rem}
 .matrix td,.matrix thead th:not(:first-child){padding:.25rem .6rem;text-align:center}
 .bars{width:100%;max-width:46rem}
+.bars th:first-child{min-width:9rem}
 .bars td:last-child{width:60%;padding-right:0}
 .bar{height:.8rem;background:var(--s1);border-radius:0 2px 2px 0;min-width:1px}
 .scores{display:grid;grid-template-columns:repeat(auto-fill,minmax(8.5rem,1fr));gap:.75rem;margin:0}

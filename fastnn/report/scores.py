@@ -65,11 +65,12 @@ def told(result: dict) -> list[tuple[str, str]]:
     return [(title, _score(name, result[name])) for name, title in TITLES.items() if name in result]
 
 
-def rises(values: np.ndarray) -> list[str]:
-    """With their signs, and as many digits as three of the largest."""
+def alike(values: np.ndarray, sign: str = "") -> list[str]:
+    """Numbers with as many digits after the point as show three of the largest. sign: "+" shows
+    that of numbers above 0, too."""
     largest = float(np.abs(values).max(initial=0.0)) or 1.0
     digits = min(max(2 - math.floor(math.log10(largest)), 0), 12)
-    return [f"{value:+,.{digits}f}" for value in values.tolist()]
+    return [f"{value:{sign},.{digits}f}" for value in values.tolist()]
 
 
 def share_text(value: float | None) -> str:

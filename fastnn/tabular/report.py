@@ -27,7 +27,7 @@ from fastnn.training.weights import as_weights
 
 SHUFFLED = 5000  # rows whose cells are shuffled in all, of each column
 MATTER, DEPENDENCES = 12, 6  # columns drawn
-GRID, CATEGORIES, AVERAGED = 12, 10, 200  # values asked of a column, and rows averaged over
+GRID, CATEGORIES, AVERAGED = 8, 10, 200  # values asked of a column, and rows averaged over
 CLASSES, COLORS = 25, 6  # of a confusion matrix; that can be told apart in a drawing
 CURVES, POINTS = 8, 80  # learning curves drawn, and points of each
 SCATTERED, BINS, HEAPS = 500, 10, 24  # dots of amounts; bins of probabilities, and of errors
@@ -60,7 +60,8 @@ class Report:
             self._rows, self._answers = of.rows, of.predictions
         else:
             self._rows = np.arange(self._data.n_rows)
-            self._answers = estimator._ensemble.predict(columns.encode(self._data))
+            with estimator._bound():
+                self._answers = estimator._ensemble.predict(columns.encode(self._data))
         self._classes: list[str] = columns.class_names or []
         truth = self._truth[self._rows]
         if columns.amounts:
@@ -129,7 +130,7 @@ class Report:
         names, mean, order = self.importance.names, self.importance.mean, self._order()
         loss = "RMSE" if self._columns.amounts else "log loss"
         few = order[:MATTER]
-        told = scores.rises(mean[few])
+        told = scores.alike(mean[few], "+")
         rows = [(names[j], float(mean[j]), one) for j, one in zip(few, told, strict=True)]
         more = len(order) - len(rows)
         return page.section(
@@ -151,7 +152,8 @@ class Report:
         known = self._rows[_evenly(len(self._rows), AVERAGED)]
         encoded = self._columns.encode(self._data.take(known), warn_unknown=False)
         names = [self.importance.names[j] for j in self._order()[:DEPENDENCES].tolist()]
-        drawn = [self._dependence(name, encoded) for name in names]
+        with self._estimator._bound():
+            drawn = [self._dependence(name, encoded) for name in names]
         what = "prediction" if self._columns.amounts else "probability"
         return page.section(
             "Partial dependence",
@@ -164,28 +166,31 @@ class Report:
 
     def _dependence(self, name: str, encoded: np.ndarray) -> str:
         """Of predictions on a column: a row for each of its values, whose features all rows get."""
-        rows, values, words = self._asked(name)
-        if not len(rows):
+        donors, values, words = self._asked(name)
+        if not len(donors):
             return ""
         features = self._estimator._ensemble.features()[name]
-        donors = self._columns.encode(self._data.take(rows), warn_unknown=False)[:, features]
-        means = np.empty((len(rows), max(len(self._classes), 1)))
-        for k, cells in enumerate(donors):
+        cells = self._columns.encode(self._data.take(donors), warn_unknown=False)[:, features]
+        means = np.empty((len(donors), max(len(self._classes), 1)))
+        for k, of_donor in enumerate(cells):
             X = encoded.copy()
-            X[:, features] = cells
+            X[:, features] = of_donor
             answers = self._estimator._ensemble.predict(X)
             means[k] = answers.reshape(len(X), -1).mean(0)
         shown = self._shown(means)
         if words:
-            head = ["", *(one for one, _ in shown)] if len(shown) > 1 else ["", "mean"]
+            caption = f"Mean {self._y_title()}"
             if len(shown) > 1:
-                cells = [[(f"{m[k]:.3f}", float(m[k])) for _, m in shown] for k in range(len(rows))]
-                body = page.matrix("", head[1:], zip(words, cells, strict=True), f"By {name}")
+                rows = [
+                    (word, [(f"{m[k]:.3f}", float(m[k])) for _, m in shown])
+                    for k, word in enumerate(words)
+                ]
+                body = page.matrix("value", [one for one, _ in shown], rows, caption)
             else:
-                only = shown[0][1]
-                low = min(0.0, float(only.min()))
-                bars = [(w, m - low, f"{m:.4g}") for w, m in zip(words, only.tolist(), strict=True)]
-                body = page.bars(head, bars, f"By {name}")
+                ((_, m),) = shown
+                lengths = m - min(0.0, float(m.min()))
+                bars = list(zip(words, lengths.tolist(), scores.alike(m), strict=True))
+                body = page.bars(["value", "mean"], bars, caption)
             return page.figure(body, "", name)
         series = [
             Series(values, m, one if len(shown) > 1 else "", color=i + 1, dots=True)
@@ -238,17 +243,18 @@ class Report:
                 most.sort(key=lambda c: order.get(words[c], len(order)))
                 first = np.array([int(np.argmax(codes == c)) for c in most])
                 return self._rows[first], np.array([]), [words[c] or "(missing)" for c in most]
-            dates = isinstance(kind, Dates)
-            numbers = kind.numbers(table) if dates else cells.numbers(kind.decimal)
+            if isinstance(kind, Dates):
+                numbers = kind.numbers(table)
+            else:
+                numbers = cells.numbers(kind.decimal)
         known = np.flatnonzero(np.isfinite(numbers))
         if not len(known):
             return known, np.array([]), []
+        # Quantiles of the rows and of the different values, the extremes aside.
         ordered = known[np.argsort(numbers[known], kind="stable")]
-        # A row at each quantile, the extremes aside, whose values differ.
-        ranks = np.unique(np.round(np.linspace(0.01, 0.99, GRID) * (len(ordered) - 1)).astype(int))
-        chosen = ordered[ranks]
-        distinct = np.unique(numbers[chosen], return_index=True)[1]
-        chosen = chosen[distinct]
+        first = np.unique(numbers[ordered], return_index=True)[1]
+        chosen = np.concatenate([_quantiles(ordered), _quantiles(ordered[first])])
+        chosen = chosen[np.unique(numbers[chosen], return_index=True)[1]]
         return self._rows[chosen], numbers[chosen], []
 
     def _calibration(self) -> str:
@@ -365,8 +371,8 @@ class Report:
         return page.section(
             "Learning curves",
             page.text(
-                f"Of {which}, on the rows that each was trained on and those held out from it, on "
-                "which the epoch that was kept is best."
+                f"Of {which}: on the rows trained on, and on those held out, where the epoch that "
+                "was kept is the best."
             ),
             page.figures(drawn),
         )
@@ -417,6 +423,11 @@ def _learning_curves(histories: list[History], names: tuple[str, ...], title: st
         y=Range.of(np.array([low, high])),
     )
     return page.figure(drawing, "", title, legend(series))
+
+
+def _quantiles(ordered: np.ndarray) -> np.ndarray:
+    """Some of what is in order, from near its beginning to near its end."""
+    return ordered[np.round(np.linspace(0.01, 0.99, GRID) * (len(ordered) - 1)).astype(np.intp)]
 
 
 def _evenly(n: int, most: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fastnn
 from fastnn.checks import listed
@@ -26,8 +26,9 @@ from fastnn.cli.training.source import (
     tell_leaks,
 )
 from fastnn.tables.table import Arrays
-from fastnn.tabular.folds import folds
-from fastnn.tabular.report import Report
+
+if TYPE_CHECKING:
+    from fastnn.tabular.report import Report
 
 
 def add_arguments(group: argparse._ArgumentGroup) -> None:
@@ -66,6 +67,9 @@ def add_arguments(group: argparse._ArgumentGroup) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from fastnn.tabular.folds import folds
+    from fastnn.tabular.report import Report
+
     check_files(
         {"-o": args.output, "--report": args.report},
         {"": args.data, "--target-file": args.target_file},
