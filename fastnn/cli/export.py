@@ -7,9 +7,10 @@ import argparse
 from fastnn.cli import output
 
 HELP = "write a model as an ONNX file, for ONNX Runtime and others"
-DESCRIPTION = """Write a model as an ONNX file. What fastnn train found out about the columns
-becomes part of it, so it reads rows as the data file has them: numbers alone as one input X, in the
-order shown; with text among them, each column as an input under its own name."""
+DESCRIPTION = """Write a model, or an ensemble, as an ONNX file. What fastnn train found out about
+the columns becomes part of it, so it reads rows as the data file has them: numbers alone as one
+input X, in the order shown; with text or dates among them, each column as an input under its own
+name, dates as int64, microseconds since 1970."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    import fastnn
     import fastnn.onnx
     from fastnn.cli.model_file import load
     from fastnn.onnx.file import interface
@@ -31,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     for title, entries in (("input", inputs), ("output", outputs)):
         for name, kind, shape in entries:
             print(f"{title:11} {name} ({', '.join(map(str, shape))}) {kind}")
-    columns = model.columns
+    columns = model.columns if isinstance(model, fastnn.Model) else model._ensemble.columns
     if columns is not None and isinstance(columns.inputs, TableInputs) and len(inputs) == 1:
         print(f"{'columns':11} {', '.join(columns.inputs.names)}")
     return 0

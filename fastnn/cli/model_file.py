@@ -34,8 +34,9 @@ def read(path: str, options: dict[str, Any]) -> Table | Arrays:
         return read_file(path, **options)
 
 
-def load(path: str, **options: Any) -> Model:
-    """A model file, or by its name's end an ONNX file, which the options are for."""
+def load(path: str, **options: Any) -> Any:
+    """A Model or a tabular estimator from a model file; a Model, by its name's end, from an ONNX
+    file, which the options are for."""
     import fastnn
 
     with reading(path, "model"):
@@ -44,15 +45,25 @@ def load(path: str, **options: Any) -> Model:
 
             return fastnn.onnx.load(path, **options)
         try:
-            return fastnn.model.load(path)
+            return fastnn.load(path)
         except fastnn.ModelFileError as error:
             text = str(error)
             raise BadUse(text if path in text else f"{path}: {text}") from None
 
 
+def load_model(path: str, what: str = "") -> Model:
+    """A model file of one network. what: the command that needs it to be one."""
+    import fastnn
+
+    model = load(path)
+    if not isinstance(model, fastnn.Model):
+        raise BadUse(f"{path}: {what} needs one network, this file holds a {type(model).__name__}")
+    return model
+
+
 def load_with_columns(path: str) -> tuple[Model, Columns]:
     """A model, and what it knows of its columns; of a plain one what can be told."""
-    model = load(path)
+    model = load_model(path, "this command")
     columns = model.columns
     if columns is None or columns.plain:
         known = Columns.undescribed(model._network, model.metadata.get("classes"))

@@ -19,7 +19,7 @@ from fastnn.cli import arguments, output, recipe
 from fastnn.cli.evaluate import inputs_and_targets, target_names, with_targets
 from fastnn.cli.info import network_lines
 from fastnn.cli.messages import BadUse, Failure, note
-from fastnn.cli.model_file import load, read
+from fastnn.cli.model_file import load_model, read
 from fastnn.tables.columns import Columns, learn
 from fastnn.tables.inputs import ArrayInputs, Inputs, TableInputs
 from fastnn.tables.leaks import leak_notes
@@ -148,7 +148,7 @@ def check_checkpoint(args: argparse.Namespace, model: fastnn.Model) -> None:
     if not os.path.exists(args.resume):
         note(f"--resume {args.resume}: no such file yet, so the training begins")
         return
-    saved = load(args.resume)
+    saved = load_model(args.resume, "--resume")
     if "training" not in saved.metadata or "data" not in saved.metadata:
         raise BadUse(f"--resume {args.resume}: was not written by fastnn train --checkpoint")
     if saved.metadata["data"] != model.metadata["data"]:

@@ -19,7 +19,8 @@ from fastnn.model import Model
 from fastnn.names import LossName, OutputName
 from fastnn.network.activations import Activation
 from fastnn.network.losses import Loss
-from fastnn.onnx import file, structure, write
+from fastnn.onnx import ensemble, file, kept, structure, write
+from fastnn.tabular.estimators import Tabular
 
 __all__ = ["export", "load"]
 
@@ -69,11 +70,14 @@ def export(model: Model | Any, path: str | PathLike[str]) -> None:
         The file cannot be written.
     """
     if isinstance(model, Model):
-        write.write(model, path)
-        return
-    if not hasattr(model, "get_params"):
+        proto = write.as_proto(model)
+    elif isinstance(model, Tabular):
+        proto = ensemble.as_proto(model)
+    elif hasattr(model, "get_params"):
+        proto = write.as_proto(from_sklearn(model), hasattr(model, "predict_proba"))
+    else:
         raise TypeError(f"model must be a fastnn.Model or an estimator, got {model!r:.100}")
-    write.write(from_sklearn(model), path, probabilities=hasattr(model, "predict_proba"))
+    write.write(proto, path)
 
 
 def load(
@@ -128,12 +132,10 @@ def load(
 
 
 def _as_model(proto: Any, output: Any, loss: Any) -> Model:
-    ours = write.properties(proto)
-    if ours and {"embeddings", "feature_scale"} & ours["architecture"].keys():
-        raise ModelFileError(
-            "must be of a network without embeddings and feature_scale: of one that has them load "
-            "the file that Model.save wrote"
-        )
+    ours = kept.properties(proto)
+    whole = kept.as_written(proto, ours, output, loss)
+    if whole is not None:
+        return whole
     network = structure.sequential(
         proto, ours.get("begin"), ours.get("end"), no_logarithm=output == "softmax"
     )
@@ -148,4 +150,4 @@ def _as_model(proto: Any, output: Any, loss: Any) -> Model:
         dtype=network.dtype,
         metadata=metadata,
     )
-    return write.as_it_was(model, ours) if output is None and loss is None else model
+    return kept.as_it_was(model, ours) if output is None and loss is None else model

@@ -11,7 +11,6 @@ import numpy as np
 
 from fastnn.errors import ModelFileError
 from fastnn.files import ensemble as storage
-from fastnn.network.parameters import Parameters
 from fastnn.predictor import Predictor
 from fastnn.tables.columns import Columns
 from fastnn.tabular.calibration import Calibration
@@ -41,7 +40,7 @@ def save(path: str | PathLike[str], estimator: Any) -> None:
     if hasattr(estimator, "classes_"):
         classes = estimator.classes_
         about["classes"] = {"dtype": classes.dtype.str, "values": classes.tolist()}
-    members = [_parameters(member) for member in (*ensemble.members, *ensemble.spread)]
+    members = [member.parameters() for member in (*ensemble.members, *ensemble.spread)]
     scores = ensemble.scores
     arrays = {
         "weights": ensemble.weights,
@@ -51,12 +50,6 @@ def save(path: str | PathLike[str], estimator: Any) -> None:
         "unseen.score": scores.score,
     }
     storage.save(path, storage.Saved(members, arrays, about))
-
-
-def _parameters(member: Predictor) -> Parameters:
-    parameters = Parameters(member._network, member._theta.copy())
-    parameters.write(member._theta, parameters.state, member._statistics, 0)
-    return parameters
 
 
 def load(path: str | PathLike[str], kinds: Mapping[str, Any]) -> Any:
