@@ -146,7 +146,7 @@ def test_a_model_of_the_command_line_predicts_in_python(tmp_path, monkeypatch, c
     monkeypatch.chdir(tmp_path)
     table = people()
     table.assign(kind=chosen(table)).to_csv("people.csv", index=False)
-    assert main("train people.csv -t kind -o m.st -q".split()) == 0
+    assert main("train --network people.csv -t kind -o m.st -q".split()) == 0
     model = fastnn.load("m.st")
     predicted = model.predict(table)
     assert np.mean(predicted == chosen(table)) > 0.9

@@ -38,7 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from fastnn.cli.model_file import load_with_columns, outputs, read_like_training
+    from fastnn.cli.model_file import (
+        gives_probabilities,
+        load_with_columns,
+        outputs,
+        read_like_training,
+    )
 
     model, columns = load_with_columns(args.model)
     named = args.target or columns.names[0]  # of arrays
@@ -51,9 +56,9 @@ def run(args: argparse.Namespace) -> int:
         rows = rows.without(columns.inputs.missing_values)
     rows = with_targets(rows, names)
     X, y = inputs_and_targets(rows, names)
-    described = model.columns is not None
-    f = outputs(model, columns, X if not described else rows, args.threads)
-    result = measured(columns, y, f, model.output)
+    plain = getattr(model, "columns", columns) is None  # it reads all there are
+    f = outputs(model, columns, X if plain else rows, args.threads)
+    result = measured(columns, y, f, gives_probabilities(model))
     if args.json:
         json.dump(result, sys.stdout, indent=2, ensure_ascii=False)
         print()
@@ -64,13 +69,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def measured(columns: Columns, y: Table, f: np.ndarray, output: object) -> dict:
+def measured(columns: Columns, y: Table, f: np.ndarray, probabilities: bool) -> dict:
     """What the metrics say of outputs f; of several targets, of each."""
     names = columns.class_names
     pairs = list(zip(columns.targets, y.columns, strict=True))
     if names is not None:
         labels = columns.targets[0].encode(y, pairs[0][1])
-        return metrics.classification(labels, f, names, probabilities=output == "softmax")
+        return metrics.classification(labels, f, names, probabilities)
     results = {}
     for (target, name), one in zip(pairs, f.T, strict=True):
         if isinstance(target, Classes):

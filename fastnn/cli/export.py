@@ -14,7 +14,7 @@ name, dates as int64, microseconds since 1970."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="model file")
+    parser.add_argument("model", help="model file, of a network or an ensemble")
     parser.add_argument("onnx", metavar="FILE.onnx", help="where to write")
 
 
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     for title, entries in (("input", inputs), ("output", outputs)):
         for name, kind, shape in entries:
             print(f"{title:11} {name} ({', '.join(map(str, shape))}) {kind}")
-    columns = model.columns if isinstance(model, fastnn.Model) else model._ensemble.columns
+    columns = model.columns if isinstance(model, fastnn.Model) else model.columns_
     if columns is not None and isinstance(columns.inputs, TableInputs) and len(inputs) == 1:
         print(f"{'columns':11} {', '.join(columns.inputs.names)}")
     return 0

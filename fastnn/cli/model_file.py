@@ -61,9 +61,14 @@ def load_model(path: str, what: str = "") -> Model:
     return model
 
 
-def load_with_columns(path: str) -> tuple[Model, Columns]:
-    """A model, and what it knows of its columns; of a plain one what can be told."""
-    model = load_model(path, "this command")
+def load_with_columns(path: str) -> tuple[Any, Columns]:
+    """A model or tabular estimator, and what it knows of its columns; of a plain model what can be
+    told."""
+    import fastnn
+
+    model = load(path)
+    if not isinstance(model, fastnn.Model):
+        return model, model.columns_
     columns = model.columns
     if columns is None or columns.plain:
         known = Columns.undescribed(model._network, model.metadata.get("classes"))
@@ -75,11 +80,20 @@ def read_like_training(path: str, columns: Columns, options: dict[str, Any]) -> 
     return read(path, options | {"header": options["header"] and columns.header})
 
 
-def outputs(model: Model, columns: Columns, rows: Any, n_threads: int | None) -> np.ndarray:
+def outputs(model: Any, columns: Columns, rows: Any, n_threads: int | None) -> np.ndarray:
     """(n, n_outputs): probabilities, scores of a hinge, or float64 values in the targets' units."""
+    import fastnn
+
     model.n_threads = n_threads
+    if not isinstance(model, fastnn.Model):
+        return model.predict(rows)[:, None] if columns.amounts else model.predict_proba(rows)
     described = model.columns is not None and not model.columns.plain
     f = model.forward(rows if described else columns.encode(rows, model.dtype))
     if columns.class_names is not None and f.shape[1] == 1:  # of two classes from one sigmoid
         return np.hstack([1 - f, f])
     return columns.decode(f)
+
+
+def gives_probabilities(model: Any) -> bool:
+    """Whether `outputs` of classes are probabilities."""
+    return getattr(model, "output", "softmax") in ("softmax", "sigmoid")

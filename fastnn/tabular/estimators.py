@@ -16,6 +16,7 @@ from fastnn.explain.shapley import Shapley, shapley_values, some_rows
 from fastnn.network.arrays import as_finite, as_numbers, is_table
 from fastnn.random import as_seed
 from fastnn.sklearn_callbacks import Task, followed
+from fastnn.tables.columns import Columns
 from fastnn.tables.table import Arrays, Numbers, Table, codes_of
 from fastnn.tabular.api import Estimator
 from fastnn.tabular.data import as_amounts, as_classes, as_data, as_target
@@ -150,6 +151,12 @@ class Tabular(Estimator):
             state = int(state.randint(2**31 - 1))
         return as_seed(state)
 
+    @property
+    def columns_(self) -> Columns:
+        """What columns are taken for, and the target; of `fastnn.tables.learn`."""
+        self._check_fitted()
+        return self._ensemble.columns
+
     def _bound(self) -> AbstractContextManager[None]:
         return nullcontext() if self.n_threads is None else threads(self.n_threads)
 
@@ -257,6 +264,10 @@ class Tabular(Estimator):
     def summary(self) -> str:
         """What was learned, as text: columns, networks, scores on held-out rows; print it."""
         self._check_fitted()
+        return "\n".join(f"{name:9} {value}".rstrip() for name, value in self._lines())
+
+    def _lines(self) -> list[tuple[str, str]]:
+        """The lines of `summary`, as titles and texts."""
         ensemble, pack = self._ensemble, self._pack
         folds = f"of {pack.n_folds} folds" if pack.n_folds > 1 else "of 80% of the rows"
         networks = (
@@ -264,8 +275,7 @@ class Tabular(Estimator):
             f"{counted(ensemble.n_parameters, 'parameter')}"
         )
         lines = [*ensemble.columns.lines(), ("networks", networks)]
-        lines += [(name, f"{value:.4g}") for name, value in self.scores_.items()]
-        return "\n".join(f"{name:9} {value}".rstrip() for name, value in lines)
+        return lines + [(name, f"{value:.4g}") for name, value in self.scores_.items()]
 
 
 class TabularClassifier(Tabular):
@@ -306,6 +316,8 @@ class TabularClassifier(Tabular):
         As in y, in ascending order.
     n_features_in_ : int
         Columns of X.
+    columns_ : Columns
+        What they and the target are taken for (`fastnn.tables.learn`).
     feature_names_in_ : array of str, (n_features_in_,)
         Where X had names.
     scores_ : dict
