@@ -20,6 +20,7 @@ import pytest
 import fastnn
 from fastnn.cli import main, metrics, output
 from fastnn.cli.training.options import default_batch_size
+from fastnn.report import scores
 
 TRAIN = ("train", "--network")
 NETWORK = "train --network ok.csv -t y -o m.st"
@@ -362,8 +363,8 @@ def test_metrics_log_and_plot(here, run):
     flowers(here / "flowers.csv")
     options = ("--metrics", "f1,auc,top-2", "--epochs", 2)
     _, out, err = run(*TRAIN, "flowers.csv", "-t", "kind", "-o", "m.st", *options)
-    for name in ("f1", "auc", "top_2"):
-        assert f" val_{name} " in err and f"{name} " in out.split("validation")[1]
+    for name, title in (("f1", "f1"), ("auc", "AUC"), ("top_2", "top_2")):
+        assert f" val_{name} " in err and f"{title} " in out.split("validation")[1]
 
 
 def test_early_stopping_keeps_the_best_epoch(here, run):
@@ -739,7 +740,7 @@ def test_output_keeps_links_and_permissions(here):
 def test_classification_measures_by_hand():
     labels = np.array([0, 0, 0, 1, 1, 2])
     P = np.eye(4)[[0, 0, 1, 1, 0, 1]] * 0.5 + 0.125
-    result = metrics.classification(labels, P, ["a", "b", "c", "d"])
+    result = scores.classification(labels, P, ["a", "b", "c", "d"])
     assert result["accuracy"] == 3 / 6
     assert result["confusion_matrix"] == [[2, 1, 0, 0], [1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
     assert result["classes"]["a"] == {
@@ -757,13 +758,14 @@ def test_classification_measures_by_hand():
     assert result["classes"]["c"] == {"precision": None, "recall": 0, "f1": 0, "support": 1}
     assert result["classes"]["d"] == {"precision": None, "recall": None, "f1": None, "support": 0}
     np.testing.assert_allclose(result["log_loss"], -np.log([0.625] * 3 + [0.125] * 3).mean())
-    assert " -  " in metrics.classification_text(result)
+    assert result["auc"] == pytest.approx((6 / 9 + 4 / 8 + 1 / 2) / 3)
+    assert " -  " in metrics.scores_text(result)
 
 
 def test_regression_measures_by_hand():
-    result = metrics.regression(np.array([1.0, 2.0, 6.0]), np.array([1.0, 4.0, 5.0]))
+    result = scores.regression(np.array([1.0, 2.0, 6.0]), np.array([1.0, 4.0, 5.0]))
     assert result == {"rows": 3, "rmse": np.sqrt(5 / 3), "mae": 1.0, "r2": 1 - 5 / 14}
-    assert metrics.regression(np.ones(2), np.ones(2))["r2"] is None
+    assert scores.regression(np.ones(2), np.ones(2))["r2"] is None
 
 
 def test_defaults():

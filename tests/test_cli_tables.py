@@ -37,6 +37,13 @@ def test_classes_all_the_way(here, run):
     assert "\nnetworks    " in out and " parameters\n" in out and "\naccuracy    " in out
     assert out.endswith("next: fastnn predict m.st new.csv -o predictions.csv\n")
     assert "network 1/" in err
+    held_out = out.split("on held-out rows")[1]
+    table = held_out[held_out.index("class ") :].splitlines()
+    head, no, yes = (line.split() for line in table[:3])
+    assert head == ["class", "precision", "recall", "F1", "support"]
+    assert (no[0], yes[0]) == ("no", "yes") and 0 < int(no[4]) + int(yes[4]) <= 150
+    matter = out.split("columns that matter: what shuffling one adds to the log loss there\n")[1]
+    assert [line.split()[0] for line in matter.splitlines()[:2]] == ["age", "colour"]
 
     kinds, _ = people(here / "new.csv", seed=1, dot=".")
     status, out, err = run("predict", "m.st", "new.csv")
@@ -66,6 +73,9 @@ def test_amounts_come_back_in_their_unit(here, run):
     people(here / "people.csv")
     status, out, _ = run(*TRAIN, "people.csv", "-t", "score")
     assert status == 0 and "score, regression (it holds numbers)" in out
+    for title in ("RMSE", "MAE", "r2"):
+        assert f"\n{title:4}  " in out.split("on held-out rows")[1]
+    assert "adds to the RMSE there" in out
     _, scores = people(here / "new.csv", seed=1)
     told = run("predict", "m.st", "new.csv")[1].splitlines()
     assert told[0] == "prediction"
@@ -91,6 +101,39 @@ def test_what_options_say_of_columns_is_what_the_estimator_is_told(here, run):
     assert params["ordered"] == {"colour": ("red", "blue")} and params["n_threads"] == 1
     assert params["random_state"] == 3 and params["recipe"] == "td-s"
     assert params["time_limit"] == 0.3 and params["missing_values"] == ("?",)
+
+
+@pytest.mark.parametrize("target", ["kind", "score"])
+def test_what_training_tells_programs(here, run, target):
+    people(here / "people.csv")
+    status, out, _ = run(*TRAIN, "people.csv", "-t", target, "--json", "-q")
+    told = json.loads(out)
+    assert status == 0 and told["rows"] == 150 and told["target"] == target
+    assert told["task"] == ("regression" if target == "score" else "classification")
+    assert told["found"][-1].startswith("missing cells: age 15 rows")
+    assert told["networks"] == len(fastnn.load("m.st")._ensemble.members)
+    assert set(told["importance"]) == {"age", "colour", "kind", "score"} - {target}
+    for name, value in told["scores"].items():
+        assert told["held_out"][name] == pytest.approx(value)
+    assert told["held_out"]["rows"] in (30, 150) and told["seconds"] > 0
+    if target == "kind":
+        assert told["held_out"]["classes"]["yes"]["support"] > 0
+    command = ("train", "--network", "people.csv", "-t", target, "-o", "n.st", "-q", "--epochs", 2)
+    plain = json.loads(run(*command, "--json")[1])
+    shared = ("fastnn", "data", "rows", "target", "task", "why", "found")
+    assert [plain[name] for name in shared] == [told[name] for name in shared]
+    assert plain["sizes"][1:3] == [128, 64] and plain["held_out"]["loss"] > 0
+
+
+def test_importance_is_of_rows_that_were_not_seen(here, run):
+    """Of labels that nothing explains columns seem to matter to those who have seen the rows."""
+    rng = np.random.default_rng(0)
+    np.savez("t.npz", X=rng.normal(size=(200, 5)), y=rng.integers(0, 2, 200))
+    told = json.loads(run("train", "t.npz", "-o", "m.st", "--recipe", "td-s", "--json", "-q")[1])
+    model, file = fastnn.load("m.st"), np.load("t.npz")
+    seen = model.permutation_importance(file["X"], file["y"])
+    assert told["held_out"]["rows"] == 40 and told["held_out"]["accuracy"] < 0.8
+    assert sum(told["importance"].values()) < seen.mean.sum() / 2
 
 
 def test_a_table_without_header_is_read_so_again(here, run):

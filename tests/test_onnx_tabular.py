@@ -71,6 +71,7 @@ def later():
     X, _, _ = table(150, seed=1)
     X["size"][3], X["size"][4] = 1e9, -1e200
     X["colour"][9], X["code"][10], X["grade"][11], X["answer"][12] = "mauve", 77, "none", "maybe"
+    X["colour"][15], X["colour"][16], X["grade"][17], X["answer"][18] = "?", "NaN", "NA", "None"
     X["day"][13], X["day"][14] = np.datetime64("1582-10-15"), np.datetime64("9999-12-31T23:59:59")
     return X
 

@@ -11,6 +11,7 @@ import numpy as np
 from fastnn.checks import counted, listed
 from fastnn.cli import arguments, metrics
 from fastnn.cli.messages import BadUse, note
+from fastnn.report import scores
 from fastnn.tables.columns import Columns
 from fastnn.tables.inputs import TableInputs
 from fastnn.tables.table import Arrays, Table
@@ -65,7 +66,9 @@ def run(args: argparse.Namespace) -> int:
     elif "targets" in result:
         print(metrics.several_text(result))
     else:
-        print((metrics.regression_text if columns.amounts else metrics.classification_text)(result))
+        print(metrics.scores_text(result))
+        if "classes" in result:
+            print(f"\n{metrics.confusion_text(result)}")
     return 0
 
 
@@ -75,14 +78,14 @@ def measured(columns: Columns, y: Table, f: np.ndarray, probabilities: bool) -> 
     pairs = list(zip(columns.targets, y.columns, strict=True))
     if names is not None:
         labels = columns.targets[0].encode(y, pairs[0][1])
-        return metrics.classification(labels, f, names, probabilities)
+        return scores.classification(labels, f, names, probabilities)
     results = {}
     for (target, name), one in zip(pairs, f.T, strict=True):
         if isinstance(target, Classes):
             labels, P = target.encode(y, name), np.stack([1 - one, one], 1)
-            results[name] = metrics.classification(labels, P, target.classes)
+            results[name] = scores.classification(labels, P, target.classes)
         else:
-            results[name] = metrics.regression(target.values(y, name), one)
+            results[name] = scores.regression(target.values(y, name), one)
     if len(results) > 1:
         return {"rows": len(f), "targets": results}
     return results.popitem()[1]

@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="model file, such as model.safetensors",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary")
+    parser.add_argument("--json", action="store_true", help="the summary as JSON, for programs")
     ensemble.add_arguments(parser.add_argument_group("what is trained"))
     _defaults.update(options.add_arguments(parser))
 

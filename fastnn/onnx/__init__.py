@@ -48,7 +48,7 @@ def export(model: Model | Any, path: str | PathLike[str]) -> None:
 
     ========  =======  ===========================================================================
     number    float64  NaN is missing
-    text      string   "" is missing; True and 3.0 are "True" and "3"
+    text      string   "", "?", "NA", ... are missing; True and 3.0 are "True" and "3"
     date      int64    microseconds since 1970, ``t.astype("datetime64[us]").astype("int64")``
     ========  =======  ===========================================================================
 

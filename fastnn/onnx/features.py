@@ -1,7 +1,7 @@
 """Columns as people have them -> numbers, as fastnn.tables makes them; and amounts back.
 
 number      float64, missing where NaN
-text        string, missing where ""
+text        string, missing where "" or another word for it
 date, time  int64, microseconds since 1970, missing where the least int64: NumPy's datetime64[us]
 """
 
@@ -20,9 +20,15 @@ from fastnn.tables.dates import DAY, HOUR, Dates
 from fastnn.tables.inputs import ArrayInputs, PlainInputs, TableInputs
 from fastnn.tables.numbers import Numeric
 from fastnn.tables.targets import Amount
-from fastnn.tables.words import number_or_none
+from fastnn.tables.words import MISSING, number_or_none
 
 NEVER = np.iinfo(np.int64).min  # NaT
+# Words for what is missing, as they are usually spelled.
+SPELLED = dict.fromkeys(
+    spelled
+    for word in sorted(MISSING)
+    for spelled in (word, word.upper(), word.capitalize())
+) | dict.fromkeys(["NaN", "NaT"])
 
 
 def features(graph: Graph, inputs: ArrayInputs | PlainInputs | TableInputs, arrays: str) -> str:
@@ -134,7 +140,7 @@ def _categories(graph: Graph, x: str, column: Categorical, words: Sequence[str])
     n, names = len(column.categories), column.categories
     if not column.codes:
         known: dict[str, Any] = {"cats_strings": names, "zeros": 1}
-        if words and "" in names:  # these are the category of missing cells, too
+        if "" in names:  # which other words mean as well
             at = [*map(float, range(n))]
             codes = graph.number("codes", np.arange(n))
             x = _looked_up(graph, x, names, at, -1.0, graph.dtype, words)
@@ -162,9 +168,10 @@ def _looked_up(
     dtype: str,
     words: Sequence[str] = (),
 ) -> str:
-    """The value of each name; words: are the name of missing cells, if there is one."""
+    """The value of each name; words, and those that mean so anyway, are that of missing cells, if
+    there is one."""
     if "" in names:
-        more = [word for word in words if word not in names]
+        more = [word for word in {**dict.fromkeys(words), **SPELLED} if word not in names]
         names, values = names + more, values + [values[names.index("")]] * len(more)
     table: dict[str, Any] = {"keys_strings": names, "values_floats": values}
     table["default_float"] = other

@@ -60,6 +60,8 @@ class Ensemble:
             block = X[start : start + ROWS]
             out, parts = f[: len(block)], totals[:, start : start + ROWS]
             for member, each in zip(self.members, shares, strict=True):
+                if not any(each):
+                    continue
                 member(block, out)
                 for part, share in zip(parts, each, strict=True):
                     if share:
@@ -75,13 +77,23 @@ class Ensemble:
         n_out)."""
         return self.means(X, self.scores.members)
 
-    def probabilities(self, X: np.ndarray) -> np.ndarray:
-        """Of classes, (n, n_classes) float64, calibrated."""
-        return self.calibration(self.mean(X))
+    def unseen(self, X: np.ndarray, group: np.ndarray) -> np.ndarray:
+        """f(x) of encoded rows by the members that rows of their groups (n,) were held out from,
+        (n, n_out)."""
+        f = np.empty((len(X), self.members[0].sizes[-1]))
+        for k in np.unique(group):
+            rows = np.flatnonzero(group == k)
+            f[rows] = self.means(X[rows], self.scores.members[k : k + 1])[0]
+        return f
 
-    def values(self, X: np.ndarray) -> np.ndarray:
-        """Of amounts, (n,) float64 in the target's unit."""
-        return self.columns.decode(self.mean(X))[:, 0]
+    def answers(self, f: np.ndarray) -> np.ndarray:
+        """What f(x), (n, n_out), means: calibrated probabilities of classes, (n, n_classes), or
+        amounts in the target's unit, (n,); float64."""
+        return self.columns.decode(f)[:, 0] if self.columns.amounts else self.calibration(f)
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Answers for encoded rows."""
+        return self.answers(self.mean(X))
 
     def _spread(self, X: np.ndarray) -> np.ndarray | None:
         """s(x) by each group's network, (n, n_groups)."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import fastnn
 from fastnn.checks import listed
-from fastnn.cli import arguments
+from fastnn.cli import arguments, evaluate, metrics
+from fastnn.cli.info import ensemble_content
 from fastnn.cli.messages import BadUse, Failure
 from fastnn.cli.training.source import (
     Source,
@@ -19,10 +22,14 @@ from fastnn.cli.training.source import (
     of_columns,
     print_lines,
     read_source,
+    source_content,
     tell_leaks,
 )
+from fastnn.explain.importance import Importance
 from fastnn.tables.table import Arrays
 from fastnn.tabular.folds import folds
+
+SHUFFLED = 5000  # rows whose cells are shuffled in all, of each column
 
 
 def add_arguments(group: argparse._ArgumentGroup) -> None:
@@ -71,8 +78,12 @@ def run(args: argparse.Namespace) -> int:
     tell_leaks(source, args.drop, *folds(source.X.n_rows, 5, args.seed)[0])
     model.columns_.header = not args.no_header
     model.save(args.output)
-    if not args.quiet:
-        print_summary(args, model, source, time.perf_counter() - begin)
+    seconds = time.perf_counter() - begin
+    if args.json:
+        json.dump(content(args, model, source, seconds), sys.stdout, indent=2, ensure_ascii=False)
+        print()
+    elif not args.quiet:
+        print_summary(args, model, source, seconds)
     return 0
 
 
@@ -106,13 +117,47 @@ def new_estimator(args: argparse.Namespace, source: Source) -> Any:
     )
 
 
+def measured(model: Any, source: Source) -> tuple[dict[str, Any], Importance]:
+    """Scores of rows held out, and how much each column matters there."""
+    of = model.held_out_
+    f = of.predictions.reshape(len(of.rows), -1)
+    result = evaluate.measured(model.columns_, source.y.take(of.rows), f, probabilities=True)
+    importance = model.permutation_importance(
+        *(source.X, source.y),
+        sample_weight=source.weights,
+        repeats=max(1, min(5, SHUFFLED // len(of.rows))),
+        held_out=True,
+    )
+    return result, importance
+
+
+def content(
+    args: argparse.Namespace, model: Any, source: Source, seconds: float
+) -> dict[str, Any]:
+    """What the summary says, for programs."""
+    result, importance = measured(model, source)
+    return {
+        **source_content(args, source, model.columns_),
+        "seconds": round(seconds, 3),
+        **ensemble_content(model),
+        "held_out": result,
+        "importance": dict(zip(importance.names, importance.mean.tolist(), strict=True)),
+    }
+
+
 def print_summary(args: argparse.Namespace, model: Any, source: Source, seconds: float) -> None:
-    lines = data_lines(source, model.columns_)
+    columns = model.columns_
+    lines = data_lines(source, columns)
     lines.append(("networks", dict(model._lines())["networks"]))
     lines.append(("trained", f"in {seconds:.1f} s"))
     size = Path(args.output).stat().st_size
     lines.append(("model", f"{args.output} ({size / 1000:,.0f} kB)"))
-    lines += [(name, f"{value:.4g}") for name, value in model.scores_.items()]
     print_lines(lines)
-    new = {"table": "new.csv", "arrays": "new.npz"}[model.columns_.inputs.kind]
+    result, importance = measured(model, source)
+    print("\non held-out rows, each predicted by networks that have not seen it:")
+    print(metrics.scores_text(result))
+    loss = "the RMSE" if columns.amounts else "the log loss"
+    print(f"\ncolumns that matter: what shuffling one adds to {loss} there")
+    print(metrics.importance_text(importance))
+    new = {"table": "new.csv", "arrays": "new.npz"}[columns.inputs.kind]
     print(f"\nnext: fastnn predict {shlex.quote(args.output)} {new} -o predictions.csv")

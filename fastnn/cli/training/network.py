@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
 import shlex
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +17,9 @@ import numpy as np
 
 import fastnn
 from fastnn.checks import counted, name_of
-from fastnn.cli import output
+from fastnn.cli import metrics, output
 from fastnn.cli.evaluate import inputs_and_targets, with_targets
-from fastnn.cli.info import network_lines
+from fastnn.cli.info import network_content, network_lines
 from fastnn.cli.messages import BadUse, Failure, note
 from fastnn.cli.model_file import load_model
 from fastnn.cli.training import options
@@ -29,6 +31,7 @@ from fastnn.cli.training.source import (
     print_lines,
     read_rows,
     read_source,
+    source_content,
     tell_leaks,
 )
 from fastnn.tables.columns import Columns, learn
@@ -83,7 +86,10 @@ def run(args: argparse.Namespace) -> int:
     model.save(args.output)
     if args.plot:
         draw(trained.history, args.plot)
-    if not args.quiet:
+    if args.json:
+        json.dump(content(args, model, prepared, trained), sys.stdout, indent=2, ensure_ascii=False)
+        print()
+    elif not args.quiet:
         print_summary(args, model, prepared, trained)
     return 0
 
@@ -320,6 +326,20 @@ def interrupted(model: fastnn.Model, watch: Watch, args: argparse.Namespace) -> 
 # --- summary
 
 
+def content(
+    args: argparse.Namespace, model: fastnn.Model, prepared: Prepared, trained: Trained
+) -> dict[str, Any]:
+    """What the summary says, for programs."""
+    told = {
+        **source_content(args, prepared.source, prepared.columns),
+        "seconds": round(trained.seconds, 3),
+        **network_content(model),
+    }
+    if prepared.measures:
+        told["held_out"] = _measured(model, prepared, trained.metrics)[1]
+    return told
+
+
 def print_summary(
     args: argparse.Namespace, model: fastnn.Model, prepared: Prepared, trained: Trained
 ) -> None:
@@ -337,7 +357,9 @@ def print_summary(
     if prepared.measures:
         where, result = _measured(model, prepared, trained.metrics)
         loss = result.pop("loss")
-        told = [f"{TITLES.get(name, name)} {_number(name, one)}" for name, one in result.items()]
+        told = [
+            f"{metrics.TITLES.get(name, name)} {_number(name, one)}" for name, one in result.items()
+        ]
         lines.append(("validation", f"{where}: {', '.join(told)}, loss {loss:.4f}"))
     size = Path(args.output).stat().st_size
     lines.append(("model", f"{args.output} ({size / 1000:,.0f} kB)"))
@@ -361,16 +383,6 @@ def _optimizer_text(args: argparse.Namespace) -> str:
     if args.optimizer != "lbfgs":
         parts.append(f"batch size {args.batch_size}")
     return ", ".join(parts)
-
-
-TITLES = {
-    "balanced_accuracy": "balanced accuracy",
-    "log_loss": "log loss",
-    "brier": "Brier score",
-    "ece": "expected calibration error",
-    "rmse": "RMSE",
-    "mae": "MAE",
-}
 
 
 def _measured(

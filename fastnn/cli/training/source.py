@@ -6,9 +6,11 @@ import argparse
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+import fastnn
 from fastnn.checks import counted, listed
 from fastnn.cli import arguments, output
 from fastnn.cli.evaluate import inputs_and_targets, target_names, with_targets
@@ -215,6 +217,20 @@ def _class_counts(columns: Columns, source: Source) -> str:
     shown = [f"{name} ({n:,})" for name, n in zip(columns.class_names, counts, strict=True)]
     more = f", ... ({len(shown)} in all)" if len(shown) > 10 else ""
     return ", ".join(shown[:10]) + more
+
+
+def source_content(args: argparse.Namespace, source: Source, columns: Columns) -> dict[str, Any]:
+    """What the first lines of the summary say, for programs."""
+    return {
+        "fastnn": fastnn.__version__,
+        "model": args.output,
+        "data": source.X.path,
+        "rows": source.X.n_rows,
+        "target": columns.names[0] if len(columns.names) == 1 else columns.names,
+        "task": source.task,
+        "why": source.why,
+        "found": getattr(columns.inputs, "notes", []),
+    }
 
 
 def print_lines(lines: list[tuple[str, str]]) -> None:
