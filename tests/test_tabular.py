@@ -430,7 +430,7 @@ def test_same_bits_for_any_number_of_threads(fitted):
     assert not np.array_equal(other.predict(X), fitted[1].predict(X))
 
 
-def test_a_row_alone_as_in_any_batch(fitted, monkeypatch):
+def test_a_row_alone_as_in_any_batch(fitted):
     X, _, _ = rows()
     classifier, regressor = fitted
     p, f = classifier.predict_proba(X), regressor.predict(X)
@@ -442,8 +442,8 @@ def test_a_row_alone_as_in_any_batch(fitted, monkeypatch):
         assert np.array_equal(classifier.predict_proba_one(cells), p[i])
         assert classifier.predict_one(cells) == classifier.predict(row)[0]
         assert regressor.predict_one(cells) == f[i]
-    monkeypatch.setattr("fastnn.tabular.ensemble.ROWS", 7)  # blocks
-    assert np.array_equal(classifier.predict_proba(X), p)
+    many = {name: np.tile(column, 43) for name, column in X.items()}  # several blocks
+    assert np.array_equal(classifier.predict_proba(many), np.tile(p, (43, 1)))
 
 
 # --- errors
