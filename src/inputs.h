@@ -20,9 +20,6 @@
 /* Where feature j of a block's first row lies; of the next row NR further. */
 INLINE real *feature(const void *h, idx stride, idx j) { return (real *)h + j / NR * stride + j % NR; }
 
-INLINE V load_first(const real *p, idx n) { return n < VL ? load_part(p, n) : load(p); }
-INLINE void store_first(real *p, V v, idx n) { if (n < VL) store_part(p, v, n); else store(p, v); }
-
 /* Features j, j + 1, ... of a row, n of them or VL; h: the row. They may go on in the next panel. */
 INLINE V load_features(const real *h, idx stride, idx j, idx n) {
     real part[VL] = {0};

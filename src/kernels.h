@@ -227,6 +227,8 @@ typedef struct fnn_kernels {
 
     /* Output layer, rows of panels. scratch: 3 n_out vectors. h may be a. */
     void (*softmax)(ptrdiff_t rows, ptrdiff_t n_out, void *a, ptrdiff_t stride, void *scratch);
+    /* p <- softmax(ln(q) / temperature), q = (p - smoothing / n) / (1 - smoothing), `least` at least; rows of n, side by side. */
+    void (*calibrate)(ptrdiff_t rows, ptrdiff_t n, double smoothing, double temperature, double least, void *p, void *scratch);
     /* From a: h = f(a) (unless NULL), delta = scale * w dL/da (unless NULL), losses[r] = w L, w being the sample's weight.
      * Returns 0 if a loss was not finite. */
     int (*output_delta)(ptrdiff_t rows, ptrdiff_t n_out, const void *a, ptrdiff_t stride, void *h, void *delta,

@@ -150,6 +150,20 @@ static void softmax(idx rows, idx n, void *a, idx stride, void *scratch) {
     else softmax_rows(OUTPUTS, rows, n, a, stride, scratch);
 }
 
+static void calibrate(idx rows, idx n, double smoothing, double temperature, double least, void *p_, void *scratch) {
+    V *a = scratch;
+    const V share = splat((real)(smoothing / (double)n)), rest = splat((real)(1 - smoothing));
+    for (idx r = 0; r < rows; r++) {
+        real *p = (real *)p_ + r * n;
+        for (idx t = 0; t < vectors_of(OUTPUTS, n); t++) {
+            const V q = at_least((load_first(p + t * VL, n - t * VL) - share) / rest, splat((real)least));
+            a[t] = log_v(q) / splat((real)temperature);
+        }
+        softmax_of(OUTPUTS, n, a);
+        for (idx t = 0; t < vectors_of(OUTPUTS, n); t++) store_first(p + t * VL, a[t], n - t * VL);
+    }
+}
+
 /* Targets ----------------------------------------------------------------------------------------------------------------- */
 
 /* y_j of these samples: e(label)_j, or values. Cross-entropies smooth either. */

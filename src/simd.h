@@ -84,6 +84,9 @@ INLINE V load_part(const real *p, idx n) {
 }
 INLINE void store_part(real *p, V v, idx n) { for (int e = 0; e < VL; e++) if (e < n) p[e] = v[e]; }
 #endif
+/* n numbers, or VL of more. */
+INLINE V load_first(const real *p, idx n) { return n < VL ? load_part(p, n) : load(p); }
+INLINE void store_first(real *p, V v, idx n) { if (n < VL) store_part(p, v, n); else store(p, v); }
 
 /* fma(a, b, c) = a * b + c, rounded once. */
 #if FNN_VECTOR_BYTES == 64

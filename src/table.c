@@ -63,6 +63,7 @@ const fnn_kernels TABLE_(FNN_ISA_NAME, FNN_REAL_BITS) = {
     .scale_features = scale_features,
 
     .softmax = softmax,
+    .calibrate = calibrate,
     .output_delta = output_delta,
 
     .row_product = row_product,

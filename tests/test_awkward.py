@@ -749,7 +749,7 @@ def test_rows_without_a_target_are_left_out_and_counted(here, run):
     known = ["" if i % 10 == 0 else y for i, y in enumerate(Y)]
     rows = [f"{x},{y}" for x, y in zip(NORMAL, known, strict=True)]
     (here / "t.csv").write_text("\n".join(["x,y", *rows]) + "\n")
-    status, out, err = run("train t.csv -t y -o m.st --epochs 1")
+    status, out, err = run("train --network t.csv -t y -o m.st --epochs 1")
     assert status == 0 and "t.csv: 54 rows" in out
     assert "fastnn: t.csv: 6 rows of 60 without a target, left out\n" in err
     status, out, err = run("evaluate m.st t.csv")
@@ -763,7 +763,7 @@ def test_each_decision_is_a_line_of_the_summary(here, run):
         for i, (size, day, x, y) in enumerate(zip(cycle(*"SML"), ISO, NORMAL, Y, strict=True))
     ]
     (here / "t.csv").write_text("\n".join(["id,name,size,price,day,x,k,y", *rows]) + "\n")
-    command = "train t.csv -t y -o m.st --epochs 1 --ordered size=S,M,L"
+    command = "train --network t.csv -t y -o m.st --epochs 1 --ordered size=S,M,L"
     status, out, err = run(command)
     assert (status, err.count("\n")) == (0, 1)
     found = out.split("\ncolumns     ")[1].splitlines()[:7]
@@ -784,18 +784,19 @@ def test_each_decision_is_a_line_of_the_summary(here, run):
 def test_rows_that_give_held_out_ones_away_are_warned_of(here, run):
     rows = [f"p{i // 5 % 120},{RNG.random()},{RNG.random():.1f},{i % 2}" for i in range(600)]
     (here / "t.csv").write_text("\n".join(["patient_id,x,z,y", *rows, *rows[:300]]) + "\n")
-    status, _, err = run("train t.csv -t y -o m.st --epochs 1 --drop z -q")
+    status, _, err = run("train --network t.csv -t y -o m.st --epochs 1 --drop z -q")
     assert status == 0 and "held-out rows equal a training row in every column" in err
     assert "patient_id: held-out rows share it with training rows" in err
-    assert run("train t.csv -t y -o m.st --epochs 1 --drop patient_id,x -q") == (0, "", "")
+    command = "train --network t.csv -t y -o m.st --epochs 1 --drop patient_id,x -q"
+    assert run(command) == (0, "", "")
 
 
 def test_what_is_said_of_whole_numbers_as_targets(here, run):
     rows = [f"{x},{i % 4}" for i, x in enumerate(NORMAL)]
     (here / "t.csv").write_text("\n".join(["x,y", *rows]) + "\n")
-    out = run("train t.csv -t y -o m.st --epochs 1")[1]
+    out = run("train --network t.csv -t y -o m.st --epochs 1")[1]
     assert "classification (it holds the whole numbers 0 to 3 without a gap; task=" in out
-    out = run("train t.csv -t y -o m.st --epochs 1 --task regression")[1]
+    out = run("train --network t.csv -t y -o m.st --epochs 1 --task regression")[1]
     assert "y, regression (as --task says)" in out
 
 

@@ -19,7 +19,11 @@ import pytest
 
 import fastnn
 from fastnn.cli import main, metrics, output
-from fastnn.cli.recipe import default_batch_size
+from fastnn.cli.training.options import default_batch_size
+from fastnn.report import scores
+
+TRAIN = ("train", "--network")
+NETWORK = "train --network ok.csv -t y -o m.st"
 
 
 def flowers(path, n=120, seed=0):
@@ -62,7 +66,7 @@ def rows_of(text):
 
 def test_train_predict_evaluate_info_on_a_table(here, run):
     flowers(here / "flowers.csv")
-    status, out, err = run("train", "flowers.csv", "--target", "kind", "-o", "m.safetensors")
+    status, out, err = run(*TRAIN, "flowers.csv", "--target", "kind", "-o", "m.safetensors")
     assert status == 0
     assert "120 rows, 2 columns as 4 features" in out
     assert "kind, classification (it holds text)" in out
@@ -99,7 +103,7 @@ def test_train_predict_evaluate_info_on_a_table(here, run):
 
 def test_regression_comes_back_in_its_unit(here, run):
     slope(here / "data.csv")
-    status, out, _ = run("train", "data.csv", "-t", "z", "-o", "m.st", "--epochs", 60)
+    status, out, _ = run(*TRAIN, "data.csv", "-t", "z", "-o", "m.st", "--epochs", 60)
     assert status == 0 and "regression" in out and "RMSE" in out and "r2" in out
     (here / "new.csv").write_text("other,x\na,5\nb,7\n")
     status, out, _ = run("predict", "m.st", "new.csv")
@@ -114,7 +118,7 @@ def test_regression_comes_back_in_its_unit(here, run):
 def test_arrays(here, run):
     squares("train.npz")
     y = squares("test.npz", seed=1)
-    status, out, _ = run("train", "train.npz", "-o", "m.st", "--epochs", 5)
+    status, out, _ = run(*TRAIN, "train.npz", "-o", "m.st", "--epochs", 5)
     assert status == 0 and "shape 8x8" in out and "new.npz" in out
     status, out, _ = run("predict", "m.st", "test.npz")
     assert [int(row[0]) for row in rows_of(out)[1:]] == list(y)
@@ -129,7 +133,7 @@ def test_arrays(here, run):
         ("evaluate", "m.st", "named.npz", "--x-name", "pictures", "--target", "labels"),
     ):
         assert json.loads(run(*command, "--json")[1])["accuracy"] == 1
-    status, _, _ = run("train", "x.npy", "--target-file", "y.npy", "-o", "m2.st", "--epochs", 1)
+    status, _, _ = run(*TRAIN, "x.npy", "--target-file", "y.npy", "-o", "m2.st", "--epochs", 1)
     assert status == 0
 
 
@@ -138,15 +142,15 @@ def test_parquet(here, run):
     parquet = pytest.importorskip("pyarrow.parquet")
     slope(here / "data.csv")
     parquet.write_table(pa_csv.read_csv("data.csv"), "data.parquet")
-    assert run("train", "data.csv", "-t", "z", "-o", "a.st")[0] == 0
-    assert run("train", "data.parquet", "-t", "z", "-o", "b.st")[0] == 0
+    assert run(*TRAIN, "data.csv", "-t", "z", "-o", "a.st")[0] == 0
+    assert run(*TRAIN, "data.parquet", "-t", "z", "-o", "b.st")[0] == 0
     assert run("predict", "a.st", "data.csv")[1] == run("predict", "b.st", "data.parquet")[1]
 
 
 def test_the_same_command_writes_the_same_bytes(here, run):
     flowers(here / "flowers.csv")
     for name, more in (("a", ()), ("b", ("--threads", 1)), ("c", ("--seed", 1))):
-        command = ("train", "flowers.csv", "-t", "kind", "--epochs", 2, "-o", f"{name}.st", *more)
+        command = (*TRAIN, "flowers.csv", "-t", "kind", "--epochs", 2, "-o", f"{name}.st", *more)
         assert run(*command)[0] == 0
     assert (here / "a.st").read_bytes() == (here / "b.st").read_bytes()
     assert (here / "a.st").read_bytes() != (here / "c.st").read_bytes()
@@ -158,7 +162,7 @@ def test_training_is_what_the_arguments_say(here, run):
     arguments = ("--hidden", "5,3", "--activation", "tanh", "--epochs", 3, "--batch-size", 16)
     arguments += ("--learning-rate", 0.05, "--momentum", 0.5, "--nesterov", "--seed", 3)
     arguments += ("--dtype", "float64", "--validation-split", 0, "--scale", "none")
-    assert run("train", "data.csv", "-t", "z", "-o", "m.st", *arguments)[0] == 0
+    assert run(*TRAIN, "data.csv", "-t", "z", "-o", "m.st", *arguments)[0] == 0
     x, z = np.loadtxt("data.csv", delimiter=",", skiprows=1).T
     model = fastnn.Model([1, 5, 3, 1], "tanh", "identity", dtype="float64", seed=3)
     rule = fastnn.SGD(fastnn.CosineDecay(0.05), 0.5, nesterov=True)
@@ -169,7 +173,7 @@ def test_training_is_what_the_arguments_say(here, run):
 def test_constant_schedule_quiet_and_no_hidden_layers(here, run):
     flowers(here / "flowers.csv")
     options = ("--hidden", "none", "--schedule", "constant", "-q", "--epochs", 2)
-    assert run("train", "flowers.csv", "-t", "kind", "-o", "m.st", *options) == (0, "", "")
+    assert run(*TRAIN, "flowers.csv", "-t", "kind", "-o", "m.st", *options) == (0, "", "")
     assert fastnn.load("m.st").sizes == [4, 3]
     assert fastnn.load("m.st").metadata["training"]["schedule"] == "constant"
 
@@ -181,18 +185,18 @@ def test_drop_categorical_task_and_validation_data(here, run):
     (here / "more.csv").write_text("id,code,y\n" + "".join(lines[80:]))
     options = ("--drop", "id", "--categorical", "code", "--task", "classification")
     options += ("--validation", "more.csv", "--epochs", 2)
-    status, out, _ = run("train", "data.csv", "-t", "y", "-o", "m.st", *options)
+    status, out, _ = run(*TRAIN, "data.csv", "-t", "y", "-o", "m.st", *options)
     assert status == 0 and "20 rows of more.csv" in out and "2 epochs of 80 rows" in out
     assert fastnn.load("m.st").sizes == [3, 128, 64, 4]
 
 
 def test_missing_values_refused_or_imputed(here, run):
     (here / "data.csv").write_text("a,b,y\n" + "1,u,0\n2,?,1\n ,v,0\n4,u,1\n" * 5)
-    status, _, err = run("train", "data.csv", "-t", "y", "-o", "m.st", "--missing", "refuse")
+    status, _, err = run(*TRAIN, "data.csv", "-t", "y", "-o", "m.st", "--missing", "refuse")
     assert status == 2
     assert err.startswith('fastnn: error: data.csv, row 4, column "a": missing value')
     assert not (here / "m.st").exists()
-    assert run("train", "data.csv", "-t", "y", "-o", "m.st", "--missing", "impute")[0] == 0
+    assert run(*TRAIN, "data.csv", "-t", "y", "-o", "m.st", "--missing", "impute")[0] == 0
     (here / "new.csv").write_text("a,b\nNA,nan\n1,w\n3,w\n")
     status, out, err = run("predict", "m.st", "new.csv")
     assert status == 0 and len(rows_of(out)) == 4
@@ -204,7 +208,7 @@ def test_missing_values_refused_or_imputed(here, run):
 
 def test_a_table_without_header_is_read_so_again(here, run):
     (here / "data.csv").write_text("".join(f"{i % 7},{i % 2}\n" for i in range(40)))
-    command = ("train", "data.csv", "--no-header", "-t", "column_2", "-o", "m.st", "-q")
+    command = (*TRAIN, "data.csv", "--no-header", "-t", "column_2", "-o", "m.st", "-q")
     assert run(*command)[0] == 0
     assert len(rows_of(run("predict", "m.st", "data.csv")[1])) == 41
 
@@ -279,7 +283,7 @@ AMOUNTS += ("--learning-rate", 0.01, "--epochs", 6, "--batch-size", 16, "--seed"
 )
 def test_each_option_is_what_fit_takes(here, run, options, network, optimizer):
     slope(here / "data.csv")
-    assert run("train", "data.csv", "-o", "m.st", "-q", *AMOUNTS, *options.split()) == (0, "", "")
+    assert run(*TRAIN, "data.csv", "-o", "m.st", "-q", *AMOUNTS, *options.split()) == (0, "", "")
     x, z = np.loadtxt("data.csv", delimiter=",", skiprows=1).T
     settings = {"activation": "relu", "output": "identity", **network}
     model = fastnn.Model([1, 5, 3, 1], dtype="float64", seed=3, **settings)
@@ -301,7 +305,7 @@ def test_each_option_is_what_fit_takes(here, run, options, network, optimizer):
 )
 def test_what_fit_takes_for_classes(here, run, options, network, arguments):
     kinds = flowers(here / "flowers.csv")
-    command = ("train", "flowers.csv", "-t", "kind", "-o", "m.st", "-q", "--drop", "colour")
+    command = (*TRAIN, "flowers.csv", "-t", "kind", "-o", "m.st", "-q", "--drop", "colour")
     command += ("--scale", "none", "--epochs", 3, "--batch-size", 8, "--learning-rate", 0.01)
     assert run(*command, "--dtype", "float64", *options.split()) == (0, "", "")
     X = np.loadtxt("flowers.csv", delimiter=",", skiprows=1, usecols=0)[:, None]
@@ -322,7 +326,7 @@ def test_lbfgs(here, run):
     pytest.importorskip("scipy")
     slope(here / "data.csv")
     options = ("--optimizer", "lbfgs", "--l2", 1e-6, "--epochs", 200, "--dtype", "float64")
-    status, out, _ = run("train", "data.csv", "-t", "z", "-o", "m.st", *options)
+    status, out, _ = run(*TRAIN, "data.csv", "-t", "z", "-o", "m.st", *options)
     assert status == 0 and "optimizer   lbfgs, l2 1e-06\n" in out
     assert json.loads(run("evaluate", "m.st", "data.csv", "--json")[1])["r2"] > 0.995
     assert "learning rate" not in fastnn.load("m.st").metadata["training"]
@@ -333,7 +337,7 @@ def test_sample_weights_are_a_column_and_no_input(here, run):
     head, *lines = (here / "data.csv").read_text().splitlines()
     table = [f"{line},{i % 3}" for i, line in enumerate(lines)]
     (here / "weighted.csv").write_text("\n".join([f"{head},w", *table]) + "\n")
-    command = ("train", "weighted.csv", "-o", "m.st", "-q", *AMOUNTS, "--sample-weight", "w")
+    command = (*TRAIN, "weighted.csv", "-o", "m.st", "-q", *AMOUNTS, "--sample-weight", "w")
     assert run(*command) == (0, "", "")
     x, z = np.loadtxt("data.csv", delimiter=",", skiprows=1).T
     model = fastnn.Model([1, 5, 3, 1], output="identity", dtype="float64", seed=3)
@@ -348,7 +352,7 @@ def test_metrics_log_and_plot(here, run):
     pytest.importorskip("matplotlib")
     slope(here / "data.csv")
     options = ("--metrics", "mae,rmse", "--log", "log.csv", "--plot", "curve.png", "--epochs", 30)
-    status, out, err = run("train", "data.csv", "-t", "z", "-o", "m.st", *options)
+    status, out, err = run(*TRAIN, "data.csv", "-t", "z", "-o", "m.st", *options)
     assert status == 0 and " val_mae " in err and "\nlog         log.csv\n" in out
     header, *rows = rows_of((here / "log.csv").read_text())
     assert header[:5] == ["epoch", "loss", "val_loss", "val_mae", "val_rmse"] and len(rows) == 30
@@ -358,16 +362,16 @@ def test_metrics_log_and_plot(here, run):
     assert (here / "curve.png").read_bytes().startswith(b"\x89PNG")
     flowers(here / "flowers.csv")
     options = ("--metrics", "f1,auc,top-2", "--epochs", 2)
-    _, out, err = run("train", "flowers.csv", "-t", "kind", "-o", "m.st", *options)
-    for name in ("f1", "auc", "top_2"):
-        assert f" val_{name} " in err and f"{name} " in out.split("validation")[1]
+    _, out, err = run(*TRAIN, "flowers.csv", "-t", "kind", "-o", "m.st", *options)
+    for name, title in (("f1", "f1"), ("auc", "AUC"), ("top_2", "top_2")):
+        assert f" val_{name} " in err and f"{title} " in out.split("validation")[1]
 
 
 def test_early_stopping_keeps_the_best_epoch(here, run):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(60, 5)), rng.integers(0, 2, 60)  # nothing to learn
     np.savez("noise.npz", X=X, y=y)
-    command = ("train", "noise.npz", "-o", "m.st", "--epochs", 300, "--schedule", "constant")
+    command = (*TRAIN, "noise.npz", "-o", "m.st", "--epochs", 300, "--schedule", "constant")
     options = ("--validation-split", 0.3, "--early-stopping", 4, "--log", "log.csv")
     status, out, _ = run(*command, *options)
     losses = [float(row[2]) for row in rows_of((here / "log.csv").read_text())[1:]]
@@ -381,7 +385,7 @@ def test_early_stopping_keeps_the_best_epoch(here, run):
 
 def test_a_resumed_training_goes_on(here, run):
     flowers(here / "flowers.csv")
-    command = ("train", "flowers.csv", "-t", "kind", "--schedule", "constant", "-o")
+    command = (*TRAIN, "flowers.csv", "-t", "kind", "--schedule", "constant", "-o")
     assert run(*command, "whole.st", "--epochs", 4)[0] == 0
     assert run(*command, "m.st", "--epochs", 2, "--checkpoint", "run.st")[0] == 0
     status, out, err = run(*command, "m.st", "--epochs", 4, "--resume", "run.st")
@@ -397,7 +401,7 @@ def test_a_resumed_training_goes_on(here, run):
     ):
         status, _, err = run(*command, "m.st", "--epochs", 4, "--resume", "run.st", *changed)
         assert status == 2 and message in err and err.count("\n") == 1
-    again = ("train", "flowers.csv", "-t", "kind", "-o", "n.st", "-q", "--resume", "new.st")
+    again = (*TRAIN, "flowers.csv", "-t", "kind", "-o", "n.st", "-q", "--resume", "new.st")
     assert run(*again) == (
         0,
         "",
@@ -418,12 +422,12 @@ def test_several_targets(here, run):
 
     options = ("--drop", "hot,wet", "-q", "--epochs", 40)
     assert (
-        run("train", "data.csv", "-t", "v, w", *options, "--drop", "u,hot,wet", "-o", "m.st")[0]
+        run(*TRAIN, "data.csv", "-t", "v, w", *options, "--drop", "u,hot,wet", "-o", "m.st")[0]
         == 0
     )
     assert fastnn.load("m.st").sizes[-1] == 1  # the name of one column
     (here / "data.csv").write_text("\n".join(["a,b,c,u,v,hot,wet", *lines]) + "\n")
-    assert run("train", "data.csv", "-t", "u,v", *options, "-o", "m.st") == (0, "", "")
+    assert run(*TRAIN, "data.csv", "-t", "u,v", *options, "-o", "m.st") == (0, "", "")
     header, *rows = rows_of(run("predict", "m.st", "data.csv")[1])
     assert header == ["u", "v"]
     predicted = np.array(rows, float)
@@ -436,7 +440,7 @@ def test_several_targets(here, run):
     assert status == 2 and '--target must name 2 columns, got "u"' in err
 
     options = ("--drop", "u,v", "-q", "--epochs", 40)
-    assert run("train", "data.csv", "-t", "hot,wet", *options, "-o", "m.st") == (0, "", "")
+    assert run(*TRAIN, "data.csv", "-t", "hot,wet", *options, "-o", "m.st") == (0, "", "")
     model = fastnn.load("m.st")
     assert (model.output, model.loss) == ("sigmoid", "binary_cross_entropy")
     header, *rows = rows_of(run("predict", "m.st", "data.csv")[1])
@@ -454,7 +458,7 @@ def test_several_targets(here, run):
 def test_predictions_in_other_formats(here, run):
     parquet = pytest.importorskip("pyarrow.parquet")
     flowers(here / "flowers.csv")
-    assert run("train", "flowers.csv", "-t", "kind", "-o", "m.st", "-q")[0] == 0
+    assert run(*TRAIN, "flowers.csv", "-t", "kind", "-o", "m.st", "-q")[0] == 0
     for name in ("p.csv", "p.npz", "p.parquet"):
         assert run("predict", "m.st", "flowers.csv", "-o", name)[0] == 0
     header, *rows = rows_of((here / "p.csv").read_text())
@@ -489,129 +493,135 @@ def test_predictions_in_other_formats(here, run):
         ("train ok.csv -t y -o no/m.st", "-o no/m.st: no such folder: no"),
         ("train ok.csv -t y -o .", "-o .: must be a file, not a folder"),
         ("train ok.csv -t y -o /dev/null", "-o /dev/null: must be a regular file"),
-        ("train ok.csv -t y -o m.st --hidden 8,x", "argument --hidden: must be a whole number"),
-        ("train ok.csv -t y -o m.st --hidden 8,0", "must be at least 1, got 0"),
-        ("train ok.csv -t y -o m.st --epochs 0", "must be at least 1, got 0"),
-        ("train ok.csv -t y -o m.st --batch-size 0", "must be at least 1, got 0"),
-        ("train ok.csv -t y -o m.st --learning-rate nan", "must be a number above 0, got nan"),
-        ("train ok.csv -t y -o m.st --learning-rate 0", "must be a number above 0, got 0"),
-        ("train ok.csv -t y -o m.st --learning-rate -1", "must be a number above 0, got -1"),
-        ("train ok.csv -t y -o m.st --momentum 1", "must be in [0, 1), got 1"),
-        ("train ok.csv -t y -o m.st --momentum 0 --nesterov", "--nesterov needs --optimizer sgd"),
+        (f"{NETWORK} --hidden 8,x", "argument --hidden: must be a whole number"),
+        (f"{NETWORK} --hidden 8,0", "must be at least 1, got 0"),
+        (f"{NETWORK} --epochs 0", "must be at least 1, got 0"),
+        (f"{NETWORK} --batch-size 0", "must be at least 1, got 0"),
+        (f"{NETWORK} --learning-rate nan", "must be a number above 0, got nan"),
+        (f"{NETWORK} --learning-rate 0", "must be a number above 0, got 0"),
+        (f"{NETWORK} --learning-rate -1", "must be a number above 0, got -1"),
+        (f"{NETWORK} --momentum 1", "must be in [0, 1), got 1"),
+        (f"{NETWORK} --momentum 0 --nesterov", "--nesterov needs --optimizer sgd"),
         (
-            "train ok.csv -t y -o m.st --nesterov --optimizer adam",
+            f"{NETWORK} --nesterov --optimizer adam",
             "--nesterov needs --optimizer sgd",
         ),
-        ("train ok.csv -t y -o m.st --momentum 0.5 --optimizer adam", "--momentum goes with"),
-        ("train ok.csv -t y -o m.st --optimizer adma", "must be one of sgd, adam, adamw, nadam,"),
+        (f"{NETWORK} --momentum 0.5 --optimizer adam", "--momentum goes with"),
+        (f"{NETWORK} --optimizer adma", "must be one of sgd, adam, adamw, nadam,"),
         (
-            "train ok.csv -t y -o m.st --optimizer lbfgs --learning-rate 1",
+            f"{NETWORK} --optimizer lbfgs --learning-rate 1",
             "come without --learning-r",
         ),
         (
-            "train ok.csv -t y -o m.st --optimizer lbfgs --l1 1",
+            f"{NETWORK} --optimizer lbfgs --l1 1",
             "LBFGS must come without l1, got 1.0",
         ),
-        ("train ok.csv -t y -o m.st --optimizer lbfgs --dropout 0.1", "come without --dropout"),
-        ("train ok.csv -t y -o m.st --optimizer lbfgs --norm batch", "come without --norm batch"),
-        ("train ok.csv -t y -o m.st --norm layer --hidden none", "--norm needs hidden layers"),
+        (f"{NETWORK} --optimizer lbfgs --dropout 0.1", "come without --dropout"),
+        (f"{NETWORK} --optimizer lbfgs --norm batch", "come without --norm batch"),
+        (f"{NETWORK} --norm layer --hidden none", "--norm needs hidden layers"),
         (
-            "train ok.csv -t y -o m.st --norm batch --batch-size 1",
+            f"{NETWORK} --norm batch --batch-size 1",
             "at least 2 rows, got batch_size",
         ),
-        ("train ok.csv -t y -o m.st --optimizer lbfgs --resume r", "come without --resume"),
+        (f"{NETWORK} --optimizer lbfgs --resume r", "come without --resume"),
         (
-            "train ok.csv -t y -o m.st --schedule linear",
+            f"{NETWORK} --schedule linear",
             "must be one of cosine, one_cycle, constant",
         ),
         (
-            "train ok.csv -t y -o m.st --schedule step --warmup 1",
+            f"{NETWORK} --schedule step --warmup 1",
             "--warmup goes with --schedule cos",
         ),
-        ("train ok.csv -t y -o m.st --warmup 20", "--warmup must be below --epochs 20, got 20"),
-        ("train ok.csv -t y -o m.st --weight-decay -1", "must be a number of at least 0, got -1"),
-        ("train ok.csv -t y -o m.st --clip-norm 0", "must be a number above 0, got 0"),
-        ("train ok.csv -t y -o m.st --dropout 0.1 --hidden none", "--dropout needs hidden layers"),
+        (f"{NETWORK} --warmup 20", "--warmup must be below --epochs 20, got 20"),
+        (f"{NETWORK} --weight-decay -1", "must be a number of at least 0, got -1"),
+        (f"{NETWORK} --clip-norm 0", "must be a number above 0, got 0"),
+        (f"{NETWORK} --dropout 0.1 --hidden none", "--dropout needs hidden layers"),
         (
-            "train ok.csv -t y -o m.st --checkpoint a --resume b",
+            f"{NETWORK} --checkpoint a --resume b",
             "must be --resume's file, b, or stay",
         ),
-        ("train ok.csv -t y -o m.st --dropout 1", "--dropout: must be in [0, 1), got 1"),
+        (f"{NETWORK} --dropout 1", "--dropout: must be in [0, 1), got 1"),
         (
-            "train ok.csv -t y -o m.st --dropout 0,0.1",
+            f"{NETWORK} --dropout 0,0.1",
             "or 3: of the inputs and of each hidden layer",
         ),
-        ("train ok.csv -t y -o m.st --activation relu,tanh,elu", "one for each of 2 hidden layers"),
-        ("train ok.csv -t y -o m.st --activation tanh:2", 'tanh takes no number, got "tanh:2"'),
-        ("train ok.csv -t y -o m.st --loss huber:0", "delta must be above 0, got 0.0"),
-        ("train ok.csv -t y -o m.st --loss quantile:x", 'must be a number, got "x"'),
-        ("train ok.csv -t y -o m.st --loss huber --task classification", "huber is for regression"),
-        ("train ok.csv -t y -o m.st --loss hinge --task regression", "hinge is for classification"),
+        (f"{NETWORK} --activation relu,tanh,elu", "one for each of 2 hidden layers"),
+        (f"{NETWORK} --activation tanh:2", 'tanh takes no number, got "tanh:2"'),
+        (f"{NETWORK} --loss huber:0", "delta must be above 0, got 0.0"),
+        (f"{NETWORK} --loss quantile:x", 'must be a number, got "x"'),
+        (f"{NETWORK} --loss huber --task classification", "huber is for regression"),
+        (f"{NETWORK} --loss hinge --task regression", "hinge is for classification"),
         (
-            "train ok.csv -t y -o m.st --loss binary_cross_entropy",
+            f"{NETWORK} --loss binary_cross_entropy",
             "--loss for classification must be one of cross_entropy, focal, hinge, squared_error",
         ),
-        ("train minus.csv -t y -o m.st --loss poisson", "must be at least 0 for the loss poisson"),
         (
-            "train ok.csv -t y -o m.st --label-smoothing 0.1 --loss focal",
+            "train --network minus.csv -t y -o m.st --loss poisson",
+            "must be at least 0 for the loss poisson",
+        ),
+        (
+            f"{NETWORK} --label-smoothing 0.1 --loss focal",
             "--label-smoothing goes with cross-entropy, not with focal",
         ),
-        ("train ok.csv -t y -o m.st --class-weight bal", "must be balanced or CLASS=WEIGHT,..."),
-        ("train ok.csv -t y -o m.st --class-weight 2=1", 'must name classes, 0, 1, got "2"'),
+        (f"{NETWORK} --class-weight bal", "must be balanced or CLASS=WEIGHT,..."),
+        (f"{NETWORK} --class-weight 2=1", 'must name classes, 0, 1, got "2"'),
         (
-            "train ok.csv -t a -o m.st --task regression --class-weight balanced",
+            "train --network ok.csv -t a -o m.st --task regression --class-weight balanced",
             "--class-weight is for one target of classes",
         ),
         ("train ok.csv -t y -o m.st --sample-weight w", 'ok.csv: no column "w"'),
         ("train ok.csv -t y -o m.st --sample-weight y", "must be another column than the target"),
         ("train minus.csv -t a -o m.st --sample-weight y", "a weight must be at least 0, got -1.0"),
         ("train xy.npz -o m.st --sample-weight y", "--sample-weight names a column of a table"),
-        ("train ok.csv -t y -o m.st --metrics rmse", "must be among accuracy, precision"),
-        ("train ok.csv -t y -o m.st --metrics f1,f1", "--metrics must differ from one another"),
-        ("train ok.csv -t y -o m.st --early-stopping 0", "must be at least 1, got 0"),
+        (f"{NETWORK} --metrics rmse", "must be among accuracy, precision"),
+        (f"{NETWORK} --metrics f1,f1", "--metrics must differ from one another"),
+        (f"{NETWORK} --early-stopping 0", "must be at least 1, got 0"),
         (
-            "train ok.csv -t y -o m.st --early-stopping 3 --validation-split 0",
+            f"{NETWORK} --early-stopping 3 --validation-split 0",
             "--early-stopping needs rows to measure on, got --validation-split 0",
         ),
         (
-            "train ok.csv -t y -o m.st --early-stopping 3",
+            f"{NETWORK} --early-stopping 3",
             "--early-stopping needs rows to measure on: 0.1 of 4 is none",
         ),
-        ("train ok.csv -t y -o m.st --checkpoint no/c.st", "--checkpoint no/c.st: no such folder"),
-        ("train ok.csv -t y -o m.st --log .", "--log .: must be a file, not a folder"),
-        ("train ok.csv -t y -o m.st --plot p.doc", "its name must end in one of"),
+        (f"{NETWORK} --checkpoint no/c.st", "--checkpoint no/c.st: no such folder"),
+        (f"{NETWORK} --log .", "--log .: must be a file, not a folder"),
+        (f"{NETWORK} --plot p.doc", "its name must end in one of"),
         ("train ok.csv -t y -o ok.csv", "-o ok.csv: must be another file than the data"),
-        ("train ok.csv -t y -o m.st --log ./m.st", "--log ./m.st: must be another file than -o"),
-        ("train ok.csv -t y -o m.st --resume ok.csv", "--resume ok.csv: must be another file than"),
-        ("train ok.csv -t y -o m.st --resume text.csv", "text.csv: "),
-        ("train ok.csv -t y -o m.st --resume plain.st", "was not written by fastnn train --checkp"),
+        (f"{NETWORK} --log ./m.st", "--log ./m.st: must be another file than -o"),
+        (f"{NETWORK} --resume ok.csv", "--resume ok.csv: must be another file than"),
+        (f"{NETWORK} --resume text.csv", "text.csv: "),
+        (f"{NETWORK} --resume plain.st", "was not written by fastnn train --checkp"),
         (
-            "train ok.csv -t y -o m.st --hidden 5 --resume model.st",
+            f"{NETWORK} --hidden 5 --resume model.st",
             "sizes must be [1, 128, 64, 2]",
         ),
         (
-            "train ok.csv -t y -o m.st --resume model.st",
+            f"{NETWORK} --resume model.st",
             "epochs must be 1 as in the checkpoint, got",
         ),
         (
-            "train ok.csv -t y -o m.st --epochs 1 --resume model.st",
+            f"{NETWORK} --epochs 1 --resume model.st",
             "resume: model.st must be a file that Checkpoint wrote, not Model.save",
         ),
         ("train other.csv -t a,a -o m.st", '--target must name each column once, got "a", "a"'),
-        ("train minus.csv -t a,y -o m.st", "must all be amounts or all be classes (task=, --task)"),
         (
-            "train three.csv -t y,z -o m.st",
+            "train --network minus.csv -t a,y -o m.st",
+            "must all be amounts or all be classes (task=, --task)",
+        ),
+        (
+            "train --network three.csv -t y,z -o m.st",
             '"y": of several targets each must have two classes, it has 3',
         ),
         ("train ok.csv -t y -o m.st --seed -1", "must be at least 0 and below 2**128"),
-        ("train ok.csv -t y -o m.st --activation rleu", "must be one of identity, relu,"),
+        (f"{NETWORK} --activation rleu", "must be one of identity, relu,"),
         ("train ok.csv -t y -o m.st --delimiter ab", 'one character, "tab" or "space", got "ab"'),
         ("train ok.csv -t y -o m.st --drop b", 'ok.csv: no column "b"'),
         ("train ok.csv -t y -o m.st --drop y", '"y" is a target'),
         ("train ok.csv -t y -o m.st --drop a", 'no column beside the target "y"'),
-        ("train ok.csv -t a,y -o m.st", 'no column beside the target "a", "y"'),
+        ("train --network ok.csv -t a,y -o m.st", 'no column beside the target "a", "y"'),
         (
-            "train ok.csv -t y -o m.st --validation other.csv --validation-split 0.2",
+            f"{NETWORK} --validation other.csv --validation-split 0.2",
             "--validation and --validation-split exclude each other",
         ),
         ("train ragged.csv -t y -o m.st", "ragged.csv, row 3: must have 2 cells"),
@@ -671,7 +681,7 @@ def test_bad_use(here, run, command, message):
     np.savez("xy.npz", X=np.ones((4, 2)), y=[0, 1, 0, 1])
     fastnn.Model([2, 2], seed=0).save("plain.st")
     if "model.st" in command:
-        assert run("train", "ok.csv", "-t", "y", "-o", "model.st", "-q", "--epochs", 1)[0] == 0
+        assert run(*TRAIN, "ok.csv", "-t", "y", "-o", "model.st", "-q", "--epochs", 1)[0] == 0
     before = sorted(os.listdir())
     status, out, err = run(*command.split())
     assert (status, out) == (2, "")
@@ -682,7 +692,7 @@ def test_bad_use(here, run, command, message):
 def test_divergence_fails_and_keeps_the_old_model(here, run):
     slope(here / "data.csv")
     (here / "m.st").write_text("old")
-    status, _, err = run("train", "data.csv", "-t", "z", "-o", "m.st", "--learning-rate", 1e9, "-q")
+    status, _, err = run(*TRAIN, "data.csv", "-t", "z", "-o", "m.st", "--learning-rate", 1e9, "-q")
     assert status == 1
     assert (
         err.startswith("fastnn: error: training diverged in epoch 1") and "--learning-rate" in err
@@ -696,7 +706,7 @@ def test_absent_extras_are_named(here, run, monkeypatch):
     status, out, err = run("demo")
     assert (status, out) == (1, "") and "pip install scikit-learn matplotlib" in err
     (here / "data.parquet").touch()
-    status, _, err = run("train", "data.parquet", "-t", "y", "-o", "m.st")
+    status, _, err = run(*TRAIN, "data.parquet", "-t", "y", "-o", "m.st")
     assert status == 1 and "pip install pyarrow" in err
 
 
@@ -730,7 +740,7 @@ def test_output_keeps_links_and_permissions(here):
 def test_classification_measures_by_hand():
     labels = np.array([0, 0, 0, 1, 1, 2])
     P = np.eye(4)[[0, 0, 1, 1, 0, 1]] * 0.5 + 0.125
-    result = metrics.classification(labels, P, ["a", "b", "c", "d"])
+    result = scores.classification(labels, P, ["a", "b", "c", "d"])
     assert result["accuracy"] == 3 / 6
     assert result["confusion_matrix"] == [[2, 1, 0, 0], [1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
     assert result["classes"]["a"] == {
@@ -748,13 +758,14 @@ def test_classification_measures_by_hand():
     assert result["classes"]["c"] == {"precision": None, "recall": 0, "f1": 0, "support": 1}
     assert result["classes"]["d"] == {"precision": None, "recall": None, "f1": None, "support": 0}
     np.testing.assert_allclose(result["log_loss"], -np.log([0.625] * 3 + [0.125] * 3).mean())
-    assert " -  " in metrics.classification_text(result)
+    assert result["auc"] == pytest.approx((6 / 9 + 4 / 8 + 1 / 2) / 3)
+    assert " -  " in metrics.scores_text(result)
 
 
 def test_regression_measures_by_hand():
-    result = metrics.regression(np.array([1.0, 2.0, 6.0]), np.array([1.0, 4.0, 5.0]))
+    result = scores.regression(np.array([1.0, 2.0, 6.0]), np.array([1.0, 4.0, 5.0]))
     assert result == {"rows": 3, "rmse": np.sqrt(5 / 3), "mae": 1.0, "r2": 1 - 5 / 14}
-    assert metrics.regression(np.ones(2), np.ones(2))["r2"] is None
+    assert scores.regression(np.ones(2), np.ones(2))["r2"] is None
 
 
 def test_defaults():
@@ -774,7 +785,7 @@ def same_fastnn(monkeypatch):
 
 def test_python_m_and_pipes(here):
     flowers(here / "flowers.csv")
-    train = [*COMMAND, "train", "-", "-t", "kind", "-o", "m.st", "--epochs", "2", "-q"]
+    train = [*COMMAND, *TRAIN, "-", "-t", "kind", "-o", "m.st", "--epochs", "2", "-q"]
     with open("flowers.csv") as file:
         assert subprocess.run(train, stdin=file, check=True).returncode == 0
     predict = [*COMMAND, "predict", "m.st", "-"]
@@ -789,7 +800,7 @@ def test_python_m_and_pipes(here):
 def test_a_reader_that_breaks_off_is_no_error(here):
     lines = ["a,y"] + [f"{i},{i % 2}" for i in range(20_000)]
     (here / "data.csv").write_text("\n".join(lines))
-    assert main("train data.csv -t y -o m.st -q --epochs 1 --hidden 2".split()) == 0
+    assert main("train --network data.csv -t y -o m.st -q --epochs 1 --hidden 2".split()) == 0
     script = f"'{sys.executable}' -m fastnn predict m.st data.csv | head -n 2"
     done = subprocess.run(script, shell=True, capture_output=True, text=True, check=True)
     assert len(done.stdout.splitlines()) == 2 and done.stderr == ""
@@ -799,7 +810,7 @@ def test_a_reader_that_breaks_off_is_no_error(here):
 def test_ctrl_c_keeps_the_network_beside_the_output(here):
     squares("train.npz")
     (here / "m.safetensors").write_text("old")
-    command = [*COMMAND, "train", "train.npz", "-o", "m.safetensors", "--epochs", "1000000"]
+    command = [*COMMAND, *TRAIN, "train.npz", "-o", "m.safetensors", "--epochs", "1000000"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr.readline().startswith("epoch ")  # it trains
     begin = time.monotonic()
@@ -819,7 +830,7 @@ def test_ctrl_c_keeps_the_network_beside_the_output(here):
 def test_ctrl_c_keeps_the_best_so_far(here):
     rng = np.random.default_rng(0)
     np.savez("noise.npz", X=rng.normal(size=(60, 5)), y=rng.integers(0, 2, 60))
-    command = [*COMMAND, "train", "noise.npz", "-o", "m.st", "--epochs", "1000000"]
+    command = [*COMMAND, *TRAIN, "noise.npz", "-o", "m.st", "--epochs", "1000000"]
     command += ["--early-stopping", "900000", "--checkpoint", "run.st", "--log", "log.csv"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     for _ in range(30):
@@ -840,7 +851,7 @@ def test_ctrl_c_keeps_the_best_so_far(here):
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_killed_and_resumed_ends_with_the_same_bits(here):
     squares("train.npz")
-    command = [*COMMAND, "train", "train.npz", "--epochs", "400", "--optimizer", "adamw", "-q"]
+    command = [*COMMAND, *TRAIN, "train.npz", "--epochs", "400", "--optimizer", "adamw", "-q"]
     command += ["--schedule", "one_cycle", "--dropout", "0.2", "--early-stopping", "400"]
     command += ["--class-weight", "balanced"]
     subprocess.run([*command, "-o", "whole.st"], check=True)
@@ -874,7 +885,7 @@ def test_the_commands_of_the_page(here, run):
     pytest.importorskip("matplotlib")
     page = (Path(__file__).parent.parent / "docs/command_line.md").read_text()
     blocks = re.findall(r"^```(python|sh)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     for language, block in blocks:
         if language == "python":
             exec(block, {})
@@ -901,7 +912,7 @@ def test_demo(here, run):
 
 
 def test_adult(here, run, tabular):
-    command = ("train", tabular / "adult-train.csv", "-t", "income", "--missing", "impute", "-q")
+    command = (*TRAIN, tabular / "adult-train.csv", "-t", "income", "--missing", "impute", "-q")
     assert run(*command, "-o", "m.st", "--epochs", 5)[0] == 0
     status, out, err = run("evaluate", "m.st", tabular / "adult-test.csv", "--json")
     assert status == 0 and json.loads(out)["accuracy"] > 0.845
@@ -919,7 +930,7 @@ def test_adult(here, run, tabular):
 )
 def test_tables(here, run, tabular, name, target, task, measure, least):
     path = tabular / f"{name}.csv"
-    status, out, _ = run("train", path, "-t", target, "-o", "m.st", "--validation-split", 0.3)
+    status, out, _ = run(*TRAIN, path, "-t", target, "-o", "m.st", "--validation-split", 0.3)
     assert status == 0 and f"{target}, {task}" in out
     line = next(line for line in out.splitlines() if line.startswith("validation"))
     assert float(line.split(f"{measure} ")[1].split(",")[0]) > least
@@ -937,6 +948,6 @@ def test_mnist(here, run, mnist, arguments, least):
     for name, images, labels in (("train", X, y), ("test", X_test, y_test)):
         pixels = np.rint(images * 255).astype(np.uint8).reshape(-1, 28, 28)
         np.savez(f"{name}.npz", X=pixels, y=labels)
-    assert run("train", "train.npz", "-o", "m.st", "-q", *arguments.split())[0] == 0
+    assert run(*TRAIN, "train.npz", "-o", "m.st", "-q", *arguments.split())[0] == 0
     result = json.loads(run("evaluate", "m.st", "test.npz", "--json")[1])
     assert result["accuracy"] > least

@@ -59,7 +59,8 @@ def as_numbers(cells):
 def test_a_table_with_text(here, run, dtype):
     columns = people()
     table("people.csv", columns)
-    train = "train people.csv -t kind --drop z -o m.st --missing impute --epochs 5 --hidden 8"
+    train = "train --network people.csv -t kind --drop z -o m.st --epochs 5 --hidden 8"
+    train += " --missing impute"
     assert run(f"{train} --dtype {dtype}")[0] == 0
     status, out, err = run("export m.st m.onnx")
     assert (status, err) == (0, "")
@@ -89,9 +90,8 @@ def test_a_table_with_text(here, run, dtype):
 def test_a_table_of_numbers_and_an_amount_in_its_unit(here, run, dtype):
     columns = people()
     table("people.csv", columns)
-    train = (
-        "train people.csv -t z --drop kind,colour -o m.st --missing impute --epochs 5 --hidden 8"
-    )
+    train = "train --network people.csv -t z --drop kind,colour -o m.st --epochs 5 --hidden 8"
+    train += " --missing impute"
     assert run(f"{train} --dtype {dtype}")[0] == 0
     status, out, _ = run("export m.st m.onnx")
     assert status == 0 and "input       X (n, 2) float64" in out and "columns     year, size" in out
@@ -157,7 +157,7 @@ def test_what_a_graph_does_not_express_is_refused(here):
 def test_images(here, run):
     X, y = RNG.integers(0, 255, (100, 8, 8), dtype=np.uint8), RNG.integers(0, 3, 100)
     np.savez("d.npz", X=X, y=y)
-    assert run("train d.npz -o m.st --epochs 3 --hidden 8")[0] == 0
+    assert run("train --network d.npz -o m.st --epochs 3 --hidden 8")[0] == 0
     status, out, _ = run("export m.st m.onnx")
     assert status == 0 and "input       X (n, 8, 8) float32" in out
     want = predicted(run("predict m.st d.npz")[1])
@@ -172,7 +172,7 @@ def test_several_targets(here, run):
     columns["w"] = -columns["z"] + 7
     table("people.csv", columns)
     drop = "--drop kind,colour,size"
-    assert run(f"train people.csv -t z,w {drop} -o m.st --epochs 3 --hidden 8")[0] == 0
+    assert run(f"train --network people.csv -t z,w {drop} -o m.st --epochs 3 --hidden 8")[0] == 0
     assert run("export m.st m.onnx")[0] == 0
     want = predicted(run("predict m.st people.csv")[1])
     f = runtime("m.onnx", {"X": as_numbers(columns["year"])[:, None]})["f"]
@@ -183,7 +183,8 @@ def test_several_targets(here, run):
 
 def test_an_export_serves_like_its_model(here, run):
     table("people.csv", people())
-    assert run("train people.csv -t kind --missing impute -o m.st --epochs 3 --hidden 8")[0] == 0
+    train = "train --network people.csv -t kind --missing impute -o m.st --epochs 3 --hidden 8"
+    assert run(train)[0] == 0
     assert run("export m.st m.onnx")[0] == 0
     for command in ("predict {} people.csv", "evaluate {} people.csv", "info {} --json"):
         ours, theirs = (run(command.format(name)) for name in ("m.st", "m.onnx"))

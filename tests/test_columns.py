@@ -146,7 +146,7 @@ def test_a_model_of_the_command_line_predicts_in_python(tmp_path, monkeypatch, c
     monkeypatch.chdir(tmp_path)
     table = people()
     table.assign(kind=chosen(table)).to_csv("people.csv", index=False)
-    assert main("train people.csv -t kind -o m.st -q".split()) == 0
+    assert main("train --network people.csv -t kind -o m.st -q".split()) == 0
     model = fastnn.load("m.st")
     predicted = model.predict(table)
     assert np.mean(predicted == chosen(table)) > 0.9
@@ -580,6 +580,15 @@ def rows_of(table):
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
+def as_read(row):
+    """The same cells as files and frames have them."""
+    plain = {"rooms": np.int64, "age": np.float64}
+    missing = {"income": np.nan, "city": " ?"}
+    same = {name: cell if name not in plain else plain[name](cell) for name, cell in row.items()}
+    same |= {name: f" {cell} " for name, cell in row.items() if isinstance(cell, str)}
+    return same | {name: one for name, one in missing.items() if row[name] is None}
+
+
 @pytest.mark.parametrize("missing", ["impute", "indicate"])
 @pytest.mark.parametrize("categories", ["one_hot", "codes"])
 @pytest.mark.parametrize("scaling", ["standard", "robust"])
@@ -594,6 +603,7 @@ def test_a_row_alone_is_what_it_is_in_a_table(missing, categories, scaling, dtyp
         cells = columns.inputs.cells(dtype)
         for i, row in enumerate(rows_of(table)):
             assert cells(row).tobytes() == encoded[i].tobytes()
+            assert cells(as_read(row)).tobytes() == encoded[i].tobytes()
             row["else"] = "ignored"
             assert model.predict_one(row) == model.predict(table[i : i + 1])[0]
             if model.output == "softmax":

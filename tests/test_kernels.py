@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import reference as ref
 
-from fastnn.kernels import _cpu, backward, forward, measure, output_delta, update
+from fastnn.kernels import _cpu, backward, forward, measure, output_delta, predict, update
 
 WIDER = {"float32": np.float64, "float64": np.longdouble}
 
@@ -361,3 +361,41 @@ def test_every_entry_has_its_twin_in_the_reference():
 def test_an_unknown_isa_is_refused_by_name():
     with pytest.raises(ValueError, match=r"must be one of .*(baseline|neon).*got 'avx1024'"):
         _cpu.use("avx1024")
+
+
+def test_calibrate(isa):
+    """q is off by 3 u (p + s / n) / (1 - s), ln q by that over q and 4 u of its own; the softmax by
+    e^(2 |error of ln q / T|) and n + 6 roundings."""
+    rng, u = np.random.default_rng(1), ref.unit_roundoff("float64")
+    for n, s, T, least in [
+        *((2, 0.0, 1.0, 1e-30), (2, 0.1, 0.5, 1e-4), (3, 0.09, 20, 1e-4), (37, 0.5, 0.05, 1e-4)),
+        *((1, 0.0, 1.0, 1e-30), (1000, 0.0, 3.0, 1e-30)),
+    ]:
+        p = rng.dirichlet(np.full(n, 0.3), 41)
+        p[0] = np.eye(n)[0]
+        wide = p.astype(np.longdouble)
+        q = np.maximum((wide - np.longdouble(s) / n) / (1 - np.longdouble(s)), least)
+        z = np.log(q) / T
+        want = np.exp(z - z.max(1, keepdims=True))
+        want /= want.sum(1, keepdims=True)
+        off = ((3 * u * (wide + s / n) / (1 - s) / q).max(1) + 4 * u * abs(np.log(q)).max(1)) / T
+        off += 2 * u * abs(z).max(1)
+        bound = want * (2 * off + (n + 6) * u)[:, None] + 1e-300
+        alone = p.copy()
+        predict.calibrate(p, s, T, least)
+        assert (abs(p - want) <= bound).all(), (n, s, T)
+        for i in range(len(p)):
+            predict.calibrate(alone[i : i + 1], s, T, least)
+        assert alone.tobytes() == p.tobytes()
+
+
+def test_calibrated_bits_are_of_no_instruction_set():
+    p = np.random.default_rng(0).dirichlet(np.ones(37), 9)
+    found = set()
+    for name in set(_cpu.isas()) - {"baseline"}:
+        _cpu.use(name)
+        q = p.copy()
+        predict.calibrate(q, 0.05, 1.3, 1e-4)
+        found.add(q.tobytes())
+    _cpu.use()
+    assert len(found) <= 1

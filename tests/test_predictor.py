@@ -12,6 +12,7 @@ import pytest
 
 import fastnn
 from fastnn.kernels import _cpu
+from fastnn.kernels.predict import Mean
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -181,6 +182,46 @@ def test_rows_and_threads_change_no_bit():
     assert len(want) == 1
     predict = fastnn.Model(sizes, seed=1, n_threads=2).predictor()
     assert b"".join(predict(X[i : i + 77]).tobytes() for i in range(0, 2000, 77)) in want
+
+
+# --- means of several networks
+
+
+def members_of(sizes, n, dtype="float32"):
+    return [fastnn.Model(sizes, dtype=dtype, seed=seed).predictor() for seed in range(n)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_mean_is_the_sum_in_order_of_its_members(dtype):
+    members = members_of([7, 70, 3], 5, dtype)
+    mean = pickle.loads(pickle.dumps(Mean(members)))
+    X = np.random.default_rng(0).normal(size=(8200, 7)).astype(dtype)  # more than a block
+    weights = np.array([[0.1, 0.2, 0.3, 0, 0.4], [0, 0, 1, 0, 0]])
+    want = np.zeros((2, len(X), 3))
+    for m, member in enumerate(members):
+        want += weights[:, m, None, None] * member(X).astype(np.float64)
+    for _ in range(2):  # forth and back
+        assert mean(X, weights).tobytes() == want.tobytes()
+        for i in (0, 1, 8199):
+            assert mean(X[i : i + 1], weights).tobytes() == want[:, i : i + 1].tobytes()
+    assert mean(X[:0], weights).shape == (2, 0, 3)
+
+
+def test_a_mean_refuses_what_its_members_do_not_take():
+    with pytest.raises(ValueError, match="members must take and give the same numbers"):
+        Mean([*members_of([3, 2], 1), *members_of([4, 2], 1)])
+    mean, weights = Mean(members_of([3, 2], 2)), np.ones((1, 2))
+    X = np.ones((4, 3), np.float32)
+    for bad, of in [
+        *((X[:, :2], weights), (X.astype(float), weights), (X[0], weights), (X[::2], weights)),
+        *((X.tolist(), weights), (X, np.ones((1, 3)))),
+    ]:
+        with pytest.raises(ValueError, match=r"X must be an array of shape \(n, 3\)"):
+            mean(bad, of)
+    for n in (1, 4):
+        X[n - 1, 1] = np.nan
+        with pytest.raises(ValueError, match="finite"):
+            mean(X[:n], weights)
 
 
 def test_a_long_call_can_be_interrupted():

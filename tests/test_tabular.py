@@ -101,6 +101,39 @@ def test_out_of_fold_scores_do_not_see_their_rows():
     assert model.scores_["accuracy"] < 0.6
 
 
+def test_held_out_rows_are_kept_as_networks_that_have_not_seen_them_predict_them(fitted):
+    X, kind, amount = rows()
+    classifier, regressor = fitted
+    p, f = classifier.held_out_, regressor.held_out_
+    assert p.rows.tolist() == f.rows.tolist() == list(range(200)) and p.n_rows == 200
+    decided = classifier.classes_[p.predictions.argmax(1)]
+    assert classifier.scores_["accuracy"] == np.mean(decided == kind)
+    rmse = np.sqrt(np.mean((f.predictions - amount) ** 2))
+    assert regressor.scores_["rmse"] == pytest.approx(rmse, rel=1e-12)
+    for model, of in ((classifier, p), (regressor, f)):
+        ensemble = model._ensemble
+        again = ensemble.unseen(ensemble.columns.encode(X), ensemble.scores.group)
+        np.testing.assert_allclose(ensemble.answers(again), of.predictions, rtol=1e-6)
+        assert np.abs(of.predictions - ensemble.predict(ensemble.columns.encode(X))).max() > 1e-3
+
+
+def test_held_out_rows_are_those_of_X_where_some_weigh_nothing():
+    X, _, amount = rows()
+    weights = np.arange(200) % 3.0
+    one_fold = Pack(SMALL.recipes, n_folds=1)
+    for recipe, n in ((SMALL, 133), (one_fold, 27)):
+        model = TabularRegressor(recipe=recipe, random_state=0).fit(X, amount, weights)
+        of = model.held_out_
+        assert len(of.rows) == len(of.predictions) == n and of.n_rows == 200
+        assert (weights[of.rows] > 0).all()
+        off = of.predictions - amount[of.rows]
+        want = np.sqrt(np.average(off**2, weights=weights[of.rows]))
+        assert model.scores_["rmse"] == pytest.approx(want, rel=1e-12)
+        assert len(model.histories_) == 2 * recipe.n_folds
+        found = model.permutation_importance(X, amount, sample_weight=weights, held_out=True)
+        assert found.loss == pytest.approx(want, rel=1e-6)
+
+
 @pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow", "dict", "rows", "array"])
 def test_every_kind_of_table(library, fitted):
     X, kind, _ = rows()
@@ -359,6 +392,38 @@ def test_columns_that_matter(fitted):
         fitted[0].permutation_importance(X, np.where(np.arange(500) == 1, "odd", kind))
 
 
+def test_columns_that_matter_to_networks_that_have_not_seen_the_rows(fitted, tmp_path):
+    """Labels learned by heart: to those who have seen the rows every column seems to matter."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(300, 20)), rng.integers(0, 2, 300)
+    recipe = Pack((Recipe((64,), optimizer=fastnn.Adam(0.01), epochs=60, monitor=None),), 3)
+    model = TabularClassifier(recipe=recipe, random_state=0).fit(X, y)
+    seen = model.permutation_importance(X, y)
+    unseen = model.permutation_importance(X, y, held_out=True)
+    assert seen.mean.min() > 0 and seen.mean.mean() > 5 * abs(unseen.mean.mean())
+    assert unseen.loss == pytest.approx(model.scores_["log_loss"], rel=1e-6)
+    with pytest.raises(ValueError, match="must be the 300 rows of fit, got 299"):
+        model.permutation_importance(X[1:], y[1:], held_out=True)
+    with pytest.raises(ValueError, match="as many rows as each other, got 300 and 299"):
+        model.permutation_importance(X, y[1:])
+    model.save(tmp_path / "m.st")
+    with pytest.raises(ValueError, match="for the estimator that was fitted, not for a file's"):
+        fastnn.load(tmp_path / "m.st").permutation_importance(X, y, held_out=True)
+
+
+def test_tables_of_files_are_measured_on(fitted, tmp_path):
+    X, kind, amount = rows(100, seed=1)
+    for model, y in zip(fitted, (kind, amount), strict=True):
+        path = tmp_path / "t.csv"
+        lines = [",".join("" if c != c or c is None else str(c) for c in row)
+                 for row in zip(*X.values(), y, strict=True)]
+        path.write_text("\n".join(["a,b,colour,y", *lines]) + "\n")
+        table = fastnn.tables.read(str(path))
+        assert model.score(table, table.select(["y"])) == pytest.approx(model.score(X, y))
+        found = model.permutation_importance(table, table.select(["y"]))
+        assert np.allclose(found.mean, model.permutation_importance(X, y).mean)
+
+
 def test_a_column_and_its_gaps_are_shuffled_together():
     """Of an array: the feature that says where a number is missing belongs to its column."""
     rng = np.random.default_rng(0)
@@ -383,7 +448,7 @@ def test_same_bits_for_any_number_of_threads(fitted):
     assert not np.array_equal(other.predict(X), fitted[1].predict(X))
 
 
-def test_a_row_alone_as_in_any_batch(fitted, monkeypatch):
+def test_a_row_alone_as_in_any_batch(fitted):
     X, _, _ = rows()
     classifier, regressor = fitted
     p, f = classifier.predict_proba(X), regressor.predict(X)
@@ -395,8 +460,8 @@ def test_a_row_alone_as_in_any_batch(fitted, monkeypatch):
         assert np.array_equal(classifier.predict_proba_one(cells), p[i])
         assert classifier.predict_one(cells) == classifier.predict(row)[0]
         assert regressor.predict_one(cells) == f[i]
-    monkeypatch.setattr("fastnn.tabular.ensemble.ROWS", 7)  # blocks
-    assert np.array_equal(classifier.predict_proba(X), p)
+    many = {name: np.tile(column, 43) for name, column in X.items()}  # several blocks
+    assert np.array_equal(classifier.predict_proba(many), np.tile(p, (43, 1)))
 
 
 # --- errors

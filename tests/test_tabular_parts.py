@@ -10,7 +10,7 @@ import pytest
 
 import fastnn
 from fastnn.tables.frames import as_arrays
-from fastnn.tabular.calibration import calibration_of, heated, temperature_of, unsmoothed
+from fastnn.tabular.calibration import Calibration, calibration_of, temperature_of
 from fastnn.tabular.conformal import Scores, scores_of
 from fastnn.tabular.data import as_amounts, as_classes, as_data, as_target
 from fastnn.tabular.folds import folds, splits
@@ -122,8 +122,8 @@ def test_members_without_a_finite_loss_are_left_out():
 def sample(n, sharpness, seed=0):
     """Probabilities, and labels drawn from softmax(sharpness ln p)."""
     rng = np.random.default_rng(seed)
-    p = heated(np.exp(rng.normal(size=(n, 3))), 1.0)
-    true = heated(p, 1 / sharpness)
+    p = Calibration()(np.exp(rng.normal(size=(n, 3))))
+    true = Calibration(temperature=1 / sharpness)(p)
     labels = (true.cumsum(1) < rng.uniform(size=(n, 1))).sum(1)
     return p, labels
 
@@ -139,7 +139,7 @@ def test_temperature_minimises_the_log_loss():
     best = temperature_of(p, labels)
 
     def loss(temperature):
-        return -np.log(heated(p, temperature)[np.arange(len(p)), labels]).mean()
+        return -np.log(Calibration(temperature=temperature)(p)[np.arange(len(p)), labels]).mean()
 
     for factor in (0.9, 1.1):
         assert loss(best) < loss(best * factor)
@@ -154,16 +154,16 @@ def test_weights_are_repeated_rows():
 
 def test_temperature_stays_within_bounds():
     labels = np.arange(60) % 3
-    sure = heated(np.eye(3)[labels] + 0.01, 1.0)
+    sure = Calibration()(np.eye(3)[labels] + 0.01)
     assert 0.05 <= temperature_of(sure, labels) < 1
     assert temperature_of(sure, (labels + 1) % 3) == pytest.approx(20)
     assert np.isfinite(temperature_of(np.eye(3)[labels], labels))
 
 
-def test_heated_is_softmax_of_log():
+def test_calibrated_is_softmax_of_log():
     p = np.array([[0.5, 0.25, 0.25]])
-    np.testing.assert_allclose(heated(p, 0.5), [[4 / 6, 1 / 6, 1 / 6]])
-    np.testing.assert_allclose(heated(p, 1.0), p)
+    np.testing.assert_allclose(Calibration(temperature=0.5)(p), [[4 / 6, 1 / 6, 1 / 6]])
+    np.testing.assert_allclose(Calibration()(p), p)
 
 
 def test_smoothing_is_taken_back_where_it_was_learned():
@@ -178,12 +178,11 @@ def test_smoothing_is_taken_back_where_it_was_learned():
     assert calibration_of(smooth, labels, None, 0.0).smoothing == 0
 
 
-def test_unsmoothed():
+def test_smoothing_taken_back_leaves_no_class_without_any():
     p = np.array([[0.9, 0.07, 0.03]])
-    q = unsmoothed(p, 0.1)
+    q = Calibration(0.1)(p)
     np.testing.assert_allclose(q[0, :2], (p[0, :2] - 0.1 / 3) / 0.9, rtol=5e-3)
     assert q[0, 2] > 0 and np.isclose(q.sum(), 1)
-    assert unsmoothed(p, 0.0) is p
 
 
 # --- certainty

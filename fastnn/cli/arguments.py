@@ -45,6 +45,12 @@ def fraction(text: str) -> float:
     return value
 
 
+def seconds(text: str) -> float:
+    """'90', '90s', '1.5m', '1h' -> seconds."""
+    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], 0)
+    return positive_float(text[:-1] if unit else text) * (unit or 1)
+
+
 def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
@@ -120,6 +126,11 @@ def delimiter(text: str) -> str:
     if len(text) != 1:
         raise argparse.ArgumentTypeError(f'must be one character, "tab" or "space", got "{text}"')
     return text
+
+
+def option(name: str) -> str:
+    """'batch_size' -> "--batch-size"."""
+    return "--" + name.replace("_", "-")
 
 
 def _int(text: str) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from fastnn.checks import counted, listed
 from fastnn.cli import arguments, metrics
 from fastnn.cli.messages import BadUse, note
+from fastnn.report import scores
 from fastnn.tables.columns import Columns
 from fastnn.tables.inputs import TableInputs
 from fastnn.tables.table import Arrays, Table
@@ -38,7 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from fastnn.cli.model_file import load_with_columns, outputs, read_like_training
+    from fastnn.cli.model_file import (
+        gives_probabilities,
+        load_with_columns,
+        outputs,
+        read_like_training,
+    )
 
     model, columns = load_with_columns(args.model)
     named = args.target or columns.names[0]  # of arrays
@@ -51,33 +57,35 @@ def run(args: argparse.Namespace) -> int:
         rows = rows.without(columns.inputs.missing_values)
     rows = with_targets(rows, names)
     X, y = inputs_and_targets(rows, names)
-    described = model.columns is not None
-    f = outputs(model, columns, X if not described else rows, args.threads)
-    result = measured(columns, y, f, model.output)
+    plain = getattr(model, "columns", columns) is None  # it reads all there are
+    f = outputs(model, columns, X if plain else rows, args.threads)
+    result = measured(columns, y, f, gives_probabilities(model))
     if args.json:
         json.dump(result, sys.stdout, indent=2, ensure_ascii=False)
         print()
     elif "targets" in result:
         print(metrics.several_text(result))
     else:
-        print((metrics.regression_text if columns.amounts else metrics.classification_text)(result))
+        print(metrics.scores_text(result))
+        if "classes" in result:
+            print(f"\n{metrics.confusion_text(result)}")
     return 0
 
 
-def measured(columns: Columns, y: Table, f: np.ndarray, output: object) -> dict:
+def measured(columns: Columns, y: Table, f: np.ndarray, probabilities: bool) -> dict:
     """What the metrics say of outputs f; of several targets, of each."""
     names = columns.class_names
     pairs = list(zip(columns.targets, y.columns, strict=True))
     if names is not None:
         labels = columns.targets[0].encode(y, pairs[0][1])
-        return metrics.classification(labels, f, names, probabilities=output == "softmax")
+        return scores.classification(labels, f, names, probabilities)
     results = {}
     for (target, name), one in zip(pairs, f.T, strict=True):
         if isinstance(target, Classes):
             labels, P = target.encode(y, name), np.stack([1 - one, one], 1)
-            results[name] = metrics.classification(labels, P, target.classes)
+            results[name] = scores.classification(labels, P, target.classes)
         else:
-            results[name] = metrics.regression(target.values(y, name), one)
+            results[name] = scores.regression(target.values(y, name), one)
     if len(results) > 1:
         return {"rows": len(f), "targets": results}
     return results.popitem()[1]

@@ -19,12 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     import fastnn.onnx
-    from fastnn.cli.model_file import load
+    from fastnn.cli.model_file import load_model
     from fastnn.onnx.file import interface
     from fastnn.tables.inputs import TableInputs
 
     output.check_writable(args.onnx, "FILE.onnx")
-    model = load(args.model)
+    model = load_model(args.model, "export")
     fastnn.onnx.export(model, args.onnx)
     print(f"{'written':11} {args.onnx}")
     inputs, outputs = interface(args.onnx)

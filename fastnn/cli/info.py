@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from typing import Any
 
 HELP = "show what a model file holds"
 DESCRIPTION = "Show what a model file holds: network, inputs, target and how it was trained."
@@ -16,37 +17,62 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    import fastnn
     from fastnn.cli.model_file import load_with_columns
-    from fastnn.network.activations import described
-    from fastnn.network.losses import to_json
-    from fastnn.network.norms import described as norm_to_json
 
     model, columns = load_with_columns(args.model)
-    training = model.metadata.get("training", {})
+    plain = isinstance(model, fastnn.Model)
     if args.json:
-        content = {
-            "sizes": model.sizes,
-            "activations": [described(one) for one in model.activations],
-            "output": described(model.output),
-            "loss": to_json(model.loss),
-            "norm": [norm_to_json(one) for one in model.norm],
-            "dtype": model.dtype,
-            "parameters": model.n_parameters,
-            "metadata": model.metadata,
-        }
+        content = network_content(model) if plain else ensemble_content(model)
         json.dump(content, sys.stdout, indent=2, ensure_ascii=False)
         print()
         return 0
-    print(f"model       {args.model}")
-    for name, value in network_lines(model):
-        print(f"{name:11} {value}")
-    for name, value in columns.lines():
-        print(f"{name:11} {value}")
+    lines = [("model", args.model)]
+    if plain:
+        lines += [*network_lines(model), *columns.lines()]
+    else:
+        lines += [("estimator", repr(model)), *model._lines()]
+    for name, value in lines:
+        print(f"{name:11} {value}".rstrip())
+    training = model.metadata.get("training", {}) if plain else {}
     if training:
         print("training")
     for name, value in training.items():
         print(f"  {name:14} {value}")
     return 0
+
+
+def network_content(model: Any) -> dict[str, Any]:
+    """A Model for programs."""
+    from fastnn.network.activations import described
+    from fastnn.network.losses import to_json
+    from fastnn.network.norms import described as norm_to_json
+
+    return {
+        "sizes": model.sizes,
+        "activations": [described(one) for one in model.activations],
+        "output": described(model.output),
+        "loss": to_json(model.loss),
+        "norm": [norm_to_json(one) for one in model.norm],
+        "dtype": model.dtype,
+        "parameters": model.n_parameters,
+        "metadata": model.metadata,
+    }
+
+
+def ensemble_content(model: Any) -> dict[str, Any]:
+    """A tabular estimator for programs."""
+    from fastnn.tabular.recipes import to_json
+
+    return {
+        "estimator": type(model).__name__,
+        "settings": {name: to_json(value) for name, value in model.get_params().items()},
+        "networks": len(model._ensemble.members),
+        "parameters": model._ensemble.n_parameters,
+        "trained": to_json(model._pack),
+        "scores": model.scores_,
+        "columns": model.columns_.to_dict(),
+    }
 
 
 def network_lines(model) -> list[tuple[str, str]]:

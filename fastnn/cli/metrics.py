@@ -1,97 +1,70 @@
-"""What `fastnn evaluate` tells about predictions, as numbers (for --json) and as text."""
+"""What `fastnn train` and `evaluate` tell about predictions, as text."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from fastnn.training import metrics as measures
+from fastnn.checks import counted
+from fastnn.explain.importance import Importance
 
 WIDEST_MATRIX = 25  # classes; a wider confusion matrix is left to --json
+MOST_COLUMNS = 10  # that are told to matter
 
 
-def classification(
-    labels: np.ndarray, f: np.ndarray, classes: list[str], probabilities: bool = True
-) -> dict:
-    """Accuracy, log loss, Brier score and calibration error (where f are probabilities), confusion
-    matrix (rows: true class), and precision, recall, F1 and support (rows) of each class. A ratio
-    whose denominator is 0 is None."""
-    decided = f.argmax(1)
-    confusion = measures.confusion_matrix(labels, decided, len(classes))
-    support = confusion.sum(1)
-    ratios = measures.ratios(np.diag(confusion), confusion.sum(0), support)
-    report = {}
-    for i, name in enumerate(classes):
-        scores = {ratio: _defined(values[i]) for ratio, values in ratios.items()}
-        report[name] = {**scores, "support": int(support[i])}
-    names = ["accuracy", "balanced_accuracy"]
-    if probabilities:
-        names += ["log_loss", "brier", "ece"]
-    return {
-        "rows": len(labels),
-        **{name: measures.CLASSES[name](labels, f, exclusive=True) for name in names},
-        "classes": report,
-        "confusion_matrix": confusion.tolist(),
-    }
+TITLES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "auc": "AUC",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "ece": "calibration error",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "r2": "r2",
+}
 
 
-def regression(y: np.ndarray, predicted: np.ndarray) -> dict:
-    """RMSE and MAE in the target's unit; r2, None where all targets are equal."""
-    return {
-        "rows": len(y),
-        "rmse": measures.rmse(y, predicted),
-        "mae": measures.mae(y, predicted),
-        "r2": measures.r2(y, predicted) if y.min() < y.max() else None,
-    }
+def scores_text(result: dict) -> str:
+    """Of `fastnn.report.scores`: a line for each score, and of classes one for each class."""
+    lines = [("rows", f"{result['rows']:,}")]
+    known = [name for name in TITLES if name in result]
+    lines += [(TITLES[name], _score(name, result[name])) for name in known]
+    width = max(len(title) for title, _ in lines)
+    told = [f"{title:{width}}  {value}" for title, value in lines]
+    if "classes" in result:
+        rows = [["class", "precision", "recall", "F1", "support"]]
+        for name, scores in result["classes"].items():
+            shares = [_share(scores[ratio]) for ratio in ("precision", "recall", "f1")]
+            rows.append([name, *shares, f"{scores['support']:,}"])
+        told += ["", *aligned(rows)]
+    return "\n".join(told)
 
 
-def _defined(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
-
-
-def classification_text(result: dict) -> str:
+def confusion_text(result: dict) -> str:
     names = list(result["classes"])
-    titles = {
-        "accuracy": "accuracy",
-        "balanced_accuracy": "balanced accuracy",
-        "log_loss": "log loss",
-        "brier": "Brier score",
-        "ece": "calibration error",
-    }
-    scores = [(title, f"{result[name]:.4f}") for name, title in titles.items() if name in result]
-    lines = [f"{name:17}  {value}" for name, value in [("rows", f"{result['rows']:,}"), *scores]]
-    lines.append("")
-    rows = [["class", "precision", "recall", "F1", "support"]]
-    for name, scores in result["classes"].items():
-        rows.append(
-            [
-                name,
-                *(_share(scores[s]) for s in ("precision", "recall", "f1")),
-                f"{scores['support']:,}",
-            ]
-        )
-    lines += aligned(rows)
-    lines.append("")
     if len(names) > WIDEST_MATRIX:
-        lines.append(f"confusion matrix: {len(names)} classes are too wide, --json holds it")
-    else:
-        lines.append("confusion matrix (rows: true class, columns: predicted)")
-        matrix = [["", *names]]
-        for name, counts in zip(names, result["confusion_matrix"], strict=True):
-            matrix.append([name, *(str(count) for count in counts)])
-        lines += aligned(matrix)
-    return "\n".join(lines)
+        return f"confusion matrix: {len(names)} classes are too wide, --json holds it"
+    matrix = [["", *names]]
+    for name, counts in zip(names, result["confusion_matrix"], strict=True):
+        matrix.append([name, *(str(count) for count in counts)])
+    title = "confusion matrix (rows: true class, columns: predicted)"
+    return "\n".join([title, *aligned(matrix)])
 
 
-def regression_text(result: dict) -> str:
-    r2 = "undefined (all targets are equal)" if result["r2"] is None else f"{result['r2']:.4f}"
-    return "\n".join(
-        [
-            f"rows  {result['rows']:,}",
-            f"RMSE  {result['rmse']:.6g}",
-            f"MAE   {result['mae']:.6g}",
-            f"r2    {r2}",
-        ]
-    )
+def importance_text(importance: Importance) -> str:
+    """The columns that matter most, and by how much the loss rises without what they say."""
+    order = np.argsort(-importance.mean, kind="stable")
+    rows = [
+        [importance.names[j], f"{importance.mean[j]:+.4g}"] for j in order[:MOST_COLUMNS].tolist()
+    ]
+    more = len(order) - len(rows)
+    return "\n".join([*aligned(rows), *([f"... and {counted(more, 'column')}"] if more else [])])
+
+
+def _score(name: str, value: float | None) -> str:
+    if value is None:
+        return "undefined (all targets are equal)" if name == "r2" else "undefined (one class)"
+    return f"{value:.6g}" if name in ("rmse", "mae") else f"{value:.4f}"
 
 
 def several_text(result: dict) -> str:

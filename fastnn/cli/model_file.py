@@ -34,8 +34,9 @@ def read(path: str, options: dict[str, Any]) -> Table | Arrays:
         return read_file(path, **options)
 
 
-def load(path: str, **options: Any) -> Model:
-    """A model file, or by its name's end an ONNX file, which the options are for."""
+def load(path: str, **options: Any) -> Any:
+    """A Model or a tabular estimator from a model file; a Model, by its name's end, from an ONNX
+    file, which the options are for."""
     import fastnn
 
     with reading(path, "model"):
@@ -44,15 +45,30 @@ def load(path: str, **options: Any) -> Model:
 
             return fastnn.onnx.load(path, **options)
         try:
-            return fastnn.model.load(path)
+            return fastnn.load(path)
         except fastnn.ModelFileError as error:
             text = str(error)
             raise BadUse(text if path in text else f"{path}: {text}") from None
 
 
-def load_with_columns(path: str) -> tuple[Model, Columns]:
-    """A model, and what it knows of its columns; of a plain one what can be told."""
+def load_model(path: str, what: str = "") -> Model:
+    """A model file of one network. what: the command that needs it to be one."""
+    import fastnn
+
     model = load(path)
+    if not isinstance(model, fastnn.Model):
+        raise BadUse(f"{path}: {what} needs one network, this file holds a {type(model).__name__}")
+    return model
+
+
+def load_with_columns(path: str) -> tuple[Any, Columns]:
+    """A model or tabular estimator, and what it knows of its columns; of a plain model what can be
+    told."""
+    import fastnn
+
+    model = load(path)
+    if not isinstance(model, fastnn.Model):
+        return model, model.columns_
     columns = model.columns
     if columns is None or columns.plain:
         known = Columns.undescribed(model._network, model.metadata.get("classes"))
@@ -64,11 +80,20 @@ def read_like_training(path: str, columns: Columns, options: dict[str, Any]) -> 
     return read(path, options | {"header": options["header"] and columns.header})
 
 
-def outputs(model: Model, columns: Columns, rows: Any, n_threads: int | None) -> np.ndarray:
+def outputs(model: Any, columns: Columns, rows: Any, n_threads: int | None) -> np.ndarray:
     """(n, n_outputs): probabilities, scores of a hinge, or float64 values in the targets' units."""
+    import fastnn
+
     model.n_threads = n_threads
+    if not isinstance(model, fastnn.Model):
+        return model.predict(rows)[:, None] if columns.amounts else model.predict_proba(rows)
     described = model.columns is not None and not model.columns.plain
     f = model.forward(rows if described else columns.encode(rows, model.dtype))
     if columns.class_names is not None and f.shape[1] == 1:  # of two classes from one sigmoid
         return np.hstack([1 - f, f])
     return columns.decode(f)
+
+
+def gives_probabilities(model: Any) -> bool:
+    """Whether `outputs` of classes are probabilities."""
+    return getattr(model, "output", "softmax") in ("softmax", "sigmoid")

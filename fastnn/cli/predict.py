@@ -37,7 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from fastnn.cli.model_file import load_with_columns, outputs, read_like_training
+    from fastnn.cli.model_file import (
+        gives_probabilities,
+        load_with_columns,
+        outputs,
+        read_like_training,
+    )
 
     write = write_csv
     if args.output not in (None, "-"):
@@ -47,8 +52,8 @@ def run(args: argparse.Namespace) -> int:
     rows = read_like_training(args.data, columns, arguments.reading(args))
     f = outputs(model, columns, rows, args.threads)
     if columns.amounts:
-        f = f.astype(model.dtype)
-    write(args.output, table(columns, f, probabilities=model.output in ("softmax", "sigmoid")))
+        f = f.astype(getattr(model, "dtype", "float64"))
+    write(args.output, table(columns, f, gives_probabilities(model)))
     if args.output not in (None, "-"):
         note(f"{len(f):,} predictions written to {args.output}")
     return 0

@@ -116,6 +116,8 @@ cdef extern from "kernels.h" nogil:
                                   const void *delta, const void *s, Py_ssize_t stride, void *g, int first) noexcept nogil
         void (*scale_features)(Py_ssize_t rows, int vectors, const void *s, const void *phi, void *h) noexcept nogil
         void (*softmax)(Py_ssize_t rows, Py_ssize_t n_out, void *a, Py_ssize_t stride, void *scratch) noexcept nogil
+        void (*calibrate)(Py_ssize_t rows, Py_ssize_t n, double smoothing, double temperature, double least, void *p,
+                          void *scratch) noexcept nogil
         int (*output_delta)(Py_ssize_t rows, Py_ssize_t n_out, const void *a, Py_ssize_t stride, void *h, void *delta,
                             const fnn_targets *y, Py_ssize_t first_row, fnn_activation output, const fnn_loss *loss,
                             double scale, double *losses, void *scratch) noexcept nogil

@@ -1,4 +1,4 @@
-"""h^(K) of many rows, or of one: the forward pass outside training.
+"""h^(K) of many rows, or of one: the forward pass outside training; and means of it over several networks.
 
 Threads own chunks of rows and take each through all layers, so that its activations stay near. A single row has nothing that
 a tile could reuse: it passes over each layer's weights once. Both sum in the same order.
@@ -10,7 +10,7 @@ from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
     FNN_FORWARD, FNN_SOFTMAX, Memory, allocate, fnn_activation, fnn_features, fnn_identity, fnn_kernels, fnn_kind_float32,
-    fnn_kind_float64, fnn_targets, fp_enter, fp_leave, plain, raise_signals, release, worth,
+    fnn_kind_float64, fnn_targets, fp_enter, fp_leave, kernels_for, plain, raise_signals, release, worth,
 )
 from fastnn.kernels.forward cimport forward_part, forward_sparse_part, parametric_part
 from fastnn.kernels.inputs cimport features_part
@@ -34,6 +34,7 @@ cdef double A_ROW = 200         # ... where a row costs so many beside its produ
 # Below 30 million operations, some 150 us on one thread, it does not pay.
 cdef double ALONE = 1. / 3
 cdef double QUICK = 1e6         # operations, some 10 us, for which the GIL is not worth giving away
+cdef Py_ssize_t BLOCK_ROWS = 8192  # that all networks of a mean have taken before any takes more: they stay in the cache
 
 cdef enum:
     PAGE = 4096
@@ -372,6 +373,108 @@ cdef class Frozen:
             return forward_row(&self.net, X, out, self.row_bytes)
         with nogil:
             return forward_row(&self.net, X, out, self.row_bytes)
+
+
+cdef class Mean:
+    """sum_m w_m f_m(x) of several networks f_m that take the same rows, in double and in order of m.
+
+    The networks take a block of rows in turns: first to last, then last to first, so that the weights that one block has left in
+    L2 serve the next. For single rows, whose time goes into reading weights, each call is a block.
+
+    Parameters
+    ----------
+    members : list of Frozen
+        Of the same n_in, n_out and dtype.
+    """
+
+    cdef list members
+    cdef bint back           # the next block goes from the last to the first
+
+    def __init__(self, list members):
+        cdef Frozen first = members[0], member
+        for member in members:
+            member.check_made()
+            if (member.n_in, member.n_out, member.kind) != (first.n_in, first.n_out, first.kind):
+                raise ValueError("members must take and give the same numbers")
+        self.members = members
+
+    def __reduce__(self):
+        return Mean, (self.members,)
+
+    def __call__(self, X, const double[:, ::1] weights):
+        """Means of rows X (n, n_in), an array as a member takes it, for each row of weights (n_means, n_members):
+        (n_means, n, n_out) float64. ValueError if X is not finite."""
+        cdef Py_ssize_t M = len(self.members), start, rows, turn, m
+        cdef np.npy_intp shape[3]
+        cdef Frozen member = self.members[0]
+        cdef fnn_features features
+        cdef char *f
+        if not (np.PyArray_CheckExact(X) and np.PyArray_TYPE(X) == member.type_number and np.PyArray_ISCARRAY_RO(X)
+                and np.PyArray_NDIM(X) == 2 and np.PyArray_DIMS(X)[1] == member.n_in and weights.shape[1] == M):
+            raise ValueError(f"X must be an array of shape (n, {member.n_in}) of the members' dtype, weights of shape (n, {M})")
+        features.kind, features.scale, features.indptr, features.indices = member.kind, 1, NULL, NULL
+        features.column, features.row = member.net.k.item, member.n_in * member.net.k.item
+        shape[0], shape[1], shape[2] = weights.shape[0], np.PyArray_DIMS(X)[0], member.n_out
+        means = np.PyArray_ZEROS(3, shape, np.NPY_FLOAT64, 0)
+        shape[0], shape[1] = M, min(shape[1], BLOCK_ROWS)
+        each = np.PyArray_SimpleNew(3, shape, member.type_number)
+        for start in range(0, np.PyArray_DIMS(X)[0], BLOCK_ROWS):
+            rows = min(BLOCK_ROWS, np.PyArray_DIMS(X)[0] - start)
+            features.data = <const char *> np.PyArray_DATA(X) + start * features.row
+            for turn in range(M):
+                m = M - 1 - turn if self.back else turn
+                if not takes_part(weights, m):
+                    continue
+                member = self.members[m]
+                f = <char *> np.PyArray_DATA(each) + m * rows * member.n_out * member.net.k.item
+                if not member.run(&features, f, rows):
+                    return member.convert(X, None)  # says where
+            self.back = not self.back
+            add_means(&weights[0, 0], weights.shape[0], M, np.PyArray_DATA(each), member.kind, rows * member.n_out,
+                      <double *> np.PyArray_DATA(means) + start * member.n_out, np.PyArray_DIMS(X)[0] * member.n_out)
+        return means
+
+
+cdef bint takes_part(const double[:, ::1] weights, Py_ssize_t m) noexcept:
+    """Whether some mean has a share of member m."""
+    cdef Py_ssize_t i
+    for i in range(weights.shape[0]):
+        if weights[i, m] != 0:
+            return True
+    return False
+
+
+cdef void add_means(const double *weights, Py_ssize_t n_means, Py_ssize_t M, const void *f, int kind, Py_ssize_t n, double *means,
+                    Py_ssize_t stride) noexcept nogil:
+    """means[i] += sum_m weights[i][m] f[m], of n numbers each; stride: from one mean to the next."""
+    cdef Py_ssize_t i, m, j
+    cdef double w
+    for i in range(n_means):
+        for m in range(M):
+            w = weights[i * M + m]
+            if w == 0:
+                continue
+            for j in range(n):
+                if kind == fnn_kind_float32:
+                    means[i * stride + j] += w * (<const float *> f)[m * n + j]
+                else:
+                    means[i * stride + j] += w * (<const double *> f)[m * n + j]
+
+
+def calibrate(
+    double[:, ::1] p,   # (n, n_classes)  in and out
+    double smoothing, double temperature, double least,
+):
+    """p <- softmax(ln(q) / temperature), q = (p - smoothing / n_classes) / (1 - smoothing), `least` at least. One thread."""
+    cdef const fnn_kernels *k = kernels_for(sizeof(double))
+    cdef Memory memory
+    cdef unsigned long long mode
+    if p.shape[0] == 0:
+        return
+    memory = Memory()
+    mode = fp_enter()
+    k.calibrate(p.shape[0], p.shape[1], smoothing, temperature, least, &p[0, 0], memory.take(1, scratch_bytes(k, p.shape[1])))
+    fp_leave(mode)
 
 
 cdef int forward_row(const Net *net, const fnn_features *x, char *out, size_t size) noexcept nogil:

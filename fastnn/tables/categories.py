@@ -170,7 +170,10 @@ def most_categories(n_rows: int, codes: bool) -> int:
 
 
 def _index(names: list[str]) -> dict[str, int]:
-    return {name: i for i, name in enumerate(names)}
+    """Where plain words stand: the names, and where missing cells have a place, words for these."""
+    words = [*names, *sorted(MISSING)]
+    found = places(words, names).tolist()
+    return {word: at for word, at in zip(words, found, strict=True) if at >= 0}
 
 
 def counted_names(column: Column, rows: np.ndarray) -> dict[str, int]:

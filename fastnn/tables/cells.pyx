@@ -8,7 +8,11 @@ from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_CheckExact
 from libc.math cimport NAN, isfinite, isnan, sqrt
 
+import numpy
+
 np.import_array()
+
+cdef tuple NUMBERS = (numpy.integer, numpy.floating)  # beside Python's own
 
 cdef extern from "Python.h":
     double PyLong_AsDouble(object cell) except? -1
@@ -26,7 +30,7 @@ KINDS = {"number": NUMBER, "ordered": ORDERED, "code": CODE, "sign": SIGN, "one_
 cdef class Rule:
     """What becomes of one column's cell."""
     cdef object name
-    cdef dict places           # word -> number; "" is that of missing cells
+    cdef dict places           # word, without blanks around it -> number; "" is that of missing cells
     cdef int kind
     cdef Py_ssize_t start      # its first feature
     cdef bint smooth, indicator
@@ -48,17 +52,22 @@ cdef class Rule:
                     return PyLong_AsDouble(cell)
                 except OverflowError:
                     pass
+            elif isinstance(cell, NUMBERS) and not np.is_timedelta64_object(cell):
+                return float(cell)
             return float("inf")
         return self.place(cell)
 
     cdef double place(self, cell):
         cdef PyObject *found = NULL
-        if cell is None:
+        if cell is None or (PyFloat_Check(cell) and isnan(PyFloat_AS_DOUBLE(cell))):
             cell = ""
         elif PyBool_Check(cell) or PyLong_Check(cell):
             cell = str(cell)
         if PyUnicode_CheckExact(cell):
             found = PyDict_GetItem(self.places, cell)
+            if found == NULL:
+                cell = cell.strip()
+                found = PyDict_GetItem(self.places, cell)
         return float("inf") if found == NULL else <double> <Py_ssize_t> <object> found
 
 

@@ -186,8 +186,7 @@ def _missing_notes(table: Table, columns: list[Kind], missing: str) -> list[str]
     how = " and a feature that says so" if missing == "indicate" else ""
     done = [f"numbers become the median{how}"] if False in kinds else []
     done += ["text a category of its own"] if True in kinds else []
-    refuse = 'missing="refuse" (--missing refuse) refuses them'
-    return [f"missing cells: {told}; {', '.join(done)}; {refuse}"]
+    return [f"missing cells: {told}; {', '.join(done)}"]
 
 
 @dataclass

@@ -100,6 +100,6 @@ def leak_notes(X: Table, rows: np.ndarray, held_out: np.ndarray) -> list[str]:
     for name in shared_groups(X, rows, held_out):
         notes.append(
             f"{name}: held-out rows share it with training rows: for rows of a new {name} the "
-            "score will be lower; measure on a file of others (--validation)"
+            "score will be lower; measure on a file of others"
         )
     return notes

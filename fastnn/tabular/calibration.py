@@ -18,17 +18,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastnn.kernels.predict import calibrate
 from fastnn.training.metrics import log_loss
 
 PARTS = 0.0, 0.5, 0.8, 0.9, 0.95  # of the smoothing that may be taken back
 FLOOR = 1e-4  # what is left of a probability, at least, where smoothing is taken back
 COLDEST, HOTTEST = 0.05, 20.0  # between which T is sought
 LEAST = 1e-30  # probabilities below count as this: float32 may round them to 0
-
-
-def log_probabilities(p: np.ndarray) -> np.ndarray:
-    """ln p, float64."""
-    return np.log(np.maximum(np.asarray(p, np.float64), LEAST))
 
 
 class Calibration(NamedTuple):
@@ -39,7 +35,9 @@ class Calibration(NamedTuple):
 
     def __call__(self, p: np.ndarray) -> np.ndarray:
         """Of p (n, n_classes), float64."""
-        return heated(unsmoothed(p, self.smoothing), self.temperature)
+        q = np.array(p, np.float64, order="C")
+        calibrate(q, self.smoothing, self.temperature, FLOOR if self.smoothing else LEAST)
+        return q
 
 
 def calibration_of(
@@ -49,30 +47,12 @@ def calibration_of(
     labels that were learned."""
     best, least = Calibration(), np.inf
     for part in PARTS if smoothing else PARTS[:1]:
-        q = unsmoothed(p, part * smoothing)
+        q = Calibration(part * smoothing)(p)
         one = Calibration(part * smoothing, temperature_of(q, labels, weights))
-        loss = log_loss(labels, heated(q, one.temperature), True, weights)
+        loss = log_loss(labels, one(p), True, weights)
         if loss < least:
             best, least = one, loss
     return best
-
-
-def unsmoothed(p: np.ndarray, smoothing: float) -> np.ndarray:
-    """(p - s / C) / (1 - s) of p (n, C), of sum 1 and nowhere below FLOOR; p itself for s = 0."""
-    if not smoothing:
-        return p
-    q = np.maximum((p - smoothing / p.shape[1]) / (1 - smoothing), FLOOR)
-    q /= q.sum(1, keepdims=True)
-    return q
-
-
-def heated(p: np.ndarray, temperature: float) -> np.ndarray:
-    """softmax(ln(p) / T) of probabilities (n, n_classes), float64."""
-    z = log_probabilities(p) / temperature
-    z -= z.max(1, keepdims=True)
-    np.exp(z, out=z)
-    z /= z.sum(1, keepdims=True)
-    return z
 
 
 def temperature_of(
@@ -87,7 +67,7 @@ def temperature_of(
     so Newton's steps are kept within a shrinking interval that holds the root of L'. Each label
     gives one part in n + 1 to all classes alike, or b would grow without end where all are right.
     """
-    z = log_probabilities(p)
+    z = np.log(np.maximum(np.asarray(p, np.float64), LEAST))
     n = len(z)
     share = 1.0 if weights is None else weights / weights.mean()
     own = (n * z[np.arange(n), labels] + z.mean(1)) / (n + 1)

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastnn.kernels.predict import Mean
 from fastnn.predictor import Predictor
 from fastnn.tables.columns import Columns
 from fastnn.tables.inputs import ArrayInputs, TableInputs
 from fastnn.tabular.calibration import Calibration
 from fastnn.tabular.conformal import Scores
 from fastnn.tabular.spread import sizes
-
-ROWS = 8192  # a block of rows that goes through all members while it lies in the cache
 
 
 @dataclass
@@ -45,6 +44,9 @@ class Ensemble:
     scores: Scores
     spread: list[Predictor]
 
+    def __post_init__(self) -> None:
+        self._mean = Mean(self.members)
+
     @property
     def n_parameters(self) -> int:
         return sum(member._network.n_parameters for member in self.members)
@@ -52,19 +54,7 @@ class Ensemble:
     def means(self, X: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """sum_m w_m f_m(x) of encoded rows for each row of weights (n_means, n_members):
         (n_means, n, n_out) float64. A row alone comes out as in any batch."""
-        n_out = self.members[0].sizes[-1]
-        totals = np.zeros((len(weights), len(X), n_out))
-        f = np.empty((min(len(X), ROWS), n_out), np.float32)
-        shares = weights.T.tolist()
-        for start in range(0, len(X), ROWS):
-            block = X[start : start + ROWS]
-            out, parts = f[: len(block)], totals[:, start : start + ROWS]
-            for member, each in zip(self.members, shares, strict=True):
-                member(block, out)
-                for part, share in zip(parts, each, strict=True):
-                    if share:
-                        part += np.multiply(out, share, dtype=np.float64)
-        return totals
+        return self._mean(X, weights)
 
     def mean(self, X: np.ndarray) -> np.ndarray:
         """f(x) of encoded rows, (n, n_out)."""
@@ -75,13 +65,23 @@ class Ensemble:
         n_out)."""
         return self.means(X, self.scores.members)
 
-    def probabilities(self, X: np.ndarray) -> np.ndarray:
-        """Of classes, (n, n_classes) float64, calibrated."""
-        return self.calibration(self.mean(X))
+    def unseen(self, X: np.ndarray, group: np.ndarray) -> np.ndarray:
+        """f(x) of encoded rows by the members that rows of their groups (n,) were held out from,
+        (n, n_out)."""
+        f = np.empty((len(X), self.members[0].sizes[-1]))
+        for k in np.unique(group):
+            rows = np.flatnonzero(group == k)
+            f[rows] = self.means(X[rows], self.scores.members[k : k + 1])[0]
+        return f
 
-    def values(self, X: np.ndarray) -> np.ndarray:
-        """Of amounts, (n,) float64 in the target's unit."""
-        return self.columns.decode(self.mean(X))[:, 0]
+    def answers(self, f: np.ndarray) -> np.ndarray:
+        """What f(x), (n, n_out), means: calibrated probabilities of classes, (n, n_classes), or
+        amounts in the target's unit, (n,); float64."""
+        return self.columns.decode(f)[:, 0] if self.columns.amounts else self.calibration(f)
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Answers for encoded rows."""
+        return self.answers(self.mean(X))
 
     def _spread(self, X: np.ndarray) -> np.ndarray | None:
         """s(x) by each group's network, (n, n_groups)."""

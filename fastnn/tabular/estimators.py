@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -16,12 +17,15 @@ from fastnn.explain.shapley import Shapley, shapley_values, some_rows
 from fastnn.network.arrays import as_finite, as_numbers, is_table
 from fastnn.random import as_seed
 from fastnn.sklearn_callbacks import Task, followed
+from fastnn.tables.columns import Columns
 from fastnn.tables.table import Arrays, Numbers, Table, codes_of
 from fastnn.tabular.api import Estimator
+from fastnn.tabular.conformal import kept_of
 from fastnn.tabular.data import as_amounts, as_classes, as_data, as_target
 from fastnn.tabular.ensemble import Ensemble
-from fastnn.tabular.learning import learn_ensemble
+from fastnn.tabular.learning import HeldOut, learn_ensemble
 from fastnn.tabular.recipes import Pack, single_recipe
+from fastnn.training.history import History
 from fastnn.training.metrics import log_loss, r2, rmse
 from fastnn.training.weights import as_weights
 
@@ -35,6 +39,8 @@ class Tabular(Estimator):
     task: str
     n_features_in_: int
     scores_: dict[str, float]
+    held_out_: HeldOut  # of a fit, not of a file
+    histories_: list[History]
     _ensemble: Ensemble
     _pack: Pack  # that was trained
     _names: list[str] | None  # of the columns that arrays are read as; None: X is an array
@@ -81,7 +87,7 @@ class Tabular(Estimator):
             raise ValueError(
                 f"X and y must have as many rows as each other, got {data.n_rows} and {n}"
             )
-        weights = as_weights(sample_weight, n)
+        weights, rows = as_weights(sample_weight, n), None
         if teacher is not None:
             teacher = as_finite(name, as_numbers(name, teacher), "float64")
         if weights is not None and not weights.all():
@@ -115,7 +121,9 @@ class Tabular(Estimator):
                 **{name: getattr(self, name) for name in OF_COLUMNS},
             )
         self._ensemble, self._pack = learned.ensemble, learned.pack
-        self.scores_ = learned.scores
+        self.scores_, self.histories_ = learned.scores, learned.histories
+        of = learned.held_out
+        self.held_out_ = of if rows is None else replace(of, rows=rows[of.rows], n_rows=n)
         if not learned.ensemble.columns.amounts:
             self.classes_ = learned.ensemble.columns.classes if classes is None else classes
         self._names = list(data.columns) if isinstance(data, Table) else None
@@ -151,6 +159,12 @@ class Tabular(Estimator):
                 state = int(getattr(state, draw)(2**31 - 1))
         return as_seed(state, "random_state")
 
+    @property
+    def columns_(self) -> Columns:
+        """What columns are taken for, and the target; of `fastnn.tables.learn`."""
+        self._check_fitted()
+        return self._ensemble.columns
+
     def _bound(self) -> AbstractContextManager[None]:
         return nullcontext() if self.n_threads is None else threads(self.n_threads)
 
@@ -158,18 +172,28 @@ class Tabular(Estimator):
         """y as numbers; of classes 0, 1, ..., and what these stand for."""
         raise NotImplementedError
 
+    def _as_data(self, X: Any) -> Table | Arrays:
+        """X as the columns take it."""
+        self._check_fitted()
+        return as_data(X, self._names, self.n_features_in_, type(self).__name__)
+
     def _encoded(self, X: Any) -> np.ndarray:
         """X as the networks take it."""
-        self._check_fitted()
-        data = as_data(X, self._names, self.n_features_in_, type(self).__name__)
-        return self._ensemble.columns.encode(data, "float32")
+        return self.columns_.encode(self._as_data(X), "float32")
 
     def _encoded_row(self, row: Mapping[str, Any]) -> np.ndarray:
         self._check_fitted()
         return self._ensemble.columns.encode_row(row, "float32")[None]
 
     def permutation_importance(
-        self, X: Any, y: Any, *, repeats: int = 5, sample_weight: Any = None, seed: int | None = 0
+        self,
+        X: Any,
+        y: Any,
+        *,
+        repeats: int = 5,
+        sample_weight: Any = None,
+        seed: int | None = 0,
+        held_out: bool = False,
     ) -> Importance:
         """How much each column matters: the rise of the loss where its cells are shuffled.
 
@@ -180,6 +204,9 @@ class Tabular(Estimator):
         repeats, seed : int
             As of `fastnn.permutation_importance`.
         sample_weight : array, (n,), optional
+        held_out : bool, default False
+            X, y and sample_weight are those of `fit`: rows are answered by networks that have not
+            seen them, at most 5000 of them. Not of an estimator from a file, which keeps none.
 
         Returns
         -------
@@ -187,12 +214,28 @@ class Tabular(Estimator):
             By columns' names (x0, x1, ... where X has none): of classes in log loss, of amounts in
             RMSE, y's unit.
         """
-        X = self._encoded(X)
-        weights = as_weights(sample_weight, len(X))
+        data, truth = self._as_data(X), self._truth(y)
+        if len(truth) != data.n_rows:
+            raise ValueError(
+                "X and y must have as many rows as each other, "
+                f"got {data.n_rows:,} and {len(truth):,}"
+            )
+        ensemble, weights = self._ensemble, as_weights(sample_weight, data.n_rows)
+        answer = ensemble.predict
+        if held_out:
+            of = self._held_out_of(data)
+            rows = of.rows[kept_of(len(of.rows))]
+            data, truth = data.take(rows), truth[rows]
+            weights = None if weights is None else weights[rows]
+
+            def answer(X: np.ndarray) -> np.ndarray:
+                return ensemble.answers(ensemble.unseen(X, ensemble.scores.group))
+
+        encoded = ensemble.columns.encode(data, warn_unknown=not held_out)
         with self._bound():
             return permutation_importance(
-                self._outputs,
-                *(X, self._truth(y), lambda y, f: self._loss(y, f, weights)),
+                answer,
+                *(encoded, truth, lambda y, f: self._loss(y, f, weights)),
                 groups=self._ensemble.features(),
                 repeats=repeats,
                 seed=seed,
@@ -221,7 +264,7 @@ class Tabular(Estimator):
         n = len(rows)
         with self._bound():
             return shapley_values(
-                self._outputs,
+                self._ensemble.predict,
                 *(np.concatenate([rows, others]), range(n)),
                 background=n + some_rows(len(others), as_seed(seed)),
                 groups=self._ensemble.features(),
@@ -229,9 +272,16 @@ class Tabular(Estimator):
                 seed=seed,
             )
 
-    def _outputs(self, X: np.ndarray) -> np.ndarray:
-        """Answers to encoded rows, as `_loss` takes them."""
-        raise NotImplementedError
+    def _held_out_of(self, data: Table | Arrays) -> HeldOut:
+        """Which of these rows were held out; refused where they are not those of `fit`."""
+        if "held_out_" not in vars(self):
+            raise ValueError("held_out=True is for the estimator that was fitted, not for a file's")
+        if data.n_rows != self.held_out_.n_rows:
+            raise ValueError(
+                f"with held_out=True X must be the {self.held_out_.n_rows:,} rows of fit, "
+                f"got {data.n_rows:,}"
+            )
+        return self.held_out_
 
     def _truth(self, y: Any) -> np.ndarray:
         """y as `_loss` takes it."""
@@ -258,6 +308,10 @@ class Tabular(Estimator):
     def summary(self) -> str:
         """What was learned, as text: columns, networks, scores on held-out rows; print it."""
         self._check_fitted()
+        return "\n".join(f"{name:9} {value}".rstrip() for name, value in self._lines())
+
+    def _lines(self) -> list[tuple[str, str]]:
+        """The lines of `summary`, as titles and texts."""
         ensemble, pack = self._ensemble, self._pack
         folds = f"of {pack.n_folds} folds" if pack.n_folds > 1 else "of 80% of the rows"
         networks = (
@@ -265,8 +319,7 @@ class Tabular(Estimator):
             f"{counted(ensemble.n_parameters, 'parameter')}"
         )
         lines = [*ensemble.columns.lines(), ("networks", networks)]
-        lines += [(name, f"{value:.4g}") for name, value in self.scores_.items()]
-        return "\n".join(f"{name:9} {value}".rstrip() for name, value in lines)
+        return lines + [(name, f"{value:.4g}") for name, value in self.scores_.items()]
 
 
 class TabularClassifier(Tabular):
@@ -307,11 +360,18 @@ class TabularClassifier(Tabular):
         As in y, in ascending order.
     n_features_in_ : int
         Columns of X.
+    columns_ : Columns
+        What they and the target are taken for (`fastnn.tables.learn`).
     feature_names_in_ : array of str, (n_features_in_,)
         Where X had names.
     scores_ : dict
         accuracy, log_loss and ece (expected calibration error) of held-out rows, each predicted by
         networks that have not seen it.
+    held_out_
+        These rows and predictions: ``held_out_.rows``, which rows of X, and
+        ``held_out_.predictions``, their probabilities. An estimator from a file has none.
+    histories_ : list of fastnn.History
+        Of the networks' training; an estimator from a file has none.
 
     Examples
     --------
@@ -373,11 +433,10 @@ class TabularClassifier(Tabular):
                 f"{name} must be at least 0 and of sum 1, got {teacher[row]} in row {row}"
             )
 
-    def _outputs(self, X: np.ndarray) -> np.ndarray:
-        return self._ensemble.probabilities(X)
-
     def _truth(self, y: Any) -> np.ndarray:
-        cells = np.asarray(as_target(y))
+        cells = as_target(y)
+        if isinstance(cells, Table):
+            return self.columns_.encode_targets(cells)
         labels = (cells[:, None] == self.classes_).argmax(1)
         if not (self.classes_[labels] == cells).all():
             row = int(np.argmin(self.classes_[labels] == cells))
@@ -403,7 +462,7 @@ class TabularClassifier(Tabular):
         """
         X = self._encoded(X)
         with self._bound():
-            return self._ensemble.probabilities(X)
+            return self._ensemble.predict(X)
 
     def predict(self, X: Any) -> np.ndarray:
         """The likeliest class of each row, (n,)."""
@@ -444,7 +503,7 @@ class TabularClassifier(Tabular):
         costs; of a table's columns by name, in a dict of cells."""
         X = self._encoded_row(row)
         with self._bound():
-            return self._ensemble.probabilities(X)[0]
+            return self._ensemble.predict(X)[0]
 
     def predict_one(self, row: Mapping[str, Any]) -> Any:
         """The likeliest class of a row, a dict of cells by the names of their columns."""
@@ -481,7 +540,10 @@ class TabularClassifier(Tabular):
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The share of rows whose class is predicted."""
         decided = self.predict(X)
-        right = np.asarray(as_target(y)) == decided
+        truth = as_target(y)
+        if isinstance(truth, Table):
+            truth = self.classes_[self._truth(truth)]
+        right = truth == decided
         return float(np.average(right, weights=as_weights(sample_weight, len(decided))))
 
 
@@ -497,10 +559,12 @@ class TabularRegressor(Tabular):
 
     Attributes
     ----------
-    n_features_in_, feature_names_in_
+    n_features_in_, feature_names_in_, columns_
         As of `TabularClassifier`.
     scores_ : dict
         rmse, mae and r2 of held-out rows, each predicted by networks that have not seen it.
+    held_out_, histories_
+        As of `TabularClassifier`; predictions are amounts, (n,).
 
     Examples
     --------
@@ -552,11 +616,12 @@ class TabularRegressor(Tabular):
         `TabularClassifier.compress`."""
         return self._compressed(X, y, sample_weight, self.predict(X))
 
-    def _outputs(self, X: np.ndarray) -> np.ndarray:
-        return self._ensemble.values(X)
-
     def _truth(self, y: Any) -> np.ndarray:
-        return as_amounts(np.asarray(as_target(y)))
+        cells = as_target(y)
+        if isinstance(cells, Table):
+            (name,) = cells.columns
+            return self.columns_.targets[0].values(cells, name)  # type: ignore[operator]
+        return as_amounts(cells)
 
     def _loss(self, y: np.ndarray, f: np.ndarray, weights: np.ndarray | None) -> float:
         return rmse(y[:, None], f[:, None], weights)
@@ -576,14 +641,14 @@ class TabularRegressor(Tabular):
         """
         X = self._encoded(X)
         with self._bound():
-            return self._ensemble.values(X)
+            return self._ensemble.predict(X)
 
     def predict_one(self, row: Mapping[str, Any]) -> float:
         """The amount of a row, a dict of cells by the names of their columns, without what a table
         costs."""
         X = self._encoded_row(row)
         with self._bound():
-            return float(self._ensemble.values(X)[0])
+            return float(self._ensemble.predict(X)[0])
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
         """Intervals that hold the true amount in a share `coverage` of rows.

@@ -25,7 +25,27 @@ from fastnn.tabular.folds import Fold, fold_of, splits
 from fastnn.tabular.members import Lesson, operations_a_second, train
 from fastnn.tabular.recipes import Pack, as_pack, base_recipe
 from fastnn.tabular.spread import Spread, learn_spread
+from fastnn.training.history import History
 from fastnn.training.metrics import accuracy, ece, log_loss, mae, r2, rmse
+from fastnn.values import Value
+
+
+class HeldOut(Value, eq=False):
+    """Rows of a fit, each as networks that have not seen it predict it.
+
+    Attributes
+    ----------
+    rows : array of int, (n,)
+        Which rows of X, ascending: all that weigh something, or of packs of one fold a fifth.
+    predictions : array, (n, n_classes) or (n,)
+        Probabilities of the classes, calibrated; or amounts.
+    n_rows : int
+        Of X.
+    """
+
+    rows: np.ndarray
+    predictions: np.ndarray
+    n_rows: int
 
 
 @dataclass
@@ -39,11 +59,17 @@ class Learned:
         What was trained.
     scores : dict
         Of rows held out, as their ensemble of members that have not seen them predicts them.
+    held_out : HeldOut
+        These rows and predictions.
+    histories : list of History
+        Of the networks.
     """
 
     ensemble: Ensemble
     pack: Pack
     scores: dict[str, float]
+    held_out: HeldOut
+    histories: list[History]
 
 
 def learn_ensemble(
@@ -143,7 +169,9 @@ def learn_ensemble(
         *(columns, members, np.array(each), calibration, certainty),
         [] if spread is None else spread.members,
     )
-    return Learned(ensemble, pack, scores)
+    held_out = HeldOut(measured, ensemble.answers(mean), data.n_rows)
+    histories = [history for bag in bags for history in bag.histories]
+    return Learned(ensemble, pack, scores, held_out, histories)
 
 
 def sum_of(shares: np.ndarray, parts: np.ndarray) -> np.ndarray:

@@ -33,7 +33,7 @@ class Bag:
 
     recipe: Recipe
     predictors: list[Predictor]
-    epochs: list[int]  # after which each was kept
+    histories: list[History]
     fold: np.ndarray  # (n_measured,) of each row measured, the member that has not seen it
     unseen: np.ndarray  # (n_measured, n_out) f(x) of each such row, by who has not seen it
 
@@ -96,7 +96,6 @@ def _train(
         new_model(recipe, lesson, member_seed(seed, first + i), rows)
         for i, (recipe, (rows, _)) in enumerate(each)
     ]
-    watches = [_watch(recipe, lesson) for recipe, _ in each]
     histories = fit_many(
         models,
         *(lesson.X, lesson.y),
@@ -111,9 +110,9 @@ def _train(
         dropout_schedule=[recipe.dropout_schedule for recipe, _ in each],
         metrics=["accuracy"] if lesson.classes else None,
         sample_weight=lesson.weights,
-        callbacks=[[*watch, *_told(networks)] for watch in watches],
+        callbacks=[[*_watch(recipe, lesson), *_told(networks)] for recipe, _ in each],
     )
-    trained = zip(models, watches, histories, strict=True)
+    trained = zip(models, histories, strict=True)
     return [
         _bag(lesson, recipe, list(islice(trained, len(split))), [held for _, held in split])
         for recipe, split in orders
@@ -123,18 +122,17 @@ def _train(
 def _bag(
     lesson: Lesson,
     recipe: Recipe,
-    trained: list[tuple[Model, list[EarlyStopping], History]],
+    trained: list[tuple[Model, History]],
     held_out: list[np.ndarray],
 ) -> Bag:
     """What members say of the rows held out from them."""
-    predictors = [model.predictor() for model, _, _ in trained]
-    epochs = [watch[0].best_epoch or 0 if watch else len(done) for _, watch, done in trained]
+    predictors = [model.predictor() for model, _ in trained]
     unseen = np.empty((len(lesson.X), lesson.n_out), np.float32)
     fold = np.full(len(lesson.X), -1)
     for k, (predictor, held) in enumerate(zip(predictors, held_out, strict=True)):
         unseen[held], fold[held] = predictor.rows(lesson.X[held]), k
     measured = fold >= 0
-    return Bag(recipe, predictors, epochs, fold[measured], unseen[measured])
+    return Bag(recipe, predictors, [done for _, done in trained], fold[measured], unseen[measured])
 
 
 def operations_a_second(

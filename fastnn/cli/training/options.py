@@ -1,4 +1,4 @@
-"""The options of ``fastnn train``, and what `Model` and `Model.fit` take for them."""
+"""The options of one plain network, and what `Model` and `Model.fit` take for them."""
 
 from __future__ import annotations
 
@@ -35,95 +35,20 @@ SETTINGS = ("weight_decay", "l2", "l1", "clip_norm")  # of every optimizer
 # --- options
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "fastnn train DATA --target NAME -o MODEL [options]"
-    parser.add_argument(
-        "data", help="CSV (also .gz), Parquet, NPZ or NPY; - reads a CSV from a pipe"
+def add_arguments(parser: argparse.ArgumentParser) -> dict[str, Any]:
+    """The options, which leave no trace where they are not given; returns their defaults."""
+    groups = (
+        ("one plain network", _add_network),
+        ("its training", _add_training),
+        ("measuring, stopping, keeping", _add_watching),
     )
-    parser.add_argument(
-        "-t",
-        "--target",
-        metavar="A,B",
-        help="column to learn, or columns: of amounts, or of two classes each; of an NPZ the array "
-        "(default there: y)",
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        required=True,
-        metavar="MODEL",
-        help="model file, such as model.safetensors",
-    )
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary")
-    _add_data(parser.add_argument_group("data"))
-    _add_network(parser.add_argument_group("network"))
-    _add_training(parser.add_argument_group("training"))
-    _add_watching(parser.add_argument_group("measuring, stopping, keeping"))
-    arguments.add_reading(parser, target=True)
-
-
-def _add_data(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--task",
-        choices=("classification", "regression"),
-        help="(default: classification where the target is text, has two values, or is the whole "
-        "numbers from 0 or 1 up without a gap, at most 20 that come back)",
-    )
-    group.add_argument(
-        "--drop", type=arguments.names, default=(), metavar="A,B", help="columns to leave out"
-    )
-    for name, what in (
-        ("numeric", "numbers, in which text counts as missing"),
-        ("categorical", "categories, though they may look like numbers"),
-        ("dates", "dates or times, also as in 20200131"),
-    ):
-        group.add_argument(
-            f"--{name}",
-            type=arguments.names,
-            default=(),
-            metavar="A,B",
-            help=f"columns that are {what} (default: as the cells tell)",
-        )
-    group.add_argument(
-        "--ordered",
-        type=arguments.order,
-        action="append",
-        default=[],
-        metavar="COLUMN=LEAST,...,MOST",
-        help="a column of categories in an order; may be given several times",
-    )
-    group.add_argument(
-        "--missing",
-        choices=MISSING,
-        default="indicate",
-        help="missing cells: refuse the file; or impute: the median (numbers), a category of their "
-        "own (text); or indicate: impute, and a feature more where numbers are missing (default: "
-        "indicate)",
-    )
-    group.add_argument(
-        "--missing-values",
-        type=arguments.names,
-        default=(),
-        metavar="A,B",
-        help="cells that mean missing, such as -999, beside those that can only mean so",
-    )
-    group.add_argument(
-        "--scale",
-        choices=SCALINGS,
-        default="auto",
-        help="numeric inputs: each to mean 0 and deviation 1, or all divided by their greatest "
-        "value, as suits pixels, or by quartiles with what is far clipped smoothly, robust "
-        "(default: auto, which tells pixels by their ranges)",
-    )
-    group.add_argument(
-        "--class-weight",
-        type=arguments.class_weights,
-        metavar="W",
-        help="balanced: rare classes count as much as common ones; or yes=5,no=1 (default: alike)",
-    )
-    group.add_argument(
-        "--sample-weight", metavar="NAME", help="column of the rows' weights, no input"
-    )
+    defaults: dict[str, Any] = {}
+    for title, add in groups:
+        group = parser.add_argument_group(f"{title} (with --network)")
+        add(group)
+        for action in group._group_actions:
+            defaults[action.dest], action.default = action.default, argparse.SUPPRESS
+    return defaults
 
 
 def _add_network(group: argparse._ArgumentGroup) -> None:
@@ -173,6 +98,28 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--dtype", choices=("float32", "float64"), default="float32", help="(default: float32)"
+    )
+    group.add_argument(
+        "--missing",
+        choices=MISSING,
+        default="indicate",
+        help="missing cells: refuse the file; or impute: the median (numbers), a category of their "
+        "own (text); or indicate: impute, and a feature more where numbers are missing (default: "
+        "indicate)",
+    )
+    group.add_argument(
+        "--scale",
+        choices=SCALINGS,
+        default="auto",
+        help="numeric inputs: each to mean 0 and deviation 1, or all divided by their greatest "
+        "value, as suits pixels, or by quartiles with what is far clipped smoothly, robust "
+        "(default: auto, which tells pixels by their ranges)",
+    )
+    group.add_argument(
+        "--class-weight",
+        type=arguments.class_weights,
+        metavar="W",
+        help="balanced: rare classes count as much as common ones; or yes=5,no=1 (default: alike)",
     )
 
 
@@ -245,14 +192,6 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
         metavar="G",
         help="longest gradient (default: none)",
     )
-    group.add_argument(
-        "--seed",
-        type=arguments.seed,
-        default=0,
-        metavar="N",
-        help="same seed, same model, bit for bit (default: 0)",
-    )
-    arguments.add_threads(group)
 
 
 def _add_watching(group: argparse._ArgumentGroup) -> None:
@@ -302,11 +241,11 @@ def _add_watching(group: argparse._ArgumentGroup) -> None:
 
 
 def task_of(args: argparse.Namespace) -> str | None:
-    """The task that the arguments ask for; None where the target decides."""
+    """The task that the loss asks for; None where the target decides."""
     asked = task_for(None, args.loss)
     if args.task and asked and args.task != asked:
         raise BadUse(f"--loss {name_of(args.loss)} is for {asked}, got --task {args.task}")
-    return args.task or asked
+    return asked
 
 
 def loss_of(args: argparse.Namespace, columns: Columns) -> Any:
@@ -391,7 +330,7 @@ def check(args: argparse.Namespace) -> None:
     if args.optimizer == "lbfgs":
         for name in ("learning_rate", "schedule", "batch_size", "checkpoint", "resume"):
             if getattr(args, name):
-                raise BadUse(f"--optimizer lbfgs must come without {_option(name)}")
+                raise BadUse(f"--optimizer lbfgs must come without {arguments.option(name)}")
         if any(args.dropout):
             raise BadUse("--optimizer lbfgs must come without --dropout")
         if args.norm == "batch":
@@ -469,7 +408,3 @@ def facts(args: argparse.Namespace) -> dict[str, Any]:
     told = {name: getattr(args, name) for name in ("epochs", "optimizer", *steps, "seed")}
     told |= {name: value for name in (*more, "early_stopping") if (value := getattr(args, name))}
     return {name.replace("_", " "): value for name, value in told.items()}
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")

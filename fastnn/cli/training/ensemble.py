@@ -1,0 +1,163 @@
+"""An ensemble of networks, calibrated: what ``fastnn train`` learns where nothing else is asked."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import fastnn
+from fastnn.checks import listed
+from fastnn.cli import arguments, evaluate, metrics
+from fastnn.cli.info import ensemble_content
+from fastnn.cli.messages import BadUse, Failure
+from fastnn.cli.training.source import (
+    Source,
+    check_files,
+    data_lines,
+    of_columns,
+    print_lines,
+    read_source,
+    source_content,
+    tell_leaks,
+)
+from fastnn.explain.importance import Importance
+from fastnn.tables.table import Arrays
+from fastnn.tabular.folds import folds
+
+SHUFFLED = 5000  # rows whose cells are shuffled in all, of each column
+
+
+def add_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--time-limit",
+        type=arguments.seconds,
+        metavar="TIME",
+        help="about how long the training may take, such as 60, 90s, 10m or 1h (default: by the "
+        "numbers of rows and columns, some 20 s for 10,000 x 20 on two cores)",
+    )
+    group.add_argument(
+        "--recipe",
+        choices=("auto", "td", "td-s"),
+        help="auto, an ensemble; or td, td-s: RealMLP-TD, RealMLP-TD-S (default: auto)",
+    )
+    group.add_argument(
+        "--network",
+        action="store_true",
+        help="one plain network, shaped by the options below: for images, several targets, other "
+        "losses, checkpoints",
+    )
+    group.add_argument(
+        "--seed",
+        type=arguments.seed,
+        default=0,
+        metavar="N",
+        help="same seed, same model, bit for bit (default: 0)",
+    )
+    arguments.add_threads(group)
+
+
+def run(args: argparse.Namespace) -> int:
+    check_files({"-o": args.output}, {"": args.data, "--target-file": args.target_file})
+    source = read_source(args)
+    check(source)
+    begin = time.perf_counter()
+    model = new_estimator(args, source)
+    try:
+        model.fit(source.X, source.y, source.weights)
+    except fastnn.DivergenceError as error:
+        raise Failure(f"training diverged: {error}") from None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"stopped while training; nothing was written to {args.output}"
+        ) from None
+    tell_leaks(source, args.drop, *folds(source.X.n_rows, 5, args.seed)[0])
+    model.columns_.header = not args.no_header
+    model.save(args.output)
+    seconds = time.perf_counter() - begin
+    if args.json:
+        json.dump(content(args, model, source, seconds), sys.stdout, indent=2, ensure_ascii=False)
+        print()
+    elif not args.quiet:
+        print_summary(args, model, source, seconds)
+    return 0
+
+
+def check(source: Source) -> None:
+    """Refuse what is no table of one target."""
+    if len(source.y.columns) > 1:
+        raise BadUse(
+            f"--target must name one column, got {listed(source.y.columns)}; --network learns "
+            "several"
+        )
+    X = source.X
+    if isinstance(X, Arrays) and len(X.shape) > 1:
+        raise BadUse(
+            f"{X.path}: {X.x_name} must have shape (n, n_columns), got "
+            f"({', '.join(map(str, (X.n_rows, *X.shape)))}); --network learns from images"
+        )
+
+
+def new_estimator(args: argparse.Namespace, source: Source) -> Any:
+    kinds = {
+        "classification": fastnn.TabularClassifier,
+        "regression": fastnn.TabularRegressor,
+    }
+    return kinds[source.task](
+        recipe=args.recipe or "auto",
+        time_limit=args.time_limit,
+        random_state=args.seed,
+        n_threads=args.threads,
+        verbose=not args.quiet,
+        **of_columns(args),
+    )
+
+
+def measured(model: Any, source: Source) -> tuple[dict[str, Any], Importance]:
+    """Scores of rows held out, and how much each column matters there."""
+    of = model.held_out_
+    f = of.predictions.reshape(len(of.rows), -1)
+    result = evaluate.measured(model.columns_, source.y.take(of.rows), f, probabilities=True)
+    importance = model.permutation_importance(
+        *(source.X, source.y),
+        sample_weight=source.weights,
+        repeats=max(1, min(5, SHUFFLED // len(of.rows))),
+        held_out=True,
+    )
+    return result, importance
+
+
+def content(
+    args: argparse.Namespace, model: Any, source: Source, seconds: float
+) -> dict[str, Any]:
+    """What the summary says, for programs."""
+    result, importance = measured(model, source)
+    return {
+        **source_content(args, source, model.columns_),
+        "seconds": round(seconds, 3),
+        **ensemble_content(model),
+        "held_out": result,
+        "importance": dict(zip(importance.names, importance.mean.tolist(), strict=True)),
+    }
+
+
+def print_summary(args: argparse.Namespace, model: Any, source: Source, seconds: float) -> None:
+    columns = model.columns_
+    lines = data_lines(source, columns)
+    lines.append(("networks", dict(model._lines())["networks"]))
+    lines.append(("trained", f"in {seconds:.1f} s"))
+    size = Path(args.output).stat().st_size
+    lines.append(("model", f"{args.output} ({size / 1000:,.0f} kB)"))
+    print_lines(lines)
+    result, importance = measured(model, source)
+    print("\non held-out rows, each predicted by networks that have not seen it:")
+    print(metrics.scores_text(result))
+    loss = "the RMSE" if columns.amounts else "the log loss"
+    print(f"\ncolumns that matter: what shuffling one adds to {loss} there")
+    print(metrics.importance_text(importance))
+    new = {"table": "new.csv", "arrays": "new.npz"}[columns.inputs.kind]
+    print(f"\nnext: fastnn predict {shlex.quote(args.output)} {new} -o predictions.csv")

@@ -1,0 +1,206 @@
+"""fastnn train as it is without options: an ensemble from a table, and what takes its file."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn.cli.arguments import seconds
+
+TRAIN = ("train", "-o", "m.st", "--time-limit", "0.3s")
+
+
+def people(path, n=150, seed=0, dot=""):
+    """Kinds by age and colour, some ages missing; a score by both; the kinds end in `dot`."""
+    rng = np.random.default_rng(seed)
+    age = rng.normal(40, 10, n).round(1)
+    colour = rng.choice(["red", "blue"], n)
+    kind = np.where((age > 40) ^ (colour == "red"), "yes", "no")
+    score = 2 * age + 30 * (colour == "red") + rng.normal(0, 0.5, n)
+    gaps = ["" if i % 10 == 9 else a for i, a in enumerate(age)]
+    rows = zip(gaps, colour, kind, score, strict=True)
+    lines = [f"{a},{c},{k}{dot},{s:.3f}\n" for a, c, k, s in rows]
+    path.write_text("age,colour,kind,score\n" + "".join(lines))
+    return kind, score
+
+
+def test_classes_all_the_way(here, run):
+    people(here / "people.csv")
+    status, out, err = run(*TRAIN, "people.csv", "-t", "kind", "--drop", "score")
+    assert status == 0
+    assert "data        people.csv: 150 rows, 2 columns as 3 features\n" in out
+    assert "target      kind, classification (it holds text)\n" in out
+    assert "\nnetworks    " in out and " parameters\n" in out and "\naccuracy    " in out
+    assert out.endswith("next: fastnn predict m.st new.csv -o predictions.csv\n")
+    assert "network 1/" in err
+    held_out = out.split("on held-out rows")[1]
+    table = held_out[held_out.index("class ") :].splitlines()
+    head, no, yes = (line.split() for line in table[:3])
+    assert head == ["class", "precision", "recall", "F1", "support"]
+    assert (no[0], yes[0]) == ("no", "yes") and 0 < int(no[4]) + int(yes[4]) <= 150
+    matter = out.split("columns that matter: what shuffling one adds to the log loss there\n")[1]
+    assert [line.split()[0] for line in matter.splitlines()[:2]] == ["age", "colour"]
+
+    kinds, _ = people(here / "new.csv", seed=1, dot=".")
+    status, out, err = run("predict", "m.st", "new.csv")
+    header, *rows = [line.split(",") for line in out.splitlines()]
+    assert (status, err, header) == (0, "", ["prediction", "P(no)", "P(yes)"])
+    predicted = np.array([row[0] for row in rows])
+    assert np.mean(predicted == kinds) > 0.8
+    model = fastnn.load("m.st")
+    assert isinstance(model, fastnn.TabularClassifier) and model.random_state == 0
+    table = fastnn.tables.read("new.csv")
+    np.testing.assert_array_equal(model.predict(table), predicted)
+
+    status, out, err = run("evaluate", "m.st", "new.csv", "--json")
+    result = json.loads(out)
+    assert status == 0 and result["accuracy"] == np.mean(predicted == kinds)
+    assert '"no." taken for "no"' in err  # as in adult-test.csv
+    assert "calibration error" in run("evaluate", "m.st", "new.csv")[1]
+
+    status, out, _ = run("info", "m.st")
+    assert status == 0 and 'kind: "no", "yes"' in out and "accuracy" in out
+    content = json.loads(run("info", "m.st", "--json")[1])
+    assert content["estimator"] == "TabularClassifier"
+    assert content["scores"] == model.scores_ and content["settings"]["drop"] == ["score"]
+
+
+def test_amounts_come_back_in_their_unit(here, run):
+    people(here / "people.csv")
+    status, out, _ = run(*TRAIN, "people.csv", "-t", "score")
+    assert status == 0 and "score, regression (it holds numbers)" in out
+    for title in ("RMSE", "MAE", "r2"):
+        assert f"\n{title:4}  " in out.split("on held-out rows")[1]
+    assert "adds to the RMSE there" in out
+    _, scores = people(here / "new.csv", seed=1)
+    told = run("predict", "m.st", "new.csv")[1].splitlines()
+    assert told[0] == "prediction"
+    f = np.array(told[1:], float)
+    rmse = np.sqrt(np.mean((f - scores.round(3)) ** 2))
+    assert rmse < 12  # a tenth of the ages is missing
+    assert json.loads(run("evaluate", "m.st", "new.csv", "--json")[1])["rmse"] == rmse
+
+
+def test_what_options_say_of_columns_is_what_the_estimator_is_told(here, run):
+    people(here / "people.csv")
+    options = ("--task", "regression", "--categorical", "age", "--ordered", "colour=red,blue")
+    options += ("--sample-weight", "score", "--missing-values", "?", "--seed", 3, "--threads", 1)
+    (here / "coded.csv").write_text(
+        (here / "people.csv").read_text().replace("yes", "1").replace("no", "0")
+    )
+    status, _, err = run(*TRAIN, "coded.csv", "-t", "kind", "-q", *options, "--recipe", "td-s")
+    assert status == 0 and err.startswith("fastnn: ") and "equal a training row" in err
+    model = fastnn.load("m.st")
+    assert isinstance(model, fastnn.TabularRegressor)
+    assert model.columns_.inputs.names == ["age", "colour"]
+    params = model.get_params()
+    assert params["ordered"] == {"colour": ("red", "blue")} and params["n_threads"] == 1
+    assert params["random_state"] == 3 and params["recipe"] == "td-s"
+    assert params["time_limit"] == 0.3 and params["missing_values"] == ("?",)
+
+
+@pytest.mark.parametrize("target", ["kind", "score"])
+def test_what_training_tells_programs(here, run, target):
+    people(here / "people.csv")
+    status, out, _ = run(*TRAIN, "people.csv", "-t", target, "--json", "-q")
+    told = json.loads(out)
+    assert status == 0 and told["rows"] == 150 and told["target"] == target
+    assert told["task"] == ("regression" if target == "score" else "classification")
+    assert told["found"][-1].startswith("missing cells: age 15 rows")
+    assert told["networks"] == len(fastnn.load("m.st")._ensemble.members)
+    assert set(told["importance"]) == {"age", "colour", "kind", "score"} - {target}
+    for name, value in told["scores"].items():
+        assert told["held_out"][name] == pytest.approx(value)
+    assert told["held_out"]["rows"] in (30, 150) and told["seconds"] > 0
+    if target == "kind":
+        assert told["held_out"]["classes"]["yes"]["support"] > 0
+    command = ("train", "--network", "people.csv", "-t", target, "-o", "n.st", "-q", "--epochs", 2)
+    plain = json.loads(run(*command, "--json")[1])
+    shared = ("fastnn", "data", "rows", "target", "task", "why", "found")
+    assert [plain[name] for name in shared] == [told[name] for name in shared]
+    assert plain["sizes"][1:3] == [128, 64] and plain["held_out"]["loss"] > 0
+
+
+def test_importance_is_of_rows_that_were_not_seen(here, run):
+    """Of labels that nothing explains columns seem to matter to those who have seen the rows."""
+    rng = np.random.default_rng(0)
+    np.savez("t.npz", X=rng.normal(size=(200, 5)), y=rng.integers(0, 2, 200))
+    told = json.loads(run("train", "t.npz", "-o", "m.st", "--recipe", "td-s", "--json", "-q")[1])
+    model, file = fastnn.load("m.st"), np.load("t.npz")
+    seen = model.permutation_importance(file["X"], file["y"])
+    assert told["held_out"]["rows"] == 40 and told["held_out"]["accuracy"] < 0.8
+    assert sum(told["importance"].values()) < seen.mean.sum() / 2
+
+
+def test_a_table_without_header_is_read_so_again(here, run):
+    (here / "t.csv").write_text("".join(f"{i % 7},{i % 2}\n" for i in range(60)))
+    assert run(*TRAIN, "t.csv", "--no-header", "-t", "column_2", "-q") == (0, "", "")
+    assert len(run("predict", "m.st", "t.csv")[1].splitlines()) == 61
+
+
+def test_arrays(here, run):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 3))
+    np.savez("t.npz", X=X, y=(X[:, 0] > 0).astype(int))
+    status, out, _ = run(*TRAIN, "t.npz")
+    assert status == 0 and "inputs of shape 3" in out and "new.npz" in out
+    assert json.loads(run("evaluate", "m.st", "t.npz", "--json")[1])["accuracy"] > 0.9
+    np.savez("images.npz", X=X.reshape(80, 3, 1), y=np.arange(80) % 2)
+    status, _, err = run(*TRAIN, "images.npz")
+    assert status == 2 and "(n, n_columns), got (80, 3, 1); --network learns from images" in err
+
+
+def test_the_same_command_writes_the_same_bytes(here, run):
+    people(here / "people.csv", n=60)
+    for name, more in (("a", ()), ("b", ("--threads", 1)), ("c", ("--seed", 1))):
+        command = ("train", "people.csv", "-t", "kind", "-q", "--recipe", "td-s")
+        assert run(*command, "-o", f"{name}.st", *more) == (0, "", "")
+    a, b, c = (fastnn.load(f"{name}.st") for name in "abc")
+    table = fastnn.tables.read("people.csv")
+    np.testing.assert_array_equal(a.predict_proba(table), b.predict_proba(table))
+    assert (a.predict_proba(table) != c.predict_proba(table)).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--hidden 8", "--hidden shapes one plain network: add --network"),
+        ("--batch-size 8", "--batch-size shapes one plain network"),
+        ("--network --recipe td", "--recipe is of the ensemble, not of --network"),
+        ("--network --time-limit 3", "--time-limit is of the ensemble"),
+        ("--recipe tabm", "invalid choice: 'tabm' (choose from"),
+        ("--time-limit 0s", "must be a number above 0, got 0"),
+        ("--time-limit soon", 'must be a number, got "soon"'),
+        ("-t kind,score", '--target must name one column, got "kind", "score"; --network learns'),
+        ("--drop kind", '--drop is for inputs, "kind" is a target'),
+    ],
+)
+def test_bad_use(here, run, options, message):
+    people(here / "people.csv", n=20)
+    status, out, err = run(*"train people.csv -t kind -o m.st".split(), *options.split())
+    assert (status, out) == (2, "") and message in err and err.count("\n") == 1
+    assert not (here / "m.st").exists()
+
+
+def test_ctrl_c_leaves_the_old_file(here, monkeypatch):
+    people(here / "people.csv", n=600)
+    (here / "m.st").write_text("old")
+    command = [sys.executable, "-m", "fastnn", "train", "people.csv", "-t", "kind", "-o", "m.st"]
+    monkeypatch.setenv("PYTHONPATH", fastnn.__path__[0] + "/..")
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process.stderr.readline()  # it trains
+    process.send_signal(signal.SIGINT)
+    err = process.communicate(timeout=20)[1]
+    assert process.returncode == 130 and "Traceback" not in err
+    assert err.splitlines()[-1] == (
+        "fastnn: stopped while training; nothing was written to m.st"
+    )
+    assert (here / "m.st").read_text() == "old"
+
+
+def test_times():
+    assert [seconds(text) for text in ("90", "1.5s", "10m", "1h")] == [90, 1.5, 600, 3600]
