@@ -22,6 +22,7 @@ HELD_OUT = 1000  # its number from the time when only the command line held rows
 FOLDS, MEMBERS = 1001, 1002
 EXPLAIN = 1003
 SPREAD = 1004
+SEARCH = 1005
 _SEED_BITS = 128  # of Philox's key
 _WORD = 2**64 - 1
 

@@ -24,6 +24,12 @@ OF_ENSEMBLES = ("recipe", "time_limit")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "fastnn train DATA --target NAME -o MODEL [options]"
     source.add_arguments(parser)
+    add_output(parser)
+    ensemble.add_arguments(parser.add_argument_group("what is trained"))
+    _defaults.update(options.add_arguments(parser))
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o",
         "--output",
@@ -33,8 +39,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary")
     parser.add_argument("--json", action="store_true", help="the summary as JSON, for programs")
-    ensemble.add_arguments(parser.add_argument_group("what is trained"))
-    _defaults.update(options.add_arguments(parser))
 
 
 def run(args: argparse.Namespace) -> int:

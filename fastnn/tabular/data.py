@@ -97,7 +97,7 @@ def as_target(y: Any) -> np.ndarray | Table:
     array = np.asarray(y)
     first = array.flat[0] if array.size else None
     if array.dtype.kind == "S" or isinstance(first, bytes):
-        raise TypeError(f"y must hold numbers or texts, got {bytes(first)!r:.50}; decode() makes text")
+        raise TypeError(f"y must hold numbers or texts, got {bytes(first)!r:.50}; decode them")
     if array.ndim == 2 and array.shape[1] == 1:
         _warn_of_column(array.shape)
         array = array[:, 0]

@@ -24,7 +24,8 @@ from fastnn.tabular.conformal import kept_of
 from fastnn.tabular.data import as_amounts, as_classes, as_data, as_target
 from fastnn.tabular.ensemble import Ensemble
 from fastnn.tabular.learning import HeldOut, learn_ensemble
-from fastnn.tabular.recipes import Pack, single_recipe
+from fastnn.tabular.recipes import Pack, Search, single_recipe
+from fastnn.tabular.search.trials import Trial
 from fastnn.training.history import History
 from fastnn.training.metrics import log_loss, r2, rmse
 from fastnn.training.weights import as_weights
@@ -41,6 +42,7 @@ class Tabular(Estimator):
     scores_: dict[str, float]
     held_out_: HeldOut  # of a fit, not of a file
     histories_: list[History]
+    trials_: list[Trial]
     _ensemble: Ensemble
     _pack: Pack  # that was trained
     _names: list[str] | None  # of the columns that arrays are read as; None: X is an array
@@ -124,6 +126,9 @@ class Tabular(Estimator):
         self.scores_, self.histories_ = learned.scores, learned.histories
         of = learned.held_out
         self.held_out_ = of if rows is None else replace(of, rows=rows[of.rows], n_rows=n)
+        vars(self).pop("trials_", None)
+        if learned.trials is not None:
+            self.trials_ = learned.trials.done
         if not learned.ensemble.columns.amounts:
             self.classes_ = learned.ensemble.columns.classes if classes is None else classes
         self._names = list(data.columns) if isinstance(data, Table) else None
@@ -131,6 +136,8 @@ class Tabular(Estimator):
         vars(self).pop("feature_names_in_", None)
         if is_table(X):
             self.feature_names_in_ = np.array(self._names, object)
+        if learned.trials is not None and learned.trials.stopped is not None:
+            raise learned.trials.stopped
         return self
 
     def _check_teacher(self, name: str, teacher: np.ndarray, target: Table) -> None:
@@ -157,6 +164,8 @@ class Tabular(Estimator):
         for draw in ("randint", "integers"):  # of a RandomState, as scikit-learn has, or Generator
             if hasattr(state, draw):
                 state = int(getattr(state, draw)(2**31 - 1))
+        if state is None and isinstance(self.recipe, Search) and self.recipe.journal:
+            raise ValueError("random_state must be an integer where a search keeps a journal")
         return as_seed(state, "random_state")
 
     @property
@@ -331,9 +340,9 @@ class TabularClassifier(Tabular):
 
     Parameters
     ----------
-    recipe : "auto", "td", "td-s", fastnn.tabular.Recipe or fastnn.tabular.Pack, default "auto"
+    recipe : "auto", "td", "td-s", fastnn.tabular.Recipe, Pack or Search, default "auto"
         Advanced: which networks are trained, and how many. "td" and "td-s" are single networks, as
-        of RealMLP-TD and RealMLP-TD-S. docs/tables.md, Recipes.
+        of RealMLP-TD and RealMLP-TD-S. docs/tables.md, Recipes and Search.
     time_limit : float, optional
         Seconds that `fit` may take, about. By default the size of the ensemble follows from the
         numbers of rows and columns alone, so that the same data give the same bits anywhere; with
@@ -372,6 +381,8 @@ class TabularClassifier(Tabular):
         ``held_out_.predictions``, their probabilities. An estimator from a file has none.
     histories_ : list of fastnn.History
         Of the networks' training; an estimator from a file has none.
+    trials_ : list of fastnn.tabular.Trial
+        Of a search: what was tried; an estimator from a file has none.
 
     Examples
     --------
@@ -559,7 +570,7 @@ class TabularRegressor(Tabular):
 
     Attributes
     ----------
-    n_features_in_, feature_names_in_, columns_
+    n_features_in_, feature_names_in_, columns_, trials_
         As of `TabularClassifier`.
     scores_ : dict
         rmse, mae and r2 of held-out rows, each predicted by networks that have not seen it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shlex
 import sys
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import fastnn
-from fastnn.checks import listed
+from fastnn.checks import counted, listed
 from fastnn.cli import arguments, evaluate, metrics
 from fastnn.cli.info import ensemble_content
 from fastnn.cli.messages import BadUse, Failure
@@ -28,6 +29,7 @@ from fastnn.cli.training.source import (
 from fastnn.explain.importance import Importance
 from fastnn.tables.table import Arrays
 from fastnn.tabular.folds import folds
+from fastnn.tabular.search.space import in_words
 
 SHUFFLED = 5000  # rows whose cells are shuffled in all, of each column
 
@@ -51,6 +53,10 @@ def add_arguments(group: argparse._ArgumentGroup) -> None:
         help="one plain network, shaped by the options below: for images, several targets, other "
         "losses, checkpoints",
     )
+    add_seed_and_threads(group)
+
+
+def add_seed_and_threads(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--seed",
         type=arguments.seed,
@@ -65,16 +71,18 @@ def run(args: argparse.Namespace) -> int:
     check_files({"-o": args.output}, {"": args.data, "--target-file": args.target_file})
     source = read_source(args)
     check(source)
-    begin = time.perf_counter()
+    begin, stopped = time.perf_counter(), False
     model = new_estimator(args, source)
     try:
         model.fit(source.X, source.y, source.weights)
     except fastnn.DivergenceError as error:
         raise Failure(f"training diverged: {error}") from None
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"stopped while training; nothing was written to {args.output}"
-        ) from None
+        stopped = model.__sklearn_is_fitted__()  # of a search, from what it has found so far
+        if not stopped:
+            raise KeyboardInterrupt(
+                f"stopped while training; nothing was written to {args.output}"
+            ) from None
     tell_leaks(source, args.drop, *folds(source.X.n_rows, 5, args.seed)[0])
     model.columns_.header = not args.no_header
     model.save(args.output)
@@ -84,6 +92,11 @@ def run(args: argparse.Namespace) -> int:
         print()
     elif not args.quiet:
         print_summary(args, model, source, seconds)
+    if stopped:
+        raise KeyboardInterrupt(
+            f"stopped after {counted(len(model.trials_), 'trial')}; {args.output} is what they "
+            "found, and the same command goes on"
+        )
     return 0
 
 
@@ -140,15 +153,35 @@ def content(
         **source_content(args, source, model.columns_),
         "seconds": round(seconds, 3),
         **ensemble_content(model),
+        **_trials_content(model),
         "held_out": result,
         "importance": dict(zip(importance.names, importance.mean.tolist(), strict=True)),
     }
+
+
+def _trials_content(model: Any) -> dict[str, Any]:
+    """What a search has tried."""
+    if "trials_" not in vars(model):
+        return {}
+    trials = [
+        {
+            "recipe": in_words(trial.recipe),
+            "score": trial.score if math.isfinite(trial.score) else None,
+            "seconds": round(trial.seconds, 3),
+        }
+        for trial in model.trials_
+    ]
+    return {"journal": model.recipe.journal, "trials": trials}
 
 
 def print_summary(args: argparse.Namespace, model: Any, source: Source, seconds: float) -> None:
     columns = model.columns_
     lines = data_lines(source, columns)
     lines.append(("networks", dict(model._lines())["networks"]))
+    if "trials_" in vars(model):
+        best = min(model.trials_, key=lambda trial: trial.score)
+        lines.append(("trials", f"{len(model.trials_)}, in {model.recipe.journal}"))
+        lines.append(("", f"the best of them: {in_words(best.recipe)}"))
     lines.append(("trained", f"in {seconds:.1f} s"))
     size = Path(args.output).stat().st_size
     lines.append(("model", f"{args.output} ({size / 1000:,.0f} kB)"))
