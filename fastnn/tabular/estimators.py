@@ -161,11 +161,12 @@ class Tabular(Estimator):
                 raise TypeError(f"{name} must be a list, got a text, {getattr(self, name)!r:.50}")
         as_bool("verbose", self.verbose)
         state = self.random_state
-        if hasattr(state, "randint"):  # a RandomState, as scikit-learn hands on
-            state = int(state.randint(2**31 - 1))
+        for draw in ("randint", "integers"):  # of a RandomState, as scikit-learn has, or Generator
+            if hasattr(state, draw):
+                state = int(getattr(state, draw)(2**31 - 1))
         if state is None and isinstance(self.recipe, Search) and self.recipe.journal:
             raise ValueError("random_state must be an integer where a search keeps a journal")
-        return as_seed(state)
+        return as_seed(state, "random_state")
 
     @property
     def columns_(self) -> Columns:
@@ -401,7 +402,7 @@ class TabularClassifier(Tabular):
     missing_values : sequence of str or numbers, default ()
         Cells that mean missing beside those that can only mean so, such as -999. These six are as
         of `fastnn.tables.learn`, and for tables.
-    random_state : int, RandomState instance or None, default None
+    random_state : int, RandomState, Generator or None, default None
         With the same integer a second fit gives the same bits, for any number of threads.
     n_threads : int, optional
         At most so many threads; by default what affinity, cgroup quota and OMP_NUM_THREADS allow.
