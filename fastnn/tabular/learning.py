@@ -24,7 +24,7 @@ from fastnn.tabular.conformal import scores_of
 from fastnn.tabular.ensemble import Ensemble
 from fastnn.tabular.folds import Fold, fold_of, splits
 from fastnn.tabular.members import Lesson, operations_a_second, train
-from fastnn.tabular.recipes import Pack, Recipe, Search, as_pack, base_recipe
+from fastnn.tabular.recipes import Pack, Recipe, Search, as_pack, default_recipes
 from fastnn.tabular.search.trials import Setting, Trials
 from fastnn.tabular.spread import Spread, learn_spread
 from fastnn.training.history import History
@@ -107,7 +107,9 @@ def learn_ensemble(
     begun = None if trials is None else trials.pack
     budget = None
     if time_limit is not None and (recipe == "auto" or (trials is not None and begun is None)):
-        speed = operations_a_second(base_recipe(task), n_columns, max(n_classes, 1), n_threads)
+        speed = operations_a_second(
+            default_recipes(task, n_columns)[0], n_columns, max(n_classes, 1), n_threads
+        )
         budget = speed * time_limit
     pack = begun or as_pack(recipe, task, data.n_rows, n_columns, n_classes, budget)
     repeats: list[list[Fold]] = []
@@ -160,7 +162,11 @@ def learn_ensemble(
     if networks is not None:
         networks.ends()
     unseen = np.stack([bag.unseen for bag in bags]).astype(np.float64)
-    shares = (_weigh_amounts if columns.amounts else _weigh_classes)(unseen, y, weights)
+    smoothing = [bag.recipe.label_smoothing for bag in bags]
+    if columns.amounts:
+        shares = _weigh_amounts(unseen, y, weights)
+    else:
+        shares = _weigh_classes(unseen, y, weights, smoothing)
     mean = sum_of(shares, unseen)
     kept = [(bag, share) for bag, share in zip(bags, shares, strict=True) if share]
     members = [one for bag, _ in kept for one in bag.predictors]
@@ -202,10 +208,17 @@ def sum_of(shares: np.ndarray, parts: np.ndarray) -> np.ndarray:
     return total
 
 
-def _weigh_classes(unseen: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """Weights of bags, (n_bags,), from f(x) of held-out rows, (n_bags, n, n_classes)."""
-    own = unseen[:, np.arange(len(y)), y][:, :, None]  # all that the log loss looks at
-    first = np.zeros(len(y), np.intp)
+def _weigh_classes(
+    unseen: np.ndarray, y: np.ndarray, weights: np.ndarray | None, smoothing: list[float]
+) -> np.ndarray:
+    """Weights of bags, (n_bags,), from f(x) of held-out rows, (n_bags, n, n_classes).
+
+    Each is calibrated before, or the surest would seem the best: how sure networks are of held-out
+    rows differs from recipe to recipe, and the mean is calibrated in the end."""
+    rows, first = np.arange(len(y)), np.zeros(len(y), np.intp)
+    own = np.empty((len(unseen), len(y), 1))  # p of each row's class: all that the log loss reads
+    for p, one, s in zip(own, unseen, smoothing, strict=True):
+        p[:, 0] = calibration_of(one, y, weights, s)(one)[rows, y]
     return weighting.greedy(own, lambda p: log_loss(first, p, True, weights))
 
 

@@ -12,12 +12,13 @@ import numpy as np
 from fastnn.config import n_threads as bound_threads
 from fastnn.many import fit_many
 from fastnn.model import Model
-from fastnn.network.embeddings import Categories, Embedding, Periodic
+from fastnn.network.embeddings import Categories, Embedding, Periodic, PiecewiseLinear
 from fastnn.network.initialize import Normal
 from fastnn.network.losses import CrossEntropy
 from fastnn.predictor import Predictor
 from fastnn.random import MEMBERS, raw
 from fastnn.sklearn_callbacks import Task, Whole
+from fastnn.tabular.bins import tree_edges
 from fastnn.tabular.folds import Fold
 from fastnn.tabular.recipes import Recipe
 from fastnn.training.callbacks import EarlyStopping
@@ -180,7 +181,7 @@ def new_model(
         dropout=recipe.dropout,
         seed=seed,
         init=[*[NORMAL] * len(recipe.hidden), "zeros"] if recipe.weights == "normal" else None,
-        embeddings=_embeddings(recipe, lesson),
+        embeddings=_embeddings(recipe, lesson, rows),
         feature_scale=recipe.feature_scale,
     )
     if recipe.weights == "data":
@@ -188,11 +189,18 @@ def new_model(
     return model
 
 
-def _embeddings(recipe: Recipe, lesson: Lesson) -> list[Embedding]:
+def _embeddings(
+    recipe: Recipe, lesson: Lesson, rows: np.ndarray | None
+) -> list[Embedding]:
     embeddings: list[Embedding] = []
     if recipe.frequencies and lesson.numbers:
         settings = recipe.frequencies, recipe.periodic_width, recipe.periodic_std
         embeddings.append(Periodic(tuple(lesson.numbers), *settings))
+    if recipe.bins and lesson.numbers:
+        some = slice(None) if rows is None else rows
+        y = lesson.y[some]
+        edges = [tree_edges(lesson.X[some, j], y, recipe.bins) for j in lesson.numbers]
+        embeddings.append(PiecewiseLinear(tuple(lesson.numbers), edges))
     for column, n in lesson.codes.items():
         width = recipe.category_width if n > recipe.one_hot else None
         embeddings.append(Categories(column, n, width))

@@ -24,8 +24,11 @@ MANY = 1_000_000  # more categories than a column has: all are one-hot
 # What a core does in a second, nominally, and how long the default may take for 10,000 x 20.
 OPERATIONS_A_SECOND = 80e9
 SECONDS, CORES, ROWS = 20.0, 2, 10_000
-STEPS = 3000  # fewest of a network among several, but that 64 epochs are enough
-FEWEST = 8  # epochs
+EPOCH = 2e7  # operations
+STEPS = 3000  # of a network
+FEWEST, MOST = 8, 256  # epochs
+REPEATS = 3  # at most
+BINS, FEATURES = 16, 256  # of a number, at most, and about of all numbers
 TRIALS, IN_TIME = 40, 24  # of a search; those that a time limit has room for, at least about
 
 
@@ -53,6 +56,9 @@ class Recipe(Value):
         Of the periodic embedding of each number (`fastnn.Periodic`); 0: numbers as they are.
     periodic_width : int, default 3
     periodic_std : float, default 0.1
+    bins : int, default 0
+        Of the piecewise-linear encoding of each number (`fastnn.PiecewiseLinear`) in place of a
+        periodic embedding, at most; they lie where a tree on the target cuts the number. 0: none.
     one_hot : int, default 9
         Columns of more categories than this have an embedding of `category_width`.
     category_width : int, default 8
@@ -81,6 +87,7 @@ class Recipe(Value):
     frequencies: int = 0
     periodic_width: int = 3
     periodic_std: float = 0.1
+    bins: int = 0
     one_hot: int = 9
     category_width: int = 8
     feature_scale: bool = False
@@ -102,6 +109,7 @@ class Recipe(Value):
             frequencies=as_int("frequencies", self.frequencies, 0),
             periodic_width=as_int("periodic_width", self.periodic_width, 1),
             periodic_std=as_real("periodic_std", self.periodic_std),
+            bins=as_int("bins", self.bins, 0),
             one_hot=as_int("one_hot", self.one_hot, 0),
             category_width=as_int("category_width", self.category_width, 1),
             feature_scale=as_bool("feature_scale", self.feature_scale),
@@ -109,16 +117,23 @@ class Recipe(Value):
             monitor=None if monitor is None else as_name("monitor", monitor, ("error", "loss")),
             patience=None if patience is None else as_int("patience", patience, 1),
         )
+        if self.bins and self.frequencies:
+            raise ValueError(
+                "numbers must have either bins or a periodic embedding, got "
+                f"bins={self.bins} and frequencies={self.frequencies}"
+            )
 
     def operations(self, n_rows: int, n_columns: int, n_out: int) -> float:
         """Additions and multiplications of training on n_rows, about: each weight takes part in
-        three products a row, each unit, and each cosine, in some 50 operations of its own."""
-        width = 1 + self.periodic_width if self.frequencies else 1
+        three products a row, each unit, and each cosine, in some 50 operations of its own, and an
+        epoch takes as long as EPOCH of them beside."""
+        width = 1 + self.periodic_width if self.frequencies else max(self.bins, 1)
         sizes = (width * n_columns, *self.hidden, n_out)
         weights = sum(a * b for a, b in pairwise(sizes))
         embedded = n_columns * self.frequencies
         weights += embedded * self.periodic_width
-        return float(self.epochs) * n_rows * (6 * weights + 50 * (sum(sizes) + embedded))
+        a_row = 6 * weights + 50 * (sum(sizes) + embedded)
+        return float(self.epochs) * (n_rows * a_row + EPOCH)
 
 
 class Pack(Value):
@@ -237,14 +252,21 @@ def td(task: str) -> Recipe:
     )
 
 
-def base_recipe(task: str) -> Recipe:
-    """The network that the default's ensembles are made of."""
-    return replace(td_s(task), drop_last=False)
+def default_recipes(task: str, n_columns: int) -> tuple[Recipe, ...]:
+    """The networks that the default's ensembles are made of, different enough that their mean is
+    better than any of them; docs/tables.md has the figures that led to them."""
+    plain, periodic = (
+        replace(one(task), hidden=(128, 128, 128), drop_last=False) for one in (td_s, td)
+    )
+    if task == "regression":
+        return periodic, plain
+    bins = min(max(FEATURES // n_columns, 2), BINS)
+    return periodic, replace(periodic, frequencies=0, bins=bins), plain
 
 
 def single_recipe(task: str) -> Recipe:
     """The one network that an ensemble is compressed into: what it learns is smooth already."""
-    return replace(base_recipe(task), label_smoothing=0.0, monitor="loss")
+    return replace(td_s(task), drop_last=False, label_smoothing=0.0, monitor="loss")
 
 
 def default_pack(
@@ -260,27 +282,37 @@ def default_pack(
     n_classes : int
         0 of amounts.
     budget : float, optional
-        Operations, at most; by default what two cores nominally do in 20 s for 10,000 rows, and for
-        others in proportion to the root of their number.
+        Operations, about; by default what two cores nominally do in 20 s for 10,000 rows, for
+        fewer in proportion to n_rows^(2/3), for more to n_rows^(1/2).
     """
     if budget is None:
         budget = _usual(n_rows)
-    recipe, n_out = base_recipe(task), max(n_classes, 1)
+    recipes = default_recipes(task, n_columns)
 
-    def affordable(n_folds: int) -> float:
-        """Of the recipe's epochs, how many times over."""
-        trained = n_rows - n_rows // (n_folds if n_folds > 1 else 5)
-        return budget / (n_folds * recipe.operations(trained, n_columns, n_out))
+    def affordable(n_folds: int, epochs: int) -> float:
+        """How many times over."""
+        rows = n_rows - n_rows // (n_folds if n_folds > 1 else 5)
+        each = [
+            replace(one, epochs=epochs).operations(rows, n_columns, max(n_classes, 1))
+            for one in recipes
+        ]
+        return budget / (n_folds * sum(each))
 
-    several = min(max(STEPS * recipe.batch_size / n_rows, FEWEST), 64) / recipe.epochs
-    n_folds = 5 if affordable(5) >= several else 1
-    times = affordable(n_folds)
-    epochs = max(round(recipe.epochs * min(times, 1)), FEWEST)
-    return Pack((replace(recipe, epochs=epochs),), n_folds, repeats=min(max(int(times), 1), 3))
+    epochs = min(max(round(STEPS * recipes[0].batch_size / n_rows), FEWEST), MOST)
+    n_folds = 5 if affordable(5, epochs) >= 0.25 else 1
+    times = affordable(n_folds, epochs)
+    if times < 1 or n_folds == 1:
+        epochs = min(max(round(epochs * times), FEWEST), MOST)
+    recipes = tuple(replace(one, epochs=epochs) for one in recipes)
+    repeats = min(max(int(affordable(n_folds, epochs) + 0.25), 1), REPEATS)
+    return Pack(recipes, n_folds, repeats=repeats if n_folds > 1 else 1)
 
 
 def _usual(n_rows: int) -> float:
-    return SECONDS * (n_rows / ROWS) ** 0.5 * CORES * OPERATIONS_A_SECOND
+    """Between a constant and a share of the rows."""
+    times = n_rows / ROWS
+    seconds = SECONDS * (times ** (2 / 3) if times < 1 else times**0.5)
+    return seconds * CORES * OPERATIONS_A_SECOND
 
 
 def as_pack(
