@@ -49,7 +49,7 @@ def test_a_search_all_the_way(here, run):
     ("options", "message"),
     [
         ("--trials 0", "must be at least 1, got 0"),
-        ("--time 0", "must be a number above 0, got 0"),
+        ("--time 0", "must be a time above 0, such as 90"),
         ("--journal people.csv", "journal must be a folder or none yet, people.csv is a file"),
         ("--journal .", 'journal must be the folder of one, or empty; . holds "people.csv"'),
         ("--hidden 8", "unknown option --hidden"),

@@ -56,7 +56,7 @@ svg text{fill:var(--soft);font:12px system-ui,sans-serif}
 color:var(--soft);font-size:.9rem}
 .legend svg{display:inline-block;width:1.75rem;height:.65rem;margin-right:.4rem}
 @media(max-width:30rem){.facts{grid-template-columns:1fr;gap:0}.facts dd{margin-bottom:.4rem}
-th,td{padding-right:.5rem}.bars td:last-child{width:40%}}
+th,td{padding-right:.4rem}th:first-child{min-width:4.5rem}.bars td:last-child{width:40%}}
 """
 
 
