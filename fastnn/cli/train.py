@@ -18,7 +18,7 @@ which needs no setting: fastnn.TabularClassifier or TabularRegressor. With --net
 network, shaped by the options of the last groups."""
 
 _defaults: dict[str, Any] = {}  # of the options of one network
-OF_ENSEMBLES = ("recipe", "time_limit")
+OF_ENSEMBLES = ("recipe", "time_limit", "report")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +38,12 @@ def add_output(parser: argparse.ArgumentParser) -> None:
         help="model file, such as model.safetensors",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary")
+    parser.add_argument(
+        "--report",
+        metavar="FILE.html",
+        help="write a page on how good it is: scores, columns that matter, calibration, errors, "
+        "learning curves",
+    )
     parser.add_argument("--json", action="store_true", help="the summary as JSON, for programs")
 
 

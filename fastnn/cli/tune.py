@@ -7,7 +7,6 @@ from pathlib import Path
 
 from fastnn.cli import arguments, train
 from fastnn.cli.training import ensemble, source
-from fastnn.tabular.recipes import Search
 
 HELP = "search for the networks that learn a data file best"
 DESCRIPTION = """Learn one column of a data file from the others, as train does, for longer: try one
@@ -45,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from fastnn.tabular.recipes import Search
+
     if args.time_limit is None and args.trials is None:
         args.time_limit = TIME
     journal = args.journal or Path(args.output).with_suffix(".trials")

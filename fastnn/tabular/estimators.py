@@ -186,6 +186,16 @@ class Tabular(Estimator):
         self._check_fitted()
         return as_data(X, self._names, self.n_features_in_, type(self).__name__)
 
+    def _rows(self, X: Any, y: Any) -> tuple[Table | Arrays, np.ndarray]:
+        """X as the columns take it, and y as `_loss` takes it."""
+        data, truth = self._as_data(X), self._truth(y)
+        if len(truth) != data.n_rows:
+            raise ValueError(
+                "X and y must have as many rows as each other, "
+                f"got {data.n_rows:,} and {len(truth):,}"
+            )
+        return data, truth
+
     def _encoded(self, X: Any) -> np.ndarray:
         """X as the networks take it."""
         return self.columns_.encode(self._as_data(X), "float32")
@@ -223,13 +233,20 @@ class Tabular(Estimator):
             By columns' names (x0, x1, ... where X has none): of classes in log loss, of amounts in
             RMSE, y's unit.
         """
-        data, truth = self._as_data(X), self._truth(y)
-        if len(truth) != data.n_rows:
-            raise ValueError(
-                "X and y must have as many rows as each other, "
-                f"got {data.n_rows:,} and {len(truth):,}"
-            )
-        ensemble, weights = self._ensemble, as_weights(sample_weight, data.n_rows)
+        data, truth = self._rows(X, y)
+        weights = as_weights(sample_weight, data.n_rows)
+        return self._importance(data, truth, weights, repeats, seed, held_out)
+
+    def _importance(
+        self,
+        data: Table | Arrays,
+        truth: np.ndarray,
+        weights: np.ndarray | None,
+        repeats: int,
+        seed: int | None,
+        held_out: bool,
+    ) -> Importance:
+        ensemble = self._ensemble
         answer = ensemble.predict
         if held_out:
             of = self._held_out_of(data)
@@ -245,7 +262,7 @@ class Tabular(Estimator):
             return permutation_importance(
                 answer,
                 *(encoded, truth, lambda y, f: self._loss(y, f, weights)),
-                groups=self._ensemble.features(),
+                groups=ensemble.features(),
                 repeats=repeats,
                 seed=seed,
             )
@@ -298,6 +315,35 @@ class Tabular(Estimator):
 
     def _loss(self, y: np.ndarray, f: np.ndarray, weights: np.ndarray | None) -> float:
         raise NotImplementedError
+
+    def report(
+        self,
+        path: str | PathLike[str],
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        held_out: bool = False,
+    ) -> None:
+        """Write a page on how this estimator does on rows whose target is known.
+
+        Scores, columns that matter and how predictions depend on them, calibration and confusion or
+        errors, learning curves, columns as they were read, settings: one HTML file, which needs
+        neither network nor script.
+
+        Parameters
+        ----------
+        path : path
+            Such as "report.html".
+        X, y, sample_weight : as of `fit`
+            Rows that were not trained on. Weights count in what shuffled columns cost.
+        held_out : bool, default False
+            They are those of `fit`: rows are answered by networks that have not seen them. Not of
+            an estimator from a file; that keeps no learning curves either.
+        """
+        from fastnn.tabular.report import Report  # here: what few need
+
+        Report(self, X, y, sample_weight, held_out).write(path)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write columns, networks, weights, calibration and classes to one safetensors file.
