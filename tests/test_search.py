@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -53,6 +54,8 @@ def test_recipes_follow_seed_and_number_alone():
     some = [drawn(seed, number, pack, "regression", 4, 1) for seed in (0, 1) for number in (3, 4)]
     assert len(set(some)) == 4
     assert some[1] == drawn(0, 4, pack, "regression", 4, 1)
+    smoothed = Pack((replace(td_s("classification"), label_smoothing=0.03),))
+    assert drawn(0, 3, smoothed, "classification", 4, 2).label_smoothing == 0.03
     assert from_json(json.loads(json.dumps(to_json(some[1])))) == some[1]
 
 
@@ -83,6 +86,20 @@ def test_trials_cost_about_the_same():
         one = drawn(0, number, Pack((first,)), "regression", 10, 1)
         cost = one.operations(1000, 10, 1) / first.operations(1000, 10, 1)
         assert cost <= 1 and (cost > 0.9 or one.epochs == 256)
+
+
+def test_what_a_trial_is_like_follows_from_the_time(monkeypatch):
+    monkeypatch.setattr(recipes, "OPERATIONS_A_SECOND", 1e15)
+
+    def of(budget, trials=None):
+        pack = recipes.as_pack(Search(trials), "regression", 10_000, 20, 0, budget * fold)
+        return pack.n_folds, pack.recipes[0].epochs, pack.repeats
+
+    fold = 5 * td_s("regression").operations(8_000, 20, 1) / 256  # 5 folds, an epoch
+    assert of(24.01 * 100) == (5, 100, 1)
+    assert of(12.01 * 65) == (5, 65, 1) and of(12.01 * 65, trials=24)[0] == 1
+    assert of(6.01 * 65) == (5, 65, 1) and of(6.01 * 60)[0] == 1
+    assert of(1e9) == (5, 256, 1)
 
 
 def test_recipes_in_words():
@@ -155,7 +172,8 @@ def test_each_trial_is_a_line(capsys):
     searched(n=3, verbose=True)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
-    assert lines[0].startswith("trial 1 of at most 3, ") and ", best " in lines[2]
+    assert lines[0].startswith("trial 1 of at most 3, ") and ": RMSE " in lines[1]
+    assert ", best " in lines[2]
     assert lines[2].endswith(f"{in_words(searched(n=3).trials_[2].recipe)}")
 
 
