@@ -235,13 +235,14 @@ def test_a_search_goes_on_where_it_was(tmp_path):
 
 
 def test_seconds_that_are_spent_count(tmp_path):
-    model = searched(tmp_path, n=None, time_limit=0.5)
+    searched(tmp_path, n=12)
     path = tmp_path / "journal/journal.json"
     content = json.loads(path.read_text())
-    content["entries"][0]["seconds"] = 50.0
+    for entry in content["entries"]:
+        entry["seconds"] = 1.0
     path.write_text(json.dumps(content))
-    again = searched(tmp_path, n=None, time_limit=40)
-    assert len(again.trials_) == len(model.trials_)
+    assert len(searched(tmp_path, n=20, n_threads=2, time_limit=14).trials_) == 12
+    assert len(searched(tmp_path, n=20, n_threads=2, time_limit=100).trials_) == 20
 
 
 @pytest.mark.parametrize("change", ["rows", "target", "weights", "seed", "columns"])
@@ -405,3 +406,18 @@ def test_ctrl_c_before_the_first_trial_leaves_nothing(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, y)
     assert not model.__sklearn_is_fitted__()
+
+
+def test_what_cannot_be_written_fails_before_the_first_trial(tmp_path, monkeypatch):
+    def never(*args, **given):
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(trials, "train", never)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"journal\.json"):
+            searched(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert os.listdir(tmp_path / "journal") == []

@@ -199,6 +199,7 @@ class Trials:
         data = _digest([lesson.X, lesson.y, lesson.weights, *setting.truth])
         if not journal.about:
             journal.about = {"seed": self.seed, "pack": to_json(pack), "data": data}
+            journal.add((), {}, ())  # what cannot be written fails before the first trial
             return
         if journal.about.get("data") != data:
             raise ValueError(
