@@ -8,6 +8,7 @@ ensemble, on every machine.
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 from itertools import pairwise
 from os import PathLike, fspath
@@ -26,7 +27,8 @@ OPERATIONS_A_SECOND = 80e9
 SECONDS, CORES, ROWS = 20.0, 2, 10_000
 STEPS = 3000  # fewest of a network among several, but that 64 epochs are enough
 FEWEST = 8  # epochs
-TRIALS, IN_TIME = 40, 24  # of a search; those that a time limit has room for, at least about
+TRIALS = 40  # of a search
+IN_TIME = 24, 12, 6  # for which a time limit has room, fewer where they are then on several folds
 
 
 class Recipe(Value):
@@ -309,10 +311,12 @@ def as_pack(
     if recipe == "auto":
         return default_pack(task, n_rows, n_columns, n_classes, budget)
     if isinstance(recipe, Search):
-        each = _usual(n_rows)
-        if budget is not None:
-            each = min(each, budget / (recipe.trials or IN_TIME))
-        return replace(default_pack(task, n_rows, n_columns, n_classes, each), repeats=1)
+        for n in [recipe.trials] if recipe.trials else IN_TIME:
+            each = min(_usual(n_rows), math.inf if budget is None else budget / n)
+            pack = default_pack(task, n_rows, n_columns, n_classes, each)
+            if pack.n_folds > 1:
+                break
+        return replace(pack, repeats=1)
     raise ValueError(
         'recipe must be "auto", "td", "td-s", a fastnn.tabular.Recipe, a Pack of them or a Search, '
         f"got {recipe!r}"
