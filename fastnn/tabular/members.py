@@ -18,7 +18,7 @@ from fastnn.network.losses import CrossEntropy
 from fastnn.predictor import Predictor
 from fastnn.random import MEMBERS, raw
 from fastnn.sklearn_callbacks import Task, Whole
-from fastnn.tabular.bins import tree_edges
+from fastnn.tables.bins import tree_edges
 from fastnn.tabular.folds import Fold
 from fastnn.tabular.recipes import Recipe
 from fastnn.training.callbacks import EarlyStopping
@@ -199,8 +199,8 @@ def _embeddings(
     if recipe.bins and lesson.numbers:
         some = slice(None) if rows is None else rows
         y = lesson.y[some]
-        edges = [tree_edges(lesson.X[some, j], y, recipe.bins) for j in lesson.numbers]
-        embeddings.append(PiecewiseLinear(tuple(lesson.numbers), edges))
+        edges = [tuple(tree_edges(lesson.X[some, j], y, recipe.bins)) for j in lesson.numbers]
+        embeddings.append(PiecewiseLinear(tuple(lesson.numbers), tuple(edges)))
     for column, n in lesson.codes.items():
         width = recipe.category_width if n > recipe.one_hot else None
         embeddings.append(Categories(column, n, width))

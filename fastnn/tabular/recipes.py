@@ -8,6 +8,7 @@ ensemble, on every machine.
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 from itertools import pairwise
 from os import PathLike, fspath
@@ -29,7 +30,8 @@ STEPS = 3000  # of a network
 FEWEST, MOST = 8, 256  # epochs
 REPEATS = 3  # at most
 BINS, FEATURES = 16, 256  # of a number, at most, and about of all numbers
-TRIALS, IN_TIME = 40, 24  # of a search; those that a time limit has room for, at least about
+TRIALS = 40  # of a search
+IN_TIME = 24, 12, 6  # for which a time limit has room, fewer where they are then on several folds
 
 
 class Recipe(Value):
@@ -149,12 +151,16 @@ class Pack(Value):
         How often, each time with other folds and other first weights.
     clamp : bool, default True
         Whether predicted amounts keep to the range of the rows trained on.
+    logs : bool, default True
+        Whether numbers with long tails, and such a target, are learned as their logarithms where
+        small networks predict held-out rows better so.
     """
 
     recipes: tuple[Recipe, ...]
     n_folds: int = 5
     repeats: int = 1
     clamp: bool = True
+    logs: bool = True
 
     def __post_init__(self) -> None:
         recipes = self.recipes
@@ -166,6 +172,7 @@ class Pack(Value):
             n_folds=as_int("n_folds", self.n_folds, 1),
             repeats=as_int("repeats", self.repeats, 1),
             clamp=as_bool("clamp", self.clamp),
+            logs=as_bool("logs", self.logs),
         )
 
     @property
@@ -285,6 +292,7 @@ def default_pack(
         Operations, about; by default what two cores nominally do in 20 s for 10,000 rows, for
         fewer in proportion to n_rows^(2/3), for more to n_rows^(1/2).
     """
+    fewest = 1 if budget else FEWEST  # a limit holds, however many rows there are
     if budget is None:
         budget = _usual(n_rows)
     recipes = default_recipes(task, n_columns)
@@ -302,7 +310,7 @@ def default_pack(
     n_folds = 5 if affordable(5, epochs) >= 0.25 else 1
     times = affordable(n_folds, epochs)
     if times < 1 or n_folds == 1:
-        epochs = min(max(round(epochs * times), FEWEST), MOST)
+        epochs = min(max(round(epochs * times), fewest), MOST)
     recipes = tuple(replace(one, epochs=epochs) for one in recipes)
     repeats = min(max(int(affordable(n_folds, epochs) + 0.25), 1), REPEATS)
     return Pack(recipes, n_folds, repeats=repeats if n_folds > 1 else 1)
@@ -329,16 +337,18 @@ def as_pack(
     if isinstance(recipe, Recipe):
         return Pack((recipe,))
     if recipe == "td":
-        return Pack((td(task),), n_folds=1)
+        return Pack((td(task),), n_folds=1, logs=False)
     if recipe == "td-s":
-        return Pack((td_s(task),), n_folds=1, clamp=False)
+        return Pack((td_s(task),), n_folds=1, clamp=False, logs=False)
     if recipe == "auto":
         return default_pack(task, n_rows, n_columns, n_classes, budget)
     if isinstance(recipe, Search):
-        each = _usual(n_rows)
-        if budget is not None:
-            each = min(each, budget / (recipe.trials or IN_TIME))
-        return replace(default_pack(task, n_rows, n_columns, n_classes, each), repeats=1)
+        for n in [recipe.trials] if recipe.trials else IN_TIME:
+            each = min(_usual(n_rows), math.inf if budget is None else budget / n)
+            pack = default_pack(task, n_rows, n_columns, n_classes, each)
+            if pack.n_folds > 1:
+                break
+        return replace(pack, repeats=1)
     raise ValueError(
         'recipe must be "auto", "td", "td-s", a fastnn.tabular.Recipe, a Pack of them or a Search, '
         f"got {recipe!r}"
