@@ -6,7 +6,8 @@ Nothing here imports the libraries: each is imported in a process of its own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,8 @@ class Entrant:
     """`make` gets whether it classifies, the seed and the number of threads, and returns what has
     fit, predict and, to classify, predict_proba.
 
-    Entrants of a lower stage, which are faster, run first.
+    Entrants of a lower stage, which are faster, run first. A part is one of the default's networks
+    alone, in its folds, and stands in a table of its own.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Entrant:
     package: str  # what is imported
     distributions: tuple[str, ...]  # whose versions are recorded
     stage: int = 0
+    part: bool = False
 
     def missing(self) -> str | None:
         """Why it cannot run here, or None."""
@@ -123,6 +126,35 @@ def _fastnn(name: str, title: str, recipe: str) -> Entrant:
     return Entrant(name, title, make, "fastnn", ("numpy",))
 
 
+class Part:
+    """The default's ensemble with one of its recipes for all of them, the `which`-th."""
+
+    def __init__(
+        self, which: int, changed: dict[str, Any], classifies: bool, seed: int, n_threads: int
+    ) -> None:
+        self.which, self.changed, self.classifies = which, changed, classifies
+        self.settings = {"random_state": seed, "n_threads": n_threads}
+
+    def fit(self, X: pd.DataFrame, y: np.ndarray) -> None:
+        import fastnn
+        from fastnn.tabular.recipes import default_pack
+
+        task, kind, n_classes = "regression", fastnn.TabularRegressor, 0
+        if self.classifies:
+            task, kind, n_classes = "classification", fastnn.TabularClassifier, int(y.max()) + 1
+        pack = default_pack(task, *X.shape, n_classes)
+        recipe = replace(pack.recipes[self.which % len(pack.recipes)], **self.changed)
+        self.model = kind(recipe=replace(pack, recipes=(recipe,)), **self.settings).fit(X, y)
+        self.predict = self.model.predict
+        self.predict_proba = getattr(self.model, "predict_proba", None)
+
+
+def _part(name: str, title: str, which: int, **changed: Any) -> Entrant:
+    return Entrant(
+        *(name, title, partial(Part, which, changed), "fastnn", ("numpy",)), stage=4, part=True
+    )
+
+
 def _sklearn(name: str, title: str, make: Make) -> Entrant:
     return Entrant(name, title, make, "sklearn", ("scikit-learn",))
 
@@ -156,5 +188,10 @@ ENTRANTS = {
         _pytabkit("realmlp-td", "RealMLP-TD", "RealMLP_TD", 1),
         _pytabkit("realmlp-td-cv8", "RealMLP-TD, n_cv=8", "RealMLP_TD", 2, n_cv=8),
         _pytabkit("tabm-d", "TabM-D", "TabM_D", 3),
+        _part("part-periodic", "periodic", 0),
+        _part("part-bins", "bins", 1),  # of amounts it is the plain one
+        _part("part-plain", "plain", -1),
+        _part("part-periodic-256", "periodic, 256 wide", 0, hidden=(256, 256, 256)),
+        _part("part-plain-256", "plain, 256 wide", -1, hidden=(256, 256, 256)),
     ]
 }

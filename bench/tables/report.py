@@ -51,12 +51,40 @@ def section(found: list[Record]) -> str:
         for record in found
         if "failed" in record and record["entrant"] in ENTRANTS
     ]
+    if text := of_parts(tabulated(found, parts=True)):
+        parts += ["### What the default is made of", text]
     return "\n\n".join([*parts, *(["Failed:", "\n".join(failed)] if failed else [])])
 
 
-def tabulated(found: list[Record]) -> dict[str, ByEntrant]:
+def of_parts(by_table: dict[str, ByEntrant]) -> str:
+    """The default beside its networks alone, on the splits that all of them have."""
+    names = [name for name in ENTRANTS if any(name in own for own in by_table.values())]
+    if len(names) < 2:
+        return ""
+    rows = []
+    for table_name, entrants in by_table.items():
+        main = _main(entrants)
+        splits = common_splits(entrants)
+        for score in (main, "log_loss") if main == "error" else (main,):
+            cells = [
+                _spread([entrants[name][split]["scores"][score] for split in splits], score)
+                if name in entrants
+                else ""
+                for name in names
+            ]
+            rows.append([f"{table_name}, {(CLASSES | VALUES)[score]}", *cells])
+        seconds = [
+            number(_seconds(entrants[name])) if name in entrants else "" for name in names
+        ]
+        rows.append([f"{table_name}, fit, s", *seconds])
+    return table(["", *(ENTRANTS[name].title for name in names)], rows)
+
+
+def tabulated(found: list[Record], parts: bool = False) -> dict[str, ByEntrant]:
     """Records of one thread by table, entrant and split, in the order of their listings; without
     entrants that have too few splits to be compared.
+
+    parts: those of the default and its parts, otherwise those of all but the parts.
 
     Raises
     ------
@@ -69,6 +97,8 @@ def tabulated(found: list[Record]) -> dict[str, ByEntrant]:
         if "failed" in record or record["threads"] != 1:
             continue
         name, entrant, split = record["table"], record["entrant"], record["split"]
+        if entrant not in ENTRANTS or not _wanted(entrant, parts):
+            continue
         if rows.setdefault((name, split), record["rows"]) != record["rows"]:
             raise ValueError(f"{entrant} has other rows in split {split} of {name}")
         by_table.setdefault(name, {}).setdefault(entrant, {})[split] = record
@@ -81,6 +111,10 @@ def tabulated(found: list[Record]) -> dict[str, ByEntrant]:
         for name in TABLES
     }
     return {name: entrants for name, entrants in listed.items() if entrants}
+
+
+def _wanted(entrant: str, parts: bool) -> bool:
+    return entrant == "fastnn" or ENTRANTS[entrant].part if parts else not ENTRANTS[entrant].part
 
 
 def common_splits(entrants: ByEntrant) -> list[int]:

@@ -24,7 +24,8 @@ TIMEOUT = 6 * 3600.0  # seconds of a fit
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--tables", type=names_of(TABLES), default=list(TABLES))
-    parser.add_argument("--entrants", type=names_of(ENTRANTS), default=list(ENTRANTS))
+    whole = [one.name for one in ENTRANTS.values() if not one.part]
+    parser.add_argument("--entrants", type=names_of(ENTRANTS), default=whole)
     parser.add_argument("--splits", type=int, default=5, help="of each table")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--records", type=Path, default=records.FOLDER, help="folder of records")
