@@ -124,6 +124,12 @@ class Predictor(Frozen):
                 as_features(X, self._network)  # says where
             raise ValueError("X times input_scale must be finite")
 
+    def parameters(self) -> Parameters:
+        """A copy of its weights, as of a model that has taken no step."""
+        own = Parameters(self._network, self._theta.copy())
+        own.write(self._theta, statistics=self._statistics)
+        return own
+
     def has(self, theta: np.ndarray, statistics: np.ndarray) -> bool:
         """Whether it was made of these bits."""
         pairs = (theta, self._theta), (statistics, self._statistics)

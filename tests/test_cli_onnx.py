@@ -142,16 +142,21 @@ def test_every_kind_of_column_is_in_the_graph(here, dtype, text):
     assert abs(got[:, 0] - model.predict(arrays)).max() < 1e-5
 
 
-def test_what_a_graph_does_not_express_is_refused(here):
-    columns = {"x": np.arange(40.0) % 7, "day": np.datetime64("2020-01-01") + np.arange(40)}
-    y = np.arange(40) % 2
-    model = fastnn.Model([None, 2], columns=fastnn.tables.learn(columns, y), seed=0)
-    with pytest.raises(ValueError, match='must be numbers or text, "day" is of dates; learn'):
+def test_dates_and_markers_of_missing_cells(here):
+    """A date is microseconds; -999 and "none" are missing."""
+    t = np.datetime64("2019-12-25T13:00", "us") + np.arange(40) * np.timedelta64(31, "h")
+    t[7] = np.datetime64("NaT")
+    columns = {"x": np.where(np.arange(40) % 9, np.arange(40.0) % 7, -999), "day": t}
+    columns["word"] = np.array(["a", "none", "b", ""], object)[np.arange(40) % 4]
+    y = np.arange(40.0)
+    for categories in ("one_hot", "codes"):
+        how = {"missing_values": [-999, "none"], "missing": "indicate", "categories": categories}
+        learned = fastnn.tables.learn(columns, y, **how)
+        model = fastnn.Model([None, None], columns=learned, dtype="float64", seed=0)
         fastnn.onnx.export(model, "m.onnx")
-    learned = fastnn.tables.learn({"x": columns["x"]}, y, missing_values=[6])
-    model = fastnn.Model([None, 2], columns=learned, seed=0)
-    with pytest.raises(ValueError, match=r'missing where they are NaN or empty, .* knows "6";'):
-        fastnn.onnx.export(model, "m.onnx")
+        fed = {"x": columns["x"], "day": t.astype(np.int64), "word": columns["word"]}
+        got = runtime("m.onnx", {name: cells[:, None] for name, cells in fed.items()})["f"]
+        np.testing.assert_allclose(got[:, 0], model.predict(columns), rtol=1e-12)
 
 
 def test_images(here, run):

@@ -136,6 +136,62 @@ def test_importance_is_of_rows_that_were_not_seen(here, run):
     assert sum(told["importance"].values()) < seen.mean.sum() / 2
 
 
+def test_reports(here, run):
+    people(here / "people.csv")
+    people(here / "new.csv", seed=1)
+    status, out, _ = run(*TRAIN, "people.csv", "-t", "kind", "--report", "r.html")
+    page = (here / "r.html").read_text()
+    assert status == 0 and "\nreport      r.html\n" in out
+    assert "rows of people.csv, each predicted by networks that" in page
+    assert "Learning curves" in page
+    accuracy = out.split("\naccuracy ")[1].split()[0]
+    assert f"<dt>accuracy</dt><dd>{accuracy}</dd>" in page
+    status, out, err = run("evaluate", "m.st", "new.csv", "--report", "s.html")
+    accuracy = out.split("\naccuracy ")[1].split()[0]
+    page = (here / "s.html").read_text()
+    assert (status, err) == (0, "") and f"<dt>accuracy</dt><dd>{accuracy}</dd>" in page
+    assert "Measured on 150 rows of new.csv." in page and "Learning curves" not in page
+    plain = run("evaluate", "m.st", "new.csv")
+    assert plain == (0, out, "")
+    assert run("train", "--network", "people.csv", "-t", "kind", "-o", "n.st", "-q")[0] == 0
+    for command, message in (
+        ("evaluate n.st new.csv --report x.html", "--report is of an ensemble, n.st holds one"),
+        ("evaluate m.st new.csv --report no/x.html", "--report no/x.html: no such folder"),
+        ("train people.csv -t kind -o m.st --report m.st", "must be another file than -o"),
+        ("train people.csv -t kind -o m.st --report people.csv", "another file than the data"),
+        ("train --network people.csv -t kind -o m.st --report x.html", "--report is of the ens"),
+    ):
+        status, out, err = run(command)
+        assert (status, out) == (2, "") and message in err and err.count("\n") == 1
+    assert not (here / "x.html").exists()
+
+
+def test_one_network_of_an_ensemble(here, run):
+    people(here / "people.csv")
+    status, out, _ = run(*TRAIN, "people.csv", "-t", "kind", "--drop", "score", "--compress")
+    assert status == 0 and "\ncompressed  to 1 network of 80% of the rows, " in out
+    assert "of the ensemble on held-out rows: accuracy " in out
+    model = fastnn.load("m.st")
+    assert len(model._ensemble.members) == 1 and f"accuracy {model.scores_['accuracy']:.4g}" in out
+    assert run("evaluate", "m.st", "people.csv")[0] == 0
+    told = json.loads(run(*TRAIN, "people.csv", "-t", "score", "--compress", "--json", "-q")[1])
+    assert told["networks"] == 1 and told["compressed_from"]["estimator"] == "TabularRegressor"
+
+
+def test_the_model_is_called_like_the_data(here, run):
+    people(here / "people.csv", n=40)
+    (here / "folder").mkdir()
+    people(here / "folder/some.other.csv", n=40)
+    for path, name in (("people.csv", "people"), ("folder/some.other.csv", "some.other")):
+        command = ("train", path, "-t", "kind", "--time-limit", "0.1")
+        status, out, _ = run(*command)
+        assert status == 0 and f"fastnn predict {name}.safetensors new.csv" in out
+        assert isinstance(fastnn.load(here / f"{name}.safetensors"), fastnn.TabularClassifier)
+    command = ("train", "--network", "people.csv", "-t", "kind", "-q", "--epochs", 1)
+    assert run(*command) == (0, "", "")
+    assert isinstance(fastnn.load("people.safetensors"), fastnn.Model)
+
+
 def test_a_table_without_header_is_read_so_again(here, run):
     (here / "t.csv").write_text("".join(f"{i % 7},{i % 2}\n" for i in range(60)))
     assert run(*TRAIN, "t.csv", "--no-header", "-t", "column_2", "-q") == (0, "", "")
@@ -173,8 +229,8 @@ def test_the_same_command_writes_the_same_bytes(here, run):
         ("--network --recipe td", "--recipe is of the ensemble, not of --network"),
         ("--network --time-limit 3", "--time-limit is of the ensemble"),
         ("--recipe tabm", "invalid choice: 'tabm' (choose from"),
-        ("--time-limit 0s", "must be a number above 0, got 0"),
-        ("--time-limit soon", 'must be a number, got "soon"'),
+        ("--time-limit 0s", 'must be a time above 0, such as 90, 90s, 10m or 1h, got "0s"'),
+        ("--time-limit soon", "must be a time above 0, such as 90, 90s, 10m or 1h, got"),
         ("-t kind,score", '--target must name one column, got "kind", "score"; --network learns'),
         ("--drop kind", '--drop is for inputs, "kind" is a target'),
     ],
@@ -204,3 +260,30 @@ def test_ctrl_c_leaves_the_old_file(here, monkeypatch):
 
 def test_times():
     assert [seconds(text) for text in ("90", "1.5s", "10m", "1h")] == [90, 1.5, 600, 3600]
+
+
+def test_adult(here, run, tabular):
+    """As its files stand: labels of the test file end in a full stop."""
+    command = ("train", tabular / "adult-train.csv", "--target", "income", "-q")
+    assert run(*command, "--time-limit", "20s")[:2] == (0, "")
+    command = ("evaluate", "adult-train.safetensors", tabular / "adult-test.csv", "--json")
+    status, out, err = run(*command)
+    result = json.loads(out)
+    assert status == 0 and '"<=50K." taken for "<=50K"' in err
+    assert result["accuracy"] > 0.85 and result["auc"] > 0.90 and result["ece"] < 0.03
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "task", "measure", "least"),
+    [
+        ("abalone", "rings", "regression", "r2", 0.50),
+        ("winequality-white", "quality", "regression", "r2", 0.35),
+        ("phoneme", "class", "classification", "accuracy", 0.86),
+        ("mammography", "class", "classification", "accuracy", 0.98),
+    ],
+)
+def test_tables(here, run, tabular, name, target, task, measure, least):
+    command = ("train", tabular / f"{name}.csv", "-t", target, "--time-limit", "5s", "--json")
+    status, out, _ = run(*command, "-q")
+    told = json.loads(out)
+    assert status == 0 and told["task"] == task and told["held_out"][measure] > least

@@ -451,8 +451,9 @@ def test_onnx(tmp_path, dtype, embeddings):
     want = model.forward(X)
     of_run = next(one for one in f if one.shape == want.shape)
     np.testing.assert_allclose(of_run, want, rtol=0, atol=2e-5 if dtype == "float32" else 1e-12)
-    with pytest.raises(fastnn.ModelFileError, match="without embeddings and feature_scale"):
-        fastnn.onnx.load(tmp_path / "m.onnx")
+    back = fastnn.onnx.load(tmp_path / "m.onnx")
+    assert back.theta.tobytes() == model.theta.tobytes() and repr(back) == repr(model)
+    assert back.forward(X).tobytes() == want.tobytes()
 
 
 def test_summary_and_info_count_the_input_layer(tmp_path, run):

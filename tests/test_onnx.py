@@ -1197,3 +1197,36 @@ def test_our_property_is_checked(tmp_path):
         good.metadata_props[0].value = text
         with pytest.raises(fastnn.ModelFileError, match=r"graph\.onnx: "):
             load(tmp_path, good)
+
+
+def test_the_seal_of_a_network_that_no_graph_tells(tmp_path):
+    """Embeddings and parametric activations come back from a file that is as it was written."""
+    path = tmp_path / "graph.onnx"
+    how = {"embeddings": [fastnn.Periodic([0, 2], 4)], "feature_scale": True, "seed": 1}
+    model = fastnn.Model([3, 4, 2], fastnn.Parametric("elu"), "identity", **how)
+    fastnn.onnx.export(model, path)
+    back = fastnn.onnx.load(path, output="softmax", loss=fastnn.Focal(1.0))
+    assert (back.output, back.loss) == ("softmax", fastnn.Focal(1.0))
+    assert (back.theta == model.theta).all() and repr(fastnn.onnx.load(path)) == repr(model)
+    good = onnx.load(path)
+    kept = json.loads(good.metadata_props[0].value)
+    names = kept["theta"]
+    for theta, why in (
+        (names[1:], "theta must be .* numbers of float32"),
+        ([*names[:-1], "none"], "must be tensors, got 'none'"),
+        ([*names[:-1], "columns"], "numbers of float32"),
+        ("W1", "a list of names"),
+        ([3], "a list of names"),
+    ):
+        good.metadata_props[0].value = json.dumps(kept | {"theta": theta})
+        with pytest.raises(fastnn.ModelFileError, match=why):
+            load(tmp_path, good)
+    good.metadata_props[0].value = json.dumps(kept)
+    for node in good.graph.node:
+        if node.op_type == "Cos":
+            node.op_type = "Sin"
+    with pytest.raises(fastnn.ModelFileError, match=r"as fastnn wrote it, .* Model\.save wrote"):
+        load(tmp_path, good)
+    fastnn.onnx.export(fastnn.Model([3, 4, 2], fastnn.Parametric("elu"), "softmax"), path)
+    with pytest.raises(fastnn.ModelFileError, match="output must be left out"):
+        fastnn.onnx.load(path, output="identity")

@@ -164,8 +164,14 @@ def test_onnx(dtype, tmp_path):
     (got, *_) = session.run(None, {"X": X.astype(dtype)})
     tolerance = 1e-5 if dtype == "float32" else 1e-12
     np.testing.assert_allclose(got, model.forward(X), rtol=tolerance, atol=tolerance)
-    with pytest.raises(fastnn.ModelFileError):
-        fastnn.onnx.load(tmp_path / "m.onnx")
+    model.metadata = {"name": "ä"}
+    fastnn.onnx.export(model, tmp_path / "m.onnx")
+    back = fastnn.onnx.load(tmp_path / "m.onnx")
+    assert back.activations == model.activations and back.norm == [None, None]  # folded
+    assert (back.metadata, back.seed) == (model.metadata, model.seed)
+    for one, own in ((back.alpha, model.alpha), (back.W[1:], model.W[1:])):
+        assert all(a is b is None or (a == b).all() for a, b in zip(one, own, strict=True))
+    np.testing.assert_allclose(back.forward(X), model.forward(X), rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize(

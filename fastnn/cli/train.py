@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from fastnn.cli import arguments
@@ -18,30 +19,53 @@ which needs no setting: fastnn.TabularClassifier or TabularRegressor. With --net
 network, shaped by the options of the last groups."""
 
 _defaults: dict[str, Any] = {}  # of the options of one network
-OF_ENSEMBLES = ("recipe", "time_limit")
+OF_ENSEMBLES = ("recipe", "time_limit", "report", "compress")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "fastnn train DATA --target NAME -o MODEL [options]"
+    parser.usage = "fastnn train DATA --target NAME [-o MODEL] [options]"
     source.add_arguments(parser)
-    parser.add_argument(
-        "-o",
-        "--output",
-        required=True,
-        metavar="MODEL",
-        help="model file, such as model.safetensors",
-    )
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary")
-    parser.add_argument("--json", action="store_true", help="the summary as JSON, for programs")
+    add_output(parser)
     ensemble.add_arguments(parser.add_argument_group("what is trained"))
     _defaults.update(options.add_arguments(parser))
 
 
+def add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="MODEL",
+        help="model file (default: DATA's name, with .safetensors for its ending)",
+    )
+    parser.add_argument(
+        "--compress",
+        action="store_true",
+        help="keep one network that has learned what the ensemble says; the summary tells what "
+        "that costs",
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary")
+    parser.add_argument(
+        "--report",
+        metavar="FILE.html",
+        help="write a page on how good it is: scores, columns that matter, calibration, errors, "
+        "learning curves",
+    )
+    parser.add_argument("--json", action="store_true", help="the summary as JSON, for programs")
+
+
+def set_output(args: argparse.Namespace) -> None:
+    """Where the model is written if nothing is said: here, under the name of the data."""
+    if args.output is None:
+        name = "model" if args.data == "-" else Path(args.data.removesuffix(".gz")).stem
+        args.output = f"{name}.safetensors"
+
+
 def run(args: argparse.Namespace) -> int:
+    set_output(args)
     given = [name for name in _defaults if hasattr(args, name)]
     if args.network:
         for name in OF_ENSEMBLES:
-            if getattr(args, name) is not None:
+            if getattr(args, name):
                 raise BadUse(f"{arguments.option(name)} is of the ensemble, not of --network")
         vars(args).update({n: value for n, value in _defaults.items() if not hasattr(args, n)})
         return network.run(args)

@@ -19,7 +19,8 @@ from fastnn.model import Model
 from fastnn.names import LossName, OutputName
 from fastnn.network.activations import Activation
 from fastnn.network.losses import Loss
-from fastnn.onnx import file, structure, write
+from fastnn.onnx import ensemble, file, kept, structure, write
+from fastnn.tabular.estimators import Tabular
 
 __all__ = ["export", "load"]
 
@@ -42,18 +43,28 @@ def export(model: Model | Any, path: str | PathLike[str]) -> None:
 
     The names of classes are ``model.classes`` or ``metadata["classes"]``. Of a model that learned
     columns, how they become numbers is part of the graph. Then X is (n, columns), in the order of
-    training, as the table has it; float64, of arrays the model's dtype. Where columns hold text,
-    each column is an input (n, 1) under its own name, float64 or string; text the model does not
-    know counts as none of the categories, as in prediction. A predicted amount comes in its own
-    unit.
+    training, as the table has it; float64, of arrays the model's dtype. Where columns hold text or
+    dates, each column is an input (n, 1) under its own name:
 
-    A classifier of fastnn.sklearn or scikit-learn gives what it gives there: label, of its classes,
-    (n,) or of several labels each (n, n_outputs) of 0 and 1; and probabilities (n, n_classes) in
-    place of f. A regressor gives f (n, n_outputs).
+    ========  =======  ===========================================================================
+    number    float64  NaN is missing
+    text      string   "", "?", "NA", ... are missing; True and 3.0 are "True" and "3"
+    date      int64    microseconds since 1970, ``t.astype("datetime64[us]").astype("int64")``
+    ========  =======  ===========================================================================
+
+    Text that the model does not know counts as none of the categories, as in prediction. A
+    predicted amount comes in its own unit.
+
+    A classifier of fastnn, fastnn.sklearn or scikit-learn gives what it gives there: label, of its
+    classes, (n,) or of several labels each (n, n_outputs) of 0 and 1; and probabilities (n,
+    n_classes) in place of f. A regressor gives f (n, n_outputs). Of `TabularClassifier` and
+    `TabularRegressor` all members, their weights and the calibration are in the graph; its numbers
+    are float64 outside of the networks, X of arrays, f and probabilities among them.
 
     Parameters
     ----------
-    model : fastnn.Model, or an estimator or pipeline that `fastnn.interop.from_sklearn` takes
+    model : fastnn.Model, TabularClassifier, TabularRegressor, or an estimator or pipeline that
+        `fastnn.interop.from_sklearn` takes
     path : path
         Such as "model.onnx".
 
@@ -69,11 +80,14 @@ def export(model: Model | Any, path: str | PathLike[str]) -> None:
         The file cannot be written.
     """
     if isinstance(model, Model):
-        write.write(model, path)
-        return
-    if not hasattr(model, "get_params"):
+        proto = write.as_proto(model)
+    elif isinstance(model, Tabular):
+        proto = ensemble.as_proto(model)
+    elif hasattr(model, "get_params"):
+        proto = write.as_proto(from_sklearn(model), hasattr(model, "predict_proba"))
+    else:
         raise TypeError(f"model must be a fastnn.Model or an estimator, got {model!r:.100}")
-    write.write(from_sklearn(model), path, probabilities=hasattr(model, "predict_proba"))
+    write.write(proto, path)
 
 
 def load(
@@ -88,7 +102,9 @@ def load(
     folded into the nearest linear layer, Dropout, Identity, Cast and Flatten are left out. Rows of
     more than one dimension are laid out flat. Of two classes from one sigmoid the model has that
     sigmoid. Names of classes become ``metadata["classes"]``. A file of `export` comes back as the
-    same model: the same bits in the weights, the same loss and metadata.
+    same model: the same bits in the weights, the same loss and metadata; one of a model with
+    embeddings, feature_scale or parametric activations as long as its graph is as it was written.
+    Ensembles do not come back.
 
     What loads computes what the graph does, up to rounding; anything else is refused.
 
@@ -128,12 +144,10 @@ def load(
 
 
 def _as_model(proto: Any, output: Any, loss: Any) -> Model:
-    ours = write.properties(proto)
-    if ours and {"embeddings", "feature_scale"} & ours["architecture"].keys():
-        raise ModelFileError(
-            "must be of a network without embeddings and feature_scale: of one that has them load "
-            "the file that Model.save wrote"
-        )
+    ours = kept.properties(proto)
+    whole = kept.as_written(proto, ours, output, loss)
+    if whole is not None:
+        return whole
     network = structure.sequential(
         proto, ours.get("begin"), ours.get("end"), no_logarithm=output == "softmax"
     )
@@ -148,4 +162,4 @@ def _as_model(proto: Any, output: Any, loss: Any) -> Model:
         dtype=network.dtype,
         metadata=metadata,
     )
-    return write.as_it_was(model, ours) if output is None and loss is None else model
+    return kept.as_it_was(model, ours) if output is None and loss is None else model

@@ -18,6 +18,7 @@ from fastnn.errors import TableError
 from fastnn.tables.words import (
     MISSING,
     NEVER,
+    are_padded,
     as_word,
     is_plain,
     moments,
@@ -127,6 +128,8 @@ class Words:
         lookup = np.empty(len(raw), np.int32)
         for i, word in enumerate(raw):
             word = word.strip()
+            if word[:2] == '="' and word[-1] == '"':  # as spreadsheets keep text that is digits
+                word = word[2:-1]
             if len(word) > 1 and word[0] == word[-1] == "'":
                 word = word[1:-1].strip()
             if len(word) < 9 and word.lower() in NEVER:
@@ -174,6 +177,11 @@ class Words:
         """The signs before the fraction with which all words are numbers or missing, "." first;
         none of text. Both where nothing tells: 1,013 is 1013 or 1.013."""
         return tuple(self._numbers)
+
+    @cached_property
+    def padded(self) -> bool:
+        """Whether the words are codes such as 00731, not numbers."""
+        return are_padded(self.words)
 
     @property
     def spelled(self) -> str:

@@ -1,7 +1,7 @@
 """Cells of text: which are missing, and which number, truth or moment a word tells.
 
 number      1013, -0.5, 1e6; with a sign of currency or percent, thousands apart, a decimal comma:
-            $1,013.00   12,5 %   1 013   1'013   (5.00)   −3
+            $1,013.00   12,5 %   1 013   1'013   (5.00)   5.00-   −3
 sense       yes, Y, true, T, on, 1 and no, n, false, F, off, 0
 moment      2020-01-31, 2020-01-31T13:45:10Z, 31.01.2020, 1/31/20 1:45 pm, 31 Jan 2020, 13:45
 """
@@ -48,7 +48,8 @@ def _pattern(decimal: str, thousands: str) -> Callable[[str], re.Match[str] | No
     around = rf"[{_BLANKS}]*"
     return re.compile(
         rf"(?P<below>\()?{around}(?P<sign>[+\-{_MINUS}])?{around}(?:{_UNIT}{around}"
-        rf"(?P<late>[+\-{_MINUS}])?)?(?P<digits>{digits}){around}(?:%|{_UNIT})?{around}(?(below)\))"
+        rf"(?P<late>[+\-{_MINUS}])?)?(?P<digits>{digits}){around}(?:%|{_UNIT})?{around}"
+        rf"(?(below)\)|(?(sign)|(?P<last>-)?))"
     ).fullmatch
 
 
@@ -86,7 +87,8 @@ def _number(word: str, decimal: str) -> float:
         raise ValueError(word)
     digits = found["digits"].replace("." if decimal == "," else ",", "").replace(decimal, ".")
     value = float(_NO_DIGITS.sub("", digits))
-    below = bool(found["below"]) ^ ((found["sign"] or found["late"] or "+") != "+")
+    sign = found["sign"] or found["late"] or found["last"] or "+"
+    below = bool(found["below"]) ^ (sign != "+")
     return -value if below else value
 
 
@@ -106,6 +108,16 @@ def is_plain(word: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def are_padded(words: Collection[str]) -> bool:
+    """Whether words, those aside that mean that a cell is missing, are codes such as 00731: digits,
+    as many in each, three at least, and some begin with 0."""
+    known = [word for word in words if word.lower() not in MISSING]
+    n = len(known[0]) if known else 0
+    if n < 3 or not all(len(word) == n and word.isdecimal() for word in known):
+        return False
+    return any(word[0] == "0" for word in known)
 
 
 def numbers_of(words: Sequence[str], decimal: str) -> np.ndarray | None:
@@ -157,7 +169,7 @@ def as_word(cell: Any) -> str:
     """The word of a cell that is a Python object."""
     if is_missing(cell):
         return ""
-    if isinstance(cell, (str, bool, np.bool_)):
+    if isinstance(cell, (str, bool, np.bool_)) or not hasattr(cell, "__float__"):
         return str(cell)
     return number_name(cell)
 
@@ -241,7 +253,7 @@ _CLOCK = re.compile(
     r"\s*(?:(?P<half>[ap])\.?m\.?)?\s*(?P<zone>z|utc|gmt|[+-]\d\d:?\d\d)?$",
     re.I,
 )
-_ISO = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?").fullmatch
+is_iso = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?").fullmatch
 
 
 def moments(words: Sequence[str], day_first: bool | None = None) -> tuple[np.ndarray, bool]:
@@ -253,7 +265,7 @@ def moments(words: Sequence[str], day_first: bool | None = None) -> tuple[np.nda
     known = [word for word in words if word.lower() not in MISSING]
     if day_first is None:
         day_first = _day_first(known)
-    if all(map(_ISO, known)):
+    if all(map(is_iso, known)):
         told: Any = np.array(known, "M8[us]")
     else:
         told = [_moment(word, day_first) for word in known]
@@ -263,7 +275,7 @@ def moments(words: Sequence[str], day_first: bool | None = None) -> tuple[np.nda
 
 
 def _day_first(words: Sequence[str]) -> bool:
-    if not words or _ISO(words[0]):
+    if not words or is_iso(words[0]):
         return True
     found = [one for word in words if (one := _EITHER(_CLOCK.sub("", word).strip()))]
     if any(int(one["a"]) > 12 for one in found):

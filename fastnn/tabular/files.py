@@ -41,7 +41,7 @@ def save(path: str | PathLike[str], estimator: Any) -> None:
     if hasattr(estimator, "classes_"):
         classes = estimator.classes_
         about["classes"] = {"dtype": classes.dtype.str, "values": classes.tolist()}
-    members = [_parameters(member) for member in (*ensemble.members, *ensemble.spread)]
+    members = [member.parameters() for member in (*ensemble.members, *ensemble.spread)]
     scores = ensemble.scores
     arrays = {
         "weights": ensemble.weights,
@@ -53,10 +53,8 @@ def save(path: str | PathLike[str], estimator: Any) -> None:
     storage.save(path, storage.Saved(members, arrays, about))
 
 
-def _parameters(member: Predictor) -> Parameters:
-    parameters = Parameters(member._network, member._theta.copy())
-    parameters.write(member._theta, parameters.state, member._statistics, 0)
-    return parameters
+def predictor_of(parameters: Parameters) -> Predictor:
+    return Predictor(parameters.network, *parameters.weights()[1:], None)
 
 
 def load(path: str | PathLike[str], kinds: Mapping[str, Any]) -> Any:
@@ -75,7 +73,7 @@ def _estimator(saved: storage.Saved, kinds: Mapping[str, Any]) -> Any:
     estimator = kind(**{name: from_json(value) for name, value in about["params"].items()})
     columns = Columns.from_dict(about["columns"])
     n_spread = int(about["n_spread"])
-    networks = [Predictor(one.network, *one.weights()[1:], None) for one in saved.members]
+    networks = [predictor_of(one) for one in saved.members]
     members, spread = networks[: len(networks) - n_spread], networks[len(networks) - n_spread :]
     for member in members:
         columns.check(member._network)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shlex
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fastnn
-from fastnn.checks import listed
-from fastnn.cli import arguments, evaluate, metrics
+from fastnn.checks import counted, listed
+from fastnn.cli import arguments, metrics
 from fastnn.cli.info import ensemble_content
 from fastnn.cli.messages import BadUse, Failure
 from fastnn.cli.training.source import (
@@ -25,11 +27,11 @@ from fastnn.cli.training.source import (
     source_content,
     tell_leaks,
 )
-from fastnn.explain.importance import Importance
+from fastnn.report.scores import TITLES
 from fastnn.tables.table import Arrays
-from fastnn.tabular.folds import folds
 
-SHUFFLED = 5000  # rows whose cells are shuffled in all, of each column
+if TYPE_CHECKING:
+    from fastnn.tabular.report import Report
 
 
 def add_arguments(group: argparse._ArgumentGroup) -> None:
@@ -51,6 +53,10 @@ def add_arguments(group: argparse._ArgumentGroup) -> None:
         help="one plain network, shaped by the options below: for images, several targets, other "
         "losses, checkpoints",
     )
+    add_seed_and_threads(group)
+
+
+def add_seed_and_threads(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--seed",
         type=arguments.seed,
@@ -62,29 +68,62 @@ def add_arguments(group: argparse._ArgumentGroup) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    check_files({"-o": args.output}, {"": args.data, "--target-file": args.target_file})
+    from fastnn.tabular.folds import folds
+    from fastnn.tabular.report import Report
+
+    check_files(
+        {"-o": args.output, "--report": args.report},
+        {"": args.data, "--target-file": args.target_file},
+    )
     source = read_source(args)
     check(source)
-    begin = time.perf_counter()
-    model = new_estimator(args, source)
+    begin, stopped = time.perf_counter(), ""
+    ensemble = model = new_estimator(args, source)
+    data = source.X, source.y, source.weights
     try:
-        model.fit(source.X, source.y, source.weights)
+        ensemble.fit(*data)
+        if args.compress:
+            model = ensemble.compress(*data)
     except fastnn.DivergenceError as error:
         raise Failure(f"training diverged: {error}") from None
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"stopped while training; nothing was written to {args.output}"
-        ) from None
+        if not ensemble.__sklearn_is_fitted__():
+            raise KeyboardInterrupt(
+                f"stopped while training; nothing was written to {args.output}"
+            ) from None
+        stopped = f"stopped before it was compressed; {args.output} is the ensemble"
+        if "trials_" in vars(ensemble):
+            stopped = (
+                f"stopped after {counted(len(ensemble.trials_), 'trial')}; {args.output} is what "
+                "they found, and the same command goes on"
+            )
     tell_leaks(source, args.drop, *folds(source.X.n_rows, 5, args.seed)[0])
     model.columns_.header = not args.no_header
     model.save(args.output)
     seconds = time.perf_counter() - begin
+    report = Report(model, *data, held_out=True)
+    if args.report:
+        report.write(args.report)
+    trained = Trained(source, ensemble, model, report, seconds)
     if args.json:
-        json.dump(content(args, model, source, seconds), sys.stdout, indent=2, ensure_ascii=False)
+        json.dump(content(args, trained), sys.stdout, indent=2, ensure_ascii=False)
         print()
     elif not args.quiet:
-        print_summary(args, model, source, seconds)
+        print_summary(args, trained)
+    if stopped:
+        raise KeyboardInterrupt(stopped)
     return 0
+
+
+@dataclass
+class Trained:
+    """What has come of it."""
+
+    source: Source
+    ensemble: Any
+    model: Any  # that is kept: the ensemble, or the network that it was compressed into
+    report: Report
+    seconds: float
 
 
 def check(source: Source) -> None:
@@ -117,47 +156,68 @@ def new_estimator(args: argparse.Namespace, source: Source) -> Any:
     )
 
 
-def measured(model: Any, source: Source) -> tuple[dict[str, Any], Importance]:
-    """Scores of rows held out, and how much each column matters there."""
-    of = model.held_out_
-    f = of.predictions.reshape(len(of.rows), -1)
-    result = evaluate.measured(model.columns_, source.y.take(of.rows), f, probabilities=True)
-    importance = model.permutation_importance(
-        *(source.X, source.y),
-        sample_weight=source.weights,
-        repeats=max(1, min(5, SHUFFLED // len(of.rows))),
-        held_out=True,
-    )
-    return result, importance
-
-
-def content(
-    args: argparse.Namespace, model: Any, source: Source, seconds: float
-) -> dict[str, Any]:
+def content(args: argparse.Namespace, trained: Trained) -> dict[str, Any]:
     """What the summary says, for programs."""
-    result, importance = measured(model, source)
-    return {
-        **source_content(args, source, model.columns_),
-        "seconds": round(seconds, 3),
+    model, matter = trained.model, trained.report.importance
+    told = {
+        **source_content(args, trained.source, model.columns_),
+        "seconds": round(trained.seconds, 3),
         **ensemble_content(model),
-        "held_out": result,
-        "importance": dict(zip(importance.names, importance.mean.tolist(), strict=True)),
+        **_trials_content(trained.ensemble),
+        "held_out": trained.report.scores,
+        "importance": dict(zip(matter.names, matter.mean.tolist(), strict=True)),
     }
+    if model is not trained.ensemble:
+        told["compressed_from"] = ensemble_content(trained.ensemble)
+    return told
 
 
-def print_summary(args: argparse.Namespace, model: Any, source: Source, seconds: float) -> None:
+def _trials_content(model: Any) -> dict[str, Any]:
+    """What a search has tried."""
+    if "trials_" not in vars(model):
+        return {}
+    from fastnn.tabular.search.space import in_words
+
+    trials = [
+        {
+            "recipe": in_words(trial.recipe),
+            "score": trial.score if math.isfinite(trial.score) else None,
+            "seconds": round(trial.seconds, 3),
+        }
+        for trial in model.trials_
+    ]
+    return {"journal": model.recipe.journal, "trials": trials}
+
+
+def print_summary(args: argparse.Namespace, trained: Trained) -> None:
+    from fastnn.tabular.search.space import in_words
+
+    model, ensemble, report = trained.model, trained.ensemble, trained.report
     columns = model.columns_
-    lines = data_lines(source, columns)
-    lines.append(("networks", dict(model._lines())["networks"]))
-    lines.append(("trained", f"in {seconds:.1f} s"))
+    lines = data_lines(trained.source, columns)
+    lines.append(("networks", dict(ensemble._lines())["networks"]))
+    if "trials_" in vars(ensemble):
+        best = min(ensemble.trials_, key=lambda trial: trial.score)
+        lines.append(("trials", f"{len(ensemble.trials_)}, in {ensemble.recipe.journal}"))
+        lines.append(("", f"the best of them: {in_words(best.recipe)}"))
+    if model is not ensemble:
+        lines.append(("compressed", f"to {dict(model._lines())['networks']}"))
+        lines.append(("", f"of the ensemble on held-out rows: {_scores(ensemble)}"))
+        lines.append(("", f"of the one network: {_scores(model)}"))
+    lines.append(("trained", f"in {trained.seconds:.1f} s"))
     size = Path(args.output).stat().st_size
     lines.append(("model", f"{args.output} ({size / 1000:,.0f} kB)"))
+    if args.report:
+        lines.append(("report", args.report))
     print_lines(lines)
-    result, importance = measured(model, source)
     print("\non held-out rows, each predicted by networks that have not seen it:")
-    print(metrics.scores_text(result))
+    print(metrics.scores_text(report.scores))
     loss = "the RMSE" if columns.amounts else "the log loss"
     print(f"\ncolumns that matter: what shuffling one adds to {loss} there")
-    print(metrics.importance_text(importance))
+    print(metrics.importance_text(report.importance))
     new = {"table": "new.csv", "arrays": "new.npz"}[columns.inputs.kind]
     print(f"\nnext: fastnn predict {shlex.quote(args.output)} {new} -o predictions.csv")
+
+
+def _scores(model: Any) -> str:
+    return ", ".join(f"{TITLES[name]} {value:.4g}" for name, value in model.scores_.items())
