@@ -192,6 +192,32 @@ def test_the_model_is_called_like_the_data(here, run):
     assert isinstance(fastnn.load("people.safetensors"), fastnn.Model)
 
 
+def test_how_sure_predictions_are(here, run):
+    people(here / "people.csv")
+    people(here / "new.csv", n=50, seed=1)
+    table = fastnn.tables.read("new.csv")
+    for target in ("kind", "score"):
+        assert run(*TRAIN, "people.csv", "-t", target, "-q")[0] == 0
+        status, out, err = run("predict", "m.st", "new.csv", "--coverage", 0.8)
+        assert (status, err) == (0, "")
+        header, *rows = [line.split(",") for line in out.splitlines()]
+        told, model = dict(zip(header, np.array(rows).T, strict=True)), fastnn.load("m.st")
+        if target == "kind":
+            assert list(told) == ["prediction", "P(no)", "P(yes)", "in(no)", "in(yes)"]
+            held = np.stack([told["in(no)"], told["in(yes)"]], 1) == "True"
+            np.testing.assert_array_equal(held, model.predict_set(table, 0.8))
+        else:
+            ends = np.stack([told["low"], told["high"]], 1).astype(float)
+            np.testing.assert_array_equal(ends, model.predict_interval(table, 0.8))
+    assert run("train", "--network", "people.csv", "-t", "kind", "-o", "n.st", "-q")[0] == 0
+    for command, message in (
+        ("predict n.st new.csv --coverage 0.9", "--coverage is of an ensemble, n.st holds one"),
+        ("predict m.st new.csv --coverage 90", "must be above 0 and below 1, got 90"),
+    ):
+        status, out, err = run(command)
+        assert (status, out) == (2, "") and message in err
+
+
 def test_a_table_without_header_is_read_so_again(here, run):
     (here / "t.csv").write_text("".join(f"{i % 7},{i % 2}\n" for i in range(60)))
     assert run(*TRAIN, "t.csv", "--no-header", "-t", "column_2", "-q") == (0, "", "")

@@ -114,11 +114,10 @@ def test_recipes_in_words():
 
 
 def test_a_search_is_fit_like_any_other(tmp_path):
-    model = searched()
-    assert [trial.recipe for trial in model.trials_[1:]] == [
-        drawn(0, number, Pack((model.trials_[0].recipe,)), "regression", 3, 1)
-        for number in range(1, 5)
-    ]
+    model, pack = searched(), recipes.as_pack(Search(5), "regression", 60, 3, 0)
+    drawn_ones = [drawn(0, number, pack, "regression", 3, 1) for number in range(5)]
+    first = list(pack.recipes)
+    assert [trial.recipe for trial in model.trials_] == first + drawn_ones[len(first) :]
     best = min(trial.score for trial in model.trials_)
     assert model.scores_["rmse"] <= best + 1e-9  # greedy weights never do worse than one
     assert set(model._pack.recipes) <= {trial.recipe for trial in model.trials_}

@@ -18,7 +18,6 @@ cells, also such as NA, n/a, null or -, are filled in. What learns is an ensembl
 which needs no setting: fastnn.TabularClassifier or TabularRegressor. With --network it is one
 network, shaped by the options of the last groups."""
 
-_defaults: dict[str, Any] = {}  # of the options of one network
 OF_ENSEMBLES = ("recipe", "time_limit", "report", "compress")
 
 
@@ -27,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_arguments(parser)
     add_output(parser)
     ensemble.add_arguments(parser.add_argument_group("what is trained"))
-    _defaults.update(options.add_arguments(parser))
+    parser.set_defaults(of_network=options.add_arguments(parser))
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
@@ -62,12 +61,13 @@ def set_output(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> int:
     set_output(args)
-    given = [name for name in _defaults if hasattr(args, name)]
+    defaults: dict[str, Any] = args.of_network
+    given = [name for name in defaults if hasattr(args, name)]
     if args.network:
         for name in OF_ENSEMBLES:
             if getattr(args, name):
                 raise BadUse(f"{arguments.option(name)} is of the ensemble, not of --network")
-        vars(args).update({n: value for n, value in _defaults.items() if not hasattr(args, n)})
+        vars(args).update({n: value for n, value in defaults.items() if not hasattr(args, n)})
         return network.run(args)
     if given:
         raise BadUse(

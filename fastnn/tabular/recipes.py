@@ -136,12 +136,16 @@ class Pack(Value):
         How often, each time with other folds and other first weights.
     clamp : bool, default True
         Whether predicted amounts keep to the range of the rows trained on.
+    logs : bool, default True
+        Whether numbers with long tails, and such a target, are learned as their logarithms where
+        small networks predict held-out rows better so.
     """
 
     recipes: tuple[Recipe, ...]
     n_folds: int = 5
     repeats: int = 1
     clamp: bool = True
+    logs: bool = True
 
     def __post_init__(self) -> None:
         recipes = self.recipes
@@ -153,6 +157,7 @@ class Pack(Value):
             n_folds=as_int("n_folds", self.n_folds, 1),
             repeats=as_int("repeats", self.repeats, 1),
             clamp=as_bool("clamp", self.clamp),
+            logs=as_bool("logs", self.logs),
         )
 
     @property
@@ -265,6 +270,7 @@ def default_pack(
         Operations, at most; by default what two cores nominally do in 20 s for 10,000 rows, and for
         others in proportion to the root of their number.
     """
+    fewest = 1 if budget else FEWEST  # a limit holds, however many rows there are
     if budget is None:
         budget = _usual(n_rows)
     recipe, n_out = base_recipe(task), max(n_classes, 1)
@@ -277,7 +283,7 @@ def default_pack(
     several = min(max(STEPS * recipe.batch_size / n_rows, FEWEST), 64) / recipe.epochs
     n_folds = 5 if affordable(5) >= several else 1
     times = affordable(n_folds)
-    epochs = max(round(recipe.epochs * min(times, 1)), FEWEST)
+    epochs = max(round(recipe.epochs * min(times, 1)), fewest)
     return Pack((replace(recipe, epochs=epochs),), n_folds, repeats=min(max(int(times), 1), 3))
 
 
@@ -299,9 +305,9 @@ def as_pack(
     if isinstance(recipe, Recipe):
         return Pack((recipe,))
     if recipe == "td":
-        return Pack((td(task),), n_folds=1)
+        return Pack((td(task),), n_folds=1, logs=False)
     if recipe == "td-s":
-        return Pack((td_s(task),), n_folds=1, clamp=False)
+        return Pack((td_s(task),), n_folds=1, clamp=False, logs=False)
     if recipe == "auto":
         return default_pack(task, n_rows, n_columns, n_classes, budget)
     if isinstance(recipe, Search):
