@@ -280,7 +280,7 @@ def test_default_fits_its_budget():
         done = sum(
             pack.n_folds * pack.repeats * one.operations(8000, 20, n_out) for one in pack.recipes
         )
-        assert 0.5 < done / (20 * 2 * 80e9) <= 1.2
+        assert 0.5 < done / (20 * 2 * 100e9) <= 1.2
 
 
 def test_default_grows_with_its_budget():

@@ -23,11 +23,11 @@ from fastnn.values import Value
 
 MANY = 1_000_000  # more categories than a column has: all are one-hot
 # What a core does in a second, nominally, and how long the default may take for 10,000 x 20.
-OPERATIONS_A_SECOND = 80e9
+OPERATIONS_A_SECOND = 100e9
 SECONDS, CORES, ROWS = 20.0, 2, 10_000
-EPOCH = 2e7  # operations
-STEPS = 3000  # of a network
-FEWEST, MOST = 8, 256  # epochs
+EPOCH = 2.5e7  # operations
+STEPS = 4000  # of a network
+FEWEST, MOST = 8, 200  # epochs
 REPEATS = 3  # at most
 BINS, FEATURES = 16, 256  # of a number, at most, and about of all numbers
 TRIALS = 40  # of a search
