@@ -127,32 +127,39 @@ def _fastnn(name: str, title: str, recipe: str) -> Entrant:
 
 
 class Part:
-    """The default's ensemble with one of its recipes for all of them, the `which`-th."""
+    """The default's ensemble with one recipe in place of all: the `which`-th, perhaps changed."""
 
     def __init__(
-        self, which: int, changed: dict[str, Any], classifies: bool, seed: int, n_threads: int
+        self,
+        which: int,
+        bins: bool,
+        changed: dict[str, Any],
+        classifies: bool,
+        seed: int,
+        n_threads: int,
     ) -> None:
-        self.which, self.changed, self.classifies = which, changed, classifies
+        self.which, self.bins, self.changed, self.classifies = which, bins, changed, classifies
         self.settings = {"random_state": seed, "n_threads": n_threads}
 
     def fit(self, X: pd.DataFrame, y: np.ndarray) -> None:
         import fastnn
-        from fastnn.tabular.recipes import default_pack
+        from fastnn.tabular.recipes import binned, default_pack
 
         task, kind, n_classes = "regression", fastnn.TabularRegressor, 0
         if self.classifies:
             task, kind, n_classes = "classification", fastnn.TabularClassifier, int(y.max()) + 1
         pack = default_pack(task, *X.shape, n_classes)
-        recipe = replace(pack.recipes[self.which % len(pack.recipes)], **self.changed)
+        recipe = replace(pack.recipes[self.which], **self.changed)
+        if self.bins:
+            recipe = binned(recipe, X.shape[1])
         self.model = kind(recipe=replace(pack, recipes=(recipe,)), **self.settings).fit(X, y)
         self.predict = self.model.predict
         self.predict_proba = getattr(self.model, "predict_proba", None)
 
 
-def _part(name: str, title: str, which: int, **changed: Any) -> Entrant:
-    return Entrant(
-        *(name, title, partial(Part, which, changed), "fastnn", ("numpy",)), stage=4, part=True
-    )
+def _part(name: str, title: str, which: int, bins: bool = False, **changed: Any) -> Entrant:
+    make = partial(Part, which, bins, changed)
+    return Entrant(name, title, make, "fastnn", ("numpy",), stage=4, part=True)
 
 
 def _sklearn(name: str, title: str, make: Make) -> Entrant:
@@ -189,7 +196,7 @@ ENTRANTS = {
         _pytabkit("realmlp-td-cv8", "RealMLP-TD, n_cv=8", "RealMLP_TD", 2, n_cv=8),
         _pytabkit("tabm-d", "TabM-D", "TabM_D", 3),
         _part("part-periodic", "periodic", 0),
-        _part("part-bins", "bins", 1),  # of amounts it is the plain one
+        _part("part-bins", "bins", 0, bins=True),
         _part("part-plain", "plain", -1),
         _part("part-periodic-256", "periodic, 256 wide", 0, hidden=(256, 256, 256)),
         _part("part-plain-256", "plain, 256 wide", -1, hidden=(256, 256, 256)),

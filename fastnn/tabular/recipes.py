@@ -267,8 +267,12 @@ def default_recipes(task: str, n_columns: int) -> tuple[Recipe, ...]:
     )
     if task == "regression":
         return periodic, plain
-    bins = min(max(FEATURES // n_columns, 2), BINS)
-    return periodic, replace(periodic, frequencies=0, bins=bins), plain
+    return periodic, binned(periodic, n_columns), plain
+
+
+def binned(recipe: Recipe, n_columns: int) -> Recipe:
+    """The recipe with bins of numbers, fewer where there are many columns."""
+    return replace(recipe, frequencies=0, bins=min(max(FEATURES // n_columns, 2), BINS))
 
 
 def single_recipe(task: str) -> Recipe:
