@@ -8,7 +8,6 @@ ensemble, on every machine.
 
 from __future__ import annotations
 
-import math
 from dataclasses import fields, replace
 from itertools import pairwise
 from os import PathLike, fspath
@@ -30,8 +29,6 @@ STEPS = 4000  # of a network
 FEWEST, MOST = 8, 200  # epochs
 REPEATS = 3  # at most
 BINS, FEATURES = 16, 256  # of a number, at most, and about of all numbers
-TRIALS = 40  # of a search
-IN_TIME = 24, 12, 6  # for which a time limit has room, fewer where they are then on several folds
 
 
 class Recipe(Value):
@@ -184,9 +181,9 @@ class Pack(Value):
 class Search(Value):
     """Random recipes, each tried on the same folds; the ensemble is chosen from the best.
 
-    The default's networks come first, then recipes drawn from the space in which RealMLP was
-    tuned. Each trial takes about as many operations as another, at most those of a default
-    ensemble: wide networks have fewer epochs. docs/tables.md, Search.
+    RealMLP-TD-S and the default's networks come first, then recipes drawn from the space in which
+    RealMLP was tuned. Each trial takes about as many operations as another, at most those of a
+    default ensemble: wide networks have fewer epochs. docs/tables.md, Search.
 
     Parameters
     ----------
@@ -298,7 +295,7 @@ def default_pack(
     """
     fewest = 1 if budget else FEWEST  # a limit holds, however many rows there are
     if budget is None:
-        budget = _usual(n_rows)
+        budget = usual_budget(n_rows)
     recipes = default_recipes(task, n_columns)
 
     def affordable(n_folds: int, epochs: int) -> float:
@@ -320,8 +317,8 @@ def default_pack(
     return Pack(recipes, n_folds, repeats=repeats if n_folds > 1 else 1)
 
 
-def _usual(n_rows: int) -> float:
-    """Between a constant and a share of the rows."""
+def usual_budget(n_rows: int) -> float:
+    """Operations that the default may take: less than in proportion to the rows."""
     times = n_rows / ROWS
     seconds = SECONDS * (times ** (2 / 3) if times < 1 else times**0.5)
     return seconds * CORES * OPERATIONS_A_SECOND
@@ -335,7 +332,7 @@ def as_pack(
     n_classes: int,
     budget: float | None = None,
 ) -> Pack:
-    """What the argument `recipe` of an estimator asks for; of a search, what each trial is like."""
+    """What the argument `recipe` of an estimator asks for, unless it is a `Search`."""
     if isinstance(recipe, Pack):
         return recipe
     if isinstance(recipe, Recipe):
@@ -346,13 +343,6 @@ def as_pack(
         return Pack((td_s(task),), n_folds=1, clamp=False, logs=False)
     if recipe == "auto":
         return default_pack(task, n_rows, n_columns, n_classes, budget)
-    if isinstance(recipe, Search):
-        for n in [recipe.trials] if recipe.trials else IN_TIME:
-            each = min(_usual(n_rows), math.inf if budget is None else budget / n)
-            pack = default_pack(task, n_rows, n_columns, n_classes, each)
-            if pack.n_folds > 1:
-                break
-        return replace(pack, repeats=1)
     raise ValueError(
         'recipe must be "auto", "td", "td-s", a fastnn.tabular.Recipe, a Pack of them or a Search, '
         f"got {recipe!r}"
