@@ -26,7 +26,8 @@ KERNELS = [
     *("net", "predict", "online", "step", "engine"),  # of a network
     "measure",
 ]
-MODULES = [*(f"fastnn.kernels.{name}" for name in KERNELS), "fastnn.tables.cells"]
+MODULES = [f"fastnn.kernels.{name}" for name in KERNELS]
+MODULES += ["fastnn.tables.cells", "fastnn.tables.reading.scan"]
 # Cython's own memoryviews and helpers, once for all modules: made by cythonize
 SHARED = "fastnn.kernels._shared"
 DEBUG = os.environ.get("FASTNN_DEBUG", "") not in ("", "0")

@@ -22,17 +22,18 @@ HELD_OUT = 1000  # its number from the time when only the command line held rows
 FOLDS, MEMBERS = 1001, 1002
 EXPLAIN = 1003
 SPREAD = 1004
+SEARCH = 1005
 _SEED_BITS = 128  # of Philox's key
 _WORD = 2**64 - 1
 
 
-def as_seed(seed: Any) -> int:
-    """`seed` checked; None draws one from the operating system."""
+def as_seed(seed: Any, name: str = "seed") -> int:
+    """`seed` checked; None draws one from the operating system. name: in messages."""
     if seed is None:
         return int.from_bytes(os.urandom(8), "little")
-    seed = as_int("seed", seed, 0)
+    seed = as_int(name, seed, 0)
     if seed >> _SEED_BITS:
-        raise ValueError(f"seed must be below 2**{_SEED_BITS}, got {seed}")
+        raise ValueError(f"{name} must be below 2**{_SEED_BITS}, got {seed}")
     return seed
 
 

@@ -10,7 +10,9 @@ import warnings
 import numpy as np
 import pytest
 
-from fastnn.tables import Columns, TableError, TableWarning, categories, delimited, learn, read
+from fastnn.tables import Columns, TableError, TableWarning, categories, learn, read
+from fastnn.tables.reading import delimited
+from fastnn.tables.table import Moments, Numbers, Words
 from fastnn.tables.words import moments, number
 
 N = 60
@@ -358,6 +360,54 @@ def test_text_that_is_kept_where_asked_and_many_categories(learned, monkeypatch)
         assert columns.encode({"a": ["w1100"]})[0, 0] == -1  # which is known to be unknown
 
 
+# --- codes with zeros in front
+
+ZIPS = [f"{1000 + 137 * (i % 20):05d}" for i in range(N)]
+
+
+def test_zero_padded_codes_are_categories(learned, tmp_path):
+    columns, X = learned(lines(ZIPS, "zip"))
+    assert X.shape == (N, 20) and columns.inputs.columns[0].categories[0] == "01000"
+    note = 'zip: codes such as "01000" are categories; numeric=["zip"] (--numeric "zip") takes'
+    assert columns.inputs.notes == [f"{note} them for numbers"]
+    np.testing.assert_array_equal(columns.encode({"zip": [int(one) for one in ZIPS]}), X)
+    assert learned(lines(ZIPS, "zip"), numeric=["zip"])[1].shape == (N, 1)
+    some = [*ZIPS[:-2], "", "K1A 0B1"]
+    columns, _ = learned(lines(some, "zip"))
+    assert columns.inputs.columns[0].categories[-1] == "K1A 0B1"
+    own = [f"{7 * i:05d}" for i in range(N)]
+    text = "zip,a,y\n" + "".join(f"{c},{i % 7},{i % 2}\n" for i, c in enumerate(own))
+    columns, _ = learned(text)
+    assert columns.inputs.notes[0].startswith('zip: codes such as "00000", 60 different in 60 rows')
+    assert columns.inputs.names == ["a"]
+
+
+OTHERS = [cycle("00", "07", "23"), cycle("0", "1", "10"), cycle("0.10", "0.25")]
+OTHERS += [cycle("007", "70", "700"), cycle("100", "200", "300")]
+
+
+@pytest.mark.parametrize("cells", OTHERS)
+def test_other_numbers_with_zeros_are_numbers(learned, cells):
+    _, X = learned(lines(cells), scaling="none")
+    np.testing.assert_array_equal(X[:, 0], [float(cell) for cell in cells])
+
+
+def test_codes_of_more_words_than_are_kept_are_no_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr(delimited, "DISTINCT_WORDS", 20)
+    monkeypatch.setattr(delimited, "BLOCK_CELLS", 16)
+    path = tmp_path / "t.csv"
+    path.write_text("zip,y\n" + "".join(f"{i:05d},{i % 2}\n" for i in range(50)))
+    assert read(path).column("zip").words[7] == "00007"
+    path.with_suffix(".csv.gz").write_bytes(gzip.compress(path.read_text().encode("utf-16")))
+    again = read(path.with_suffix(".csv.gz"), encoding="utf-16")
+    assert again.column("zip").words[7] == "00007"
+
+
+def test_codes_as_targets_are_classes(learned):
+    columns, _ = learned("a,y\n" + "".join(f"{x},{c}\n" for x, c in zip(NORMAL, ZIPS, strict=True)))
+    assert columns.classes[0] == "01000" and len(columns.classes) == 20
+
+
 # --- slips
 
 
@@ -525,7 +575,7 @@ def test_a_first_line_that_looks_like_data_is_warned_of(tmp_path):
         read(path)
 
 
-# --- pyarrow reads the same cells
+# --- both readers find the same cells
 
 ALIKE = {
     "mixed": "n,x,t,d,m\n" + "".join(
@@ -551,42 +601,145 @@ ALIKE = {
     "leading zeros": "a,b\n" + "".join(f"0{i},{i}\n" for i in range(99)),
     "CRLF": "a,b\r\n" + "".join(f"{i},u\r\n" for i in range(99)),
     "markers": "a,b\n" + "".join(f"{i},n/A\nN/A,{i}\nnil,(NULL)\n" for i in range(99)),
+    "quotes of quotes": "a,b\n" + "".join(f'"say ""u{i % 3}""",5"\n' for i in range(99)),
+    "quotes that do not close": 'a,b\n"u,1\nv,2\n',
+    "text after quotes": 'a,b\n"u"v,1\n',
+    "one column": "a\n" + "".join(f"{i % 7}\n" for i in range(99)),
+    "one column, gaps": "a\n1\n\n2\n",
+    "one column, quoted gaps": 'a\n1\n""\n2\n""\n',
+    "blank rows between": "a,b\n1,2\n,\n3,4\n",
+    "no last newline": "a,b\n1,2\n3,4",
+    "no last newline, CRLF": "a,b\r\n1,2\r\n3,4\r",
+    "CR": "a,b\r\n1,2\r3,4\r",
+    "bytes of several": "a,b\n" + "".join(f"ö{'ä€𝄞'[i % 3]},{i}\n" for i in range(99)),
+    "moments": "a,b\n" + "".join(
+        f"2020-0{i % 9 + 1}-{i % 28 + 1:02d} 0{i % 10}:{i % 60:02d}{['', ':59', ':01.5'][i % 3]},"
+        f"{'' if i % 5 else f'1{i:03d}-02-29'}\n" for i in range(0, 996, 4)
+    ),
+    "no moments": "a,b\n" + "".join(f"2021-02-{i % 29 + 1:02d} {i // 24 % 24:02d}:00,{i}\n"
+                                   for i in range(999)),
+    "codes": "a,b\n" + "".join(f"{i:05d},{i}\n" for i in range(99)),
+    "lines longer than a piece": "a,b\n" + "".join(f"{'u' * 1500}{i},{i}\n" for i in range(9)),
     "semicolons": "a;b\n" + "".join(f"{i},5;u\n" for i in range(99)),
 }
+
+
+def of_both(path, monkeypatch, piece=1000, most=50, **how):
+    """The table by the csv module, and by compiled code where it takes the file."""
+    monkeypatch.setattr(delimited, "DISTINCT_WORDS", most)
+    monkeypatch.setattr(delimited, "PIECE", piece)
+    monkeypatch.setattr(delimited, "BLOCK_CELLS", 16)
+    scanned = delimited._scanned
+    found = []
+    monkeypatch.setattr(delimited, "_scanned", lambda *given: found.append(scanned(*given)))
+    slow, error = None, None
+    try:
+        slow = read(path, **how)
+    except TableError as refused:
+        error = refused
+    monkeypatch.setattr(delimited, "_scanned", scanned)
+    return slow, (found or [None])[0], error
+
+
+UNUSUAL = {"lines in cells", "blank lines", "delimiters at the end", "quotes that do not close"}
+UNUSUAL |= {"text after quotes", "one column, gaps", "CR", "lines longer than a piece"}
 
 
 @pytest.mark.parametrize("way", ALIKE)
 @pytest.mark.parametrize("header", [True, False])
 def test_both_readers_find_the_same_cells(tmp_path, monkeypatch, way, header):
-    pytest.importorskip("pyarrow")
     path = tmp_path / "t.csv"
     path.write_text(ALIKE[way] if header else ALIKE[way].partition("\n")[2], newline="")
-    monkeypatch.setattr(delimited._Arrow, "PIECE", 1000)
-    monkeypatch.setattr(delimited._Arrow, "SAMPLE", 200)
-    slow = read(path, header=header)
-    monkeypatch.setattr(delimited, "ARROW_BYTES", 0)
-    fast = read(path, header=header)
+    slow, fast, error = of_both(path, monkeypatch, header=header)
+    assert (fast is None) == (way in UNUSUAL), "whether the compiled reader takes it"
+    assert (error is None) == (way not in ("quotes that do not close", "text after quotes"))
+    if fast is None:
+        return
     assert list(slow.columns) == list(fast.columns) and slow.n_rows == fast.n_rows
     for row in (0, slow.n_rows - 1):
         assert slow.where(row, "a") == fast.where(row, "a")
     for name in slow.columns:
         a, b = slow.column(name), fast.column(name)
-        assert a.first_text() == b.first_text()
-        np.testing.assert_array_equal(a.missing(), b.missing())
-        if a.first_text():
-            (codes, words), (others, names) = a.coded(), b.coded()
-            assert [words[i] for i in codes] == [names[i] for i in others]
+        if isinstance(b, Moments):  # the csv module's reader keeps words
+            np.testing.assert_array_equal(a.moments[0][a.codes], b.values)
+            assert way in ("moments", "times")
+            continue
+        assert type(a) is type(b)
+        if isinstance(a, Words):
+            assert [a.words[code] for code in a.codes] == [b.words[code] for code in b.codes]
+            assert sorted(a.words) == sorted(b.words) and len({*b.words}) == len(b.words)
         else:
-            np.testing.assert_array_equal(a.numbers(), b.numbers())
+            np.testing.assert_array_equal(a.values, b.values)
+            np.testing.assert_array_equal(np.signbit(a.values), np.signbit(b.values))
 
 
-def test_pyarrow_reads_what_is_plain(tmp_path, monkeypatch):
-    pytest.importorskip("pyarrow")
+def test_rows_of_every_kind_are_read_alike_by_both(tmp_path, monkeypatch):
+    rng = np.random.default_rng(3)
     path = tmp_path / "t.csv"
-    path.write_text(ALIKE["mixed"])
-    monkeypatch.setattr(delimited, "ARROW_BYTES", 0)
+    pieces = ["a", "ü", "1", "-2.5", " ", '"', '""', "\t", ",", ",", ",", "\n", "\n", "\r\n", "NA"]
+    taken = 0
+    for _ in range(1000):
+        text = "".join(rng.choice(pieces, rng.integers(1, 20)))
+        rows = [f"u,{i % 3}\n" for i in range(rng.integers(0, 3))]
+        path.write_text("".join(["a,b\n", *rows, text]), newline="")
+        slow, fast, error = of_both(path, monkeypatch, piece=64, most=2)
+        if fast is None:
+            continue
+        taken += 1
+        assert error is None and slow.n_rows == fast.n_rows
+        for name in slow.columns:
+            a, b = slow.column(name), fast.column(name)
+            assert type(a) is type(b) and a.coded()[1] == b.coded()[1]
+            np.testing.assert_array_equal(a.coded()[0], b.coded()[0])
+    assert taken > 20
+
+
+def test_numbers_are_the_nearest_float64(tmp_path, monkeypatch):
+    rng = np.random.default_rng(4)
+    bits = rng.integers(0, 2**64, 4000, np.uint64)
+    plain = rng.integers(0, 2**62, 4000).astype(np.float64) * 10.0 ** rng.integers(-40, 40, 4000)
+    words = [*map(repr, bits.view(np.float64).tolist()), *map(repr, plain.tolist())]
+    for n in (16, 17, 18, 19, 20):  # digits, a point and a power anywhere
+        for _ in range(1500):
+            digits = "".join(map(str, rng.integers(0, 10, n)))
+            at = rng.integers(0, n + 1)
+            words.append(f"{'+-'[n % 2]}{digits[:at]}.{digits[at:]}e{rng.integers(-60, 60)}")
+    for i in range(2000):  # halfway between two neighbours, and next to it
+        whole = 2**53 + 2 * int(rng.integers(0, 2**52)) + 1
+        words += [str(whole), f"{whole}.0", f"{whole + i % 3 - 1}e3", f"{5 * whole}e-1"]
+    words += ["9007199254740993", "0.1", "1e22", "1e23", "4.35", ".5", "5.", "-0", "0e9", "1E+05"]
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n" + "".join(f"{word},1\n" for word in words))
+    _, fast, _ = of_both(path, monkeypatch)
+    values = fast.column("a").values
+    np.testing.assert_array_equal(values.view(np.uint64), np.array([*map(float, words)]).view("u8"))
+
+
+def test_what_is_plain_is_read_by_compiled_code(tmp_path, monkeypatch):
+    """Compressed files, marks of byte order and many lines, too."""
+    text = ALIKE["mixed"].encode()
     monkeypatch.setattr(delimited, "_parse", None)
-    assert read(path).n_rows == 500
+    for name, content in (("t.csv", text), ("m.csv", b"\xef\xbb\xbf" + text)):
+        (tmp_path / name).write_bytes(content)
+        assert list(read(tmp_path / name).columns) == ["n", "x", "t", "d", "m"]
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(text))
+    assert read(tmp_path / "t.csv.gz").n_rows == 500
+    (tmp_path / "n.csv").write_bytes(b"\xef\xbb\xbf1,u\n2,v\n")
+    np.testing.assert_array_equal(
+        read(tmp_path / "n.csv", header=False).column("column_1").numbers(), [1, 2]
+    )
+
+
+def test_many_rows_need_little_memory_beside_their_numbers(tmp_path):
+    path = tmp_path / "t.csv"
+    rows = 60_000
+    times = np.datetime64("2020-01-01") + np.arange(rows).astype("m8[s]")
+    lines = [f"{i / 7},{time},u{i % 9},1\n" for i, time in enumerate(times)]
+    path.write_text("".join(["a,d,c,y\n", *lines]))
+    table = read(path)
+    assert [type(one) for one in table.columns.values()] == [Numbers, Moments, Words, Words]
+    held = [c.codes if isinstance(c, Words) else c.values for c in table.columns.values()]
+    assert sum(one.nbytes for one in held) == rows * (8 + 8 + 4 + 4)
 
 
 # --- the command line

@@ -136,6 +136,36 @@ def test_importance_is_of_rows_that_were_not_seen(here, run):
     assert sum(told["importance"].values()) < seen.mean.sum() / 2
 
 
+def test_reports(here, run):
+    people(here / "people.csv")
+    people(here / "new.csv", seed=1)
+    status, out, _ = run(*TRAIN, "people.csv", "-t", "kind", "--report", "r.html")
+    page = (here / "r.html").read_text()
+    assert status == 0 and "\nreport      r.html\n" in out
+    assert "rows of people.csv, each predicted by networks that" in page
+    assert "Learning curves" in page
+    accuracy = out.split("\naccuracy ")[1].split()[0]
+    assert f"<dt>accuracy</dt><dd>{accuracy}</dd>" in page
+    status, out, err = run("evaluate", "m.st", "new.csv", "--report", "s.html")
+    accuracy = out.split("\naccuracy ")[1].split()[0]
+    page = (here / "s.html").read_text()
+    assert (status, err) == (0, "") and f"<dt>accuracy</dt><dd>{accuracy}</dd>" in page
+    assert "Measured on 150 rows of new.csv." in page and "Learning curves" not in page
+    plain = run("evaluate", "m.st", "new.csv")
+    assert plain == (0, out, "")
+    assert run("train", "--network", "people.csv", "-t", "kind", "-o", "n.st", "-q")[0] == 0
+    for command, message in (
+        ("evaluate n.st new.csv --report x.html", "--report is of an ensemble, n.st holds one"),
+        ("evaluate m.st new.csv --report no/x.html", "--report no/x.html: no such folder"),
+        ("train people.csv -t kind -o m.st --report m.st", "must be another file than -o"),
+        ("train people.csv -t kind -o m.st --report people.csv", "another file than the data"),
+        ("train --network people.csv -t kind -o m.st --report x.html", "--report is of the ens"),
+    ):
+        status, out, err = run(command)
+        assert (status, out) == (2, "") and message in err and err.count("\n") == 1
+    assert not (here / "x.html").exists()
+
+
 def test_a_table_without_header_is_read_so_again(here, run):
     (here / "t.csv").write_text("".join(f"{i % 7},{i % 2}\n" for i in range(60)))
     assert run(*TRAIN, "t.csv", "--no-header", "-t", "column_2", "-q") == (0, "", "")

@@ -50,6 +50,24 @@ def fitted():
 # --- learning
 
 
+def test_what_random_state_takes():
+    X, y = np.random.default_rng(0).normal(size=(2, 60, 1))
+    for kind in (np.random.default_rng, np.random.RandomState):
+        one, two = (
+            TabularRegressor(recipe=SMALL, random_state=kind(3)).fit(X, y[:, 0]) for _ in range(2)
+        )
+        np.testing.assert_array_equal(one.predict(X), two.predict(X))
+    for wrong, error in (("a", TypeError), (-1, ValueError), (2**128, ValueError)):
+        with pytest.raises(error, match="random_state must be"):
+            TabularRegressor(random_state=wrong).fit(X, y[:, 0])
+
+
+@pytest.mark.parametrize("cells", [np.array([b"u", b"v"] * 9), np.array([b"u", b"v"] * 9, object)])
+def test_targets_of_bytes_are_refused(cells):
+    with pytest.raises(TypeError, match=r"y must hold numbers or texts, got b'u'"):
+        TabularClassifier().fit(np.arange(18.0)[:, None], cells)
+
+
 def test_they_learn(fitted):
     X, kind, amount = rows(500, seed=1)
     classifier, regressor = fitted

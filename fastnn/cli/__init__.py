@@ -1,4 +1,4 @@
-"""The command line: ``fastnn train | predict | evaluate | info | export | import | demo | bench``.
+"""The command line: ``fastnn train | tune | predict | evaluate | info | export | import | ...``.
 
 Standard output holds results only; progress, notes, warnings and errors go to standard error.
 Exit status: 0 done, 2 bad use (arguments, data files), 1 failure, 130 stopped by Ctrl-C.
@@ -16,12 +16,13 @@ from itertools import takewhile
 from typing import Any, NoReturn
 
 import fastnn
-from fastnn.cli import bench, demo, evaluate, export, import_, info, predict, train
+from fastnn.cli import bench, demo, evaluate, export, import_, info, predict, train, tune
 from fastnn.cli.messages import BadUse, Failure, note, warn
 from fastnn.tables.table import TableWarning
 
 COMMANDS = {
     "train": train,
+    "tune": tune,
     "predict": predict,
     "evaluate": evaluate,
     "info": info,

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 
 from fastnn.checks import counted, listed
-from fastnn.cli import arguments, metrics
+from fastnn.cli import arguments, metrics, output
 from fastnn.cli.messages import BadUse, note
 from fastnn.report import scores
 from fastnn.tables.columns import Columns
@@ -34,6 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="columns, or array of an NPZ, with the targets (default: their names in training)",
     )
     parser.add_argument("--json", action="store_true", help="write JSON, for programs")
+    parser.add_argument(
+        "--report",
+        metavar="FILE.html",
+        help="write a page: scores, columns that matter, calibration, errors (of an ensemble)",
+    )
     arguments.add_threads(parser)
     arguments.add_reading(parser, target=True)
 
@@ -46,7 +51,11 @@ def run(args: argparse.Namespace) -> int:
         read_like_training,
     )
 
+    if args.report is not None:
+        output.check_writable(args.report, "--report")
     model, columns = load_with_columns(args.model)
+    if args.report and not hasattr(model, "report"):
+        raise BadUse(f"--report is of an ensemble, {args.model} holds one network")
     named = args.target or columns.names[0]  # of arrays
     options = arguments.reading(args, named, tuple(columns.names))
     rows = read_like_training(args.data, columns, options)
@@ -58,8 +67,16 @@ def run(args: argparse.Namespace) -> int:
     rows = with_targets(rows, names)
     X, y = inputs_and_targets(rows, names)
     plain = getattr(model, "columns", columns) is None  # it reads all there are
-    f = outputs(model, columns, X if plain else rows, args.threads)
-    result = measured(columns, y, f, gives_probabilities(model))
+    if args.report:
+        from fastnn.tabular.report import Report
+
+        model.n_threads = args.threads
+        report = Report(model, X, y)
+        report.write(args.report)
+        result = report.scores
+    else:
+        f = outputs(model, columns, X if plain else rows, args.threads)
+        result = measured(columns, y, f, gives_probabilities(model))
     if args.json:
         json.dump(result, sys.stdout, indent=2, ensure_ascii=False)
         print()

@@ -18,12 +18,18 @@ which needs no setting: fastnn.TabularClassifier or TabularRegressor. With --net
 network, shaped by the options of the last groups."""
 
 _defaults: dict[str, Any] = {}  # of the options of one network
-OF_ENSEMBLES = ("recipe", "time_limit")
+OF_ENSEMBLES = ("recipe", "time_limit", "report")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "fastnn train DATA --target NAME -o MODEL [options]"
     source.add_arguments(parser)
+    add_output(parser)
+    ensemble.add_arguments(parser.add_argument_group("what is trained"))
+    _defaults.update(options.add_arguments(parser))
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o",
         "--output",
@@ -32,9 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="model file, such as model.safetensors",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary")
+    parser.add_argument(
+        "--report",
+        metavar="FILE.html",
+        help="write a page on how good it is: scores, columns that matter, calibration, errors, "
+        "learning curves",
+    )
     parser.add_argument("--json", action="store_true", help="the summary as JSON, for programs")
-    ensemble.add_arguments(parser.add_argument_group("what is trained"))
-    _defaults.update(options.add_arguments(parser))
 
 
 def run(args: argparse.Namespace) -> int:

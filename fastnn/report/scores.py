@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from fastnn.training import metrics as measures
+
+TITLES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "auc": "AUC",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "ece": "calibration error",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "r2": "r2",
+}
 
 
 def classification(
@@ -44,3 +58,26 @@ def regression(y: np.ndarray, predicted: np.ndarray) -> dict:
 
 def _defined(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
+
+
+def told(result: dict) -> list[tuple[str, str]]:
+    """Titles and texts of the scores that a result has."""
+    return [(title, _score(name, result[name])) for name, title in TITLES.items() if name in result]
+
+
+def alike(values: np.ndarray, sign: str = "") -> list[str]:
+    """Numbers with as many digits after the point as show three of the largest. sign: "+" shows
+    that of numbers above 0, too."""
+    largest = float(np.abs(values).max(initial=0.0)) or 1.0
+    digits = min(max(2 - math.floor(math.log10(largest)), 0), 12)
+    return [f"{value:{sign},.{digits}f}" for value in values.tolist()]
+
+
+def share_text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _score(name: str, value: float | None) -> str:
+    if value is None:
+        return "undefined (all targets are equal)" if name == "r2" else "undefined (one class)"
+    return f"{value:.6g}" if name in ("rmse", "mae") else f"{value:.4f}"

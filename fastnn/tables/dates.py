@@ -92,6 +92,16 @@ class Dates:
         if self.indicator:
             out[:, -1] = absent
 
+    def numbers(self, table: Table) -> np.ndarray:
+        """(n,) where a cell stands in time, NaN where missing: of times alone the hour, otherwise
+        the year, 2020.5 in the middle of 2020."""
+        values, _ = _moments(table, self.name, self.day_first)
+        absent = np.isnat(values)
+        at = np.where(absent, np.datetime64(0, "us"), values)
+        hours = [part.name for part in self.parts] == ["hour"]
+        told = PARTS["hour"](at) if hours else 1970 + PARTS["elapsed"](at) / 365.2425
+        return np.where(absent, np.nan, told)
+
     def rule(self, start: int) -> Rule:
         """For single rows: none is known, so that a table of one row is made of them."""
         return Rule(self.name, "code", start)

@@ -3,7 +3,7 @@
 numbers      also with currency, percent, thousands or a decimal comma; text in few rows is a slip,
              which is refused
 dates        dates and times in the usual spellings
-categories   text that comes back; yes and no however they are spelled
+categories   text that comes back; codes such as 00731; yes and no however they are spelled
 left out     columns of one value, numbers of rows and identifiers, text that hardly comes back
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,14 @@ from fastnn.errors import TableError
 from fastnn.tables.categories import most_categories
 from fastnn.tables.numbers import PIXELS, ranges_of, resolved
 from fastnn.tables.table import Column, Moments, Table, TableWarning, Words, codes_of
-from fastnn.tables.words import are_booleans, as_word, number, number_name, number_or_none
+from fastnn.tables.words import (
+    are_booleans,
+    are_padded,
+    as_word,
+    number,
+    number_name,
+    number_or_none,
+)
 
 FEW_ROWS = 20  # fewer prove no identifier, and no slip
 FEW_WORDS = 20  # so many different words are categories however rarely each comes
@@ -160,6 +167,8 @@ class _Column:
             return self._categories()
         if isinstance(column, Moments):
             return Found("dates")
+        if isinstance(column, Words) and column.padded:
+            return self._codes(column)
         if not isinstance(column, Words) or column.decimals:
             return self._numbers()
         if column.moments:
@@ -275,6 +284,15 @@ class _Column:
         text = f'{self.name}: text such as "{word}", {n_words:,} different in {n:,} rows'
         return Found("", f"{text}; left out, {self._way('categorical')} keeps it")
 
+    def _codes(self, column: Words) -> Found:
+        """Digits with zeros in front: names, not amounts."""
+        found = self._text(column)
+        note = found.note.replace(": text such as", ": codes such as", 1)
+        if not note:
+            word = next(word for word in column.present if word[0] == "0")
+            note = f'{self.name}: codes such as "{word}" are categories'
+        return replace(found, note=f"{note}; {self._way('numeric')} takes them for numbers")
+
     def _categories(self) -> Found:
         n, most = codes_of(self.column)[1], most_categories(len(self.rows), self.codes)
         if n <= most:
@@ -304,6 +322,8 @@ def slips(column: Column) -> tuple[int, str] | None:
         if part.texts().mean() > 0.5:
             return None
     texts = column.texts()
+    if are_padded([word for word, text in zip(words, texts, strict=True) if not text]):
+        return None
     counts = np.bincount(column.codes, minlength=len(words))
     n_text = int(counts[texts].sum())
     numbers = [i for i, word in enumerate(words) if number_or_none(word) is not None]

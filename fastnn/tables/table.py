@@ -18,6 +18,7 @@ from fastnn.errors import TableError
 from fastnn.tables.words import (
     MISSING,
     NEVER,
+    are_padded,
     as_word,
     is_plain,
     moments,
@@ -174,6 +175,11 @@ class Words:
         """The signs before the fraction with which all words are numbers or missing, "." first;
         none of text. Both where nothing tells: 1,013 is 1013 or 1.013."""
         return tuple(self._numbers)
+
+    @cached_property
+    def padded(self) -> bool:
+        """Whether the words are codes such as 00731, not numbers."""
+        return are_padded(self.words)
 
     @property
     def spelled(self) -> str:

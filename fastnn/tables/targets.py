@@ -178,6 +178,8 @@ def infer_task(column: Column) -> tuple[str, str]:
         return "classification", "it is of a type of categories"
     if not column.decimals:
         return "classification", "it holds text"
+    if isinstance(column, Words) and column.padded:
+        return "classification", f'it holds codes such as "{min(column.present)}"'
     if isinstance(column, Words) and column.spelled:
         return "regression", f'it holds numbers such as "{column.spelled}"'
     values = column.numbers()

@@ -108,6 +108,16 @@ def is_plain(word: str) -> bool:
     return True
 
 
+def are_padded(words: Collection[str]) -> bool:
+    """Whether words, those aside that mean that a cell is missing, are codes such as 00731: digits,
+    as many in each, three at least, and some begin with 0."""
+    known = [word for word in words if word.lower() not in MISSING]
+    n = len(known[0]) if known else 0
+    if n < 3 or not all(len(word) == n and word.isdecimal() for word in known):
+        return False
+    return any(word[0] == "0" for word in known)
+
+
 def numbers_of(words: Sequence[str], decimal: str) -> np.ndarray | None:
     """(n,) numbers, NaN where missing; None where a word is text. Where the decimal sign is a comma
     a point is between thousands."""
@@ -241,7 +251,7 @@ _CLOCK = re.compile(
     r"\s*(?:(?P<half>[ap])\.?m\.?)?\s*(?P<zone>z|utc|gmt|[+-]\d\d:?\d\d)?$",
     re.I,
 )
-_ISO = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?").fullmatch
+is_iso = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?").fullmatch
 
 
 def moments(words: Sequence[str], day_first: bool | None = None) -> tuple[np.ndarray, bool]:
@@ -253,7 +263,7 @@ def moments(words: Sequence[str], day_first: bool | None = None) -> tuple[np.nda
     known = [word for word in words if word.lower() not in MISSING]
     if day_first is None:
         day_first = _day_first(known)
-    if all(map(_ISO, known)):
+    if all(map(is_iso, known)):
         told: Any = np.array(known, "M8[us]")
     else:
         told = [_moment(word, day_first) for word in known]
@@ -263,7 +273,7 @@ def moments(words: Sequence[str], day_first: bool | None = None) -> tuple[np.nda
 
 
 def _day_first(words: Sequence[str]) -> bool:
-    if not words or _ISO(words[0]):
+    if not words or is_iso(words[0]):
         return True
     found = [one for word in words if (one := _EITHER(_CLOCK.sub("", word).strip()))]
     if any(int(one["a"]) > 12 for one in found):

@@ -4,6 +4,7 @@
     recipes         what networks are trained, how and how many: plain values
     folds           rows held out, fold by fold
     members         training of all members; predictions of rows that they have not seen
+    search          random recipes, tried one after another, the best kept
     weighting       which members count how much
     calibration     probabilities that mean what they say
     conformal       intervals and sets of a given coverage, from what held-out rows were off by
@@ -16,6 +17,7 @@
 """
 
 from fastnn.tabular.estimators import TabularClassifier, TabularRegressor
-from fastnn.tabular.recipes import Pack, Recipe
+from fastnn.tabular.recipes import Pack, Recipe, Search
+from fastnn.tabular.search.trials import Trial
 
-__all__ = ["Pack", "Recipe", "TabularClassifier", "TabularRegressor"]
+__all__ = ["Pack", "Recipe", "Search", "TabularClassifier", "TabularRegressor", "Trial"]

@@ -24,7 +24,8 @@ from fastnn.tabular.conformal import kept_of
 from fastnn.tabular.data import as_amounts, as_classes, as_data, as_target
 from fastnn.tabular.ensemble import Ensemble
 from fastnn.tabular.learning import HeldOut, learn_ensemble
-from fastnn.tabular.recipes import Pack, single_recipe
+from fastnn.tabular.recipes import Pack, Search, single_recipe
+from fastnn.tabular.search.trials import Trial
 from fastnn.training.history import History
 from fastnn.training.metrics import log_loss, r2, rmse
 from fastnn.training.weights import as_weights
@@ -41,6 +42,7 @@ class Tabular(Estimator):
     scores_: dict[str, float]
     held_out_: HeldOut  # of a fit, not of a file
     histories_: list[History]
+    trials_: list[Trial]
     _ensemble: Ensemble
     _pack: Pack  # that was trained
     _names: list[str] | None  # of the columns that arrays are read as; None: X is an array
@@ -124,6 +126,9 @@ class Tabular(Estimator):
         self.scores_, self.histories_ = learned.scores, learned.histories
         of = learned.held_out
         self.held_out_ = of if rows is None else replace(of, rows=rows[of.rows], n_rows=n)
+        vars(self).pop("trials_", None)
+        if learned.trials is not None:
+            self.trials_ = learned.trials.done
         if not learned.ensemble.columns.amounts:
             self.classes_ = learned.ensemble.columns.classes if classes is None else classes
         self._names = list(data.columns) if isinstance(data, Table) else None
@@ -131,6 +136,8 @@ class Tabular(Estimator):
         vars(self).pop("feature_names_in_", None)
         if is_table(X):
             self.feature_names_in_ = np.array(self._names, object)
+        if learned.trials is not None and learned.trials.stopped is not None:
+            raise learned.trials.stopped
         return self
 
     def _check_teacher(self, name: str, teacher: np.ndarray, target: Table) -> None:
@@ -154,9 +161,12 @@ class Tabular(Estimator):
                 raise TypeError(f"{name} must be a list, got a text, {getattr(self, name)!r:.50}")
         as_bool("verbose", self.verbose)
         state = self.random_state
-        if hasattr(state, "randint"):  # a RandomState, as scikit-learn hands on
-            state = int(state.randint(2**31 - 1))
-        return as_seed(state)
+        for draw in ("randint", "integers"):  # of a RandomState, as scikit-learn has, or Generator
+            if hasattr(state, draw):
+                state = int(getattr(state, draw)(2**31 - 1))
+        if state is None and isinstance(self.recipe, Search) and self.recipe.journal:
+            raise ValueError("random_state must be an integer where a search keeps a journal")
+        return as_seed(state, "random_state")
 
     @property
     def columns_(self) -> Columns:
@@ -175,6 +185,16 @@ class Tabular(Estimator):
         """X as the columns take it."""
         self._check_fitted()
         return as_data(X, self._names, self.n_features_in_, type(self).__name__)
+
+    def _rows(self, X: Any, y: Any) -> tuple[Table | Arrays, np.ndarray]:
+        """X as the columns take it, and y as `_loss` takes it."""
+        data, truth = self._as_data(X), self._truth(y)
+        if len(truth) != data.n_rows:
+            raise ValueError(
+                "X and y must have as many rows as each other, "
+                f"got {data.n_rows:,} and {len(truth):,}"
+            )
+        return data, truth
 
     def _encoded(self, X: Any) -> np.ndarray:
         """X as the networks take it."""
@@ -213,13 +233,20 @@ class Tabular(Estimator):
             By columns' names (x0, x1, ... where X has none): of classes in log loss, of amounts in
             RMSE, y's unit.
         """
-        data, truth = self._as_data(X), self._truth(y)
-        if len(truth) != data.n_rows:
-            raise ValueError(
-                "X and y must have as many rows as each other, "
-                f"got {data.n_rows:,} and {len(truth):,}"
-            )
-        ensemble, weights = self._ensemble, as_weights(sample_weight, data.n_rows)
+        data, truth = self._rows(X, y)
+        weights = as_weights(sample_weight, data.n_rows)
+        return self._importance(data, truth, weights, repeats, seed, held_out)
+
+    def _importance(
+        self,
+        data: Table | Arrays,
+        truth: np.ndarray,
+        weights: np.ndarray | None,
+        repeats: int,
+        seed: int | None,
+        held_out: bool,
+    ) -> Importance:
+        ensemble = self._ensemble
         answer = ensemble.predict
         if held_out:
             of = self._held_out_of(data)
@@ -235,7 +262,7 @@ class Tabular(Estimator):
             return permutation_importance(
                 answer,
                 *(encoded, truth, lambda y, f: self._loss(y, f, weights)),
-                groups=self._ensemble.features(),
+                groups=ensemble.features(),
                 repeats=repeats,
                 seed=seed,
             )
@@ -289,6 +316,35 @@ class Tabular(Estimator):
     def _loss(self, y: np.ndarray, f: np.ndarray, weights: np.ndarray | None) -> float:
         raise NotImplementedError
 
+    def report(
+        self,
+        path: str | PathLike[str],
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        held_out: bool = False,
+    ) -> None:
+        """Write a page on how this estimator does on rows whose target is known.
+
+        Scores, columns that matter and how predictions depend on them, calibration and confusion or
+        errors, learning curves, columns as they were read, settings: one HTML file, which needs
+        neither network nor script.
+
+        Parameters
+        ----------
+        path : path
+            Such as "report.html".
+        X, y, sample_weight : as of `fit`
+            Rows that were not trained on. Weights count in what shuffled columns cost.
+        held_out : bool, default False
+            They are those of `fit`: rows are answered by networks that have not seen them. Not of
+            an estimator from a file; that keeps no learning curves either.
+        """
+        from fastnn.tabular.report import Report  # here: what few need
+
+        Report(self, X, y, sample_weight, held_out).write(path)
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write columns, networks, weights, calibration and classes to one safetensors file.
 
@@ -330,9 +386,9 @@ class TabularClassifier(Tabular):
 
     Parameters
     ----------
-    recipe : "auto", "td", "td-s", fastnn.tabular.Recipe or fastnn.tabular.Pack, default "auto"
+    recipe : "auto", "td", "td-s", fastnn.tabular.Recipe, Pack or Search, default "auto"
         Advanced: which networks are trained, and how many. "td" and "td-s" are single networks, as
-        of RealMLP-TD and RealMLP-TD-S. docs/tables.md, Recipes.
+        of RealMLP-TD and RealMLP-TD-S. docs/tables.md, Recipes and Search.
     time_limit : float, optional
         Seconds that `fit` may take, about. By default the size of the ensemble follows from the
         numbers of rows and columns alone, so that the same data give the same bits anywhere; with
@@ -346,7 +402,7 @@ class TabularClassifier(Tabular):
     missing_values : sequence of str or numbers, default ()
         Cells that mean missing beside those that can only mean so, such as -999. These six are as
         of `fastnn.tables.learn`, and for tables.
-    random_state : int, RandomState instance or None, default None
+    random_state : int, RandomState, Generator or None, default None
         With the same integer a second fit gives the same bits, for any number of threads.
     n_threads : int, optional
         At most so many threads; by default what affinity, cgroup quota and OMP_NUM_THREADS allow.
@@ -371,6 +427,8 @@ class TabularClassifier(Tabular):
         ``held_out_.predictions``, their probabilities. An estimator from a file has none.
     histories_ : list of fastnn.History
         Of the networks' training; an estimator from a file has none.
+    trials_ : list of fastnn.tabular.Trial
+        Of a search: what was tried; an estimator from a file has none.
 
     Examples
     --------
@@ -558,7 +616,7 @@ class TabularRegressor(Tabular):
 
     Attributes
     ----------
-    n_features_in_, feature_names_in_, columns_
+    n_features_in_, feature_names_in_, columns_, trials_
         As of `TabularClassifier`.
     scores_ : dict
         rmse, mae and r2 of held-out rows, each predicted by networks that have not seen it.

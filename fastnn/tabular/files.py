@@ -11,6 +11,7 @@ import numpy as np
 
 from fastnn.errors import ModelFileError
 from fastnn.files import ensemble as storage
+from fastnn.network.parameters import Parameters
 from fastnn.predictor import Predictor
 from fastnn.tables.columns import Columns
 from fastnn.tabular.calibration import Calibration
@@ -52,6 +53,10 @@ def save(path: str | PathLike[str], estimator: Any) -> None:
     storage.save(path, storage.Saved(members, arrays, about))
 
 
+def predictor_of(parameters: Parameters) -> Predictor:
+    return Predictor(parameters.network, *parameters.weights()[1:], None)
+
+
 def load(path: str | PathLike[str], kinds: Mapping[str, Any]) -> Any:
     """An estimator as it was saved, of one of `kinds`, by name. Raises ModelFileError."""
     saved = storage.load(path)
@@ -68,7 +73,7 @@ def _estimator(saved: storage.Saved, kinds: Mapping[str, Any]) -> Any:
     estimator = kind(**{name: from_json(value) for name, value in about["params"].items()})
     columns = Columns.from_dict(about["columns"])
     n_spread = int(about["n_spread"])
-    networks = [Predictor(one.network, *one.weights()[1:], None) for one in saved.members]
+    networks = [predictor_of(one) for one in saved.members]
     members, spread = networks[: len(networks) - n_spread], networks[len(networks) - n_spread :]
     for member in members:
         columns.check(member._network)

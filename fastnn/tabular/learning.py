@@ -1,11 +1,12 @@
 """From rows to an ensemble: columns, members, weights, calibration, and how good it is.
 
     rows -> columns.learn -> members.train -> f(x) of rows held out -> weighting, calibration
+                             or trials
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
@@ -23,7 +24,8 @@ from fastnn.tabular.conformal import scores_of
 from fastnn.tabular.ensemble import Ensemble
 from fastnn.tabular.folds import Fold, fold_of, splits
 from fastnn.tabular.members import Lesson, operations_a_second, train
-from fastnn.tabular.recipes import Pack, as_pack, base_recipe
+from fastnn.tabular.recipes import Pack, Recipe, Search, as_pack, base_recipe
+from fastnn.tabular.search.trials import Setting, Trials
 from fastnn.tabular.spread import Spread, learn_spread
 from fastnn.training.history import History
 from fastnn.training.metrics import accuracy, ece, log_loss, mae, r2, rmse
@@ -63,6 +65,8 @@ class Learned:
         These rows and predictions.
     histories : list of History
         Of the networks.
+    trials : Trials or None
+        Of a search.
     """
 
     ensemble: Ensemble
@@ -70,6 +74,7 @@ class Learned:
     scores: dict[str, float]
     held_out: HeldOut
     histories: list[History]
+    trials: Trials | None
 
 
 def learn_ensemble(
@@ -98,11 +103,13 @@ def learn_ensemble(
     begin = perf_counter()
     n_columns = data.X.shape[1] if isinstance(data, Arrays) else len(data.columns)
     n_classes = 0 if task == "regression" else codes_of(next(iter(target.columns.values())))[1]
+    trials = Trials(recipe, seed) if isinstance(recipe, Search) else None
+    begun = None if trials is None else trials.pack
     budget = None
-    if time_limit is not None and recipe == "auto":
+    if time_limit is not None and (recipe == "auto" or (trials is not None and begun is None)):
         speed = operations_a_second(base_recipe(task), n_columns, max(n_classes, 1), n_threads)
         budget = speed * time_limit
-    pack = as_pack(recipe, task, data.n_rows, n_columns, n_classes, budget)
+    pack = begun or as_pack(recipe, task, data.n_rows, n_columns, n_classes, budget)
     repeats: list[list[Fold]] = []
 
     def training_rows(n: int, labels: np.ndarray | None) -> np.ndarray:
@@ -134,13 +141,24 @@ def learn_ensemble(
     lesson = Lesson(
         *(X, learned, weights, n_out, not columns.amounts, inputs.numbers, inputs.codes)
     )
-    deadline = None if time_limit is None else begin + time_limit
-    networks = None if fit is None else fit.part("networks", pack.n_networks).begins()
-    bags = train(lesson, pack.recipes, repeats, seed, n_threads, verbose, deadline, networks)
-    if networks is not None:
-        networks.ends()
     measured = np.sort(np.concatenate([held for _, held in repeats[0]]))
     y, weights = y[measured], None if weights is None else weights[measured]
+    deadline = None if time_limit is None else begin + time_limit
+    n_networks = None if trials is not None else pack.n_networks
+    networks = None if fit is None else fit.part("networks", n_networks).begins()
+    if trials is None:
+        bags = train(lesson, pack.recipes, repeats, seed, n_threads, verbose, deadline, networks)
+    else:
+        setting = Setting(
+            lesson,
+            repeats[0],
+            lambda f, recipe: _rated(columns, f, recipe, y, weights),
+            (y, weights),
+            *(n_threads, verbose, networks),
+        )
+        bags = trials.run(setting, pack, time_limit)
+    if networks is not None:
+        networks.ends()
     unseen = np.stack([bag.unseen for bag in bags]).astype(np.float64)
     shares = (_weigh_amounts if columns.amounts else _weigh_classes)(unseen, y, weights)
     mean = sum_of(shares, unseen)
@@ -171,7 +189,9 @@ def learn_ensemble(
     )
     held_out = HeldOut(measured, ensemble.answers(mean), data.n_rows)
     histories = [history for bag in bags for history in bag.histories]
-    return Learned(ensemble, pack, scores, held_out, histories)
+    if trials is not None:
+        pack = replace(pack, recipes=tuple(bag.recipe for bag, _ in kept))
+    return Learned(ensemble, pack, scores, held_out, histories, trials)
 
 
 def sum_of(shares: np.ndarray, parts: np.ndarray) -> np.ndarray:
@@ -194,6 +214,17 @@ def _weigh_amounts(unseen: np.ndarray, y: np.ndarray, weights: np.ndarray | None
         return float(np.average((f - y)[:, 0] ** 2, weights=weights))
 
     return weighting.greedy(unseen, loss)
+
+
+def _rated(
+    columns: Columns, f: np.ndarray, recipe: Recipe, y: np.ndarray, weights: np.ndarray | None
+) -> float:
+    """How good one bag is, alone, on held-out rows: RMSE, or log loss once calibrated."""
+    f = f.astype(np.float64)
+    if columns.amounts:
+        return _scores_of_amounts(columns, f, y, weights)["rmse"]
+    p = calibration_of(f, y, weights, recipe.label_smoothing)(f)
+    return float(log_loss(y, p, True, weights))
 
 
 def _scores_of_classes(

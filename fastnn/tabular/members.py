@@ -60,15 +60,17 @@ def train(
     verbose: bool = False,
     deadline: float | None = None,
     networks: Task | None = None,
+    before: int = 0,
 ) -> list[Bag]:
     """Train a bag of each recipe on each repeat of folds: all at once, or with a deadline, of
     `perf_counter`, one after another until the next would likely end later.
 
-    networks: each is a part of what scikit-learn's callbacks follow.
+    networks: each is a part of what scikit-learn's callbacks follow. before: how many bags were
+    trained by calls before this one.
     """
     orders = [(recipe, split) for split, recipe in product(splits, recipes)]
     if deadline is None:
-        return _train(lesson, orders, seed, 0, n_threads, verbose, networks)
+        return _train(lesson, orders, seed, before, n_threads, verbose, networks)
     bags: list[Bag] = []
     slowest = 0.0
     for order in orders:

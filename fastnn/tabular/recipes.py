@@ -1,6 +1,7 @@
 """Recipes: what networks are trained and how, as plain values; what is chosen where none are given.
 
-A `Recipe` is one network and its training; a `Pack` is recipes, folds and repeats: an ensemble.
+A `Recipe` is one network and its training; a `Pack` is recipes, folds and repeats: an ensemble; a
+`Search` tries random recipes.
 `default_pack` fits one to a budget of operations, counted and not timed: the same data, the same
 ensemble, on every machine.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from itertools import pairwise
+from os import PathLike, fspath
 from typing import Any
 
 from fastnn.checks import as_bool, as_int, as_name, as_real
@@ -24,6 +26,7 @@ OPERATIONS_A_SECOND = 80e9
 SECONDS, CORES, ROWS = 20.0, 2, 10_000
 STEPS = 3000  # fewest of a network among several, but that 64 epochs are enough
 FEWEST = 8  # epochs
+TRIALS, IN_TIME = 40, 24  # of a search; those that a time limit has room for, at least about
 
 
 class Recipe(Value):
@@ -156,6 +159,42 @@ class Pack(Value):
         return len(self.recipes) * self.n_folds * self.repeats
 
 
+class Search(Value):
+    """Random recipes, each tried on the same folds; the ensemble is chosen from the best.
+
+    The default's networks come first, then recipes drawn from the space in which RealMLP was
+    tuned. Each trial takes about as many operations as another, at most those of a default
+    ensemble: wide networks have fewer epochs. docs/tables.md, Search.
+
+    Parameters
+    ----------
+    trials : int, optional
+        How many; with the estimator's `time_limit` at most so many. By default 40, or with a time
+        limit what it has room for, at most 200.
+    journal : path, optional
+        A folder, made where there is none, in which each finished trial is written down, so that
+        the same `fit` goes on after the last one, however it ended: trials and seconds that it
+        holds count. The estimator's random_state must then be an integer.
+
+    References
+    ----------
+    Bergstra & Bengio (2012), "Random search for hyper-parameter optimization", JMLR 13; the space:
+    Holzmüller, Grinsztajn & Steinwart (2024), NeurIPS (arXiv:2407.04491).
+    """
+
+    trials: int | None = None
+    journal: Any = None
+
+    def __post_init__(self) -> None:
+        journal = self.journal
+        if journal is not None and not isinstance(journal, (str, PathLike)):
+            raise TypeError(f"journal must be a path, got {journal!r:.50}")
+        self._keep(
+            trials=None if self.trials is None else as_int("trials", self.trials, 1),
+            journal=None if journal is None else fspath(journal),
+        )
+
+
 def td_s(task: str) -> Recipe:
     """RealMLP-TD-S: Holzmüller, Grinsztajn & Steinwart (2024), "Better by default: strong pre-tuned
     MLPs and boosted trees on tabular data", NeurIPS (arXiv:2407.04491)."""
@@ -225,7 +264,7 @@ def default_pack(
         others in proportion to the root of their number.
     """
     if budget is None:
-        budget = SECONDS * (n_rows / ROWS) ** 0.5 * CORES * OPERATIONS_A_SECOND
+        budget = _usual(n_rows)
     recipe, n_out = base_recipe(task), max(n_classes, 1)
 
     def affordable(n_folds: int) -> float:
@@ -240,6 +279,10 @@ def default_pack(
     return Pack((replace(recipe, epochs=epochs),), n_folds, repeats=min(max(int(times), 1), 3))
 
 
+def _usual(n_rows: int) -> float:
+    return SECONDS * (n_rows / ROWS) ** 0.5 * CORES * OPERATIONS_A_SECOND
+
+
 def as_pack(
     recipe: Any,
     task: str,
@@ -248,7 +291,7 @@ def as_pack(
     n_classes: int,
     budget: float | None = None,
 ) -> Pack:
-    """What the argument `recipe` of an estimator asks for."""
+    """What the argument `recipe` of an estimator asks for; of a search, what each trial is like."""
     if isinstance(recipe, Pack):
         return recipe
     if isinstance(recipe, Recipe):
@@ -259,8 +302,13 @@ def as_pack(
         return Pack((td_s(task),), n_folds=1, clamp=False)
     if recipe == "auto":
         return default_pack(task, n_rows, n_columns, n_classes, budget)
+    if isinstance(recipe, Search):
+        each = _usual(n_rows)
+        if budget is not None:
+            each = min(each, budget / (recipe.trials or IN_TIME))
+        return replace(default_pack(task, n_rows, n_columns, n_classes, each), repeats=1)
     raise ValueError(
-        'recipe must be "auto", "td", "td-s", a fastnn.tabular.Recipe or a Pack of them, '
+        'recipe must be "auto", "td", "td-s", a fastnn.tabular.Recipe, a Pack of them or a Search, '
         f"got {recipe!r}"
     )
 
@@ -297,7 +345,7 @@ def from_json(value: Any) -> Any:
         if isinstance(kind, type) and issubclass(kind, Value):
             break
     else:
-        kind = {"Recipe": Recipe, "Pack": Pack}.get(str(name))
+        kind = {"Recipe": Recipe, "Pack": Pack, "Search": Search}.get(str(name))
     if kind is None:
         raise ValueError(f"settings must be fastnn's own, got {name!r:.50}")
     try:

@@ -17,7 +17,7 @@ import numpy as np
 
 import fastnn
 from fastnn.checks import counted, name_of
-from fastnn.cli import metrics, output
+from fastnn.cli import output
 from fastnn.cli.evaluate import inputs_and_targets, with_targets
 from fastnn.cli.info import network_content, network_lines
 from fastnn.cli.messages import BadUse, Failure, note
@@ -34,6 +34,7 @@ from fastnn.cli.training.source import (
     source_content,
     tell_leaks,
 )
+from fastnn.report.scores import TITLES
 from fastnn.tables.columns import Columns, learn
 from fastnn.tables.table import Arrays, Table
 from fastnn.training.split import split
@@ -358,7 +359,7 @@ def print_summary(
         where, result = _measured(model, prepared, trained.metrics)
         loss = result.pop("loss")
         told = [
-            f"{metrics.TITLES.get(name, name)} {_number(name, one)}" for name, one in result.items()
+            f"{TITLES.get(name, name)} {_number(name, one)}" for name, one in result.items()
         ]
         lines.append(("validation", f"{where}: {', '.join(told)}, loss {loss:.4f}"))
     size = Path(args.output).stat().st_size

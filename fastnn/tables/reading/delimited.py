@@ -1,7 +1,7 @@
 """Text files of rows and cells -> Table.
 
 Cells stay what the file holds. Rows count as editors and spreadsheets show them: the header is
-row 1. Large files of nothing unusual are read by pyarrow where it is installed, to the same cells.
+row 1. What is nothing unusual is read by compiled code, to the same cells.
 """
 
 from __future__ import annotations
@@ -24,17 +24,22 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import TableError
-from fastnn.tables.table import Column, Numbers, Table, TableWarning, Words
-from fastnn.tables.words import MISSING, number_name, number_or_none
+from fastnn.tables.reading.scan import Scan
+from fastnn.tables.table import Column, Moments, Numbers, Table, TableWarning, Words
+from fastnn.tables.words import (
+    MISSING,
+    are_padded,
+    is_iso,
+    moments,
+    number_name,
+    number_or_none,
+)
 
 BLOCK_CELLS = 1 << 18  # cells held as Python strings at a time: some 15 megabytes
-# Tables of so many columns are mostly numbers (pixels, spectra), which NumPy reads three to five
-# times as fast as the csv module.
-WIDE = 64
 # A column with more distinct words than this, all of them numbers, drops its strings and goes on
 # as numbers: 8 bytes a cell where the strings took about 150.
 DISTINCT_WORDS = 10_000
-ARROW_BYTES = 1 << 20  # files from this size on are worth pyarrow's import
+PIECE, SLACK = 1 << 20, 8  # bytes that are scanned at a time, and what must lie behind them
 HEAD = 50  # lines among which the header is sought
 QUOTED = re.compile('"[^"]*"')  # in which delimiters are text
 _BOMS = (
@@ -97,15 +102,20 @@ class _Source:
         return self.path == "-" or os.path.isfile(self.path)
 
     @property
-    def is_plain(self) -> bool:
-        """Whether it is a file as it lies on the disk."""
-        return not self.path.lower().endswith(".gz") and os.path.isfile(self.path)
+    def is_gzipped(self) -> bool:
+        return self.path.lower().endswith(".gz")
+
+    @property
+    def size(self) -> int:
+        """Bytes, 0 where they cannot be told."""
+        if self.path == "-":
+            return len(self._data)
+        return 0 if self.is_gzipped else os.path.getsize(self.path)
 
     def open(self) -> Any:
         if self.path == "-":
             return io.BytesIO(self._data)
-        gzipped = self.path.lower().endswith(".gz")
-        return gzip.open(self.path) if gzipped else open(self.path, "rb")
+        return gzip.open(self.path) if self.is_gzipped else open(self.path, "rb")
 
     def lines(self, encoding: str) -> io.TextIOBase:
         return io.TextIOWrapper(self.open(), encoding=encoding, newline="")
@@ -156,8 +166,8 @@ def _read(source: _Source, encoding: str, options: Options) -> Table:
         try:
             first = next(reader)
             names = _column_names(source.name, first, options.header)
-            if source.is_plain and encoding == "utf-8-sig" and head.delimiter != " ":
-                table = _read_fast(source.path, head, names, reader.line, options)
+            if encoding == "utf-8-sig":
+                table = _scanned(source, head, names, reader.line, options)
                 if table is not None:
                     return table
             return _parse(source.name, reader, first, names, options)
@@ -256,13 +266,14 @@ def _parse(
     if not options.header:
         lines.append(reader.line)
         rows = chain([first], rows)
-    columns = [_CsvColumn(name) for name in names]
+    columns = [_Column(name in options.words) for name in names]
     while block := list(islice(rows, max(1, BLOCK_CELLS // len(names)))):
         for column, cells in zip(columns, zip(*block, strict=True), strict=True):
             column.extend(cells)
     if not lines:
         raise TableError(f"{path}: no rows after the header")
-    return Table(path, {c.name: c.finish() for c in columns}, np.array(lines))
+    made = {name: one.finish() for name, one in zip(names, columns, strict=True)}
+    return Table(path, made, np.array(lines))
 
 
 def _whole_rows(
@@ -292,24 +303,24 @@ def _whole_rows(
         yield row
 
 
-class _CsvColumn:
+class _Column:
     """One column, block by block: codes of distinct words, or numbers once they are many."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, named: bool) -> None:
         self.index: defaultdict[str, int] = defaultdict(int)  # word -> code
         self.index.default_factory = self.index.__len__  # a new word gets the next code
         self.blocks: list[np.ndarray] = []
         self.numeric = False
         self.texts: dict[int, str] = {}  # of a column of numbers, by row
-        self.limit = DISTINCT_WORDS
+        self.limit = _most_words(named)
         self.n_rows = 0
 
     def extend(self, cells: tuple[str, ...]) -> None:
         if self.numeric:
-            values, texts = _numbers(cells)
+            numbers = [_number(cell) for cell in cells]
+            texts = {i: cells[i] for i, value in enumerate(numbers) if value is None}
             self.texts |= {self.n_rows + row: text for row, text in texts.items()}
-            self.blocks.append(values)
+            self.blocks.append(np.array(numbers, np.float64))  # None is NaN
         else:
             codes = map(self.index.__getitem__, cells)
             self.blocks.append(np.fromiter(codes, np.int32, len(cells)))
@@ -318,8 +329,8 @@ class _CsvColumn:
         self.n_rows += len(cells)
 
     def _drop_words(self) -> None:
-        values, texts = _numbers(tuple(self.index))
-        if texts:
+        values = _numbers([*self.index])
+        if values is None:
             self.limit = sys.maxsize  # text it is
             return
         self.blocks = [values[block] for block in self.blocks]
@@ -327,240 +338,93 @@ class _CsvColumn:
         self.numeric = True
 
     def finish(self) -> Column:
-        cells = np.concatenate(self.blocks)
-        if not self.numeric:
-            return Words.clean(cells, list(self.index))
-        if not self.texts:
-            return Numbers(cells)
-        distinct, codes = np.unique(cells, return_inverse=True)
-        words = ["" if np.isnan(value) else number_name(value) for value in distinct]
-        codes[[*self.texts]] = np.arange(len(self.texts)) + len(words)
-        return Words.clean(codes.astype(np.int32), [*words, *self.texts.values()])
+        words = None if self.numeric else [*self.index]
+        return _column(np.concatenate(self.blocks), words, self.texts)
 
 
-def _numbers(cells: tuple[str, ...]) -> tuple[np.ndarray, dict[int, str]]:
-    """(n,) numbers, NaN where missing; and the cells that are neither, by their place."""
-    values, texts = np.full(len(cells), np.nan), {}
-    for i, cell in enumerate(cells):
+def _most_words(named: bool) -> int:
+    """How many words a column may have before it is asked whether all are numbers."""
+    return sys.maxsize if named else DISTINCT_WORDS
+
+
+def _number(cell: str) -> float | None:
+    """A cell as programs write numbers, NaN where it is missing; None of text."""
+    try:
+        value = float(cell)
+    except ValueError:
+        return np.nan if cell.strip().lower() in MISSING else None
+    return None if "_" in cell else value  # float() reads 1_000
+
+
+def _numbers(words: list[str]) -> np.ndarray | None:
+    """(n,) numbers, NaN where missing; None where a word is text, or all are codes as 00731."""
+    values = [_number(word) for word in words]
+    if None in values or are_padded(words):
+        return None
+    return np.array(values, np.float64)
+
+
+def _numbers_or_moments(words: list[str]) -> np.ndarray | None:
+    values = _numbers(words)
+    if values is None and is_iso(words[0]):
         try:
-            values[i] = float(cell)
+            return moments(words)[0]
         except ValueError:
-            if cell.strip().lower() not in MISSING:
-                texts[i] = cell
-        else:
-            if "_" in cell:  # float() reads 1_000
-                values[i], texts[i] = np.nan, cell
-    return values, texts
+            return None
+    return values
 
 
-# --- Large and wide files
+def _column(cells: np.ndarray, words: list[str] | None, texts: dict[int, str]) -> Column:
+    """Of codes of words, or of moments, or of numbers with some texts among them, by row."""
+    if words is not None:
+        return Words.clean(cells, words)
+    if cells.dtype.kind == "M":
+        return Moments(cells)
+    if not texts:
+        return Numbers(cells)
+    others = np.delete(np.arange(len(cells)), [*texts])
+    distinct, found = np.unique(cells[others], return_inverse=True)
+    words = ["" if np.isnan(value) else number_name(value) for value in distinct]
+    codes = np.empty(len(cells), np.int32)
+    codes[others], codes[[*texts]] = found, np.arange(len(texts)) + len(words)
+    return Words.clean(codes, [*words, *texts.values()])
 
 
-def _read_fast(
-    path: str, head: _Head, names: list[str], line: int, options: Options
+def _scanned(
+    source: _Source, head: _Head, names: list[str], line: int, options: Options
 ) -> Table | None:
-    """The table by a faster reader, where it gives the same cells; line: where the header ends."""
+    """The table by compiled code; None where something is unusual. line: where the header ends."""
+    delimiter = head.delimiter.encode()
+    if not source.lasts or len(delimiter) > 1 or delimiter in b' \r\n"\0':
+        return None
     start = line if options.header else line - 1  # lines before the first row
-    if len(names) >= WIDE:
-        table = _read_wide_numbers(path, head.delimiter, names, start, options)
-        if table is not None:
-            return table
-    if os.path.getsize(path) < ARROW_BYTES or start > head.skipped + 1:
-        return None  # a header of several lines is the careful reader's
-    return _read_by_arrow(path, head.delimiter, names, start, options)
-
-
-def _read_wide_numbers(
-    path: str, delimiter: str, names: list[str], start: int, options: Options
-) -> Table | None:
-    """A table of nothing but numbers, by NumPy's reader; None where it holds anything else."""
-    how: dict[str, Any] = {"delimiter": delimiter, "skiprows": start, "comments": None}
-    how |= {"quotechar": '"', "encoding": "utf-8-sig", "ndmin": 2}
-    try:
-        block = np.loadtxt(path, **how)
-    except ValueError:  # text, a missing cell, a ragged row: the careful reader will tell
-        return None
-    if block.shape[1] != len(names) or not len(block):
-        return None
-    columns = np.ascontiguousarray(block.T)
-    lines = range(start + 1, start + 1 + len(block))
-    table: dict[str, Column] = {n: Numbers(c) for n, c in zip(names, columns, strict=True)}
-    for name in options.words:
-        if name in table:  # once more, as text
-            cells = np.loadtxt(path, **how, usecols=names.index(name), dtype=str)
-            table[name] = Words.of(cells[:, 0].tolist())
-    return Table(path, table, lines)
-
-
-def _read_by_arrow(
-    path: str, delimiter: str, names: list[str], start: int, options: Options
-) -> Table | None:
-    """By pyarrow's reader, piece by piece; None where it is not installed, or might read a cell in
-    another way. Numbers are numbers, everything else words."""
-    if len(names) == 1:
-        return None  # an empty line is an empty cell to it
-    try:
-        from pyarrow import ArrowException
-    except ImportError:
-        return None
-    with open(path, "rb") as stream:
+    if start > head.skipped + 1:
+        return None  # a header, or a first row, of several lines
+    limits = [_most_words(name in options.words) for name in names]
+    scan = Scan(delimiter, limits, source.size, _numbers_or_moments, _number)
+    buffer = bytearray(PIECE + SLACK)
+    kept = 0
+    with source.open() as stream:
         for _ in range(start):
             stream.readline()
+        if not start and stream.read(3) != codecs.BOM_UTF8:
+            stream.seek(0)
         try:
-            reader = _Arrow(stream, delimiter, names, options)
-            columns = reader.read()
-        except ArrowException:  # ragged, no UTF-8, ...: the careful reader will tell
-            return None
-    n = reader.n_rows
-    if columns is None or not n:
-        return None
-    if all(column.take(np.array([n - 1])).missing().all() for column in columns.values()):
-        return None  # a row of delimiters alone
-    return Table(path, columns, range(start + 1, start + 1 + n))
-
-
-class _Arrow:
-    """Reads a file in pieces of whole lines."""
-
-    PIECE, BLOCK, SAMPLE = 1 << 23, 1 << 21, 1 << 18  # bytes; a piece's blocks are read in parallel
-
-    def __init__(
-        self, stream: Any, delimiter: str, names: list[str], options: Options
-    ) -> None:
-        import pyarrow
-        from pyarrow import csv as arrow
-
-        self._arrow, self._csv = pyarrow, arrow
-        self._stream, self._begin, self._names = stream, stream.tell(), names
-        self._size = os.fstat(stream.fileno()).st_size - self._begin
-        self._reading = arrow.ReadOptions(column_names=names, block_size=self.BLOCK)
-        self._parsing = arrow.ParseOptions(delimiter=delimiter)
-        self._how = {
-            "null_values": sorted({form(word) for word in MISSING for form in _CASES}),
-            "strings_can_be_null": False,
-            "true_values": [],
-            "false_values": [],
-        }
-        self._text = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
-        self._types = {name: self._text for name in names if name in options.words}
-        self.n_rows = 0
-        sample = self._parse(b"".join(map(self._lines_at, (0, self._size // 2, self._size))))
-        for field in sample.schema:  # numbers in hexadecimal are none to a float64
-            number = pyarrow.types.is_integer(field.type) or pyarrow.types.is_floating(field.type)
-            self._types[field.name] = pyarrow.float64() if number else self._text
-
-    def _lines_at(self, offset: int) -> bytes:
-        self._stream.seek(self._begin + max(0, min(offset, self._size - self.SAMPLE)))
-        if self._stream.tell() > self._begin:
-            self._stream.readline()
-        return b"".join(self._stream.readlines(self.SAMPLE)).rstrip(b"\r\n") + b"\n"
-
-    def _parse(self, lines: bytes) -> Any:
-        options = self._csv.ConvertOptions(column_types=self._types, **self._how)
-        buffer = self._arrow.BufferReader(lines)
-        return self._csv.read_csv(buffer, self._reading, self._parsing, options)
-
-    def read(self) -> dict[str, Column] | None:
-        """All columns; None where lines are empty, cells go over several, or a word may be
-        quoted."""
-        while True:
-            try:
-                return self._read()
-            except self._arrow.ArrowException as error:  # text where the samples had none
-                if not self._take_for_text(str(error)):
-                    raise
-
-    def _take_for_text(self, error: str) -> bool:
-        """Whether an error tells of a column of numbers with text, which is words from now on."""
-        found = re.match(r"In CSV column #(\d+): CSV conversion error", error)
-        if found is None or self._types[self._names[int(found[1])]] == self._text:
-            return False
-        self._types[self._names[int(found[1])]] = self._text
-        return True
-
-    def _read(self) -> dict[str, Column] | None:
-        self._stream.seek(self._begin)
-        filling: list[_Words | _Floats] = []
-        for name in self._names:
-            filling.append(_Words() if self._types[name] == self._text else _Floats())
-        self.n_rows = 0
-        while piece := self._stream.read(self.PIECE):
-            piece += self._stream.readline()
-            if self._stream.tell() == self._begin + self._size:
-                piece = piece.rstrip(b"\r\n") + b"\n"
-                if len(piece) == 1:
-                    break
-            table = self._parse(piece)
-            if table.num_rows != piece.count(b"\n"):
+            while n := stream.readinto(memoryview(buffer)[kept:PIECE]):
+                end = buffer.rfind(b"\n", 0, kept + n) + 1
+                if not scan.feed(buffer, end):
+                    return None
+                kept += n - end
+                buffer[:kept] = buffer[end : end + kept]
+                if kept == PIECE:
+                    return None  # a line, or a cell of many
+            buffer[kept : kept + 1] = b"\n"
+            if kept and not scan.feed(buffer, kept + 1):
                 return None
-            if not self.n_rows:
-                capacity = int(1.02 * table.num_rows * self._size / len(piece)) + 100
-                for one in filling:
-                    one.reserve(capacity)
-            for one, column in zip(filling, table.columns, strict=True):
-                for chunk in column.chunks:
-                    one.add(chunk)
-            self.n_rows += table.num_rows
-        self._arrow.default_memory_pool().release_unused()
-        made = [one.finish() for one in filling]
-        if any(column is None for column in made):
+            found = scan.finish()
+        except UnicodeDecodeError:
             return None
-        return dict(zip(self._names, made, strict=True))  # type: ignore[arg-type]
-
-
-_CASES = (str, str.upper, str.title, str.capitalize, lambda word: "NaN" if word == "nan" else word)
-
-
-class _Growing:
-    """A column that is filled."""
-
-    dtype: Any
-
-    def reserve(self, n: int) -> None:
-        self.n, self.values = 0, np.empty(n, self.dtype)  # memory is taken as it is written
-
-    def put(self, values: np.ndarray) -> None:
-        end = self.n + len(values)
-        if end > len(self.values):
-            more = np.empty(max(end, len(self.values) * 5 // 4), self.dtype)
-            more[: self.n] = self.values[: self.n]
-            self.values = more
-        self.values[self.n : end] = values
-        self.n = end
-
-
-def _values(chunk: Any, dtype: Any) -> np.ndarray:
-    """An array of pyarrow, which would import pandas to give it."""
-    return np.frombuffer(chunk.buffers()[1], dtype)[chunk.offset : chunk.offset + len(chunk)]
-
-
-class _Floats(_Growing):
-    dtype = np.float64
-
-    def add(self, chunk: Any) -> None:
-        self.put(_values(chunk, np.float64))
-        if chunk.null_count:
-            bits = np.unpackbits(np.frombuffer(chunk.buffers()[0], np.uint8), bitorder="little")
-            valid = bits[chunk.offset : chunk.offset + len(chunk)]
-            self.values[self.n - len(chunk) : self.n][valid == 0] = np.nan
-
-    def finish(self) -> Column:
-        return Numbers(self.values[: self.n])
-
-
-class _Words(_Growing):
-    dtype = np.int32
-
-    def __init__(self) -> None:
-        self.index: defaultdict[str, int] = defaultdict(int)  # word -> code
-        self.index.default_factory = self.index.__len__
-
-    def add(self, chunk: Any) -> None:
-        words = chunk.dictionary.to_pylist()
-        codes = np.fromiter(map(self.index.__getitem__, words), np.int32, len(words))
-        self.put(codes[_values(chunk.indices, np.int32)])
-
-    def finish(self) -> Column | None:
-        if any('"' in word for word in self.index):
-            return None
-        return Words.clean(self.values[: self.n], list(self.index))
+    if not found or not scan.n_rows:
+        return None
+    columns = {name: _column(*one) for name, one in zip(names, found, strict=True)}
+    return Table(source.name, columns, range(start + 1, start + 1 + scan.n_rows))

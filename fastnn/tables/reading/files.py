@@ -17,8 +17,8 @@ import numpy as np
 
 from fastnn.checks import listed
 from fastnn.errors import TableError, optional
-from fastnn.tables.delimited import Options, read_csv
 from fastnn.tables.frames import as_table
+from fastnn.tables.reading.delimited import Options, read_csv
 from fastnn.tables.table import Arrays, Column, Numbers, Table, Words
 
 

@@ -1,0 +1,1 @@
+"""A search for recipes: `space` draws them at random, `trials` trains and keeps the best."""
