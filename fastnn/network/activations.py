@@ -199,6 +199,11 @@ def slopes(activation: str | Activation) -> tuple[float, float]:
     return (0.0, max(parameter_of(g), 1.0)) if name == "elu" else SLOPES[name]
 
 
+def falls(activation: str | Activation) -> bool:
+    """Whether it falls somewhere, or may come to."""
+    return is_parametric(activation) or slopes(activation)[0] < 0
+
+
 def kernel(activation: str | Activation) -> int | tuple[int, float]:
     """What compiled code takes for it, of a parametric one for g: the id, or id and parameter."""
     if isinstance(activation, str):

@@ -21,8 +21,8 @@ from fastnn.network.activations import (
     Activation,
     as_activation,
     described,
+    falls,
     is_parametric,
-    slopes,
 )
 from fastnn.network.embeddings import (
     Embedding,
@@ -333,9 +333,7 @@ def as_sign(what: str, value: Any) -> int:
 def _check_monotone(network: NetworkSpec) -> None:
     """Refuse what no signs of weights make monotone."""
     for activation in (*network.activations, network.output):
-        if activation != "softmax" and (
-            is_parametric(activation) or slopes(activation)[0] < 0
-        ):
+        if activation != "softmax" and falls(activation):
             raise ValueError(
                 "monotone must come with activations that never fall, such as selu or tanh, "
                 f"got {activation}"
