@@ -845,7 +845,7 @@ def limited(net, theta, rates):
     theta = theta.copy()
     for W in unpack(net, theta)[0][1:] if rates.get("max_norm") else ():
         norms = np.sqrt((W**2).sum(1, keepdims=True))
-        W *= np.where(norms > rates["max_norm"], rates["max_norm"] / norms, 1)
+        W *= rates["max_norm"] / np.maximum(norms, rates["max_norm"])
     return theta
 
 

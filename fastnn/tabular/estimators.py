@@ -377,8 +377,12 @@ class Tabular(Estimator):
             f"{counted(ensemble.n_parameters, 'parameter')}"
         )
         lines = [*ensemble.columns.lines(), ("networks", networks)]
-        ways = {1: "rises", -1: "falls"}
-        told = [f"{ways[sign]} with {name}" for name, sign in (self.monotone or {}).items() if sign]
+        signs, ways = ensemble.members[0]._network.monotone, {1: "rises", -1: "falls"}
+        told = [
+            f"{ways[signs[at[0]]]} with {name}"
+            for name, at in ensemble.features().items()
+            if signs and signs[at[0]]
+        ]
         lines += [("monotone", ", ".join(told))] if told else []
         return lines + [(name, f"{value:.4g}") for name, value in self.scores_.items()]
 
