@@ -1088,7 +1088,6 @@ class Model:
         """
         from fastnn.explain.trace import Trace
 
-        self._must_begin_with_layer_1("trace")
         _, theta, statistics = self._parameters.weights()
         x, y = self._encoded(x, y)
         return Trace(self._network, theta, x, y, learning_rate, statistics)

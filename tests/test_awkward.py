@@ -1,5 +1,6 @@
 """Files as people have them: what is found in their columns, and what is said about it."""
 
+import datetime
 import gzip
 import json
 import os
@@ -573,6 +574,140 @@ def test_a_first_line_that_looks_like_data_is_warned_of(tmp_path):
     path.write_text("5.1,3.5,1.4,setosa\n4.9,3.0,1.3,virginica\n")
     with pytest.warns(TableWarning, match=r"first line, 5.1, 3.5, 1.4, setosa, looks like data"):
         read(path)
+
+
+# --- what programs and people leave in files
+
+AS_NUMBERS = {
+    "a minus behind": (cycle("5-", "7", "1,013.50-"), [-5, 7, -1013.5]),
+    "text by a formula": (cycle('"=""5"""', '"=""17"""'), [5, 17]),
+    "percent beside numbers": (cycle("5%", "0.25", "7%"), [5, 0.25, 7]),
+    "hours and minutes": (cycle("00:30", "12:15"), [0.5, 12.25]),
+    "blanks around": (cycle("  5 ", " 7"), [5, 7]),
+    "years": (cycle("1990", "2004"), [1990, 2004]),
+}
+
+
+@pytest.mark.parametrize("way", AS_NUMBERS)
+def test_cells_that_are_numbers(learned, way):
+    cells, values = AS_NUMBERS[way]
+    text = lines([f'"{one}"' if "," in one else one for one in cells])
+    _, X = learned(text, scaling="none")
+    np.testing.assert_array_equal(X[: len(values), 0], np.float32(values))
+
+
+@pytest.mark.parametrize(
+    ("cells", "names"),
+    [
+        (cycle("18-25", "26-35", "51+"), ["18-25", "26-35", "51+"]),
+        (cycle("True", "False", ""), ["", "False", "True"]),
+        (cycle("1st", "2nd"), ["1st", "2nd"]),
+        (cycle("Paris", "PARIS", "Rome"), ["PARIS", "Paris", "Rome"]),
+        (cycle("[1, 2]", "[1, 3]"), ["[1, 2]", "[1, 3]"]),
+        (cycle("'u'", "u", "'v'"), ["u", "v"]),
+        (cycle("=0012", "=0013"), ["=0012", "=0013"]),
+    ],
+)
+def test_cells_that_are_categories(learned, cells, names):
+    columns, _ = learned(lines(cells, between=";"))
+    assert columns.inputs.columns[0].categories == names
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("Sales 2020\n\nn,x,y\nu,1,2\n", r"row 3: must have 1 cell .*, got 3; is that a title"),
+        ("a,y\n1,2,\n3,4,\n", "row 2: must have 2 cells like the first line, got 3"),
+        ('[{"a": 1, "y": 0}]\n', "must be text, delimited cells; it is JSON"),
+        ('{"a": 1, "y": 0}\n{"a": 2, "y": 1}\n', "it is JSON"),
+        ("{\n  \"a\": [1]\n}\n", "it is JSON"),
+        ("<!DOCTYPE html>\n<table></table>\n", "it is HTML or XML"),
+        ("@relation t\n@attribute a numeric\n@data\n1\n", "it is ARFF"),
+        ("a,a,y\n1,2,3\n", 'two columns are called "a"'),
+    ],
+)
+def test_files_of_another_kind_are_called_by_its_name(tmp_path, content, message):
+    path = tmp_path / "t.csv"
+    path.write_text(content)
+    with pytest.raises(TableError, match=message):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (lines(["[m]", *NORMAL], y=["[1]", *Y]), r'row 2, column "y": "\[1\]" is not a number'),
+        (lines([*NORMAL, "a"], y=[*Y, "y"]), 'row 62, column "y": "y" is not a number'),
+        (lines([*NORMAL[:-1], "inf"]), 'row 61, column "a": must be finite, got inf'),
+        (lines([*NORMAL[:-1], "1e400"]), 'row 61, column "a": must be finite, got inf'),
+        (lines([*NORMAL, "Total"], y=[*Y, ""]), 'row 62, column "y": the target is missing'),
+        (lines([f"<0.{i}" if i % 9 == 0 else x for i, x in enumerate(NORMAL)]), 'numeric=."a". '),
+    ],
+)
+def test_rows_that_are_none(learned, text, message):
+    """Units below the header, a header in the middle, a total, infinities, limits of detection."""
+    with pytest.raises(TableError, match=message):
+        learned(text)
+
+
+def test_identifiers_beyond_what_float64_tells_apart(learned):
+    text = "user_id,a,y\n" + "".join(f"{2**60 + i},{x},{y}\n" for i, (x, y) in enumerate(
+        zip(NORMAL, Y, strict=True)))
+    columns, _ = learned(text)
+    assert columns.inputs.names == ["a"]
+    assert columns.inputs.notes[0].startswith("user_id: an identifier, a number of each row's own")
+
+
+# --- types of cells that frames have
+
+
+def test_types_of_pandas_that_stand_for_numbers_and_times():
+    pandas = pytest.importorskip("pandas")
+    months = pandas.period_range("2020-01", periods=N, freq="M")
+    frame = pandas.DataFrame(
+        {
+            "bin": pandas.cut(NORMAL, 3),
+            "month": months,
+            "time": [datetime.time(i % 24, 30) for i in range(N)],
+            ("two", "names"): pandas.array(cycle(1, None, 3), dtype="Int64"),
+            7: pandas.arrays.SparseArray(np.arange(N) % 5 == 0, dtype=float),
+        }
+    )
+    columns = learn(frame, Y, scaling="none")
+    kinds = [column.kind for column in columns.inputs.columns]
+    assert kinds == ["ordered", "dates", "dates", "numeric", "numeric"]
+    X = columns.encode(frame)
+    np.testing.assert_array_equal(X[:, 0], pandas.cut(NORMAL, 3).codes)
+    np.testing.assert_array_equal(X[:, 1], months.year)
+    hour = next(at.start for one, at in columns.inputs.features() if one.name == "time")
+    assert X[3, hour] == 3.5 and columns.inputs.names[3:] == ["('two', 'names')", "7"]
+
+
+@pytest.mark.parametrize("library", ["polars", "pyarrow"])
+def test_times_of_day(library):
+    times = [datetime.time(i % 24, 30) for i in range(N)]
+    module = pytest.importorskip(library)
+    X = getattr(module, {"polars": "DataFrame", "pyarrow": "table"}[library])({"time": times})
+    columns = learn(X, Y, scaling="none")
+    np.testing.assert_array_equal(columns.encode(X)[:5, 0], np.arange(5) + 0.5)
+    assert columns.encode_row({"time": "13:30"}) == 13.5
+
+
+def test_a_table_that_is_not_there_yet():
+    class LazyFrame:
+        columns = ("a",)
+
+        def collect(self):
+            raise AssertionError
+
+    with pytest.raises(TypeError, match=r"X must be a table that is there, X.collect"):
+        learn(LazyFrame(), Y)
+
+
+@pytest.mark.parametrize("cell", [[1, 2], {"k": 1}, 1j, b"u", object()])
+def test_cells_that_no_column_can_hold(cell):
+    with pytest.raises(TableError, match="must hold numbers, text, booleans or dates"):
+        learn({"a": [cell] * N}, Y)
 
 
 # --- both readers find the same cells

@@ -166,6 +166,58 @@ def test_reports(here, run):
     assert not (here / "x.html").exists()
 
 
+def test_one_network_of_an_ensemble(here, run):
+    people(here / "people.csv")
+    status, out, _ = run(*TRAIN, "people.csv", "-t", "kind", "--drop", "score", "--compress")
+    assert status == 0 and "\ncompressed  to 1 network of 80% of the rows, " in out
+    assert "of the ensemble on held-out rows: accuracy " in out
+    model = fastnn.load("m.st")
+    assert len(model._ensemble.members) == 1 and f"accuracy {model.scores_['accuracy']:.4g}" in out
+    assert run("evaluate", "m.st", "people.csv")[0] == 0
+    told = json.loads(run(*TRAIN, "people.csv", "-t", "score", "--compress", "--json", "-q")[1])
+    assert told["networks"] == 1 and told["compressed_from"]["estimator"] == "TabularRegressor"
+
+
+def test_the_model_is_called_like_the_data(here, run):
+    people(here / "people.csv", n=40)
+    (here / "folder").mkdir()
+    people(here / "folder/some.other.csv", n=40)
+    for path, name in (("people.csv", "people"), ("folder/some.other.csv", "some.other")):
+        command = ("train", path, "-t", "kind", "--time-limit", "0.1")
+        status, out, _ = run(*command)
+        assert status == 0 and f"fastnn predict {name}.safetensors new.csv" in out
+        assert isinstance(fastnn.load(here / f"{name}.safetensors"), fastnn.TabularClassifier)
+    command = ("train", "--network", "people.csv", "-t", "kind", "-q", "--epochs", 1)
+    assert run(*command) == (0, "", "")
+    assert isinstance(fastnn.load("people.safetensors"), fastnn.Model)
+
+
+def test_how_sure_predictions_are(here, run):
+    people(here / "people.csv")
+    people(here / "new.csv", n=50, seed=1)
+    table = fastnn.tables.read("new.csv")
+    for target in ("kind", "score"):
+        assert run(*TRAIN, "people.csv", "-t", target, "-q")[0] == 0
+        status, out, err = run("predict", "m.st", "new.csv", "--coverage", 0.8)
+        assert (status, err) == (0, "")
+        header, *rows = [line.split(",") for line in out.splitlines()]
+        told, model = dict(zip(header, np.array(rows).T, strict=True)), fastnn.load("m.st")
+        if target == "kind":
+            assert list(told) == ["prediction", "P(no)", "P(yes)", "in(no)", "in(yes)"]
+            held = np.stack([told["in(no)"], told["in(yes)"]], 1) == "True"
+            np.testing.assert_array_equal(held, model.predict_set(table, 0.8))
+        else:
+            ends = np.stack([told["low"], told["high"]], 1).astype(float)
+            np.testing.assert_array_equal(ends, model.predict_interval(table, 0.8))
+    assert run("train", "--network", "people.csv", "-t", "kind", "-o", "n.st", "-q")[0] == 0
+    for command, message in (
+        ("predict n.st new.csv --coverage 0.9", "--coverage is of an ensemble, n.st holds one"),
+        ("predict m.st new.csv --coverage 90", "must be above 0 and below 1, got 90"),
+    ):
+        status, out, err = run(command)
+        assert (status, out) == (2, "") and message in err
+
+
 def test_a_table_without_header_is_read_so_again(here, run):
     (here / "t.csv").write_text("".join(f"{i % 7},{i % 2}\n" for i in range(60)))
     assert run(*TRAIN, "t.csv", "--no-header", "-t", "column_2", "-q") == (0, "", "")
@@ -203,8 +255,8 @@ def test_the_same_command_writes_the_same_bytes(here, run):
         ("--network --recipe td", "--recipe is of the ensemble, not of --network"),
         ("--network --time-limit 3", "--time-limit is of the ensemble"),
         ("--recipe tabm", "invalid choice: 'tabm' (choose from"),
-        ("--time-limit 0s", "must be a number above 0, got 0"),
-        ("--time-limit soon", 'must be a number, got "soon"'),
+        ("--time-limit 0s", 'must be a time above 0, such as 90, 90s, 10m or 1h, got "0s"'),
+        ("--time-limit soon", "must be a time above 0, such as 90, 90s, 10m or 1h, got"),
         ("-t kind,score", '--target must name one column, got "kind", "score"; --network learns'),
         ("--drop kind", '--drop is for inputs, "kind" is a target'),
     ],
@@ -234,3 +286,30 @@ def test_ctrl_c_leaves_the_old_file(here, monkeypatch):
 
 def test_times():
     assert [seconds(text) for text in ("90", "1.5s", "10m", "1h")] == [90, 1.5, 600, 3600]
+
+
+def test_adult(here, run, tabular):
+    """As its files stand: labels of the test file end in a full stop."""
+    command = ("train", tabular / "adult-train.csv", "--target", "income", "-q")
+    assert run(*command, "--time-limit", "20s")[:2] == (0, "")
+    command = ("evaluate", "adult-train.safetensors", tabular / "adult-test.csv", "--json")
+    status, out, err = run(*command)
+    result = json.loads(out)
+    assert status == 0 and '"<=50K." taken for "<=50K"' in err
+    assert result["accuracy"] > 0.85 and result["auc"] > 0.90 and result["ece"] < 0.03
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "task", "measure", "least"),
+    [
+        ("abalone", "rings", "regression", "r2", 0.50),
+        ("winequality-white", "quality", "regression", "r2", 0.35),
+        ("phoneme", "class", "classification", "accuracy", 0.86),
+        ("mammography", "class", "classification", "accuracy", 0.98),
+    ],
+)
+def test_tables(here, run, tabular, name, target, task, measure, least):
+    command = ("train", tabular / f"{name}.csv", "-t", target, "--time-limit", "5s", "--json")
+    status, out, _ = run(*command, "-q")
+    told = json.loads(out)
+    assert status == 0 and told["task"] == task and told["held_out"][measure] > least

@@ -89,13 +89,30 @@ def test_a_big_network_takes_seconds():
     assert model.gradient_check(X, [0, 2]) < 1e-6
 
 
-@pytest.mark.parametrize("layer", [0, 1])
-def test_a_wrong_gradient_shows(layer, monkeypatch):
+SPANS = {
+    "W1": lambda network: network.layers[0].W,
+    "W2": lambda network: network.layers[1].W,
+    "alpha1": lambda network: network.layers[0].alpha,
+    "s": lambda network: network.s,
+    "w of column 1": lambda network: network.phi[0][0]["w"][0],
+    "T of column 4": lambda network: network.phi[1][0]["T"][0],
+}
+
+
+@pytest.mark.parametrize("name", SPANS)
+def test_a_wrong_gradient_shows(name, monkeypatch):
     """One entry of one gradient, off by a thousandth of itself."""
     import fastnn.explain.gradient_check as module
 
-    model = fastnn.Model([5, 6, 3], "tanh", dtype="float64", seed=0)
-    spec = model._network.layers[layer]
+    model = fastnn.Model(
+        *([5, 6, 3], fastnn.Parametric("tanh")),
+        dtype="float64",
+        seed=0,
+        embeddings=[fastnn.Periodic([1], 3), fastnn.PiecewiseLinear([4], [-1, 0, 1], 2)],
+        feature_scale=True,
+    )
+    span = SPANS[name](model._network)
+    assert model.gradient_check(*data("softmax", "cross_entropy")) < 1e-6
     new_engine = module.new_engine
 
     class Broken:
@@ -105,7 +122,7 @@ def test_a_wrong_gradient_shows(layer, monkeypatch):
 
         def gradient(self, X, y, grad, n_threads, weights):
             loss = self._gradient(X, y, grad, n_threads, weights)
-            grad[spec.W.start + np.argmax(abs(grad[spec.W]))] *= 1.001
+            grad[span.start + np.argmax(abs(grad[span]))] *= 1.001
             return loss
 
     monkeypatch.setattr(module, "new_engine", Broken)

@@ -210,3 +210,21 @@ def test_what_is_not_fitted_is_refused(tmp_path):
     with pytest.raises(ValueError, match="not fitted yet"):
         fastnn.onnx.export(TabularClassifier(), tmp_path / "m.onnx")
     assert not (tmp_path / "m.onnx").exists()
+
+
+@pytest.mark.parametrize("arrays", [False, True])
+def test_logarithms(tmp_path, arrays):
+    rng = np.random.default_rng(0)
+    a, b = np.exp(rng.normal(0, 1.5, 800)), rng.normal(size=800)
+    y = np.exp(1 + 0.6 * np.log(a) + 0.3 * b)
+    a[::40], a[::37] = np.nan, 0
+    X = np.stack([a, b], 1)
+    recipe = Pack((Recipe((16,), feature_scale=True, weights="normal", **FAST),), n_folds=2)
+    given = X if arrays else {"a": a, "b": b}
+    model = TabularRegressor(recipe=recipe, random_state=0).fit(given, y)
+    inputs = model.columns_.inputs
+    assert model.columns_.targets[0].log
+    assert inputs.logged == [0] if arrays else inputs.columns[0].floor > 0
+    fastnn.onnx.export(model, tmp_path / "m.onnx")
+    got = runtime(tmp_path / "m.onnx", {"X": X})["f"][:, 0]
+    np.testing.assert_allclose(got, model.predict(given), rtol=1e-4)

@@ -11,7 +11,7 @@ import pytest
 import fastnn
 from fastnn.report.charts import Range, Series, plot
 from fastnn.report.scores import alike
-from fastnn.tabular import Pack, Recipe
+from fastnn.tabular import Pack, Recipe, report
 
 SMALL = Pack((Recipe((8,), optimizer=fastnn.Adam(0.03), epochs=8, batch_size=32),), n_folds=3)
 EMPTY = {"meta", "circle", "path"}  # elements without an end
@@ -143,6 +143,25 @@ def test_arrays_with_gaps(tmp_path):
     assert "x0" in page.text and "P(1)" in page.text
 
 
+@pytest.mark.parametrize("held_out", [True, False])
+def test_columns_are_shuffled_among_some_of_many_rows(monkeypatch, held_out):
+    """Each of them answered as it is among all."""
+    monkeypatch.setattr(report, "SHUFFLED", 50)
+    monkeypatch.setattr(report, "FEWEST", 50)
+    X, amount = rows()
+    weights = np.arange(120) % 4.0
+    model = fastnn.TabularRegressor(recipe=SMALL, random_state=0).fit(X, amount, weights)
+    found = report.Report(model, X, amount, weights, held_out).importance
+    assert found.increases.shape[1] == 1
+    rows_, f = np.arange(120), model.predict(X)
+    if held_out:
+        rows_, f = model.held_out_.rows, model.held_out_.predictions
+    few = np.arange(50) * len(rows_) // 50
+    off = (f - amount[rows_])[few]
+    want = np.sqrt(np.average(off**2, weights=weights[rows_[few]]))
+    assert found.loss == pytest.approx(want, rel=1e-6)
+
+
 def test_the_same_model_and_rows_give_the_same_page(tmp_path):
     X, amount = rows()
     for name, n_threads in (("a", 1), ("b", 2)):
@@ -173,12 +192,25 @@ def test_a_large_table_makes_no_large_page(tmp_path):
         (0.011, 0.0142, ["0.011", "0.012", "0.013", "0.014"]),
         (5, 5, ["4.6", "4.8", "5.0", "5.2", "5.4"]),
         (0, 3e9, ["0", "1e+09", "2e+09", "3e+09"]),
+        (2019.8, 2021.9, ["2020.0", "2020.5", "2021.0", "2021.5"]),
     ],
 )
 def test_ticks_are_round_numbers(low, high, ticks):
     axis = Range.of(np.array([low, high], float))
-    assert [axis.text(tick) for tick in axis.ticks] == ticks
+    assert axis.texts == ticks
+    assert np.allclose([float(text.replace(",", "")) for text in ticks], axis.ticks)
     assert axis.low <= low <= high <= axis.high
+
+
+def test_an_axis_of_skewed_values_is_logarithmic():
+    values = np.array([3.0, 10, 20, 50, 90_000])
+    axis = Range.of(values, skewed=True)
+    assert axis.log and axis.texts == ["10", "100", "1,000", "10,000", "100,000"]
+    steps = np.diff(axis.place(np.array(axis.ticks)))
+    assert np.allclose(steps, steps[0])
+    assert Range.of(np.array([3.0, 4, 5, 80]), skewed=True).texts == ["5", "10", "20", "50"]
+    for other in (values, values - 3, np.linspace(1, 1000, 9)):
+        assert not Range.of(other, skewed=other is not values).log
 
 
 def test_what_is_drawn_lies_within_the_drawing():
@@ -196,5 +228,6 @@ def test_what_is_drawn_lies_within_the_drawing():
 
 def test_numbers_with_digits_alike():
     assert alike(np.array([0.2107, 0.0012, -0.05]), "+") == ["+0.211", "+0.001", "-0.050"]
+    assert alike(np.array([1.0, -0.001]), "+") == ["+1.00", "+0.00"]
     assert alike(np.array([12345.6, 7.0])) == ["12,346", "7"]
     assert alike(np.array([0.0])) == ["0.00"] and alike(np.array([])) == []

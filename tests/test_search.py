@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -53,6 +54,8 @@ def test_recipes_follow_seed_and_number_alone():
     some = [drawn(seed, number, pack, "regression", 4, 1) for seed in (0, 1) for number in (3, 4)]
     assert len(set(some)) == 4
     assert some[1] == drawn(0, 4, pack, "regression", 4, 1)
+    smoothed = Pack((replace(td_s("classification"), label_smoothing=0.03),))
+    assert drawn(0, 3, smoothed, "classification", 4, 2).label_smoothing == 0.03
     assert from_json(json.loads(json.dumps(to_json(some[1])))) == some[1]
 
 
@@ -85,6 +88,20 @@ def test_trials_cost_about_the_same():
         assert cost <= 1 and (cost > 0.9 or one.epochs == 256)
 
 
+def test_what_a_trial_is_like_follows_from_the_time(monkeypatch):
+    monkeypatch.setattr(recipes, "OPERATIONS_A_SECOND", 1e15)
+
+    def of(budget, trials=None):
+        pack = recipes.as_pack(Search(trials), "regression", 10_000, 20, 0, budget * fold)
+        return pack.n_folds, pack.recipes[0].epochs, pack.repeats
+
+    fold = 5 * td_s("regression").operations(8_000, 20, 1) / 256  # 5 folds, an epoch
+    assert of(24.01 * 100) == (5, 100, 1)
+    assert of(12.01 * 65) == (5, 65, 1) and of(12.01 * 65, trials=24)[0] == 1
+    assert of(6.01 * 65) == (5, 65, 1) and of(6.01 * 60)[0] == 1
+    assert of(1e9) == (5, 256, 1)
+
+
 def test_recipes_in_words():
     assert in_words(td("regression")) == (
         "3 x 256, mish, rate 0.2, decay 0.02, dropout 0.15, periodic 0.1, scaled, 256 epochs"
@@ -97,11 +114,10 @@ def test_recipes_in_words():
 
 
 def test_a_search_is_fit_like_any_other(tmp_path):
-    model = searched()
-    assert [trial.recipe for trial in model.trials_[1:]] == [
-        drawn(0, number, Pack((model.trials_[0].recipe,)), "regression", 3, 1)
-        for number in range(1, 5)
-    ]
+    model, pack = searched(), recipes.as_pack(Search(5), "regression", 60, 3, 0)
+    drawn_ones = [drawn(0, number, pack, "regression", 3, 1) for number in range(5)]
+    first = list(pack.recipes)
+    assert [trial.recipe for trial in model.trials_] == first + drawn_ones[len(first) :]
     best = min(trial.score for trial in model.trials_)
     assert model.scores_["rmse"] <= best + 1e-9  # greedy weights never do worse than one
     assert set(model._pack.recipes) <= {trial.recipe for trial in model.trials_}
@@ -155,7 +171,8 @@ def test_each_trial_is_a_line(capsys):
     searched(n=3, verbose=True)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
-    assert lines[0].startswith("trial 1 of at most 3, ") and ", best " in lines[2]
+    assert lines[0].startswith("trial 1 of at most 3, ") and ": RMSE " in lines[1]
+    assert ", best " in lines[2]
     assert lines[2].endswith(f"{in_words(searched(n=3).trials_[2].recipe)}")
 
 
@@ -217,13 +234,14 @@ def test_a_search_goes_on_where_it_was(tmp_path):
 
 
 def test_seconds_that_are_spent_count(tmp_path):
-    model = searched(tmp_path, n=None, time_limit=0.5)
+    searched(tmp_path, n=12)
     path = tmp_path / "journal/journal.json"
     content = json.loads(path.read_text())
-    content["entries"][0]["seconds"] = 50.0
+    for entry in content["entries"]:
+        entry["seconds"] = 1.0
     path.write_text(json.dumps(content))
-    again = searched(tmp_path, n=None, time_limit=40)
-    assert len(again.trials_) == len(model.trials_)
+    assert len(searched(tmp_path, n=20, n_threads=2, time_limit=14).trials_) == 12
+    assert len(searched(tmp_path, n=20, n_threads=2, time_limit=100).trials_) == 20
 
 
 @pytest.mark.parametrize("change", ["rows", "target", "weights", "seed", "columns"])
@@ -387,3 +405,18 @@ def test_ctrl_c_before_the_first_trial_leaves_nothing(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, y)
     assert not model.__sklearn_is_fitted__()
+
+
+def test_what_cannot_be_written_fails_before_the_first_trial(tmp_path, monkeypatch):
+    def never(*args, **given):
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(trials, "train", never)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"journal\.json"):
+            searched(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert os.listdir(tmp_path / "journal") == []

@@ -112,8 +112,8 @@ def test_held_out_rows_are_kept_as_networks_that_have_not_seen_them_predict_them
     assert regressor.scores_["rmse"] == pytest.approx(rmse, rel=1e-12)
     for model, of in ((classifier, p), (regressor, f)):
         ensemble = model._ensemble
-        again = ensemble.unseen(ensemble.columns.encode(X), ensemble.scores.group)
-        np.testing.assert_allclose(ensemble.answers(again), of.predictions, rtol=1e-6)
+        again = ensemble.predict_unseen(ensemble.columns.encode(X), ensemble.scores.group)
+        np.testing.assert_allclose(again, of.predictions, rtol=1e-6)
         assert np.abs(of.predictions - ensemble.predict(ensemble.columns.encode(X))).max() > 1e-3
 
 
@@ -474,7 +474,7 @@ def test_a_row_alone_as_in_any_batch(fitted):
         ({"n_threads": 0}, ValueError, "n_threads must be at least 1"),
         ({"categorical": "a"}, TypeError, "categorical must be a list, got a text, 'a'"),
         ({"dates": ["z"]}, fastnn.TableError, 'no column "z"'),
-        ({"random_state": -1}, ValueError, "seed must be at least 0"),
+        ({"random_state": -1}, ValueError, "random_state must be at least 0"),
         ({"verbose": 2}, TypeError, "verbose must be True or False"),
         ({"recipe": "best"}, ValueError, "recipe must be"),
         ({"drop": ["z"]}, fastnn.TableError, 'no column "z"'),

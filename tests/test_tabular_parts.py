@@ -298,8 +298,10 @@ def test_as_pack():
     recipe = Recipe(hidden=(8,))
     assert as_pack(recipe, "regression", 10, 2, 0) == Pack((recipe,))
     assert as_pack(Pack((recipe,), 3), "regression", 10, 2, 0).n_folds == 3
-    assert as_pack("td-s", "regression", 10, 2, 0) == Pack((td_s("regression"),), 1, clamp=False)
-    assert as_pack("td", "regression", 10, 2, 0) == Pack((td("regression"),), 1)
+    assert as_pack("td-s", "regression", 10, 2, 0) == Pack(
+        (td_s("regression"),), 1, clamp=False, logs=False
+    )
+    assert as_pack("td", "regression", 10, 2, 0) == Pack((td("regression"),), 1, logs=False)
     with pytest.raises(ValueError, match="recipe must be"):
         as_pack("best", "regression", 10, 2, 0)
 
@@ -472,3 +474,91 @@ def test_bad_amounts():
         as_amounts(np.array(["a", "b"]))
     with pytest.raises(ValueError, match=r"finite in each row, got inf in y\[0\]"):
         as_amounts(np.array([np.inf, 1]))
+
+
+# --- logarithms
+
+
+def long_tails(n=1500, seed=0):
+    """What a product of powers is, and its factors."""
+    rng = np.random.default_rng(seed)
+    a, c = np.exp(rng.normal(0, 1, (2, n)))
+    b = rng.normal(size=n)
+    price = 20 * a**0.8 * c**-0.4 * np.exp(0.5 * b + 0.1 * rng.normal(size=n))
+    return {"a": a, "b": b, "c": c}, price
+
+
+LOGS = Pack((replace(td_s("regression"), hidden=(64, 64), epochs=60),), 3)
+
+
+@pytest.mark.parametrize("arrays", [False, True])
+def test_long_tails_are_learned_as_logarithms(tmp_path, arrays):
+    X, y = long_tails()
+    new, truth = long_tails(2000, 1)
+    if arrays:
+        X, new = (np.stack([*one.values()], 1) for one in (X, new))
+        X[::50, 0] = np.nan
+    error, models = {}, {}
+    for logs in (False, True):
+        recipe = replace(LOGS, logs=logs)
+        models[logs] = model = fastnn.TabularRegressor(recipe=recipe, random_state=0).fit(X, y)
+        inside = truth < y.max()  # predictions are clamped to it
+        error[logs] = np.sqrt(np.mean((model.predict(new) - truth)[inside] ** 2))
+    assert error[True] < 0.8 * error[False]
+    columns = model.columns_
+    target, inputs = columns.targets[0], columns.inputs
+    assert target.log and 0.95 < target.smear < 1.1
+    assert "exp(" in str(target)
+    if arrays:
+        assert inputs.logged == [0, 2] and 'logarithms of "x0", "x2"' in model.summary()
+    else:
+        assert "ln max(x" in str(inputs.columns[0])
+        assert [one.floor is None for one in inputs.columns] == [False, True, False]
+        assert '"a", "c": long tails; logarithms predict held-out rows better' in model.summary()
+        row = {name: float(cells[5]) for name, cells in new.items()}
+        assert model.predict_one(row) == model.predict(new)[5]
+        row["a"] = 0.0  # below all of training's
+        assert model.predict_one(row) == model.predict([row])[0] > 0
+    assert abs(model.predict(X).sum() / y.sum() - 1) < 0.15
+    assert model.scores_["rmse"] < models[False].scores_["rmse"]
+    lower, upper = model.predict_interval(new, 0.8).T
+    assert (lower > 0).all() and 0.75 < ((lower <= truth) & (truth <= upper)).mean() < 0.87
+    middle = model.predict_quantiles(new, 0.5)
+    assert abs((truth < middle).mean() - 0.5) < 0.05
+    model.save(tmp_path / "m.safetensors")
+    loaded = fastnn.load(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(loaded.predict(new), model.predict(new))
+
+
+def test_what_has_no_long_tail_is_learned_as_it_is():
+    rng = np.random.default_rng(0)
+    X = {"a": rng.normal(size=500), "b": rng.random(500), "c": rng.integers(0, 5, 500)}
+    y = 100 + X["a"] + 3 * X["b"]
+    model = fastnn.TabularRegressor(recipe=LOGS, random_state=0).fit(X, y)
+    plain = fastnn.TabularRegressor(recipe=replace(LOGS, logs=False), random_state=0).fit(X, y)
+    np.testing.assert_array_equal(model.predict(X), plain.predict(X))
+    assert not model.columns_.targets[0].log
+
+
+def test_a_long_tail_that_does_not_matter_is_learned_as_it_is():
+    X, y = long_tails()
+    y = 5 + X["b"] + 0.01 * np.random.default_rng(1).normal(size=len(y))
+    model = fastnn.TabularRegressor(recipe=LOGS, random_state=0).fit(X, y)
+    assert all(one.floor is None for one in model.columns_.inputs.columns)
+
+
+def test_logarithms_of_inputs_serve_classes_and_teachers():
+    X, y = long_tails()
+    kind = np.where(X["a"] * X["c"] ** -0.5 > 1, "more", "less")
+    model = fastnn.TabularClassifier(recipe=LOGS, random_state=0).fit(X, kind)
+    assert model.columns_.inputs.columns[0].floor > 0
+    taught = fastnn.TabularRegressor(recipe=LOGS, random_state=0)
+    taught.fit(X, y, teacher_values=y - 2 * y.min())  # of a teacher that is below 0 at times
+    assert not taught.columns_.targets[0].log and taught.score(X, y) > 0.3
+    small = fastnn.TabularRegressor(recipe=LOGS, random_state=0).fit(X, y).compress(X, y)
+    assert small.columns_.targets[0].log and small.score(X, y) > 0.6
+
+
+def test_a_limit_of_time_holds_for_many_rows():
+    pack = default_pack("classification", 10**7, 20, 2, budget=1e12)
+    assert pack.n_folds == 1 and pack.recipes[0].epochs == 1

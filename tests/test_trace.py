@@ -64,6 +64,125 @@ def test_numbers_meet_the_reference(case):
     assert trace.after.loss == trace.step(0.5).loss != trace.loss
 
 
+INPUTS = [
+    fastnn.Periodic([2, 0], 3, 2),
+    fastnn.PiecewiseLinear([1, 6], [(-1.5, 0.0, 2.0), (-0.5, 0.5)], 2),
+    fastnn.Categories(3, 3, 2),
+]
+BARE = [fastnn.PiecewiseLinear([1], [(-1.5, 0.0, 2.0)]), fastnn.Categories(3, 3)]
+EMBEDDED = [
+    ("periodic", (2, 0), 3, 2),
+    ("piecewise", (1, 6), ((-1.5, 0.0, 2.0), (-0.5, 0.5)), 2),
+    ("categories", (3,), 3, 2),
+]
+
+
+def with_inputs(embeddings=INPUTS, **settings):
+    model = fastnn.Model(
+        [7, 4, 2], "tanh", dtype="float64", seed=3, embeddings=embeddings, **settings
+    )
+    if model.s is not None:
+        model.s[:] = np.linspace(0.5, 1.5, len(model.s))
+    X = np.random.default_rng(0).normal(size=(5, 7))
+    X[:, 3] = 0, 2, 1, 2, -1
+    return model, X, np.array([0, 1, 1, 0, 1])
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("norm", [None, "layer", "batch"])
+def test_the_input_layer_meets_the_reference(scaled, norm):
+    model, X, y = with_inputs(feature_scale=scaled, norm=norm)
+    own = model.norm[0]
+    net = ref.Net(
+        *((7, 4, 2), "tanh"),
+        embeddings=EMBEDDED,
+        feature_scale=scaled,
+        norm=norm and ((norm, getattr(own, "momentum", 0.0), own.epsilon),),
+    )
+    trace = model.trace(X, y, learning_rate=0.5)
+    features, _, h_0 = ref.inputs(net, model.theta, X)
+    _, delta, *_, of_inputs = ref.backward(net, model.theta, X, y)
+    close = {"rtol": 0, "atol": 1e-13}
+    np.testing.assert_allclose(trace.features, features, **close)
+    np.testing.assert_allclose(trace.h_0, h_0, **close)
+    np.testing.assert_allclose(trace.delta_0, delta[0], **close)
+    grads = [part[name] for of in trace.grad_phi for part in of for name in part]
+    grads += [trace.grad_s] if scaled else []
+    assert trace.grad_s is None or scaled
+    for got, want in zip(grads, of_inputs, strict=True):
+        np.testing.assert_allclose(got, want / 5, **close)
+    _, grad = model.loss_and_gradient(X, y)
+    np.testing.assert_allclose(trace.grad_W[0].ravel(), grad[model._network.layers[0].W], **close)
+    assert (trace.after.phi[0][1]["V"] != trace.phi[0][1]["V"]).any()
+    one, row = model.trace(X[0], 0), model.trace(X[:1], [0])
+    assert one.features.shape == one.h_0.shape == one.delta_0.shape == (model.n_features,)
+    np.testing.assert_array_equal(one.grad_phi[0][0]["w"], row.grad_phi[0][0]["w"])
+
+
+def test_the_input_layers_derivation_shows():
+    model, X, y = with_inputs(feature_scale=True)
+    text = " ".join(str(model.trace(X, y, learning_rate=0.1)).split())
+    for part in (
+        "x = [[",
+        "input layer: 7 -> 14",
+        "phi(x_2) = [x_2, V_2 cos(2 pi w_2 x_2 + b_2) + c_2] = [[",
+        "edges_6 = [-0.5 0.5]",
+        "phi(x_6) = p(x_6) T_6 + c_6 = [[",
+        "phi(x_3) = e(x_3) T_3 = [[",
+        "phi(x) = [columns in no embedding, phi(x_j), ...] = [[",
+        "h^(0) = s * phi(x) = [[",
+        "a^(1) = h^(0) W^(1)T + b^(1) =",
+        "back through the input layer delta^(0) = dL/dh^(0) = delta^(1) W^(1) = [[",
+        "dL/ds = sum over rows of delta^(0) * phi(x) / 5 = [",
+        "d_0 = s * delta^(0) of V_0 cos(2 pi w_0 x_0 + b_0) + c_0 = [[",
+        "dL/dw_0 = sum over rows of 2 pi x_0 e_0 / 5 = [",
+        "dL/dT_1 = p(x_1)T d_1 / 5 = [[",
+        "dL/dT_3 = e(x_3)T d_3 / 5 = [[",
+        "V_2 <- V_2 - 0.1 dL/dV_2 before = [[",
+        "s <- s - 0.1 dL/ds before = [0.5",
+    ):
+        assert part in text, part
+    assert "x = h^(0)" not in text
+    model, X, y = with_inputs(norm="layer")
+    text = " ".join(str(model.trace(X[0], 0)).split())
+    assert "h^(0) = phi(x) = [columns in no embedding" in text and " s = " not in text
+    assert "delta^(0) = dL/dh^(0) = dL/du^(1) W^(1) = [" in text and "over rows" not in text
+    model, X, y = with_inputs(None, feature_scale=True, dropout=[0.25, 0])
+    text = " ".join(str(model.trace(X, y)).split())
+    assert "input layer: 7 -> 7 (dropout 0.25: in training alone) s = [" in text
+    assert "h^(0) = s * x =" in text and "dL/ds = sum over rows of delta^(0) * x / 5" in text
+
+
+def test_numbers_shown_of_embeddings_give_their_gradients():
+    """What the text shows beside the engine's numbers is what its formulas take."""
+    model, X, y = with_inputs(feature_scale=True)
+    with np.printoptions(precision=17, floatmode="maxprec", linewidth=200):
+        text = str(model.trace(X, y))
+
+    def shown(name):
+        _, _, after = text.partition(f"\n  {name}")
+        numbers = after.partition("=\n      ")[2].partition("]]")[0] + "]]"
+        rows = numbers.replace("[[", "").replace("]]", "").split("]\n")
+        return np.array([row.replace("[", "").split() for row in rows], float)
+
+    grad = model.trace(X, y).grad_phi
+    of_w = (2 * np.pi * X[:, [0]] * shown("e_0 = -(d_0")).mean(0)
+    np.testing.assert_allclose(of_w, grad[0][1]["w"], rtol=1e-12)
+    of_T = shown("p(x_1)").T @ shown("d_1 =") / 5
+    np.testing.assert_allclose(of_T, grad[1][0]["T"], rtol=1e-12)
+
+
+def test_an_input_layer_without_parameters():
+    model, X, y = with_inputs(BARE)
+    trace = model.trace(X, y, learning_rate=0.1)
+    assert trace.delta_0 is None and trace.features.shape == (5, 5 + 2 + 3)
+    text = " ".join(str(trace).split())
+    assert "phi(x_1) = (x - left) / (right - left) of each bin, within 0..1 = [[" in text
+    assert "phi(x_3) = e(x_3) = [[1. 0. 0.]" in text and "back through the input" not in text
+    plain = fastnn.Model([7, 4, 2], seed=0).trace(X, y)
+    assert plain.features is plain.h_0 is plain.delta_0 is plain.s is None and plain.phi == []
+
+
 def test_formulas_of_every_activation_show():
     for g in [*_cpu.ACTIVATIONS, fastnn.LeakyReLU(0.25), fastnn.ELU(0.5)]:
         model = fastnn.Model([4, 5, 3], g, g, "squared_error", dtype="float64", seed=3)
@@ -154,7 +273,14 @@ def test_numpys_print_options_hold():
 
 @pytest.mark.parametrize("width", [60, 75, 120])
 def test_lines_stay_within_the_page(width):
-    model = fastnn.Model([8, 7, 6, 5], ["gelu_tanh", "mish"], norm="layer", seed=0, loss="focal")
+    model = fastnn.Model(
+        *([8, 7, 6, 5], ["gelu_tanh", fastnn.Parametric("mish")]),
+        norm="layer",
+        seed=0,
+        loss="focal",
+        embeddings=INPUTS,
+        feature_scale=True,
+    )
     X = 1e-9 * np.random.default_rng(0).normal(size=(2, 8))
     with np.printoptions(linewidth=width):
         text = str(model.trace(X, [0, 1], learning_rate=0.1))

@@ -34,7 +34,7 @@ COMMANDS = {
 INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + SIGINT and 128 + SIGPIPE, as shells have it
 
 EXAMPLES = """examples:
-  fastnn train flowers.csv --target species -o flowers.safetensors
+  fastnn train flowers.csv --target species
   fastnn predict flowers.safetensors new.csv -o predictions.csv
   fastnn evaluate flowers.safetensors test.csv
   fastnn export flowers.safetensors flowers.onnx

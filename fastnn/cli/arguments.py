@@ -45,10 +45,25 @@ def fraction(text: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    value = _float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"must be above 0 and below 1, got {text}")
+    return value
+
+
 def seconds(text: str) -> float:
     """'90', '90s', '1.5m', '1h' -> seconds."""
-    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], 0)
-    return positive_float(text[:-1] if unit else text) * (unit or 1)
+    number, unit = (text[:-1], text[-1:]) if text[-1:] in ("s", "m", "h") else (text, "s")
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(
+            f'must be a time above 0, such as 90, 90s, 10m or 1h, got "{text}"'
+        )
+    return value * {"s": 1, "m": 60, "h": 3600}[unit]
 
 
 def names(text: str) -> tuple[str, ...]:

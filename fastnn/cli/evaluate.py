@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from fastnn.cli.model_file import (
         gives_probabilities,
+        is_ensemble,
         load_with_columns,
         outputs,
         read_like_training,
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     if args.report is not None:
         output.check_writable(args.report, "--report")
     model, columns = load_with_columns(args.model)
-    if args.report and not hasattr(model, "report"):
+    if args.report and not is_ensemble(model):
         raise BadUse(f"--report is of an ensemble, {args.model} holds one network")
     named = args.target or columns.names[0]  # of arrays
     options = arguments.reading(args, named, tuple(columns.names))

@@ -17,11 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    import fastnn
-    from fastnn.cli.model_file import load_with_columns
+    from fastnn.cli.model_file import is_ensemble, load_with_columns
 
     model, columns = load_with_columns(args.model)
-    plain = isinstance(model, fastnn.Model)
+    plain = not is_ensemble(model)
     if args.json:
         content = network_content(model) if plain else ensemble_content(model)
         json.dump(content, sys.stdout, indent=2, ensure_ascii=False)

@@ -51,12 +51,17 @@ def load(path: str, **options: Any) -> Any:
             raise BadUse(text if path in text else f"{path}: {text}") from None
 
 
-def load_model(path: str, what: str = "") -> Model:
-    """A model file of one network. what: the command that needs it to be one."""
+def is_ensemble(model: Any) -> bool:
+    """Whether it is a tabular estimator, no Model."""
     import fastnn
 
+    return not isinstance(model, fastnn.Model)
+
+
+def load_model(path: str, what: str = "") -> Model:
+    """A model file of one network. what: the command that needs it to be one."""
     model = load(path)
-    if not isinstance(model, fastnn.Model):
+    if is_ensemble(model):
         raise BadUse(f"{path}: {what} needs one network, this file holds a {type(model).__name__}")
     return model
 
@@ -64,10 +69,8 @@ def load_model(path: str, what: str = "") -> Model:
 def load_with_columns(path: str) -> tuple[Any, Columns]:
     """A model or tabular estimator, and what it knows of its columns; of a plain model what can be
     told."""
-    import fastnn
-
     model = load(path)
-    if not isinstance(model, fastnn.Model):
+    if is_ensemble(model):
         return model, model.columns_
     columns = model.columns
     if columns is None or columns.plain:
@@ -82,10 +85,8 @@ def read_like_training(path: str, columns: Columns, options: dict[str, Any]) -> 
 
 def outputs(model: Any, columns: Columns, rows: Any, n_threads: int | None) -> np.ndarray:
     """(n, n_outputs): probabilities, scores of a hinge, or float64 values in the targets' units."""
-    import fastnn
-
     model.n_threads = n_threads
-    if not isinstance(model, fastnn.Model):
+    if is_ensemble(model):
         return model.predict(rows)[:, None] if columns.amounts else model.predict_proba(rows)
     described = model.columns is not None and not model.columns.plain
     f = model.forward(rows if described else columns.encode(rows, model.dtype))

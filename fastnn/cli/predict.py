@@ -19,8 +19,9 @@ from fastnn.tables.targets import Classes
 
 HELP = "predict the target of new rows"
 DESCRIPTION = """Predict the target of new rows. Writes a line for each row, in their order: the
-prediction, and for classes the probability of each. Columns that the model does not read are
-passed over; the target need not be there. FILE is a CSV, or by its name's end a Parquet or NPZ."""
+prediction, for classes the probability of each, and with --coverage what else is possible. Columns
+that the model does not read are passed over; the target need not be there. FILE is a CSV, or by its
+name's end a Parquet or NPZ."""
 BLOCK_ROWS = 4096
 
 
@@ -32,6 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="where to write (default: CSV to standard output)"
     )
+    parser.add_argument(
+        "--coverage",
+        type=arguments.share,
+        metavar="SHARE",
+        help="write what holds the truth in this share of rows, too, such as 0.9: low and high of "
+        "amounts, and for each class whether it is possible (of an ensemble)",
+    )
     arguments.add_threads(parser)
     arguments.add_reading(parser, target=False)
 
@@ -39,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from fastnn.cli.model_file import (
         gives_probabilities,
+        is_ensemble,
         load_with_columns,
         outputs,
         read_like_training,
@@ -49,11 +58,16 @@ def run(args: argparse.Namespace) -> int:
         output.check_writable(args.output, devices=True)
         write = writer_of(args.output)
     model, columns = load_with_columns(args.model)
+    if args.coverage and not is_ensemble(model):
+        raise BadUse(f"--coverage is of an ensemble, {args.model} holds one network")
     rows = read_like_training(args.data, columns, arguments.reading(args))
     f = outputs(model, columns, rows, args.threads)
     if columns.amounts:
         f = f.astype(getattr(model, "dtype", "float64"))
-    write(args.output, table(columns, f, gives_probabilities(model)))
+    written = table(columns, f, gives_probabilities(model))
+    if args.coverage:
+        written |= certainty(model, columns, rows, args.coverage)
+    write(args.output, written)
     if args.output not in (None, "-"):
         note(f"{len(f):,} predictions written to {args.output}")
     return 0
@@ -76,6 +90,16 @@ def table(columns: Columns, f: np.ndarray, probabilities: bool) -> dict[str, np.
             written[name] = np.array(target.classes)[(one > 0.5).astype(int)]
             more[f"P({target.name}={target.classes[1]})"] = one
     return written | more
+
+
+def certainty(model: Any, columns: Columns, rows: Any, coverage: float) -> dict[str, np.ndarray]:
+    """Columns (n,) of what holds the truth in this share of rows."""
+    if columns.amounts:
+        low, high = model.predict_interval(rows, coverage).T
+        return {"low": low, "high": high}
+    names = columns.class_names or []
+    sets = model.predict_set(rows, coverage).T
+    return {f"in({name})": one for name, one in zip(names, sets, strict=True)}
 
 
 # --- files

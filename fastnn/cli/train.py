@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from fastnn.cli import arguments
@@ -17,25 +18,29 @@ cells, also such as NA, n/a, null or -, are filled in. What learns is an ensembl
 which needs no setting: fastnn.TabularClassifier or TabularRegressor. With --network it is one
 network, shaped by the options of the last groups."""
 
-_defaults: dict[str, Any] = {}  # of the options of one network
-OF_ENSEMBLES = ("recipe", "time_limit", "report")
+OF_ENSEMBLES = ("recipe", "time_limit", "report", "compress")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "fastnn train DATA --target NAME -o MODEL [options]"
+    parser.usage = "fastnn train DATA --target NAME [-o MODEL] [options]"
     source.add_arguments(parser)
     add_output(parser)
     ensemble.add_arguments(parser.add_argument_group("what is trained"))
-    _defaults.update(options.add_arguments(parser))
+    parser.set_defaults(of_network=options.add_arguments(parser))
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o",
         "--output",
-        required=True,
         metavar="MODEL",
-        help="model file, such as model.safetensors",
+        help="model file (default: DATA's name, with .safetensors for its ending)",
+    )
+    parser.add_argument(
+        "--compress",
+        action="store_true",
+        help="keep one network that has learned what the ensemble says; the summary tells what "
+        "that costs",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary")
     parser.add_argument(
@@ -47,13 +52,22 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="the summary as JSON, for programs")
 
 
+def set_output(args: argparse.Namespace) -> None:
+    """Where the model is written if nothing is said: here, under the name of the data."""
+    if args.output is None:
+        name = "model" if args.data == "-" else Path(args.data.removesuffix(".gz")).stem
+        args.output = f"{name}.safetensors"
+
+
 def run(args: argparse.Namespace) -> int:
-    given = [name for name in _defaults if hasattr(args, name)]
+    set_output(args)
+    defaults: dict[str, Any] = args.of_network
+    given = [name for name in defaults if hasattr(args, name)]
     if args.network:
         for name in OF_ENSEMBLES:
-            if getattr(args, name) is not None:
+            if getattr(args, name):
                 raise BadUse(f"{arguments.option(name)} is of the ensemble, not of --network")
-        vars(args).update({n: value for n, value in _defaults.items() if not hasattr(args, n)})
+        vars(args).update({n: value for n, value in defaults.items() if not hasattr(args, n)})
         return network.run(args)
     if given:
         raise BadUse(

@@ -17,7 +17,7 @@ TIME = 600.0  # seconds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "fastnn tune DATA --target NAME -o MODEL [options]"
+    parser.usage = "fastnn tune DATA --target NAME [-o MODEL] [options]"
     source.add_arguments(parser)
     train.add_output(parser)
     group = parser.add_argument_group("what is searched")
@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from fastnn.tabular.recipes import Search
 
+    train.set_output(args)
     if args.time_limit is None and args.trials is None:
         args.time_limit = TIME
     journal = args.journal or Path(args.output).with_suffix(".trials")

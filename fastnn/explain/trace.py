@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from textwrap import wrap
 from typing import Any
 
 import numpy as np
 
 from fastnn.checks import as_real, name_of
-from fastnn.explain.passes import forward_passes
+from fastnn.explain.lines import (
+    input_backward_lines,
+    input_forward_lines,
+    input_parameters,
+    line,
+)
+from fastnn.explain.passes import forward_passes, input_pass
 from fastnn.kernels._cpu import KEEPING, NORMS, OPTIMIZERS, OUTPUTS
 from fastnn.kernels.backward import gradient, hidden_delta, parametric_delta
 from fastnn.kernels.forward import slope
+from fastnn.kernels.inputs import features_gradient
 from fastnn.kernels.normalise import normalise_delta
 from fastnn.kernels.output_delta import output_delta
 from fastnn.kernels.update import update
@@ -25,11 +31,8 @@ from fastnn.network.activations import (
 )
 from fastnn.network.arrays import as_dense, as_numbers, as_pair
 from fastnn.network.losses import for_kernel
-from fastnn.network.parameters import alphas, gammas, views
+from fastnn.network.parameters import alphas, embedded, gammas, inputs_of, views
 from fastnn.network.spec import LayerSpec, NetworkSpec
-
-FEW = 64  # numbers printed in full; longer arrays are shortened
-WIDTH = 96  # characters of a line
 
 # {y}: the target, e(y) where it is a label
 LOSS_FORMULAS = {
@@ -66,6 +69,9 @@ class Trace:
     ----------
     x, y : array
         As given: (n_in,), or (n, n_in) where there are several rows.
+    features, h_0, delta_0 : array or None
+        phi(x), h^(0) = s phi(x) and dL/dh^(0), where an input layer lies before layer 1:
+        (n_features,), or (n, n_features). delta_0 is None where that has no parameters.
     a, h, delta : list of array
         Of each layer, a[0] being layer 1's a^(1); (n_k,), or (n, n_k).
     u, xhat, du : list of array
@@ -78,6 +84,10 @@ class Trace:
         not parametric.
     W, b, gamma, alpha : list of array
         The parameters.
+    phi, grad_phi : list of list of dict
+        Parameters of the embeddings as `Model.phi` has them, and their gradients.
+    s, grad_s : array (n_features,) or None
+        The features' scales, and dL/ds.
     loss : float
         Mean over the rows.
     after : Trace or None
@@ -100,6 +110,7 @@ class Trace:
         self._single, X, Y = _as_rows(network, x, y)
         n, layers = len(X), network.layers
         W, b = views(network, theta)
+        features, h_0 = input_pass(network, theta, X)
         passes = forward_passes(network, theta, self._statistics, X)
         a, h = [of.a for of in passes], [of.h for of in passes]
         u, xhat = [of.u for of in passes], [of.xhat for of in passes]
@@ -114,7 +125,7 @@ class Trace:
         ids = kernel(network.output), for_kernel(network.loss, network.n_out)
         output_delta(a[-1], Y, h[-1], delta[-1], losses, *ids, 1)
         for k in range(len(layers) - 1, -1, -1):
-            h_prev = h[k - 1] if k else X
+            h_prev = h[k - 1] if k else h_0
             gradient(delta[k], h_prev, grad_W[k], grad_b[k], 1)
             own = delta[k]  # dL/d(h_prev W^T)
             if (norm := layers[k].norm) is not None:
@@ -137,6 +148,13 @@ class Trace:
                 if name_of(g) in KEEPING:
                     slope(a[k - 1], d := np.empty_like(d), kernel(g))
                 hidden_delta(own, W[k], d, delta[k - 1], kernel(g), 1)
+        delta_0 = None
+        if network.s.stop:
+            delta_0 = np.empty_like(h_0)
+            hidden_delta(own, W[0], h_0, delta_0, OUTPUTS["identity"], 1)
+            description = inputs_of(network)
+            assert description is not None
+            features_gradient(X, theta, features, delta_0, grad, description)
         grad /= n
 
         if Y.ndim == 2:  # as given: with several quantiles a target stands in several columns
@@ -147,6 +165,12 @@ class Trace:
         self.W, self.b, self.grad_W, self.grad_b = (list(v) for v in (W, b, grad_W, grad_b))
         self.gamma, self.grad_gamma = list(gamma), list(grad_gamma)
         self.alpha, self.grad_alpha = list(alpha), list(grad_alpha)
+        has = network.has_inputs
+        self.features, self.h_0 = (self._plain(one) if has else None for one in (features, h_0))
+        self.delta_0 = self._plain(delta_0)
+        self.phi, self.grad_phi = embedded(network, theta), embedded(network, grad)
+        scaled = network.feature_scale
+        self.s, self.grad_s = (v[network.s] if scaled else None for v in (theta, grad))
         self.dh = [self._plain(one) for one in dh]
         self.loss = float(losses.mean())
         self._grad = grad
@@ -174,17 +198,30 @@ class Trace:
 
     def __repr__(self) -> str:
         layers = self._network.layers
-        lines = [f"data{self._left_out(0)}", _line("x = h^(0)", self.x), _line("y", self.y)]
+        network = self._network
+        out, name = ("", "x") if network.has_inputs else (self._left_out(0), "x = h^(0)")
+        lines = [f"data{out}", line(name, self.x), line("y", self.y)]
         if self._labels:
-            lines.append(_line("e(y)", np.eye(self._network.n_out)[self.y]))
+            lines.append(line("e(y)", np.eye(network.n_out)[self.y]))
+        if network.has_inputs:
+            assert self.features is not None and self.h_0 is not None
+            given = network, self.x, self.phi, self.features, self.s, self.h_0
+            n, of_n = network.n_in, network.n_features
+            lines += ["", f"input layer: {n} -> {of_n}{self._left_out(0)}"]
+            lines += input_forward_lines(*given)
         for layer in layers:
             lines += ["", *self._forward_lines(layer)]
-        L = _loss_formula(self._network).replace("{y}", self._target)
+        L = _loss_formula(network).replace("{y}", self._target)
         L += " = -ln h_y" if L == "-sum e(y) ln h" else ""
         L = L if self._single else f"mean over rows of {L}"
-        lines += ["", f"loss ({_loss_name(self._network)})", _line(f"L = {L}", self.loss)]
+        lines += ["", f"loss ({_loss_name(network)})", line(f"L = {L}", self.loss)]
         for layer in reversed(layers):
             lines += ["", *self._backward_lines(layer)]
+        if self.delta_0 is not None:
+            above = "delta^(1)" if self.du[0] is None else "dL/du^(1)"
+            own = self.phi, self.grad_phi, self.s, self.grad_s, self.delta_0
+            lines += ["", "back through the input layer"]
+            lines += input_backward_lines(network, self.x, *own, above)
         if self.after is not None:
             lines += ["", *self._step_lines(self.after)]
         return "\n".join(lines)
@@ -222,27 +259,27 @@ class Trace:
         lines = [
             f"layer {k}: {layer.n_in} -> {layer.n_out}, {norm}{'parametric ' * parametric}{name}"
             f"{self._left_out(k)}",
-            _line(f"W^({k})", self.W[k - 1]),
+            line(f"W^({k})", self.W[k - 1]),
         ]
         if layer.bias:
-            lines.append(_line(f"b^({k})", self.b[k - 1]))
+            lines.append(line(f"b^({k})", self.b[k - 1]))
         product = f"h^({k - 1}) W^({k})T"
         if layer.norm:
             mean = self._of_norm("mean", layer)
             by = f"sqrt({self._of_norm('variance', layer)} + {layer.norm.epsilon:g})"
             lines += [
-                _line(f"gamma^({k})", self.gamma[k - 1]),
-                _line(f"u^({k}) = {product}", self.u[k - 1]),
-                _line(f"xhat^({k}) = (u^({k}) - {mean}) / {by}", self.xhat[k - 1]),
+                line(f"gamma^({k})", self.gamma[k - 1]),
+                line(f"u^({k}) = {product}", self.u[k - 1]),
+                line(f"xhat^({k}) = (u^({k}) - {mean}) / {by}", self.xhat[k - 1]),
             ]
             product = f"gamma^({k}) * xhat^({k})"
-        lines.append(_line(f"a^({k}) = {product}{bias}", self.a[k - 1]))
+        lines.append(line(f"a^({k}) = {product}{bias}", self.a[k - 1]))
         formula = f"{name}(a^({k})) = {_formulas(layer.activation)[0]}"
         if parametric:
-            lines.append(_line(f"alpha^({k})", self.alpha[k - 1]))
+            lines.append(line(f"alpha^({k})", self.alpha[k - 1]))
             g = _formulas(layer.activation)[0]
             formula = f"a^({k}) + alpha^({k}) (g(a^({k})) - a^({k})), g = {name}: {g}"
-        return [*lines, _line(f"h^({k}) = {formula}", self.h[k - 1])]
+        return [*lines, line(f"h^({k}) = {formula}", self.h[k - 1])]
 
     def _of_norm(self, what: str, layer: LayerSpec) -> str:
         """The mean, or the like, that normalises u."""
@@ -264,30 +301,30 @@ class Trace:
         if self.grad_alpha[k - 1] is not None:
             rows = "" if self._single else "sum over rows of "
             lines += [
-                _line(f"dL/dh^({k}) = {above} W^({k + 1})", self.dh[k - 1]),
-                _line(
+                line(f"dL/dh^({k}) = {above} W^({k + 1})", self.dh[k - 1]),
+                line(
                     f"dL/dalpha^({k}) = {rows}dL/dh^({k}) * (g(a^({k})) - a^({k})){mean}",
                     self.grad_alpha[k - 1],
                 ),
             ]
             g = g if name_of(plain(layer.activation)) in KEEPING else f"{g} (h of g)"
             formula = f"dL/dh^({k}) * (1 + alpha^({k}) (g'(a^({k})) - 1)), g' = {g}"
-        lines.append(_line(f"delta^({k}) = dL/da^({k}) = {formula}", self.delta[k - 1]))
+        lines.append(line(f"delta^({k}) = dL/da^({k}) = {formula}", self.delta[k - 1]))
         own = f"delta^({k})"
         if layer.norm:
             own = f"dL/du^({k})"
             lines += [
-                _line(
+                line(
                     f"dL/dgamma^({k}) = {'' if self._single else 'sum over rows of '}"
                     f"delta^({k}) * xhat^({k}){mean}",
                     self.grad_gamma[k - 1],
                 ),
-                _line(f"{own} = {self._du_formula(layer)}", self.du[k - 1]),
+                line(f"{own} = {self._du_formula(layer)}", self.du[k - 1]),
             ]
-        lines.append(_line(f"dL/dW^({k}) = {own}T h^({k - 1}){mean}", self.grad_W[k - 1]))
+        lines.append(line(f"dL/dW^({k}) = {own}T h^({k - 1}){mean}", self.grad_W[k - 1]))
         if layer.bias:
             rows = "" if self._single else "sum over rows of "
-            lines.append(_line(f"dL/db^({k}) = {rows}delta^({k}){mean}", self.grad_b[k - 1]))
+            lines.append(line(f"dL/db^({k}) = {rows}delta^({k}){mean}", self.grad_b[k - 1]))
         return lines
 
     def _du_formula(self, layer: LayerSpec) -> str:
@@ -302,6 +339,10 @@ class Trace:
     def _step_lines(self, after: Trace) -> list[str]:
         rate = self._learning_rate
         lines = [f"step: theta <- theta - {rate} dL/dtheta"]
+        new = input_parameters(self._network, after.phi, after.s)
+        for name, old in input_parameters(self._network, self.phi, self.s).items():
+            lines.append(f"{name} <- {name} - {rate} dL/d{name}")
+            lines += [line("  before", old), line("  after", new[name])]
         for k in range(1, len(self.W) + 1):
             for name, old, new in (
                 ("W", self.W[k - 1], after.W[k - 1]),
@@ -311,10 +352,10 @@ class Trace:
             ):
                 if old is not None:
                     lines.append(f"{name}^({k}) <- {name}^({k}) - {rate} dL/d{name}^({k})")
-                    lines += [_line("  before", old), _line("  after", new)]
+                    lines += [line("  before", old), line("  after", new)]
         lines += [f"output h^({len(self.W)})"]
-        lines += [_line("  before", self.h[-1]), _line("  after", after.h[-1])]
-        return [*lines, "loss L", _line("  before", self.loss), _line("  after", after.loss)]
+        lines += [line("  before", self.h[-1]), line("  after", after.h[-1])]
+        return [*lines, "loss L", line("  before", self.loss), line("  after", after.loss)]
 
 
 def _as_rows(network: NetworkSpec, x: Any, y: Any) -> tuple[bool, np.ndarray, np.ndarray]:
@@ -358,32 +399,3 @@ def _formulas(activation: str | Activation) -> tuple[str, str]:
     """g(a) and g'(a), with the parameter's number."""
     known, p = TABLE[name_of(plain(activation))], f"{parameter_of(activation):g}"
     return known.g.replace("{p}", p), known.slope.replace("{p}", p)
-
-
-def _line(formula: str, value: Any) -> str:
-    """`formula = value` on a line, the value below it where it has several rows or is long.
-
-    What a user set by np.set_printoptions or np.printoptions holds.
-    """
-    value = np.asarray(value)
-    options: dict[str, Any] = {**np.get_printoptions()}
-    chosen = {name: options[name] for name in DEFAULTS if options[name] != DEFAULTS[name]}
-    width = chosen.pop("linewidth", WIDTH)
-    settings: dict[str, Any] = {"max_line_width": width - 6}
-    if not chosen.keys() & {"precision", "floatmode"}:
-        settings["floatmode"] = "unique"
-    few = value.size <= FEW
-    if not few and "threshold" not in chosen:
-        settings |= {"threshold": 0, "edgeitems": 2}
-        settings |= {} if "precision" in chosen else {"precision": 6, "floatmode": "maxprec"}
-    text = np.array2string(value, **settings)
-    if not few:
-        text += f"  {value.shape}"
-    head = f"  {formula} ="
-    if "\n" not in text and len(head) + 1 + len(text) <= width:
-        return f"{head} {text}"
-    lines = wrap(head, width, subsequent_indent="      ", break_long_words=False)
-    return "\n      ".join(["\n".join(lines), *text.split("\n")])
-
-
-DEFAULTS = {"precision": 8, "floatmode": "maxprec", "linewidth": 75, "threshold": 1000}  # NumPy's

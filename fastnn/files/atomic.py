@@ -21,6 +21,7 @@ except ImportError:  # Windows, where a file in use cannot be removed
     fcntl = None  # type: ignore[assignment]
 
 NAME_MAX = 255  # bytes of a file's name, in every usual file system
+NO_LOCKS = errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS  # of file systems that have none
 # Flags that some systems lack. Without O_NONBLOCK the open of a pipe would wait for its other end.
 _FLAGS = sum(getattr(os, f, 0) for f in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
 
@@ -118,7 +119,7 @@ def _lock(descriptor: int) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):  # no locks there
+        if error.errno not in NO_LOCKS:
             raise
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from fastnn.checks import listed
 from fastnn.errors import ModelFileError
 from fastnn.files import ensemble
+from fastnn.files.atomic import NO_LOCKS
 from fastnn.files.foreign import opened
 from fastnn.files.model import json_text, write_atomically
 from fastnn.files.safetensors import loads, read_exactly
@@ -86,6 +87,9 @@ class Journal:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ValueError(f"journal must be free, {self.path} is being written") from None
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
             if os.path.exists(os.path.join(self.path, NAME)):
                 self._read()
             yield

@@ -79,10 +79,13 @@ class _Scaling:
     median: Any
     smooth: bool
     indicated: list[int]  # columns with a feature where they are missing
+    floor: np.ndarray  # of those whose logarithms are scaled; others NaN
 
 
 def _scaling_of(inputs: ArrayInputs) -> _Scaling:
-    of = (inputs.shift, inputs.scale, inputs.median, inputs.smooth, inputs.indicated)
+    floor = np.full(len(inputs.scale), np.nan)
+    floor[inputs.logged] = inputs.floors
+    of = (inputs.shift, inputs.scale, inputs.median, inputs.smooth, inputs.indicated, floor)
     return _Scaling(*of)
 
 
@@ -95,7 +98,8 @@ def _scaling_of_all(columns: list[Numeric]) -> tuple[_Scaling, list[int]]:
     order = []
     for i in range(len(columns)):
         order += [i, len(columns) + indicated.index(i)] if i in indicated else [i]
-    return _Scaling(shift, scale, median, columns[0].smooth, indicated), order
+    floor = np.array([c.floor for c in columns], np.float64)  # None is NaN
+    return _Scaling(shift, scale, median, columns[0].smooth, indicated, floor), order
 
 
 def _known(graph: Graph, x: str, words: Sequence[str]) -> str:
@@ -115,6 +119,12 @@ def _numbers(graph: Graph, x: str, column: _Scaling, fill: bool, dtype: str) -> 
     if fill:
         median = graph.number("median", column.median, dtype)
         absent = graph.node("IsNaN", x)
+    if not np.isnan(column.floor).all():
+        of = ~np.isnan(column.floor)
+        floor = graph.number("floor", np.where(of, column.floor, 1.0), dtype)
+        logs = graph.node("Log", graph.node("Max", x, floor))
+        x = graph.node("Where", graph.number("logged", of, "bool"), logs, x)
+    if fill:
         x = graph.node("Where", absent, median, x)
     if np.any(column.shift):
         x = graph.node("Sub", x, graph.number("shift", column.shift, dtype))
@@ -267,12 +277,15 @@ class _Moment:
 
 def in_units(graph: Graph, f: str, amounts: Sequence[Amount], came: str, wanted: str) -> str:
     """What the network puts out as amounts in their units. came, wanted: dtypes."""
-    if all((one.shift, one.scale, one.low) == (0, 1, None) for one in amounts):
+    if all((one.shift, one.scale, one.low, one.log) == (0, 1, None, False) for one in amounts):
         return f if came == wanted else graph.cast(f, wanted)
     scale, shift = ([getattr(one, n) for one in amounts] for n in ("scale", "shift"))
     f = f if came == "float64" else graph.cast(f, "float64")
     f = graph.node("Mul", f, graph.number("target_scale", scale, "float64"))
     f = graph.node("Add", f, graph.number("target_shift", shift, "float64"))
+    if any(one.log for one in amounts):  # of estimators, which have one target
+        smear = graph.number("smear", [one.smear for one in amounts], "float64")
+        f = graph.node("Mul", graph.node("Exp", f), smear)
     if any(one.low is not None for one in amounts):
         low, high = ([getattr(one, n) for one in amounts] for n in ("low", "high"))
         f = graph.node("Max", f, graph.number("least", low, "float64"))

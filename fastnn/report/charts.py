@@ -32,47 +32,61 @@ class Series:
 
 @dataclass
 class Range:
-    """An axis: which values it shows, and where its ticks are."""
+    """An axis: which values it shows, where its ticks are, and how these are written."""
 
     low: float
     high: float
     ticks: list[float]
-    step: float
+    texts: list[str]
+    log: bool = False
 
     @classmethod
-    def of(cls, values: np.ndarray, padded: bool = True) -> Range:
-        """One that holds the finite values, with ticks at round numbers."""
+    def of(cls, values: np.ndarray, skewed: bool = False) -> Range:
+        """One that holds the finite values, with ticks at round numbers. skewed: logarithmic where
+        most of the values lie close to the lowest end."""
         known = values[np.isfinite(values)]
         low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
         if high - low <= 1e-12 * max(abs(low), abs(high), 1e-300):
             off = abs(low) / 10 or 0.5
             low, high = low - off, high + off
+        log = skewed and low > 0 and np.median(known) - low < (high - low) / 8 and high > 20 * low
+        if log:
+            low, high = _padded(math.log10(low), math.log10(high))
+            tens = range(math.ceil(low), math.floor(high) + 1)
+            factors = (1, 2, 5) if len(tens) < 3 else (1,)
+            ticks = [k * 10.0**n for n in range(math.floor(low), tens.stop) for k in factors]
+            ticks = [tick for tick in ticks if 10**low <= tick <= 10**high]
+            return cls(low, high, ticks, [f"{tick:,.6g}" for tick in ticks], True)
         step = _round_step((high - low) / TICKS)
-        if padded:
-            low, high = low - 0.04 * (high - low), high + 0.04 * (high - low)
+        low, high = _padded(low, high)
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-        return cls(low, high, [k * step for k in range(first, last + 1)], step)
+        ticks = [k * step for k in range(first, last + 1)]
+        return cls(low, high, ticks, [_told(tick, step, max(-low, high)) for tick in ticks])
 
     def place(self, values: np.ndarray) -> np.ndarray:
         """From 0 to 1; what lies beyond is at the end."""
+        if self.log:
+            values = np.log10(values)
         return np.clip((values - self.low) / (self.high - self.low), 0, 1)
 
-    def text(self, tick: float) -> str:
-        """A tick's number, with as many digits as tell the ticks apart."""
-        largest = max(abs(self.low), abs(self.high))
-        if largest >= 1e6 or self.step < 1e-4:
-            return f"{tick:.{max(_digits(largest, self.step), 1)}g}"
-        return f"{tick:,.{max(0, -math.floor(math.log10(self.step) + 1e-9))}f}"
+
+def _padded(low: float, high: float) -> tuple[float, float]:
+    return low - 0.04 * (high - low), high + 0.04 * (high - low)
+
+
+def _told(tick: float, step: float, largest: float) -> str:
+    """A tick's number, with as many digits as tell ticks apart."""
+    if largest >= 1e6 or step < 1e-4:
+        digits = math.floor(math.log10(largest)) - math.floor(math.log10(step)) + 1
+        return f"{tick:.{max(digits, 1)}g}"
+    comma = "," if largest >= 1e4 else ""  # 2020 may be a year
+    return f"{tick:{comma}.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
 
 
 def _round_step(step: float) -> float:
     """The next of 1, 2, 5 times a power of 10."""
     power = 10.0 ** math.floor(math.log10(step))
     return next((k * power for k in (1, 2, 5) if k * power >= step * (1 - 1e-9)), 10 * power)
-
-
-def _digits(largest: float, step: float) -> int:
-    return math.floor(math.log10(largest)) - math.floor(math.log10(step)) + 1
 
 
 def plot(
@@ -97,14 +111,14 @@ def plot(
         f'{escape(told)}">',
         f"<title>{escape(title)}</title>",
     ]
-    for tick in y.ticks:
+    for tick, written in zip(y.ticks, y.texts, strict=True):
         at = _down(y, np.array([tick]))[0]
         parts.append(f'<path class="grid" d="M{LEFT} {at:.1f}H{right}"/>')
-        parts.append(_text(LEFT - 6, at + 4, y.text(tick), "end"))
-    for tick in x.ticks:
+        parts.append(_text(LEFT - 6, at + 4, written, "end"))
+    for tick, written in zip(x.ticks, x.texts, strict=True):
         at = _across(x, np.array([tick]))[0]
         parts.append(f'<path class="grid" d="M{at:.1f} {TOP}V{bottom}"/>')
-        parts.append(_text(at, bottom + 16, x.text(tick), "middle"))
+        parts.append(_text(at, bottom + 16, written, "middle"))
     parts.append(f'<path class="axis" d="M{LEFT} {TOP}V{bottom}H{right}"/>')
     parts.append(_text((LEFT + right) / 2, HEIGHT - 6, _short(x_title), "middle"))
     turned = f'transform="rotate(-90 12 {(TOP + bottom) / 2})"'

@@ -30,7 +30,7 @@ tbody tr{border-top:1px solid var(--rule)}
 th:first-child,td.text{text-align:left;overflow-wrap:anywhere;min-width:6rem}
 .matrix td,.matrix thead th:not(:first-child){padding:.25rem .6rem;text-align:center}
 .bars{width:100%;max-width:46rem}
-.bars th:first-child{min-width:9rem}
+.bars th:first-child{min-width:9rem}.matrix th:first-child{min-width:6.5rem}
 .bars td:last-child{width:60%;padding-right:0}
 .bar{height:.8rem;background:var(--s1);border-radius:0 2px 2px 0;min-width:1px}
 .scores{display:grid;grid-template-columns:repeat(auto-fill,minmax(8.5rem,1fr));gap:.75rem;margin:0}
@@ -46,7 +46,7 @@ svg text{fill:var(--soft);font:12px system-ui,sans-serif}
 .grid{stroke:var(--rule);stroke-width:1}
 .axis{stroke:var(--soft);fill:none}
 .line{fill:none;stroke-width:2;stroke-linejoin:round}
-.faint{opacity:.45}.line.faint{stroke-width:1.2}
+.faint{opacity:.6}.line.faint{stroke-width:1.2}
 .s0{--c:var(--s0)}.s1{--c:var(--s1)}.s2{--c:var(--s2)}.s3{--c:var(--s3)}.s4{--c:var(--s4)}
 .s5{--c:var(--s5)}.s6{--c:var(--s6)}
 .line{stroke:var(--c)}.dots{fill:var(--c)}
@@ -56,7 +56,8 @@ svg text{fill:var(--soft);font:12px system-ui,sans-serif}
 color:var(--soft);font-size:.9rem}
 .legend svg{display:inline-block;width:1.75rem;height:.65rem;margin-right:.4rem}
 @media(max-width:30rem){.facts{grid-template-columns:1fr;gap:0}.facts dd{margin-bottom:.4rem}
-th,td{padding-right:.5rem}.bars td:last-child{width:40%}}
+th,td{padding-right:.4rem}table:not(.matrix,.bars) th:first-child{min-width:4.5rem}
+.bars td:last-child{width:40%}}
 """
 
 

@@ -70,7 +70,7 @@ def alike(values: np.ndarray, sign: str = "") -> list[str]:
     that of numbers above 0, too."""
     largest = float(np.abs(values).max(initial=0.0)) or 1.0
     digits = min(max(2 - math.floor(math.log10(largest)), 0), 12)
-    return [f"{value:{sign},.{digits}f}" for value in values.tolist()]
+    return [f"{round(value, digits) + 0.0:{sign},.{digits}f}" for value in values.tolist()]
 
 
 def share_text(value: float | None) -> str:

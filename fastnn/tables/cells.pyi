@@ -3,6 +3,9 @@ from typing import Any
 
 import numpy.typing as npt
 
+def logarithms(x: npt.NDArray[Any], floor: float) -> None: ...
+def powers(x: npt.NDArray[Any]) -> None: ...
+
 class Rule:
     def __init__(
         self,
@@ -15,6 +18,7 @@ class Rule:
         median: float = 0.0,
         smooth: bool = False,
         indicator: bool = False,
+        floor: float | None = None,
     ) -> None: ...
 
 class Cells:

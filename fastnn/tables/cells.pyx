@@ -6,7 +6,7 @@ from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
 from cpython.long cimport PyLong_Check
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_CheckExact
-from libc.math cimport NAN, isfinite, isnan, sqrt
+from libc.math cimport NAN, exp, isfinite, isnan, log, sqrt
 
 import numpy
 
@@ -27,6 +27,24 @@ cdef enum:
 KINDS = {"number": NUMBER, "ordered": ORDERED, "code": CODE, "sign": SIGN, "one_hot": ONE_HOT}
 
 
+cdef inline double logarithm(double x, double floor) noexcept nogil:
+    return log(max(x, floor)) if isfinite(x) else x
+
+
+def logarithms(double[::1] x, double floor):
+    """x <- ln max(x, floor), but what is not finite; a number alone as among others, which vectors of NumPy do not promise."""
+    cdef Py_ssize_t i
+    for i in range(x.shape[0]):
+        x[i] = logarithm(x[i], floor)
+
+
+def powers(double[::1] x):
+    """x <- e^x, likewise."""
+    cdef Py_ssize_t i
+    for i in range(x.shape[0]):
+        x[i] = exp(x[i])
+
+
 cdef class Rule:
     """What becomes of one column's cell."""
     cdef object name
@@ -34,11 +52,12 @@ cdef class Rule:
     cdef int kind
     cdef Py_ssize_t start      # its first feature
     cdef bint smooth, indicator
-    cdef double shift, scale, median
+    cdef double shift, scale, median, floor
 
-    def __init__(self, name, kind, start, places=None, shift=0, scale=1, median=0, smooth=False, indicator=False):
+    def __init__(self, name, kind, start, places=None, shift=0, scale=1, median=0, smooth=False, indicator=False, floor=None):
         self.name, self.kind, self.start, self.places = name, KINDS[kind], start, places or {}
         self.shift, self.scale, self.median, self.smooth, self.indicator = shift, scale, median, smooth, indicator
+        self.floor = NAN if floor is None else floor  # no logarithm
 
     cdef double number(self, cell) except? -2:
         """The cell as a number: NaN where it is missing. Infinite: it is not of the plain sort."""
@@ -122,6 +141,8 @@ cdef class Cells:
                 if not self.fills:
                     return None
                 x, missing = rule.median, 1
+            elif not isnan(rule.floor):
+                x = logarithm(x, rule.floor)
             if not isfinite(x):
                 return None
             x = (x - rule.shift) / rule.scale

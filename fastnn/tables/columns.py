@@ -18,7 +18,7 @@ from fastnn.network.arrays import is_rows, is_table
 from fastnn.network.losses import as_loss, quantiles_of
 from fastnn.network.spec import NetworkSpec, as_network
 from fastnn.tables.categories import ENCODINGS
-from fastnn.tables.cells import Cells
+from fastnn.tables.cells import Cells, powers
 from fastnn.tables.frames import all_names, as_arrays, as_matrix, as_table, as_targets
 from fastnn.tables.inputs import ArrayInputs, Inputs, PlainInputs, TableInputs
 from fastnn.tables.kinds import slips
@@ -201,13 +201,20 @@ class Columns:
         Several quantiles of a target stand side by side."""
         if not self.amounts:
             return y
-        scale, shift = (self._each(name, y.shape[1]) for name in ("scale", "shift"))
-        return y.astype(np.float64) * scale + shift
+        scale, shift, log = (self._each(name, y.shape[1]) for name in ("scale", "shift", "log"))
+        values = y.astype(np.float64) * scale + shift
+        for k in np.flatnonzero(log):
+            logs = values[:, k].copy()
+            powers(logs)
+            values[:, k] = logs
+        return values
 
     def decode(self, f: np.ndarray) -> np.ndarray:
         """What the network puts out, (n, n_out) -> in the users' units; of a clamped target
         (`learn`) no value is beyond those of the training rows."""
         values = self.in_units(f)
+        if self.amounts and any(target.log for target in self.targets):  # type: ignore[union-attr]
+            values *= self._each("smear", f.shape[1])
         if not self.amounts or all(target.low is None for target in self.targets):  # type: ignore[union-attr]
             return values
         low, high = (self._each(name, f.shape[1]).astype(np.float64) for name in ("low", "high"))
@@ -242,7 +249,10 @@ class Columns:
             names = f"columns {listed(inputs.names)}" if inputs.names else "columns in their order"
             lines = [("inputs", f"{inputs.width} {names}, or arrays")]
         elif isinstance(inputs, ArrayInputs):
-            lines = [("inputs", f"arrays (n, {', '.join(map(str, inputs.shape))})")]
+            text = f"arrays (n, {', '.join(map(str, inputs.shape))})"
+            if inputs.logged:
+                text += f", logarithms of {listed([f'x{j}' for j in inputs.logged], 6)}"
+            lines = [("inputs", text)]
         else:
             n = counted(len(inputs.columns), "column")
             lines = [("inputs", f"{n}, {counted(inputs.width, 'feature')}")]

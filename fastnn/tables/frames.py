@@ -4,7 +4,7 @@ Arrays. Numbers are views of theirs where NumPy can look into them."""
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +22,8 @@ NOTHING = ("NoneType", "NAType", "NaTType")  # types of missing cells
 
 def all_names(X: Any) -> list[Any]:
     """The names of X's columns, whatever they are."""
+    if hasattr(X, "collect") and not hasattr(X, "__len__"):
+        raise TypeError(f"X must be a table that is there, X.collect(), got {type(X).__name__}")
     if is_rows(X):
         return list(dict.fromkeys(key for row in X if isinstance(row, Mapping) for key in row))
     if isinstance(X, Mapping):
@@ -182,6 +184,8 @@ def _objects(cells: list[Any], **known: Any) -> Column | None:
         return Numbers(np.array([np.nan if is_missing(c) else _real(c) for c in cells]))
     if kinds and all(issubclass(kind, (date, np.datetime64)) for kind in kinds):
         return Moments(np.array([_utc(cell) for cell in cells], "M8[us]"))
+    if kinds == {time}:
+        return Moments(np.array([_at(cell) for cell in cells], "M8[us]"))
     if not all(issubclass(kind, (str, np.bool_, *NUMBERS)) for kind in kinds):
         return None
     if reals and kinds != reals:  # True is not 1
@@ -196,6 +200,11 @@ def _utc(cell: Any) -> Any:
     if isinstance(cell, datetime) and cell.tzinfo is not None:
         return np.datetime64(cell.astimezone(UTC).replace(tzinfo=None), "us")
     return cell
+
+
+def _at(cell: Any) -> Any:
+    """A time of 1970-01-01."""
+    return np.datetime64("NaT") if is_missing(cell) else datetime.combine(date(1970, 1, 1), cell)
 
 
 def _moments(values: np.ndarray) -> Column:
@@ -236,6 +245,8 @@ def _pandas(values: Any) -> Column | None:
         return _moments(values.to_numpy())
     if kind.kind == "c":
         return None
+    if kind.name.startswith("period"):  # when it began
+        return _moments(values.dt.to_timestamp().to_numpy())
     return _objects(values.to_numpy(object).tolist())
 
 
@@ -246,7 +257,7 @@ def _polars(values: Any) -> Column | None:
     name = str(kind).partition("(")[0]
     if name in ("Date", "Datetime", "Duration"):
         return _moments(values.to_numpy())
-    if name in ("String", "Boolean", "Null", "Object", "Categorical", "Enum"):
+    if name in ("String", "Boolean", "Null", "Object", "Categorical", "Enum", "Time"):
         order = list(kind.categories) if name == "Enum" else None
         declared = name in ("Categorical", "Enum")
         return _objects(values.to_list(), declared=declared, order=order)
@@ -275,6 +286,7 @@ def _arrow(values: Any) -> Column | None:
         return _moments(np.asarray(values.cast(pyarrow.timestamp("us"))))
     if types.is_duration(kind):
         return _moments(np.asarray(values.cast(pyarrow.duration("us"))))
-    if str(kind) in ("string", "large_string", "string_view", "bool", "null"):
+    plain = ("string", "large_string", "string_view", "bool", "null")
+    if types.is_time(kind) or str(kind) in plain:
         return _objects(values.to_pylist(), declared=declared, order=order)
     return None

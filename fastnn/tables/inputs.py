@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,6 +28,8 @@ from fastnn.tables.numbers import (
     clip,
     fit_numeric,
     fit_scaling,
+    floor_of,
+    logged,
     ranges_of,
     resolved,
 )
@@ -125,6 +127,27 @@ class TableInputs:
         notes += _missing_notes(table, columns, missing)
         return cls(columns, missing, [*map(str, missing_values)], notes)
 
+    def logged_where_long(self, data: Any, rows: np.ndarray) -> TableInputs | None:
+        """These, with logarithms of numbers that have a long tail in training rows, scaled as
+        "robust"; None where no column has one."""
+        table = data.without(self.missing_values)
+        columns: list[Kind] = []
+        names = []
+        for column in self.columns:
+            made: Kind = column
+            if isinstance(column, Numeric):
+                values = table.column(column.name).numbers(column.decimal)[rows]
+                floor = floor_of(values)
+                if floor is not None:
+                    made = replace(column, floor=floor)
+                    made.fit(values, "robust", self.missing)
+                    names.append(column.name)
+            columns.append(made)
+        if not names:
+            return None
+        note = f"{listed(names, 6)}: long tails; logarithms predict held-out rows better"
+        return replace(self, columns=columns, notes=[*self.notes, note])
+
     def transform(self, X: Any, dtype: str = "float32", warn_unknown: bool = True) -> np.ndarray:
         """X (n, width) of `dtype`, from what has named columns; others are passed over."""
         if isinstance(X, Arrays) or not is_table(X):
@@ -200,6 +223,9 @@ class ArrayInputs:
     missing: str = "refuse"
     smooth: bool = False  # clipped smoothly
     indicated: list[int] = field(default_factory=list)  # numbers with a feature where missing
+    # Numbers whose logarithms are scaled, of max(x, floor), and the floors.
+    logged: list[int] = field(default_factory=list)
+    floors: list[float] = field(default_factory=list)
 
     kind = "arrays"
     codes: ClassVar[dict[int, int]] = {}
@@ -226,6 +252,21 @@ class ArrayInputs:
             absent = np.flatnonzero(np.isnan(X).any(axis=0)).tolist()
         return cls(data.shape, *fitted, missing, how == "robust", absent)
 
+    def logged_where_long(self, data: Any, rows: np.ndarray) -> ArrayInputs | None:
+        """As of `TableInputs`."""
+        found: dict[int, float] = {}
+        made = replace(self, shift=self.shift.copy(), scale=self.scale.copy())
+        made.median = self.median.copy()
+        for j in range(len(self.scale)):
+            values = data.X[rows, j].astype(np.float64)
+            floor = floor_of(values)
+            if floor is not None:
+                found[j] = floor
+                fitted = fit_scaling(logged(values, floor)[:, None], "robust", self.missing, 1.0)
+                made.shift[j], made.scale[j], made.median[j] = (one[0] for one in fitted)
+        made.logged, made.floors = [*found], [*found.values()]
+        return made if found else None
+
     def transform(self, X: Any, dtype: str = "float32", warn_unknown: bool = True) -> np.ndarray:
         """X (n, width) of `dtype`, from an array (n, ...) of numbers."""
         if is_table(X) and not isinstance(X, Arrays):
@@ -246,11 +287,13 @@ class ArrayInputs:
             )
         encoded = np.empty((len(data.X), self.width), dtype)
         far = (np.abs(self.shift) > FAR * self.scale) | (self.scale < NEAR)
-        wide = np.dtype("float64" if self.smooth or far.any() else dtype)
+        wide = np.dtype("float64" if self.smooth or far.any() or self.logged else dtype)
         for start in range(0, len(data.X), ROWS):
             X, out = data.X[start : start + ROWS], encoded[start : start + ROWS]
             numbers = X.astype(wide)
             out[:, n:] = np.isnan(numbers[:, self.indicated])
+            for j, floor in zip(self.logged, self.floors, strict=True):
+                numbers[:, j] = logged(numbers[:, j], floor)
             if X.dtype.kind == "f":
                 self._fill(numbers, data, start)
             if self.shift.any():
@@ -284,8 +327,9 @@ class ArrayInputs:
             saved[name] = float(values[0]) if same else values.tolist()
         if self.smooth:
             saved["smooth"] = True
-        if self.indicated:
-            saved["indicated"] = self.indicated
+        for name in ("indicated", "logged", "floors"):
+            if getattr(self, name):
+                saved[name] = getattr(self, name)
         return saved
 
     @classmethod
@@ -296,7 +340,8 @@ class ArrayInputs:
             np.broadcast_to(np.asarray(saved[name], np.float64), (width,))
             for name in ("shift", "scale", "median")
         )
-        more = {name: saved[name] for name in ("smooth", "indicated") if name in saved}
+        names = ("smooth", "indicated", "logged", "floors")
+        more = {name: saved[name] for name in names if name in saved}
         return cls(shape, shift, scale, median, saved["missing"], **more)
 
 

@@ -217,7 +217,8 @@ class _Column:
             return None
         if not counts:
             whole = np.isfinite(values).all() and (values == np.floor(values)).all()
-            if not whole or len(np.unique(values)) < n:
+            large = whole and np.abs(values).max() > 2**53  # neighbours are one as float64
+            if not whole or (len(np.unique(values)) < n and not large):
                 return None
         what = "counts the rows" if counts else "an identifier, a number of each row's own"
         return Found("", f"{self.name}: {what}; left out, {self._way('numeric')} keeps it")
@@ -282,7 +283,11 @@ class _Column:
         word = column.words[column.codes[known[0]]]
         word = word if len(word) <= 40 else f"{word[:37]}..."
         text = f'{self.name}: text such as "{word}", {n_words:,} different in {n:,} rows'
-        return Found("", f"{text}; left out, {self._way('categorical')} keeps it")
+        text += f"; left out, {self._way('categorical')} keeps it"
+        n_texts = int(column.texts().sum())
+        if 0 < n_texts < n_words / 2:
+            text += f", {self._way('numeric')} its numbers"
+        return Found("", text)
 
     def _codes(self, column: Words) -> Found:
         """Digits with zeros in front: names, not amounts."""

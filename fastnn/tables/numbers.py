@@ -3,6 +3,7 @@
 standard    (x - mean) / deviation
 maximum     x / the greatest of all columns, as suits pixels
 robust      z = (x - median) / (q75 - q25), then z / sqrt(1 + (z / 3)^2), between -3 and 3
+logarithm   ln max(x, floor) first, of amounts with a long tail
 missing     the median, or that and a feature more: 1 where the number is missing, 0 elsewhere
 """
 
@@ -15,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastnn.errors import TableError
-from fastnn.tables.cells import Rule
+from fastnn.tables.cells import Rule, logarithms
 from fastnn.tables.table import Table
 
 SCALINGS = ("auto", "standard", "maximum", "robust", "none")
@@ -23,6 +24,10 @@ MISSING = ("refuse", "impute", "indicate")
 # A standardised column spans at most this many deviations. A pixel lit in one row of 60,000 has a
 # deviation near 0, and would come out 245 deviations high and push everything else aside.
 WIDEST = 20.0
+# A tail is long where the 99th percentile is so many quartiles' widths above the median: 1.7 of
+# normal numbers, 3.6 of exponential ones.
+LONG = 3.0
+FEW_VALUES = 20  # of which no tail is made
 PIXELS = 64  # fewest columns that are asked whether they share one unit, as pixels do
 LARGEST = 1e150  # in size: the squares of larger numbers are beyond float64
 SMALLEST = 1e-150  # range of a column, or it counts as constant: squares vanish in float64
@@ -41,11 +46,13 @@ class Numeric:
     indicator: bool = False
     decimal: str = "."  # before the fraction, in text
     loose: bool = False  # text counts as missing
+    floor: float | None = None  # of max(x, floor), whose logarithm is what is scaled
 
     kind: ClassVar[str] = "numeric"
 
     def __str__(self) -> str:
-        text = f"(x - {self.shift:.6g}) / {self.scale:.6g}"
+        x = "x" if self.floor is None else f"ln max(x, {self.floor:.3g})"
+        text = f"({x} - {self.shift:.6g}) / {self.scale:.6g}"
         text = f"clip({text})" if self.smooth else text
         return f"{self.name}: {text}{', (missing)' if self.indicator else ''}"
 
@@ -56,6 +63,7 @@ class Numeric:
     def fit(self, values: np.ndarray, scaling: str, missing: str, peak: float = 1.0) -> None:
         """From the training rows' numbers (n,), NaN where missing."""
         self.indicator = missing == "indicate" and bool(np.isnan(values).any())
+        values = self._logged(values)
         fitted = fit_scaling(values[:, None], scaling, missing, peak)
         self.shift, self.scale, self.median = (float(one[0]) for one in fitted)
         self.smooth = scaling == "robust"
@@ -67,8 +75,11 @@ class Numeric:
         if text:
             where = table.where(text[0], self.name)
             raise TableError(f'{where}: must be a number, got "{text[1]}"')
-        came = column.numbers(self.decimal)
+        came = self._logged(column.numbers(self.decimal))
         self.take(out, came, missing, lambda row: table.where(row, self.name))
+
+    def _logged(self, values: np.ndarray) -> np.ndarray:
+        return values if self.floor is None else logged(values, self.floor)
 
     def take(
         self, out: np.ndarray, came: np.ndarray, missing: str, where: Callable[[int], str]
@@ -91,7 +102,7 @@ class Numeric:
         return Rule(self.name, "number", start, **self.scaled())
 
     def scaled(self) -> dict[str, Any]:
-        names = ("shift", "scale", "median", "smooth", "indicator")
+        names = ("shift", "scale", "median", "smooth", "indicator", "floor")
         return {name: getattr(self, name) for name in names}
 
     def to_dict(self) -> dict:
@@ -114,10 +125,31 @@ def clip(z: np.ndarray) -> np.ndarray:
     return z
 
 
+def logged(values: np.ndarray, floor: float) -> np.ndarray:
+    """ln max(x, floor) of numbers (n,), float64; what is not finite stays."""
+    values = np.array(values, np.float64)
+    logarithms(values, floor)
+    return values
+
+
+def floor_of(values: np.ndarray) -> float | None:
+    """Half the least positive one of numbers (n,) that have a long tail upwards and none below 0;
+    None of others."""
+    known = values[np.isfinite(values)]
+    if len(known) <= FEW_VALUES or known.min() < 0 or known.max() <= SMALLEST:
+        return None
+    if len(np.unique(known)) <= FEW_VALUES:
+        return None
+    low, middle, high, far = np.quantile(known, [0.25, 0.5, 0.75, 0.99])
+    if far - middle <= LONG * (high - low):
+        return None
+    return float(known[known > 0].min()) / 2
+
+
 def without_defaults(kind: Any) -> dict:
     """Its fields, but for settings that are off."""
     usual = {"smooth": False, "indicator": False, "decimal": ".", "loose": False}
-    usual |= {"codes": False, "some": False}
+    usual |= {"codes": False, "some": False, "floor": None}
     return {name: value for name, value in vars(kind).items() if value != usual.get(name, ...)}
 
 

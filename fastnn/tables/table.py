@@ -128,6 +128,8 @@ class Words:
         lookup = np.empty(len(raw), np.int32)
         for i, word in enumerate(raw):
             word = word.strip()
+            if word[:2] == '="' and word[-1] == '"':  # as spreadsheets keep text that is digits
+                word = word[2:-1]
             if len(word) > 1 and word[0] == word[-1] == "'":
                 word = word[1:-1].strip()
             if len(word) < 9 and word.lower() in NEVER:

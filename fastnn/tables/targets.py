@@ -1,7 +1,8 @@
 """What a target means to a network: classes 0..C-1, or an amount.
 
 class target    0..C-1; of several, which have two classes each, columns of 0 and 1
-numeric target  (y - shift) / scale, undone on the output
+numeric target  (y - shift) / scale, undone on the output; or that of ln y, where predictions, which
+                are medians then, are multiplied by what makes them means
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import numpy as np
 from fastnn.checks import counted, listed
 from fastnn.errors import TableError
 from fastnn.tables.categories import counted_names
+from fastnn.tables.cells import powers
 from fastnn.tables.kinds import decimal_of
-from fastnn.tables.numbers import LARGEST, SMALLEST
+from fastnn.tables.numbers import LARGEST, SMALLEST, floor_of, logged
 from fastnn.tables.table import Column, Table, TableWarning, Words
 from fastnn.tables.words import number_name, number_or_none, places, word_order
 
@@ -102,13 +104,17 @@ class Amount:
     shift: float = 0.0
     scale: float = 1.0
     decimal: str = "."  # before the fraction, in text
+    log: bool = False  # ln y is learned, y > 0
+    smear: float = 1.0  # of a mean over exp(f): Duan (1983), "Smearing estimate", JASA 78(383)
     low: float | None = None  # what is predicted is clamped to the range of the training rows
     high: float | None = None
 
     task = "regression"
 
     def __str__(self) -> str:
-        text = f"{self.name}: {self.shift:.6g} + {self.scale:.6g} f(x)"
+        text = f"{self.shift:.6g} + {self.scale:.6g} f(x)"
+        text = f"{self.smear:.4g} exp({text})" if self.log else text
+        text = f"{self.name}: {text}"
         return text if self.low is None else f"{text}, within {self.low:.6g} to {self.high:.6g}"
 
     @classmethod
@@ -164,11 +170,38 @@ class Amount:
         return values
 
     def encode(self, table: Table, name: str) -> np.ndarray:
-        return (self.values(table, name) - self.shift) / self.scale
+        values = self.values(table, name)
+        if self.log and not (values > 0).all():
+            row = int(np.argmin(values > 0))
+            raise TableError(
+                f"{table.where(row, name)}: must be above 0, for its logarithm is learned, "
+                f"got {values[row]:g}"
+            )
+        return self.scaled(values)
+
+    def scaled(self, values: np.ndarray) -> np.ndarray:
+        """(n,) as learned."""
+        values = logged(values, 0.0) if self.log else values
+        return (values - self.shift) / self.scale
+
+    def unscaled(self, f: np.ndarray) -> np.ndarray:
+        """f (n,), as learned -> in the user's unit."""
+        values = f * self.scale + self.shift
+        if self.log:
+            powers(values)
+        return values
+
+    def logged(self, values: np.ndarray) -> Amount | None:
+        """This target, of which ln y is learned; None where the training rows' values (n,) are not
+        all above 0 with a long tail."""
+        if floor_of(values) is None or values.min() <= 0:
+            return None
+        logs = logged(values, 0.0)
+        return replace(self, log=True, shift=float(logs.mean()), scale=float(logs.std()))
 
     def to_dict(self) -> dict:
         saved = {"task": self.task, **asdict(self)}
-        usual = {"decimal": ".", "low": None, "high": None}
+        usual = {"decimal": ".", "low": None, "high": None, "log": False, "smear": 1.0}
         return {name: value for name, value in saved.items() if value != usual.get(name, ...)}
 
 

@@ -1,7 +1,7 @@
 """Cells of text: which are missing, and which number, truth or moment a word tells.
 
 number      1013, -0.5, 1e6; with a sign of currency or percent, thousands apart, a decimal comma:
-            $1,013.00   12,5 %   1 013   1'013   (5.00)   −3
+            $1,013.00   12,5 %   1 013   1'013   (5.00)   5.00-   −3
 sense       yes, Y, true, T, on, 1 and no, n, false, F, off, 0
 moment      2020-01-31, 2020-01-31T13:45:10Z, 31.01.2020, 1/31/20 1:45 pm, 31 Jan 2020, 13:45
 """
@@ -48,7 +48,8 @@ def _pattern(decimal: str, thousands: str) -> Callable[[str], re.Match[str] | No
     around = rf"[{_BLANKS}]*"
     return re.compile(
         rf"(?P<below>\()?{around}(?P<sign>[+\-{_MINUS}])?{around}(?:{_UNIT}{around}"
-        rf"(?P<late>[+\-{_MINUS}])?)?(?P<digits>{digits}){around}(?:%|{_UNIT})?{around}(?(below)\))"
+        rf"(?P<late>[+\-{_MINUS}])?)?(?P<digits>{digits}){around}(?:%|{_UNIT})?{around}"
+        rf"(?(below)\)|(?(sign)|(?P<last>-)?))"
     ).fullmatch
 
 
@@ -86,7 +87,8 @@ def _number(word: str, decimal: str) -> float:
         raise ValueError(word)
     digits = found["digits"].replace("." if decimal == "," else ",", "").replace(decimal, ".")
     value = float(_NO_DIGITS.sub("", digits))
-    below = bool(found["below"]) ^ ((found["sign"] or found["late"] or "+") != "+")
+    sign = found["sign"] or found["late"] or found["last"] or "+"
+    below = bool(found["below"]) ^ (sign != "+")
     return -value if below else value
 
 
@@ -167,7 +169,7 @@ def as_word(cell: Any) -> str:
     """The word of a cell that is a Python object."""
     if is_missing(cell):
         return ""
-    if isinstance(cell, (str, bool, np.bool_)):
+    if isinstance(cell, (str, bool, np.bool_)) or not hasattr(cell, "__float__"):
         return str(cell)
     return number_name(cell)
 

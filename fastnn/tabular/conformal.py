@@ -23,6 +23,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastnn.tabular.folds import evenly
+
 MOST = 5000  # rows whose scores are kept
 BLOCK = 2_000_000  # numbers of a block of rows times scores: 16 MB
 
@@ -106,11 +108,6 @@ class Scores:
         return count + 1 > (1 - coverage) * (self.n + 1) + 1e-9
 
 
-def kept_of(n: int) -> np.ndarray:
-    """The rows whose scores are kept, of n."""
-    return np.arange(n) if n <= MOST else np.arange(MOST) * n // MOST
-
-
 def scores_of(
     folds: np.ndarray, shares: np.ndarray, score: np.ndarray, spread: np.ndarray | None = None
 ) -> Scores:
@@ -123,7 +120,7 @@ def scores_of(
     n_bags, n = folds.shape
     n_folds = int(folds.max()) + 1
     own = np.zeros((1, n), np.intp) if spread is None else spread[None]
-    kept = kept_of(n)
+    kept = evenly(n, MOST)
     keys = np.concatenate([folds, own])[:, kept]
     combinations, group = np.unique(keys, axis=1, return_inverse=True)
     members = np.zeros((combinations.shape[1], n_bags, n_folds))

@@ -95,7 +95,7 @@ def as_target(y: Any) -> np.ndarray | Table:
             return y
         y = y.iloc[:, 0] if hasattr(y, "iloc") else as_cells(y, names[0])
     array = np.asarray(y)
-    first = array.flat[0] if array.size else None
+    first: Any = array.flat[0] if array.size else None
     if array.dtype.kind == "S" or isinstance(first, bytes):
         raise TypeError(f"y must hold numbers or texts, got {bytes(first)!r:.50}; decode them")
     if array.ndim == 2 and array.shape[1] == 1:

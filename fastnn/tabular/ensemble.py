@@ -65,15 +65,6 @@ class Ensemble:
         n_out)."""
         return self.means(X, self.scores.members)
 
-    def unseen(self, X: np.ndarray, group: np.ndarray) -> np.ndarray:
-        """f(x) of encoded rows by the members that rows of their groups (n,) were held out from,
-        (n, n_out)."""
-        f = np.empty((len(X), self.members[0].sizes[-1]))
-        for k in np.unique(group):
-            rows = np.flatnonzero(group == k)
-            f[rows] = self.means(X[rows], self.scores.members[k : k + 1])[0]
-        return f
-
     def answers(self, f: np.ndarray) -> np.ndarray:
         """What f(x), (n, n_out), means: calibrated probabilities of classes, (n, n_classes), or
         amounts in the target's unit, (n,); float64."""
@@ -82,6 +73,14 @@ class Ensemble:
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Answers for encoded rows."""
         return self.answers(self.mean(X))
+
+    def predict_unseen(self, X: np.ndarray, group: np.ndarray) -> np.ndarray:
+        """Answers by the members that the group (n,) of each encoded row was held out from."""
+        f = np.empty((len(X), self.members[0].sizes[-1]))
+        for k in np.unique(group):
+            rows = np.flatnonzero(group == k)
+            f[rows] = self.means(X[rows], self.scores.members[k : k + 1])[0]
+        return self.answers(f)
 
     def _spread(self, X: np.ndarray) -> np.ndarray | None:
         """s(x) by each group's network, (n, n_groups)."""

@@ -20,9 +20,10 @@ from fastnn.sklearn_callbacks import Task, followed
 from fastnn.tables.columns import Columns
 from fastnn.tables.table import Arrays, Numbers, Table, codes_of
 from fastnn.tabular.api import Estimator
-from fastnn.tabular.conformal import kept_of
+from fastnn.tabular.conformal import MOST
 from fastnn.tabular.data import as_amounts, as_classes, as_data, as_target
 from fastnn.tabular.ensemble import Ensemble
+from fastnn.tabular.folds import evenly
 from fastnn.tabular.learning import HeldOut, learn_ensemble
 from fastnn.tabular.recipes import Pack, Search, single_recipe
 from fastnn.tabular.search.trials import Trial
@@ -238,7 +239,7 @@ class Tabular(Estimator):
         """
         data, truth = self._rows(X, y)
         weights = as_weights(sample_weight, data.n_rows)
-        return self._importance(data, truth, weights, repeats, seed, held_out)
+        return self._importance(data, truth, weights, repeats, seed, held_out, data.n_rows)
 
     def _importance(
         self,
@@ -248,22 +249,28 @@ class Tabular(Estimator):
         repeats: int,
         seed: int | None,
         held_out: bool,
+        most: int,
     ) -> Importance:
+        """As `permutation_importance`, of at most so many rows."""
         ensemble = self._ensemble
-        answer = ensemble.predict
         if held_out:
             of = self._held_out_of(data)
-            rows = of.rows[kept_of(len(of.rows))]
+            rows = of.rows[evenly(len(of.rows), MOST)]
+            few = evenly(len(rows), most)
+            rows, group = rows[few], ensemble.scores.group[few]
+        else:
+            rows, group = evenly(data.n_rows, most), None
+
+        def answers(X: np.ndarray) -> np.ndarray:
+            return ensemble.predict(X) if group is None else ensemble.predict_unseen(X, group)
+
+        if len(rows) < data.n_rows:
             data, truth = data.take(rows), truth[rows]
             weights = None if weights is None else weights[rows]
-
-            def answer(X: np.ndarray) -> np.ndarray:
-                return ensemble.answers(ensemble.unseen(X, ensemble.scores.group))
-
         encoded = ensemble.columns.encode(data, warn_unknown=not held_out)
         with self._bound():
             return permutation_importance(
-                answer,
+                answers,
                 *(encoded, truth, lambda y, f: self._loss(y, f, weights)),
                 groups=ensemble.features(),
                 repeats=repeats,

@@ -56,3 +56,8 @@ def splits(
     if n_folds == 1:
         return [folds(n_rows, 5, seed, labels)[:1]] * repeats
     return [folds(n_rows, n_folds, seed, labels, repeat) for repeat in range(repeats)]
+
+
+def evenly(n: int, most: int) -> np.ndarray:
+    """At most so many of n rows, spread evenly over them."""
+    return np.arange(n) if n <= most else np.arange(most) * n // most

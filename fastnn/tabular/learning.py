@@ -23,7 +23,7 @@ from fastnn.tables.columns import Columns, learn
 from fastnn.tables.inputs import ArrayInputs, PlainInputs, TableInputs
 from fastnn.tables.numbers import Numeric
 from fastnn.tables.table import Arrays, Table, codes_of
-from fastnn.tables.targets import Classes
+from fastnn.tables.targets import Amount, Classes
 from fastnn.tables.words import as_word
 from fastnn.tabular import weighting
 from fastnn.tabular.calibration import Calibration, calibration_of
@@ -33,6 +33,7 @@ from fastnn.tabular.ensemble import Ensemble
 from fastnn.tabular.folds import Fold, fold_of, splits
 from fastnn.tabular.members import Lesson, operations_a_second, train
 from fastnn.tabular.recipes import Pack, Recipe, Search, as_pack, base_recipe
+from fastnn.tabular.search.scales import choose, smear_of
 from fastnn.tabular.search.trials import Setting, Trials
 from fastnn.tabular.spread import Spread, learn_spread
 from fastnn.training.history import History
@@ -56,6 +57,9 @@ class HeldOut(Value, eq=False):
     rows: np.ndarray
     predictions: np.ndarray
     n_rows: int
+
+
+FOR_TRAINING = 0.8  # of a time limit: the rest is for columns, held-out rows and what follows
 
 
 @dataclass
@@ -119,7 +123,7 @@ def learn_ensemble(
     budget = None
     if time_limit is not None and (recipe == "auto" or (trials is not None and begun is None)):
         speed = operations_a_second(base_recipe(task), n_columns, max(n_classes, 1), n_threads)
-        budget = speed * time_limit
+        budget = FOR_TRAINING * speed * time_limit
     pack = begun or as_pack(recipe, task, data.n_rows, n_columns, n_classes, budget)
     repeats: list[list[Fold]] = []
 
@@ -145,14 +149,18 @@ def learn_ensemble(
         columns.targets = [Classes(columns.names[0], names, classes.dtype.kind in "OSU")]
     _, n_out = columns.outputs(None, None)
     X = columns.encode(data, warn_unknown=False)
-    learned = y
-    if teacher is not None:
-        learned = teacher if not columns.amounts else columns.encode_targets(teacher)
     inputs = columns.inputs
     assert not isinstance(inputs, PlainInputs)
+    learned = _learned(columns, y, teacher)
     lesson = Lesson(
         *(X, learned, weights, n_out, not columns.amounts, inputs.numbers, inputs.codes, held)
     )
+    known = repeats[0][0][0] if pack.n_folds == 1 else np.arange(data.n_rows)
+    if pack.logs and choose(columns, data, y, lesson, known, base_recipe(task), seed, n_threads):
+        if columns.inputs is not inputs:
+            lesson.X = X = columns.encode(data, warn_unknown=False)
+        y = columns.encode_targets(target) if columns.amounts else y
+        lesson.y = _learned(columns, y, teacher)
     measured = np.sort(np.concatenate([held for _, held in repeats[0]]))
     y, weights = y[measured], None if weights is None else weights[measured]
     deadline = None if time_limit is None else begin + time_limit
@@ -181,7 +189,11 @@ def learn_ensemble(
     folds = np.stack([bag.fold for bag, _ in kept])
     of_bags = np.array([share for _, share in kept])
     spread: Spread | None = None
-    if columns.amounts:
+    target_of = columns.targets[0]
+    if isinstance(target_of, Amount):
+        if target_of.log:
+            values = columns.in_units(mean)[:, 0], columns.in_units(y)[:, 0]
+            target_of.smear = smear_of(*values, weights)
         calibration, score = Calibration(), (y - mean)[:, 0]
         scores = _scores_of_amounts(columns, mean, y, weights)
         fold = bags[0].fold
@@ -259,6 +271,13 @@ def _prove(members: list[Predictor], held: dict[int, int]) -> None:
         for feature, sign in held.items():
             if (low[0, feature] if sign > 0 else -high[0, feature]) < 0:
                 raise RuntimeError(f"feature {feature} is not monotone: this is a bug of fastnn")
+
+
+def _learned(columns: Columns, y: np.ndarray, teacher: np.ndarray | None) -> np.ndarray:
+    """What networks learn: the encoded target y, or what a teacher says in its place."""
+    if teacher is None:
+        return y
+    return columns.encode_targets(teacher) if columns.amounts else teacher
 
 
 def sum_of(shares: np.ndarray, parts: np.ndarray) -> np.ndarray:

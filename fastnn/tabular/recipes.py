@@ -8,6 +8,7 @@ ensemble, on every machine.
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 from itertools import pairwise
 from os import PathLike, fspath
@@ -26,7 +27,8 @@ OPERATIONS_A_SECOND = 80e9
 SECONDS, CORES, ROWS = 20.0, 2, 10_000
 STEPS = 3000  # fewest of a network among several, but that 64 epochs are enough
 FEWEST = 8  # epochs
-TRIALS, IN_TIME = 40, 24  # of a search; those that a time limit has room for, at least about
+TRIALS = 40  # of a search
+IN_TIME = 24, 12, 6  # for which a time limit has room, fewer where they are then on several folds
 
 
 class Recipe(Value):
@@ -134,12 +136,16 @@ class Pack(Value):
         How often, each time with other folds and other first weights.
     clamp : bool, default True
         Whether predicted amounts keep to the range of the rows trained on.
+    logs : bool, default True
+        Whether numbers with long tails, and such a target, are learned as their logarithms where
+        small networks predict held-out rows better so.
     """
 
     recipes: tuple[Recipe, ...]
     n_folds: int = 5
     repeats: int = 1
     clamp: bool = True
+    logs: bool = True
 
     def __post_init__(self) -> None:
         recipes = self.recipes
@@ -151,6 +157,7 @@ class Pack(Value):
             n_folds=as_int("n_folds", self.n_folds, 1),
             repeats=as_int("repeats", self.repeats, 1),
             clamp=as_bool("clamp", self.clamp),
+            logs=as_bool("logs", self.logs),
         )
 
     @property
@@ -263,6 +270,7 @@ def default_pack(
         Operations, at most; by default what two cores nominally do in 20 s for 10,000 rows, and for
         others in proportion to the root of their number.
     """
+    fewest = 1 if budget else FEWEST  # a limit holds, however many rows there are
     if budget is None:
         budget = _usual(n_rows)
     recipe, n_out = base_recipe(task), max(n_classes, 1)
@@ -275,7 +283,7 @@ def default_pack(
     several = min(max(STEPS * recipe.batch_size / n_rows, FEWEST), 64) / recipe.epochs
     n_folds = 5 if affordable(5) >= several else 1
     times = affordable(n_folds)
-    epochs = max(round(recipe.epochs * min(times, 1)), FEWEST)
+    epochs = max(round(recipe.epochs * min(times, 1)), fewest)
     return Pack((replace(recipe, epochs=epochs),), n_folds, repeats=min(max(int(times), 1), 3))
 
 
@@ -297,16 +305,18 @@ def as_pack(
     if isinstance(recipe, Recipe):
         return Pack((recipe,))
     if recipe == "td":
-        return Pack((td(task),), n_folds=1)
+        return Pack((td(task),), n_folds=1, logs=False)
     if recipe == "td-s":
-        return Pack((td_s(task),), n_folds=1, clamp=False)
+        return Pack((td_s(task),), n_folds=1, clamp=False, logs=False)
     if recipe == "auto":
         return default_pack(task, n_rows, n_columns, n_classes, budget)
     if isinstance(recipe, Search):
-        each = _usual(n_rows)
-        if budget is not None:
-            each = min(each, budget / (recipe.trials or IN_TIME))
-        return replace(default_pack(task, n_rows, n_columns, n_classes, each), repeats=1)
+        for n in [recipe.trials] if recipe.trials else IN_TIME:
+            each = min(_usual(n_rows), math.inf if budget is None else budget / n)
+            pack = default_pack(task, n_rows, n_columns, n_classes, each)
+            if pack.n_folds > 1:
+                break
+        return replace(pack, repeats=1)
     raise ValueError(
         'recipe must be "auto", "td", "td-s", a fastnn.tabular.Recipe, a Pack of them or a Search, '
         f"got {recipe!r}"

@@ -22,10 +22,13 @@ from fastnn.tables.categories import Categorical, Ordered
 from fastnn.tables.dates import Dates
 from fastnn.tables.inputs import TableInputs
 from fastnn.tables.table import Arrays
+from fastnn.tabular.folds import evenly
 from fastnn.training.history import History
 from fastnn.training.weights import as_weights
 
-SHUFFLED = 5000  # rows whose cells are shuffled in all, of each column
+# Rows whose cells are shuffled in all, of each column: as many as pass through the networks in a
+# few seconds.
+OPERATIONS, FEWEST, SHUFFLED = 2e11, 500, 5000
 MATTER, DEPENDENCES = 12, 6  # columns drawn
 GRID, CATEGORIES, AVERAGED = 8, 10, 200  # values asked of a column, and rows averaged over
 CLASSES, COLORS = 25, 6  # of a confusion matrix; that can be told apart in a drawing
@@ -72,14 +75,14 @@ class Report:
     @cached_property
     def importance(self) -> Importance:
         """As of the estimator's `permutation_importance`, of some of the rows."""
-        data, truth, weights = self._data, self._truth, self._weights
-        n = len(self._rows)
-        if not self._held_out and n > SHUFFLED:
-            rows = _evenly(n, SHUFFLED)
-            data, truth = data.take(rows), truth[rows]
-            weights = None if weights is None else weights[rows]
-        repeats = max(1, min(5, SHUFFLED // n))
-        return self._estimator._importance(data, truth, weights, repeats, 0, self._held_out)
+        ensemble, pack = self._estimator._ensemble, self._estimator._pack
+        members = ensemble.n_parameters / (pack.n_folds if self._held_out else 1)
+        shuffled = int(OPERATIONS / (2 * members * len(ensemble.features())))
+        shuffled = min(max(shuffled, FEWEST), SHUFFLED)
+        repeats = max(1, min(5, shuffled // len(self._rows)))
+        return self._estimator._importance(
+            *(self._data, self._truth, self._weights, repeats, 0, self._held_out, shuffled)
+        )
 
     def write(self, path: str | PathLike[str]) -> None:
         """The page, in place of what may stand at `path`."""
@@ -149,7 +152,7 @@ class Report:
         return np.argsort(-self.importance.mean, kind="stable")
 
     def _dependences(self) -> str:
-        known = self._rows[_evenly(len(self._rows), AVERAGED)]
+        known = self._rows[evenly(len(self._rows), AVERAGED)]
         encoded = self._columns.encode(self._data.take(known), warn_unknown=False)
         names = [self.importance.names[j] for j in self._order()[:DEPENDENCES].tolist()]
         with self._estimator._bound():
@@ -207,6 +210,7 @@ class Report:
             told=told,
             x_title=name,
             y_title=self._y_title(),
+            x=Range.of(values, skewed=True),
         )
         return page.figure(drawing, "", name, legend(series))
 
@@ -308,7 +312,7 @@ class Report:
                 [(f"{n:,}", float(share)) for n, share in zip(row, part, strict=True)]
                 for row, part in zip(counts, shares, strict=True)
             ]
-            told = page.text("The darker a cell, the larger its share of the true class.")
+            told = page.text("The stronger a cell's colour, the larger its share of the class.")
             body = told + page.matrix(
                 "true", names, zip(names, cells, strict=True), "Predicted class"
             )
@@ -316,7 +320,7 @@ class Report:
 
     def _errors(self) -> str:
         truth, f = self._truth[self._rows], self._answers
-        few = _evenly(len(f), SCATTERED)
+        few = evenly(len(f), SCATTERED)
         axis = Range.of(np.concatenate([truth[few], f[few]]))
         ends = np.array([axis.low, axis.high])
         name = self._columns.names[0]
@@ -361,7 +365,7 @@ class Report:
         histories: list[History] = vars(self._estimator).get("histories_", [])
         if not histories:
             return ""
-        few = [histories[i] for i in _evenly(len(histories), CURVES)]
+        few = [histories[i] for i in evenly(len(histories), CURVES)]
         drawn = [_learning_curves(few, ("loss", "val_loss"), "loss")]
         if "val_accuracy" in few[0]:
             drawn.append(_learning_curves(few, ("val_accuracy",), "accuracy"))
@@ -406,7 +410,7 @@ def _learning_curves(histories: list[History], names: tuple[str, ...], title: st
         for i, history in enumerate(histories):
             epochs = np.asarray(history.epoch, np.float64)
             values = np.asarray(history[name], np.float64)
-            rows = _evenly(len(epochs), POINTS)
+            rows = evenly(len(epochs), POINTS)
             label = "" if i else ("trained on", "held out")[color - 1]
             faint = len(histories) > 2
             series.append(Series(epochs[rows], values[rows], label, color, faint=faint))
@@ -428,8 +432,3 @@ def _learning_curves(histories: list[History], names: tuple[str, ...], title: st
 def _quantiles(ordered: np.ndarray) -> np.ndarray:
     """Some of what is in order, from near its beginning to near its end."""
     return ordered[np.round(np.linspace(0.01, 0.99, GRID) * (len(ordered) - 1)).astype(np.intp)]
-
-
-def _evenly(n: int, most: int) -> np.ndarray:
-    """At most so many of n places."""
-    return np.arange(n) if n <= most else np.arange(most) * n // most

@@ -8,6 +8,7 @@ import math
 import shlex
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from fastnn.cli.training.source import (
     source_content,
     tell_leaks,
 )
+from fastnn.report.scores import TITLES
 from fastnn.tables.table import Arrays
 
 if TYPE_CHECKING:
@@ -75,37 +77,53 @@ def run(args: argparse.Namespace) -> int:
     )
     source = read_source(args)
     check(source)
-    begin, stopped = time.perf_counter(), False
-    model = new_estimator(args, source)
+    begin, stopped = time.perf_counter(), ""
+    ensemble = model = new_estimator(args, source)
+    data = source.X, source.y, source.weights
     try:
-        model.fit(source.X, source.y, source.weights)
+        ensemble.fit(*data)
+        if args.compress:
+            model = ensemble.compress(*data)
     except fastnn.DivergenceError as error:
         raise Failure(f"training diverged: {error}") from None
     except KeyboardInterrupt:
-        stopped = model.__sklearn_is_fitted__()  # of a search, from what it has found so far
-        if not stopped:
+        if not ensemble.__sklearn_is_fitted__():
             raise KeyboardInterrupt(
                 f"stopped while training; nothing was written to {args.output}"
             ) from None
+        stopped = f"stopped before it was compressed; {args.output} is the ensemble"
+        if "trials_" in vars(ensemble):
+            stopped = (
+                f"stopped after {counted(len(ensemble.trials_), 'trial')}; {args.output} is what "
+                "they found, and the same command goes on"
+            )
     tell_leaks(source, args.drop, *folds(source.X.n_rows, 5, args.seed)[0])
     model.columns_.header = not args.no_header
     model.save(args.output)
     seconds = time.perf_counter() - begin
-    report = Report(model, source.X, source.y, source.weights, held_out=True)
+    report = Report(model, *data, held_out=True)
     if args.report:
         report.write(args.report)
+    trained = Trained(source, ensemble, model, report, seconds)
     if args.json:
-        told = content(args, model, source, report, seconds)
-        json.dump(told, sys.stdout, indent=2, ensure_ascii=False)
+        json.dump(content(args, trained), sys.stdout, indent=2, ensure_ascii=False)
         print()
     elif not args.quiet:
-        print_summary(args, model, source, report, seconds)
+        print_summary(args, trained)
     if stopped:
-        raise KeyboardInterrupt(
-            f"stopped after {counted(len(model.trials_), 'trial')}; {args.output} is what they "
-            "found, and the same command goes on"
-        )
+        raise KeyboardInterrupt(stopped)
     return 0
+
+
+@dataclass
+class Trained:
+    """What has come of it."""
+
+    source: Source
+    ensemble: Any
+    model: Any  # that is kept: the ensemble, or the network that it was compressed into
+    report: Report
+    seconds: float
 
 
 def check(source: Source) -> None:
@@ -138,19 +156,20 @@ def new_estimator(args: argparse.Namespace, source: Source) -> Any:
     )
 
 
-def content(
-    args: argparse.Namespace, model: Any, source: Source, report: Report, seconds: float
-) -> dict[str, Any]:
+def content(args: argparse.Namespace, trained: Trained) -> dict[str, Any]:
     """What the summary says, for programs."""
-    matter = report.importance
-    return {
-        **source_content(args, source, model.columns_),
-        "seconds": round(seconds, 3),
+    model, matter = trained.model, trained.report.importance
+    told = {
+        **source_content(args, trained.source, model.columns_),
+        "seconds": round(trained.seconds, 3),
         **ensemble_content(model),
-        **_trials_content(model),
-        "held_out": report.scores,
+        **_trials_content(trained.ensemble),
+        "held_out": trained.report.scores,
         "importance": dict(zip(matter.names, matter.mean.tolist(), strict=True)),
     }
+    if model is not trained.ensemble:
+        told["compressed_from"] = ensemble_content(trained.ensemble)
+    return told
 
 
 def _trials_content(model: Any) -> dict[str, Any]:
@@ -170,19 +189,22 @@ def _trials_content(model: Any) -> dict[str, Any]:
     return {"journal": model.recipe.journal, "trials": trials}
 
 
-def print_summary(
-    args: argparse.Namespace, model: Any, source: Source, report: Report, seconds: float
-) -> None:
+def print_summary(args: argparse.Namespace, trained: Trained) -> None:
     from fastnn.tabular.search.space import in_words
 
+    model, ensemble, report = trained.model, trained.ensemble, trained.report
     columns = model.columns_
-    lines = data_lines(source, columns)
-    lines.append(("networks", dict(model._lines())["networks"]))
-    if "trials_" in vars(model):
-        best = min(model.trials_, key=lambda trial: trial.score)
-        lines.append(("trials", f"{len(model.trials_)}, in {model.recipe.journal}"))
+    lines = data_lines(trained.source, columns)
+    lines.append(("networks", dict(ensemble._lines())["networks"]))
+    if "trials_" in vars(ensemble):
+        best = min(ensemble.trials_, key=lambda trial: trial.score)
+        lines.append(("trials", f"{len(ensemble.trials_)}, in {ensemble.recipe.journal}"))
         lines.append(("", f"the best of them: {in_words(best.recipe)}"))
-    lines.append(("trained", f"in {seconds:.1f} s"))
+    if model is not ensemble:
+        lines.append(("compressed", f"to {dict(model._lines())['networks']}"))
+        lines.append(("", f"of the ensemble on held-out rows: {_scores(ensemble)}"))
+        lines.append(("", f"of the one network: {_scores(model)}"))
+    lines.append(("trained", f"in {trained.seconds:.1f} s"))
     size = Path(args.output).stat().st_size
     lines.append(("model", f"{args.output} ({size / 1000:,.0f} kB)"))
     if args.report:
@@ -195,3 +217,7 @@ def print_summary(
     print(metrics.importance_text(report.importance))
     new = {"table": "new.csv", "arrays": "new.npz"}[columns.inputs.kind]
     print(f"\nnext: fastnn predict {shlex.quote(args.output)} {new} -o predictions.csv")
+
+
+def _scores(model: Any) -> str:
+    return ", ".join(f"{TITLES[name]} {value:.4g}" for name, value in model.scores_.items())

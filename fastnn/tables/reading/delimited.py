@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.checks import counted
 from fastnn.errors import TableError
 from fastnn.tables.reading.scan import Scan
 from fastnn.tables.table import Column, Moments, Numbers, Table, TableWarning, Words
@@ -41,6 +42,11 @@ BLOCK_CELLS = 1 << 18  # cells held as Python strings at a time: some 15 megabyt
 DISTINCT_WORDS = 10_000
 PIECE, SLACK = 1 << 20, 8  # bytes that are scanned at a time, and what must lie behind them
 HEAD = 50  # lines among which the header is sought
+MARKUP = {
+    "JSON": re.compile(r'\s*(\[\s*)?\{\s*("[^"]*"\s*:|$)'),
+    "HTML or XML": re.compile(r"\s*<(\?xml|!doctype|html|table)\b", re.I),
+    "ARFF": re.compile(r"\s*@relation\b", re.I),
+}
 QUOTED = re.compile('"[^"]*"')  # in which delimiters are text
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -180,6 +186,9 @@ def _head(path: str, stream: io.TextIOBase, options: Options) -> _Head:
     at = next((i for i, line in enumerate(lines) if line.strip()), None)
     if at is None:
         raise TableError(f"{path}: the first line must name the columns, it is empty")
+    for kind, begins in MARKUP.items():
+        if begins.match(lines[at]):
+            raise TableError(f"{path}: must be text, delimited cells; it is {kind}")
     delimiter = options.delimiter
     if found := re.fullmatch(r'"?sep=(.)"?\s*', lines[at]):  # Excel's
         at, delimiter = at + 1, delimiter or found[1]
@@ -287,9 +296,10 @@ def _whole_rows(
         if len(row) != width:
             if blank and len(row) <= 1:
                 continue
+            hint = "; is that a title above the header?" if width == 1 else ""
             raise TableError(
-                f"{path}, row {reader.line}: must have {width} cells like the first line, "
-                f"got {len(row)}"
+                f"{path}, row {reader.line}: must have {counted(width, 'cell')} like the first "
+                f"line, got {len(row)}{hint}"
             )
         if blank and width > 1:
             held.append((reader.line, row))

@@ -2,8 +2,8 @@
 
 Holzmüller, Grinsztajn & Steinwart (2024), "Better by default: strong pre-tuned MLPs and boosted
 trees on tabular data", NeurIPS (arXiv:2407.04491): RealMLP-HPO. Of its four kinds of embeddings
-there are two here, and labels are always smoothed, so that what networks say of classes can be
-compared, and averaged.
+there are two here, and labels are smoothed as the default's are: what networks say of classes can
+be compared and averaged where all have learned the same.
 """
 
 from __future__ import annotations
@@ -60,12 +60,16 @@ def realmlp(draw: Draw, task: str) -> Recipe:
 
 
 def drawn(seed: int, number: int, pack: Pack, task: str, n_columns: int, n_out: int) -> Recipe:
-    """Recipe `number` of a search, with epochs for about as many operations as the first of `pack`
-    takes."""
-    recipe = realmlp(Draw(seed, number), task)
+    """Recipe `number` of a search: labels smoothed as the first of `pack` has them, and epochs for
+    about as many operations as that takes."""
+    recipe, first = realmlp(Draw(seed, number), task), pack.recipes[0]
     epoch = replace(recipe, epochs=1).operations(1, n_columns, n_out)
-    epochs = int(pack.recipes[0].operations(1, n_columns, n_out) / epoch)
-    return replace(recipe, epochs=min(max(epochs, FEWEST), recipe.epochs))
+    epochs = int(first.operations(1, n_columns, n_out) / epoch)
+    return replace(
+        recipe,
+        epochs=min(max(epochs, FEWEST), recipe.epochs),
+        label_smoothing=first.label_smoothing,
+    )
 
 
 def in_words(recipe: Recipe) -> str:

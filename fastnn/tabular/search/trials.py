@@ -152,7 +152,8 @@ class Trials:
         self.done, self._bags = trials, {number: known[number] for number in best}
         if setting.verbose:
             for number in range(first, first + n):
-                print(self._line(number, limit), file=sys.stderr, flush=True)
+                measure = "log loss" if setting.lesson.classes else "RMSE"
+                print(self._line(number, limit, measure), file=sys.stderr, flush=True)
 
     def _recipe(self, number: int, setting: Setting, pack: Pack) -> Recipe:
         if number < len(pack.recipes):
@@ -177,9 +178,9 @@ class Trials:
             each = [self._train(setting, [one], before + i) for i, one in enumerate(recipes)]
             return [bag for bags in each for bag in bags]
 
-    def _line(self, number: int, limit: int) -> str:
+    def _line(self, number: int, limit: int, measure: str) -> str:
         trial, (best, *_) = self.done[number], [*_best(self.done[: number + 1]), None]
-        told = "diverged" if trial.score == math.inf else f"score {trial.score:.5g}"
+        told = "diverged" if trial.score == math.inf else f"{measure} {trial.score:.5g}"
         if best is not None:
             told += f", best {self.done[best].score:.5g} of trial {best + 1}"
         return (
@@ -198,6 +199,7 @@ class Trials:
         data = _digest([lesson.X, lesson.y, lesson.weights, *setting.truth])
         if not journal.about:
             journal.about = {"seed": self.seed, "pack": to_json(pack), "data": data}
+            journal.add((), {}, ())  # what cannot be written fails before the first trial
             return
         if journal.about.get("data") != data:
             raise ValueError(
