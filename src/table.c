@@ -61,6 +61,8 @@ const fnn_kernels TABLE_(FNN_ISA_NAME, FNN_REAL_BITS) = {
 
     .features = features,
     .features_gradient = features_gradient,
+    .entries = entries,
+    .entries_product = entries_product,
     .scale_features = scale_features,
 
     .softmax = softmax,

@@ -96,6 +96,21 @@ def test_classes(tmp_path, n_classes):
     assert ("The commonest mistakes" in page.text) == (n_classes == 30)
 
 
+def test_calibration_is_of_rows_held_out(tmp_path):
+    X, amount = rows(240)
+    y = amount > 104
+    model = fastnn.TabularClassifier(recipe=SMALL, random_state=0).fit(X, y)
+    page = page_of(model, X, y, tmp_path, held_out=True)
+    p = model.held_out_.predictions[:, 1]
+    tenths = np.split(np.argsort(p, kind="stable"), 10)
+    want = "; ".join(f"{p[k].mean():.2f} said, {y[k].mean():.2f} seen" for k in tenths)
+    labels = [one["aria-label"] for one in page.all("svg") if "aria-label" in one]
+    assert f"Calibration: {want}" in labels
+    decided = p > 0.5
+    counts = [int((decided[~y] == k).sum()) for k in (0, 1)]
+    assert f"True False {counts[0]} {counts[1]} True " in page.text  # the confusion matrix
+
+
 def test_amounts_on_new_rows(tmp_path):
     X, amount = rows()
     model = fastnn.TabularRegressor(recipe=SMALL, random_state=0).fit(X, amount)
@@ -188,26 +203,30 @@ def test_a_large_table_makes_no_large_page(tmp_path):
     [
         (0, 1, ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]),
         (-3, 12, ["0", "5", "10"]),
-        (17, 62_000, ["0", "20,000", "40,000", "60,000"]),
+        (17, 62_000, ["0", "20k", "40k", "60k"]),
         (0.011, 0.0142, ["0.011", "0.012", "0.013", "0.014"]),
         (5, 5, ["4.6", "4.8", "5.0", "5.2", "5.4"]),
-        (0, 3e9, ["0", "1e+09", "2e+09", "3e+09"]),
+        (0, 3e10, ["0", "1e+10", "2e+10", "3e+10"]),
+        (1.2e6, 1.9e6, ["1200k", "1400k", "1600k", "1800k"]),
+        (1e6, 3e7, ["0", "10M", "20M", "30M"]),
         (2019.8, 2021.9, ["2020.0", "2020.5", "2021.0", "2021.5"]),
     ],
 )
 def test_ticks_are_round_numbers(low, high, ticks):
     axis = Range.of(np.array([low, high], float))
     assert axis.texts == ticks
-    assert np.allclose([float(text.replace(",", "")) for text in ticks], axis.ticks)
+    numbers = [float(text.replace("k", "e3").replace("M", "e6")) for text in ticks]
+    assert np.allclose(numbers, axis.ticks)
     assert axis.low <= low <= high <= axis.high
 
 
 def test_an_axis_of_skewed_values_is_logarithmic():
     values = np.array([3.0, 10, 20, 50, 90_000])
     axis = Range.of(values, skewed=True)
-    assert axis.log and axis.texts == ["10", "100", "1,000", "10,000", "100,000"]
+    assert axis.log and axis.texts == ["10", "100", "1k", "10k", "100k"]
     steps = np.diff(axis.place(np.array(axis.ticks)))
     assert np.allclose(steps, steps[0])
+    assert axis.ends[0] < 3 and axis.ends[1] > 90_000 and np.allclose(axis.place(axis.ends), [0, 1])
     assert Range.of(np.array([3.0, 4, 5, 80]), skewed=True).texts == ["5", "10", "20", "50"]
     for other in (values, values - 3, np.linspace(1, 1000, 9)):
         assert not Range.of(other, skewed=other is not values).log

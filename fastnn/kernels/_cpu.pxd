@@ -115,6 +115,11 @@ cdef extern from "kernels.h" nogil:
                          Py_ssize_t stride) noexcept nogil
         void (*features_gradient)(Py_ssize_t rows, const fnn_column *c, const void *E, const void *x, Py_ssize_t x_stride,
                                   const void *delta, const void *s, Py_ssize_t stride, void *g, int first) noexcept nogil
+        void (*entries)(Py_ssize_t rows, const fnn_column *c, const void *s, const void *x, Py_ssize_t x_stride, Py_ssize_t room,
+                        int32_t *counts, int32_t *inputs, void *values) noexcept nogil
+        void (*entries_product)(Py_ssize_t rows, Py_ssize_t room, const int32_t *counts, const int32_t *inputs,
+                                const void *values, const void *W, Py_ssize_t panel, Py_ssize_t panels, const void *b, void *a,
+                                Py_ssize_t stride) noexcept nogil
         void (*scale_features)(Py_ssize_t rows, int vectors, const void *s, const void *phi, void *h) noexcept nogil
         void (*softmax)(Py_ssize_t rows, Py_ssize_t n_out, void *a, Py_ssize_t stride, void *scratch) noexcept nogil
         void (*calibrate)(Py_ssize_t rows, Py_ssize_t n, double smoothing, double temperature, double least, void *p,
@@ -141,6 +146,7 @@ cdef extern from "kernels.h" nogil:
     enum:
         FNN_FORWARD
         FNN_BACKWARD
+        FNN_PARTIAL
 
     enum:
         FNN_BATCH_NORM

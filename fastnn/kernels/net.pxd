@@ -98,7 +98,7 @@ cdef void store_net(const Net *net, char *vector, Py_ssize_t which) noexcept nog
 cdef void load_statistics(const Net *net, const char *vector) noexcept nogil
 cdef size_t statistics_bytes(const Net *net) noexcept nogil
 cdef void store_statistics(const Net *net, char *vector) noexcept nogil
-cdef void fold(Net *net) noexcept nogil
+cdef int fold(Net *net, Memory memory) except -1
 cdef int folded(const Net *net, Net *to, Memory memory) except -1
 cdef double flops(const Net *net, Py_ssize_t batch, int passes) noexcept nogil
 cdef double work(const Net *net, const fnn_features *X, Py_ssize_t n, Py_ssize_t batch, int passes) noexcept nogil

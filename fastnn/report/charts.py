@@ -13,6 +13,7 @@ import numpy as np
 WIDTH, HEIGHT = 420, 280  # of the drawing, in its own units: pixels where there is room
 LEFT, RIGHT, TOP, BOTTOM = 54, 12, 10, 42  # around the axes
 TICKS = 5
+UNITS = ((1e6, "M"), (1e3, "k"))
 LONGEST = 44  # characters of a title on an axis
 
 
@@ -34,7 +35,7 @@ class Series:
 class Range:
     """An axis: which values it shows, where its ticks are, and how these are written."""
 
-    low: float
+    low: float  # of a logarithmic axis the logarithm, to base 10
     high: float
     ticks: list[float]
     texts: list[str]
@@ -56,12 +57,18 @@ class Range:
             factors = (1, 2, 5) if len(tens) < 3 else (1,)
             ticks = [k * 10.0**n for n in range(math.floor(low), tens.stop) for k in factors]
             ticks = [tick for tick in ticks if 10**low <= tick <= 10**high]
-            return cls(low, high, ticks, [f"{tick:,.6g}" for tick in ticks], True)
+            return cls(low, high, ticks, [_told(tick, tick, 10 * tick) for tick in ticks], True)
         step = _round_step((high - low) / TICKS)
         low, high = _padded(low, high)
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
         ticks = [k * step for k in range(first, last + 1)]
         return cls(low, high, ticks, [_told(tick, step, max(-low, high)) for tick in ticks])
+
+    @property
+    def ends(self) -> np.ndarray:
+        """The least and the greatest value, (2,)."""
+        ends = np.array([self.low, self.high])
+        return 10.0**ends if self.log else ends
 
     def place(self, values: np.ndarray) -> np.ndarray:
         """From 0 to 1; what lies beyond is at the end."""
@@ -75,12 +82,13 @@ def _padded(low: float, high: float) -> tuple[float, float]:
 
 
 def _told(tick: float, step: float, largest: float) -> str:
-    """A tick's number, with as many digits as tell ticks apart."""
-    if largest >= 1e6 or step < 1e-4:
+    """A tick's number, with as many digits as tell ticks apart; years have no k."""
+    if largest >= 1e10 or step < 1e-4:
         digits = math.floor(math.log10(largest)) - math.floor(math.log10(step)) + 1
         return f"{tick:.{max(digits, 1)}g}"
-    comma = "," if largest >= 1e4 else ""  # 2020 may be a year
-    return f"{tick:{comma}.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
+    unit, name = next((one for one in UNITS if largest >= 10 * one[0]), (1.0, ""))
+    digits = max(0, -math.floor(math.log10(step / unit) + 1e-9))
+    return f"{tick / unit:.{digits}f}{name if tick else ''}"
 
 
 def _round_step(step: float) -> float:

@@ -124,19 +124,16 @@ class Words:
     def clean(cls, codes: np.ndarray, raw: list[str], **known: Any) -> Words:
         """Blanks and single quotes around a word are dropped; what then is the same is one word,
         and what can only mean so is missing."""
-        index: dict[str, int] = {}
-        lookup = np.empty(len(raw), np.int32)
-        for i, word in enumerate(raw):
-            word = word.strip()
-            if word[:2] == '="' and word[-1] == '"':  # as spreadsheets keep text that is digits
-                word = word[2:-1]
-            if len(word) > 1 and word[0] == word[-1] == "'":
-                word = word[1:-1].strip()
-            if len(word) < 9 and word.lower() in NEVER:
-                word = ""
-            lookup[i] = index.setdefault(word, len(index))
+        words = [word.strip() for word in raw]
+        for i, word in enumerate(words):
+            short = len(word) < 9 and (not word[:1].isdecimal() or "#" in word)
+            if short or word[:1] in ("'", "="):
+                words[i] = _tidy(word)
+        index = dict.fromkeys(words)
         if len(index) == len(raw):  # each its own
-            return cls(codes, list(index), **known)
+            return cls(codes, words, **known)
+        place = {word: i for i, word in enumerate(index)}
+        lookup = np.fromiter(map(place.__getitem__, words), np.int32, len(words))
         return cls(lookup[codes], list(index), **known)
 
     @classmethod
@@ -251,6 +248,15 @@ class Words:
     def coded(self) -> tuple[np.ndarray, list[str]]:
         """Codes (n,) into distinct words, and these ('' for missing)."""
         return self.codes, self.words
+
+
+def _tidy(word: str) -> str:
+    """A word without what is around it; '' where it can only mean that the cell is missing."""
+    if word[:2] == '="' and word[-1] == '"':  # as spreadsheets keep text that is digits
+        word = word[2:-1]
+    if len(word) > 1 and word[0] == word[-1] == "'":
+        word = word[1:-1].strip()
+    return "" if len(word) < 9 and word.lower() in NEVER else word
 
 
 Column = Numbers | Moments | Words

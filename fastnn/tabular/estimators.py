@@ -580,9 +580,7 @@ class TabularClassifier(Tabular):
     def predict_proba_one(self, row: Mapping[str, Any]) -> np.ndarray:
         """As `predict_proba` of a table of this row alone, (n_classes,), without what a table
         costs; of a table's columns by name, in a dict of cells."""
-        X = self._encoded_row(row)
-        with self._bound():
-            return self._ensemble.predict(X)[0]
+        return self._ensemble.predict(self._encoded_row(row))[0]  # on one thread, as any row alone
 
     def predict_one(self, row: Mapping[str, Any]) -> Any:
         """The likeliest class of a row, a dict of cells by the names of their columns."""
@@ -725,9 +723,7 @@ class TabularRegressor(Tabular):
     def predict_one(self, row: Mapping[str, Any]) -> float:
         """The amount of a row, a dict of cells by the names of their columns, without what a table
         costs."""
-        X = self._encoded_row(row)
-        with self._bound():
-            return float(self._ensemble.predict(X)[0])
+        return float(self._ensemble.predict(self._encoded_row(row))[0])
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
         """Intervals that hold the true amount in a share `coverage` of rows.

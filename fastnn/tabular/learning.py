@@ -34,6 +34,7 @@ from fastnn.tabular.folds import Fold, fold_of, splits
 from fastnn.tabular.members import Lesson, operations_a_second, train
 from fastnn.tabular.recipes import Pack, Recipe, Search, as_pack, base_recipe
 from fastnn.tabular.search.scales import choose, smear_of
+from fastnn.tabular.search.space import first_pack
 from fastnn.tabular.search.trials import Setting, Trials
 from fastnn.tabular.spread import Spread, learn_spread
 from fastnn.training.history import History
@@ -124,7 +125,11 @@ def learn_ensemble(
     if time_limit is not None and (recipe == "auto" or (trials is not None and begun is None)):
         speed = operations_a_second(base_recipe(task), n_columns, max(n_classes, 1), n_threads)
         budget = FOR_TRAINING * speed * time_limit
-    pack = begun or as_pack(recipe, task, data.n_rows, n_columns, n_classes, budget)
+    of_data = task, data.n_rows, n_columns, n_classes, budget
+    if trials is None:
+        pack = as_pack(recipe, *of_data)
+    else:
+        pack = begun or first_pack(trials.search.trials, *of_data)
     repeats: list[list[Fold]] = []
 
     def training_rows(n: int, labels: np.ndarray | None) -> np.ndarray:

@@ -136,6 +136,7 @@ class Report:
         told = scores.alike(mean[few], "+")
         rows = [(names[j], float(mean[j]), one) for j, one in zip(few, told, strict=True)]
         more = len(order) - len(rows)
+        (before,) = scores.alike(np.array([self.importance.loss]))
         return page.section(
             "Columns that matter",
             page.text(
@@ -143,7 +144,7 @@ class Report:
                 "so that they tell nothing. Of two columns that say the same, each may seem "
                 "unimportant."
             ),
-            page.bars(["column", "rise"], rows, f"Rise of the {loss}, {self.importance.loss:.4g}"),
+            page.bars(["column", "rise"], rows, f"Rise of the {loss} of {before}"),
             page.text(f"{counted(more, 'column')} more matter less.") if more else "",
         )
 
@@ -321,11 +322,10 @@ class Report:
     def _errors(self) -> str:
         truth, f = self._truth[self._rows], self._answers
         few = evenly(len(f), SCATTERED)
-        axis = Range.of(np.concatenate([truth[few], f[few]]))
-        ends = np.array([axis.low, axis.high])
+        axis = Range.of(np.concatenate([truth[few], f[few]]), skewed=True)
         name = self._columns.names[0]
         seen = [
-            Series(ends, ends, "right", color=0),
+            Series(axis.ends, axis.ends, "right", color=0),
             Series(truth[few], f[few], "", line=False, dots=True, faint=True),
         ]
         scatter = plot(

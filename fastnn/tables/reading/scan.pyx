@@ -5,7 +5,7 @@ what it is: ragged and empty lines, cells of several lines, quotes that do not c
 """
 cimport numpy as np
 from libc.math cimport NAN
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
@@ -56,8 +56,11 @@ def _tables():
 _tables()
 
 cdef struct Word:
-    Py_ssize_t start   # in the column's text
-    uint32_t n, hash
+    Py_ssize_t start, n   # in the column's text
+
+cdef struct Slot:
+    uint64_t key       # a word of up to 7 bytes, and how many; of others a hash
+    int32_t code       # 1 + the word's, 0 where the slot is free
 
 cdef struct Column:
     int kind
@@ -66,7 +69,7 @@ cdef struct Column:
     Py_ssize_t n_words, words_room, text_size, text_room, n_slots
     Word *words
     char *text
-    int32_t *slots     # (n_slots,) code + 1 of a word whose hash leads there, 0 where free
+    Slot *slots        # (n_slots,)
 
 
 cdef class Scan:
@@ -324,9 +327,12 @@ cdef inline bint is_blank(const char *cell, Py_ssize_t n) noexcept nogil:
     return True
 
 
-cdef inline uint64_t hash_of(const char *word, Py_ssize_t n) noexcept nogil:
-    """Eight bytes at a time; what lies up to seven bytes behind the word is read, but does not count."""
-    cdef uint64_t h = <uint64_t> n * MIX, part
+cdef inline uint64_t key_of(const char *word, Py_ssize_t n) noexcept nogil:
+    """Of short words what they are. What lies up to seven bytes behind a word is read, but does not count."""
+    cdef uint64_t h = n, part
+    if n < 8:
+        memcpy(&part, word, 8)
+        return (part & ((<uint64_t> 1 << (8 * n)) - 1)) | <uint64_t> n << 56
     while n > 0:
         memcpy(&part, word, 8)
         if n < 8:
@@ -335,38 +341,42 @@ cdef inline uint64_t hash_of(const char *word, Py_ssize_t n) noexcept nogil:
         h ^= h >> 32
         word += 8
         n -= 8
-    return h
+    return h | <uint64_t> 255 << 56
+
+
+cdef inline Slot *slot_of(Column *c, uint64_t key, const char *word, Py_ssize_t n) noexcept nogil:
+    """The slot of a word, or a free one where it may go."""
+    cdef uint64_t mixed = key * MIX
+    cdef Py_ssize_t i = (mixed ^ mixed >> 32) & (c.n_slots - 1)
+    cdef Slot *slot
+    cdef Word *known
+    while True:
+        slot = &c.slots[i]
+        if slot.code == 0:
+            return slot
+        if slot.key == key:
+            known = &c.words[slot.code - 1]
+            if n < 8 or (known.n == n and memcmp(c.text + known.start, word, n) == 0):
+                return slot
+        i = (i + 1) & (c.n_slots - 1)
 
 
 cdef inline int32_t code_of(Column *c, const char *word, Py_ssize_t n) noexcept nogil:
     """The code of a word, new or known; -1 where there is no memory."""
-    cdef uint64_t h = hash_of(word, n)
-    cdef Py_ssize_t i
-    cdef Word *known
+    cdef uint64_t key = key_of(word, n)
+    cdef Slot *slot
     if c.n_slots:
-        i = h & (c.n_slots - 1)
-        while c.slots[i]:
-            known = &c.words[c.slots[i] - 1]
-            if known.hash == <uint32_t> h and known.n == n and memcmp(c.text + known.start, word, n) == 0:
-                return c.slots[i] - 1
-            i = (i + 1) & (c.n_slots - 1)
-    return new_code(c, word, n, h)
+        slot = slot_of(c, key, word, n)
+        if slot.code:
+            return slot.code - 1
+    return new_code(c, word, n, key)
 
 
-cdef int32_t new_code(Column *c, const char *word, Py_ssize_t n, uint64_t h) noexcept nogil:
-    cdef Py_ssize_t k, room
+cdef int32_t new_code(Column *c, const char *word, Py_ssize_t n, uint64_t key) noexcept nogil:
+    cdef Py_ssize_t room
     cdef void *more
-    if c.n_words == 0x7FFFFFFE or n > 0x7FFFFFFF:
+    if c.n_words == 0x7FFFFFFE or (2 * (c.n_words + 1) > c.n_slots and not more_slots(c)):
         return -1
-    if 2 * (c.n_words + 1) > c.n_slots:
-        room = max(64, 4 * c.n_slots)
-        more = calloc(room, sizeof(int32_t))
-        if more == NULL:
-            return -1
-        free(c.slots)
-        c.slots, c.n_slots = <int32_t *> more, room
-        for k in range(c.n_words):
-            put(c, c.words[k].hash, k)
     if c.n_words == c.words_room:
         room = 2 * c.words_room + 32
         more = realloc(c.words, room * sizeof(Word))
@@ -380,18 +390,31 @@ cdef int32_t new_code(Column *c, const char *word, Py_ssize_t n, uint64_t h) noe
             return -1
         c.text, c.text_room = <char *> more, room
     memcpy(c.text + c.text_size, word, n)
-    c.words[c.n_words] = Word(c.text_size, n, <uint32_t> h)
-    put(c, <uint32_t> h, c.n_words)
+    c.words[c.n_words] = Word(c.text_size, n)
     c.text_size += n
     c.n_words += 1
+    slot_of(c, key, word, n)[0] = Slot(key, c.n_words)
     return c.n_words - 1
 
 
-cdef inline void put(Column *c, uint32_t h, Py_ssize_t code) noexcept nogil:
-    cdef Py_ssize_t i = h & (c.n_slots - 1)
-    while c.slots[i]:
-        i = (i + 1) & (c.n_slots - 1)
-    c.slots[i] = code + 1
+cdef bint more_slots(Column *c) noexcept nogil:
+    """Four times as many; False where there is no memory."""
+    cdef Slot *old = c.slots
+    cdef Slot *slot
+    cdef Py_ssize_t i, n = c.n_slots
+    cdef Py_ssize_t room = max(64, 4 * n)
+    cdef Slot *slots = <Slot *> calloc(room, sizeof(Slot))
+    cdef Word *word
+    if slots == NULL:
+        return False
+    c.slots, c.n_slots = slots, room
+    for i in range(n):
+        if old[i].code:
+            word = &c.words[old[i].code - 1]
+            slot = slot_of(c, old[i].key, c.text + word.start, word.n)
+            slot[0] = old[i]
+    free(old)
+    return True
 
 
 cdef bint number_of(const char *p, Py_ssize_t n, double *out) noexcept nogil:
