@@ -196,6 +196,8 @@ typedef struct fnn_kernels {
     /* W[i][j] *= factors[j] of a panel; W[i][j] *= factors[i]. */
     void (*scale_columns)(ptrdiff_t n, const double *factors, void *W);
     void (*scale_rows)(ptrdiff_t n, const double *factors, void *W);
+    /* W[i][j] <- 0 of a panel, but where it has the sign of rows[i] columns[j], or its input, a row or turned a column, is 0. */
+    void (*orient)(ptrdiff_t n, const void *rows, const void *columns, int turned, void *W);
     /* From a panel of a, in its place: h = g(a), and d = g'(a). */
     void (*activate_panel)(ptrdiff_t rows, int vectors, void *h, fnn_activation g, void *d);
 

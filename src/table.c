@@ -46,6 +46,7 @@ const fnn_kernels TABLE_(FNN_ISA_NAME, FNN_REAL_BITS) = {
     .row_squares = row_squares,
     .scale_columns = scale_columns,
     .scale_rows = scale_rows,
+    .orient = orient,
 
     .activate_panel = activate_panel,
     .perturb_panel = perturb_panel,

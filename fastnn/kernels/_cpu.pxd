@@ -95,6 +95,7 @@ cdef extern from "kernels.h" nogil:
         void (*row_squares)(Py_ssize_t n, Py_ssize_t columns, const void *W, double *sums) noexcept nogil
         void (*scale_columns)(Py_ssize_t n, const double *factors, void *W) noexcept nogil
         void (*scale_rows)(Py_ssize_t n, const double *factors, void *W) noexcept nogil
+        void (*orient)(Py_ssize_t n, const void *rows, const void *columns, int turned, void *W) noexcept nogil
         void (*activate_panel)(Py_ssize_t rows, int vectors, void *h, fnn_activation g, void *d) noexcept nogil
         void (*perturb_panel)(Py_ssize_t rows, int vectors, void *h, void *d, void *e, const fnn_draw *draw, int64_t step,
                               Py_ssize_t first_row, Py_ssize_t column) noexcept nogil

@@ -36,4 +36,5 @@ cdef void features_gradient_part(const fnn_kernels *k, const Phi *phi, bint firs
                                  int threads) noexcept nogil
 cdef void features_update_part(const fnn_kernels *k, const Phi *phi, const Step *step, int t, int threads) noexcept nogil
 cdef void features_squares_part(const fnn_kernels *k, const Phi *phi, int t, int threads) noexcept nogil
+cdef void orient_scale_part(const fnn_kernels *k, const Phi *phi, const char *directions, int t, int threads) noexcept nogil
 cdef double features_squares(const Phi *phi) noexcept nogil

@@ -268,6 +268,21 @@ cdef void update_run(const fnn_kernels *k, const Step *step, int group, Py_ssize
         k.update(step.optimizer, 1, n, n, at(k, g, start), at(k, w, start), state, &step.of[group])
 
 
+cdef void orient_scale_part(const fnn_kernels *k, const Phi *phi, const char *directions, int t, int threads) noexcept nogil:
+    """s of features that have a direction: at least 0; my panels."""
+    cdef Py_ssize_t p0 = my_first(of_s(k, phi), t, threads) * k.nr, p1 = my_first(of_s(k, phi), t + 1, threads) * k.nr, i
+    for i in range(p0, min(p1, phi.n_features)):
+        if k.item == 4:
+            orient_one[float](<const float *> directions + i, <float *> phi.s + i)
+        else:
+            orient_one[double](<const double *> directions + i, <double *> phi.s + i)
+
+
+cdef inline void orient_one(const floating *direction, floating *s) noexcept nogil:
+    if direction[0] != 0 and s[0] < 0:
+        s[0] = 0
+
+
 cdef void features_squares_part(const fnn_kernels *k, const Phi *phi, int t, int threads) noexcept nogil:
     """phi.squares <- sums of the gradient's squares: of each of my columns' parameters, and of each of my panels' s."""
     cdef Py_ssize_t i, p

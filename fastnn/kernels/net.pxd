@@ -23,6 +23,7 @@ cdef struct Net:
     bint normalised, batch_normalised  # any of them is, by its mini-batch
     char **alpha               # [n_layers]: of parametric activations, panels like a bias; elsewhere NULL
     bint parametric            # any of them is
+    char **directions          # [n_layers + 1]: of features and units, panels like a row of h[l]; NULL: weights have any sign
     double input_scale         # integers among the features are multiplied by it
     Phi phi                    # the input layer: layer 1's inputs are s phi(x)
 

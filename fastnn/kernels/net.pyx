@@ -44,7 +44,7 @@ cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bia
     net.norms = <fnn_norm *> memory.take(K, sizeof(fnn_norm))
     net.activations = <fnn_activation *> memory.take(K, sizeof(fnn_activation))
     net.alpha = <char **> memory.take(K, sizeof(char *))
-    net.normalised, net.batch_normalised, net.parametric = False, False, False
+    net.normalised, net.batch_normalised, net.parametric, net.directions = False, False, False, NULL
     for l in range(K):
         norm = &net.norms[l]
         if l < len(norms) and norms[l] is not None:
