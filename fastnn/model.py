@@ -154,11 +154,17 @@ class Model:
         column: ``n_features`` in all. sizes[0] stays the number of columns of X.
     feature_scale : bool, default False
         Whether each feature is multiplied by a trained number, 1 at first, before layer 1.
+    monotone : dict of int: int, optional
+        Columns of X with which each output never falls (1) or never rises (-1), whatever the others
+        are; of two softmax outputs the second's probability. Weights on their way have signs, held
+        by every step; `derivative_bounds` proves it. Hidden activations must not fall (no gelu,
+        gelu_tanh, silu, mish, `Parametric`), without norm; of embeddings a `PiecewiseLinear`
+        without width may take such a column. docs/maths.md, section 7.
 
     Attributes
     ----------
     sizes, activations, output, loss, bias, dtype, seed, n_threads, dropout, noise, norm, \
-            input_scale, embeddings, feature_scale
+            input_scale, embeddings, feature_scale, monotone
         As above; activations and norm (of hidden layers), bias, dropout and noise written out for
         each layer.
     n_parameters, n_features : int
@@ -200,10 +206,11 @@ class Model:
         columns: Columns | None = None,
         embeddings: Sequence[Embedding] | None = None,
         feature_scale: bool = False,
+        monotone: Mapping[int, int] | Sequence[int] | None = None,
     ) -> None:
         rest = (
             *(activation, output, loss, bias, dtype, dropout, noise, norm, input_scale),
-            *(embeddings, feature_scale),
+            *(embeddings, feature_scale, monotone),
         )
         self.n_threads = None if n_threads is None else as_int("n_threads", n_threads, 1)
         self.seed = as_seed(seed)
@@ -303,6 +310,10 @@ class Model:
     @property
     def feature_scale(self) -> bool:
         return self._network.feature_scale
+
+    @property
+    def monotone(self) -> dict[int, int]:
+        return {column: sign for column, sign in enumerate(self._network.monotone) if sign}
 
     @property
     def n_features(self) -> int:
@@ -419,6 +430,8 @@ class Model:
             parts.append(f"embeddings={list(network.embeddings)}")
         if network.feature_scale:
             parts.append("feature_scale=True")
+        if network.monotone:
+            parts.append(f"monotone={self.monotone}")
         return f"Model({', '.join(parts)})"
 
     def summary(self) -> str:
@@ -948,6 +961,25 @@ class Model:
         """
         self._must_take_arrays("predictor")
         return self._predictor()
+
+    def derivative_bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Between which numbers da_i/dx_j lies for all inputs x, a = a^(K) before the output's
+        activation: interval arithmetic through the layers, whose bounds hold but may be wide.
+
+        Returns
+        -------
+        low, high : array, (n_out, n_in)
+            float64. low at least 0 proves that an output never falls with an input; columns of
+            codes have none, and are infinite.
+
+        Raises
+        ------
+        ValueError
+            Layers are normalised.
+        """
+        from fastnn.network.bounds import derivative_bounds
+
+        return derivative_bounds(self._network, self._parameters.weights()[1])
 
     # Measures
 

@@ -121,6 +121,40 @@ static void features(idx rows, const fnn_column *c, const void *E_, const void *
     }
 }
 
+/* The bin of x: the first or last one where x lies outside all. */
+INLINE idx bin_of(const real *edges, idx n, real x) {
+    idx low = 0, high = n;
+    while (high - low > 1) {
+        const idx middle = (low + high) / 2;
+        if (edges[middle] <= x) low = middle; else high = middle;
+    }
+    return low;
+}
+
+/* One-hot: the row of the code. By bins: rows 2 i, the value where bin i begins, and 2 i + 1, what the whole bin adds. */
+static void entries(idx rows, const fnn_column *c, const void *s_, const void *x_, idx x_stride, idx room, int32_t *counts,
+                    int32_t *inputs, void *values_) {
+    const real *s = s_, *x = feature(x_, x_stride, c->column), *edges = c->edges;
+    for (idx r = 0; r < rows; r++, inputs += room) {
+        int32_t *input = inputs + counts[r];
+        real *value = (real *)values_ + r * room + counts[r];
+        if (c->kind == FNN_CATEGORIES) {
+            const idx code = code_of(x[r * NR], c->n);
+            if (code < 0) continue;
+            *input = (int32_t)(c->first + code);
+            *value = s ? s[*input] : 1;
+            counts[r]++;
+        } else {
+            const idx i = bin_of(edges, c->n, x[r * NR]);
+            input[0] = (int32_t)(c->first + 2 * i);
+            input[1] = input[0] + 1;
+            value[0] = 1;
+            value[1] = through_bins(c, x[r * NR], i)[0];
+            counts[r] += 2;
+        }
+    }
+}
+
 /* dL/dV = sum over rows of delta cos^T, dL/dc = sum of delta; with e = -(V^T delta) sin, dL/db = sum of e, dL/dw = sum of 2 pi x e.
  * Lanes are frequencies. */
 NOINLINE void periodic_gradient(idx rows, const fnn_column *c, const real *E, const real *x, const real *delta, const real *s,

@@ -139,7 +139,7 @@ typedef struct {
     const ptrdiff_t *order;
 } fnn_targets;
 
-enum { FNN_FORWARD, FNN_BACKWARD };
+enum { FNN_FORWARD, FNN_BACKWARD, FNN_PARTIAL };
 enum { FNN_BATCH_NORM = 1, FNN_LAYER_NORM };
 enum { FNN_PLAIN, FNN_PERIODIC, FNN_PIECEWISE, FNN_CATEGORIES };
 
@@ -162,7 +162,7 @@ typedef struct fnn_kernels {
 
     /* One panel of C = finish(A B): A panels of n columns (row = NR, stride), or the user's rows as they lie (row from one to the
      * next, stride = NR); B n rows of a panel. finish: FNN_FORWARD, g(. + b) with X = b, or FNN_BACKWARD, . * g'(a) with X the
-     * panel of h = g(a), or of g'(a) where g keeps it. far: weights that do not stay in L2 are brought near in time. */
+     * panel of h = g(a), or of g'(a) where g keeps it, or FNN_PARTIAL, A B alone. far: weights that do not stay in L2 are brought near in time. */
     void (*product_panel)(ptrdiff_t rows, ptrdiff_t n, const void *A, ptrdiff_t row, ptrdiff_t stride, const void *B, int far,
                           int vectors, int finish, const void *X, fnn_activation g, void *C);
     /* The same where B is stored by its columns: `columns` (1..NR) rows of a panel, one panel for every NR rows of B, `panel`
@@ -196,6 +196,8 @@ typedef struct fnn_kernels {
     /* W[i][j] *= factors[j] of a panel; W[i][j] *= factors[i]. */
     void (*scale_columns)(ptrdiff_t n, const double *factors, void *W);
     void (*scale_rows)(ptrdiff_t n, const double *factors, void *W);
+    /* W[i][j] <- 0 of a panel, but where it has the sign of rows[i] columns[j], or its input, a row or turned a column, is 0. */
+    void (*orient)(ptrdiff_t n, const void *rows, const void *columns, int turned, void *W);
     /* From a panel of a, in its place: h = g(a), and d = g'(a). */
     void (*activate_panel)(ptrdiff_t rows, int vectors, void *h, fnn_activation g, void *d);
 
@@ -223,6 +225,13 @@ typedef struct fnn_kernels {
     /* g (+)= the gradient of its parameters, from delta = dL/dh; s: what phi was multiplied by, or NULL. */
     void (*features_gradient)(ptrdiff_t rows, const fnn_column *c, const void *E, const void *x, ptrdiff_t x_stride,
                               const void *delta, const void *s, ptrdiff_t stride, void *g, int first);
+    /* Of a column that is looked up in layer 1 (`fold_inputs`): the rows of its weights that a sample takes, with what they are
+     * multiplied by, behind the sample's counts[r] others; there is room for so many. s: of each row of the weights, or NULL. */
+    void (*entries)(ptrdiff_t rows, const fnn_column *c, const void *s, const void *x, ptrdiff_t x_stride, ptrdiff_t room,
+                    int32_t *counts, int32_t *inputs, void *values);
+    /* a = a + sum over a sample's entries, in order, + b, in panels. W: `panels` panels that lie `panel` elements apart. */
+    void (*entries_product)(ptrdiff_t rows, ptrdiff_t room, const int32_t *counts, const int32_t *inputs, const void *values,
+                            const void *W, ptrdiff_t panel, ptrdiff_t panels, const void *b, void *a, ptrdiff_t stride);
     void (*scale_features)(ptrdiff_t rows, int vectors, const void *s, const void *phi, void *h); /* h = s phi, of a panel */
 
     /* Output layer, rows of panels. scratch: 3 n_out vectors. h may be a. */

@@ -50,7 +50,7 @@ static void product_panel(idx rows, idx n, const void *A_, idx row, idx stride, 
     for (idx k = 0; k < n; k += most) {
         const idx steps = n - k < most ? n - k : most, left = n - k - steps; /* none left: the next panel's first rows come */
         const idx lines = far && rows > FEW ? (left > 0 && left < KC ? left : KC) * NR * (idx)sizeof(real) / LINE : 0;
-        product_rows(rows, steps, A + (k / NR) * stride, row, stride, B + k * NR, C, vectors, k == 0, left ? PARTIAL : finish, X,
+        product_rows(rows, steps, A + (k / NR) * stride, row, stride, B + k * NR, C, vectors, k == 0, left ? FNN_PARTIAL : finish, X,
                      g, (coming){(const char *)(B + (k + steps) * NR), lines, lines, 0});
     }
 }
@@ -67,7 +67,7 @@ static void product_turned(idx rows, idx n, const void *A_, idx stride, const vo
         const idx lines = far && rows > FEW ? (left > 0 && left < KC ? left : steps) / NR * run : 0;
         for (idx j = 0; j < steps; j += NR)
             turn(columns, steps - j > VL ? 2 : 1, W + (k + j) / NR * panel, B + j * NR, far && rows <= FEW ? next : NULL);
-        product_rows(rows, steps, A + (k / NR) * stride, NR, stride, B, C, columns > VL ? 2 : 1, k == 0, left ? PARTIAL : finish, X,
+        product_rows(rows, steps, A + (k / NR) * stride, NR, stride, B, C, columns > VL ? 2 : 1, k == 0, left ? FNN_PARTIAL : finish, X,
                      g, (coming){(const char *)next, lines, run, panel * (idx)sizeof(real)});
     }
 }

@@ -10,11 +10,11 @@
 
 #define AHEAD 12 /* entries whose rows of W are brought near before their turn: they lie anywhere */
 
-/* a[r] = sum over the entries of the row, in order, x W[input], + b; np panels side by side. */
-INLINE void sparse_tile(const int np, idx n, const int32_t *inputs, const real *x, const real *W, idx panel, const real *b, real *a,
+/* a[r] = sum over the entries of the row, in order, x W[input], + b; np panels side by side. Not `first`: the sum goes on in a[r]. */
+INLINE void sparse_tile(const int np, const int first, idx n, const int32_t *inputs, const real *x, const real *W, idx panel, const real *b, real *a,
                         idx stride) {
     V acc[FNN_ROW_PANELS * NV];
-    UNROLL for (int v = 0; v < np * NV; v++) acc[v] = (V){0};
+    UNROLL for (int v = 0; v < np * NV; v++) acc[v] = first ? (V){0} : load(a + v / NV * stride + v % NV * VL);
     NO_UNROLL for (idx t = 0; t < n; t++) {
         const real *w = W + (idx)inputs[t] * NR;
         if (t + AHEAD < n) UNROLL for (int v = 0; v < np * NV; v++)
@@ -37,10 +37,28 @@ static void sparse_product(idx rows, const fnn_features *X, const ptrdiff_t *ord
             const real *w = W + p * panel;
             real *a = (real *)a_ + p * stride + r * NR;
             switch (panels - p) {
-            case 1: sparse_tile(1, n, inputs, x, w, panel, b + p * NR, a, stride); break;
-            case 2: sparse_tile(2, n, inputs, x, w, panel, b + p * NR, a, stride); break;
-            case 3: sparse_tile(3, n, inputs, x, w, panel, b + p * NR, a, stride); break;
-            default: sparse_tile(FNN_ROW_PANELS, n, inputs, x, w, panel, b + p * NR, a, stride);
+            case 1: sparse_tile(1, 1, n, inputs, x, w, panel, b + p * NR, a, stride); break;
+            case 2: sparse_tile(2, 1, n, inputs, x, w, panel, b + p * NR, a, stride); break;
+            case 3: sparse_tile(3, 1, n, inputs, x, w, panel, b + p * NR, a, stride); break;
+            default: sparse_tile(FNN_ROW_PANELS, 1, n, inputs, x, w, panel, b + p * NR, a, stride);
+            }
+        }
+    }
+}
+
+static void entries_product(idx rows, idx room, const int32_t *counts, const int32_t *inputs, const void *values, const void *W_,
+                            idx panel, idx panels, const void *b_, void *a_, idx stride) {
+    const real *W = W_, *b = b_;
+    for (idx p = 0; p < panels; p += FNN_ROW_PANELS) { /* panels of weights that stay near for all rows */
+        for (idx r = 0; r < rows; r++) {
+            const int32_t *input = inputs + r * room;
+            const real *x = (const real *)values + r * room, *w = W + p * panel;
+            real *a = (real *)a_ + p * stride + r * NR;
+            switch (panels - p) {
+            case 1: sparse_tile(1, 0, counts[r], input, x, w, panel, b + p * NR, a, stride); break;
+            case 2: sparse_tile(2, 0, counts[r], input, x, w, panel, b + p * NR, a, stride); break;
+            case 3: sparse_tile(3, 0, counts[r], input, x, w, panel, b + p * NR, a, stride); break;
+            default: sparse_tile(FNN_ROW_PANELS, 0, counts[r], input, x, w, panel, b + p * NR, a, stride);
             }
         }
     }

@@ -46,6 +46,7 @@ const fnn_kernels TABLE_(FNN_ISA_NAME, FNN_REAL_BITS) = {
     .row_squares = row_squares,
     .scale_columns = scale_columns,
     .scale_rows = scale_rows,
+    .orient = orient,
 
     .activate_panel = activate_panel,
     .perturb_panel = perturb_panel,
@@ -60,6 +61,8 @@ const fnn_kernels TABLE_(FNN_ISA_NAME, FNN_REAL_BITS) = {
 
     .features = features,
     .features_gradient = features_gradient,
+    .entries = entries,
+    .entries_product = entries_product,
     .scale_features = scale_features,
 
     .softmax = softmax,

@@ -12,8 +12,6 @@
 
 #define ALL(r, v) UNROLL for (int r = 0; r < m; r++) UNROLL for (int v = 0; v < nv; v++)
 
-enum { PARTIAL = FNN_BACKWARD + 1 }; /* more of the sum follows */
-
 /* C[m, nv] (+)= A[m, K] B[K, nv]. A: panels, `stride` apart, their rows `row` apart; B: rows of NR. Each element of C is one sum, in
  * order of k. */
 INLINE void product_tile(const int m, const int nv, idx K, const real *A, idx row, idx stride, const real *B, real *C, int first,

@@ -105,4 +105,17 @@ static void scale_rows(idx n, const double *factors, void *W_) {
     for (idx i = 0; i < n; i++) for (int j = 0; j < NR; j++) W[i * NR + j] *= (real)factors[i];
 }
 
+static void orient(idx n, const void *rows_, const void *columns_, int turned, void *W_) {
+    const real *rows = rows_, *columns = columns_;
+    real *W = W_;
+    for (idx i = 0; i < n; i++, W += NR) {
+        if (!turned && rows[i] == 0) continue;
+        for (int j = 0; j < NR; j += VL) {
+            const V w = load(W + j), c = load(columns + j);
+            const V kept = select_v(w * splat(rows[i]) * c <= splat(0), splat(0), w); /* NaN stays */
+            store(W + j, turned ? select_v(c == splat(0), w, kept) : kept);
+        }
+    }
+}
+
 #endif

@@ -387,6 +387,7 @@ class Net:
     norm: tuple | None = None  # of each hidden layer: None or as `normalised` takes it
     embeddings: tuple = ()  # as `features` takes them
     feature_scale: bool = False
+    directions: tuple | None = None  # of the features and of each layer's units: -1, 0, 1
 
     @property
     def K(self):
@@ -844,7 +845,23 @@ def limited(net, theta, rates):
     theta = theta.copy()
     for W in unpack(net, theta)[0][1:] if rates.get("max_norm") else ():
         norms = np.sqrt((W**2).sum(1, keepdims=True))
-        W *= np.where(norms > rates["max_norm"], rates["max_norm"] / norms, 1)
+        W *= rates["max_norm"] / np.maximum(norms, rates["max_norm"])
+    return theta
+
+
+def oriented(net, theta):
+    """theta with 0 for each weight from an input that has a direction, unless the weight has the
+    sign of its two ends' directions' product; s of such features at least 0."""
+    theta = theta.copy()
+    if net.directions is None:
+        return theta
+    W, *_ = unpack(net, theta)
+    for k in range(1, net.K + 1):
+        ends, inputs = (np.array(net.directions[i]) for i in (k, k - 1))
+        W[k][(inputs != 0) & (W[k] * ends[:, None] * inputs <= 0)] = 0
+    if net.feature_scale:
+        s = unpack_inputs(net, theta)[1]
+        s[(np.array(net.directions[0]) != 0) & (s < 0)] = 0
     return theta
 
 
@@ -900,7 +917,7 @@ def train(
         theta, grad = shaped(net, theta, grad, own, weight)
         # with ntk the rule is V's: a = V h / sqrt(n_in) + b, so dL/dV = dL/dW / sqrt(n_in)
         V, state = step(size * theta, grad / size, state, taken + i + 1, optimizer, own)
-        theta = limited(net, V / size, rates)
+        theta = limited(net, oriented(net, V / size), rates)
         losses.append(mean_loss)
     return theta, state, np.array(losses)
 

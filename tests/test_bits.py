@@ -26,6 +26,13 @@ NETS = {  # awkward: widths of 1, primes, one past a panel; one layer; no bias; 
     "keeping": ref.Net((19, 33, 20, 17, 5), ("gelu", ("leaky_relu", 0.2), "mish"), "softmax"),
     "kept last": ref.Net((40, 70, 50, 3), ("silu", "gelu_tanh"), "gelu", "squared_error"),
     "deeper": ref.Net((64,) * 6 + (10,), "relu"),
+    "monotone": ref.Net(
+        *((9, 33, 17, 2), ("selu", "tanh")),
+        feature_scale=True,
+        directions=(
+            *((0, 1, 0, -1, 0, 0, 1, 0, 0), (1, 0, -1) * 11, (1, -1, 0, 1) * 4 + (-1,), (-1, 1)),
+        ),
+    ),
     "inputs": ref.Net(
         *((9, 33, 17, 5), ("selu", "mish")),
         embeddings=(

@@ -103,6 +103,13 @@ NETS = {  # each loss, with every output that it takes
         ),
         feature_scale=True,
     ),
+    "monotone": ref.Net(
+        *((5, 7, 6, 2), ("selu", "tanh")),
+        feature_scale=True,
+        directions=(
+            *((0, 1, 0, -1, 0), (1, 0, -1, 0, 1, 0, -1), (1, 0, -1, 0, 1, 0), (-1, 1)),
+        ),
+    ),
     "inputs, dropout, norm": ref.Net(
         *((5, 7, 6, 3), ("selu", "tanh")),
         embeddings=(("piecewise", (4, 1), ((-0.5, 0.5), (-0.5, 0.0, 0.25)), None),),
@@ -212,6 +219,7 @@ def fastnn_curve(name, optimizer, dtype):
         norm=[norm_of(norm) for norm in net.norms[1:-1]],
         embeddings=[embedding(one) for one in net.embeddings],
         feature_scale=net.feature_scale,
+        monotone=net.directions and net.directions[0],
     )
     model.theta = curve_theta(net)
     losses = []
@@ -340,6 +348,16 @@ TRAINED = {  # name: sizes, activation, output, bias, batch size, optimizer
             ],
             "feature_scale": True,
             "dropout": [0.125, 0.0, 0.0],
+        },
+    ),
+    "67-33-17-2 monotone": (
+        *([67, 33, 17, 2], ["selu", "softplus"], "softmax", True, 13),
+        fastnn.AdamW(0.03125, max_norm=1.0),
+        {
+            "monotone": {0: 1, 3: -1, 40: 1},
+            "embeddings": [fastnn.PiecewiseLinear([3], [-0.5, -0.25, 0, 0.5])],
+            "feature_scale": True,
+            "dropout": [0.0, 0.125, 0.0],
         },
     ),
     "67-33-17-5 layer norm, batch 1": (

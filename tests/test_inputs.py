@@ -279,9 +279,9 @@ OWN = [
 ]
 
 
-def model_of(dtype="float32", **settings):
+def model_of(dtype="float32", sizes=(10, 8, 3), **settings):
     given = dict(activation="tanh", seed=3, embeddings=OWN, feature_scale=True) | settings
-    return fastnn.Model([10, 8, 3], dtype=dtype, **given)
+    return fastnn.Model(list(sizes), dtype=dtype, **given)
 
 
 def some(n=60):
@@ -342,6 +342,76 @@ def test_every_way_to_ask_gives_the_same(norm):
     loss = -np.log(f[np.arange(60), y].astype(float)).mean()
     assert abs(model.evaluate(X, y)["loss"] - loss) < 1e-5
     assert model.gradient_check(X[:9], y[:9]) < 1e-6
+
+
+# --- What prediction looks up ---------------------------------------------------------------------
+
+LOOKED_UP = {  # embeddings, and whether the features of one-hot codes come last, in their order
+    "some": ([fastnn.Periodic([5, 0], 6), fastnn.Categories(3, 4), fastnn.Categories(4, 3)], True),
+    "tables": ([fastnn.Categories(4, 3, 2), fastnn.Categories(3, 4)], True),
+    "one between": ([fastnn.Categories(4, 3), fastnn.Categories(3, 4, 5)], False),
+    "bins": ([fastnn.PiecewiseLinear([1, 7], EDGES), fastnn.Periodic([0])], False),
+    "all": (OWN, False),
+}
+
+
+def of_features(model, X):
+    """The network behind the input layer, and what it takes."""
+    sizes = [model.n_features, *model.sizes[1:]]
+    plain = fastnn.Model(sizes, "tanh", seed=0, dtype=model.dtype)
+    plain.theta[:] = model.theta[-len(plain.theta) :]
+    return plain, input_pass(model._network, model.theta, X)[1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("hidden", [3, 70])
+@pytest.mark.parametrize("scale", [False, True])
+@pytest.mark.parametrize("name", LOOKED_UP)
+def test_what_is_looked_up_is_what_products_give(isa, name, scale, hidden, dtype):
+    embeddings, same_bits = LOOKED_UP[name]
+    sizes = [10, hidden, 3]
+    model = model_of(dtype, sizes, embeddings=embeddings, feature_scale=scale)
+    if scale:
+        model.s[:] = np.linspace(-2, 3, len(model.s))
+    X, _ = some(300)
+    ends = [-40, *EDGES[0][:3], EDGES[0][-1], 40, *EDGES[1]]
+    X[:8, [1, 7, 6, 9]] = np.array(ends)[:, None]
+    X = np.where(abs(X) > 1e8, -1, X).astype(dtype)
+    plain, features = of_features(model, X)
+    f, want = model.forward(X), plain.forward(features)
+    if same_bits:
+        assert f.tobytes() == want.tobytes()
+    np.testing.assert_allclose(f, want, rtol=2e-4 if dtype == "float32" else 1e-12)
+    predictor = model.predictor()
+    for i in (0, 7, 11, 299):
+        assert predictor(X[i]).tobytes() == f[i].tobytes()
+
+
+@pytest.mark.parametrize("norm", [None, "batch", "layer"])
+def test_columns_that_are_all_looked_up(norm):
+    own = [fastnn.Categories(0, 5), fastnn.PiecewiseLinear([1], [0, 1, 3])]
+    model = fastnn.Model([2, 33, 2], embeddings=own, feature_scale=True, norm=norm, seed=1)
+    X = np.array([[0, -1], [4, 0.5], [-1, 2], [7, 9], [3, 3]], np.float32)
+    f, predictor = model.forward(X), model.predictor()
+    for i in range(5):
+        assert predictor(X[i]).tobytes() == f[i].tobytes()
+    assert f[2].tobytes() != f[3].tobytes()
+    X[3, 0] = np.inf
+    for bad in (X, X[3]):
+        with pytest.raises(ValueError, match="finite"):
+            predictor(bad)
+
+
+@pytest.mark.parametrize("hidden", [3, 70])  # whose weights lie turned in training, or not
+@pytest.mark.parametrize("norm", [None, "batch"])
+def test_a_fit_measures_what_evaluate_does(norm, hidden):
+    X, y = some()
+    model = model_of(norm=norm, sizes=[10, hidden, 3])
+    before = model.theta.copy()
+    for _ in range(2):
+        history = model.fit(X, y, epochs=1, batch_size=9, validation_data=(X, y))
+        assert history["val_loss"][-1] == model.evaluate(X, y)["loss"]
+    assert (before != model.theta).any()
 
 
 def test_integers_are_codes_and_numbers():

@@ -164,6 +164,7 @@ def fastnn_model(net):
         norm=[norm_of(norm) for norm in net.norms[1:-1]],
         embeddings=[embedding(one) for one in net.embeddings],
         feature_scale=net.feature_scale,
+        monotone=net.directions and net.directions[0],
     )
 
 
@@ -405,6 +406,30 @@ def test_a_hundred_clipped_steps(net, name):
         return torch.optim.SGD(parameters, lr=0.05, momentum=0.5)
 
     trajectory(net, *data(net), 5, 10, ours, sgd, clip)
+
+
+def test_a_hundred_steps_of_a_monotone_network():
+    """PyTorch's, each weight of a wrong sign being put back to 0 by hand."""
+    directions = (0, 1, 0, -1, 0, 0, 1), (1, 0, -1, 0) * 2 + (1,), (1, 0, -1, 0, 1), (-1, 1)
+    net = ref.Net((7, 9, 5, 2), ("selu", "tanh"), feature_scale=True, directions=directions)
+
+    def held(peer):
+        adam = torch.optim.Adam(peer.parameters, lr=0.02)
+
+        def step():
+            torch.optim.Adam.step(adam)
+            with torch.no_grad():
+                for (W, *_), inputs, ends in zip(
+                    peer.layers, directions, directions[1:], strict=False
+                ):
+                    inputs, ends = torch.tensor(inputs), torch.tensor(ends)
+                    W[(inputs != 0) & (W * ends[:, None] * inputs <= 0)] = 0
+                peer.s[(torch.tensor(directions[0]) != 0) & (peer.s < 0)] = 0
+
+        adam.step = step
+        return adam
+
+    trajectory(net, *data(net), 5, 10, fastnn.Adam(0.02), None, make=held)
 
 
 def trajectory(

@@ -96,6 +96,21 @@ def test_classes(tmp_path, n_classes):
     assert ("The commonest mistakes" in page.text) == (n_classes == 30)
 
 
+def test_calibration_is_of_rows_held_out(tmp_path):
+    X, amount = rows(240)
+    y = amount > 104
+    model = fastnn.TabularClassifier(recipe=SMALL, random_state=0).fit(X, y)
+    page = page_of(model, X, y, tmp_path, held_out=True)
+    p = model.held_out_.predictions[:, 1]
+    tenths = np.split(np.argsort(p, kind="stable"), 10)
+    want = "; ".join(f"{p[k].mean():.2f} said, {y[k].mean():.2f} seen" for k in tenths)
+    labels = [one["aria-label"] for one in page.all("svg") if "aria-label" in one]
+    assert f"Calibration: {want}" in labels
+    decided = p > 0.5
+    counts = [int((decided[~y] == k).sum()) for k in (0, 1)]
+    assert f"True False {counts[0]} {counts[1]} True " in page.text  # the confusion matrix
+
+
 def test_amounts_on_new_rows(tmp_path):
     X, amount = rows()
     model = fastnn.TabularRegressor(recipe=SMALL, random_state=0).fit(X, amount)

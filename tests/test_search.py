@@ -19,7 +19,7 @@ import fastnn
 from fastnn.tabular import Search, recipes
 from fastnn.tabular.recipes import Pack, Recipe, from_json, td, td_s, to_json
 from fastnn.tabular.search import trials
-from fastnn.tabular.search.space import Draw, drawn, in_words, realmlp
+from fastnn.tabular.search.space import Draw, drawn, first_pack, in_words, realmlp
 
 
 @pytest.fixture(autouse=True)
@@ -50,12 +50,12 @@ def saved(model, path):
 
 
 def test_recipes_follow_seed_and_number_alone():
-    pack = Pack((td_s("regression"),))
-    some = [drawn(seed, number, pack, "regression", 4, 1) for seed in (0, 1) for number in (3, 4)]
+    of = Pack((td_s("regression"),)), "regression", 100, 4, 1
+    some = [drawn(seed, number, *of) for seed in (0, 1) for number in (3, 4)]
     assert len(set(some)) == 4
-    assert some[1] == drawn(0, 4, pack, "regression", 4, 1)
+    assert some[1] == drawn(0, 4, *of)
     smoothed = Pack((replace(td_s("classification"), label_smoothing=0.03),))
-    assert drawn(0, 3, smoothed, "classification", 4, 2).label_smoothing == 0.03
+    assert drawn(0, 3, smoothed, "classification", 100, 4, 2).label_smoothing == 0.03
     assert from_json(json.loads(json.dumps(to_json(some[1])))) == some[1]
 
 
@@ -83,7 +83,7 @@ def test_the_space_is_that_of_its_paper():
 def test_trials_cost_about_the_same():
     first = td_s("regression")
     for number in range(30):
-        one = drawn(0, number, Pack((first,)), "regression", 10, 1)
+        one = drawn(0, number, Pack((first,)), "regression", 1000, 10, 1)
         cost = one.operations(1000, 10, 1) / first.operations(1000, 10, 1)
         assert cost <= 1 and (cost > 0.9 or one.epochs == 256)
 
@@ -92,7 +92,10 @@ def test_what_a_trial_is_like_follows_from_the_time(monkeypatch):
     monkeypatch.setattr(recipes, "OPERATIONS_A_SECOND", 1e15)
 
     def of(budget, trials=None):
-        pack = recipes.as_pack(Search(trials), "regression", 10_000, 20, 0, budget * fold)
+        pack = first_pack(trials, "regression", 10_000, 20, 0, budget * fold)
+        assert pack.recipes[0] == replace(
+            td_s("regression"), drop_last=False, epochs=pack.recipes[0].epochs
+        )
         return pack.n_folds, pack.recipes[0].epochs, pack.repeats
 
     fold = 5 * td_s("regression").operations(8_000, 20, 1) / 256  # 5 folds, an epoch
@@ -114,10 +117,11 @@ def test_recipes_in_words():
 
 
 def test_a_search_is_fit_like_any_other(tmp_path):
-    model, pack = searched(), recipes.as_pack(Search(5), "regression", 60, 3, 0)
-    drawn_ones = [drawn(0, number, pack, "regression", 3, 1) for number in range(5)]
-    first = list(pack.recipes)
-    assert [trial.recipe for trial in model.trials_] == first + drawn_ones[len(first) :]
+    model, pack = searched(), first_pack(5, "regression", 60, 3, 0, None)
+    assert [trial.recipe for trial in model.trials_] == [
+        drawn(0, number, pack, "regression", 60, 3, 1) for number in range(5)
+    ]
+    assert model.trials_[0].recipe == pack.recipes[0] != model.trials_[4].recipe
     best = min(trial.score for trial in model.trials_)
     assert model.scores_["rmse"] <= best + 1e-9  # greedy weights never do worse than one
     assert set(model._pack.recipes) <= {trial.recipe for trial in model.trials_}
@@ -162,7 +166,7 @@ def test_one_that_diverges_is_a_trial_without_networks(tmp_path, monkeypatch):
     content = json.loads((tmp_path / "journal/journal.json").read_text())
     assert content["entries"][2]["score"] is None
     assert saved(model, tmp_path / "a") == saved(searched(tmp_path, n=4), tmp_path / "b")
-    monkeypatch.setattr(recipes, "base_recipe", lambda task: wild)
+    monkeypatch.setattr(trials, "drawn", lambda *of: wild)
     with pytest.raises(fastnn.DivergenceError, match="all trials diverged"):
         searched(n=1)
 

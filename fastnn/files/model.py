@@ -240,7 +240,7 @@ def as_saved_network(architecture: dict[str, Any], n_tensors: int | None = None)
         architecture |= {"dropout": 0.0, "noise": 0.0}
     architecture.setdefault("norm", None)
     architecture.setdefault("input_scale", 1.0)
-    _check_keys("architecture", architecture, optional={"embeddings", "feature_scale"})
+    _check_keys("architecture", architecture, optional={"embeddings", "feature_scale", "monotone"})
     sizes, activations, norm = (architecture[name] for name in ("sizes", "activations", "norm"))
     if isinstance(sizes, list) and n_tensors is not None and len(sizes) > n_tensors + 1:
         raise ModelFileError(
@@ -268,6 +268,7 @@ def as_saved_network(architecture: dict[str, Any], n_tensors: int | None = None)
             architecture["input_scale"],
             [embedding_restored(one) for one in embeddings],
             architecture.get("feature_scale", False),
+            architecture.get("monotone"),
         )
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"architecture: {error!s:.300}") from None

@@ -95,6 +95,7 @@ cdef extern from "kernels.h" nogil:
         void (*row_squares)(Py_ssize_t n, Py_ssize_t columns, const void *W, double *sums) noexcept nogil
         void (*scale_columns)(Py_ssize_t n, const double *factors, void *W) noexcept nogil
         void (*scale_rows)(Py_ssize_t n, const double *factors, void *W) noexcept nogil
+        void (*orient)(Py_ssize_t n, const void *rows, const void *columns, int turned, void *W) noexcept nogil
         void (*activate_panel)(Py_ssize_t rows, int vectors, void *h, fnn_activation g, void *d) noexcept nogil
         void (*perturb_panel)(Py_ssize_t rows, int vectors, void *h, void *d, void *e, const fnn_draw *draw, int64_t step,
                               Py_ssize_t first_row, Py_ssize_t column) noexcept nogil
@@ -114,6 +115,11 @@ cdef extern from "kernels.h" nogil:
                          Py_ssize_t stride) noexcept nogil
         void (*features_gradient)(Py_ssize_t rows, const fnn_column *c, const void *E, const void *x, Py_ssize_t x_stride,
                                   const void *delta, const void *s, Py_ssize_t stride, void *g, int first) noexcept nogil
+        void (*entries)(Py_ssize_t rows, const fnn_column *c, const void *s, const void *x, Py_ssize_t x_stride, Py_ssize_t room,
+                        int32_t *counts, int32_t *inputs, void *values) noexcept nogil
+        void (*entries_product)(Py_ssize_t rows, Py_ssize_t room, const int32_t *counts, const int32_t *inputs,
+                                const void *values, const void *W, Py_ssize_t panel, Py_ssize_t panels, const void *b, void *a,
+                                Py_ssize_t stride) noexcept nogil
         void (*scale_features)(Py_ssize_t rows, int vectors, const void *s, const void *phi, void *h) noexcept nogil
         void (*softmax)(Py_ssize_t rows, Py_ssize_t n_out, void *a, Py_ssize_t stride, void *scratch) noexcept nogil
         void (*calibrate)(Py_ssize_t rows, Py_ssize_t n, double smoothing, double temperature, double least, void *p,
@@ -140,6 +146,7 @@ cdef extern from "kernels.h" nogil:
     enum:
         FNN_FORWARD
         FNN_BACKWARD
+        FNN_PARTIAL
 
     enum:
         FNN_BATCH_NORM

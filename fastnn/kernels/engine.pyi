@@ -30,6 +30,7 @@ class Engine:
         norms: Sequence[Norm | None] = (),
         input_scale: float = 1.0,
         phi: Phi | None = None,
+        directions: Sequence[Reals] | None = None,
     ) -> None: ...
     def load(
         self, theta: Reals, state: Reals | None = None, statistics: Reals | None = None

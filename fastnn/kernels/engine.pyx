@@ -1,7 +1,7 @@
 """A network's weights in panels, and passes over it: step (training), online (one row at a time) and predict (forward)."""
 from libc.math cimport NAN, isfinite
 from libc.stdint cimport int32_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from fastnn.kernels._cpu cimport (
     FNN_BATCH_NORM, FNN_GROUPS, FNN_MAX_STATES, Memory, Pace, all_share, fnn_features, fnn_kernels, fnn_norm, fnn_rates, fnn_sgd,
@@ -133,6 +133,9 @@ cdef class Engine:
         Integers among the features are multiplied by it.
     phi : tuple, optional
         The input layer, as `inputs.make_phi` takes it.
+    directions : list of array, optional
+        Of the features and of the units of each layer, (n_l,) of the network's dtype: -1, 0 or 1. After a step a weight from an
+        input that has one is 0 unless it has the sign of the product of its two ends' (docs/maths.md, section 7).
     """
 
     cdef Net net
@@ -150,14 +153,20 @@ cdef class Engine:
     cdef double ended          # when the last stretch of training did
 
     def __init__(self, sizes, activations, output, loss, bias, dtype, Py_ssize_t batch=1, int optimizer=0, dropout=(),
-                 noise=(), norms=(), double input_scale=1, phi=None):
-        cdef Py_ssize_t l
+                 noise=(), norms=(), double input_scale=1, phi=None, directions=None):
+        cdef Py_ssize_t l, n
         self.memory, self.mini_batches, self.row = Memory(), Workspace(), Workspace()
         self.single, self.optimizer, self.n_states = batch == 1, optimizer, STATES[optimizer]
         make_net(&self.net, self.memory, sizes, activations, output, loss, bias, dtype, batch > 1, norms, input_scale, phi)
         for l in range(len(dropout)):
             self.net.draws[l].dropout, self.net.draws[l].noise = dropout[l], noise[l]
         self.net.perturbed = any(dropout) or any(noise)
+        if directions is not None:
+            self.net.directions = <char **> self.memory.take(self.net.n_layers + 1, sizeof(char *))
+            for l in range(self.net.n_layers + 1):
+                n = self.net.layers[l - 1].n_out if l else self.net.layers[0].n_in
+                self.net.directions[l] = self.memory.take(panels(self.net.k, n), self.net.k.nr, self.net.k.item)
+                memcpy(self.net.directions[l], address(directions[l]), n * self.net.k.item)
         self.plain = as_rates({})
 
     def __dealloc__(self):

@@ -1,4 +1,5 @@
-"""h^(0) = s phi(x): the input layer between a row of X and layer 1, and the gradient of its parameters.
+"""h^(0) = s phi(x): the input layer between a row of X and layer 1, and the gradient of its parameters; in prediction, what
+layer 1 looks up of it.
 
 In the forward pass threads own rows. In the gradient they own columns of X, whose parameters stand together, and panels of s;
 each sums over the samples in order. The formulas of a column stand in src/inputs.h.
@@ -10,7 +11,7 @@ from fastnn.kernels._cpu cimport (
     FNN_CATEGORIES, FNN_MAX_STATES, FNN_OF_embedding, FNN_OF_scale, FNN_OF_table, FNN_PERIODIC, FNN_PIECEWISE, FNN_PLAIN,
     Memory, fnn_column, fnn_kernels, fp_enter, fp_leave, kernels_for,
 )
-from fastnn.kernels.panels cimport at, columns, panels, vectors
+from fastnn.kernels.panels cimport Layer, at, columns, make_layer, pack, panels, real_at, set_real, unpack, vectors
 from fastnn.kernels.update cimport Step
 
 # What numbers a description (`make_phi`) has for a kind of column: by the names of fastnn/network/embeddings.py.
@@ -23,7 +24,7 @@ cdef int make_phi(const fnn_kernels *k, Memory memory, Py_ssize_t n_0, descripti
     cdef Py_ssize_t i, first = 0
     cdef fnn_column *c
     memset(phi, 0, sizeof(Phi))
-    phi.n_0 = phi.n_features = n_0
+    phi.n_0 = phi.n_features = phi.taken = n_0
     if description is None:
         return 0
     of_columns, scaled = description
@@ -39,7 +40,7 @@ cdef int make_phi(const fnn_kernels *k, Memory memory, Py_ssize_t n_0, descripti
         if edges is not None:
             c.edges = copied(k, memory, edges.tobytes())
     if phi.n_columns:
-        phi.n_features = first
+        phi.n_features = phi.taken = first
     phi.E = memory.take(phi.n_parameters, k.item)
     if scaled:
         phi.s = vector_of(k, memory, phi)
@@ -87,6 +88,110 @@ cdef char *copy_phi(const fnn_kernels *k, const Phi *phi, char *E, char *s, char
         memcpy(E, vector, of_E)
         memcpy(s, vector + of_E, of_s)
     return vector + of_E + of_s
+
+
+cdef bint looked_up(const fnn_column *c) noexcept nogil:
+    return c.kind == FNN_PIECEWISE or (c.kind == FNN_CATEGORIES and c.size == 0)
+
+
+cdef int fold_inputs(const fnn_kernels *k, Memory memory, Phi *phi, Layer *layer) except -1:
+    """phi, layer <- what prediction takes in their place: columns of one-hot codes and of bins are looked up in layer 1.
+
+    W s phi(x) is a sum over columns. Of a column of codes it is a row of s W^T, all others being multiplied by 0; the sum without
+    these keeps its bits. Of a column x of bins it is linear between two edges, so two rows are taken: with T (n, width) and c
+    (width,), or 1 and 0 where the bins themselves are the features,
+
+        row 2 i      sum_d (c_d + T_0d + ... + T_(i-1)d) s_d W_d     the value where bin i begins
+        row 2 i + 1  sum_d T_id s_d W_d                              times how far x is through bin i
+
+    Features that are multiplied come first, then the rows of these columns, all in their order. Where that is layer 1 as it is,
+    it stays; otherwise it becomes a copy.
+    """
+    cdef Py_ssize_t i, n_dense = 0, n_rows = 0
+    cdef bint as_it_is = not layer.turned
+    cdef const fnn_column *c
+    for i in range(phi.n_columns):
+        c = &phi.columns[i]
+        as_it_is = as_it_is and c.kind != FNN_PIECEWISE and (looked_up(c) or phi.n_looked == 0)
+        if looked_up(c):
+            phi.n_looked += 1
+            phi.entries += 1 if c.kind == FNN_CATEGORIES else 2
+        else:
+            n_dense += c.width
+        n_rows += rows_of(c)
+    if phi.n_looked == 0:
+        return 0
+    if not as_it_is:
+        set_out(k, memory, phi, layer, n_rows)
+    phi.n_columns -= phi.n_looked
+    phi.looked, phi.n_features, phi.taken = phi.columns + phi.n_columns, n_dense, n_dense + phi.entries
+    return 0
+
+
+cdef Py_ssize_t rows_of(const fnn_column *c) noexcept nogil:
+    """Of layer 1's weights, in prediction."""
+    return 2 * c.n if c.kind == FNN_PIECEWISE else c.width
+
+
+cdef int set_out(const fnn_kernels *k, Memory memory, Phi *phi, Layer *layer, Py_ssize_t n_rows) except -1:
+    """Columns, s and layer 1's weights in the order of `fold_inputs`, as copies."""
+    cdef Py_ssize_t n = layer.n_in, n_out = layer.n_out, i, o, j = 0, row = 0
+    cdef const char *s = phi.s
+    cdef const fnn_column *of = phi.columns
+    cdef fnn_column *c
+    cdef bint looked
+    cdef Memory own = Memory()
+    cdef char *W = own.take(n_out, n, k.item)
+    cdef char *to = own.take(n_out, n_rows, k.item)
+    cdef char *b = layer.b
+    cdef unsigned long long mode
+    unpack(k, layer, layer.Wp, NULL, W, NULL)
+    phi.columns = <fnn_column *> memory.take(phi.n_columns, sizeof(fnn_column))
+    if s != NULL:
+        phi.s = memory.take(panels(k, n_rows), k.nr, k.item)
+    for looked in (False, True):
+        for i in range(phi.n_columns):
+            if looked_up(&of[i]) != looked:
+                continue
+            c, j = &phi.columns[j], j + 1
+            c[0], c.first = of[i], row
+            if c.kind == FNN_PIECEWISE:
+                mode = fp_enter()
+                fold_bins(k, c, at(k, phi.E, c.start), of[i].first, s, W, n, n_out, to, n_rows)
+                fp_leave(mode)
+            else:
+                for o in range(n_out):
+                    memcpy(at(k, to, o * n_rows + row), at(k, W, o * n + of[i].first), c.width * k.item)
+                if s != NULL:
+                    memcpy(at(k, phi.s, row), at(k, s, of[i].first), c.width * k.item)
+            row += rows_of(c)
+    make_layer(k, memory, n_rows, n_out, layer.has_bias, False, layer)
+    layer.b = b
+    pack(k, layer, to, NULL, layer.Wp, NULL)
+    return 0
+
+
+cdef void fold_bins(const fnn_kernels *k, const fnn_column *c, const char *E, Py_ssize_t first, const char *s, const char *W,
+                    Py_ssize_t n, Py_ssize_t n_out, char *to, Py_ssize_t n_rows) noexcept nogil:
+    """Rows of a column of bins, summed in double, from the weights W (n_out, n) of its features, `first` and on."""
+    cdef Py_ssize_t o, i, d
+    cdef double begin, whole
+    for o in range(n_out):
+        begin = 0
+        for d in range(c.width if c.size else 0):
+            begin += real_at(k, E, c.n * c.width + d) * scaled(k, W, o * n, s, first + d)
+        for i in range(c.n):
+            whole = 0 if c.size else scaled(k, W, o * n, s, first + i)
+            for d in range(c.width if c.size else 0):
+                whole += real_at(k, E, i * c.width + d) * scaled(k, W, o * n, s, first + d)
+            set_real(k, to, o * n_rows + c.first + 2 * i, begin)
+            set_real(k, to, o * n_rows + c.first + 2 * i + 1, whole)
+            begin += whole
+
+
+cdef inline double scaled(const fnn_kernels *k, const char *W, Py_ssize_t row, const char *s, Py_ssize_t j) noexcept nogil:
+    """s_j W_j of a row of W."""
+    return real_at(k, W, row + j) * (real_at(k, s, j) if s != NULL else 1)
 
 
 cdef bint phi_finite(const fnn_kernels *k, const Phi *phi) noexcept nogil:
@@ -161,6 +266,21 @@ cdef void update_run(const fnn_kernels *k, const Step *step, int group, Py_ssize
         state[i] = at(k, states[i], start)
     if n:
         k.update(step.optimizer, 1, n, n, at(k, g, start), at(k, w, start), state, &step.of[group])
+
+
+cdef void orient_scale_part(const fnn_kernels *k, const Phi *phi, const char *directions, int t, int threads) noexcept nogil:
+    """s of features that have a direction: at least 0; my panels."""
+    cdef Py_ssize_t p0 = my_first(of_s(k, phi), t, threads) * k.nr, p1 = my_first(of_s(k, phi), t + 1, threads) * k.nr, i
+    for i in range(p0, min(p1, phi.n_features)):
+        if k.item == 4:
+            orient_one[float](<const float *> directions + i, <float *> phi.s + i)
+        else:
+            orient_one[double](<const double *> directions + i, <double *> phi.s + i)
+
+
+cdef inline void orient_one(const floating *direction, floating *s) noexcept nogil:
+    if direction[0] != 0 and s[0] < 0:
+        s[0] = 0
 
 
 cdef void features_squares_part(const fnn_kernels *k, const Phi *phi, int t, int threads) noexcept nogil:

@@ -23,6 +23,7 @@ cdef struct Net:
     bint normalised, batch_normalised  # any of them is, by its mini-batch
     char **alpha               # [n_layers]: of parametric activations, panels like a bias; elsewhere NULL
     bint parametric            # any of them is
+    char **directions          # [n_layers + 1]: of features and units, panels like a row of h[l]; NULL: weights have any sign
     double input_scale         # integers among the features are multiplied by it
     Phi phi                    # the input layer: layer 1's inputs are s phi(x)
 
@@ -97,7 +98,7 @@ cdef void store_net(const Net *net, char *vector, Py_ssize_t which) noexcept nog
 cdef void load_statistics(const Net *net, const char *vector) noexcept nogil
 cdef size_t statistics_bytes(const Net *net) noexcept nogil
 cdef void store_statistics(const Net *net, char *vector) noexcept nogil
-cdef void fold(Net *net) noexcept nogil
+cdef int fold(Net *net, Memory memory) except -1
 cdef int folded(const Net *net, Net *to, Memory memory) except -1
 cdef double flops(const Net *net, Py_ssize_t batch, int passes) noexcept nogil
 cdef double work(const Net *net, const fnn_features *X, Py_ssize_t n, Py_ssize_t batch, int passes) noexcept nogil

@@ -8,10 +8,11 @@ from fastnn.kernels._cpu cimport (
     FNN_BATCH_NORM, FNN_LAYER_NORM, Memory, as_activation, fnn_activation, fnn_draw, fnn_identity, fnn_kernels, fnn_norm,
     fnn_targets, kernels_for, plain,
 )
-from fastnn.kernels.inputs cimport Phi, copy_phi, make_phi
+from fastnn.kernels.inputs cimport Phi, copy_phi, fold_inputs, make_phi
 from fastnn.kernels.output_delta cimport set_loss
 from fastnn.kernels.panels cimport (
-    MOST_COLUMNS, Layer, at, bias_panels, block, columns, make_layer, pack, unpack, weight_bytes, weight_panels,
+    MOST_COLUMNS, Layer, at, bias_panels, block, columns, make_layer, pack, real_at, set_real, unpack, weight_bytes,
+    weight_panels,
 )
 from fastnn.kernels.update cimport Slots
 
@@ -43,7 +44,7 @@ cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bia
     net.norms = <fnn_norm *> memory.take(K, sizeof(fnn_norm))
     net.activations = <fnn_activation *> memory.take(K, sizeof(fnn_activation))
     net.alpha = <char **> memory.take(K, sizeof(char *))
-    net.normalised, net.batch_normalised, net.parametric = False, False, False
+    net.normalised, net.batch_normalised, net.parametric, net.directions = False, False, False, NULL
     for l in range(K):
         norm = &net.norms[l]
         if l < len(norms) and norms[l] is not None:
@@ -170,28 +171,27 @@ cdef char *copy_part(const fnn_kernels *k, const Layer *layer, char *part, char 
 
 
 cdef int folded(const Net *net, Net *to, Memory memory) except -1:
-    """to <- net as prediction needs it (`fold`): itself, or where layers are normalised, a copy."""
+    """to <- net as prediction needs it (`fold`), which shares what stays as it is."""
     cdef Py_ssize_t K = net.n_layers, l
     cdef Layer *layer
     to[0] = net[0]
-    if not net.normalised:
-        return 0
     to.layers = <Layer *> memory.take(K, sizeof(Layer))
+    memcpy(to.layers, net.layers, K * sizeof(Layer))
     to.norms = <fnn_norm *> memory.take(K, sizeof(fnn_norm))
     to.activations = <fnn_activation *> memory.take(K, sizeof(fnn_activation))
     for l in range(K):
         layer = &to.layers[l]
-        layer[0], to.norms[l], to.activations[l] = net.layers[l], net.norms[l], net.activations[l]
+        to.norms[l], to.activations[l] = net.norms[l], net.activations[l]
         if net.norms[l].kind == FNN_BATCH_NORM:
             layer.Wp, layer.b = weight_panels(net.k, memory, layer), bias_panels(net.k, memory, layer)
             memcpy(layer.Wp, net.layers[l].Wp, weight_bytes(net.k, layer))
-    fold(to)
-    return 0
+    return fold(to, memory)
 
 
-cdef void fold(Net *net) noexcept nogil:
+cdef int fold(Net *net, Memory memory) except -1:
     """For prediction: batch normalisation goes into weights and biases, by the running statistics: W <- s W, b = beta - s mean,
-    s = gamma / sqrt(variance + epsilon). A layer that is normalised by rows has its activation after that."""
+    s = gamma / sqrt(variance + epsilon). A layer that is normalised by rows has its activation after that. Layer 1 takes in what
+    it looks up of the input layer (`fold_inputs`)."""
     cdef const fnn_kernels *k = net.k
     cdef Py_ssize_t l, p, q, i, j
     cdef double by[MOST_COLUMNS]
@@ -217,17 +217,7 @@ cdef void fold(Net *net) noexcept nogil:
                     k.scale_rows(columns(k, layer.n_out, p), by, at(k, layer.Wp, block(k, layer, p, q)))
             else:
                 k.scale_columns(layer.n_in, by, at(k, layer.Wp, block(k, layer, p, 0)))
-
-
-cdef inline double real_at(const fnn_kernels *k, const void *v, Py_ssize_t i) noexcept nogil:
-    return (<const float *> v)[i] if k.item == 4 else (<const double *> v)[i]
-
-
-cdef inline void set_real(const fnn_kernels *k, void *v, Py_ssize_t i, double x) noexcept nogil:
-    if k.item == 4:
-        (<float *> v)[i] = <float> x
-    else:
-        (<double *> v)[i] = x
+    return fold_inputs(k, memory, &net.phi, &net.layers[0])
 
 
 cdef double flops(const Net *net, Py_ssize_t batch, int passes) noexcept nogil:
@@ -235,7 +225,7 @@ cdef double flops(const Net *net, Py_ssize_t batch, int passes) noexcept nogil:
     cdef double total = 0
     cdef Py_ssize_t l
     for l in range(net.n_layers):
-        total += <double> net.layers[l].n_in * net.layers[l].n_out * (
+        total += <double> (net.layers[l].n_in if l else net.phi.taken) * net.layers[l].n_out * (
             passes if l or passes == 1 or net.phi.trained else passes - 1)
     return (2 * total + net.phi.work * passes) * batch * net.k.item / 4
 

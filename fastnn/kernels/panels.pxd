@@ -42,6 +42,15 @@ cdef inline Py_ssize_t block_t(const fnn_kernels *k, const Layer *layer, Py_ssiz
     """Where in Wt the same weights start."""
     return (q * layer.out_panels + p) * k.nr * k.nr
 
+cdef inline double real_at(const fnn_kernels *k, const void *v, Py_ssize_t i) noexcept nogil:
+    return (<const float *> v)[i] if k.item == 4 else (<const double *> v)[i]
+
+cdef inline void set_real(const fnn_kernels *k, void *v, Py_ssize_t i, double x) noexcept nogil:
+    if k.item == 4:
+        (<float *> v)[i] = <float> x
+    else:
+        (<double *> v)[i] = x
+
 cdef int make_layer(const fnn_kernels *k, Memory memory, Py_ssize_t n_in, Py_ssize_t n_out, bint has_bias, bint may_turn,
                     Layer *layer) except -1
 cdef int prepare_transpose(const fnn_kernels *k, Memory memory, Layer *layer) except -1

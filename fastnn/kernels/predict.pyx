@@ -6,11 +6,12 @@ a tile could reuse: it passes over each layer's weights once. Both sum in the sa
 cimport numpy as np
 from cython.parallel cimport parallel, prange, threadid
 from libc.math cimport NAN
+from libc.stdint cimport int32_t
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_FORWARD, FNN_SOFTMAX, Memory, allocate, fnn_activation, fnn_features, fnn_identity, fnn_kernels, fnn_kind_float32,
-    fnn_kind_float64, fnn_targets, fp_enter, fp_leave, kernels_for, plain, raise_signals, release, worth,
+    FNN_FORWARD, FNN_PARTIAL, FNN_SOFTMAX, Memory, allocate, fnn_activation, fnn_features, fnn_identity, fnn_kernels,
+    fnn_kind_float32, fnn_kind_float64, fnn_targets, fp_enter, fp_leave, kernels_for, plain, raise_signals, release, worth,
 )
 from fastnn.kernels.forward cimport forward_part, forward_sparse_part, parametric_part
 from fastnn.kernels.inputs cimport features_part
@@ -77,7 +78,7 @@ cdef int forward_rows(const Net *net, void **idle, const fnn_features *X, const 
     cdef Py_ssize_t K = net.n_layers, n_K = net.layers[K - 1].n_out
     cdef double row_work = work(net, X, n, 1, 1)
     cdef int nt = worth(n_threads, ALONE * n * row_work)
-    cdef Py_ssize_t per_thread = CHUNK * nt, span, n_chunks, chunk, widest = panels(k, net.phi.n_0) if net.phi.used else 0
+    cdef Py_ssize_t per_thread = CHUNK * nt, span, n_chunks, chunk, widest = widest_panels(net, X)
     cdef Py_ssize_t start, stop, rows, c, l
     cdef size_t size, scratch_size, part
     cdef unsigned long long mode = 0
@@ -85,14 +86,12 @@ cdef int forward_rows(const Net *net, void **idle, const fnn_features *X, const 
     cdef char *rooms
     cdef void *room
     span = max(per_thread, <Py_ssize_t> (BLOCK / (row_work + A_ROW)) // per_thread * per_thread)
-    for l in range(K):
-        widest = max(widest, 0 if l == 0 and X.indptr != NULL else net.layers[l].in_panels, net.layers[l].out_panels)
     rows = min(n, span)
     n_chunks = ((rows + CHUNK - 1) // CHUNK + nt - 1) // nt * nt
     chunk = (rows + n_chunks - 1) // n_chunks
     size = widest * row_room(chunk) * k.nr * k.item
     scratch_size = scratch_bytes(k, n_K)
-    part = 2 * size + scratch_size
+    part = 2 * size + scratch_size + entries_bytes(net, chunk)
     room = take_room(idle, nt * part)
     if room == NULL:
         raise MemoryError(f"{nt * part} bytes for the buffers of a pass")
@@ -116,11 +115,22 @@ cdef int forward_rows(const Net *net, void **idle, const fnn_features *X, const 
     return finite
 
 
+cdef Py_ssize_t widest_panels(const Net *net, const fnn_features *X) noexcept nogil:
+    """Of what passes through the network, rows X and h of each layer."""
+    cdef const fnn_kernels *k = net.k
+    cdef Py_ssize_t l, widest = panels(k, max(net.phi.n_0, net.phi.n_features))
+    if X != NULL and X.indptr != NULL:  # CSR rows stay where they are
+        widest = 0
+    for l in range(net.n_layers):
+        widest = max(widest, net.layers[l].out_panels)
+    return widest
+
+
 cdef int forward_chunk(const Net *net, const fnn_features *X, const Py_ssize_t *order, char *out, Py_ssize_t rows,
                        Py_ssize_t first, const fnn_targets *y, double *losses, size_t size, char *room) noexcept nogil:
     """out <- h^(K) of the rows X[order[first..]], and their losses where y is given; 0 if X is not finite.
 
-    room: two buffers of `size` bytes, and the output layer's scratch.
+    room: two buffers of `size` bytes, the output layer's scratch, and entries.
     """
     cdef const fnn_kernels *k = net.k
     cdef Py_ssize_t stride = row_room(rows) * k.nr, K = net.n_layers, n_K = net.layers[K - 1].n_out, l
@@ -130,8 +140,9 @@ cdef int forward_chunk(const Net *net, const fnn_features *X, const Py_ssize_t *
     cdef char *scratch = room + 2 * size
     cdef const Layer *layer
     cdef fnn_activation g
+    cdef Entries entries = entries_in(net, scratch + scratch_bytes(k, n_K), rows)
     if net.phi.used:
-        if not inputs(net, X, order, first, other, h, stride, rows):
+        if not inputs(net, X, order, first, other, h, stride, rows, &entries):
             return 0
         h_prev, h, other = h, other, h
     elif rows == 1 and X.indptr == NULL and not (net.layers[0].turned or as_they_lie(k, X)):
@@ -141,7 +152,9 @@ cdef int forward_chunk(const Net *net, const fnn_features *X, const Py_ssize_t *
         layer, g = &net.layers[l], plain(fnn_identity) if net.alpha[l] != NULL else net.activations[l]
         if l == K - 1 and y == NULL and net.output.id != FNN_SOFTMAX:
             g = net.output
-        if l == 0 and X.indptr != NULL:
+        if l == 0 and net.phi.n_looked:
+            looking_layer(net, h_prev, h, stride, g, rows, &entries)
+        elif l == 0 and X.indptr != NULL:
             forward_sparse_part(k, layer, X, order, first, h, NULL, stride, g, rows)
         elif rows == 1 and not layer.turned:
             memset(h, 0, layer.out_panels * k.nr * k.item)
@@ -167,6 +180,46 @@ cdef int forward_chunk(const Net *net, const fnn_features *X, const Py_ssize_t *
         k.softmax(rows, n_K, <void *> h_prev, stride, scratch)
     k.scatter(rows, n_K, h_prev, stride, out)
     return 1
+
+
+cdef struct Entries:
+    # What rows take of layer 1's weights where it looks columns up.
+    char *values           # [rows][phi.entries]
+    int32_t *inputs        # likewise
+    int32_t *counts        # [rows]
+
+
+cdef inline Entries entries_in(const Net *net, char *room, Py_ssize_t rows) noexcept nogil:
+    cdef Entries entries
+    entries.values = room
+    entries.inputs = <int32_t *> (room + rows * net.phi.entries * net.k.item)
+    entries.counts = entries.inputs + rows * net.phi.entries
+    return entries
+
+
+cdef inline size_t entries_bytes(const Net *net, Py_ssize_t rows) noexcept nogil:
+    return rows * (net.phi.entries * (sizeof(int32_t) + net.k.item) + sizeof(int32_t)) // 64 * 64 + 64
+
+
+cdef void looking_layer(const Net *net, const char *h_prev, char *h, Py_ssize_t stride, fnn_activation g, Py_ssize_t rows,
+                        const Entries *entries) noexcept nogil:
+    """h = g(W h^(0) + b) of layer 1, where h_prev has the features that are multiplied, and entries what is looked up."""
+    cdef const fnn_kernels *k = net.k
+    cdef const Layer *layer = &net.layers[0]
+    cdef Py_ssize_t n = net.phi.n_features, panel = layer.n_in * k.nr, p
+    if rows == 1 or n == 0:
+        for p in range(layer.out_panels):
+            memset(at(k, h, p * stride), 0, rows * k.nr * k.item)
+    if rows == 1:
+        k.row_product(n, NULL, h_prev, layer.Wp, panel, layer.out_panels, h)
+    elif n:
+        for p in range(layer.out_panels):
+            k.product_panel(rows, n, h_prev, k.nr, stride, at(k, layer.Wp, p * panel), layer.far, vectors(k, layer.n_out, p),
+                            FNN_PARTIAL, NULL, g, at(k, h, p * stride))
+    k.entries_product(rows, net.phi.entries, entries.counts, entries.inputs, entries.values, layer.Wp, panel, layer.out_panels,
+                      layer.b, h, stride)
+    for p in range(layer.out_panels):
+        k.activate_panel(rows, vectors(k, layer.n_out, p), at(k, h, p * stride), g, NULL)
 
 
 cdef inline Py_ssize_t row_number(const Py_ssize_t *order, Py_ssize_t r) noexcept nogil:
@@ -204,16 +257,22 @@ cdef int first_layer(const fnn_kernels *k, const Layer *layer, const fnn_feature
 
 
 cdef int inputs(const Net *net, const fnn_features *X, const Py_ssize_t *order, Py_ssize_t first, char *x, char *h,
-                Py_ssize_t stride, Py_ssize_t rows) noexcept nogil:
-    """h = s phi(X) of the user's rows order[first..]; 0 if X is not finite. x: room for X in panels."""
+                Py_ssize_t stride, Py_ssize_t rows, const Entries *entries) noexcept nogil:
+    """h = s phi(X) of the user's rows order[first..], and entries of what is looked up; 0 if X is not finite. x: room for X in
+    panels."""
     cdef const fnn_kernels *k = net.k
-    cdef Py_ssize_t n = net.phi.n_0, p, r
+    cdef Py_ssize_t n = net.phi.n_0, p, r, i
     k.gather_features(rows, n, X, order, first, x, stride)
     for p in range(panels(k, n)):
         for r in range(rows):
             if not k.all_finite(columns(k, n, p), at(k, x, p * stride + r * k.nr)):
                 return 0
-    features_part(k, &net.phi, x, stride, h, h, stride, 0, rows)
+    if net.phi.n_features:
+        features_part(k, &net.phi, x, stride, h, h, stride, 0, rows)
+    if net.phi.n_looked:
+        memset(entries.counts, 0, rows * sizeof(int32_t))
+    for i in range(net.phi.n_looked):
+        k.entries(rows, &net.phi.looked[i], net.phi.s, x, stride, net.phi.entries, entries.counts, entries.inputs, entries.values)
     return 1
 
 
@@ -250,21 +309,16 @@ cdef class Frozen:
 
     def __init__(self, sizes, activations, output, loss, bias, str dtype, theta, norms, statistics, double input_scale=1,
                  phi=None):
-        cdef Py_ssize_t widest = 0, l
         memory = Memory()
         make_net(&self.net, memory, sizes, activations, output, loss, bias, dtype, False, norms, input_scale, phi)
         load_net(&self.net, address(theta), THETA)
         load_statistics(&self.net, address(statistics))
-        fold(&self.net)
+        fold(&self.net, memory)
         self.type_number = np.NPY_FLOAT32 if dtype == "float32" else np.NPY_FLOAT64
         self.kind = fnn_kind_float32 if dtype == "float32" else fnn_kind_float64
         self.n_in, self.n_out = sizes[0], sizes[len(sizes) - 1]
         self.row_flops = flops(&self.net, 1, 1)
-        if self.net.phi.used:
-            widest = max(panels(self.net.k, self.net.phi.n_0), self.net.layers[0].in_panels)
-        for l in range(self.net.n_layers):
-            widest = max(widest, self.net.layers[l].out_panels)
-        self.row_bytes = (widest * self.net.k.nr * self.net.k.item + 63) // 64 * 64
+        self.row_bytes = (widest_panels(&self.net, NULL) * self.net.k.nr * self.net.k.item + 63) // 64 * 64
         self.memory = memory  # last: from here on it can be called
 
     def __dealloc__(self):
@@ -366,7 +420,7 @@ cdef class Frozen:
     cdef int run(self, const fnn_features *X, char *out, Py_ssize_t n) except -1:
         """out <- h^(K) of n rows; 0 if X is not finite."""
         cdef size_t scratch_size = scratch_bytes(self.net.k, self.n_out)
-        if n > 1 or not as_they_lie(self.net.k, X) or 2 * self.row_bytes + scratch_size > ON_STACK:
+        if n > 1 or not as_they_lie(self.net.k, X) or 2 * self.row_bytes + scratch_size + entries_bytes(&self.net, 1) > ON_STACK:
             return forward_rows(&self.net, &self.idle, X, NULL, out, NULL, NULL, n,
                                 1 if n * self.row_flops < QUICK else self.threads())
         if self.row_flops < QUICK:

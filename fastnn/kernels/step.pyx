@@ -18,7 +18,7 @@ that is normalised before it becomes a. `rows` of a mini-batch, a chunk, pass th
               and with the last chunk the step on them      step; of CSR: input panels              others write
               that of phi, and the step on it               columns of X; panels of s               before the step
     clip      the gradient's norm; the step                 output panels; blocks of W              before each of the two
-    limit     max-norm: rows of W                           output panels                           before
+    limit     signs of W, s; max-norm: rows of W            output panels; panels of s              before
     gather    the next chunk's h[0], in a second buffer     its rows                                the chunk ends with one
 
 A thread owns the same panels in the forward pass and in the gradient, so its part of W stays in its own L2. No element has two
@@ -45,7 +45,7 @@ from fastnn.kernels.backward cimport (
 )
 from fastnn.kernels.forward cimport forward_part, forward_sparse_part, parametric_part, perturb_part
 from fastnn.kernels.inputs cimport (
-    features_gradient_part, features_part, features_squares, features_squares_part, features_update_part,
+    features_gradient_part, features_part, features_squares, features_squares_part, features_update_part, orient_scale_part,
 )
 from fastnn.kernels.net cimport (
     Buffers, Net, Run, as_they_lie, draw_of, flops, kept, load_statistics, slope_of, statistics_bytes, store_statistics,
@@ -55,7 +55,9 @@ from fastnn.kernels.normalise cimport (
 )
 from fastnn.kernels.output_delta cimport mean, weight_of
 from fastnn.kernels.panels cimport Layer, at
-from fastnn.kernels.update cimport Step, correct, enter_layer, limit_part, share_rates, squares_part, unit_squares, update_part
+from fastnn.kernels.update cimport (
+    Step, correct, enter_layer, limit_part, orient_part, share_rates, squares_part, unit_squares, update_part,
+)
 
 cdef Py_ssize_t SHORT = 32      # rows of a mini-batch whose time goes into reading weights
 cdef double BLOCK_WORK = 2e9    # a thread's operations in a layer between two barriers where it can leave: 20 to 50 ms ...
@@ -157,7 +159,7 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
             break
         if my.last and my.step.rates.clip_norm > 0 and run.step.apply:
             clip(net, run, &my)
-        if my.last and my.step.rates.max_norm > 0 and run.step.apply:
+        if my.last and (my.step.rates.max_norm > 0 or net.directions != NULL) and run.step.apply:
             limit(net, run, &my)
         if not leave_chunk(net, buffers, run, &my):
             break
@@ -588,12 +590,17 @@ cdef void clip(const Net *net, Run *run, Thread *my) noexcept nogil:
 
 
 cdef void limit(const Net *net, Run *run, Thread *my) noexcept nogil:
-    """Rows of W, by output panels, back to a norm of at most max_norm."""
-    cdef Py_ssize_t l
+    """Rows of W, by output panels, back to a norm of at most max_norm; weights to the signs that they must have."""
+    cdef Py_ssize_t l, p0, p1
     wait(&run.barrier, my.threads)  # all blocks have moved
     for l in range(net.n_layers):
-        limit_part(net.k, &net.layers[l], my.step.rates.max_norm, begin(my, net.layers[l].out_panels),
-                   end(my, net.layers[l].out_panels))
+        p0, p1 = begin(my, net.layers[l].out_panels), end(my, net.layers[l].out_panels)
+        if net.directions != NULL:
+            orient_part(net.k, &net.layers[l], net.directions[l], net.directions[l + 1], p0, p1)
+        if my.step.rates.max_norm > 0:
+            limit_part(net.k, &net.layers[l], my.step.rates.max_norm, p0, p1)
+    if net.directions != NULL and net.phi.s != NULL:
+        orient_scale_part(net.k, &net.phi, net.directions[0], my.t, my.threads)
 
 
 cdef inline bint leave_chunk(const Net *net, const Buffers *buffers, Run *run, Thread *my) noexcept nogil:
@@ -678,7 +685,7 @@ cdef bint plain_sgd(const Net *net, const Run *run) noexcept nogil:
     cdef const fnn_rates *rates = &run.step.rates
     return (run.step.apply and run.step.optimizer == fnn_sgd and not rates.regular and rates.max_norm == 0 and not rates.ntk
             and rates.factors[FNN_OF_W] == 1 and rates.factors[FNN_OF_b] == 1 and not run.perturbs and not net.normalised
-            and not net.parametric and not net.phi.used and run.squares == NULL)
+            and not net.parametric and not net.phi.used and net.directions == NULL and run.squares == NULL)
 
 
 cdef Entries *make_entries(const Net *net, const Run *run, Memory memory, int threads) except NULL:

@@ -43,4 +43,6 @@ cdef void clear_padding(const fnn_kernels *k, const Layer *layer, Py_ssize_t p, 
 cdef void unit_squares(const fnn_kernels *k, const Layer *layer, const char *Wp, Py_ssize_t p, double *sums) noexcept nogil
 cdef void squares_part(const fnn_kernels *k, const Layer *layer, const fnn_norm *norm, bint has_alpha, const Slots *slots,
                        Py_ssize_t p0, Py_ssize_t p1) noexcept nogil
+cdef void orient_part(const fnn_kernels *k, const Layer *layer, const char *inputs, const char *outputs, Py_ssize_t p0,
+                      Py_ssize_t p1) noexcept nogil
 cdef void limit_part(const fnn_kernels *k, const Layer *layer, double most, Py_ssize_t p0, Py_ssize_t p1) noexcept nogil

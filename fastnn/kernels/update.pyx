@@ -220,6 +220,20 @@ cdef void limit_part(const fnn_kernels *k, const Layer *layer, double most, Py_s
             k.scale_columns(layer.n_in, by, at(k, layer.Wp, block(k, layer, p, 0)))
 
 
+cdef void orient_part(const fnn_kernels *k, const Layer *layer, const char *inputs, const char *outputs, Py_ssize_t p0,
+                      Py_ssize_t p1) noexcept nogil:
+    """Weights of output panels p0..p1 that have not the sign they must have: 0 (docs/maths.md, section 7). inputs, outputs:
+    panels of the units' directions."""
+    cdef Py_ssize_t p, q
+    for p in range(p0, p1):
+        if layer.turned:
+            for q in range(layer.in_panels):
+                k.orient(columns(k, layer.n_out, p), at(k, outputs, p * k.nr), at(k, inputs, q * k.nr), True,
+                         at(k, layer.Wp, block(k, layer, p, q)))
+        else:
+            k.orient(layer.n_in, inputs, at(k, outputs, p * k.nr), False, at(k, layer.Wp, block(k, layer, p, 0)))
+
+
 def update(
     floating[::1] theta,        # (n,)  in and out
     const floating[::1] grad,   # (n,)  in

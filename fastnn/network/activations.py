@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
+
 from fastnn.checks import as_name, as_real, name_of
 from fastnn.kernels._cpu import ACTIVATIONS, OUTPUTS, PARAMETERS
 from fastnn.values import Value
@@ -177,6 +179,29 @@ def parameter_of(activation: str | Activation) -> float:
     if isinstance(activation, Activation):
         return activation.parameter
     return PARAMETERS.get(activation, 0.0)
+
+
+# Between which g'(a) lies, of those that have no parameter.
+SLOPES = {
+    "identity": (1.0, 1.0), "relu": (0.0, 1.0), "sigmoid": (0.0, 0.25), "tanh": (0.0, 1.0),
+    "selu": (0.0, 1.7580994), "softplus": (0.0, 1.0), "hard_tanh": (0.0, 1.0),
+    "gelu": (-0.1289045, 1.1289045), "gelu_tanh": (-0.12913, 1.12913),
+    "silu": (-0.0998396, 1.0998396), "mish": (-0.1128810, 1.0885005), "exp": (0.0, np.inf),
+}  # fmt: skip
+
+
+def slopes(activation: str | Activation) -> tuple[float, float]:
+    """Between which g'(a) lies, of a parametric one for g."""
+    g = plain(activation)
+    name = name_of(g)
+    if name == "leaky_relu":
+        return min(parameter_of(g), 1.0), max(parameter_of(g), 1.0)
+    return (0.0, max(parameter_of(g), 1.0)) if name == "elu" else SLOPES[name]
+
+
+def falls(activation: str | Activation) -> bool:
+    """Whether it falls somewhere, or may come to."""
+    return is_parametric(activation) or slopes(activation)[0] < 0
 
 
 def kernel(activation: str | Activation) -> int | tuple[int, float]:

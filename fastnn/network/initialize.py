@@ -200,7 +200,13 @@ def initial_theta(network: NetworkSpec, seed: int, init: Any = None) -> np.ndarr
     theta[network.s] = 1
     for layer, rule in zip(network.layers, init, strict=True):
         W, b = _parts(layer, rule, seed)
-        theta[layer.W] = _fitting(f"W of layer {layer.k}", W, (layer.n_out, layer.n_in), network)
+        drawn = isinstance(rule[0] if isinstance(rule, tuple) else rule, (str, Init))
+        name, shape = f"W of layer {layer.k}", (layer.n_out, layer.n_in)
+        W = _fitting(name, W, shape, network).reshape(shape)
+        signed = reflected(network, layer, W)
+        if not drawn and (signed != W).any():
+            raise ValueError(f"init: {name} must have the signs that monotone asks for")
+        theta[layer.W] = signed.reshape(-1)
         if b is not None:
             if not layer.bias:
                 raise ValueError(f"init: b of layer {layer.k} must be None, it has no bias")
@@ -208,6 +214,14 @@ def initial_theta(network: NetworkSpec, seed: int, init: Any = None) -> np.ndarr
         theta[layer.gamma] = 1
         theta[layer.alpha] = 1
     return theta
+
+
+def reflected(network: NetworkSpec, layer: LayerSpec, W: np.ndarray) -> np.ndarray:
+    """W (n_out, n_in) with the signs that directions ask for, 0 where no weight may be."""
+    if network.directions is None:
+        return W
+    inputs, ends = network.directions[layer.k - 1 : layer.k + 1]
+    return np.where(inputs == 0, W, np.abs(W) * ends[:, None] * inputs)
 
 
 def _parts(layer: LayerSpec, rule: Any, seed: int) -> tuple[Any, Any]:
@@ -246,6 +260,7 @@ def on_data(network: NetworkSpec, theta: np.ndarray, h: np.ndarray, seed: int) -
     for layer in network.layers:
         W, b = theta[layer.W].reshape(layer.n_out, layer.n_in), theta[layer.b]
         z = normal(seed, WEIGHTS, layer.k, layer.n_in * layer.n_out).reshape(W.shape)
+        z = reflected(network, layer, z)
         W[:] = z
         u = _of_units(layer, h, W, None, "identity")
         mean = _sum(u.copy()) / len(h)

@@ -650,6 +650,7 @@ def new_engine(network: NetworkSpec, batch: int = 1, optimizer: str = "sgd") -> 
         norms=tuple(norm_kernel(one) for one in network.norm),
         input_scale=network.input_scale,
         phi=inputs_of(network),
+        directions=network.directions,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -17,8 +17,20 @@ import numpy as np
 
 from fastnn.checks import as_bool, as_int, as_real, name_of
 from fastnn.kernels._cpu import OUTPUTS
-from fastnn.network.activations import Activation, as_activation, described, is_parametric
-from fastnn.network.embeddings import Embedding, as_embeddings, in_order, plain_runs
+from fastnn.network.activations import (
+    Activation,
+    as_activation,
+    described,
+    falls,
+    is_parametric,
+)
+from fastnn.network.embeddings import (
+    Embedding,
+    PiecewiseLinear,
+    as_embeddings,
+    in_order,
+    plain_runs,
+)
 from fastnn.network.embeddings import described as embedding_to_json
 from fastnn.network.losses import Loss, as_loss, quantiles_of, to_json
 from fastnn.network.norms import Norm, as_norm
@@ -26,6 +38,7 @@ from fastnn.network.norms import described as norm_to_json
 from fastnn.values import Value
 
 DTYPES = ("float32", "float64")
+UNITS = 1, 0, -1, 0  # directions of a hidden layer's units, over and over
 DEFAULT_LOSS = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy", "exp": "poisson"}
 # The outputs that a loss goes with. Of a sigmoid's two classes a quantile would say nothing.
 LOSS_OUTPUTS = {
@@ -92,6 +105,7 @@ class NetworkSpec(Value):
     input_scale: float  # integers among the features are multiplied by it
     embeddings: tuple[Embedding, ...] = ()
     feature_scale: bool = False
+    monotone: tuple[int, ...] = ()  # a sign for each column of X, 0 where free; (): all are
 
     @property
     def n_in(self) -> int:
@@ -174,6 +188,26 @@ class NetworkSpec(Value):
         return tuple(layers)
 
     @cached_property
+    def directions(self) -> tuple[np.ndarray, ...] | None:
+        """Of the features and of each layer's units whether h rises (1) or falls (-1) with what
+        outputs rise with, or hears nothing of it (0); None where all is free.
+
+        W_ij from an input j that has one is 0, or has the sign of direction_i direction_j. Half of
+        the hidden units hear nothing of constrained columns, so that others act as freely as they
+        may, and of the rest as many rise as fall.
+        """
+        if not self.monotone:
+            return None
+        features: list[int] = []
+        for one, _, column, width, *_ in in_order(self.embeddings, self.n_in):
+            signs = self.monotone[column : column + width] if one is None else ()
+            features += signs or width * [self.monotone[column]]
+        pattern = UNITS if 0 in features else UNITS[::2]
+        outputs = [-1, 1] if self.one_of_many else [1] * self.n_out
+        hidden = [np.resize(pattern, n) for n in self.sizes[1:-1]]
+        return tuple(np.array(one, self.dtype) for one in (features, *hidden, outputs))
+
+    @cached_property
     def batch_normalised(self) -> bool:
         return any(norm is not None and norm.name == "batch" for norm in self.norm)
 
@@ -189,6 +223,8 @@ class NetworkSpec(Value):
             inputs["embeddings"] = [embedding_to_json(one) for one in self.embeddings]
         if self.feature_scale:
             inputs["feature_scale"] = True
+        if self.monotone:
+            inputs["monotone"] = self.monotone
         return {
             "sizes": self.sizes,
             "activations": [described(one) for one in self.activations],
@@ -217,6 +253,7 @@ def as_network(
     input_scale: Any = 1.0,
     embeddings: Any = None,
     feature_scale: Any = False,
+    monotone: Any = None,
 ) -> NetworkSpec:
     """Check a user's description of a network and write out what it leaves open."""
     sizes = _sizes(sizes)
@@ -255,11 +292,67 @@ def as_network(
     if scale == 0:
         raise ValueError("input_scale must be above 0, got 0.0")
     dtype = _dtype(dtype)
-    return NetworkSpec(
+    network = NetworkSpec(
         *(sizes, activations, output, loss, biases, dtype, dropout, noise, norms, scale),
         as_embeddings(embeddings, sizes[0], dtype, scale),
         as_bool("feature_scale", feature_scale),
+        _as_signs(monotone, sizes[0]),
     )
+    if network.monotone:
+        _check_monotone(network)
+    return network
+
+
+def _as_signs(monotone: Any, n_in: int) -> tuple[int, ...]:
+    """A sign for each column of X; () where none has one."""
+    if monotone is None:
+        return ()
+    if not isinstance(monotone, Mapping):
+        if not isinstance(monotone, (list, tuple, np.ndarray)) or len(monotone) not in (0, n_in):
+            raise TypeError(
+                "monotone must be a dict of column: 1 or -1, or a list of one sign for each of the "
+                f"{n_in} columns, got {monotone!r:.100}"
+            )
+        monotone = dict(enumerate(monotone))
+    signs = [0] * n_in
+    for column, sign in monotone.items():
+        column = as_int("columns of monotone", column, 0)
+        if column >= n_in:
+            raise ValueError(f"monotone must be of columns 0 to {n_in - 1}, got {column}")
+        signs[column] = as_sign(f"monotone of column {column}", sign)
+    return tuple(signs) if any(signs) else ()
+
+
+def as_sign(what: str, value: Any) -> int:
+    """1, -1 or 0."""
+    if isinstance(value, (bool, np.bool_)) or value not in (-1, 0, 1):
+        raise ValueError(f"{what} must be 1 (rises), -1 (falls) or 0, got {value!r:.50}")
+    return int(value)
+
+
+def _check_monotone(network: NetworkSpec) -> None:
+    """Refuse what no signs of weights make monotone."""
+    for activation in (*network.activations, network.output):
+        if activation != "softmax" and falls(activation):
+            raise ValueError(
+                "monotone must come with activations that never fall, such as selu or tanh, "
+                f"got {activation}"
+            )
+    if network.one_of_many and network.n_out != 2:
+        raise ValueError(
+            f"monotone must come with two classes at most, got {network.n_out}: of the second the "
+            "probability rises"
+        )
+    if any(network.norm):
+        raise ValueError("monotone must come without normalisation")
+    for one in network.embeddings:
+        free = isinstance(one, PiecewiseLinear) and one.width is None
+        column = next((column for column in one.of if network.monotone[column]), None)
+        if column is not None and not free:
+            raise ValueError(
+                "columns of monotone must be in no embedding but a PiecewiseLinear without width, "
+                f"got column {column} in {one!r:.100}"
+            )
 
 
 def is_open(sizes: Any) -> bool:

@@ -74,7 +74,7 @@ def as_written(proto: Any, ours: dict[str, Any], output: Any, loss: Any) -> Mode
         [bias or folded for bias, folded in zip(saved.bias, batch, strict=True)],
         *(saved.dtype, saved.dropout, saved.noise),
         [None if folded else one for one, folded in zip(saved.norm, batch, strict=False)],
-        *(saved.input_scale, saved.embeddings, saved.feature_scale),
+        *(saved.input_scale, saved.embeddings, saved.feature_scale, saved.monotone),
     )
     return _assembled(network, _theta(proto, ours, network), ours["seed"], ours["metadata"])
 

@@ -421,6 +421,10 @@ class OpenEnds:
             raise ValueError(
                 "embeddings must have a network whose columns are known: give sizes[0], or columns="
             )
+        if self.sizes[0] is None and self.rest[11]:
+            raise ValueError(
+                "monotone must have a network whose columns are known: give sizes[0], or columns="
+            )
         amounts = self.task()["task"] == "regression"
         target = Amount("y") if amounts else Classes("y", ["0", "1"])
         self.network(Columns(PlainInputs(1), [target]))

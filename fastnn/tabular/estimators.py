@@ -59,6 +59,7 @@ class Tabular(Estimator):
         ordered: Mapping[str, Sequence[Any]] | None = None,
         drop: Sequence[str] = (),
         missing_values: Sequence[Any] = (),
+        monotone: Mapping[Any, int] | None = None,
         random_state: Any = None,
         n_threads: int | None = None,
         verbose: bool = False,
@@ -71,6 +72,7 @@ class Tabular(Estimator):
         self.ordered = ordered
         self.drop = drop
         self.missing_values = missing_values
+        self.monotone = monotone
         self.random_state = random_state
         self.n_threads = n_threads
         self.verbose = verbose
@@ -120,6 +122,7 @@ class Tabular(Estimator):
                 seed=seed,
                 n_threads=self.n_threads,
                 verbose=self.verbose,
+                monotone=self.monotone,
                 fit=fit,
                 **{name: getattr(self, name) for name in OF_COLUMNS},
             )
@@ -381,6 +384,13 @@ class Tabular(Estimator):
             f"{counted(ensemble.n_parameters, 'parameter')}"
         )
         lines = [*ensemble.columns.lines(), ("networks", networks)]
+        signs, ways = ensemble.members[0]._network.monotone, {1: "rises", -1: "falls"}
+        told = [
+            f"{ways[signs[at[0]]]} with {name}"
+            for name, at in ensemble.features().items()
+            if signs and signs[at[0]]
+        ]
+        lines += [("monotone", ", ".join(told))] if told else []
         return lines + [(name, f"{value:.4g}") for name, value in self.scores_.items()]
 
 
@@ -409,6 +419,11 @@ class TabularClassifier(Tabular):
     missing_values : sequence of str or numbers, default ()
         Cells that mean missing beside those that can only mean so, such as -999. These six are as
         of `fastnn.tables.learn`, and for tables.
+    monotone : dict of column: 1 or -1, optional
+        Columns, of numbers or ordered categories, by name (of arrays by number), with which the
+        answer never falls (1) or never rises (-1), whatever the other columns hold; of two classes
+        the probability of the second. It holds for `predict` and `predict_proba`, proved by bounds
+        on the derivative; not for intervals and sets. docs/tables.md.
     random_state : int, RandomState, Generator or None, default None
         With the same integer a second fit gives the same bits, for any number of threads.
     n_threads : int, optional
@@ -565,9 +580,7 @@ class TabularClassifier(Tabular):
     def predict_proba_one(self, row: Mapping[str, Any]) -> np.ndarray:
         """As `predict_proba` of a table of this row alone, (n_classes,), without what a table
         costs; of a table's columns by name, in a dict of cells."""
-        X = self._encoded_row(row)
-        with self._bound():
-            return self._ensemble.predict(X)[0]
+        return self._ensemble.predict(self._encoded_row(row))[0]  # on one thread, as any row alone
 
     def predict_one(self, row: Mapping[str, Any]) -> Any:
         """The likeliest class of a row, a dict of cells by the names of their columns."""
@@ -710,9 +723,7 @@ class TabularRegressor(Tabular):
     def predict_one(self, row: Mapping[str, Any]) -> float:
         """The amount of a row, a dict of cells by the names of their columns, without what a table
         costs."""
-        X = self._encoded_row(row)
-        with self._bound():
-            return float(self._ensemble.predict(X)[0])
+        return float(self._ensemble.predict(self._encoded_row(row))[0])
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
         """Intervals that hold the true amount in a share `coverage` of rows.

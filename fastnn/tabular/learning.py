@@ -6,26 +6,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
+from fastnn.checks import as_int, listed
+from fastnn.network.bounds import derivative_bounds
+from fastnn.network.spec import as_sign
+from fastnn.predictor import Predictor
 from fastnn.sklearn_callbacks import Task
+from fastnn.tables.categories import Ordered
 from fastnn.tables.columns import Columns, learn
-from fastnn.tables.inputs import PlainInputs
+from fastnn.tables.inputs import ArrayInputs, PlainInputs, TableInputs
+from fastnn.tables.numbers import Numeric
 from fastnn.tables.table import Arrays, Table, codes_of
 from fastnn.tables.targets import Amount, Classes
 from fastnn.tables.words import as_word
 from fastnn.tabular import weighting
 from fastnn.tabular.calibration import Calibration, calibration_of
 from fastnn.tabular.conformal import scores_of
+from fastnn.tabular.data import place_names
 from fastnn.tabular.ensemble import Ensemble
 from fastnn.tabular.folds import Fold, fold_of, splits
 from fastnn.tabular.members import Lesson, operations_a_second, train
 from fastnn.tabular.recipes import Pack, Recipe, Search, as_pack, base_recipe
 from fastnn.tabular.search.scales import choose, smear_of
+from fastnn.tabular.search.space import first_pack
 from fastnn.tabular.search.trials import Setting, Trials
 from fastnn.tabular.spread import Spread, learn_spread
 from fastnn.training.history import History
@@ -94,6 +103,7 @@ def learn_ensemble(
     seed: int,
     n_threads: int | None,
     verbose: bool,
+    monotone: Any = None,
     fit: Task | None = None,
     **of_columns: Any,
 ) -> Learned:
@@ -101,19 +111,25 @@ def learn_ensemble(
 
     classes: what the target's numbers 0, 1, ... stand for, where they are not words of a file.
     teacher: probabilities (n, n_classes) or amounts (n,) that networks learn in the target's place.
+    monotone: columns with which answers rise or fall, and which.
     fit: what scikit-learn's callbacks follow.
     of_columns: settings of `fastnn.tables.learn`.
     """
     begin = perf_counter()
     n_columns = data.X.shape[1] if isinstance(data, Arrays) else len(data.columns)
     n_classes = 0 if task == "regression" else codes_of(next(iter(target.columns.values())))[1]
+    signs = _signs(monotone, data, n_classes)
     trials = Trials(recipe, seed) if isinstance(recipe, Search) else None
     begun = None if trials is None else trials.pack
     budget = None
     if time_limit is not None and (recipe == "auto" or (trials is not None and begun is None)):
         speed = operations_a_second(base_recipe(task), n_columns, max(n_classes, 1), n_threads)
         budget = FOR_TRAINING * speed * time_limit
-    pack = begun or as_pack(recipe, task, data.n_rows, n_columns, n_classes, budget)
+    of_data = task, data.n_rows, n_columns, n_classes, budget
+    if trials is None:
+        pack = as_pack(recipe, *of_data)
+    else:
+        pack = begun or first_pack(trials.search.trials, *of_data)
     repeats: list[list[Fold]] = []
 
     def training_rows(n: int, labels: np.ndarray | None) -> np.ndarray:
@@ -131,6 +147,7 @@ def learn_ensemble(
         rows=training_rows,
         **of_columns,
     )
+    held = _held_features(columns, signs)
     y = columns.encode_targets(target)
     if classes is not None:
         names = [as_word(one) for one in classes.tolist()]
@@ -141,7 +158,7 @@ def learn_ensemble(
     assert not isinstance(inputs, PlainInputs)
     learned = _learned(columns, y, teacher)
     lesson = Lesson(
-        *(X, learned, weights, n_out, not columns.amounts, inputs.numbers, inputs.codes)
+        *(X, learned, weights, n_out, not columns.amounts, inputs.numbers, inputs.codes, held)
     )
     known = repeats[0][0][0] if pack.n_folds == 1 else np.arange(data.n_rows)
     if pack.logs and choose(columns, data, y, lesson, known, base_recipe(task), seed, n_threads):
@@ -172,6 +189,7 @@ def learn_ensemble(
     mean = sum_of(shares, unseen)
     kept = [(bag, share) for bag, share in zip(bags, shares, strict=True) if share]
     members = [one for bag, _ in kept for one in bag.predictors]
+    _prove(members, held)
     each = [share / len(bag.predictors) for bag, share in kept for _ in bag.predictors]
     folds = np.stack([bag.fold for bag, _ in kept])
     of_bags = np.array([share for _, share in kept])
@@ -204,6 +222,60 @@ def learn_ensemble(
     if trials is not None:
         pack = replace(pack, recipes=tuple(bag.recipe for bag, _ in kept))
     return Learned(ensemble, pack, scores, held_out, histories, trials)
+
+
+def _signs(monotone: Any, data: Table | Arrays, n_classes: int) -> dict[str, int]:
+    """Columns by name, and 1 or -1, checked."""
+    if monotone is None:
+        return {}
+    if not isinstance(monotone, Mapping):
+        raise TypeError(f"monotone must be a dict of column: 1 or -1, got {monotone!r:.50}")
+    names = place_names(data.X.shape[1]) if isinstance(data, Arrays) else list(data.columns)
+    signs: dict[str, int] = {}
+    for name, sign in monotone.items():
+        if isinstance(data, Arrays) and not isinstance(name, str):
+            name = f"x{as_int('columns of monotone', name, 0)}"
+        if name not in names:
+            raise ValueError(f"monotone must be of columns of X, {listed(names)}, got {name!r:.50}")
+        signs[name] = as_sign(f'monotone of "{name}"', sign)
+    signs = {name: sign for name, sign in signs.items() if sign}
+    if signs and n_classes > 2:
+        raise ValueError(
+            f"monotone must come with amounts or two classes, of which the second rises: got "
+            f"{n_classes} classes"
+        )
+    return signs
+
+
+def _held_features(columns: Columns, signs: dict[str, int]) -> dict[int, int]:
+    """The features that are these columns' numbers, and their signs. The answer does not hang on
+    columns that were left out."""
+    inputs = columns.inputs
+    if isinstance(inputs, ArrayInputs):
+        return {int(name[1:]): sign for name, sign in signs.items()}
+    assert isinstance(inputs, TableInputs)
+    held: dict[int, int] = {}
+    for column, at in inputs.features():
+        if column.name not in signs:
+            continue
+        if not isinstance(column, (Numeric, Ordered)):
+            raise ValueError(
+                "columns of monotone must be numbers or ordered categories "
+                f'(ordered={{"{column.name}": [...]}}), got {column!s:.100}'
+            )
+        held[at.start] = signs[column.name]
+    return held
+
+
+def _prove(members: list[Predictor], held: dict[int, int]) -> None:
+    """The last output less the first of two, or the only one, changes as it must, everywhere."""
+    for member in members if held else ():
+        low, high = derivative_bounds(member._network, member._theta)
+        if len(low) == 2:
+            low, high = low[1:] - high[:1], high[1:] - low[:1]
+        for feature, sign in held.items():
+            if (low[0, feature] if sign > 0 else -high[0, feature]) < 0:
+                raise RuntimeError(f"feature {feature} is not monotone: this is a bug of fastnn")
 
 
 def _learned(columns: Columns, y: np.ndarray, teacher: np.ndarray | None) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice, product
 from time import perf_counter
 
@@ -12,6 +12,7 @@ import numpy as np
 from fastnn.config import n_threads as bound_threads
 from fastnn.many import fit_many
 from fastnn.model import Model
+from fastnn.network.activations import falls
 from fastnn.network.embeddings import Categories, Embedding, Periodic
 from fastnn.network.initialize import Normal
 from fastnn.network.losses import CrossEntropy
@@ -49,6 +50,7 @@ class Lesson:
     classes: bool  # not amounts
     numbers: list[int]  # columns of X that are numbers of many values
     codes: dict[int, int]  # those that are codes of categories, and how many these are
+    monotone: dict[int, int] = field(default_factory=dict)  # those that answers rise or fall with
 
 
 def train(
@@ -174,7 +176,7 @@ def new_model(
     smoothed = CrossEntropy(recipe.label_smoothing) if recipe.label_smoothing else None
     model = Model(
         [lesson.X.shape[1], *recipe.hidden, lesson.n_out],
-        activation=recipe.activation,
+        activation="selu" if lesson.monotone and falls(recipe.activation) else recipe.activation,
         output="softmax" if lesson.classes else "identity",
         loss=smoothed if lesson.classes else None,
         dropout=recipe.dropout,
@@ -182,6 +184,7 @@ def new_model(
         init=[*[NORMAL] * len(recipe.hidden), "zeros"] if recipe.weights == "normal" else None,
         embeddings=_embeddings(recipe, lesson),
         feature_scale=recipe.feature_scale,
+        monotone=lesson.monotone,
     )
     if recipe.weights == "data":
         model.initialize(lesson.X if rows is None else lesson.X[rows])
@@ -190,9 +193,10 @@ def new_model(
 
 def _embeddings(recipe: Recipe, lesson: Lesson) -> list[Embedding]:
     embeddings: list[Embedding] = []
-    if recipe.frequencies and lesson.numbers:
+    numbers = [column for column in lesson.numbers if column not in lesson.monotone]
+    if recipe.frequencies and numbers:
         settings = recipe.frequencies, recipe.periodic_width, recipe.periodic_std
-        embeddings.append(Periodic(tuple(lesson.numbers), *settings))
+        embeddings.append(Periodic(tuple(numbers), *settings))
     for column, n in lesson.codes.items():
         width = recipe.category_width if n > recipe.one_hot else None
         embeddings.append(Categories(column, n, width))

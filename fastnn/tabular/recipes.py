@@ -8,7 +8,6 @@ ensemble, on every machine.
 
 from __future__ import annotations
 
-import math
 from dataclasses import fields, replace
 from itertools import pairwise
 from os import PathLike, fspath
@@ -27,8 +26,6 @@ OPERATIONS_A_SECOND = 80e9
 SECONDS, CORES, ROWS = 20.0, 2, 10_000
 STEPS = 3000  # fewest of a network among several, but that 64 epochs are enough
 FEWEST = 8  # epochs
-TRIALS = 40  # of a search
-IN_TIME = 24, 12, 6  # for which a time limit has room, fewer where they are then on several folds
 
 
 class Recipe(Value):
@@ -169,9 +166,9 @@ class Pack(Value):
 class Search(Value):
     """Random recipes, each tried on the same folds; the ensemble is chosen from the best.
 
-    The default's networks come first, then recipes drawn from the space in which RealMLP was
-    tuned. Each trial takes about as many operations as another, at most those of a default
-    ensemble: wide networks have fewer epochs. docs/tables.md, Search.
+    RealMLP-TD-S and the default's networks come first, then recipes drawn from the space in which
+    RealMLP was tuned. Each trial takes about as many operations as another, at most those of a
+    default ensemble: wide networks have fewer epochs. docs/tables.md, Search.
 
     Parameters
     ----------
@@ -272,7 +269,7 @@ def default_pack(
     """
     fewest = 1 if budget else FEWEST  # a limit holds, however many rows there are
     if budget is None:
-        budget = _usual(n_rows)
+        budget = usual_budget(n_rows)
     recipe, n_out = base_recipe(task), max(n_classes, 1)
 
     def affordable(n_folds: int) -> float:
@@ -287,7 +284,8 @@ def default_pack(
     return Pack((replace(recipe, epochs=epochs),), n_folds, repeats=min(max(int(times), 1), 3))
 
 
-def _usual(n_rows: int) -> float:
+def usual_budget(n_rows: int) -> float:
+    """Operations that the default may take."""
     return SECONDS * (n_rows / ROWS) ** 0.5 * CORES * OPERATIONS_A_SECOND
 
 
@@ -299,7 +297,7 @@ def as_pack(
     n_classes: int,
     budget: float | None = None,
 ) -> Pack:
-    """What the argument `recipe` of an estimator asks for; of a search, what each trial is like."""
+    """What the argument `recipe` of an estimator asks for, unless it is a `Search`."""
     if isinstance(recipe, Pack):
         return recipe
     if isinstance(recipe, Recipe):
@@ -310,13 +308,6 @@ def as_pack(
         return Pack((td_s(task),), n_folds=1, clamp=False, logs=False)
     if recipe == "auto":
         return default_pack(task, n_rows, n_columns, n_classes, budget)
-    if isinstance(recipe, Search):
-        for n in [recipe.trials] if recipe.trials else IN_TIME:
-            each = min(_usual(n_rows), math.inf if budget is None else budget / n)
-            pack = default_pack(task, n_rows, n_columns, n_classes, each)
-            if pack.n_folds > 1:
-                break
-        return replace(pack, repeats=1)
     raise ValueError(
         'recipe must be "auto", "td", "td-s", a fastnn.tabular.Recipe, a Pack of them or a Search, '
         f"got {recipe!r}"

@@ -468,6 +468,8 @@ def _check_lbfgs(network: NetworkSpec, resume: Any) -> None:
         raise ValueError(
             "LBFGS must have a network without batch normalisation: it has no mini-batches"
         )
+    if network.monotone:
+        raise ValueError("LBFGS must have a network without monotone, whose steps are cut short")
     if resume is not None:
         raise ValueError("LBFGS must come without resume: its memory is in no checkpoint")
     optional("scipy.optimize", "LBFGS")  # before threads of fit_many: Ctrl-C ends no import there

@@ -99,7 +99,9 @@ def run(args: argparse.Namespace) -> int:
             )
     tell_leaks(source, args.drop, *folds(source.X.n_rows, 5, args.seed)[0])
     model.columns_.header = not args.no_header
+    model.set_params(n_threads=None, verbose=False)  # of this run, not of the model
     model.save(args.output)
+    model.set_params(n_threads=args.threads)
     seconds = time.perf_counter() - begin
     report = Report(model, *data, held_out=True)
     if args.report:

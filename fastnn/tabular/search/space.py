@@ -8,6 +8,7 @@ be compared and averaged where all have learned the same.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import groupby
@@ -16,10 +17,20 @@ from typing import Any
 from fastnn.checks import name_of
 from fastnn.network.activations import Parametric
 from fastnn.random import SEARCH, uniform
-from fastnn.tabular.recipes import FEWEST, Pack, Recipe, td
+from fastnn.tabular.recipes import (
+    FEWEST,
+    STEPS,
+    Pack,
+    Recipe,
+    as_pack,
+    td,
+    td_s,
+    usual_budget,
+)
 from fastnn.training.schedules import CosLog, FlatCosine, Schedule
 
 WORDS = 16  # random numbers of a recipe, at most
+IN_TIME = 24, 12, 6  # trials for which there is room in time, fewer where several folds need it
 
 
 class Draw:
@@ -59,17 +70,56 @@ def realmlp(draw: Draw, task: str) -> Recipe:
     )
 
 
-def drawn(seed: int, number: int, pack: Pack, task: str, n_columns: int, n_out: int) -> Recipe:
-    """Recipe `number` of a search: labels smoothed as the first of `pack` has them, and epochs for
-    about as many operations as that takes."""
-    recipe, first = realmlp(Draw(seed, number), task), pack.recipes[0]
-    epoch = replace(recipe, epochs=1).operations(1, n_columns, n_out)
-    epochs = int(first.operations(1, n_columns, n_out) / epoch)
-    return replace(
-        recipe,
-        epochs=min(max(epochs, FEWEST), recipe.epochs),
-        label_smoothing=first.label_smoothing,
-    )
+def first_pack(
+    trials: int | None,
+    task: str,
+    n_rows: int,
+    n_columns: int,
+    n_classes: int,
+    budget: float | None,
+) -> Pack:
+    """What a search begins with: folds, RealMLP-TD-S, whose operations are those of each trial, and
+    the default's networks.
+
+    budget: operations of all trials, about; None: each takes those of a default ensemble.
+    """
+    first, n_out = replace(td_s(task), drop_last=False), max(n_classes, 1)
+    several = min(max(STEPS * first.batch_size / n_rows, FEWEST), 64)
+
+    def epochs(n_folds: int) -> int:
+        rows = n_rows - n_rows // (n_folds if n_folds > 1 else 5)
+        return int(each / (n_folds * _epoch(first, rows, n_columns, n_out)))
+
+    for n in [trials] if trials else IN_TIME:
+        each = min(usual_budget(n_rows), math.inf if budget is None else budget / n)
+        n_folds = 5 if epochs(5) >= several else 1
+        if n_folds > 1:
+            break
+    first = replace(first, epochs=min(max(epochs(n_folds), FEWEST), first.epochs))
+    usual = as_pack("auto", task, n_rows, n_columns, n_classes).recipes
+    others = (_alike(one, first, n_rows, n_columns, n_out) for one in usual)
+    return Pack((first, *(one for one in others if one != first)), n_folds)
+
+
+def drawn(
+    seed: int, number: int, pack: Pack, task: str, n_rows: int, n_columns: int, n_out: int
+) -> Recipe:
+    """Recipe `number` of a search that began with `pack`."""
+    if number < len(pack.recipes):
+        return pack.recipes[number]
+    return _alike(realmlp(Draw(seed, number), task), pack.recipes[0], n_rows, n_columns, n_out)
+
+
+def _alike(recipe: Recipe, first: Recipe, n_rows: int, n_columns: int, n_out: int) -> Recipe:
+    """It with labels smoothed as the first's and epochs for about as many operations as that."""
+    whole = first.epochs * _epoch(first, n_rows, n_columns, n_out)
+    epochs = int(whole / _epoch(recipe, n_rows, n_columns, n_out))
+    epochs = min(max(epochs, FEWEST), Recipe.epochs)
+    return replace(recipe, epochs=epochs, label_smoothing=first.label_smoothing)
+
+
+def _epoch(recipe: Recipe, n_rows: int, n_columns: int, n_out: int) -> float:
+    return replace(recipe, epochs=1).operations(n_rows, n_columns, n_out)
 
 
 def in_words(recipe: Recipe) -> str:

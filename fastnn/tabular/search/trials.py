@@ -27,7 +27,7 @@ from fastnn.errors import DivergenceError, ModelFileError
 from fastnn.sklearn_callbacks import Task
 from fastnn.tabular.folds import Fold
 from fastnn.tabular.members import Bag, Lesson, train
-from fastnn.tabular.recipes import TRIALS, Pack, Recipe, Search, from_json, to_json
+from fastnn.tabular.recipes import Pack, Recipe, Search, from_json, to_json
 from fastnn.tabular.search.space import drawn, in_words
 from fastnn.training.history import History
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from fastnn.files.journal import Journal
 
 KEPT = 32  # trials that the ensemble is chosen from
+TRIALS = 40  # where nothing is said
 LIMIT = 200  # trials, however much time there is
 
 
@@ -156,11 +157,10 @@ class Trials:
                 print(self._line(number, limit, measure), file=sys.stderr, flush=True)
 
     def _recipe(self, number: int, setting: Setting, pack: Pack) -> Recipe:
-        if number < len(pack.recipes):
-            return pack.recipes[number]
         lesson = setting.lesson
         task = "classification" if lesson.classes else "regression"
-        return drawn(self.seed, number, pack, task, lesson.X.shape[1], lesson.n_out)
+        n_rows, n_columns = lesson.X.shape
+        return drawn(self.seed, number, pack, task, n_rows, n_columns, lesson.n_out)
 
     def _train(self, setting: Setting, recipes: list[Recipe], before: int) -> list[Bag | None]:
         """A bag of each recipe; None of one that diverged."""
