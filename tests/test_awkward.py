@@ -755,6 +755,7 @@ ALIKE = {
                                    for i in range(999)),
     "codes": "a,b\n" + "".join(f"{i:05d},{i}\n" for i in range(99)),
     "lines longer than a piece": "a,b\n" + "".join(f"{'u' * 1500}{i},{i}\n" for i in range(9)),
+    "blanks of another kind": "a,b\n2020-01-02,1\n\u2028,\u2028\n2020-01-03,2\n\xa0,\t\n",
     "semicolons": "a;b\n" + "".join(f"{i},5;u\n" for i in range(99)),
 }
 
@@ -777,6 +778,7 @@ def of_both(path, monkeypatch, piece=1000, most=50, **how):
 
 
 UNUSUAL = {"lines in cells", "blank lines", "delimiters at the end", "quotes that do not close"}
+UNUSUAL |= {"blanks of another kind", "markers"}
 UNUSUAL |= {"text after quotes", "one column, gaps", "CR", "lines longer than a piece"}
 
 

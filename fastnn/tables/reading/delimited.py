@@ -378,7 +378,7 @@ def _numbers_or_moments(words: list[str]) -> np.ndarray | None:
     values = _numbers(words)
     if values is None and is_iso(words[0]):
         try:
-            return moments(words)[0]
+            return moments([word.strip() for word in words])[0]
         except ValueError:
             return None
     return values
@@ -434,7 +434,10 @@ def _scanned(
             found = scan.finish()
         except UnicodeDecodeError:
             return None
-    if not found or not scan.n_rows:
+    if not scan.n_rows:
         return None
     columns = {name: _column(*one) for name, one in zip(names, found, strict=True)}
+    last = np.array([scan.n_rows - 1])
+    if len(names) > 1 and all(column.take(last).missing().all() for column in columns.values()):
+        return None  # a row of delimiters alone, maybe
     return Table(source.name, columns, range(start + 1, start + 1 + scan.n_rows))

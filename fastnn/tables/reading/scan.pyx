@@ -91,7 +91,6 @@ cdef class Scan:
     cdef Column *columns
     cdef readonly Py_ssize_t n_rows
     cdef Py_ssize_t n_columns, capacity, size, done
-    cdef Py_ssize_t blank_rows  # at the end, of blank cells alone
     cdef bint ended, dropping
     cdef unsigned char delimiter
     cdef unsigned char[256] stops
@@ -146,10 +145,7 @@ cdef class Scan:
         return True
 
     def finish(self):
-        """Of each column its cells, its words where these are codes of them, and the text among numbers, by row; None where
-        something is unusual."""
-        if self.blank_rows and self.n_columns > 1:
-            return None
+        """Of each column its cells, its words where these are codes of them, and the text among numbers, by row."""
         return [
             (self.cells[j][:self.n_rows], self._words(j) if self.columns[j].kind == WORDS else None, self.texts[j])
             for j in range(self.n_columns)
@@ -212,7 +208,6 @@ cdef class Scan:
         """Take rows while there is room and no column has too many words; where it stopped, NULL where that is unusual."""
         cdef Py_ssize_t j, n, last = self.n_columns - 1
         cdef const char *cell
-        cdef bint blank
         while p < end and self.n_rows < self.capacity and not self.dropping:
             if p[0] == b"\n" or (p[0] == b"\r" and p[1] == b"\n"):
                 self.ended = True
@@ -220,7 +215,6 @@ cdef class Scan:
                 continue
             if self.ended:
                 return NULL
-            blank = True
             for j in range(last + 1):
                 while p[0] == b" ":
                     p += 1
@@ -233,8 +227,6 @@ cdef class Scan:
                     while not self.stops[<unsigned char> p[0]]:
                         p += 1
                     n = p - cell
-                if blank and not is_blank(cell, n):
-                    blank = False
                 if self._take(&self.columns[j], j, cell, n):
                     return NULL
                 if j < last:
@@ -246,7 +238,6 @@ cdef class Scan:
             if p[0] != b"\n":
                 return NULL
             p += 1
-            self.blank_rows = self.blank_rows + 1 if blank else 0
             self.n_rows += 1
         return p
 
@@ -317,14 +308,6 @@ cdef void forget(Column *c) noexcept nogil:
     free(c.slots)
     c.words, c.text, c.slots = NULL, NULL, NULL
     c.n_words = c.words_room = c.text_size = c.text_room = c.n_slots = 0
-
-
-cdef inline bint is_blank(const char *cell, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n):
-        if cell[i] != b" " and cell[i] != b"\t":
-            return False
-    return True
 
 
 cdef inline uint64_t key_of(const char *word, Py_ssize_t n) noexcept nogil:
