@@ -22,6 +22,8 @@ QUIET = 0.5  # of load beside an entrant's own threads
 PAIRS = [  # ours and whom to compare with; None: the best of the others
     ("fastnn", None),
     ("fastnn", "sklearn-mlp"),
+    ("fastnn", "realmlp-td-cv8"),
+    ("fastnn", "realmlp-td"),
     ("fastnn-td-s", "realmlp-td-s"),
     ("fastnn-td", "realmlp-td"),
 ]
