@@ -283,6 +283,12 @@ def test_default_fits_its_budget():
         assert 0.5 < done / (20 * 2 * 100e9) <= 1.2
 
 
+@pytest.mark.parametrize("n_rows", [3, 20, 100, 1000, 100_000])
+def test_the_default_has_folds_of_few_rows_and_of_many(n_rows):
+    for task, n_classes in (("classification", 2), ("regression", 0)):
+        assert default_pack(task, n_rows, 10, n_classes).n_folds == 5
+
+
 def test_default_grows_with_its_budget():
     def epochs(budget):
         pack = default_pack("regression", 20_000, 20, 0, budget)

@@ -24,6 +24,7 @@ MANY = 1_000_000  # more categories than a column has: all are one-hot
 # What a core does in a second, nominally, and how long the default may take for 10,000 x 20.
 OPERATIONS_A_SECOND = 100e9
 SECONDS, CORES, ROWS = 20.0, 2, 10_000
+FEW = 100  # rows: fewer take no less time
 EPOCH = 2.5e7  # operations
 STEPS = 4000  # of a network
 FEWEST, MOST = 8, 200  # epochs
@@ -319,7 +320,7 @@ def default_pack(
 
 def usual_budget(n_rows: int) -> float:
     """Operations that the default may take: less than in proportion to the rows."""
-    times = n_rows / ROWS
+    times = max(n_rows, FEW) / ROWS
     seconds = SECONDS * (times ** (2 / 3) if times < 1 else times**0.5)
     return seconds * CORES * OPERATIONS_A_SECOND
 
