@@ -1,4 +1,5 @@
-"""Fixtures: an empty folder, and real data where FASTNN_DATA names mnist.npz and tabular/*.csv."""
+"""Fixtures: an empty folder, instruction sets, and real data where FASTNN_DATA names mnist.npz and
+tabular/*.csv."""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from fastnn.kernels import _cpu
 
 
 def data_path(name):
@@ -25,6 +28,16 @@ def here(tmp_path, monkeypatch):
     """An empty working directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(params=_cpu.isas())
+def isa(request):
+    """Each instruction set of this machine, in turn; threads share even the smallest work."""
+    _cpu.use(request.param)
+    _cpu.set_flops_a_thread(0)
+    yield request.param
+    _cpu.set_flops_a_thread()
+    _cpu.use()
 
 
 @pytest.fixture

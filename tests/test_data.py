@@ -71,15 +71,6 @@ def outcome(
     return [a.tobytes() for a in bits], history.loss, loss, value, result
 
 
-@pytest.fixture(params=_cpu.isas())
-def isa(request):
-    _cpu.use(request.param)
-    _cpu.set_flops_a_thread(0)
-    yield request.param
-    _cpu.set_flops_a_thread()
-    _cpu.use()
-
-
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_kind_gives_the_bits_of_the_formula(isa, kind, dtype):

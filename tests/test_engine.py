@@ -79,15 +79,6 @@ def assert_near(got, want, dtype, what):
     assert error < TOLERANCE[dtype], f"{what}: off by {error}"
 
 
-@pytest.fixture(params=_cpu.isas())
-def isa(request):
-    _cpu.use(request.param)
-    _cpu.set_flops_a_thread(0)  # share even the smallest work
-    yield request.param
-    _cpu.set_flops_a_thread()
-    _cpu.use()
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("seed", range(8))
 def test_against_the_reference(isa, dtype, seed):

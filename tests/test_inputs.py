@@ -57,15 +57,6 @@ def rows(net, n, seed=0, std=1.0):
     return X
 
 
-@pytest.fixture(params=_cpu.isas())
-def isa(request):
-    _cpu.use(request.param)
-    _cpu.set_flops_a_thread(0)  # share even the smallest work
-    yield request.param
-    _cpu.set_flops_a_thread()
-    _cpu.use()
-
-
 # --- The reference --------------------------------------------------------------------------------
 
 

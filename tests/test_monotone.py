@@ -12,7 +12,6 @@ from compiled import counted, engine_of
 
 import fastnn
 from fastnn import TabularClassifier, TabularRegressor
-from fastnn.kernels import _cpu
 from fastnn.network.activations import SLOPES, slopes
 from fastnn.network.spec import as_network
 from fastnn.tabular import Pack, Recipe
@@ -35,15 +34,6 @@ def held(sizes, seed, **options):
     rng = np.random.default_rng(seed)
     directions = tuple(tuple(rng.integers(-1, 2, n).tolist()) for n in sizes)
     return ref.Net(sizes, "tanh", "identity", directions=directions, **options)
-
-
-@pytest.fixture(params=_cpu.isas())
-def isa(request):
-    _cpu.use(request.param)
-    _cpu.set_flops_a_thread(0)  # share even the smallest work
-    yield request.param
-    _cpu.set_flops_a_thread()
-    _cpu.use()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -41,6 +41,8 @@ from fastnn.training.history import History
 from fastnn.training.metrics import accuracy, ece, log_loss, mae, r2, rmse
 from fastnn.values import Value
 
+FOR_TRAINING = 0.8  # of a time limit: the rest is for columns, held-out rows and what follows
+
 
 class HeldOut(Value, eq=False):
     """Rows of a fit, each as networks that have not seen it predict it.
@@ -58,9 +60,6 @@ class HeldOut(Value, eq=False):
     rows: np.ndarray
     predictions: np.ndarray
     n_rows: int
-
-
-FOR_TRAINING = 0.8  # of a time limit: the rest is for columns, held-out rows and what follows
 
 
 @dataclass

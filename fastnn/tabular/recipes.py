@@ -25,10 +25,12 @@ MANY = 1_000_000  # more categories than a column has: all are one-hot
 OPERATIONS_A_SECOND = 100e9
 SECONDS, CORES, ROWS = 20.0, 2, 10_000
 FEW = 100  # rows: fewer take no less time
-EPOCH = 2.5e7  # operations
+EPOCH = 2.5e7  # operations in which an epoch begins and ends
 STEPS = 4000  # of a network
 FEWEST, MOST = 8, 200  # epochs
+LEAST = 0.25  # of the epochs, for several folds
 REPEATS = 3  # at most
+WANTING = 0.25  # of a repeat, by which the budget may be exceeded
 BINS, FEATURES = 16, 256  # of a number, at most, and about of all numbers
 
 
@@ -309,12 +311,12 @@ def default_pack(
         return budget / (n_folds * sum(each))
 
     epochs = min(max(round(STEPS * recipes[0].batch_size / n_rows), FEWEST), MOST)
-    n_folds = 5 if affordable(5, epochs) >= 0.25 else 1
+    n_folds = 5 if affordable(5, epochs) >= LEAST else 1
     times = affordable(n_folds, epochs)
     if times < 1 or n_folds == 1:
         epochs = min(max(round(epochs * times), fewest), MOST)
     recipes = tuple(replace(one, epochs=epochs) for one in recipes)
-    repeats = min(max(int(affordable(n_folds, epochs) + 0.25), 1), REPEATS)
+    repeats = min(max(int(affordable(n_folds, epochs) + WANTING), 1), REPEATS)
     return Pack(recipes, n_folds, repeats=repeats if n_folds > 1 else 1)
 
 
