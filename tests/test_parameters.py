@@ -400,7 +400,7 @@ def test_an_interrupted_fit_counts_its_steps(rule):
         raise KeyboardInterrupt
 
     snapshots, old = [], signal.signal(signal.SIGALRM, interrupt)
-    gc.disable()  # Python loses what is raised in a callback of the collector, as Hypothesis has one
+    gc.disable()  # Python loses what is raised in callbacks of the collector, such as Hypothesis's
     try:
         for _ in range(100):
             model = make()
