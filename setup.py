@@ -74,7 +74,7 @@ COMPILE = ["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-O2", "-g0", "-DNDEBUG"]
 # The C kernels: nothing is ever thrown or called back through them.
 KERNEL = [] if DEBUG else ["-funswitch-loops", "-fpeel-loops", "-fno-asynchronous-unwind-tables"]
 # Modules in Cython that only prepare calls: small, not fast.
-PREPARE = ["_cpu", "_shared", "engine", "measure", "net"]
+PREPARE = ["_shared", "engine", "measure", "net"]
 SMALL = [] if DEBUG else ["-Os"]
 COMPILE += ["-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
 LINK = [] if DEBUG or sys.platform == "darwin" else ["-Wl,-s"]
