@@ -356,12 +356,12 @@ class Model:
         self._parameters.assign(as_finite("theta", array, self.dtype))
 
     @property
-    def W(self) -> Views:
+    def W(self) -> Views[np.ndarray]:
         """Weights: W[0] is layer 1's, (n_out, n_in); writable views."""
         return self._parameters.W
 
     @property
-    def b(self) -> Views:
+    def b(self) -> Views[np.ndarray | None]:
         """Biases: b[0] is layer 1's, (n_out,), or None where the layer has none; views like W."""
         return self._parameters.b
 
@@ -378,13 +378,13 @@ class Model:
         return self.theta[self._network.s] if self.feature_scale else None
 
     @property
-    def gamma(self) -> Views:
+    def gamma(self) -> Views[np.ndarray | None]:
         """Scales: gamma[0] is layer 1's, (n_out,), or None where it is not normalised; views like
         W."""
         return gammas(self._network, self.theta)
 
     @property
-    def alpha(self) -> Views:
+    def alpha(self) -> Views[np.ndarray | None]:
         """Of parametric activations: alpha[0] is layer 1's, (n_out,), or None where its activation
         is not parametric; views like W."""
         return alphas(self._network, self.theta)
@@ -440,7 +440,7 @@ class Model:
         normalised = any(self._network.norm)
         parametric = any(map(is_parametric, self._network.activations))
         head = ("W", "b", *(("gamma",) * normalised), *(("alpha",) * parametric))
-        rows = [("layer", "activation", *head, "parameters", "bytes")]
+        rows: list[tuple[str, ...]] = [("layer", "activation", *head, "parameters", "bytes")]
         if self._network.has_inputs:
             n, none = self._network.s.stop, ["-" for _ in head]
             parts = [one.name for one in self.embeddings] + ["scale"] * self.feature_scale
@@ -493,8 +493,9 @@ class Model:
             )
         if "data" in self.metadata or not is_table(X):
             return None
-        from fastnn.tables.columns import Columns, PlainInputs
+        from fastnn.tables.columns import Columns
         from fastnn.tables.frames import column_names
+        from fastnn.tables.inputs import PlainInputs
 
         names = column_names(X)
         if names is None or len(names) != self.sizes[0]:
@@ -936,7 +937,8 @@ class Model:
             ``classes``, or of several sigmoid outputs P(1) of each.
         """
         self._must_be_probable("predict_proba_one")
-        return self._both_classes(self._forward_row(row))[0]
+        p: np.ndarray = self._both_classes(self._forward_row(row))[0]
+        return p
 
     def _forward_row(self, row: Mapping[str, Any]) -> np.ndarray:
         """f(x), (1, n_out)."""

@@ -127,7 +127,9 @@ def run(args: argparse.Namespace) -> int:
     most = n_threads(args.threads)
     threads = [1, most] if most > 1 else [1]
     bench = Bench(args.dtype, threads, args.seconds)
-    show = (lambda text: None) if args.json else (lambda text: print(text, flush=True))
+    def show(text: str) -> None:
+        if not args.json:
+            print(text, flush=True)
 
     machine = describe(most)
     show(f"CPU       {machine['cpu']}, {machine['isa']} instructions")

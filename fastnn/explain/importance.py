@@ -38,7 +38,8 @@ class Importance(Value, eq=False):
     @property
     def mean(self) -> np.ndarray:
         """(n_names,) increase."""
-        return self.increases.mean(1)
+        mean: np.ndarray = self.increases.mean(1)
+        return mean
 
     @property
     def error(self) -> np.ndarray:
@@ -46,7 +47,8 @@ class Importance(Value, eq=False):
         repeats = self.increases.shape[1]
         if repeats == 1:
             return np.full(len(self.names), np.nan)
-        return self.increases.std(1, ddof=1) / repeats**0.5
+        error: np.ndarray = self.increases.std(1, ddof=1) / repeats**0.5
+        return error
 
 
 def permutation_importance(
