@@ -180,7 +180,7 @@ def describe(threads: int) -> dict[str, Any]:
     import fastnn
     from fastnn.config import cpu_name
 
-    return {"cpu": cpu_name(), **(fastnn.show_config("dict") or {}), "threads": threads}
+    return {"cpu": cpu_name(), **fastnn.show_config("dict"), "threads": threads}
 
 
 # --- measurements

@@ -14,6 +14,7 @@ from fastnn.checks import as_bool, as_int, as_real, counted, listed
 from fastnn.config import threads
 from fastnn.explain.importance import Importance, permutation_importance
 from fastnn.explain.shapley import Shapley, shapley_values, some_rows
+from fastnn.names import Bools, Doubles
 from fastnn.network.arrays import as_finite, as_numbers, is_table
 from fastnn.random import as_seed
 from fastnn.sklearn_callbacks import Task, followed
@@ -529,7 +530,7 @@ class TabularClassifier(Tabular):
     def _loss(self, y: np.ndarray, f: np.ndarray, weights: np.ndarray | None) -> float:
         return log_loss(y, f, True, weights)
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: Any) -> Doubles:
         """Probabilities of the classes, calibrated.
 
         Parameters
@@ -581,10 +582,10 @@ class TabularClassifier(Tabular):
             )
         return self._compressed(X, y, sample_weight, p)
 
-    def predict_proba_one(self, row: Mapping[str, Any]) -> np.ndarray:
+    def predict_proba_one(self, row: Mapping[str, Any]) -> Doubles:
         """As `predict_proba` of a table of this row alone, (n_classes,), without what a table
         costs; of a table's columns by name, in a dict of cells."""
-        p: np.ndarray = self._ensemble.predict(self._encoded_row(row))[0]  # on one thread
+        p: Doubles = self._ensemble.predict(self._encoded_row(row))[0]  # on one thread
         return p
 
     def predict_one(self, row: Mapping[str, Any]) -> Any:
@@ -592,7 +593,7 @@ class TabularClassifier(Tabular):
         p = self.predict_proba_one(row)
         return self.classes_[p.argmax()]
 
-    def predict_set(self, X: Any, coverage: float = 0.9) -> np.ndarray:
+    def predict_set(self, X: Any, coverage: float = 0.9) -> Bools:
         """Sets of classes that hold the true one in a share `coverage` of rows.
 
         By cross-conformal prediction: a class belongs to a row's set unless it is less likely than
@@ -710,7 +711,7 @@ class TabularRegressor(Tabular):
     def _loss(self, y: np.ndarray, f: np.ndarray, weights: np.ndarray | None) -> float:
         return rmse(y[:, None], f[:, None], weights)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any) -> Doubles:
         """The amount of each row.
 
         Parameters
@@ -732,7 +733,7 @@ class TabularRegressor(Tabular):
         costs."""
         return float(self._ensemble.predict(self._encoded_row(row))[0])
 
-    def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> Doubles:
         """Intervals that hold the true amount in a share `coverage` of rows.
 
         By cross-conformal prediction, from what rows that networks had not seen were off by, below
@@ -759,7 +760,7 @@ class TabularRegressor(Tabular):
         with self._bound():
             return self._ensemble.intervals(X, coverage)
 
-    def predict_quantiles(self, X: Any, q: Any) -> np.ndarray:
+    def predict_quantiles(self, X: Any, q: Any) -> Doubles:
         """Quantiles of the amount of each row.
 
         Parameters
