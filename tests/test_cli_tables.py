@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn.cli.arguments import seconds
+from fastnn.cli.common.arguments import seconds
 
 TRAIN = ("train", "-o", "m.st", "--time-limit", "0.3s")
 

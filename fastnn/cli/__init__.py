@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import fastnn
 from fastnn.cli import bench, demo, evaluate, export, import_, info, predict, train, tune
-from fastnn.cli.messages import BadUse, Failure, note, warn
+from fastnn.cli.common.messages import BadUse, Failure, note, warn
 from fastnn.tables.table import TableWarning
 
 COMMANDS = {

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.checks import counted
-from fastnn.cli import arguments
-from fastnn.cli.messages import BadUse, warn
+from fastnn.cli.common import arguments
+from fastnn.cli.common.messages import BadUse, warn
 
 if TYPE_CHECKING:
     from fastnn import Model

@@ -9,8 +9,8 @@ import sys
 import numpy as np
 
 from fastnn.checks import counted, listed
-from fastnn.cli import arguments, metrics, output
-from fastnn.cli.messages import BadUse, note
+from fastnn.cli.common import arguments, metrics, output
+from fastnn.cli.common.messages import BadUse, note
 from fastnn.report import scores
 from fastnn.tables.columns import Columns
 from fastnn.tables.inputs import TableInputs
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from fastnn.cli.model_file import (
+    from fastnn.cli.common.model_file import (
         gives_probabilities,
         is_ensemble,
         load_with_columns,

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from fastnn.cli.model_file import is_ensemble, load_with_columns
+    from fastnn.cli.common.model_file import is_ensemble, load_with_columns
 
     model, columns = load_with_columns(args.model)
     plain = not is_ensemble(model)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cli import arguments, output
-from fastnn.cli.messages import BadUse, note
+from fastnn.cli.common import arguments, output
+from fastnn.cli.common.messages import BadUse, note
 from fastnn.errors import optional
 from fastnn.tables.columns import Columns
 from fastnn.tables.targets import Classes
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from fastnn.cli.model_file import (
+    from fastnn.cli.common.model_file import (
         gives_probabilities,
         is_ensemble,
         load_with_columns,

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fastnn.cli import arguments
-from fastnn.cli.messages import BadUse
+from fastnn.cli.common import arguments
+from fastnn.cli.common.messages import BadUse
 from fastnn.cli.training import ensemble, network, options, source
 
 HELP = "learn from a data file"

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import fastnn
 from fastnn.checks import counted, listed
-from fastnn.cli import arguments, metrics
+from fastnn.cli.common import arguments, metrics
+from fastnn.cli.common.messages import BadUse, Failure
 from fastnn.cli.info import ensemble_content
-from fastnn.cli.messages import BadUse, Failure
 from fastnn.cli.training.source import (
     Source,
     check_files,

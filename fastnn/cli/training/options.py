@@ -9,8 +9,8 @@ import numpy as np
 
 import fastnn
 from fastnn.checks import name_of
-from fastnn.cli import arguments
-from fastnn.cli.messages import BadUse
+from fastnn.cli.common import arguments
+from fastnn.cli.common.messages import BadUse
 from fastnn.kernels._cpu import ACTIVATIONS, NORMS
 from fastnn.network import losses
 from fastnn.network.activations import CLASSES as ACTIVATION_SETTINGS

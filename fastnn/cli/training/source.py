@@ -12,10 +12,10 @@ import numpy as np
 
 import fastnn
 from fastnn.checks import counted, listed
-from fastnn.cli import arguments, output
+from fastnn.cli.common import arguments, output
+from fastnn.cli.common.messages import BadUse, note
+from fastnn.cli.common.model_file import read
 from fastnn.cli.evaluate import inputs_and_targets, target_names, with_targets
-from fastnn.cli.messages import BadUse, note
-from fastnn.cli.model_file import read
 from fastnn.tables.columns import Columns
 from fastnn.tables.inputs import ArrayInputs, TableInputs
 from fastnn.tables.leaks import leak_notes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.cli.messages import BadUse
+from fastnn.cli.common.messages import BadUse
 from fastnn.tables.columns import Columns
 from fastnn.tables.reading import read as read_file
 from fastnn.tables.table import Arrays, Table
