@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+DISTRIBUTION = "fastnn-cpu"  # what pip calls fastnn, as in pyproject.toml
+
 
 class FastnnError(Exception):
     """Base class of fastnn's own exceptions.

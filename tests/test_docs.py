@@ -15,6 +15,7 @@ import io
 import pkgutil
 import re
 import runpy
+import tomllib
 import warnings
 from itertools import zip_longest
 from pathlib import Path
@@ -22,6 +23,7 @@ from pathlib import Path
 import pytest
 
 import fastnn
+from fastnn.errors import DISTRIBUTION
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -151,3 +153,19 @@ def test_links_lead_somewhere(page):
             headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
             anchors = [re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings]
             assert anchor in anchors, f"{name_of(page)}: no heading for {target}"
+
+
+def test_pip_is_told_the_distributions_name():
+    """PyPI's fastnn is another project: what users are told to install must never be it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["name"] == DISTRIBUTION
+    assert DISTRIBUTION in (ROOT / "README.md").read_text(encoding="utf-8")
+    told = [*PAGES, ROOT / "Makefile", *ROOT.glob(".github/workflows/*"), *EXAMPLES]
+    told += [*ROOT.glob("fastnn/**/*.py"), *ROOT.glob("bench/**/*.py")]
+    named = [
+        (name_of(path), wanted)
+        for path in told
+        for line in re.findall(r"pip install([^`&;)\n]*)", path.read_text(encoding="utf-8"))
+        for wanted in re.findall(r"(?<![\w./-])fastnn[\w-]*", line)
+    ]
+    assert named and {wanted for _, wanted in named} == {DISTRIBUTION}, named

@@ -273,7 +273,8 @@ def _held_features(columns: Columns, signs: dict[str, int]) -> dict[int, int]:
         if not isinstance(column, (Numeric, Ordered)):
             raise ValueError(
                 "columns of monotone must be numbers or ordered categories "
-                f'(ordered={{"{column.name}": [...]}}), got {column!s:.100}'
+                f'(ordered={{"{column.name}": [...]}}, --ordered "{column.name}=..."), '
+                f"got {column!s:.100}"
             )
         held[at.start] = signs[column.name]
     return held
