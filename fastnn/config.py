@@ -64,6 +64,12 @@ def show_config(mode: Literal["print", "dict"] = "print") -> dict[str, Any] | No
     ----------
     mode : {"print", "dict"}
         Print a table, or return the same as a dict.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.show_config()
+    fastnn ...
     """
     as_name("mode", mode, ("print", "dict"))
     config = {

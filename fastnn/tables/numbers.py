@@ -207,6 +207,7 @@ def fit_scaling(
     gaps = X.dtype.kind == "f" and not np.isfinite(X).all()
     if gaps:
         X = np.where(np.isfinite(X), X, np.nan)
+        X[:, np.isnan(X).all(axis=0)] = 0  # a constant, like any other
     if missing != "refuse" or scaling == "robust":
         median = _float((np.nanmedian if gaps else np.median)(X, axis=0))
     if scaling == "maximum":
