@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn.cli import main, metrics, output
+from fastnn.cli import main
+from fastnn.cli.common import metrics, output
 from fastnn.cli.training.options import default_batch_size
 from fastnn.report import scores
 

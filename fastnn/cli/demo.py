@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.cli import arguments, output
+from fastnn.cli.common import arguments, output
+from fastnn.cli.common.messages import Failure
 from fastnn.cli.info import network_lines
-from fastnn.cli.messages import Failure
 from fastnn.tables.columns import learn
 from fastnn.training.split import split
 

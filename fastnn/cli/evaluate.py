@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from typing import Any
 
 import numpy as np
 
 from fastnn.checks import counted, listed
-from fastnn.cli import arguments, metrics, output
-from fastnn.cli.messages import BadUse, note
+from fastnn.cli.common import arguments, metrics, output
+from fastnn.cli.common.messages import BadUse, note
 from fastnn.report import scores
 from fastnn.tables.columns import Columns
 from fastnn.tables.inputs import TableInputs
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from fastnn.cli.model_file import (
+    from fastnn.cli.common.model_file import (
         gives_probabilities,
         is_ensemble,
         load_with_columns,
@@ -90,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def measured(columns: Columns, y: Table, f: np.ndarray, probabilities: bool) -> dict:
+def measured(columns: Columns, y: Table, f: np.ndarray, probabilities: bool) -> dict[str, Any]:
     """What the metrics say of outputs f; of several targets, of each."""
     names = columns.class_names
     pairs = list(zip(columns.targets, y.columns, strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from fastnn.cli import output
+from fastnn.cli.common import output
 
 HELP = "write a model as an ONNX file, for ONNX Runtime and others"
 DESCRIPTION = """Write a model, or an ensemble, as an ONNX file. What fastnn train found out about
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import fastnn
     import fastnn.onnx
-    from fastnn.cli.model_file import load
+    from fastnn.cli.common.model_file import load
     from fastnn.onnx.file import interface
     from fastnn.tables.inputs import TableInputs
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from fastnn.cli import output
+from fastnn.cli.common import output
 from fastnn.kernels._cpu import LOSSES, OUTPUTS
 
 HELP = "read a network from an ONNX file, of PyTorch, Keras, scikit-learn or fastnn export"
@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from fastnn.cli.common.model_file import load
     from fastnn.cli.info import network_lines
-    from fastnn.cli.model_file import load
 
     output.check_writable(args.model, "model")
     model = load(args.onnx, output=args.output, loss=args.loss)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fastnn.cli import arguments, train
+from fastnn.cli import train
+from fastnn.cli.common import arguments
 from fastnn.cli.training import ensemble, source
 
 HELP = "search for the networks that learn a data file best"

@@ -17,11 +17,11 @@ import numpy as np
 
 import fastnn
 from fastnn.checks import counted, name_of
-from fastnn.cli import output
+from fastnn.cli.common import output
+from fastnn.cli.common.messages import BadUse, Failure, note
+from fastnn.cli.common.model_file import load_model
 from fastnn.cli.evaluate import inputs_and_targets, with_targets
 from fastnn.cli.info import network_content, network_lines
-from fastnn.cli.messages import BadUse, Failure, note
-from fastnn.cli.model_file import load_model
 from fastnn.cli.training import options
 from fastnn.cli.training.source import (
     Source,
@@ -207,7 +207,7 @@ def prepare(args: argparse.Namespace) -> Prepared:
     return Prepared(source, columns, rows, held_out, share, validation)
 
 
-def training_facts(args: argparse.Namespace, prepared: Prepared) -> dict:
+def training_facts(args: argparse.Namespace, prepared: Prepared) -> dict[str, Any]:
     """For `fastnn info`; no times, so that the same command writes the same bytes."""
     other = prepared.validation
     return {

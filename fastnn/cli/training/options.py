@@ -9,8 +9,8 @@ import numpy as np
 
 import fastnn
 from fastnn.checks import name_of
-from fastnn.cli import arguments
-from fastnn.cli.messages import BadUse
+from fastnn.cli.common import arguments
+from fastnn.cli.common.messages import BadUse
 from fastnn.kernels._cpu import ACTIVATIONS, NORMS
 from fastnn.network import losses
 from fastnn.network.activations import CLASSES as ACTIVATION_SETTINGS
@@ -260,9 +260,10 @@ def loss_of(args: argparse.Namespace, columns: Columns) -> Any:
     if name_of(loss) not in known:
         raise BadUse(f"--loss for {what} must be one of {', '.join(known)}, got {name_of(loss)}")
     if args.label_smoothing:
-        if name_of(loss) not in ("cross_entropy", "binary_cross_entropy"):
+        smoothed = {one.name: one for one in (losses.CrossEntropy, losses.BinaryCrossEntropy)}
+        if name_of(loss) not in smoothed:
             raise BadUse(f"--label-smoothing goes with cross-entropy, not with {name_of(loss)}")
-        loss = losses.CLASSES[name_of(loss)](args.label_smoothing)
+        loss = smoothed[name_of(loss)](args.label_smoothing)
     return loss
 
 

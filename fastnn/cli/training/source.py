@@ -12,10 +12,10 @@ import numpy as np
 
 import fastnn
 from fastnn.checks import counted, listed
-from fastnn.cli import arguments, output
+from fastnn.cli.common import arguments, output
+from fastnn.cli.common.messages import BadUse, note
+from fastnn.cli.common.model_file import read
 from fastnn.cli.evaluate import inputs_and_targets, target_names, with_targets
-from fastnn.cli.messages import BadUse, note
-from fastnn.cli.model_file import read
 from fastnn.tables.columns import Columns
 from fastnn.tables.inputs import ArrayInputs, TableInputs
 from fastnn.tables.leaks import leak_notes
@@ -78,6 +78,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a column of categories in an order; may be given several times",
     )
     group.add_argument(
+        "--monotone",
+        type=arguments.signs,
+        metavar="A=+1,B=-1",
+        help="columns of numbers, or ordered ones, with which the answer (of two classes the "
+        "second's probability) never falls, +1, or never rises, -1",
+    )
+    group.add_argument(
         "--missing-values",
         type=arguments.names,
         default=(),
@@ -115,8 +122,8 @@ def read_source(args: argparse.Namespace, task: str | None = None, why: str = ""
     if isinstance(X, Table) and args.sample_weight:
         X = X.select(name for name in X.columns if name != args.sample_weight)
     if args.task:
-        task, why = args.task, "as --task says"
-    elif not task:
+        task, why = str(args.task), "as --task says"
+    elif task is None:
         found = [infer_task(column) for column in y.columns.values()]
         task, why = found[0][0], found[0][1] + (", ..." if len(found) > 1 else "")
     return Source(X, y, _weights(args, source), task, why)
@@ -152,7 +159,7 @@ def tell_leaks(
             note(text)
 
 
-def of_columns(args: argparse.Namespace) -> dict:
+def of_columns(args: argparse.Namespace) -> dict[str, Any]:
     """Settings of `fastnn.tables.learn` and of the tabular estimators."""
     return {name: getattr(args, name) for name in OF_COLUMNS} | {
         "ordered": dict(args.ordered) or None,
@@ -164,8 +171,8 @@ def _check_columns(args: argparse.Namespace, source: Table | Arrays, targets: li
     """Refuse options that name columns which are not for them."""
     if isinstance(source, Arrays):
         return
-    for option in OF_COLUMNS:
-        for name in dict(args.ordered) if option == "ordered" else getattr(args, option):
+    for option in (*OF_COLUMNS, "monotone"):
+        for name in dict(args.ordered) if option == "ordered" else getattr(args, option) or ():
             if name in targets:
                 raise BadUse(f'--{option} is for inputs, "{name}" is a target')
             if name == args.sample_weight:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from fastnn.cli.messages import BadUse
+from fastnn.cli.common.messages import BadUse
 from fastnn.files.atomic import replacing
 
 
