@@ -61,6 +61,12 @@ def show_config(mode: str = "print") -> dict[str, Any] | None:
     ----------
     mode : {"print", "dict"}
         Print a table, or return the same as a dict.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.show_config()
+    fastnn ...
     """
     as_name("mode", mode, ("print", "dict"))
     config = {

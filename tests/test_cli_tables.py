@@ -104,6 +104,45 @@ def test_what_options_say_of_columns_is_what_the_estimator_is_told(here, run):
     assert params["time_limit"] == 0.3 and params["missing_values"] == ("?",)
 
 
+def test_columns_that_answers_rise_and_fall_with(here, run):
+    people(here / "people.csv")
+    options = ("--drop", "kind", "--ordered", "colour=blue,red", "--monotone", "age=+1, colour=-1")
+    status, out, _ = run(*TRAIN, "people.csv", "-t", "score", *options)
+    assert status == 0
+    told = "monotone    rises with age\n            falls with colour\n"
+    assert told in out and told in run("info", "m.st")[1]
+    model = fastnn.load("m.st")
+    assert model.monotone == {"age": 1, "colour": -1}
+    ages = np.linspace(0, 100, 50)
+    f = [model.predict({"age": ages, "colour": [one] * 50}) for one in ("blue", "red")]
+    assert np.diff(f, axis=1).min() >= -1e-3 and np.ptp(f[0]) > 20 and (f[0] >= f[1] - 1e-3).all()
+    assert json.loads(run("info", "m.st", "--json")[1])["settings"]["monotone"]["pairs"] == [
+        ["age", 1],
+        ["colour", -1],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("signs", "target", "message"),
+    [
+        ("age", "score", 'must be COLUMN=+1 or COLUMN=-1, each column once, got "age"'),
+        ("age=2", "score", 'got "age=2"'),
+        ("age=+1,age=-1", "score", 'got "age=-1"'),
+        ("ages=+1", "score", "monotone must be of columns of X, "),
+        ("score=+1", "score", '--monotone is for inputs, "score" is a target'),
+        ("colour=+1", "score", 'numbers or ordered categories (ordered={"colour": [...]}, --order'),
+        ("age=+1", "colour", "two classes, of which the second rises: got 3 classes"),
+    ],
+)
+def test_what_is_no_column_to_rise_with_is_refused(here, run, signs, target, message):
+    people(here / "people.csv")
+    text = (here / "people.csv").read_text()
+    if target == "colour":
+        (here / "people.csv").write_text(text.replace("red", "green", 9))
+    status, _, err = run(*TRAIN, "people.csv", "-t", target, "-q", "--monotone", signs)
+    assert status == 2 and message in err and not (here / "m.st").exists()
+
+
 @pytest.mark.parametrize("target", ["kind", "score"])
 def test_what_training_tells_programs(here, run, target):
     people(here / "people.csv")

@@ -11,6 +11,7 @@ import pytest
 
 import fastnn
 from fastnn.config import default_threads, n_threads
+from fastnn.errors import DISTRIBUTION
 from fastnn.kernels import _cpu
 
 
@@ -65,7 +66,7 @@ def test_show_config(capsys):
 
 def test_version_is_that_of_the_distribution():
     try:
-        version = importlib.metadata.version("fastnn")
+        version = importlib.metadata.version(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
         pytest.skip("fastnn runs from its source folder, not installed")
     assert version == fastnn.__version__

@@ -9,10 +9,13 @@ from __future__ import annotations
 import contextlib
 import doctest
 import importlib
+import importlib.util
+import inspect
 import io
 import pkgutil
 import re
 import runpy
+import tomllib
 import warnings
 from itertools import zip_longest
 from pathlib import Path
@@ -20,12 +23,15 @@ from pathlib import Path
 import pytest
 
 import fastnn
+from fastnn.errors import DISTRIBUTION
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 EXAMPLES = sorted(ROOT.glob("examples/*.py"))
 MODULES = ["fastnn", *(m.name for m in pkgutil.walk_packages(fastnn.__path__, "fastnn."))]
 PACKAGES = ("sklearn", "pandas", "pyarrow", "torch", "keras", "onnx", "onnxruntime")
+PACKAGES += ("scipy", "tqdm", "tensorboardX")
+PARTS = ("data", "interop", "onnx", "sklearn", "tables", "tabular")
 PACKAGES += ("sklearn.callback",)  # scikit-learn 1.9
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -107,7 +113,31 @@ def test_docstrings(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     module = importlib.import_module(name)
     for test in doctest.DocTestFinder(exclude_empty=True).find(module):
-        run_doctest(test)
+        imported = re.findall(r"^ *>>> (?:import|from) (\w+)", test.docstring, re.MULTILINE)
+        if all(map(importlib.util.find_spec, {*imported}.intersection(PACKAGES))):
+            run_doctest(test)
+
+
+def public_names():
+    """As users write them behind `fastnn.`; of a name in several places the shortest."""
+    found = {}
+    for part in ("", *PARTS):
+        module = importlib.import_module(f"fastnn.{part}".rstrip("."))
+        for name in module.__all__:
+            found.setdefault(id(getattr(module, name)), f"{part}.{name}".lstrip("."))
+    return sorted(found.values())
+
+
+def test_the_reference_has_every_public_name_with_an_example():
+    pytest.importorskip("sklearn")
+    page = (ROOT / "docs" / "reference.rst").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^   ([\w.]+)$", page, re.MULTILINE)) == public_names()
+    for name in public_names():
+        thing = fastnn
+        for part in name.split("."):
+            thing = getattr(thing, part, None) or importlib.import_module(f"fastnn.{part}")
+        text = inspect.getdoc(thing)
+        assert re.search(r"^Examples\n-+\n(?s:.*)>>> ", text, re.MULTILINE), name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -123,3 +153,19 @@ def test_links_lead_somewhere(page):
             headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
             anchors = [re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings]
             assert anchor in anchors, f"{name_of(page)}: no heading for {target}"
+
+
+def test_pip_is_told_the_distributions_name():
+    """PyPI's fastnn is another project: what users are told to install must never be it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["name"] == DISTRIBUTION
+    assert DISTRIBUTION in (ROOT / "README.md").read_text(encoding="utf-8")
+    told = [*PAGES, ROOT / "Makefile", *ROOT.glob(".github/workflows/*"), *EXAMPLES]
+    told += [*ROOT.glob("fastnn/**/*.py"), *ROOT.glob("bench/**/*.py")]
+    named = [
+        (name_of(path), wanted)
+        for path in told
+        for line in re.findall(r"pip install([^`&;)\n]*)", path.read_text(encoding="utf-8"))
+        for wanted in re.findall(r"(?<![\w./-])fastnn[\w-]*", line)
+    ]
+    assert named and {wanted for _, wanted in named} == {DISTRIBUTION}, named

@@ -83,5 +83,5 @@ def test_a_checkout_that_is_not_built_says_how_to(tmp_path):
             )
             assert done.returncode == 1
             assert "No module named 'fastnn.kernels._cpu'" in done.stderr
-            how = "-m pip install -e ." if checkout else "install fastnn anew"
-            assert how in done.stderr.splitlines()[-3 if checkout else -1]
+            how = "-e ." if checkout else "--force-reinstall fastnn-cpu"
+            assert f"-m pip install {how}" in done.stderr.splitlines()[-3 if checkout else -1]

@@ -17,7 +17,7 @@ import pytest
 
 import fastnn
 from fastnn.tabular import Search, recipes
-from fastnn.tabular.recipes import Pack, Recipe, from_json, td, td_s, to_json
+from fastnn.tabular.recipes import Features, Pack, Recipe, from_json, td, td_s, to_json
 from fastnn.tabular.search import trials
 from fastnn.tabular.search.space import Draw, drawn, first_pack, in_words, realmlp
 
@@ -50,12 +50,12 @@ def saved(model, path):
 
 
 def test_recipes_follow_seed_and_number_alone():
-    of = Pack((td_s("regression"),)), "regression", 100, 4, 1
+    of = Pack((td_s("regression"),)), "regression", 100, Features(4), 1
     some = [drawn(seed, number, *of) for seed in (0, 1) for number in (3, 4)]
     assert len(set(some)) == 4
     assert some[1] == drawn(0, 4, *of)
     smoothed = Pack((replace(td_s("classification"), label_smoothing=0.03),))
-    assert drawn(0, 3, smoothed, "classification", 100, 4, 2).label_smoothing == 0.03
+    assert drawn(0, 3, smoothed, "classification", 100, Features(4), 2).label_smoothing == 0.03
     assert from_json(json.loads(json.dumps(to_json(some[1])))) == some[1]
 
 
@@ -83,8 +83,8 @@ def test_the_space_is_that_of_its_paper():
 def test_trials_cost_about_the_same():
     first = td_s("regression")
     for number in range(30):
-        one = drawn(0, number, Pack((first,)), "regression", 1000, 10, 1)
-        cost = one.operations(1000, 10, 1) / first.operations(1000, 10, 1)
+        one = drawn(0, number, Pack((first,)), "regression", 1000, Features(10), 1)
+        cost = one.operations(1000, Features(10), 1) / first.operations(1000, Features(10), 1)
         assert cost <= 1 and (cost > 0.9 or one.epochs == 256)
 
 
@@ -92,13 +92,13 @@ def test_what_a_trial_is_like_follows_from_the_time(monkeypatch):
     monkeypatch.setattr(recipes, "OPERATIONS_A_SECOND", 1e15)
 
     def of(budget, trials=None):
-        pack = first_pack(trials, "regression", 10_000, 20, 0, budget * fold)
+        pack = first_pack(trials, "regression", 10_000, Features(20), 0, budget * fold)
         assert pack.recipes[0] == replace(
             td_s("regression"), drop_last=False, epochs=pack.recipes[0].epochs
         )
         return pack.n_folds, pack.recipes[0].epochs, pack.repeats
 
-    fold = 5 * td_s("regression").operations(8_000, 20, 1) / 256  # 5 folds, an epoch
+    fold = 5 * td_s("regression").operations(8_000, Features(20), 1) / 256  # 5 folds, an epoch
     assert of(24.01 * 100) == (5, 100, 1)
     assert of(12.01 * 65) == (5, 65, 1) and of(12.01 * 65, trials=24)[0] == 1
     assert of(6.01 * 65) == (5, 65, 1) and of(6.01 * 60)[0] == 1
@@ -117,9 +117,9 @@ def test_recipes_in_words():
 
 
 def test_a_search_is_fit_like_any_other(tmp_path):
-    model, pack = searched(), first_pack(5, "regression", 60, 3, 0, None)
+    model, pack = searched(), first_pack(5, "regression", 60, Features(3), 0, None)
     assert [trial.recipe for trial in model.trials_] == [
-        drawn(0, number, pack, "regression", 60, 3, 1) for number in range(5)
+        drawn(0, number, pack, "regression", 60, Features(3), 1) for number in range(5)
     ]
     assert model.trials_[0].recipe == pack.recipes[0] != model.trials_[4].recipe
     best = min(trial.score for trial in model.trials_)

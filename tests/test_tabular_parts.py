@@ -18,6 +18,7 @@ from fastnn.tabular.data import as_amounts, as_classes, as_data, as_target
 from fastnn.tabular.folds import folds, splits
 from fastnn.tabular.members import Lesson, new_model, operations_a_second
 from fastnn.tabular.recipes import (
+    Features,
     Pack,
     Recipe,
     as_pack,
@@ -275,23 +276,42 @@ def test_few_scores_are_kept(monkeypatch):
 def test_default_fits_its_budget():
     """Operations of the default: about 20 s of two cores' for 10,000 x 20."""
     for task, n_classes in (("classification", 2), ("regression", 0)):
-        pack = default_pack(task, 10_000, 20, n_classes)
+        pack = default_pack(task, 10_000, Features(20), n_classes)
         n_out = max(n_classes, 1)
-        done = sum(
-            pack.n_folds * pack.repeats * one.operations(8000, 20, n_out) for one in pack.recipes
-        )
+        each = [one.operations(8000, Features(20), n_out) for one in pack.recipes]
+        done = pack.n_folds * pack.repeats * sum(each)
         assert 0.5 < done / (20 * 2 * 100e9) <= 1.2
 
 
 @pytest.mark.parametrize("n_rows", [3, 20, 100, 1000, 100_000])
 def test_the_default_has_folds_of_few_rows_and_of_many(n_rows):
     for task, n_classes in (("classification", 2), ("regression", 0)):
-        assert default_pack(task, n_rows, 10, n_classes).n_folds == 5
+        assert default_pack(task, n_rows, Features(10), n_classes).n_folds == 5
+
+
+def test_operations_count_what_becomes_of_columns():
+    """Each column is as wide as its features: one-hot, or a row of a table."""
+    features = Features.of(6, [0, 1], {3: 3, 4: 9, 5: 100})
+    assert features == Features(2, 1, (3, 9, 100))
+    for one_hot, n_in in ((9, 2 + 1 + 3 + 9 + 8), (100, 2 + 1 + 3 + 9 + 100)):
+        recipe = Recipe((10,), one_hot=one_hot, category_width=8)
+        same = recipe.operations(50, Features(n_in), 2)
+        assert recipe.operations(50, features, 2) == same
+    recipe = Recipe((10,), bins=5)
+    assert recipe.operations(50, Features(2, 5), 2) == recipe.operations(50, Features(3), 2)
+
+
+def test_many_categories_have_fewer_epochs():
+    def steps(*categories):
+        pack = default_pack("classification", 30_000, Features(6, 0, categories), 2)
+        return pack.n_folds * pack.repeats * pack.recipes[0].epochs
+
+    assert steps() >= steps(9, 9) >= steps(9, 16, 42) > steps(*[500] * 8)
 
 
 def test_default_grows_with_its_budget():
     def epochs(budget):
-        pack = default_pack("regression", 20_000, 20, 0, budget)
+        pack = default_pack("regression", 20_000, Features(20), 0, budget)
         return pack.n_folds * pack.repeats * pack.recipes[0].epochs
 
     assert epochs(1e12) < epochs(3e12) < epochs(1e14)
@@ -304,14 +324,16 @@ def test_speed_is_measured():
 
 def test_as_pack():
     recipe = Recipe(hidden=(8,))
-    assert as_pack(recipe, "regression", 10, 2, 0) == Pack((recipe,))
-    assert as_pack(Pack((recipe,), 3), "regression", 10, 2, 0).n_folds == 3
-    assert as_pack("td-s", "regression", 10, 2, 0) == Pack(
+    assert as_pack(recipe, "regression", 10, Features(2), 0) == Pack((recipe,))
+    assert as_pack(Pack((recipe,), 3), "regression", 10, Features(2), 0).n_folds == 3
+    assert as_pack("td-s", "regression", 10, Features(2), 0) == Pack(
         (td_s("regression"),), 1, clamp=False, logs=False
     )
-    assert as_pack("td", "regression", 10, 2, 0) == Pack((td("regression"),), 1, logs=False)
+    assert as_pack("td", "regression", 10, Features(2), 0) == Pack(
+        (td("regression"),), 1, logs=False
+    )
     with pytest.raises(ValueError, match="recipe must be"):
-        as_pack("best", "regression", 10, 2, 0)
+        as_pack("best", "regression", 10, Features(2), 0)
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
@@ -638,5 +660,5 @@ def test_logarithms_of_inputs_serve_classes_and_teachers():
 
 
 def test_a_limit_of_time_holds_for_many_rows():
-    pack = default_pack("classification", 10**7, 20, 2, budget=1e12)
+    pack = default_pack("classification", 10**7, Features(20), 2, budget=1e12)
     assert pack.n_folds == 1 and pack.recipes[0].epochs == 1

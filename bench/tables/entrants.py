@@ -143,15 +143,18 @@ class Part:
 
     def fit(self, X: pd.DataFrame, y: np.ndarray) -> None:
         import fastnn
-        from fastnn.tabular.recipes import binned, default_pack
+        from fastnn.tables.columns import learn
+        from fastnn.tabular.recipes import Features, binned, default_pack
 
         task, kind, n_classes = "regression", fastnn.TabularRegressor, 0
         if self.classifies:
             task, kind, n_classes = "classification", fastnn.TabularClassifier, int(y.max()) + 1
-        pack = default_pack(task, *X.shape, n_classes)
+        inputs = learn(X, y, task=task, categories="codes").inputs
+        features = Features.of(inputs.width, inputs.numbers, inputs.codes)
+        pack = default_pack(task, len(X), features, n_classes)
         recipe = replace(pack.recipes[self.which], **self.changed)
         if self.bins:
-            recipe = binned(recipe, X.shape[1])
+            recipe = binned(recipe, features.numbers)
         self.model = kind(recipe=replace(pack, recipes=(recipe,)), **self.settings).fit(X, y)
         self.predict = self.model.predict
         self.predict_proba = getattr(self.model, "predict_proba", None)

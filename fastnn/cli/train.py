@@ -18,7 +18,7 @@ cells, also such as NA, n/a, null or -, are filled in. What learns is an ensembl
 which needs no setting: fastnn.TabularClassifier or TabularRegressor. With --network it is one
 network, shaped by the options of the last groups."""
 
-OF_ENSEMBLES = ("recipe", "time_limit", "report", "compress")
+OF_ENSEMBLES = ("recipe", "time_limit", "report", "compress", "monotone")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

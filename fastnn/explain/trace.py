@@ -92,6 +92,14 @@ class Trace:
         Mean over the rows.
     after : Trace or None
         The same pass after the step, where a learning rate was given.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> model = fastnn.Model([2, 2, 1], output="sigmoid", loss="squared_error", seed=0)
+    >>> trace = model.trace([1.0, 0.0], [1.0])
+    >>> trace.delta[1].shape, trace.grad_W[0].shape
+    ((1,), (2, 2))
     """
 
     def __init__(

@@ -51,6 +51,14 @@ def from_jax(
     ------
     TypeError, ValueError
         Pairs or shapes that do not fit, or names that do not tell the order of the layers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> layers = [(np.zeros((4, 8)), np.zeros(8)), (np.zeros((8, 3)), np.zeros(3))]
+    >>> fastnn.interop.from_jax(layers, activation="relu", output="softmax").sizes
+    [4, 8, 3]
     """
     if isinstance(params, Mapping):
         weights = {".".join(key): value for key, value in _leaves(params)}
@@ -118,6 +126,14 @@ def from_state_dict(
     ValueError
         Tensors of other layers, such as BatchNorm's, shapes that do not follow one another, or
         names that do not tell the order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> weights = {"0.weight": np.zeros((8, 4)), "2.weight": np.zeros((3, 8))}
+    >>> fastnn.interop.from_state_dict(weights, activation="relu", output="softmax").sizes
+    [4, 8, 3]
     """
     if isinstance(source, Mapping):
         weights = dict(source)

@@ -4,6 +4,8 @@ import os
 import sys
 from importlib import import_module
 
+from fastnn.errors import DISTRIBUTION
+
 try:
     import_module("fastnn.kernels._cpu")
 except ImportError as error:
@@ -11,7 +13,10 @@ except ImportError as error:
     _folder = os.path.dirname(os.path.dirname(_here))
     _python = f"Python {sys.version_info.major}.{sys.version_info.minor} on {sys.platform}"
     if not os.path.exists(os.path.join(_folder, "setup.py")):
-        _what = "The installation is damaged, or for another Python: install fastnn anew."
+        _what = (
+            "The installation is damaged, or for another Python. Install it anew:\n\n"
+            f"    {sys.executable} -m pip install --force-reinstall {DISTRIBUTION}"
+        )
     else:
         _what = (
             f"{_folder} is fastnn's source, which Python started there takes before an installed "

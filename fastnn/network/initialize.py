@@ -59,6 +59,13 @@ class Uniform(Init):
     ----------
     limit : float, default 0.05
         At least 0.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> model = fastnn.Model([100, 50, 2], init=fastnn.Uniform(0.1), seed=0)
+    >>> bool(abs(model.W[0]).max() <= 0.1)
+    True
     """
 
     limit: float = 0.05
@@ -81,6 +88,13 @@ class Normal(Init):
     ----------
     std : float, default 0.05
         At least 0.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> model = fastnn.Model([100, 50, 2], init=fastnn.Normal(0.1), seed=0)
+    >>> print(f"{model.W[0].std():.2f}")
+    0.10
     """
 
     std: float = 0.05
@@ -111,6 +125,15 @@ class Orthogonal(Init):
     ----------
     Saxe, McClelland & Ganguli (2014), "Exact solutions to the nonlinear dynamics of learning in
     deep linear neural networks", ICLR.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> model = fastnn.Model([4, 4, 2], init=fastnn.Orthogonal(), seed=0)
+    >>> W = model.W[0]
+    >>> np.allclose(W @ W.T, np.eye(4), atol=1e-6)
+    True
     """
 
     gain: float = 1.0

@@ -52,6 +52,14 @@ class Columns:
     classes : array, (n_classes,), or None
         What `fastnn.Model.predict` chooses from, as numbers, booleans or text, in the order of the
         network's outputs; None of amounts and of several targets.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> table = {"age": [31, 47, 52, 28], "town": ["Rome", "Oslo", "Rome", "Oslo"]}
+    >>> columns = fastnn.tables.learn(table, ["no", "yes", "yes", "no"])
+    >>> columns.width
+    3
     """
 
     inputs: Inputs
@@ -514,6 +522,13 @@ def learn(
     ----------
     .. [1] Holzmüller, Grinsztajn, Steinwart (2024), Better by Default: Strong Pre-Tuned MLPs and
        Boosted Trees on Tabular Data, arXiv 2407.04491.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> table = {"age": [31, 47, 52, 28], "town": ["Rome", "Oslo", "Rome", "Oslo"]}
+    >>> fastnn.tables.learn(table, ["no", "yes", "yes", "no"]).class_names
+    ['no', 'yes']
     """
     task = None if task is None else as_name("task", task, TASKS)
     as_name("missing", missing, MISSING)

@@ -31,7 +31,14 @@ from fastnn.tables.words import (
 
 
 class TableWarning(UserWarning):
-    """Cells that were not as in training, and what they were taken for."""
+    """Cells that were not as in training, and what they were taken for.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> issubclass(fastnn.tables.TableWarning, UserWarning)
+    True
+    """
 
 
 @dataclass
@@ -272,7 +279,16 @@ def codes_of(column: Column) -> tuple[np.ndarray, int]:
 
 @dataclass
 class Table:
-    """Rows with named columns."""
+    """Rows with named columns.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import fastnn
+    >>> _ = Path("people.csv").write_text("age,town\\n31,Rome\\n47,Oslo\\n")
+    >>> fastnn.tables.read("people.csv").n_rows
+    2
+    """
 
     path: str  # of the file, or what the user calls it
     columns: dict[str, Column]
@@ -323,7 +339,16 @@ class Table:
 
 @dataclass
 class Arrays:
-    """X, samples as rows."""
+    """X, samples as rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> np.save("rows.npy", np.eye(3))
+    >>> fastnn.tables.read("rows.npy").X.shape
+    (3, 3)
+    """
 
     path: str
     X: np.ndarray  # (n, n_features), the dtype of the file

@@ -384,14 +384,18 @@ class Tabular(Estimator):
             f"{counted(ensemble.n_parameters, 'parameter')}"
         )
         lines = [*ensemble.columns.lines(), ("networks", networks)]
-        signs, ways = ensemble.members[0]._network.monotone, {1: "rises", -1: "falls"}
+        scores = [(name, f"{value:.4g}") for name, value in self.scores_.items()]
+        return lines + self._monotone_lines() + scores
+
+    def _monotone_lines(self) -> list[tuple[str, str]]:
+        """A line for each column that answers rise or fall with."""
+        signs, ways = self._ensemble.members[0]._network.monotone, {1: "rises", -1: "falls"}
         told = [
             f"{ways[signs[at[0]]]} with {name}"
-            for name, at in ensemble.features().items()
+            for name, at in self._ensemble.features().items()
             if signs and signs[at[0]]
         ]
-        lines += [("monotone", ", ".join(told))] if told else []
-        return lines + [(name, f"{value:.4g}") for name, value in self.scores_.items()]
+        return [("" if i else "monotone", text) for i, text in enumerate(told)]
 
 
 class TabularClassifier(Tabular):

@@ -30,9 +30,9 @@ from fastnn.tabular.calibration import Calibration, calibration_of
 from fastnn.tabular.conformal import scores_of
 from fastnn.tabular.data import place_names
 from fastnn.tabular.ensemble import Ensemble
-from fastnn.tabular.folds import Fold, fold_of, splits
+from fastnn.tabular.folds import fold_of, splits
 from fastnn.tabular.members import Lesson, operations_a_second, train
-from fastnn.tabular.recipes import Pack, Recipe, Search, as_pack, default_recipes
+from fastnn.tabular.recipes import Features, Pack, Recipe, Search, as_pack, default_recipes
 from fastnn.tabular.search.scales import choose, smear_of
 from fastnn.tabular.search.space import first_pack
 from fastnn.tabular.search.trials import Setting, Trials
@@ -126,16 +126,15 @@ def learn_ensemble(
             default_recipes(task, n_columns)[0], n_columns, max(n_classes, 1), n_threads
         )
         budget = FOR_TRAINING * speed * time_limit
-    of_data = task, data.n_rows, n_columns, n_classes, budget
-    if trials is None:
-        pack = as_pack(recipe, *of_data)
-    else:
-        pack = begun or first_pack(trials.search.trials, *of_data)
-    repeats: list[list[Fold]] = []
+    # What features there are decides on the others: their columns are learned from all rows.
+    given = None
+    if trials is None and recipe != "auto":
+        given = as_pack(recipe, task, data.n_rows, Features(n_columns), n_classes)
 
     def training_rows(n: int, labels: np.ndarray | None) -> np.ndarray:
-        repeats.extend(splits(n, pack.n_folds, pack.repeats, seed, labels))
-        return repeats[0][0][0] if pack.n_folds == 1 else np.arange(n)
+        if given is None or given.n_folds > 1:
+            return np.arange(n)
+        return splits(n, 1, 1, seed, labels)[0][0][0]
 
     columns = learn(
         data,
@@ -144,12 +143,13 @@ def learn_ensemble(
         missing="indicate",
         scaling="robust",
         categories="codes",
-        clamp=pack.clamp and task == "regression",
+        clamp=(given is None or given.clamp) and task == "regression",
         rows=training_rows,
         **of_columns,
     )
     held = _held_features(columns, signs)
     y = columns.encode_targets(target)
+    labels = None if columns.amounts else y
     if classes is not None:
         names = [as_word(one) for one in classes.tolist()]
         columns.targets = [Classes(columns.names[0], names, classes.dtype.kind in "OSU")]
@@ -161,6 +161,12 @@ def learn_ensemble(
     lesson = Lesson(
         *(X, learned, weights, n_out, not columns.amounts, inputs.numbers, inputs.codes, held)
     )
+    of_data = task, data.n_rows, lesson.features, n_classes, budget
+    if trials is None:
+        pack = given or as_pack(recipe, *of_data)
+    else:
+        pack = begun or first_pack(trials.search.trials, *of_data)
+    repeats = splits(data.n_rows, pack.n_folds, pack.repeats, seed, labels)
     known = repeats[0][0][0] if pack.n_folds == 1 else np.arange(data.n_rows)
     small = default_recipes(task, n_columns)[-1]
     if pack.logs and choose(columns, data, y, lesson, known, small, seed, n_threads):
@@ -267,7 +273,8 @@ def _held_features(columns: Columns, signs: dict[str, int]) -> dict[int, int]:
         if not isinstance(column, (Numeric, Ordered)):
             raise ValueError(
                 "columns of monotone must be numbers or ordered categories "
-                f'(ordered={{"{column.name}": [...]}}), got {column!s:.100}'
+                f'(ordered={{"{column.name}": [...]}}, --ordered "{column.name}=..."), '
+                f"got {column!s:.100}"
             )
         held[at.start] = signs[column.name]
     return held

@@ -21,7 +21,7 @@ from fastnn.random import MEMBERS, raw
 from fastnn.sklearn_callbacks import Task, Whole
 from fastnn.tables.bins import tree_edges
 from fastnn.tabular.folds import Fold
-from fastnn.tabular.recipes import Recipe
+from fastnn.tabular.recipes import Features, Recipe
 from fastnn.training.callbacks import EarlyStopping
 from fastnn.training.history import History
 
@@ -52,6 +52,10 @@ class Lesson:
     numbers: list[int]  # columns of X that are numbers of many values
     codes: dict[int, int]  # those that are codes of categories, and how many these are
     monotone: dict[int, int] = field(default_factory=dict)  # those that answers rise or fall with
+
+    @property
+    def features(self) -> Features:
+        return Features.of(self.X.shape[1], self.numbers, self.codes)
 
 
 def train(
@@ -162,7 +166,7 @@ def operations_a_second(
         return perf_counter() - begin
 
     seconds(1)  # wakes the threads
-    done = len(models) * replace(recipe, epochs=4).operations(len(X), n_columns, n_out)
+    done = len(models) * replace(recipe, epochs=4).operations(len(X), lesson.features, n_out)
     return done / seconds(4)
 
 

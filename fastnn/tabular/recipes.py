@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from itertools import pairwise
 from os import PathLike, fspath
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastnn.checks import as_bool, as_int, as_name, as_real
 from fastnn.network import activations
@@ -32,6 +32,20 @@ LEAST = 0.25  # of the epochs, for several folds
 REPEATS = 3  # at most
 WANTING = 0.25  # of a repeat, by which the budget may be exceeded
 BINS, FEATURES = 16, 256  # of a number, at most, and about of all numbers
+
+
+class Features(NamedTuple):
+    """What networks take of a row, counted."""
+
+    numbers: int  # of many values
+    others: int = 0  # features that stay as they are: two categories, what is missing
+    categories: tuple[int, ...] = ()  # of each column of codes
+
+    @classmethod
+    def of(cls, width: int, numbers: list[int], codes: dict[int, int]) -> Features:
+        """Of so many encoded columns; numbers, codes: which of them are these, as inputs say."""
+        others = width - len(numbers) - len(codes)
+        return cls(len(numbers), others, tuple(codes.values()))
 
 
 class Recipe(Value):
@@ -75,6 +89,13 @@ class Recipe(Value):
         the last epoch.
     patience : int, optional
         Epochs without a better one after which training stops.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> recipe = fastnn.tabular.Recipe(hidden=(32,), epochs=20)
+    >>> recipe.hidden
+    (32,)
     """
 
     hidden: tuple[int, ...] = (256, 256, 256)
@@ -125,14 +146,16 @@ class Recipe(Value):
                 f"bins={self.bins} and frequencies={self.frequencies}"
             )
 
-    def operations(self, n_rows: int, n_columns: int, n_out: int) -> float:
+    def operations(self, n_rows: int, features: Features, n_out: int) -> float:
         """Additions and multiplications of training on n_rows, about: each weight takes part in
         three products a row, each unit, and each cosine, in some 50 operations of its own, and an
         epoch takes as long as EPOCH of them beside."""
         width = 1 + self.periodic_width if self.frequencies else max(self.bins, 1)
-        sizes = (width * n_columns, *self.hidden, n_out)
+        coded = sum(self.category_width if n > self.one_hot else n for n in features.categories)
+        n_in = width * features.numbers + features.others + coded
+        sizes = (n_in, *self.hidden, n_out)
         weights = sum(a * b for a, b in pairwise(sizes))
-        embedded = n_columns * self.frequencies
+        embedded = features.numbers * self.frequencies
         weights += embedded * self.periodic_width
         a_row = 6 * weights + 50 * (sum(sizes) + embedded)
         return float(self.epochs) * (n_rows * a_row + EPOCH)
@@ -154,6 +177,13 @@ class Pack(Value):
     logs : bool, default True
         Whether numbers with long tails, and such a target, are learned as their logarithms where
         small networks predict held-out rows better so.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> recipe = fastnn.tabular.Recipe(hidden=(32,), epochs=20)
+    >>> fastnn.TabularClassifier(recipe=fastnn.tabular.Pack((recipe,), n_folds=3)).recipe.n_folds
+    3
     """
 
     recipes: tuple[Recipe, ...]
@@ -202,6 +232,13 @@ class Search(Value):
     ----------
     Bergstra & Bengio (2012), "Random search for hyper-parameter optimization", JMLR 13; the space:
     Holzmüller, Grinsztajn & Steinwart (2024), NeurIPS (arXiv:2407.04491).
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> search = fastnn.tabular.Search(trials=20)
+    >>> fastnn.TabularClassifier(recipe=search)
+    TabularClassifier(recipe=Search(trials=20, journal=None))
     """
 
     trials: int | None = None
@@ -259,7 +296,7 @@ def td(task: str) -> Recipe:
     )
 
 
-def default_recipes(task: str, n_columns: int) -> tuple[Recipe, ...]:
+def default_recipes(task: str, n_numbers: int) -> tuple[Recipe, ...]:
     """The networks that the default's ensembles are made of, different enough that their mean is
     better than any of them; docs/tables.md has the figures that led to them."""
     plain, periodic = (
@@ -267,12 +304,12 @@ def default_recipes(task: str, n_columns: int) -> tuple[Recipe, ...]:
     )
     if task == "regression":
         return periodic, plain
-    return periodic, binned(periodic, n_columns), plain
+    return periodic, binned(periodic, n_numbers), plain
 
 
-def binned(recipe: Recipe, n_columns: int) -> Recipe:
-    """The recipe with bins of numbers, fewer where there are many columns."""
-    return replace(recipe, frequencies=0, bins=min(max(FEATURES // n_columns, 2), BINS))
+def binned(recipe: Recipe, n_numbers: int) -> Recipe:
+    """The recipe with bins of numbers, fewer where there are many numbers."""
+    return replace(recipe, frequencies=0, bins=min(max(FEATURES // max(n_numbers, 1), 2), BINS))
 
 
 def single_recipe(task: str) -> Recipe:
@@ -281,15 +318,16 @@ def single_recipe(task: str) -> Recipe:
 
 
 def default_pack(
-    task: str, n_rows: int, n_columns: int, n_classes: int, budget: float | None = None
+    task: str, n_rows: int, features: Features, n_classes: int, budget: float | None = None
 ) -> Pack:
     """What is trained where nothing is said.
 
     Parameters
     ----------
     task : {"classification", "regression"}
-    n_rows, n_columns : int
-        Of the table.
+    n_rows : int
+    features : Features
+        Of the rows.
     n_classes : int
         0 of amounts.
     budget : float, optional
@@ -299,13 +337,13 @@ def default_pack(
     fewest = 1 if budget else FEWEST  # a limit holds, however many rows there are
     if budget is None:
         budget = usual_budget(n_rows)
-    recipes = default_recipes(task, n_columns)
+    recipes = default_recipes(task, features.numbers)
 
     def affordable(n_folds: int, epochs: int) -> float:
         """How many times over."""
         rows = n_rows - n_rows // (n_folds if n_folds > 1 else 5)
         each = [
-            replace(one, epochs=epochs).operations(rows, n_columns, max(n_classes, 1))
+            replace(one, epochs=epochs).operations(rows, features, max(n_classes, 1))
             for one in recipes
         ]
         return budget / (n_folds * sum(each))
@@ -331,7 +369,7 @@ def as_pack(
     recipe: Any,
     task: str,
     n_rows: int,
-    n_columns: int,
+    features: Features,
     n_classes: int,
     budget: float | None = None,
 ) -> Pack:
@@ -345,7 +383,7 @@ def as_pack(
     if recipe == "td-s":
         return Pack((td_s(task),), n_folds=1, clamp=False, logs=False)
     if recipe == "auto":
-        return default_pack(task, n_rows, n_columns, n_classes, budget)
+        return default_pack(task, n_rows, features, n_classes, budget)
     raise ValueError(
         'recipe must be "auto", "td", "td-s", a fastnn.tabular.Recipe, a Pack of them or a Search, '
         f"got {recipe!r}"

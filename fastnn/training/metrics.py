@@ -58,6 +58,15 @@ class TopK(Value):
     ----------
     k : int, default 5
         At least 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> model = fastnn.Model([2, 3, 4], seed=0)
+    >>> scores = model.evaluate(np.eye(2), np.array([0, 3]), metrics=[fastnn.TopK(4)])
+    >>> scores["top_4"]
+    1.0
     """
 
     k: int = 5

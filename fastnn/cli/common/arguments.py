@@ -126,6 +126,20 @@ def order(text: str) -> tuple[str, list[str]]:
     return name.strip(), [*names(categories)]
 
 
+def signs(text: str) -> dict[str, int]:
+    """'age=+1,price=-1' -> {"age": 1, "price": -1}."""
+    held: dict[str, int] = {}
+    for part in names(text):
+        name, _, sign = part.rpartition("=")
+        name, sign = name.strip(), sign.strip()
+        if not name or name in held or sign not in ("1", "+1", "-1"):
+            raise argparse.ArgumentTypeError(
+                f'must be COLUMN=+1 or COLUMN=-1, each column once, got "{part}"'
+            )
+        held[name] = int(sign)
+    return held
+
+
 def encoding(text: str) -> str:
     try:
         codecs.lookup(text)

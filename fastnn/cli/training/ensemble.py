@@ -151,6 +151,7 @@ def new_estimator(args: argparse.Namespace, source: Source) -> Any:
     return kinds[source.task](
         recipe=args.recipe or "auto",
         time_limit=args.time_limit,
+        monotone=args.monotone,
         random_state=args.seed,
         n_threads=args.threads,
         verbose=not args.quiet,
@@ -198,6 +199,7 @@ def print_summary(args: argparse.Namespace, trained: Trained) -> None:
     columns = model.columns_
     lines = data_lines(trained.source, columns)
     lines.append(("networks", dict(ensemble._lines())["networks"]))
+    lines += model._monotone_lines()
     if "trials_" in vars(ensemble):
         best = min(ensemble.trials_, key=lambda trial: trial.score)
         lines.append(("trials", f"{len(ensemble.trials_)}, in {ensemble.recipe.journal}"))

@@ -78,6 +78,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a column of categories in an order; may be given several times",
     )
     group.add_argument(
+        "--monotone",
+        type=arguments.signs,
+        metavar="A=+1,B=-1",
+        help="columns of numbers, or ordered ones, with which the answer (of two classes the "
+        "second's probability) never falls, +1, or never rises, -1",
+    )
+    group.add_argument(
         "--missing-values",
         type=arguments.names,
         default=(),
@@ -164,8 +171,8 @@ def _check_columns(args: argparse.Namespace, source: Table | Arrays, targets: li
     """Refuse options that name columns which are not for them."""
     if isinstance(source, Arrays):
         return
-    for option in OF_COLUMNS:
-        for name in dict(args.ordered) if option == "ordered" else getattr(args, option):
+    for option in (*OF_COLUMNS, "monotone"):
+        for name in dict(args.ordered) if option == "ordered" else getattr(args, option) or ():
             if name in targets:
                 raise BadUse(f'--{option} is for inputs, "{name}" is a target')
             if name == args.sample_weight:

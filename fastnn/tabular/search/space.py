@@ -20,6 +20,7 @@ from fastnn.random import SEARCH, uniform
 from fastnn.tabular.recipes import (
     FEWEST,
     STEPS,
+    Features,
     Pack,
     Recipe,
     as_pack,
@@ -74,7 +75,7 @@ def first_pack(
     trials: int | None,
     task: str,
     n_rows: int,
-    n_columns: int,
+    features: Features,
     n_classes: int,
     budget: float | None,
 ) -> Pack:
@@ -88,7 +89,7 @@ def first_pack(
 
     def epochs(n_folds: int) -> int:
         rows = n_rows - n_rows // (n_folds if n_folds > 1 else 5)
-        return int(each / (n_folds * _epoch(first, rows, n_columns, n_out)))
+        return int(each / (n_folds * _epoch(first, rows, features, n_out)))
 
     for n in [trials] if trials else IN_TIME:
         each = min(usual_budget(n_rows), math.inf if budget is None else budget / n)
@@ -96,30 +97,30 @@ def first_pack(
         if n_folds > 1:
             break
     first = replace(first, epochs=min(max(epochs(n_folds), FEWEST), first.epochs))
-    usual = as_pack("auto", task, n_rows, n_columns, n_classes).recipes
-    others = (_alike(one, first, n_rows, n_columns, n_out) for one in usual)
+    usual = as_pack("auto", task, n_rows, features, n_classes).recipes
+    others = (_alike(one, first, n_rows, features, n_out) for one in usual)
     return Pack((first, *(one for one in others if one != first)), n_folds)
 
 
 def drawn(
-    seed: int, number: int, pack: Pack, task: str, n_rows: int, n_columns: int, n_out: int
+    seed: int, number: int, pack: Pack, task: str, n_rows: int, features: Features, n_out: int
 ) -> Recipe:
     """Recipe `number` of a search that began with `pack`."""
     if number < len(pack.recipes):
         return pack.recipes[number]
-    return _alike(realmlp(Draw(seed, number), task), pack.recipes[0], n_rows, n_columns, n_out)
+    return _alike(realmlp(Draw(seed, number), task), pack.recipes[0], n_rows, features, n_out)
 
 
-def _alike(recipe: Recipe, first: Recipe, n_rows: int, n_columns: int, n_out: int) -> Recipe:
+def _alike(recipe: Recipe, first: Recipe, n_rows: int, features: Features, n_out: int) -> Recipe:
     """It with labels smoothed as the first's and epochs for about as many operations as that."""
-    whole = first.epochs * _epoch(first, n_rows, n_columns, n_out)
-    epochs = int(whole / _epoch(recipe, n_rows, n_columns, n_out))
+    whole = first.epochs * _epoch(first, n_rows, features, n_out)
+    epochs = int(whole / _epoch(recipe, n_rows, features, n_out))
     epochs = min(max(epochs, FEWEST), Recipe.epochs)
     return replace(recipe, epochs=epochs, label_smoothing=first.label_smoothing)
 
 
-def _epoch(recipe: Recipe, n_rows: int, n_columns: int, n_out: int) -> float:
-    return replace(recipe, epochs=1).operations(n_rows, n_columns, n_out)
+def _epoch(recipe: Recipe, n_rows: int, features: Features, n_out: int) -> float:
+    return replace(recipe, epochs=1).operations(n_rows, features, n_out)
 
 
 def in_words(recipe: Recipe) -> str:

@@ -52,6 +52,12 @@ class Trial:
         diverged.
     seconds : float
         Of several that were trained at the same time an equal share.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.tabular.Trial(fastnn.tabular.Recipe(), score=0.3, seconds=2.0).score
+    0.3
     """
 
     recipe: Recipe
@@ -159,8 +165,8 @@ class Trials:
     def _recipe(self, number: int, setting: Setting, pack: Pack) -> Recipe:
         lesson = setting.lesson
         task = "classification" if lesson.classes else "regression"
-        n_rows, n_columns = lesson.X.shape
-        return drawn(self.seed, number, pack, task, n_rows, n_columns, lesson.n_out)
+        n_rows = len(lesson.X)
+        return drawn(self.seed, number, pack, task, n_rows, lesson.features, lesson.n_out)
 
     def _train(self, setting: Setting, recipes: list[Recipe], before: int) -> list[Bag | None]:
         """A bag of each recipe; None of one that diverged."""
