@@ -1,6 +1,6 @@
 # make check     everything that must hold before a commit
 # make build     compile in place
-# make lint      ruff, cython-lint, mypy
+# make lint      ruff, cython-lint, mypy, pyright
 # make test      all tests, docstrings, the pages' Python blocks and examples/*.py
 # make bench     how fast this machine runs fastnn
 # make asan      the tests under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -24,6 +24,7 @@ lint:
 	$(PYTHON) -m ruff check .
 	cython-lint fastnn
 	$(PYTHON) -m mypy
+	pyright
 
 test:
 	$(PYTHON) -m pytest

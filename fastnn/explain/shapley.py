@@ -29,6 +29,7 @@ import numpy as np
 
 from fastnn.checks import as_int
 from fastnn.explain.mixing import Groups, Mixer, answers
+from fastnn.names import Doubles
 from fastnn.random import EXPLAIN, as_seed, permutation, raw
 from fastnn.values import Value
 
@@ -54,9 +55,9 @@ class Shapley(Value, eq=False):
     """
 
     names: list[str]
-    values: np.ndarray
-    base: np.ndarray
-    error: np.ndarray
+    values: Doubles
+    base: Doubles
+    error: Doubles
 
 
 def shapley_values(

@@ -238,7 +238,8 @@ def _orders(sizes: list[tuple[int, int]], before: list[set[int]]) -> list[list[i
 def of_tensor(tensor: Any) -> np.ndarray:
     """A tensor of PyTorch, of any device and float type; narrow ones become float32."""
     tensor = tensor.detach().cpu()
-    return (tensor if tensor.element_size() >= 4 else tensor.float()).numpy()
+    array: np.ndarray = (tensor if tensor.element_size() >= 4 else tensor.float()).numpy()
+    return array
 
 
 def as_array(value: Any) -> np.ndarray:

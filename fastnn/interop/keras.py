@@ -307,4 +307,7 @@ def _gelu_tanh(keras: Any) -> Callable[[Any], Any]:
     def gelu_tanh(x: Any) -> Any:
         return keras.activations.gelu(x, approximate=True)
 
-    return keras.saving.register_keras_serializable("fastnn", "gelu_tanh")(gelu_tanh)
+    kept: Callable[[Any], Any] = keras.saving.register_keras_serializable("fastnn", "gelu_tanh")(
+        gelu_tanh
+    )
+    return kept

@@ -27,6 +27,7 @@ engine's forward passes over data.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -169,7 +170,7 @@ def _sum(terms: np.ndarray) -> np.ndarray:
 
 
 # Rules by name: what they are for a layer.
-RULES = {
+RULES: dict[str, Callable[[LayerSpec], Init]] = {
     "glorot_uniform": lambda layer: Uniform(math.sqrt(6 / (layer.n_in + layer.n_out))),
     "glorot_normal": lambda layer: Normal(math.sqrt(2 / (layer.n_in + layer.n_out))),
     "he_uniform": lambda layer: Uniform(math.sqrt(6 / layer.n_in)),
@@ -314,7 +315,8 @@ def _within(layer: LayerSpec, u: np.ndarray, seed: int) -> np.ndarray:
     )
     rows = (of_rows * u.shape[1]).astype(np.intp)
     weights = -log((1 - of_weights).ravel()).reshape(of_weights.shape)  # exponential
-    return _sum(np.take_along_axis(u, rows, 1) * weights) / _sum(weights)
+    means: np.ndarray = _sum(np.take_along_axis(u, rows, 1) * weights) / _sum(weights)
+    return means
 
 
 def _fitting(name: str, values: Any, shape: tuple[int, ...], network: NetworkSpec) -> np.ndarray:

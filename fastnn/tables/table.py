@@ -65,7 +65,8 @@ class Numbers:
 
     def missing(self) -> np.ndarray:
         """(n,) bool."""
-        return np.isnan(self.values)
+        missing: np.ndarray = np.isnan(self.values)
+        return missing
 
     def first_text(self, decimal: str = ".") -> tuple[int, str] | None:
         return None
@@ -101,7 +102,8 @@ class Moments:
 
     def missing(self) -> np.ndarray:
         """(n,) bool."""
-        return np.isnat(self.values)
+        missing: np.ndarray = np.isnat(self.values)
+        return missing
 
     def first_text(self, decimal: str = ".") -> tuple[int, str] | None:
         known = ~self.missing()
@@ -222,7 +224,8 @@ class Words:
 
     def missing(self) -> np.ndarray:
         """(n,) bool."""
-        return self.absent[self.codes]
+        missing: np.ndarray = self.absent[self.codes]
+        return missing
 
     def first_text(self, decimal: str = ".") -> tuple[int, str] | None:
         """The first row whose cell is no number, and the cell; None where all are."""
@@ -250,7 +253,8 @@ class Words:
         if values is None:
             told = [number_or_none(word, decimal) for word in self.words]
             values = np.array(told, np.float64)  # None is NaN
-        return values[self.codes]
+        numbers: np.ndarray = values[self.codes]
+        return numbers
 
     def coded(self) -> tuple[np.ndarray, list[str]]:
         """Codes (n,) into distinct words, and these ('' for missing)."""

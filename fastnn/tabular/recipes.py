@@ -361,7 +361,7 @@ def default_pack(
 def usual_budget(n_rows: int) -> float:
     """Operations that the default may take: less than in proportion to the rows."""
     times = max(n_rows, FEW) / ROWS
-    seconds = SECONDS * (times ** (2 / 3) if times < 1 else times**0.5)
+    seconds: float = SECONDS * (times ** (2 / 3) if times < 1 else times**0.5)
     return seconds * CORES * OPERATIONS_A_SECOND
 
 

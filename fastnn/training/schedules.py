@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -347,7 +347,8 @@ class CosLog(Schedule):
         m, _ = np.frexp(1 + (2.0**self.cycles - 1) * (t / total))
         m = np.where(m < math.sqrt(0.5), 2 * m, m)
         wave = _sin_pi(log(m) / 0.6931471805599453)
-        return self.learning_rate * (wave * wave)
+        rates: np.ndarray = self.learning_rate * (wave * wave)
+        return rates
 
 
 class FlatCosine(Schedule):
@@ -580,7 +581,7 @@ def as_rate(name: str, value: Any) -> Rate:
     if isinstance(value, Schedule):
         return value
     if callable(value) and not isinstance(value, type):
-        return value
+        return cast(Callable[[int], float], value)
     return as_real(name, value)
 
 
