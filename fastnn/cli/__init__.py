@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         note(str(error) or "interrupted")
         return INTERRUPTED
     except (Failure, fastnn.FastnnError, OSError, MemoryError) as error:
-        return _fail(error or type(error).__name__, 1)
+        return _fail(error, 1)
 
 
 def _fail(error: object, status: int) -> int:
