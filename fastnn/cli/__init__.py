@@ -16,7 +16,7 @@ from itertools import takewhile
 from typing import Any, NoReturn
 
 import fastnn
-from fastnn.cli import bench, demo, evaluate, export, import_, info, predict, train, tune
+from fastnn.cli import bench, demo, evaluate, export, import_, info, predict, train, tune, verify
 from fastnn.cli.common.messages import BadUse, Failure, note, warn
 from fastnn.tables.table import TableWarning
 
@@ -30,6 +30,7 @@ COMMANDS = {
     "import": import_,
     "demo": demo,
     "bench": bench,
+    "verify": verify,
 }
 INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + SIGINT and 128 + SIGPIPE, as shells have it
 
