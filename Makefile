@@ -1,9 +1,11 @@
 # make check     everything that must hold before a commit
 # make build     compile in place
-# make lint      ruff, cython-lint, mypy
+# make lint      ruff, cython-lint, mypy, pyright
 # make test      all tests, docstrings, the pages' Python blocks and examples/*.py
 # make bench     how fast this machine runs fastnn
 # make asan      the tests under AddressSanitizer and UndefinedBehaviorSanitizer
+# make docs      the site, into build/docs: any warning is an error
+# make linkcheck its links, outside ones too
 # make clean     remove what was built
 # make bench-peers   timings against other libraries, into bench/results, README.md and docs
 # make bench-tables  scores of other libraries on tables, those that bench/results/tables lacks
@@ -12,7 +14,7 @@
 
 PYTHON ?= python
 
-.PHONY: check build lint test bench bench-peers bench-tables asan clean
+.PHONY: check build lint test bench bench-peers bench-tables asan docs linkcheck clean
 check: build lint test
 
 build:
@@ -22,6 +24,7 @@ lint:
 	$(PYTHON) -m ruff check .
 	cython-lint fastnn
 	$(PYTHON) -m mypy
+	pyright
 
 test:
 	$(PYTHON) -m pytest
@@ -58,5 +61,9 @@ asan:
 	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	    $(PYTHON) -m pytest --capture=sys $(CURDIR)/tests
 
+docs linkcheck: build
+	$(PYTHON) -m sphinx --builder $(if $(filter docs,$@),html,$@) --fail-on-warning --keep-going \
+	    --doctree-dir build/doctrees docs build/$@
+
 clean:
-	rm -rf build fastnn/*/*.so
+	rm -rf build docs/names fastnn/*/*.so

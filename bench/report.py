@@ -7,8 +7,10 @@ The latest file of each command and instruction set counts. Text goes between th
 from __future__ import annotations
 
 import json
+import math
 import re
 from argparse import ArgumentParser, Namespace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from bench.threads import PERCENTILES
 from bench.workloads import Workload
 
 Result = dict[str, Any]
-CHART = Path("docs/benchmarks.png")
+CHART = Path("docs/benchmarks.svg")
 CAPTION = "Time of the best peer and of the others, divided by fastnn's"
 N_WORST = 10
 
@@ -162,13 +164,9 @@ def every_entrant(result: Result, kind: str, n_threads: int) -> str:
 
 
 def summary(results: list[Result]) -> str:
-    """README's tables."""
+    """README's chart; the tables stand in docs/benchmarks.md."""
     run = next((one for one in results if one["kind"] == "run"), None)
-    if run is None:
-        return ""
-    parts = [f"![{CAPTION}]({CHART})"]
-    parts += [f"{unit}:\n\n{against_best(run, kind)}" for kind, unit in UNITS.items()]
-    return "\n\n".join([*parts, where(run)])
+    return "" if run is None else f"![{CAPTION}]({CHART})\n\n{where(run)}"
 
 
 def run_section(result: Result) -> str:
@@ -283,85 +281,94 @@ def estimators_section(result: Result) -> str:
 
 # The chart
 
-GREY = "#808080"  # readable on white and on black
-OURS, BEST = "#2e86de", "#e67e22"
+ROW, TOP, LABELS, PANEL, VALUES = 20, 58, 260, 210, 150  # of the drawing, in its own units
+TICKS = [0.5, 1, 2, 5, 10, 20, 50]  # times as long as fastnn; what lies beyond is at the end
+COLORS = {
+    "light": "--ink:#1b1f24;--soft:#57606a;--rule:#d7dce1;--s1:#1f6fb2;--s2:#b3530b",
+    "dark": "--ink:#e6e9ec;--soft:#a2abb4;--rule:#353c44;--s1:#6db3f2;--s2:#f2a25c",
+}
+STYLE = f"""<style>svg.drawn{{{COLORS["light"]}}}
+@media(prefers-color-scheme:dark){{svg.drawn{{{COLORS["dark"]}}}}}
+.drawn text{{fill:var(--soft);font:12px system-ui,sans-serif}}
+.drawn .head{{fill:var(--ink);font-weight:600}}
+.drawn .grid{{stroke:var(--rule)}}.drawn .ours{{stroke:var(--s1);stroke-width:2}}
+.drawn .slower{{fill:var(--s1)}}.drawn .faster{{fill:var(--s2)}}
+.drawn circle{{fill:var(--soft);opacity:.5}}</style>"""
 
 
 def draw(result: Result, path: Path) -> None:
     """Times of the peers / fastnn's: a bar to the best peer, a dot for every other."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot as plt
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
     all_threads = numbers_of_threads(result)
-    names = list(dict.fromkeys(one["workload"]["name"] for one in result["measurements"]))
     found = {
         n: {**measured(result, "train", n), **measured(result, "predict", n)} for n in all_threads
     }
+    names = dict.fromkeys(one["workload"]["name"] for one in result["measurements"])
     names = [name for name in names if any(name in of for of in found.values())]
-    size = (2 + 4.2 * len(all_threads), 0.3 * len(names) + 1.2)
-    with plt.rc_context({"font.size": 9, "text.color": GREY, "axes.labelcolor": GREY}):
-        figure, axes = plt.subplots(
-            1,
-            len(all_threads),
-            figsize=size,
-            sharey=True,
-            sharex=True,
-            squeeze=False,
-            layout="constrained",
-        )
-        for axis, n in zip(axes[0], all_threads, strict=True):
-            for row, name in enumerate(names):
-                one = found[n].get(name)
-                if one is not None:
-                    _draw_row(axis, row, one)
-            axis.set_xscale("log")
-            axis.margins(y=0.01)
-            axis.axvline(1, color=OURS, lw=2)
-            axis.set_title(threads(n), color=GREY, fontweight="bold")
-            axis.set_xlabel("times as long as fastnn")
-            axis.xaxis.set_major_locator(FixedLocator([0.5, 1, 2, 5, 10, 20, 50, 100]))
-            axis.xaxis.set_minor_locator(NullLocator())
-            axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-            axis.grid(axis="x", color=GREY, alpha=0.25)
-            axis.tick_params(colors=GREY, length=0)
-            axis.spines[:].set_visible(False)
-        titles = {
-            one["workload"]["name"]: _label(one) for of in found.values() for one in of.values()
-        }
-        axes[0][0].set_yticks(range(len(names)), [titles[name] for name in names])
-        axes[0][0].invert_yaxis()
-        figure.legend(*_legend(), loc="outside upper center", ncols=3, frameon=False)
-        figure.savefig(path, dpi=160, transparent=True)
-        plt.close(figure)
+    width, height = LABELS + len(all_threads) * (PANEL + VALUES), TOP + ROW * len(names) + 40
+    parts = [
+        f'<svg class="drawn" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'role="img" aria-label="{escape(CAPTION)}">',
+        STYLE,
+        *_key(),
+    ]
+    for row, name in enumerate(names):
+        one = next(of[name] for of in found.values() if name in of)
+        workload = Workload.from_dict(one["workload"])
+        label = f"{workload.kind} {workload.title}"
+        parts.append(_text(LABELS - 8, TOP + ROW * (row + 0.7), label, "end"))
+    for panel, n in enumerate(all_threads):
+        left = LABELS + panel * (PANEL + VALUES)
+        parts += _panel(left, threads(n), height - 36)
+        for row, name in enumerate(names):
+            if name in found[n]:
+                parts += _row(left, TOP + ROW * row, found[n][name])
+    path.write_text("\n".join([*parts, "</svg>\n"]), encoding="utf-8")
 
 
-def _label(one: Result) -> str:
-    workload = Workload.from_dict(one["workload"])
-    return f"{workload.kind} {workload.title}"
+def _key() -> list[str]:
+    bar = '<rect class="{0}" x="{1}" y="6" width="18" height="10"/>'
+    return [
+        bar.format("slower", 8),
+        _text(32, 16, "best peer, slower than fastnn"),
+        bar.format("faster", 238),
+        _text(262, 16, "best peer, faster"),
+        '<circle cx="410" cy="11" r="3.5"/>',
+        _text(422, 16, "other peers"),
+    ]
 
 
-def _draw_row(axis, row: int, one: Result) -> None:
-    best = one["best_peer"]
+def _panel(left: float, title: str, bottom: float) -> list[str]:
+    parts = [_text(left, TOP - 12, title, more='class="head"')]
+    for tick in TICKS:
+        kind, x = "ours" if tick == 1 else "grid", left + _across(tick)
+        parts.append(f'<path class="{kind}" d="M{x:.1f} {TOP}V{bottom}"/>')
+        parts.append(_text(x, bottom + 14, f"{tick:g}", "middle"))
+    return [*parts, _text(left + PANEL / 2, bottom + 30, "times as long as fastnn", "middle")]
+
+
+def _row(left: float, top: float, one: Result) -> list[str]:
+    parts, best = [], one["best_peer"]
     for name, result in one["entrants"].items():
-        if name not in ("fastnn", best) and counts(result):
-            axis.plot(result["ratio"], row, "o", ms=4, color=GREY, alpha=0.5, mew=0)
+        if name not in ("fastnn", best) and counts(result) and math.isfinite(result["ratio"]):
+            x = left + _across(result["ratio"])
+            parts.append(f'<circle cx="{x:.1f}" cy="{top + ROW / 2}" r="3"/>')
     if best is not None:
         ratio = one["entrants"][best]["ratio"]
-        axis.barh(row, ratio - 1, left=1, height=0.5, color=OURS if ratio >= 1 else BEST)
+        low, high = sorted((_across(1), _across(ratio)))
+        kind = "slower" if ratio >= 1 else "faster"
+        parts.append(
+            f'<rect class="{kind}" x="{left + low:.1f}" y="{top + 5}" width="{high - low:.1f}" '
+            f'height="{ROW - 10}"/>'
+        )
         text = f"{ratio:.2f}  {ENTRANTS[best].title}"
-        axis.text(1.02, row, text, va="center", transform=axis.get_yaxis_transform())
+        parts.append(_text(left + PANEL + 6, top + 0.7 * ROW, text))
+    return parts
 
 
-def _legend():
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
+def _across(ratio: float) -> float:
+    low, high = math.log(TICKS[0]), math.log(TICKS[-1])
+    return PANEL * min(max((math.log(ratio) - low) / (high - low), 0), 1)
 
-    handles = [
-        Patch(color=OURS, label="best peer, slower than fastnn"),
-        Patch(color=BEST, label="best peer, faster"),
-        Line2D([], [], marker="o", ls="", ms=4, color=GREY, alpha=0.5, label="other peers"),
-    ]
-    return handles, [handle.get_label() for handle in handles]
+
+def _text(x: float, y: float, text: str, anchor: str = "start", more: str = "") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {more}>{escape(text)}</text>'

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -53,13 +53,23 @@ def n_threads(wanted: int | None) -> int:
     return n if limit is None else min(n, limit)
 
 
-def show_config(mode: str = "print") -> dict[str, Any] | None:
+@overload
+def show_config(mode: Literal["print"] = "print") -> None: ...
+@overload
+def show_config(mode: Literal["dict"]) -> dict[str, Any]: ...
+def show_config(mode: Literal["print", "dict"] = "print") -> dict[str, Any] | None:
     """Print what this build and machine offer, or return it.
 
     Parameters
     ----------
     mode : {"print", "dict"}
         Print a table, or return the same as a dict.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.show_config()
+    fastnn ...
     """
     as_name("mode", mode, ("print", "dict"))
     config = {

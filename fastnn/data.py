@@ -12,6 +12,8 @@ import numpy as np
 from fastnn.checks import as_int
 from fastnn.errors import optional
 
+__all__ = ["ArrowStream"]
+
 FORMATS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".feather": "feather"}
 
 
@@ -41,9 +43,13 @@ class ArrowStream:
 
     Examples
     --------
-    >>> import fastnn.data
-    >>> stream = fastnn.data.ArrowStream("folder", target="y")  # doctest: +SKIP
-    >>> model.fit(stream, epochs=5)  # doctest: +SKIP
+    >>> import pyarrow
+    >>> from pathlib import Path
+    >>> import fastnn
+    >>> _ = Path("rows.csv").write_text("a,b,y\\n0.5,1.5,0\\n1.5,0.5,1\\n")
+    >>> stream = fastnn.data.ArrowStream("rows.csv", target="y")
+    >>> len(fastnn.Model([2, 4, 2], seed=0).fit(stream, epochs=5).loss)
+    5
     """
 
     def __init__(

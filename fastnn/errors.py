@@ -9,23 +9,74 @@ DISTRIBUTION = "fastnn-cpu"  # what pip calls fastnn, as in pyproject.toml
 
 
 class FastnnError(Exception):
-    """Base class of fastnn's own exceptions."""
+    """Base class of fastnn's own exceptions.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> issubclass(fastnn.ModelFileError, fastnn.FastnnError)
+    True
+    """
 
 
 class DivergenceError(FastnnError, ArithmeticError):
-    """Training met a loss or a weight that is not finite. The model is as before the call."""
+    """Training met a loss or a weight that is not finite. The model is as before the call.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> try:
+    ...     model.fit(X, y, epochs=50, learning_rate=1e30)
+    ... except fastnn.DivergenceError:
+    ...     print("the model is as it was")
+    the model is as it was
+    """
 
 
 class ModelFileError(FastnnError, ValueError):
-    """A file is no model that this fastnn can read, or no place where it may write one."""
+    """A file is no model that this fastnn can read, or no place where it may write one.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import fastnn
+    >>> _ = Path("notes.txt").write_text("no model")
+    >>> try:
+    ...     fastnn.load("notes.txt")
+    ... except fastnn.ModelFileError:
+    ...     print("not a model file")
+    not a model file
+    """
 
 
 class MissingExtraError(FastnnError, ImportError):
-    """An optional package is not installed; the message says how to install it."""
+    """An optional package is not installed; the message says how to install it.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> issubclass(fastnn.MissingExtraError, ImportError)
+    True
+    """
 
 
 class TableError(FastnnError, ValueError):
-    """A table is not what it must be; the message names the file, the row and the column."""
+    """A table is not what it must be; the message names the file, the row and the column.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import fastnn
+    >>> _ = Path("people.csv").write_text("age,town\\n31,Rome\\n")
+    >>> try:
+    ...     fastnn.tables.read("people.csv").column("income")
+    ... except fastnn.TableError as error:
+    ...     print(error)
+    people.csv: no column "income"; it has "age", "town"
+    """
 
 
 def optional(module: str, needs_it: str, install: str = "") -> Any:

@@ -60,7 +60,9 @@ if TYPE_CHECKING:
     from fastnn.explain.trace import Trace
     from fastnn.names import (
         ActivationName,
+        Doubles,
         DtypeName,
+        Floats,
         InitName,
         LossName,
         NormName,
@@ -342,7 +344,7 @@ class Model:
         return None if self.columns is None else self.columns.classes
 
     @property
-    def theta(self) -> np.ndarray:
+    def theta(self) -> Floats:
         """All parameters in one vector: those of the embeddings, s where features are scaled, W1
         row-major, b1, gamma1 where the layer is normalised, alpha1 where its activation is
         parametric, W2, ...; setting it copies in."""
@@ -356,47 +358,47 @@ class Model:
         self._parameters.assign(as_finite("theta", array, self.dtype))
 
     @property
-    def W(self) -> Views:
+    def W(self) -> Views[Floats]:
         """Weights: W[0] is layer 1's, (n_out, n_in); writable views."""
         return self._parameters.W
 
     @property
-    def b(self) -> Views:
+    def b(self) -> Views[Floats | None]:
         """Biases: b[0] is layer 1's, (n_out,), or None where the layer has none; views like W."""
         return self._parameters.b
 
     @property
-    def phi(self) -> list[list[dict[str, np.ndarray]]]:
+    def phi(self) -> list[list[dict[str, Floats]]]:
         """Parameters of the embeddings: phi[0][2] has those of the third column of the first one,
         "w" (frequencies,), "b", "V" and "c" of `Periodic`, "T" and "c" of `PiecewiseLinear`, "T" of
         `Categories`, these where they have a width; writable views."""
         return embedded(self._network, self.theta)
 
     @property
-    def s(self) -> np.ndarray | None:
+    def s(self) -> Floats | None:
         """The features' scales (n_features,), or None; a writable view."""
         return self.theta[self._network.s] if self.feature_scale else None
 
     @property
-    def gamma(self) -> Views:
+    def gamma(self) -> Views[Floats | None]:
         """Scales: gamma[0] is layer 1's, (n_out,), or None where it is not normalised; views like
         W."""
         return gammas(self._network, self.theta)
 
     @property
-    def alpha(self) -> Views:
+    def alpha(self) -> Views[Floats | None]:
         """Of parametric activations: alpha[0] is layer 1's, (n_out,), or None where its activation
         is not parametric; views like W."""
         return alphas(self._network, self.theta)
 
     @property
-    def running_mean(self) -> list[np.ndarray | None]:
+    def running_mean(self) -> list[Floats | None]:
         """Batch normalisation's averages for prediction: running_mean[0] is layer 1's, (n_out,), or
         None; writable views of what the model uses."""
         return [pair and pair[0] for pair in self._statistics]
 
     @property
-    def running_variance(self) -> list[np.ndarray | None]:
+    def running_variance(self) -> list[Floats | None]:
         """The variances that go with `running_mean`: running_variance[0] is layer 1's, (n_out,), or
         None; writable views of what the model uses."""
         return [pair and pair[1] for pair in self._statistics]
@@ -440,7 +442,7 @@ class Model:
         normalised = any(self._network.norm)
         parametric = any(map(is_parametric, self._network.activations))
         head = ("W", "b", *(("gamma",) * normalised), *(("alpha",) * parametric))
-        rows = [("layer", "activation", *head, "parameters", "bytes")]
+        rows: list[tuple[str, ...]] = [("layer", "activation", *head, "parameters", "bytes")]
         if self._network.has_inputs:
             n, none = self._network.s.stop, ["-" for _ in head]
             parts = [one.name for one in self.embeddings] + ["scale"] * self.feature_scale
@@ -493,8 +495,9 @@ class Model:
             )
         if "data" in self.metadata or not is_table(X):
             return None
-        from fastnn.tables.columns import Columns, PlainInputs
+        from fastnn.tables.columns import Columns
         from fastnn.tables.frames import column_names
+        from fastnn.tables.inputs import PlainInputs
 
         names = column_names(X)
         if names is None or len(names) != self.sizes[0]:
@@ -829,7 +832,7 @@ class Model:
 
     # Prediction
 
-    def forward(self, X: Any) -> np.ndarray:
+    def forward(self, X: Any) -> Floats:
         """f(x) = h^(K) of each row, whatever the output; of learned amounts not in their unit.
 
         Parameters
@@ -872,7 +875,7 @@ class Model:
             f = measures.classes(f, self._network.one_of_many)
         return f[:, 0] if f.ndim == 2 and f.shape[1] == 1 else f
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: Any) -> Floats:
         """Probabilities, of softmax and sigmoid outputs.
 
         Parameters
@@ -921,7 +924,7 @@ class Model:
         """
         return self._columns_for_rows().decide(self._forward_row(row))[0]
 
-    def predict_proba_one(self, row: Mapping[str, Any]) -> np.ndarray:
+    def predict_proba_one(self, row: Mapping[str, Any]) -> Floats:
         """Probabilities of a single row.
 
         Parameters
@@ -936,7 +939,8 @@ class Model:
             ``classes``, or of several sigmoid outputs P(1) of each.
         """
         self._must_be_probable("predict_proba_one")
-        return self._both_classes(self._forward_row(row))[0]
+        p: Floats = self._both_classes(self._forward_row(row))[0]
+        return p
 
     def _forward_row(self, row: Mapping[str, Any]) -> np.ndarray:
         """f(x), (1, n_out)."""
@@ -962,7 +966,7 @@ class Model:
         self._must_take_arrays("predictor")
         return self._predictor()
 
-    def derivative_bounds(self) -> tuple[np.ndarray, np.ndarray]:
+    def derivative_bounds(self) -> tuple[Doubles, Doubles]:
         """Between which numbers da_i/dx_j lies for all inputs x, a = a^(K) before the output's
         activation: interval arithmetic through the layers, whose bounds hold but may be wide.
 
@@ -1021,7 +1025,7 @@ class Model:
 
     def loss_and_gradient(
         self, X: Any, y: Any, *, sample_weight: Any = None
-    ) -> tuple[float, np.ndarray]:
+    ) -> tuple[float, Floats]:
         """Mean loss over the rows, weighted where asked, and its gradient laid out like theta.
 
         As of one mini-batch of them all, without dropout and noise: batch normalisation takes their

@@ -1,9 +1,12 @@
-"""The names that arguments take, for type checkers, which see a slip such as optimizer="adm".
+"""For type checkers: the names that arguments take, so that a slip such as optimizer="adm" shows,
+and the kinds of numbers that results hold.
 
-tests/test_types.py holds them against the tables that know what each name means.
+tests/test_typing.py holds the names against the tables that know what each one means.
 """
 
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
 
 ActivationName = Literal[
     "identity", "relu", "sigmoid", "tanh", "leaky_relu", "elu", "selu", "softplus", "hard_tanh",
@@ -23,3 +26,7 @@ OptimizerName = Literal[
     "sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "lion", "rprop", "lbfgs"
 ]
 DtypeName = Literal["float32", "float64"]
+
+Floats = np.ndarray[tuple[Any, ...], np.dtype[np.floating[Any]]]  # of the model's dtype
+Doubles = np.ndarray[tuple[Any, ...], np.dtype[np.float64]]
+Bools = np.ndarray[tuple[Any, ...], np.dtype[np.bool_]]

@@ -30,6 +30,16 @@ class Predictor(Frozen):
     output : str or object
         Activation of the output layer, as of `Model`.
     dtype : {"float32", "float64"}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> predict = model.predictor()
+    >>> bool((predict(X) == model.forward(X)).all())
+    True
     """
 
     def __init__(

@@ -32,10 +32,10 @@ def as_seed(seed: Any, name: str = "seed") -> int:
     """`seed` checked; None draws one from the operating system. name: in messages."""
     if seed is None:
         return int.from_bytes(os.urandom(8), "little")
-    seed = as_int(name, seed, 0)
-    if seed >> _SEED_BITS:
-        raise ValueError(f"{name} must be below 2**{_SEED_BITS}, got {seed}")
-    return seed
+    number = as_int(name, seed, 0)
+    if number >> _SEED_BITS:
+        raise ValueError(f"{name} must be below 2**{_SEED_BITS}, got {number}")
+    return number
 
 
 def raw(seed: int, purpose: int, index: int, n: int) -> np.ndarray:
@@ -109,7 +109,7 @@ _FAR = (
 def normal_quantile(p: np.ndarray) -> np.ndarray:
     """z with P(Z <= z) = p for Z of N(0, 1), 0 < p < 1; +, -, *, / and sqrt alone."""
     q = p - 0.5
-    z = q * _ratio(_CENTRE, 0.180625 - q * q)
+    z: np.ndarray = q * _ratio(_CENTRE, 0.180625 - q * q)
     tails = np.flatnonzero(np.abs(q) > 0.425)
     r = np.sqrt(-log(np.minimum(p[tails], 1 - p[tails])))
     far = np.where(r <= 5, _ratio(_TAIL, r - 1.6), _ratio(_FAR, r - 5))
@@ -122,7 +122,8 @@ def _ratio(coefficients: Any, r: np.ndarray) -> np.ndarray:
     for a, b in zip(coefficients[0][1:], coefficients[1][1:], strict=True):
         top = top * r + a
         bottom = bottom * r + b
-    return top / bottom
+    ratio: np.ndarray = top / bottom
+    return ratio
 
 
 def log(x: np.ndarray) -> np.ndarray:
@@ -139,7 +140,8 @@ def log(x: np.ndarray) -> np.ndarray:
     series = np.full(x.shape, 1 / 21)
     for k in range(19, 0, -2):
         series = series * square + 1 / k
-    return e * 0.6931471805599453 + 2 * s * series
+    logarithm: np.ndarray = e * 0.6931471805599453 + 2 * s * series
+    return logarithm
 
 
 def permutation(seed: int, purpose: int, index: int, n: int) -> np.ndarray:

@@ -26,6 +26,16 @@ def load(path: str | PathLike[str]) -> Any:
         The file is none of fastnn's, is damaged, or is of a newer version.
     OSError
         The file cannot be read.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> model.save("net.safetensors")
+    >>> bool((fastnn.load("net.safetensors").theta == model.theta).all())
+    True
     """
     from fastnn.files.ensemble import is_ensemble  # here: json makes an import slower
 

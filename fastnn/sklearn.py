@@ -18,7 +18,7 @@ import sys
 import warnings
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 
@@ -101,22 +101,23 @@ class Learned:
     NAMES = "coefs_", "intercepts_"
 
     def __init__(self) -> None:
-        self.lists: dict[str, Any] = dict.fromkeys(self.NAMES)
+        self.lists: dict[str, list[np.ndarray] | None] = dict.fromkeys(self.NAMES)
         self.own: dict[str, tuple[np.ndarray, ...]] = dict.fromkeys(self.NAMES, ())
         self.parameters: Parameters | None = None
         self.kept = Kept()
         self._network: tuple[str, NetworkSpec] | None = None
 
     def show(self, name: str) -> list[np.ndarray]:
-        if self.lists[name] is None:
-            self.lists[name] = self._views(name)
-            self.own[name] = tuple(self.lists[name])
-        return self.lists[name]
+        shown = self.lists[name]
+        if shown is None:
+            shown = self.lists[name] = self._views(name)
+            self.own[name] = tuple(shown)
+        return shown
 
     def _views(self, name: str) -> list[np.ndarray]:
         assert self.parameters is not None
         W, b = views(self.parameters.network, self.parameters.theta)
-        return [part.T for part in W] if name == "coefs_" else list(b)
+        return [part.T for part in W] if name == "coefs_" else [one for one in b if one is not None]
 
     def shape(self) -> tuple[list[int], str]:
         """Widths of the layers and dtype."""
@@ -160,14 +161,14 @@ class Learned:
         return known
 
     def _take(self, name: str) -> None:
-        parts, own = self.lists[name], self.own[name]
+        parts, own = self.lists[name] or [], self.own[name]
         if len(own) != len(parts) or any(a is not b for a, b in zip(parts, own, strict=True)):
             for target, part in zip(self._views(name), parts, strict=True):
                 if not np.array_equal(target, part):
                     target[...] = part
     def references(self, name: str) -> tuple[int, int]:
         """Those to a list, and the most that others than we have to one of its arrays."""
-        parts, own = self.lists[name], {id(part) for part in self.own[name]}
+        parts, own = self.lists[name] or [], {id(part) for part in self.own[name]}
         return sys.getrefcount(parts), max(sys.getrefcount(one) - (id(one) in own) for one in parts)
 
 
@@ -180,6 +181,7 @@ class Perceptron(CallbackSupport, BaseMultilayerPerceptron):
     """What fastnn does in place of scikit-learn's base class."""
 
     _no_improvement_count: int
+    _learned: Learned
     _task: Task | None = None  # the fit under way, where scikit-learn's callbacks follow it
 
     # From coefs_ and intercepts_ to fastnn and back
@@ -206,7 +208,9 @@ class Perceptron(CallbackSupport, BaseMultilayerPerceptron):
         return self._learned.show(name)
 
     def _learned_here(self) -> Learned:
-        return self.__dict__.setdefault("_learned", Learned())
+        if "_learned" not in vars(self):
+            self._learned = Learned()
+        return self._learned
 
     def _network(self) -> NetworkSpec:
         sizes, dtype = self._learned.shape()
@@ -228,7 +232,7 @@ class Perceptron(CallbackSupport, BaseMultilayerPerceptron):
         return network
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
+        state = dict(cast("dict[str, Any]", super().__getstate__()))
         state.pop("_task", None)
         if "_learned" in state:
             state["_learned"] = self._learned.take(self._network()).copy()
@@ -257,14 +261,16 @@ class Perceptron(CallbackSupport, BaseMultilayerPerceptron):
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any = None, incremental: bool = False
-    ) -> Perceptron:
+    ) -> Self:
         if incremental:
-            return super()._fit(X, y, sample_weight, incremental)
+            super()._fit(X, y, sample_weight, incremental)
+            return self
         with followed(self, X, y, sample_weight, self.max_iter) as self._task:
             try:
-                return super()._fit(X, y, sample_weight)
+                super()._fit(X, y, sample_weight)
             finally:
                 del self._task
+        return self
 
     def _forward_pass_fast(self, X: Any, check_input: bool = True) -> np.ndarray:
         if check_input:
@@ -317,7 +323,7 @@ class Perceptron(CallbackSupport, BaseMultilayerPerceptron):
             new_engine(network),
             np.empty(network.n_parameters, network.dtype),
             *(X, y, weights, bound_threads(self.n_threads), decay),
-            order=np.concatenate([*coefs, *b]),
+            order=np.concatenate([*coefs, *(one for one in b if one is not None)]),
             share=loss.share,
             constant=constant,
         )
@@ -387,7 +393,8 @@ class Perceptron(CallbackSupport, BaseMultilayerPerceptron):
 
     def _score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """What early stopping looks at after an epoch; X is a `Scored`, y the `Run`."""
-        return X.score(y)
+        score: float = X.score(y)
+        return score
 
     def _fit_stochastic(self, X: Any, y: Any, sample_weight: Any, *rest: Any) -> None:
         incremental = rest[-1]

@@ -69,9 +69,10 @@ class Task:
     def ends(self, fitted: Callable[[], dict[str, Any]] | None = None) -> bool:
         """Returns whether a callback wants no more parts like this one."""
         with self._lock:
-            return self.context.call_on_fit_task_end(
+            stops: bool = self.context.call_on_fit_task_end(
                 estimator=self.estimator, reconstruction_attributes=fitted, **self._data
             )
+        return stops
 
     def part(self, name: str, n_parts: int | None = 0) -> Task:
         """The next of this task's parts, which has itself so many, None: nobody knows."""

@@ -50,8 +50,8 @@ class Value:
         cls._positional = tuple(one.name for one in of if not one.kw_only)
         cls._defaults = {one.name: one.default for one in of if one.default is not MISSING}
         if not eq:
-            cls.__eq__ = object.__eq__  # type: ignore[method-assign]
-            cls.__hash__ = object.__hash__  # type: ignore[method-assign]
+            for name in ("__eq__", "__hash__"):
+                setattr(cls, name, getattr(object, name))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         given = dict(zip(self._positional, args, strict=False))

@@ -223,10 +223,12 @@ def test_report_fills_the_pages_between_the_markers(tmp_path):
     row = "| 7-9-5-3, batch 4 | 2000 | 800 JAX | **2.50** |"
     for text in (readme, page):
         assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
-        assert text.count(row) == 1
+    assert page.count(row) == 1 and readme.count("docs/benchmarks.svg") == 1
     assert "| 7-9-5-3, batch 4 | 2000 | 200 | 800 |  |" in page  # NumPy's is not counted
     assert "- 7-9-5-3, batch 4, 1 thread: NumPy by hand: first epoch's loss is 2, not 1" in page
-    assert (tmp_path / "docs" / "benchmarks.png").stat().st_size > 1000
+    chart = (tmp_path / "docs" / "benchmarks.svg").read_text()
+    assert "2.50  JAX" in chart
+    assert chart.count('class="slower"') == 2 and chart.count('class="faster"') == 1  # with the key
 
 
 def test_report_of_estimators(tmp_path):

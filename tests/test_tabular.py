@@ -206,6 +206,18 @@ def test_arrays_with_gaps():
         model.predict(X[:, :2])
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_array_column_without_a_value_is_a_constant():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 3))
+    X[:, 1] = np.nan
+    for kind, y in ((TabularClassifier, X[:, 0] > 0), (TabularRegressor, X[:, 0])):
+        model = kind(recipe=SMALL, random_state=0).fit(X, y)
+        inputs = model.columns_.inputs
+        assert (inputs.shift[1], inputs.scale[1], inputs.median[1]) == (0, 1, 0)
+        assert np.isfinite(np.asarray(model.predict(X), float)).all()
+
+
 @pytest.mark.parametrize("n", [2, 3, 7])
 def test_few_rows(n):
     X, y = np.arange(n, dtype=float)[:, None], np.arange(n) % 2

@@ -50,10 +50,12 @@ class _Parser(argparse.ArgumentParser):
             message += _meant(choice[1], re.findall(r"[\w-]+", choice[2]))
         raise BadUse(f"{message} (see {self.prog} --help)")
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, args: Any = None, namespace: Any = None
+    ) -> Any:
         """What a command does not know it refuses itself: its help is the one to see."""
         if self._subparsers is None:  # before anything is missed that it may stand for
-            for word in takewhile(lambda word: word != "--", args):
+            for word in takewhile(lambda word: word != "--", args or ()):
                 option = word.partition("=")[0]
                 if option.startswith("--") and option not in self._option_string_actions:
                     self._refuse("unknown option", option)
@@ -102,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("always", TableWarning)
             warnings.showwarning = warn  # type: ignore[assignment]
-            status = args.run(args)
+            status: int = args.run(args)
         sys.stdout.flush()
         return status
     except (BadUse, ValueError) as error:  # ValueError: the library says what must hold

@@ -127,7 +127,9 @@ def run(args: argparse.Namespace) -> int:
     most = n_threads(args.threads)
     threads = [1, most] if most > 1 else [1]
     bench = Bench(args.dtype, threads, args.seconds)
-    show = (lambda text: None) if args.json else (lambda text: print(text, flush=True))
+    def show(text: str) -> None:
+        if not args.json:
+            print(text, flush=True)
 
     machine = describe(most)
     show(f"CPU       {machine['cpu']}, {machine['isa']} instructions")
@@ -178,7 +180,7 @@ def describe(threads: int) -> dict[str, Any]:
     import fastnn
     from fastnn.config import cpu_name
 
-    return {"cpu": cpu_name(), **(fastnn.show_config("dict") or {}), "threads": threads}
+    return {"cpu": cpu_name(), **fastnn.show_config("dict"), "threads": threads}
 
 
 # --- measurements

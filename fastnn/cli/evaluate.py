@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -90,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def measured(columns: Columns, y: Table, f: np.ndarray, probabilities: bool) -> dict:
+def measured(columns: Columns, y: Table, f: np.ndarray, probabilities: bool) -> dict[str, Any]:
     """What the metrics say of outputs f; of several targets, of each."""
     names = columns.class_names
     pairs = list(zip(columns.targets, y.columns, strict=True))

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastnn import Model
 
 HELP = "show what a model file holds"
 DESCRIPTION = "Show what a model file holds: network, inputs, target and how it was trained."
@@ -74,7 +77,7 @@ def ensemble_content(model: Any) -> dict[str, Any]:
     }
 
 
-def network_lines(model) -> list[tuple[str, str]]:
+def network_lines(model: Model) -> list[tuple[str, str]]:
     names = [str(one) for one in model.activations]
     hidden = f", {'/'.join(names if len(set(names)) > 1 else names[:1])} hidden units"
     inputs = [repr(one) for one in model.embeddings] + ["feature_scale"] * model.feature_scale

@@ -6,6 +6,7 @@ import argparse
 import csv
 import io
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,10 @@ def run(args: argparse.Namespace) -> int:
         read_like_training,
     )
 
-    write = write_csv
-    if args.output not in (None, "-"):
+    to_file = args.output not in (None, "-")
+    if to_file:
         output.check_writable(args.output, devices=True)
-        write = writer_of(args.output)
+    write = writer_of(args.output) if to_file else write_csv
     model, columns = load_with_columns(args.model)
     if args.coverage and not is_ensemble(model):
         raise BadUse(f"--coverage is of an ensemble, {args.model} holds one network")
@@ -67,8 +68,8 @@ def run(args: argparse.Namespace) -> int:
     written = table(columns, f, gives_probabilities(model))
     if args.coverage:
         written |= certainty(model, columns, rows, args.coverage)
-    write(args.output, written)
-    if args.output not in (None, "-"):
+    write(args.output or "-", written)
+    if to_file:
         note(f"{len(f):,} predictions written to {args.output}")
     return 0
 
@@ -105,7 +106,7 @@ def certainty(model: Any, columns: Columns, rows: Any, coverage: float) -> dict[
 # --- files
 
 
-def writer_of(path: str):
+def writer_of(path: str) -> Callable[[str, dict[str, np.ndarray]], None]:
     """The function that writes columns to a file of this name; refuses what none does."""
     suffix = Path(path).suffix.lower()
     if suffix == ".npz":
@@ -118,7 +119,7 @@ def writer_of(path: str):
     raise BadUse(f"-o {path}: predictions are written as .csv, .parquet or .npz")
 
 
-def write_csv(path: str | None, columns: dict[str, np.ndarray]) -> None:
+def write_csv(path: str, columns: dict[str, np.ndarray]) -> None:
     n = len(next(iter(columns.values())))
     with output.text_file(path) as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -32,8 +33,10 @@ OPERATIONS = 2e8  # parameters checked times parameters in all, about
 NEGLIGIBLE = 1e-5
 OFFSETS = (-2, -1, 1, 2)
 # Activations made of pieces: on which one a lies.
-PIECE = dict.fromkeys(("relu", "leaky_relu", "elu", "selu"), lambda a: a > 0)
-PIECE["hard_tanh"] = lambda a: abs(a) < 1
+PIECE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    **dict.fromkeys(("relu", "leaky_relu", "elu", "selu"), lambda a: a > 0),
+    "hard_tanh": lambda a: abs(a) < 1,
+}
 IN_PIECES = ("absolute_error", "quantile", "huber", "hinge")  # losses
 
 
@@ -127,9 +130,11 @@ def _sides(network: NetworkSpec, y: np.ndarray, f: np.ndarray) -> np.ndarray:
     """On which piece of a loss that is made of pieces f lies."""
     name = name_of(network.loss)
     if name in ("absolute_error", "quantile"):
-        return (f > y).ravel()
+        above: np.ndarray = (f > y).ravel()
+        return above
     if name == "huber":
-        return (abs(f - y) > settings_of(network.loss)["delta"]).ravel()
+        far: np.ndarray = (abs(f - y) > settings_of(network.loss)["delta"]).ravel()
+        return far
     if name != "hinge":
         return np.empty(0, bool)
     others, own = f.copy(), f[np.arange(len(y)), y]

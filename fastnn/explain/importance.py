@@ -14,6 +14,7 @@ import numpy as np
 
 from fastnn.checks import as_int
 from fastnn.explain.mixing import Mixer, answers
+from fastnn.names import Doubles
 from fastnn.random import EXPLAIN, as_seed, permutation
 from fastnn.values import Value
 
@@ -33,20 +34,22 @@ class Importance(Value, eq=False):
 
     names: list[str]
     loss: float
-    increases: np.ndarray
+    increases: Doubles
 
     @property
-    def mean(self) -> np.ndarray:
+    def mean(self) -> Doubles:
         """(n_names,) increase."""
-        return self.increases.mean(1)
+        mean: Doubles = self.increases.mean(1)
+        return mean
 
     @property
-    def error(self) -> np.ndarray:
+    def error(self) -> Doubles:
         """(n_names,) standard error of `mean` over the shuffles; NaN of a single one."""
         repeats = self.increases.shape[1]
         if repeats == 1:
             return np.full(len(self.names), np.nan)
-        return self.increases.std(1, ddof=1) / repeats**0.5
+        error: Doubles = self.increases.std(1, ddof=1) / repeats**0.5
+        return error
 
 
 def permutation_importance(
@@ -91,6 +94,19 @@ def permutation_importance(
     ------
     TypeError, ValueError
         If X is no table, a group names no column of it, or `predict` returns something else.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X = np.arange(20.0).reshape(10, 2)
+    >>> def predict(X):
+    ...     return X[:, 0]
+    >>> def error(y, predicted):
+    ...     return abs(y - predicted).mean()
+    >>> found = fastnn.permutation_importance(predict, X, X[:, 0], error)
+    >>> (found.mean > 0).tolist()
+    [True, False]
     """
     mixer, repeats, seed = Mixer(X), as_int("repeats", repeats, 1), as_seed(seed)
     places, n = mixer.groups(groups), mixer.n_rows

@@ -71,7 +71,8 @@ def _through_bins(one: PiecewiseLinear, i: int, x: np.ndarray) -> np.ndarray:
     _, _, edges = one.features(i)
     assert edges is not None
     left, by, least, most = edges.astype(x.dtype)
-    return np.clip((x[..., None] - left) * by, least, most)
+    p: np.ndarray = np.clip((x[..., None] - left) * by, least, most)
+    return p
 
 
 def input_forward_lines(

@@ -49,7 +49,8 @@ class Mixer:
         X = self.X.X if isinstance(self.X, Arrays) else self.X
         if not isinstance(X, np.ndarray):
             return np.ones((len(others), len(self.names)), bool)
-        return X[others] != X[row]
+        differ: np.ndarray = X[others] != X[row]
+        return differ
 
     def groups(self, groups: Mapping[str, Sequence[Any]] | None) -> Groups:
         """`groups` by the places of their columns; by default each column is one."""

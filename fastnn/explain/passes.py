@@ -57,17 +57,18 @@ def forward_passes(
             forward(h_prev, W[k], b[k], a, OUTPUTS["identity"], 1)
             forward(h_prev, W[k], b[k], h, g, 1)
             passes.append(Pass(a, h))
-            if alpha[k] is not None:
-                passes[k] = _parametric(passes[k], alpha[k], g)
+            if (own := alpha[k]) is not None:
+                passes[k] = _parametric(passes[k], own, g)
             continue
         forward(h_prev, W[k], None, u, OUTPUTS["identity"], 1)
         inv = np.empty(layer.n_out if norm.name == "batch" else len(X), network.dtype)
         mean, variance = running[k] or (None, None)
-        out = xhat, a, h, inv
-        normalise(u, gamma[k], b[k], mean, variance, *out, NORMS[norm.name], norm.epsilon, g)
+        out, scale = (xhat, a, h, inv), gamma[k]
+        assert scale is not None
+        normalise(u, scale, b[k], mean, variance, *out, NORMS[norm.name], norm.epsilon, g)
         passes.append(Pass(a, h, u, xhat, inv))
-        if alpha[k] is not None:
-            passes[k] = _parametric(passes[k], alpha[k], g)
+        if (own := alpha[k]) is not None:
+            passes[k] = _parametric(passes[k], own, g)
     return passes
 
 

@@ -29,6 +29,7 @@ import numpy as np
 
 from fastnn.checks import as_int
 from fastnn.explain.mixing import Groups, Mixer, answers
+from fastnn.names import Doubles
 from fastnn.random import EXPLAIN, as_seed, permutation, raw
 from fastnn.values import Value
 
@@ -54,9 +55,9 @@ class Shapley(Value, eq=False):
     """
 
     names: list[str]
-    values: np.ndarray
-    base: np.ndarray
-    error: np.ndarray
+    values: Doubles
+    base: Doubles
+    error: Doubles
 
 
 def shapley_values(
@@ -103,6 +104,15 @@ def shapley_values(
     TypeError, ValueError
         If X is no table, a group names no column of it, a row is not there, or `predict` returns
         something else.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X = np.array([[0.0, 0.0], [1.0, 2.0]])
+    >>> found = fastnn.shapley_values(lambda X: X.sum(axis=1), X, [1], background=[0])
+    >>> found.values
+    array([[1., 2.]])
     """
     mixer, seed = Mixer(X), as_seed(seed)
     places, n = mixer.groups(groups), mixer.n_rows

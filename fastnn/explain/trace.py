@@ -92,6 +92,14 @@ class Trace:
         Mean over the rows.
     after : Trace or None
         The same pass after the step, where a learning rate was given.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> model = fastnn.Model([2, 2, 1], output="sigmoid", loss="squared_error", seed=0)
+    >>> trace = model.trace([1.0, 0.0], [1.0])
+    >>> trace.delta[1].shape, trace.grad_W[0].shape
+    ((1,), (2, 2))
     """
 
     def __init__(
@@ -124,26 +132,27 @@ class Trace:
         losses = np.empty(n)
         ids = kernel(network.output), for_kernel(network.loss, network.n_out)
         output_delta(a[-1], Y, h[-1], delta[-1], losses, *ids, 1)
+        own = delta[-1]
         for k in range(len(layers) - 1, -1, -1):
             h_prev = h[k - 1] if k else h_0
             gradient(delta[k], h_prev, grad_W[k], grad_b[k], 1)
             own = delta[k]  # dL/d(h_prev W^T)
             if (norm := layers[k].norm) is not None:
                 du[k] = own = np.empty_like(own)
-                of = passes[k]
+                of, scale, grad_scale = passes[k], gamma[k], grad_gamma[k]
                 assert of.xhat is not None and of.inv is not None
-                given = delta[k], of.xhat, gamma[k], of.inv
-                normalise_delta(*given, own, grad_gamma[k], NORMS[norm.name])
+                assert scale is not None and grad_scale is not None
+                given = delta[k], of.xhat, scale, of.inv
+                normalise_delta(*given, own, grad_scale, NORMS[norm.name])
                 gradient(own, h_prev, grad_W[k], None, 1)
             if k:
                 g, d = layers[k - 1].activation, h_prev
-                if grad_alpha[k - 1] is not None:
+                if (own_alpha := grad_alpha[k - 1]) is not None:
                     below = passes[k - 1]
                     assert below.d is not None and below.e is not None
                     dh[k - 1] = of_h = np.empty_like(d)
                     hidden_delta(own, W[k], d, of_h, OUTPUTS["identity"], 1)
-                    out = delta[k - 1], grad_alpha[k - 1]
-                    parametric_delta(of_h, below.d, below.e, *out)
+                    parametric_delta(of_h, below.d, below.e, delta[k - 1], own_alpha)
                     continue
                 if name_of(g) in KEEPING:
                     slope(a[k - 1], d := np.empty_like(d), kernel(g))
@@ -291,7 +300,7 @@ class Trace:
     def _backward_lines(self, layer: LayerSpec) -> list[str]:
         k, mean = layer.k, "" if self._single else f" / {len(self.x)}"
         if k == len(self._network.layers):
-            title = "output"
+            title, g, above = "output", "", ""
             formula = _output_formula(self._network).replace("{y}", self._target)
         else:
             title, g = "hidden", _formulas(layer.activation)[1]
@@ -344,15 +353,15 @@ class Trace:
             lines.append(f"{name} <- {name} - {rate} dL/d{name}")
             lines += [line("  before", old), line("  after", new[name])]
         for k in range(1, len(self.W) + 1):
-            for name, old, new in (
+            for name, before, now in (
                 ("W", self.W[k - 1], after.W[k - 1]),
                 ("b", self.b[k - 1], after.b[k - 1]),
                 ("gamma", self.gamma[k - 1], after.gamma[k - 1]),
                 ("alpha", self.alpha[k - 1], after.alpha[k - 1]),
             ):
-                if old is not None:
+                if before is not None:
                     lines.append(f"{name}^({k}) <- {name}^({k}) - {rate} dL/d{name}^({k})")
-                    lines += [line("  before", old), line("  after", new)]
+                    lines += [line("  before", before), line("  after", now)]
         lines += [f"output h^({len(self.W)})"]
         lines += [line("  before", self.h[-1]), line("  after", after.h[-1])]
         return [*lines, "loss L", line("  before", self.loss), line("  after", after.loss)]

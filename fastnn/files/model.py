@@ -182,12 +182,9 @@ def tensors_of(parameters: Parameters) -> dict[str, np.ndarray]:
     alpha = alphas(network, theta)
     for k in range(len(W)):
         tensors[f"W{k + 1}"] = W[k]
-        if b[k] is not None:
-            tensors[f"b{k + 1}"] = b[k]
-        if gamma[k] is not None:
-            tensors[f"gamma{k + 1}"] = gamma[k]
-        if alpha[k] is not None:
-            tensors[f"alpha{k + 1}"] = alpha[k]
+        for name, part in (("b", b[k]), ("gamma", gamma[k]), ("alpha", alpha[k])):
+            if part is not None:
+                tensors[f"{name}{k + 1}"] = part
         if (running := statistics[k]) is not None:
             tensors[f"running_mean{k + 1}"], tensors[f"running_variance{k + 1}"] = running
     return tensors
@@ -337,7 +334,7 @@ def _check_fit(text: str) -> dict[str, Any]:
 def _number(value: Any) -> float:
     if value in ("nan", "inf", "-inf"):
         return float(value)
-    if type(value) not in (int, float):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ModelFileError(f"fit: history must hold numbers, got {value!r:.50}")
     return value
 

@@ -51,6 +51,14 @@ def from_jax(
     ------
     TypeError, ValueError
         Pairs or shapes that do not fit, or names that do not tell the order of the layers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> layers = [(np.zeros((4, 8)), np.zeros(8)), (np.zeros((8, 3)), np.zeros(3))]
+    >>> fastnn.interop.from_jax(layers, activation="relu", output="softmax").sizes
+    [4, 8, 3]
     """
     if isinstance(params, Mapping):
         weights = {".".join(key): value for key, value in _leaves(params)}
@@ -118,6 +126,14 @@ def from_state_dict(
     ValueError
         Tensors of other layers, such as BatchNorm's, shapes that do not follow one another, or
         names that do not tell the order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> weights = {"0.weight": np.zeros((8, 4)), "2.weight": np.zeros((3, 8))}
+    >>> fastnn.interop.from_state_dict(weights, activation="relu", output="softmax").sizes
+    [4, 8, 3]
     """
     if isinstance(source, Mapping):
         weights = dict(source)
@@ -222,7 +238,8 @@ def _orders(sizes: list[tuple[int, int]], before: list[set[int]]) -> list[list[i
 def of_tensor(tensor: Any) -> np.ndarray:
     """A tensor of PyTorch, of any device and float type; narrow ones become float32."""
     tensor = tensor.detach().cpu()
-    return (tensor if tensor.element_size() >= 4 else tensor.float()).numpy()
+    array: np.ndarray = (tensor if tensor.element_size() >= 4 else tensor.float()).numpy()
+    return array
 
 
 def as_array(value: Any) -> np.ndarray:

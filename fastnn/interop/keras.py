@@ -50,6 +50,14 @@ def from_keras(
     ValueError
         A layer that a sequential network of fastnn has not, or a class or function that is not
         Keras's own; the error names it.
+
+    Examples
+    --------
+    >>> import keras
+    >>> import fastnn
+    >>> layers = [keras.Input((4,)), keras.layers.Dense(8, "gelu"), keras.layers.Dense(3)]
+    >>> fastnn.interop.from_keras(keras.Sequential(layers)).sizes
+    [4, 8, 3]
     """
     if not hasattr(model, "layers") or not hasattr(model, "get_config"):
         raise TypeError(f"model must be a Keras model, got {type(model).__name__}")
@@ -228,6 +236,13 @@ def to_keras(model: Model, *, logits: bool = False) -> Any:
         Keras is not installed.
     ValueError
         The model has parametric activations, or columns that it encodes.
+
+    Examples
+    --------
+    >>> import keras
+    >>> import fastnn
+    >>> fastnn.interop.to_keras(fastnn.Model([4, 8, 3], seed=0)).output_shape
+    (None, 3)
     """
     keras = optional("keras", "to_keras")
     model._must_take_arrays("to_keras")
@@ -292,4 +307,7 @@ def _gelu_tanh(keras: Any) -> Callable[[Any], Any]:
     def gelu_tanh(x: Any) -> Any:
         return keras.activations.gelu(x, approximate=True)
 
-    return keras.saving.register_keras_serializable("fastnn", "gelu_tanh")(gelu_tanh)
+    kept: Callable[[Any], Any] = keras.saving.register_keras_serializable("fastnn", "gelu_tanh")(
+        gelu_tanh
+    )
+    return kept

@@ -44,6 +44,16 @@ def from_sklearn(estimator: Any) -> Model:
         Another kind of estimator.
     ValueError
         The estimator is not fitted, or a step of the pipeline is another; the error names it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.neural_network import MLPClassifier
+    >>> import fastnn
+    >>> theirs = MLPClassifier((8,), max_iter=5, random_state=0)
+    >>> theirs = theirs.partial_fit(np.eye(4), [0, 1, 2, 2], classes=[0, 1, 2])
+    >>> fastnn.interop.from_sklearn(theirs).sizes
+    [4, 8, 3]
     """
     network, before, after = _unwrapped(estimator, "")
     steps = _layers(network, before)
@@ -181,6 +191,12 @@ def to_sklearn(model: Model) -> Any:
         scikit-learn is not installed.
     ValueError
         What scikit-learn has not, or a model that encodes columns first.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.interop.to_sklearn(fastnn.Model([4, 8, 3], seed=0)).hidden_layer_sizes
+    (8,)
     """
     neural_network = optional("sklearn.neural_network", "to_sklearn", "scikit-learn")
     LabelBinarizer = optional("sklearn.preprocessing", "to_sklearn", "scikit-learn").LabelBinarizer

@@ -49,6 +49,15 @@ def from_torch(
     ValueError
         A module that a sequential network of fastnn has not, or one with a hook, a
         parametrization or a forward of its own, which may compute anything; the error names it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> import fastnn
+    >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    >>> fastnn.interop.from_torch(net).sizes
+    [4, 8, 3]
     """
     torch = optional("torch", "from_torch")
     if not isinstance(module, torch.nn.Module):
@@ -198,6 +207,14 @@ def to_torch(model: Model, *, logits: bool = False) -> Any:
     ValueError
         The output is exp, which no module is (with ``logits=True`` it is not needed), or the model
         has noise on its layers, parametric activations, or columns that it encodes.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import fastnn
+    >>> net = fastnn.interop.to_torch(fastnn.Model([4, 8, 3], seed=0))
+    >>> net(torch.zeros(1, 4)).shape
+    torch.Size([1, 3])
     """
     torch = optional("torch", "to_torch")
     nn = torch.nn

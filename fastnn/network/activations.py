@@ -90,6 +90,12 @@ class LeakyReLU(Activation):
     ----------
     Maas, Hannun & Ng (2013), "Rectifier nonlinearities improve neural network acoustic models",
     ICML.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.Model([2, 3, 2], activation=fastnn.LeakyReLU(0.2)).activations
+    [LeakyReLU(slope=0.2)]
     """
 
     name: ClassVar[str] = "leaky_relu"
@@ -111,6 +117,12 @@ class ELU(Activation):
     ----------
     Clevert, Unterthiner & Hochreiter (2016), "Fast and accurate deep network learning by
     exponential linear units (ELUs)", ICLR.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.Model([2, 3, 2], activation=fastnn.ELU(0.5)).activations
+    [ELU(alpha=0.5)]
     """
 
     name: ClassVar[str] = "elu"
@@ -136,6 +148,13 @@ class Parametric(Activation):
     ----------
     Holzmüller, Grinsztajn & Steinwart (2024), "Better by default: strong pre-tuned MLPs and boosted
     trees on tabular data", NeurIPS, appendix A (their selu and mish).
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> model = fastnn.Model([2, 3, 2], activation=fastnn.Parametric("selu"))
+    >>> model.alpha[0]
+    array([1., 1., 1.], dtype=float32)
     """
 
     name: ClassVar[str] = "parametric"

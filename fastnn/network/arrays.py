@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -59,6 +59,9 @@ class CSR(Value, eq=False):
 Features = np.ndarray | CSR
 
 
+Made = TypeVar("Made")
+
+
 class Once:
     """Makes each thing once: who asks again, with the same function, objects and traits, gets what
     was made for the first who asked."""
@@ -67,13 +70,14 @@ class Once:
         self._made: dict[Any, tuple[Any, Any]] = {}
 
     def __call__(
-        self, make: Callable[..., Any], given: tuple[Any, ...], traits: Any, *others: Any
-    ) -> Any:
+        self, make: Callable[..., Made], given: tuple[Any, ...], traits: Any, *others: Any
+    ) -> Made:
         """make(*given, *others); given: told apart by identity, traits: what others come to."""
         key = make, tuple(map(id, given)), traits
         if key not in self._made:
             self._made[key] = make(*given, *others), given  # alive, and their ids with them
-        return self._made[key][0]
+        made: Made = self._made[key][0]
+        return made
 
 
 def as_pair(
@@ -287,7 +291,7 @@ def _table(name: str, table: Any) -> np.ndarray:
     """A table of pandas, polars or pyarrow as an array: a view where it is one inside."""
     names = list(getattr(table, "column_names", table.columns))
     if hasattr(table, "to_numpy"):
-        array = table.to_numpy()
+        array: np.ndarray = table.to_numpy()
         if array.dtype.kind in "buif":
             return array
     columns = []

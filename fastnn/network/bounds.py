@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.network.activations import is_parametric, slopes
+from fastnn.network.activations import slopes
 from fastnn.network.embeddings import Categories, Periodic, in_order
 from fastnn.network.parameters import alphas, embedded, views
 from fastnn.network.spec import NetworkSpec
@@ -30,10 +30,11 @@ def derivative_bounds(network: NetworkSpec, theta: np.ndarray) -> Interval:
     low = high = W[len(W) - 1]
     for k in range(len(W) - 2, -1, -1):
         least, most = slopes(network.activations[k])
-        if is_parametric(network.activations[k]):  # h = a + alpha (g(a) - a)
-            ends = 1 + alpha[k] * (least - 1), 1 + alpha[k] * (most - 1)
-            least, most = np.minimum(*ends), np.maximum(*ends)
-        low, high = _product((low, high), (least, most))
+        ends: tuple[np.ndarray | float, np.ndarray | float] = least, most
+        if (own := alpha[k]) is not None:  # parametric: h = a + alpha (g(a) - a)
+            two = 1 + own * (least - 1), 1 + own * (most - 1)
+            ends = np.minimum(*two), np.maximum(*two)
+        low, high = _product((low, high), ends)
         up, down = np.maximum(W[k], 0), np.minimum(W[k], 0)
         low, high = low @ up + high @ down, high @ up + low @ down
     if network.feature_scale:

@@ -75,6 +75,14 @@ class Periodic(Embedding, Value):
     boosted trees on tabular data", NeurIPS (arXiv:2407.04491); after Gorishniy, Rubachev & Babenko
     (2022), "On embeddings for numerical features in tabular deep learning", NeurIPS
     (arXiv:2203.05556).
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> columns = fastnn.Periodic([0, 1], frequencies=8, width=3)
+    >>> model = fastnn.Model([2, 8, 2], embeddings=[columns])
+    >>> model.n_features, model.W[0].shape
+    (8, (8, 8))
     """
 
     name: ClassVar[str] = "periodic"
@@ -140,6 +148,14 @@ class PiecewiseLinear(Embedding, Value):
     ----------
     Gorishniy, Rubachev & Babenko (2022), "On embeddings for numerical features in tabular deep
     learning", NeurIPS (arXiv:2203.05556), section 3.2.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> column = fastnn.PiecewiseLinear([0], [[0.0, 1.0, 5.0]])
+    >>> model = fastnn.Model([1, 8, 2], embeddings=[column])
+    >>> model.n_features, model.W[0].shape
+    (2, (8, 2))
     """
 
     name: ClassVar[str] = "piecewise"
@@ -208,6 +224,14 @@ class Categories(Embedding, Value):
         How many codes.
     width : int, optional
         Features; by default one for each code (one-hot).
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> column = fastnn.Categories(0, 4, width=2)
+    >>> model = fastnn.Model([3, 8, 2], embeddings=[column])
+    >>> model.n_features, model.W[0].shape
+    (4, (8, 4))
     """
 
     name: ClassVar[str] = "categories"

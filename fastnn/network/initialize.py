@@ -27,6 +27,7 @@ engine's forward passes over data.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,13 @@ class Uniform(Init):
     ----------
     limit : float, default 0.05
         At least 0.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> model = fastnn.Model([100, 50, 2], init=fastnn.Uniform(0.1), seed=0)
+    >>> bool(abs(model.W[0]).max() <= 0.1)
+    True
     """
 
     limit: float = 0.05
@@ -81,6 +89,13 @@ class Normal(Init):
     ----------
     std : float, default 0.05
         At least 0.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> model = fastnn.Model([100, 50, 2], init=fastnn.Normal(0.1), seed=0)
+    >>> print(f"{model.W[0].std():.2f}")
+    0.10
     """
 
     std: float = 0.05
@@ -111,6 +126,15 @@ class Orthogonal(Init):
     ----------
     Saxe, McClelland & Ganguli (2014), "Exact solutions to the nonlinear dynamics of learning in
     deep linear neural networks", ICLR.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> model = fastnn.Model([4, 4, 2], init=fastnn.Orthogonal(), seed=0)
+    >>> W = model.W[0]
+    >>> np.allclose(W @ W.T, np.eye(4), atol=1e-6)
+    True
     """
 
     gain: float = 1.0
@@ -146,7 +170,7 @@ def _sum(terms: np.ndarray) -> np.ndarray:
 
 
 # Rules by name: what they are for a layer.
-RULES = {
+RULES: dict[str, Callable[[LayerSpec], Init]] = {
     "glorot_uniform": lambda layer: Uniform(math.sqrt(6 / (layer.n_in + layer.n_out))),
     "glorot_normal": lambda layer: Normal(math.sqrt(2 / (layer.n_in + layer.n_out))),
     "he_uniform": lambda layer: Uniform(math.sqrt(6 / layer.n_in)),
@@ -291,7 +315,8 @@ def _within(layer: LayerSpec, u: np.ndarray, seed: int) -> np.ndarray:
     )
     rows = (of_rows * u.shape[1]).astype(np.intp)
     weights = -log((1 - of_weights).ravel()).reshape(of_weights.shape)  # exponential
-    return _sum(np.take_along_axis(u, rows, 1) * weights) / _sum(weights)
+    means: np.ndarray = _sum(np.take_along_axis(u, rows, 1) * weights) / _sum(weights)
+    return means
 
 
 def _fitting(name: str, values: Any, shape: tuple[int, ...], network: NetworkSpec) -> np.ndarray:

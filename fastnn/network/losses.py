@@ -31,6 +31,12 @@ class CrossEntropy(Loss):
     ----------
     Szegedy, Vanhoucke, Ioffe, Shlens & Wojna (2016), "Rethinking the Inception architecture for
     computer vision", CVPR, section 7.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.Model([2, 3, 2], loss=fastnn.CrossEntropy(label_smoothing=0.1)).loss
+    CrossEntropy(label_smoothing=0.1)
     """
 
     name: ClassVar[str] = "cross_entropy"
@@ -49,6 +55,13 @@ class BinaryCrossEntropy(Loss):
     ----------
     label_smoothing : float, default 0.0
         At least 0 and below 1: the target y becomes (1 - s) y + s / 2.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> loss = fastnn.BinaryCrossEntropy(label_smoothing=0.1)
+    >>> fastnn.Model([2, 3, 1], output="sigmoid", loss=loss).loss
+    BinaryCrossEntropy(label_smoothing=0.1)
     """
 
     name: ClassVar[str] = "binary_cross_entropy"
@@ -74,6 +87,12 @@ class Focal(Loss):
     References
     ----------
     Lin, Goyal, Girshick, He & Dollár (2017), "Focal loss for dense object detection", ICCV.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.Model([2, 3, 2], loss=fastnn.Focal(gamma=1.5)).loss
+    Focal(gamma=1.5)
     """
 
     name: ClassVar[str] = "focal"
@@ -98,6 +117,12 @@ class Huber(Loss):
     ----------
     Huber (1964), "Robust estimation of a location parameter", Annals of Mathematical Statistics
     35(1).
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.Model([2, 3, 1], output="identity", loss=fastnn.Huber(delta=0.5)).loss
+    Huber(delta=0.5)
     """
 
     name: ClassVar[str] = "huber"
@@ -126,6 +151,13 @@ class Quantile(Loss):
     References
     ----------
     Koenker & Bassett (1978), "Regression quantiles", Econometrica 46(1).
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> model = fastnn.Model([2, 3, 3], output="identity", loss=fastnn.Quantile((0.1, 0.5, 0.9)))
+    >>> model.loss
+    Quantile(q=(0.1, 0.5, 0.9))
     """
 
     name: ClassVar[str] = "quantile"

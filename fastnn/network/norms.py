@@ -45,6 +45,13 @@ class BatchNorm(Norm, Value):
     ----------
     Ioffe & Szegedy (2015), "Batch normalization: Accelerating deep network training by reducing
     internal covariate shift", ICML.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> model = fastnn.Model([2, 3, 2], norm=fastnn.BatchNorm(momentum=0.2))
+    >>> model.running_mean[0]
+    array([0., 0., 0.], dtype=float32)
     """
 
     name: ClassVar[str] = "batch"
@@ -69,6 +76,13 @@ class LayerNorm(Norm, Value):
     References
     ----------
     Ba, Kiros & Hinton (2016), "Layer normalization", arXiv:1607.06450.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> model = fastnn.Model([2, 3, 2], norm=fastnn.LayerNorm())
+    >>> model.gamma[0]
+    array([1., 1., 1.], dtype=float32)
     """
 
     name: ClassVar[str] = "layer"

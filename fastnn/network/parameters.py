@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -39,7 +39,10 @@ NESTED = (
 )
 
 
-class Views(list):
+Part = TypeVar("Part", bound=np.ndarray | None)
+
+
+class Views(list[Part]):
     """The W (or b, gamma, alpha) of each layer: views of theta. Assigning to an item writes into
     theta."""
 
@@ -177,11 +180,11 @@ class Parameters:
         self.counts[1] = steps
 
     @property
-    def W(self) -> Views:
+    def W(self) -> Views[np.ndarray]:
         return views(self.network, self.theta)[0]
 
     @property
-    def b(self) -> Views:
+    def b(self) -> Views[np.ndarray | None]:
         return views(self.network, self.theta)[1]
 
     def _lend(self, i: int) -> np.ndarray:
@@ -564,9 +567,12 @@ if hasattr(os, "register_at_fork"):
     )
 
 
-def views(network: NetworkSpec, theta: np.ndarray) -> tuple[Views, Views]:
+def views(
+    network: NetworkSpec, theta: np.ndarray
+) -> tuple[Views[np.ndarray], Views[np.ndarray | None]]:
     """W and b of each layer as views of theta, W[0] and b[0] being layer 1's; None: no bias."""
-    W, b = Views(), Views()
+    W: Views[np.ndarray] = Views()
+    b: Views[np.ndarray | None] = Views()
     for layer in network.layers:
         W.append(theta[layer.W].reshape(layer.n_out, layer.n_in))
         b.append(theta[layer.b] if layer.bias else None)
@@ -581,14 +587,14 @@ def embedded(network: NetworkSpec, theta: np.ndarray) -> list[list[dict[str, np.
     ]
 
 
-def gammas(network: NetworkSpec, theta: np.ndarray) -> Views:
+def gammas(network: NetworkSpec, theta: np.ndarray) -> Views[np.ndarray | None]:
     """gamma of each layer as views of theta; None: not normalised."""
     gamma = Views(theta[layer.gamma] if layer.norm else None for layer in network.layers)
     gamma.name = "gamma"
     return gamma
 
 
-def alphas(network: NetworkSpec, theta: np.ndarray) -> Views:
+def alphas(network: NetworkSpec, theta: np.ndarray) -> Views[np.ndarray | None]:
     """alpha of each layer as views of theta; None: its activation is not parametric."""
     alpha = Views(
         theta[layer.alpha] if is_parametric(layer.activation) else None for layer in network.layers

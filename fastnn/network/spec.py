@@ -87,7 +87,8 @@ class LayerSpec(Value):
 
     @property
     def stop(self) -> int:
-        return self.alpha.stop
+        stop: int = self.alpha.stop
+        return stop
 
 
 class NetworkSpec(Value):
@@ -387,9 +388,9 @@ def _per_layer(name: str, values: Any, n: int, layer: str) -> Sequence[Any]:
 
 def _dtype(dtype: Any) -> str:
     try:
-        name = np.dtype(dtype).name if dtype is not None else None
+        name: str = np.dtype(dtype).name if dtype is not None else ""
     except (TypeError, SyntaxError):  # NumPy parses texts such as ",float32"
-        name = None
+        name = ""
     if name not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
     return name

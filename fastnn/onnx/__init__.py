@@ -78,6 +78,14 @@ def export(model: Model | Any, path: str | PathLike[str]) -> None:
         The weights are more than a file of this kind holds, 2 GiB; or the estimator is not fitted.
     OSError
         The file cannot be written.
+
+    Examples
+    --------
+    >>> import onnx
+    >>> import fastnn
+    >>> fastnn.onnx.export(fastnn.Model([4, 8, 3], seed=0), "net.onnx")
+    >>> len(onnx.load("net.onnx").graph.output)
+    1
     """
     if isinstance(model, Model):
         proto = write.as_proto(model)
@@ -134,6 +142,14 @@ def load(
         and the reason.
     OSError
         The file cannot be read.
+
+    Examples
+    --------
+    >>> import onnx
+    >>> import fastnn
+    >>> fastnn.onnx.export(fastnn.Model([4, 8, 3], seed=0), "net.onnx")
+    >>> fastnn.onnx.load("net.onnx").sizes
+    [4, 8, 3]
     """
     proto = file.read(path)
     try:

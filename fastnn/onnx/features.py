@@ -115,7 +115,7 @@ def _known(graph: Graph, x: str, words: Sequence[str]) -> str:
 def _numbers(graph: Graph, x: str, column: _Scaling, fill: bool, dtype: str) -> str:
     """As fastnn.tables.numbers makes them: (x - shift) / scale, missing numbers filled, in `dtype`;
     then of the model's; indicators last."""
-    absent = ""
+    absent = median = ""
     if fill:
         median = graph.number("median", column.median, dtype)
         absent = graph.node("IsNaN", x)

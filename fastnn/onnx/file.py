@@ -149,7 +149,8 @@ def _open_no_link(path: str, flags: int) -> int:
 def dtype_of(kind: int) -> np.dtype | None:
     """NumPy's dtype of a TensorProto.DataType; None of one that is not known."""
     try:
-        return np.dtype(onnx_package().helper.tensor_dtype_to_np_dtype(kind))
+        dtype: np.dtype = onnx_package().helper.tensor_dtype_to_np_dtype(kind)
+        return dtype
     except (KeyError, TypeError, ValueError):
         return None
 
@@ -170,7 +171,8 @@ def _bytes_of(tensor: Any, what: str) -> int:
         raise ModelFileError(f"{what} must have dimensions from 0, got {list(tensor.dims)!s:.100}")
     if (dtype := dtype_of(tensor.data_type)) is None:
         raise ModelFileError(f"{what} must be numbers, got type {tensor.data_type}")
-    return math.prod(tensor.dims) * dtype.itemsize
+    size: int = math.prod(tensor.dims) * dtype.itemsize
+    return size
 
 
 def as_array(tensor: Any, what: str) -> np.ndarray:
@@ -180,7 +182,7 @@ def as_array(tensor: Any, what: str) -> np.ndarray:
     if tensor.data_location == onnx_package().TensorProto.EXTERNAL:
         raise ModelFileError(f"{what} must not have external data here")
     try:
-        array = onnx_package().numpy_helper.to_array(tensor)
+        array: np.ndarray = onnx_package().numpy_helper.to_array(tensor)
     except Exception as error:  # of whatever kind the package's are
         raise ModelFileError(f"{what} must be a whole tensor: {error!s:.200}") from None
     if array.dtype.name in SHORT or array.dtype.kind == "V":  # of less than 16 bits

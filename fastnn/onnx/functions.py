@@ -140,7 +140,8 @@ class Function:
 
     def _of(self, values: Callable[[Function], np.ndarray]) -> np.ndarray:
         assert self.operator is not None
-        return self.operator.g(*self.arguments(values))
+        found: np.ndarray = self.operator.g(*self.arguments(values))
+        return found
 
     def arguments(self, values: Callable[[Function], np.ndarray]) -> Arrays:
         return [values(p) if isinstance(p, Function) else np.float64(p) for p in self.parts]
@@ -198,7 +199,8 @@ def _beside_turns(u: np.ndarray, limit: float) -> np.ndarray:
     steps = np.diff(u)
     size = np.maximum(abs(steps[:-1]), abs(steps[1:]))
     turns = (np.sign(steps[:-1]) * np.sign(steps[1:]) < 0) & (abs(u[1:-1]) <= 8 * size + limit)
-    return np.append(turns, False) | np.insert(turns, 0, False)
+    either: np.ndarray = np.append(turns, False) | np.insert(turns, 0, False)
+    return either
 
 
 def _log(u: Any) -> Any:
@@ -274,7 +276,7 @@ def _values(activation: Any, u: Any) -> np.ndarray:
     """g(u), by a network of one unit."""
     u = np.asarray(u, np.float64)
     if activation == "exp":
-        return np.exp(u)
+        return np.asarray(np.exp(u))
     finite = np.nan_to_num(np.clip(u, -1e300, 1e300)).reshape(-1, 1)
     values = _unit(activation).forward(finite).reshape(u.shape)
     return np.where(np.isnan(u), np.nan, values)
@@ -371,12 +373,16 @@ def composed(node: Node) -> Rows | Composite:
     far = near
     while far and near - far < STEPS_MAX and single(steps[far - 1]):
         far -= 1
-    for n in range(far, near + 1):  # as much as possible in one activation
+
+    def after(n: int) -> Rows | Composite:
         root = replace(data[0], steps=steps[:n])
-        made = recognized(root, _whole(node, root), node.where)
+        return recognized(root, _whole(node, root), node.where)
+
+    for n in range(far, near):  # as much as possible in one activation
+        made = after(n)
         if isinstance(made, Rows):
-            break
-    return made
+            return made
+    return after(near)
 
 
 def _whole(node: Node, root: Rows) -> Function:

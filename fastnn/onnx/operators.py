@@ -120,7 +120,7 @@ def cast_to(node: Node) -> np.dtype:
             return functions.rows_of(like).dtype
         if not isinstance(like, np.ndarray):
             raise Refused("must cast to the type of data or constants")
-        return like.dtype
+        return np.dtype(like.dtype)
     to = node.attribute("to", kind=int)
     dtype = number_type(to)
     if dtype is None:

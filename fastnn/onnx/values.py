@@ -132,7 +132,7 @@ class Node:
 
     def axes(self, i: int = 1) -> list[int] | None:
         """Axes, an attribute of old and an input of new opsets."""
-        axes = self.attribute("axes", kind=list)
+        axes: list[int] | None = self.attribute("axes", kind=list)
         if axes is None and self.input(i) is not None:
             axes = self.integers(i)
         return axes
@@ -149,7 +149,8 @@ class Node:
         if value.dtype.kind not in "iu" or value.ndim > 1:
             shown = f"{value.dtype} of shape {value.shape}"
             raise Refused(f"its input {i + 1} must be a list of integers, got {shown}")
-        return np.atleast_1d(value).tolist()
+        integers: list[int] = np.atleast_1d(value).tolist()
+        return integers
 
     def number(self, i: int, default: float) -> float:
         """A constant of one entry."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ TITLES = {
 
 def classification(
     labels: np.ndarray, f: np.ndarray, classes: list[str], probabilities: bool = True
-) -> dict:
+) -> dict[str, Any]:
     """Accuracy; AUC, log loss, Brier score and calibration error where f are probabilities; of each
     class precision, recall, F1 and support (rows); confusion matrix (rows: true class). What is
     not defined, such as a ratio whose denominator is 0, is None."""
@@ -46,7 +47,7 @@ def classification(
     }
 
 
-def regression(y: np.ndarray, predicted: np.ndarray) -> dict:
+def regression(y: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
     """RMSE and MAE in the target's unit; r2, None where all targets are equal."""
     return {
         "rows": len(y),
@@ -60,7 +61,7 @@ def _defined(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def told(result: dict) -> list[tuple[str, str]]:
+def told(result: dict[str, Any]) -> list[tuple[str, str]]:
     """Titles and texts of the scores that a result has."""
     return [(title, _score(name, result[name])) for name, title in TITLES.items() if name in result]
 

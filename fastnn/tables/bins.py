@@ -58,7 +58,8 @@ def tree_edges(x: np.ndarray, y: np.ndarray, n_bins: int) -> list[float]:
     cuts = np.sort([leaf.first for leaf in leaves])[1:]
     middle = (values[cuts - 1].astype(np.float64) + values[cuts]) / 2
     edges = np.array([values[0], *middle, values[-1]], x.dtype)
-    return np.unique(edges).tolist()  # a middle may be rounded to a neighbour
+    distinct: list[float] = np.unique(edges).tolist()  # a middle may be rounded to a neighbour
+    return distinct
 
 
 def _summed(

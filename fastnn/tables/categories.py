@@ -12,7 +12,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -84,11 +84,11 @@ class Categorical:
         kind = "sign" if self.signs else "code" if self.codes else "one_hot"
         return Rule(self.name, kind, start, _index(self.categories))
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         return {"type": self.kind} | without_defaults(self)
 
     @classmethod
-    def from_dict(cls, saved: dict) -> Categorical:
+    def from_dict(cls, saved: dict[str, Any]) -> Categorical:
         return cls(**saved)
 
 
@@ -155,11 +155,11 @@ class Ordered:
         """For single rows, its features being those from `start` on."""
         return Rule(self.name, "ordered", start, _index(self.categories), **self.place.scaled())
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         return {"type": self.kind, "categories": self.categories} | without_defaults(self.place)
 
     @classmethod
-    def from_dict(cls, saved: dict) -> Ordered:
+    def from_dict(cls, saved: dict[str, Any]) -> Ordered:
         categories = saved.pop("categories")
         return cls(Numeric(**saved), categories)
 
@@ -206,7 +206,7 @@ def located(
     unless the cell is missing and the categories are ordered."""
     word_codes, words = table.column(c.name).coded()
     at = places(words, c.categories)
-    found = at[word_codes]
+    found: np.ndarray = at[word_codes]
     strange = at < 0
     if not strange.any() and missing != "refuse":
         return found

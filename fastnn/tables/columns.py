@@ -52,6 +52,14 @@ class Columns:
     classes : array, (n_classes,), or None
         What `fastnn.Model.predict` chooses from, as numbers, booleans or text, in the order of the
         network's outputs; None of amounts and of several targets.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> table = {"age": [31, 47, 52, 28], "town": ["Rome", "Oslo", "Rome", "Oslo"]}
+    >>> columns = fastnn.tables.learn(table, ["no", "yes", "yes", "no"])
+    >>> columns.width
+    3
     """
 
     inputs: Inputs
@@ -87,6 +95,12 @@ class Columns:
     def amounts(self) -> bool:
         """Whether the targets are numbers, not classes."""
         return bool(self.targets) and isinstance(self.targets[0], Amount)
+
+    def _amounts(self) -> list[Amount]:
+        return [target for target in self.targets if isinstance(target, Amount)]
+
+    def _classes(self) -> list[Classes]:
+        return [target for target in self.targets if isinstance(target, Classes)]
 
     # Data -> network
 
@@ -202,7 +216,7 @@ class Columns:
         if not self.amounts:
             return y
         scale, shift, log = (self._each(name, y.shape[1]) for name in ("scale", "shift", "log"))
-        values = y.astype(np.float64) * scale + shift
+        values: np.ndarray = y.astype(np.float64) * scale + shift
         for k in np.flatnonzero(log):
             logs = values[:, k].copy()
             powers(logs)
@@ -213,12 +227,14 @@ class Columns:
         """What the network puts out, (n, n_out) -> in the users' units; of a clamped target
         (`learn`) no value is beyond those of the training rows."""
         values = self.in_units(f)
-        if self.amounts and any(target.log for target in self.targets):  # type: ignore[union-attr]
+        amounts = self._amounts()
+        if any(target.log for target in amounts):
             values *= self._each("smear", f.shape[1])
-        if not self.amounts or all(target.low is None for target in self.targets):  # type: ignore[union-attr]
+        if all(target.low is None for target in amounts):
             return values
         low, high = (self._each(name, f.shape[1]).astype(np.float64) for name in ("low", "high"))
-        return np.fmin(np.fmax(values, low), high)
+        within: np.ndarray = np.fmin(np.fmax(values, low), high)
+        return within
 
     def _each(self, name: str, n_out: int) -> np.ndarray:
         """A setting of the targets for each output."""
@@ -230,11 +246,12 @@ class Columns:
         if self.amounts:
             values = self.decode(f)
             return values[:, 0] if values.shape[1] == 1 else values
-        chosen = []
+        chosen: list[np.ndarray] = []
         if self.class_names is not None and f.shape[1] > 1:
-            return self.targets[0].values[f.argmax(1)]  # type: ignore[index]
-        for target, one in zip(self.targets, f.T, strict=True):
-            chosen.append(target.values[(one > 0.5).astype(np.intp)])  # type: ignore[index]
+            decided: np.ndarray = self._classes()[0].values[f.argmax(1)]
+            return decided
+        for target, one in zip(self._classes(), f.T, strict=True):
+            chosen.append(target.values[(one > 0.5).astype(np.intp)])
         if len(chosen) == 1:
             return chosen[0]
         kinds = {one.dtype.kind for one in chosen}
@@ -297,7 +314,7 @@ class Columns:
             fits = fits or (network.output == "sigmoid" and network.n_out == 1 and n == 2)
             want = f"{n} outputs for the classes {listed(self.class_names)}"
         elif self.amounts:
-            if name_of(network.loss) == "poisson" and any(one.shift for one in self.targets):  # type: ignore[union-attr]
+            if name_of(network.loss) == "poisson" and any(one.shift for one in self._amounts()):
                 raise ValueError("the loss poisson must have counts: learn(X, y, counts=True)")
             fits = not network.decides and network.n_targets == len(self.targets)
         else:
@@ -311,10 +328,10 @@ class Columns:
 
     # The model file, and copies
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_cells": None}
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         targets = [target.to_dict() for target in self.targets]
         return {
             "version": VERSION,
@@ -324,7 +341,7 @@ class Columns:
         }
 
     @classmethod
-    def from_dict(cls, saved: dict) -> Columns:
+    def from_dict(cls, saved: dict[str, Any]) -> Columns:
         """From what `to_dict` gave; ValueError where it is damaged or of a newer version."""
         kinds: dict[str, Any] = {
             one.kind: one for one in (TableInputs, ArrayInputs, PlainInputs)
@@ -514,6 +531,13 @@ def learn(
     ----------
     .. [1] Holzmüller, Grinsztajn, Steinwart (2024), Better by Default: Strong Pre-Tuned MLPs and
        Boosted Trees on Tabular Data, arXiv 2407.04491.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> table = {"age": [31, 47, 52, 28], "town": ["Rome", "Oslo", "Rome", "Oslo"]}
+    >>> fastnn.tables.learn(table, ["no", "yes", "yes", "no"]).class_names
+    ['no', 'yes']
     """
     task = None if task is None else as_name("task", task, TASKS)
     as_name("missing", missing, MISSING)

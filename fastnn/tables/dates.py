@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -106,7 +106,7 @@ class Dates:
         """For single rows: none is known, so that a table of one row is made of them."""
         return Rule(self.name, "code", start)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         saved = {
             "type": self.kind,
             "name": self.name,
@@ -116,7 +116,7 @@ class Dates:
         return saved | ({"indicator": True} if self.indicator else {})
 
     @classmethod
-    def from_dict(cls, saved: dict) -> Dates:
+    def from_dict(cls, saved: dict[str, Any]) -> Dates:
         parts = [
             Numeric.from_dict({k: v for k, v in part.items() if k != "type"})
             for part in saved.pop("parts")

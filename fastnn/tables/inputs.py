@@ -180,14 +180,14 @@ class TableInputs:
         rules = [column.rule(at.start) for column, at in self.features()]
         return Cells(rules, self.width, dtype, self.missing != "refuse")
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         columns = [column.to_dict() for column in self.columns]
         saved = {"kind": self.kind, "missing": self.missing, "columns": columns}
         more = {"missing_values": self.missing_values, "notes": self.notes}
         return saved | {name: value for name, value in more.items() if value}
 
     @classmethod
-    def from_dict(cls, saved: dict) -> TableInputs:
+    def from_dict(cls, saved: dict[str, Any]) -> TableInputs:
         columns = []
         for column in saved["columns"]:
             column = dict(column)
@@ -318,7 +318,7 @@ class ArrayInputs:
             raise TableError(f"{data.where(row, j)}: {told}")
         np.copyto(numbers, self.median, where=strange, casting="same_kind")
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         saved: dict[str, Any] = {"kind": self.kind, "missing": self.missing}
         saved["shape"] = list(self.shape)
         for name in ("shift", "scale", "median"):
@@ -333,7 +333,7 @@ class ArrayInputs:
         return saved
 
     @classmethod
-    def from_dict(cls, saved: dict) -> ArrayInputs:
+    def from_dict(cls, saved: dict[str, Any]) -> ArrayInputs:
         shape = tuple(saved["shape"])
         width = int(np.prod(shape))
         shift, scale, median = (
@@ -388,11 +388,11 @@ class PlainInputs:
             )
         return TableInputs([Numeric(name) for name in names]).transform(table, dtype)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"kind": self.kind}
 
     @classmethod
-    def from_dict(cls, saved: dict) -> PlainInputs:
+    def from_dict(cls, saved: dict[str, Any]) -> PlainInputs:
         return cls(saved["width"], saved["names"])
 
 

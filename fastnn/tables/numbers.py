@@ -105,11 +105,11 @@ class Numeric:
         names = ("shift", "scale", "median", "smooth", "indicator", "floor")
         return {name: getattr(self, name) for name in names}
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         return {"type": self.kind} | without_defaults(self)
 
     @classmethod
-    def from_dict(cls, saved: dict) -> Numeric:
+    def from_dict(cls, saved: dict[str, Any]) -> Numeric:
         return cls(**saved)
 
 
@@ -146,7 +146,7 @@ def floor_of(values: np.ndarray) -> float | None:
     return float(known[known > 0].min()) / 2
 
 
-def without_defaults(kind: Any) -> dict:
+def without_defaults(kind: Any) -> dict[str, Any]:
     """Its fields, but for settings that are off."""
     usual = {"smooth": False, "indicator": False, "decimal": ".", "loose": False}
     usual |= {"codes": False, "some": False, "floor": None}
@@ -207,6 +207,7 @@ def fit_scaling(
     gaps = X.dtype.kind == "f" and not np.isfinite(X).all()
     if gaps:
         X = np.where(np.isfinite(X), X, np.nan)
+        X[:, np.isnan(X).all(axis=0)] = 0  # a constant, like any other
     if missing != "refuse" or scaling == "robust":
         median = _float((np.nanmedian if gaps else np.median)(X, axis=0))
     if scaling == "maximum":
@@ -242,7 +243,7 @@ def _float(values: Any) -> np.ndarray:
 
 
 def _training_numbers(table: Table, c: Numeric, rows: np.ndarray) -> np.ndarray:
-    values = table.column(c.name).numbers(c.decimal)[rows]
+    values: np.ndarray = table.column(c.name).numbers(c.decimal)[rows]
     check_size(values, rows, lambda row, _: table.where(row, c.name))
     return values
 
@@ -256,7 +257,7 @@ def check_size(values: np.ndarray, rows: np.ndarray, where: Callable[[int, int],
     large = np.isfinite(values) & (np.abs(values) > LARGEST)
     if large.any():
         at = np.unravel_index(int(np.argmax(large)), values.shape)
-        column = int(at[1]) if len(at) > 1 else 0
+        column = int(at[1]) if values.ndim > 1 else 0
         raise TableError(
             f"{where(int(rows[at[0]]), column)}: must be at most {LARGEST:g} in size, "
             f"got {values[at]}"

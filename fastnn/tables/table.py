@@ -31,7 +31,14 @@ from fastnn.tables.words import (
 
 
 class TableWarning(UserWarning):
-    """Cells that were not as in training, and what they were taken for."""
+    """Cells that were not as in training, and what they were taken for.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> issubclass(fastnn.tables.TableWarning, UserWarning)
+    True
+    """
 
 
 @dataclass
@@ -58,7 +65,8 @@ class Numbers:
 
     def missing(self) -> np.ndarray:
         """(n,) bool."""
-        return np.isnan(self.values)
+        missing: np.ndarray = np.isnan(self.values)
+        return missing
 
     def first_text(self, decimal: str = ".") -> tuple[int, str] | None:
         return None
@@ -94,7 +102,8 @@ class Moments:
 
     def missing(self) -> np.ndarray:
         """(n,) bool."""
-        return np.isnat(self.values)
+        missing: np.ndarray = np.isnat(self.values)
+        return missing
 
     def first_text(self, decimal: str = ".") -> tuple[int, str] | None:
         known = ~self.missing()
@@ -215,7 +224,8 @@ class Words:
 
     def missing(self) -> np.ndarray:
         """(n,) bool."""
-        return self.absent[self.codes]
+        missing: np.ndarray = self.absent[self.codes]
+        return missing
 
     def first_text(self, decimal: str = ".") -> tuple[int, str] | None:
         """The first row whose cell is no number, and the cell; None where all are."""
@@ -243,7 +253,8 @@ class Words:
         if values is None:
             told = [number_or_none(word, decimal) for word in self.words]
             values = np.array(told, np.float64)  # None is NaN
-        return values[self.codes]
+        numbers: np.ndarray = values[self.codes]
+        return numbers
 
     def coded(self) -> tuple[np.ndarray, list[str]]:
         """Codes (n,) into distinct words, and these ('' for missing)."""
@@ -272,7 +283,16 @@ def codes_of(column: Column) -> tuple[np.ndarray, int]:
 
 @dataclass
 class Table:
-    """Rows with named columns."""
+    """Rows with named columns.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import fastnn
+    >>> _ = Path("people.csv").write_text("age,town\\n31,Rome\\n47,Oslo\\n")
+    >>> fastnn.tables.read("people.csv").n_rows
+    2
+    """
 
     path: str  # of the file, or what the user calls it
     columns: dict[str, Column]
@@ -323,7 +343,16 @@ class Table:
 
 @dataclass
 class Arrays:
-    """X, samples as rows."""
+    """X, samples as rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> np.save("rows.npy", np.eye(3))
+    >>> fastnn.tables.read("rows.npy").X.shape
+    (3, 3)
+    """
 
     path: str
     X: np.ndarray  # (n, n_features), the dtype of the file

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -87,9 +88,10 @@ class Classes:
                 f"{table.where(row, name)}: must be one of {listed(self.classes)}, "
                 f'got "{words[codes[row]]}"'
             )
-        return labels.astype(np.int32)
+        ids: np.ndarray = labels.astype(np.int32)
+        return ids
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         saved = {"task": self.task, **asdict(self)}
         if not self.text:
             del saved["text"]
@@ -199,7 +201,7 @@ class Amount:
         logs = logged(values, 0.0)
         return replace(self, log=True, shift=float(logs.mean()), scale=float(logs.std()))
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         saved = {"task": self.task, **asdict(self)}
         usual = {"decimal": ".", "low": None, "high": None, "log": False, "smear": 1.0}
         return {name: value for name, value in saved.items() if value != usual.get(name, ...)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, Self
 
 from fastnn.sklearn_callbacks import CallbackSupport
 
@@ -25,7 +25,7 @@ class Estimator(CallbackSupport):
         """The parameters by name."""
         return {name: getattr(self, name) for name in sorted(self._defaults())}
 
-    def set_params(self, **params: Any) -> Any:
+    def set_params(self, **params: Any) -> Self:
         """Set parameters; they hold from the next `fit` on."""
         known = sorted(self._defaults())
         for name in params:

@@ -58,7 +58,8 @@ class Ensemble:
 
     def mean(self, X: np.ndarray) -> np.ndarray:
         """f(x) of encoded rows, (n, n_out)."""
-        return self.means(X, self.weights[None])[0]
+        mean: np.ndarray = self.means(X, self.weights[None])[0]
+        return mean
 
     def groups(self, X: np.ndarray) -> np.ndarray:
         """What the members say that a group of held-out rows was held out from, (n_groups, n,

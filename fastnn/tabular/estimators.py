@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from os import PathLike
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -14,11 +14,13 @@ from fastnn.checks import as_bool, as_int, as_real, counted, listed
 from fastnn.config import threads
 from fastnn.explain.importance import Importance, permutation_importance
 from fastnn.explain.shapley import Shapley, shapley_values, some_rows
+from fastnn.names import Bools, Doubles
 from fastnn.network.arrays import as_finite, as_numbers, is_table
 from fastnn.random import as_seed
 from fastnn.sklearn_callbacks import Task, followed
 from fastnn.tables.columns import Columns
 from fastnn.tables.table import Arrays, Numbers, Table, codes_of
+from fastnn.tables.targets import Amount
 from fastnn.tabular.api import Estimator
 from fastnn.tabular.conformal import MOST
 from fastnn.tabular.data import as_amounts, as_classes, as_data, as_target
@@ -77,14 +79,14 @@ class Tabular(Estimator):
         self.n_threads = n_threads
         self.verbose = verbose
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, name: str, teacher: Any) -> Any:
+    def _fit(self, X: Any, y: Any, sample_weight: Any, name: str, teacher: Any) -> Self:
         """name, teacher: the argument that is learned in y's place; None: y is."""
         with followed(self, X, y, sample_weight, 1) as fit:
             return self._learn(X, y, sample_weight, name, teacher, fit)
 
     def _learn(
         self, X: Any, y: Any, sample_weight: Any, name: str, teacher: Any, fit: Task | None
-    ) -> Any:
+    ) -> Self:
         seed = self._check_params()
         data, cells = as_data(X), as_target(y)
         n = cells.n_rows if isinstance(cells, Table) else len(cells)
@@ -148,7 +150,7 @@ class Tabular(Estimator):
         """Refuse what is not of the target's rows and classes."""
         raise NotImplementedError
 
-    def _compressed(self, X: Any, y: Any, sample_weight: Any, teacher: np.ndarray) -> Any:
+    def _compressed(self, X: Any, y: Any, sample_weight: Any, teacher: np.ndarray) -> Self:
         """A new estimator of a single network."""
         student = type(self)(**self.get_params())
         student.recipe = Pack((single_recipe(self.task),), n_folds=1)
@@ -202,7 +204,8 @@ class Tabular(Estimator):
 
     def _encoded(self, X: Any) -> np.ndarray:
         """X as the networks take it."""
-        return self.columns_.encode(self._as_data(X), "float32")
+        encoded: np.ndarray = self.columns_.encode(self._as_data(X), "float32")
+        return encoded
 
     def _encoded_row(self, row: Mapping[str, Any]) -> np.ndarray:
         self._check_fitted()
@@ -477,7 +480,7 @@ class TabularClassifier(Tabular):
 
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, teacher_probabilities: Any = None
-    ) -> TabularClassifier:
+    ) -> Self:
         """Learn from rows.
 
         Parameters
@@ -519,8 +522,9 @@ class TabularClassifier(Tabular):
     def _truth(self, y: Any) -> np.ndarray:
         cells = as_target(y)
         if isinstance(cells, Table):
-            return self.columns_.encode_targets(cells)
-        labels = (cells[:, None] == self.classes_).argmax(1)
+            known: np.ndarray = self.columns_.encode_targets(cells)
+            return known
+        labels: np.ndarray = (cells[:, None] == self.classes_).argmax(1)
         if not (self.classes_[labels] == cells).all():
             row = int(np.argmin(self.classes_[labels] == cells))
             came = cells.tolist()[row]
@@ -530,7 +534,7 @@ class TabularClassifier(Tabular):
     def _loss(self, y: np.ndarray, f: np.ndarray, weights: np.ndarray | None) -> float:
         return log_loss(y, f, True, weights)
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: Any) -> Doubles:
         """Probabilities of the classes, calibrated.
 
         Parameters
@@ -550,9 +554,10 @@ class TabularClassifier(Tabular):
     def predict(self, X: Any) -> np.ndarray:
         """The likeliest class of each row, (n,)."""
         p = self.predict_proba(X)
-        return self.classes_[p.argmax(1)]
+        likeliest: np.ndarray = self.classes_[p.argmax(1)]
+        return likeliest
 
-    def compress(self, X: Any, y: Any, sample_weight: Any = None) -> TabularClassifier:
+    def compress(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """A single network that has learned what this ensemble says of rows.
 
         Parameters
@@ -581,17 +586,18 @@ class TabularClassifier(Tabular):
             )
         return self._compressed(X, y, sample_weight, p)
 
-    def predict_proba_one(self, row: Mapping[str, Any]) -> np.ndarray:
+    def predict_proba_one(self, row: Mapping[str, Any]) -> Doubles:
         """As `predict_proba` of a table of this row alone, (n_classes,), without what a table
         costs; of a table's columns by name, in a dict of cells."""
-        return self._ensemble.predict(self._encoded_row(row))[0]  # on one thread, as any row alone
+        p: Doubles = self._ensemble.predict(self._encoded_row(row))[0]  # on one thread
+        return p
 
     def predict_one(self, row: Mapping[str, Any]) -> Any:
         """The likeliest class of a row, a dict of cells by the names of their columns."""
         p = self.predict_proba_one(row)
         return self.classes_[p.argmax()]
 
-    def predict_set(self, X: Any, coverage: float = 0.9) -> np.ndarray:
+    def predict_set(self, X: Any, coverage: float = 0.9) -> Bools:
         """Sets of classes that hold the true one in a share `coverage` of rows.
 
         By cross-conformal prediction: a class belongs to a row's set unless it is less likely than
@@ -664,7 +670,7 @@ class TabularRegressor(Tabular):
 
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, teacher_values: Any = None
-    ) -> TabularRegressor:
+    ) -> Self:
         """Learn from rows.
 
         Parameters
@@ -692,7 +698,7 @@ class TabularRegressor(Tabular):
         if teacher.shape != (target.n_rows,):
             raise ValueError(f"{name} must have shape ({target.n_rows},), got {teacher.shape}")
 
-    def compress(self, X: Any, y: Any, sample_weight: Any = None) -> TabularRegressor:
+    def compress(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """A single network that has learned what this ensemble says of rows; as of
         `TabularClassifier.compress`."""
         return self._compressed(X, y, sample_weight, self.predict(X))
@@ -701,13 +707,15 @@ class TabularRegressor(Tabular):
         cells = as_target(y)
         if isinstance(cells, Table):
             (name,) = cells.columns
-            return self.columns_.targets[0].values(cells, name)  # type: ignore[operator]
+            (target,) = self.columns_.targets
+            assert isinstance(target, Amount)
+            return target.values(cells, name)
         return as_amounts(cells)
 
     def _loss(self, y: np.ndarray, f: np.ndarray, weights: np.ndarray | None) -> float:
         return rmse(y[:, None], f[:, None], weights)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any) -> Doubles:
         """The amount of each row.
 
         Parameters
@@ -729,7 +737,7 @@ class TabularRegressor(Tabular):
         costs."""
         return float(self._ensemble.predict(self._encoded_row(row))[0])
 
-    def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> Doubles:
         """Intervals that hold the true amount in a share `coverage` of rows.
 
         By cross-conformal prediction, from what rows that networks had not seen were off by, below
@@ -756,7 +764,7 @@ class TabularRegressor(Tabular):
         with self._bound():
             return self._ensemble.intervals(X, coverage)
 
-    def predict_quantiles(self, X: Any, q: Any) -> np.ndarray:
+    def predict_quantiles(self, X: Any, q: Any) -> Doubles:
         """Quantiles of the amount of each row.
 
         Parameters

@@ -89,6 +89,13 @@ class Recipe(Value):
         the last epoch.
     patience : int, optional
         Epochs without a better one after which training stops.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> recipe = fastnn.tabular.Recipe(hidden=(32,), epochs=20)
+    >>> recipe.hidden
+    (32,)
     """
 
     hidden: tuple[int, ...] = (256, 256, 256)
@@ -170,6 +177,13 @@ class Pack(Value):
     logs : bool, default True
         Whether numbers with long tails, and such a target, are learned as their logarithms where
         small networks predict held-out rows better so.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> recipe = fastnn.tabular.Recipe(hidden=(32,), epochs=20)
+    >>> fastnn.TabularClassifier(recipe=fastnn.tabular.Pack((recipe,), n_folds=3)).recipe.n_folds
+    3
     """
 
     recipes: tuple[Recipe, ...]
@@ -218,6 +232,13 @@ class Search(Value):
     ----------
     Bergstra & Bengio (2012), "Random search for hyper-parameter optimization", JMLR 13; the space:
     Holzmüller, Grinsztajn & Steinwart (2024), NeurIPS (arXiv:2407.04491).
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> search = fastnn.tabular.Search(trials=20)
+    >>> fastnn.TabularClassifier(recipe=search)
+    TabularClassifier(recipe=Search(trials=20, journal=None))
     """
 
     trials: int | None = None
@@ -340,7 +361,7 @@ def default_pack(
 def usual_budget(n_rows: int) -> float:
     """Operations that the default may take: less than in proportion to the rows."""
     times = max(n_rows, FEW) / ROWS
-    seconds = SECONDS * (times ** (2 / 3) if times < 1 else times**0.5)
+    seconds: float = SECONDS * (times ** (2 / 3) if times < 1 else times**0.5)
     return seconds * CORES * OPERATIONS_A_SECOND
 
 

@@ -19,6 +19,7 @@ from fastnn.files.atomic import replacing
 from fastnn.report import page, scores
 from fastnn.report.charts import Range, Series, legend, plot
 from fastnn.tables.categories import Categorical, Ordered
+from fastnn.tables.columns import Columns
 from fastnn.tables.dates import Dates
 from fastnn.tables.inputs import TableInputs
 from fastnn.tables.table import Arrays
@@ -57,7 +58,8 @@ class Report:
         self._data, self._truth = estimator._rows(X, y)
         self._weights = as_weights(sample_weight, self._data.n_rows)
         self._estimator, self._held_out = estimator, held_out
-        columns = self._columns = estimator.columns_
+        columns: Columns = estimator.columns_
+        self._columns = columns
         if held_out:
             of = estimator._held_out_of(self._data)
             self._rows, self._answers = of.rows, of.predictions
@@ -80,9 +82,10 @@ class Report:
         shuffled = int(OPERATIONS / (2 * members * len(ensemble.features())))
         shuffled = min(max(shuffled, FEWEST), SHUFFLED)
         repeats = max(1, min(5, shuffled // len(self._rows)))
-        return self._estimator._importance(
+        importance: Importance = self._estimator._importance(
             *(self._data, self._truth, self._weights, repeats, 0, self._held_out, shuffled)
         )
+        return importance
 
     def write(self, path: str | PathLike[str]) -> None:
         """The page, in place of what may stand at `path`."""

@@ -46,7 +46,7 @@ def greedy(predictions: np.ndarray, loss: Loss, rounds: int = ROUNDS) -> np.ndar
     ranking = np.argsort(single, kind="stable")
     counts = np.zeros(len(predictions), np.intp)
     total = np.zeros(predictions.shape[1:])
-    best, best_counts = np.inf, counts
+    best, best_counts, best_total = np.inf, counts, total
     for n, member in enumerate(ranking, 1):  # sorted initialisation
         total = total + predictions[member]
         counts[member] += 1
@@ -63,4 +63,5 @@ def greedy(predictions: np.ndarray, loss: Loss, rounds: int = ROUNDS) -> np.ndar
         counts[member] += 1
         if values[member] < best:
             best, best_counts = values[member], counts.copy()
-    return best_counts / best_counts.sum()
+    weights: np.ndarray = best_counts / best_counts.sum()
+    return weights

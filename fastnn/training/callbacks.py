@@ -136,6 +136,17 @@ class EarlyStopping(Callback):
         Number of its epoch.
     stopped_epoch : int or None
         Number of the epoch after which it stopped the fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> early = fastnn.EarlyStopping(patience=2)
+    >>> _ = model.fit(X, y, epochs=50, validation_data=(X, 1 - y), callbacks=[early])
+    >>> early.best_epoch
+    1
     """
 
     def __init__(
@@ -238,6 +249,19 @@ class Checkpoint(Callback):
         Write only where the column is better than it was after every epoch looked at before.
     mode : {"min", "max"}, optional
         As of `EarlyStopping`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> checkpoint = fastnn.Checkpoint("net.safetensors")
+    >>> _ = model.fit(X, y, epochs=2, callbacks=[checkpoint])
+    >>> resumed = fastnn.load("net.safetensors")
+    >>> history = resumed.fit(X, y, epochs=3, callbacks=[checkpoint], resume="net.safetensors")
+    >>> history.epoch
+    [1, 2, 3]
     """
 
     def __init__(
@@ -295,6 +319,15 @@ class ProgressBar(Callback):
     ------
     MissingExtraError
         Without the library tqdm. ``verbose=True`` needs none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tqdm
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> _ = model.fit(X, y, epochs=2, callbacks=[fastnn.ProgressBar()])
     """
 
     def __init__(self) -> None:
@@ -322,6 +355,17 @@ class CSVLogger(Callback):
     Parameters
     ----------
     path : path
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pathlib import Path
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> _ = model.fit(X, y, epochs=2, callbacks=[fastnn.CSVLogger("log.csv")])
+    >>> Path("log.csv").read_text().split()[0]
+    'epoch,loss,learning_rate,seconds'
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
@@ -379,6 +423,15 @@ class TensorBoard(Callback):
     ------
     MissingExtraError
         With neither tensorboardX nor PyTorch's torch.utils.tensorboard to write them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tensorboardX
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> _ = model.fit(X, y, epochs=2, callbacks=[fastnn.TensorBoard("runs")])
     """
 
     def __init__(self, folder: str | PathLike[str]) -> None:
@@ -419,6 +472,16 @@ class GradientNorms(Callback):
     X, y : array
         The rows, as of `fit`, read as it begins. Each epoch costs one forward and backward pass
         over them and a gradient vector: a few hundred rows will do.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> history = model.fit(X, y, epochs=2, callbacks=[fastnn.GradientNorms(X, y)])
+    >>> [name for name in history.keys() if "norm" in name]
+    ['gradient_norm_1', 'gradient_norm_2']
     """
 
     def __init__(self, X: Any, y: Any) -> None:

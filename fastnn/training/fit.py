@@ -36,6 +36,19 @@ class Callback:
 
     A callback that must remember something for a resumed fit to go on exactly overrides `state`
     and `restore`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> class Epochs(fastnn.Callback):
+    ...     def on_epoch_end(self, fit):
+    ...         print(fit.epoch)
+    >>> _ = model.fit(X, y, epochs=2, callbacks=[Epochs()])
+    1
+    2
     """
 
     def on_fit_begin(self, fit: Fit) -> None:
@@ -71,6 +84,18 @@ class Snapshot(Value, eq=False):
         The optimizer's vectors.
     statistics : array
         Batch normalisation's running means and variances.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> taken = []
+    >>> note = fastnn.LambdaCallback(on_epoch_end=lambda fit: taken.append(fit.snapshot()))
+    >>> _ = model.fit(X, y, epochs=2, callbacks=[note])
+    >>> bool((taken[1].theta == model.theta).all())
+    True
     """
 
     steps: int
@@ -100,6 +125,19 @@ class Fit:
         loss, but of L-BFGS none.
     error : BaseException or None
         In on_fit_end: what ended the fit, None if nothing went wrong.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> def stop(fit):
+    ...     if fit.history.loss[-1] < 0.6:
+    ...         fit.stop()
+    >>> history = model.fit(X, y, epochs=1000, callbacks=[fastnn.LambdaCallback(on_epoch_end=stop)])
+    >>> len(history.loss) < 1000
+    True
     """
 
     def __init__(

@@ -33,6 +33,18 @@ class History:
         What each epoch took, its validation included, callbacks not.
 
     Further columns are what callbacks added by ``fit.log``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> history = model.fit(X, y, epochs=2)
+    >>> list(history.keys())
+    ['epoch', 'loss', 'learning_rate', 'seconds']
+    >>> history.loss == history["loss"]
+    True
     """
 
     def __init__(self, columns: dict[str, list[float]] | None = None) -> None:

@@ -27,7 +27,7 @@ from fastnn.training import lbfgs
 from fastnn.training.evaluate import evaluate
 from fastnn.training.fit import Fit
 from fastnn.training.history import History
-from fastnn.training.optimizers import LBFGS
+from fastnn.training.optimizers import LBFGS, Optimizer
 from fastnn.training.plan import Plan
 from fastnn.training.progress import Progress, Watcher
 from fastnn.training.schedules import Rate, Running
@@ -43,7 +43,7 @@ class Steps(Protocol):
     @property
     def kind(self) -> str: ...
     @property
-    def rates(self) -> dict[str, float]: ...
+    def rates(self) -> dict[str, Any]: ...
     @property
     def learning_rate(self) -> Rate: ...
     @property
@@ -60,7 +60,7 @@ class Run:
         self,
         parameters: Parameters,
         engine: Engine,
-        optimizer: Steps,
+        optimizer: Steps | Optimizer,
         batch: int,
         n_threads: int,
         seed: int,

@@ -34,7 +34,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -58,6 +58,15 @@ class TopK(Value):
     ----------
     k : int, default 5
         At least 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> model = fastnn.Model([2, 3, 4], seed=0)
+    >>> scores = model.evaluate(np.eye(2), np.array([0, 3]), metrics=[fastnn.TopK(4)])
+    >>> scores["top_4"]
+    1.0
     """
 
     k: int = 5
@@ -140,7 +149,7 @@ def _as_metric(metric: Any, network: NetworkSpec) -> tuple[str, Metric]:
         name = getattr(metric, "__name__", "")
         if not name.isidentifier():
             raise ValueError(f"a function among metrics must have a name (def), got {metric!r}")
-        return name, metric
+        return name, cast(Metric, metric)
     if not isinstance(metric, str):
         raise TypeError(f"each of metrics must be a name or a function, got {metric!r}")
     if metric not in known:
@@ -334,7 +343,8 @@ def is_log_loss(metric: Metric | None) -> bool:
 
 
 def _log(p: np.ndarray) -> np.ndarray:
-    return np.log(np.maximum(p, np.finfo(np.float64).tiny))
+    logarithm: np.ndarray = np.log(np.maximum(p, np.finfo(np.float64).tiny))
+    return logarithm
 
 
 # --- values
@@ -369,7 +379,8 @@ def _saved(loss: np.ndarray, constant: np.ndarray, weights: np.ndarray | None) -
 
 
 def _pinball(e: np.ndarray, q: np.ndarray) -> np.ndarray:
-    return np.where(e > 0, (1 - q) * e, -q * e)
+    losses: np.ndarray = np.where(e > 0, (1 - q) * e, -q * e)
+    return losses
 
 
 def _quantiles(y: np.ndarray, q: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
@@ -378,7 +389,8 @@ def _quantiles(y: np.ndarray, q: np.ndarray, weights: np.ndarray | None) -> np.n
     order = y.argsort(0)
     below = weights[order].cumsum(0)
     places = (below < q * below[-1]).sum(0)
-    return np.take_along_axis(y, np.take_along_axis(order, places[None], 0), 0)[0]
+    quantiles: np.ndarray = np.take_along_axis(y, np.take_along_axis(order, places[None], 0), 0)[0]
+    return quantiles
 
 
 def _error(y: np.ndarray, f: np.ndarray) -> np.ndarray:

@@ -118,6 +118,12 @@ class Optimizer(Value):
     .. [2] Srivastava et al. (2014), "Dropout", JMLR 15, section 5.1.
     .. [3] Jacot, Gabriel & Hongler (2018), "Neural tangent kernel: convergence and generalization
        in neural networks", NeurIPS.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.Adam(0.001, l2=1e-4, clip_norm=1.0, rate_factors={"b": 0.1})
+    Adam(learning_rate=0.001, l2=0.0001, clip_norm=1.0, rate_factors={'b': 0.1})
     """
 
     learning_rate: Rate
@@ -212,6 +218,16 @@ class SGD(Optimizer):
     ----------
     Sutskever, Martens, Dahl & Hinton (2013), "On the importance of initialization and momentum in
     deep learning", ICML.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> history = model.fit(X, y, epochs=20, optimizer=fastnn.SGD(0.1, momentum=0.9))
+    >>> history.loss[-1] < history.loss[0]
+    True
     """
 
     learning_rate: Rate = 0.1
@@ -264,6 +280,16 @@ class Adam(Optimizer):
     Kingma & Ba (2015), "Adam: A method for stochastic optimization", ICLR, algorithm 1.
 
     .. [1] Reddi, Kale & Kumar (2018), "On the convergence of Adam and beyond", ICLR.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> history = model.fit(X, y, epochs=20, optimizer=fastnn.Adam(0.01))
+    >>> history.loss[-1] < history.loss[0]
+    True
     """
 
     learning_rate: Rate = 0.001
@@ -297,6 +323,16 @@ class AdamW(Adam):
     References
     ----------
     Loshchilov & Hutter (2019), "Decoupled weight decay regularization", ICLR.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> history = model.fit(X, y, epochs=20, optimizer=fastnn.AdamW(0.01, weight_decay=0.02))
+    >>> history.loss[-1] < history.loss[0]
+    True
     """
 
     weight_decay: Rate = _setting(0.01)
@@ -324,6 +360,16 @@ class NAdam(Optimizer):
     References
     ----------
     Dozat (2016), "Incorporating Nesterov momentum into Adam", ICLR workshop.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> history = model.fit(X, y, epochs=20, optimizer=fastnn.NAdam(0.01))
+    >>> history.loss[-1] < history.loss[0]
+    True
     """
 
     learning_rate: Rate = 0.002
@@ -376,6 +422,16 @@ class RMSprop(Optimizer):
     Tieleman & Hinton (2012), lecture 6.5 of "Neural networks for machine learning".
 
     .. [1] Graves (2013), "Generating sequences with recurrent neural networks", arXiv:1308.0850.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> history = model.fit(X, y, epochs=20, optimizer=fastnn.RMSprop(0.01))
+    >>> history.loss[-1] < history.loss[0]
+    True
     """
 
     learning_rate: Rate = 0.01
@@ -414,6 +470,16 @@ class Adagrad(Optimizer):
     ----------
     Duchi, Hazan & Singer (2011), "Adaptive subgradient methods for online learning and stochastic
     optimization", JMLR 12.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> history = model.fit(X, y, epochs=20, optimizer=fastnn.Adagrad(0.1))
+    >>> history.loss[-1] < history.loss[0]
+    True
     """
 
     learning_rate: Rate = 0.01
@@ -445,6 +511,16 @@ class Lion(Optimizer):
     References
     ----------
     Chen et al. (2023), "Symbolic discovery of optimization algorithms", NeurIPS, algorithm 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> history = model.fit(X, y, epochs=20, optimizer=fastnn.Lion(0.01))
+    >>> history.loss[-1] < history.loss[0]
+    True
     """
 
     learning_rate: Rate = 0.0001
@@ -483,6 +559,16 @@ class Rprop(Optimizer):
     Riedmiller & Braun (1993), "A direct adaptive method for faster backpropagation learning: the
     RPROP algorithm", ICNN; without going back, as Igel & Huesken (2000), "Improving the Rprop
     learning algorithm" (iRprop-).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> history = model.fit(X, y, epochs=20, batch_size=2, optimizer=fastnn.Rprop(0.01))
+    >>> history.loss[-1] < history.loss[0]
+    True
     """
 
     learning_rate: Rate = 0.01
@@ -532,6 +618,17 @@ class LBFGS(Optimizer):
     Liu & Nocedal (1989), "On the limited memory BFGS method for large scale optimization",
     Mathematical Programming 45. Zhu, Byrd, Lu & Nocedal (1997), "Algorithm 778: L-BFGS-B", ACM
     TOMS 23.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import scipy
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> history = model.fit(X, y, epochs=20, batch_size=2, optimizer=fastnn.LBFGS())
+    >>> history.loss[-1] < history.loss[0]
+    True
     """
 
     learning_rate: Rate = 1.0

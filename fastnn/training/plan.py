@@ -164,17 +164,17 @@ def plan_fit(
         others = None if held_out is None else _as_rows("held_out", held_out, len(X), once)
     loaded = None if resume is None else _checkpoint(resume, network)
     seed = seed if loaded is None else loaded.seed
-    if share:
-        rows, others = _hold_out(X, y, share, seed, network)
     weights, weigh = None, None
     if y is not None:
+        if share:
+            rows, others = _hold_out(X, y, share, seed, network)
         weigh = Weights(class_weight, y, network, rows)
         weights = weigh(sample_weight, y)
         check_mini_batches(weights, rows, batch_size)
     measured_on = None
     if validation_data is not None:
         measured_on = _as_held_out(validation_data, network, weigh, once)
-    elif others is not None:
+    elif y is not None and others is not None:
         name = "validation_split" if share else "held_out"
         its = y[others], _of_held_out(name, weights, others)
         # Rows that lie together are read a little faster, but many networks' own copies are many.

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -39,7 +39,14 @@ LIMITS = {  # the least, and what they must be below
 
 
 class Schedule(Value):
-    """What every schedule has: the rate it starts from, or reaches."""
+    """What every schedule has: the rate it starts from, or reaches.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> isinstance(fastnn.CosineDecay(0.1), fastnn.Schedule)
+    True
+    """
 
     learning_rate: float
 
@@ -75,6 +82,16 @@ class Constant(Schedule):
     Parameters
     ----------
     learning_rate : float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> history = model.fit(X, y, epochs=3, learning_rate=fastnn.Constant(0.1))
+    >>> history.learning_rate
+    [0.1, 0.1, 0.1]
     """
 
     def at(self, t: np.ndarray, per_epoch: int, total: int) -> np.ndarray:
@@ -91,6 +108,17 @@ class StepDecay(Schedule):
     epochs : int, default 10
     gamma : float, default 0.1
         At most 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> rate = fastnn.StepDecay(0.5, epochs=2, gamma=0.5)
+    >>> history = model.fit(X, y, epochs=4, learning_rate=rate)
+    >>> history.learning_rate
+    [0.5, 0.5, 0.25, 0.25]
     """
 
     epochs: int = 10
@@ -109,6 +137,16 @@ class Exponential(Schedule):
         Of the first epoch.
     gamma : float, default 0.95
         At most 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> history = model.fit(X, y, epochs=3, learning_rate=fastnn.Exponential(0.5, gamma=0.5))
+    >>> history.learning_rate
+    [0.5, 0.25, 0.125]
     """
 
     gamma: float = 0.95
@@ -133,6 +171,16 @@ class InverseScaling(Schedule):
     ----------
     Robbins & Monro (1951), "A stochastic approximation method", Annals of Mathematical Statistics
     22: it converges for powers above 1/2 and up to 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> history = model.fit(X, y, epochs=4, learning_rate=fastnn.InverseScaling(0.1))
+    >>> print(*(f"{rate:.3f}" for rate in history.learning_rate))
+    0.100 0.071 0.058 0.050
     """
 
     power: float = 0.5
@@ -166,6 +214,16 @@ class CosineDecay(Schedule):
     References
     ----------
     Loshchilov & Hutter (2017), "SGDR: stochastic gradient descent with warm restarts", ICLR.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> history = model.fit(X, y, epochs=9, learning_rate=fastnn.CosineDecay(0.1, warmup=2))
+    >>> print(*(f"{rate:.3f}" for rate in history.learning_rate))
+    0.050 0.100 0.100 0.095 0.081 0.061 0.039 0.019 0.005
     """
 
     minimum: float = 0.0
@@ -219,6 +277,16 @@ class OneCycle(Schedule):
     ----------
     Smith & Topin (2018), "Super-convergence: very fast training of neural networks using large
     learning rates", arXiv:1708.07120; Smith (2018), arXiv:1803.09820.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> history = model.fit(X, y, epochs=8, learning_rate=fastnn.OneCycle(0.1))
+    >>> print(*(f"{rate:.3f}" for rate in history.learning_rate))
+    0.004 0.082 0.097 0.081 0.056 0.028 0.008 0.000
     """
 
     pct_start: float = 0.3
@@ -254,6 +322,16 @@ class CosLog(Schedule):
     ----------
     Holzmüller, Grinsztajn & Steinwart (2024), "Better by default: strong pre-tuned MLPs and boosted
     trees on tabular data", NeurIPS, section 3 (coslog4).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> history = model.fit(X, y, epochs=8, learning_rate=fastnn.CosLog(0.1, cycles=2))
+    >>> print(*(f"{rate:.3f}" for rate in history.learning_rate))
+    0.000 0.098 0.032 0.007 0.072 0.099 0.065 0.019
     """
 
     cycles: int = 4
@@ -269,7 +347,8 @@ class CosLog(Schedule):
         m, _ = np.frexp(1 + (2.0**self.cycles - 1) * (t / total))
         m = np.where(m < math.sqrt(0.5), 2 * m, m)
         wave = _sin_pi(log(m) / 0.6931471805599453)
-        return self.learning_rate * (wave * wave)
+        rates: np.ndarray = self.learning_rate * (wave * wave)
+        return rates
 
 
 class FlatCosine(Schedule):
@@ -284,6 +363,16 @@ class FlatCosine(Schedule):
     References
     ----------
     Holzmüller, Grinsztajn & Steinwart (2024), as of `CosLog` (flat_cos).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> history = model.fit(X, y, epochs=8, learning_rate=fastnn.FlatCosine(0.1))
+    >>> print(*(f"{rate:.3f}" for rate in history.learning_rate))
+    0.100 0.100 0.100 0.100 0.100 0.085 0.050 0.015
     """
 
     def at(self, t: np.ndarray, per_epoch: int, total: int) -> np.ndarray:
@@ -327,6 +416,16 @@ class ReduceOnPlateau(Watching):
     minimum : float, default 0.0
     monitor : {"loss", "val_loss"}, default "loss"
         Of the history; val_loss needs validation data.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> history = model.fit(X, y, epochs=3, learning_rate=fastnn.ReduceOnPlateau(0.1, patience=2))
+    >>> history.learning_rate
+    [0.1, 0.1, 0.1]
     """
 
     factor: float = 0.1
@@ -375,6 +474,16 @@ class Adaptive(Watching):
         Failed epochs in a row, at least 1.
     factor : float, default 0.2
         Below 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.eye(2), np.array([0, 1])
+    >>> model = fastnn.Model([2, 3, 2], seed=0)
+    >>> history = model.fit(X, y, epochs=3, learning_rate=fastnn.Adaptive(0.1))
+    >>> history.learning_rate
+    [0.1, 0.1, 0.1]
     """
 
     tol: float = 1e-4
@@ -472,7 +581,7 @@ def as_rate(name: str, value: Any) -> Rate:
     if isinstance(value, Schedule):
         return value
     if callable(value) and not isinstance(value, type):
-        return value
+        return cast(Callable[[int], float], value)
     return as_real(name, value)
 
 

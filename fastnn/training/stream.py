@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -17,12 +17,13 @@ AHEAD = 2  # blocks that wait, beside the one in use and the one being read
 POLL = 0.05  # seconds until a full queue's producer looks whether it is still wanted
 
 
+Source = Iterable[Any] | Callable[[], Iterable[Any]]
+
+
 class Stream:
     """Blocks of training data, from an iterable or from a callable that returns an iterator."""
 
-    def __init__(
-        self, source: Iterable[Any] | Callable[[], Iterable[Any]], network: NetworkSpec
-    ) -> None:
+    def __init__(self, source: Source, network: NetworkSpec) -> None:
         self._source = source
         self._network = network
         self.error: BaseException | None = None  # what the source raised, or a bad block's
@@ -125,4 +126,4 @@ def as_stream(source: Any, epochs: int, network: NetworkSpec) -> Stream:
                 "an iterator can be read for one epoch alone; pass a callable that returns a new "
                 f"one, got epochs={epochs}"
             )
-    return Stream(source, network)
+    return Stream(cast(Source, source), network)

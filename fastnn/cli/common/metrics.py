@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastnn.checks import counted
@@ -12,7 +14,7 @@ WIDEST_MATRIX = 25  # classes; a wider confusion matrix is left to --json
 MOST_COLUMNS = 10  # that are told to matter
 
 
-def scores_text(result: dict) -> str:
+def scores_text(result: dict[str, Any]) -> str:
     """Of `fastnn.report.scores`: a line for each score, and of classes one for each class."""
     lines = [("rows", f"{result['rows']:,}"), *told(result)]
     width = max(len(title) for title, _ in lines)
@@ -26,7 +28,7 @@ def scores_text(result: dict) -> str:
     return "\n".join(text)
 
 
-def confusion_text(result: dict) -> str:
+def confusion_text(result: dict[str, Any]) -> str:
     names = list(result["classes"])
     if len(names) > WIDEST_MATRIX:
         return f"confusion matrix: {len(names)} classes are too wide, --json holds it"
@@ -47,8 +49,9 @@ def importance_text(importance: Importance) -> str:
     return "\n".join([*aligned(rows), *([f"... and {counted(more, 'column')}"] if more else [])])
 
 
-def several_text(result: dict) -> str:
+def several_text(result: dict[str, Any]) -> str:
     """A line for each of several targets; of two classes the ratios of the second."""
+    head: list[str] = []
     rows = []
     for name, one in result["targets"].items():
         if "classes" in one:

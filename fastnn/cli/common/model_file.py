@@ -63,7 +63,8 @@ def load_model(path: str, what: str = "") -> Model:
     model = load(path)
     if is_ensemble(model):
         raise BadUse(f"{path}: {what} needs one network, this file holds a {type(model).__name__}")
-    return model
+    network: Model = model
+    return network
 
 
 def load_with_columns(path: str) -> tuple[Any, Columns]:
@@ -87,7 +88,10 @@ def outputs(model: Any, columns: Columns, rows: Any, n_threads: int | None) -> n
     """(n, n_outputs): probabilities, scores of a hinge, or float64 values in the targets' units."""
     model.n_threads = n_threads
     if is_ensemble(model):
-        return model.predict(rows)[:, None] if columns.amounts else model.predict_proba(rows)
+        answers: np.ndarray = (
+            model.predict(rows)[:, None] if columns.amounts else model.predict_proba(rows)
+        )
+        return answers
     described = model.columns is not None and not model.columns.plain
     f = model.forward(rows if described else columns.encode(rows, model.dtype))
     if columns.class_names is not None and f.shape[1] == 1:  # of two classes from one sigmoid

@@ -207,7 +207,7 @@ def prepare(args: argparse.Namespace) -> Prepared:
     return Prepared(source, columns, rows, held_out, share, validation)
 
 
-def training_facts(args: argparse.Namespace, prepared: Prepared) -> dict:
+def training_facts(args: argparse.Namespace, prepared: Prepared) -> dict[str, Any]:
     """For `fastnn info`; no times, so that the same command writes the same bytes."""
     other = prepared.validation
     return {

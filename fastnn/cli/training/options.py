@@ -260,9 +260,10 @@ def loss_of(args: argparse.Namespace, columns: Columns) -> Any:
     if name_of(loss) not in known:
         raise BadUse(f"--loss for {what} must be one of {', '.join(known)}, got {name_of(loss)}")
     if args.label_smoothing:
-        if name_of(loss) not in ("cross_entropy", "binary_cross_entropy"):
+        smoothed = {one.name: one for one in (losses.CrossEntropy, losses.BinaryCrossEntropy)}
+        if name_of(loss) not in smoothed:
             raise BadUse(f"--label-smoothing goes with cross-entropy, not with {name_of(loss)}")
-        loss = losses.CLASSES[name_of(loss)](args.label_smoothing)
+        loss = smoothed[name_of(loss)](args.label_smoothing)
     return loss
 
 

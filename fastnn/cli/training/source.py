@@ -122,8 +122,8 @@ def read_source(args: argparse.Namespace, task: str | None = None, why: str = ""
     if isinstance(X, Table) and args.sample_weight:
         X = X.select(name for name in X.columns if name != args.sample_weight)
     if args.task:
-        task, why = args.task, "as --task says"
-    elif not task:
+        task, why = str(args.task), "as --task says"
+    elif task is None:
         found = [infer_task(column) for column in y.columns.values()]
         task, why = found[0][0], found[0][1] + (", ..." if len(found) > 1 else "")
     return Source(X, y, _weights(args, source), task, why)
@@ -159,7 +159,7 @@ def tell_leaks(
             note(text)
 
 
-def of_columns(args: argparse.Namespace) -> dict:
+def of_columns(args: argparse.Namespace) -> dict[str, Any]:
     """Settings of `fastnn.tables.learn` and of the tabular estimators."""
     return {name: getattr(args, name) for name in OF_COLUMNS} | {
         "ordered": dict(args.ordered) or None,

@@ -68,6 +68,15 @@ def read(
         pyarrow is not installed, which reads Parquet.
     OSError
         The file cannot be opened.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import fastnn
+    >>> _ = Path("people.csv").write_text("age,town\\n31,Rome\\n47,Oslo\\n")
+    >>> table = fastnn.tables.read("people.csv")
+    >>> list(table.columns)
+    ['age', 'town']
     """
     path = os.fspath(path)
     suffix = Path(path).suffix.lower()

@@ -50,7 +50,7 @@ def choose(
     logged = inputs.logged_where_long(data, rows)
     target = columns.targets[0]
     amount = target if isinstance(target, Amount) else None
-    wanted = None
+    wanted, values = None, np.empty(0)
     if amount is not None:
         values = columns.in_units(y)[:, 0]
         positive = np.min(columns.in_units(lesson.y)) > 0  # a teacher's, maybe
@@ -101,13 +101,15 @@ def _squares(
     predicted = amount.unscaled(f)
     if amount.log:
         predicted = predicted * smear_of(predicted, values, weights)
-    return (np.clip(predicted, values.min(), values.max()) - values) ** 2
+    squares: np.ndarray = (np.clip(predicted, values.min(), values.max()) - values) ** 2
+    return squares
 
 
 def _log_losses(p: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Of each row."""
     own = np.clip(p[np.arange(len(p)), labels], 1e-7, 1)
-    return -np.log(own)
+    losses: np.ndarray = -np.log(own)
+    return losses
 
 
 def smear_of(predicted: np.ndarray, values: np.ndarray, weights: np.ndarray | None) -> float:

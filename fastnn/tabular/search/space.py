@@ -91,6 +91,7 @@ def first_pack(
         rows = n_rows - n_rows // (n_folds if n_folds > 1 else 5)
         return int(each / (n_folds * _epoch(first, rows, features, n_out)))
 
+    n_folds = 1
     for n in [trials] if trials else IN_TIME:
         each = min(usual_budget(n_rows), math.inf if budget is None else budget / n)
         n_folds = 5 if epochs(5) >= several else 1

@@ -52,6 +52,12 @@ class Trial:
         diverged.
     seconds : float
         Of several that were trained at the same time an equal share.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.tabular.Trial(fastnn.tabular.Recipe(), score=0.3, seconds=2.0).score
+    0.3
     """
 
     recipe: Recipe

@@ -1,11 +1,15 @@
-"""What type checkers see of the public names."""
+"""What type checkers see of the public names, and of the compiled modules."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import get_args
 
 import pytest
 
+import fastnn
 from fastnn import names
 from fastnn.kernels import _cpu
 from fastnn.network import initialize, norms, spec
@@ -81,3 +85,46 @@ def test_mypy_sees_slips_and_nothing_else(tmp_path):
     first = RIGHT.count("\n") + 1
     found = {int(line.split(":")[1]) for line in out.splitlines() if ": error:" in line}
     assert found == set(range(first, first + len(WRONG))), out + err
+
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = sorted((ROOT / "tests/typing").glob("*.py"))
+
+
+def test_mypy_reveals_what_typical_scripts_expect(tmp_path):
+    """tests/typing; pyright's word on them is part of `make lint`."""
+    api = pytest.importorskip("mypy.api")
+    settings = tmp_path / "mypy.ini"
+    settings.write_text("[mypy]\nstrict = true\nignore_missing_imports = true\n")
+    command = ["--follow-imports=silent", "--config-file", str(settings)]
+    out, err, status = api.run([*command, *map(str, SCRIPTS)])
+    assert len(SCRIPTS) > 1 and status == 0, out + err
+
+
+def test_the_marker_of_typed_packages_is_there():
+    assert (Path(fastnn.__file__).parent / "py.typed").exists()
+
+
+# The stubs' own names for types.
+ALIASES = r"fastnn\.kernels\.\w+\.(Activation|Column|Norm|Phi|Reals)"
+
+
+def test_the_stubs_agree_with_the_compiled_modules(tmp_path):
+    pytest.importorskip("mypy.stubtest")
+    package = Path(fastnn.__file__).parent
+    stubs = sorted(path.relative_to(package.parent) for path in package.rglob("*.pyi"))
+    (tmp_path / "allowed").write_text(ALIASES)
+    settings = tmp_path / "mypy.ini"
+    settings.write_text("[mypy]\nignore_missing_imports = true\n")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "mypy.stubtest", "--concise", "--ignore-missing-stub"),
+            *("--ignore-disjoint-bases", "--mypy-config-file", str(settings)),
+            *("--allowlist", str(tmp_path / "allowed")),
+            *(".".join(path.with_suffix("").parts) for path in stubs),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=package.parent,
+    )
+    assert len(stubs) > 10 and done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,154 @@
+"""The site: `make docs`. Its pages are Markdown that reads on GitHub, too.
+
+index.md lists the pages, part by part, and so is the navigation; README.md is its beginning,
+CONTRIBUTING.md and CHANGELOG.md are pages where they lie. reference.rst lists the public names.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from docutils import nodes
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+sys.path.insert(0, str(ROOT))
+
+from fastnn import __version__  # noqa: E402
+
+project = "fastnn"
+author = copyright = "The fastnn developers"
+version = release = __version__
+language = "en"
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
+exclude_patterns = ["_templates"]
+templates_path = ["_templates"]
+myst_heading_anchors = 4
+suppress_warnings = ["myst.header"]  # a part of README begins below its first heading
+autosummary_generate = True
+autosummary_imported_members = True
+# What scikit-learn adds to a class refers to pages of its own site.
+SKLEARNS = "set_fit_request, set_partial_fit_request, set_predict_request, set_score_request, score"
+autodoc_default_options = {"members": True, "member-order": "bysource", "exclude-members": SKLEARNS}
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+default_role = "literal"
+
+html_theme = "pydata_sphinx_theme"
+html_title = "fastnn"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = False
+html_copy_source = False
+html_sidebars = {"**": ["globaltoc"]}
+html_theme_options = {
+    "show_prev_next": True,
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "navbar_center": [],
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
+}
+linkcheck_timeout = 10
+linkcheck_retries = 2
+
+# A workflow knows where the sources are to be read; elsewhere they are beside the site.
+SOURCES = ROOT.as_uri()
+if "GITHUB_REPOSITORY" in os.environ:
+    SOURCES = "{GITHUB_SERVER_URL}/{GITHUB_REPOSITORY}/blob/{GITHUB_SHA}".format(**os.environ)
+OUTSIDE = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+}
+LINK = re.compile(r"(\[[^\]]*\]\()([^)\s#:]+)((?:#[^)\s]*)?\))")
+PART = re.compile(r"^## ([^\n]*)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+PAGE = re.compile(r"\]\((?:\.\./)?([\w/]+)\.(?:md|rst)\)")
+
+
+def relinked(text: str, folder: Path) -> str:
+    """text as a page of docs/, from a file in folder: links to pages, to sources elsewhere."""
+
+    def new(link: re.Match[str]) -> str:
+        file = (folder / link[2]).resolve()
+        if not file.exists() or (DOCS in file.parents and folder == DOCS):
+            return link[0]
+        path = file.relative_to(ROOT).as_posix()
+        if path in OUTSIDE:
+            target = OUTSIDE[path]
+        elif DOCS in file.parents:
+            target = file.relative_to(DOCS).as_posix()
+        else:
+            # As HTML: Markdown takes no link to a file of this machine. tests/test_docs.py has seen
+            # that it is there.
+            return f'<a href="{SOURCES}/{path}">{link[1][1:-2]}</a>'
+        return link[1] + target + link[3]
+
+    return LINK.sub(new, text)
+
+
+def toctrees(text: str) -> str:
+    """After each part of index.md the pages it links to, as the navigation's."""
+
+    def new(part: re.Match[str]) -> str:
+        pages = "\n".join(dict.fromkeys(page.lower() for page in PAGE.findall(part[2])))
+        tree = f"```{{toctree}}\n:hidden:\n:caption: {part[1]}\n\n{pages}\n```\n"
+        return f"## {part[1]}\n{part[2]}\n{tree}\n"
+
+    return PART.sub(new, text)
+
+
+def read_source(app, docname: str, source: list[str]) -> None:
+    for name, page in OUTSIDE.items():
+        if page == f"{docname}.md":
+            beside = source[0].partition("\n")[2]  # without its heading
+            source[0] = relinked((ROOT / name).read_text(encoding="utf-8"), ROOT)
+            if docname == "index":
+                source[0] += relinked(toctrees(beside), DOCS)
+            return
+    if (DOCS / f"{docname}.md").exists():
+        source[0] = relinked(source[0], DOCS)
+
+
+def inline_drawings(app, tree: nodes.document, docname: str) -> None:
+    """SVG drawings become part of the page, so that they follow its theme."""
+    for image in tree.findall(nodes.image):
+        path = app.srcdir / image["uri"]
+        if path.suffix == ".svg":
+            html = f'<div class="drawing">{path.read_text(encoding="utf-8")}</div>'
+            image.replace_self(nodes.raw("", html, format="html"))
+
+
+def read_docstring(app, what, name, obj, options, lines: list[str]) -> None:
+    """Docstrings are written to be read as they are: formulas stand on indented lines, |x| is an
+    absolute value, and a name may end in _."""
+    read: list[str] = []
+    above, literal = "", False  # the last line with text, at the margin or not
+    for line in lines:
+        indented = line.startswith("    ")
+        if line and not literal and indented and read and not read[-1] and above[:1].strip():
+            literal = True
+            if not above.endswith("::"):
+                read += [".. code-block:: text", ""]
+        literal = literal and (indented or not line)
+        read.append(line if literal or line.lstrip().startswith(">>>") else escaped(line))
+        above = line or above
+    lines[:] = read
+
+
+def escaped(line: str) -> str:
+    parts = re.split(r"(`[^`]*`)", line)
+    parts[::2] = [re.sub(r"\||(?<=\w)_(?!\w)", r"\\\g<0>", part) for part in parts[::2]]
+    return "".join(parts)
+
+
+def setup(app) -> None:
+    app.connect("autodoc-process-docstring", read_docstring, priority=400)  # before numpydoc
+    app.connect("source-read", read_source)
+    app.connect("doctree-resolved", inline_drawings)
