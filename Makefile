@@ -1,6 +1,6 @@
 # make check     everything that must hold before a commit
 # make build     compile in place
-# make lint      ruff, cython-lint, mypy, pyright
+# make lint      ruff, cython-lint, mypy, pyright, codespell
 # make test      all tests, docstrings, the pages' Python blocks and examples/*.py
 # make bench     how fast this machine runs fastnn
 # make asan      the tests under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -25,6 +25,7 @@ lint:
 	cython-lint fastnn
 	$(PYTHON) -m mypy
 	pyright
+	codespell
 
 test:
 	$(PYTHON) -m pytest

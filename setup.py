@@ -75,9 +75,13 @@ def isas() -> dict[str, list[str]]:
 
 # Never -march=native or -ffast-math, no contraction of a * b + c: bit identity
 # (docs/architecture.md).
-COMPILE = ["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-O3", "-g0", "-DNDEBUG"]
-# Modules in Cython only call the loops, which are C: -O3 would make them larger, not faster.
-MODULE = [] if DEBUG else ["-O2"]
+# -O3 would copy loops for every case, those too that are rare: larger, not faster.
+COMPILE = ["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-O2", "-g0", "-DNDEBUG"]
+# The C kernels: nothing is ever thrown or called back through them.
+KERNEL = [] if DEBUG else ["-funswitch-loops", "-fpeel-loops", "-fno-asynchronous-unwind-tables"]
+# Modules in Cython that only prepare calls: small, not fast.
+PREPARE = ["_shared", "engine", "measure", "net"]
+SMALL = [] if DEBUG else ["-Os"]
 COMPILE += ["-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
 LINK = [] if DEBUG or sys.platform == "darwin" else ["-Wl,-s"]
 if SANITIZE:
@@ -93,7 +97,14 @@ else:
 
 
 class BuildKernels(build_ext):
-    """Compiles src for every instruction set before the extension that links it."""
+    """Compiles src for every instruction set before the extension that links it.
+
+    On all CPUs, unless told otherwise (-j): pip has no option for it.
+    """
+
+    def finalize_options(self):
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
 
     def build_extensions(self):
         if SERIAL or not self.links_openmp():
@@ -144,7 +155,7 @@ class BuildKernels(build_ext):
                 [str(source)],
                 output_dir=str(out),
                 include_dirs=[str(C)],
-                extra_postargs=[*COMPILE, *flags],
+                extra_postargs=[*COMPILE, *KERNEL, *flags],
             )
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -152,13 +163,14 @@ class BuildKernels(build_ext):
 
 
 def extension(name: str, suffix: str = ".pyx") -> Extension:
+    small = SMALL if name.rpartition(".")[2] in PREPARE else []
     return Extension(
         name,
         [name.replace(".", "/") + suffix],
         include_dirs=[str(C), numpy.get_include()],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         depends=["setup.py", *(str(path) for path in sorted(C.rglob("*.[ch]")))],
-        extra_compile_args=[*COMPILE, *MODULE, *OPENMP[0]],
+        extra_compile_args=[*COMPILE, *small, *OPENMP[0]],
         extra_link_args=[*LINK, *OPENMP[1]],
     )
 

@@ -136,6 +136,7 @@ __all__ = [
     "shapley_values",
     "show_config",
     "threads",
+    "verify",
 ]
 
 
@@ -145,6 +146,7 @@ if TYPE_CHECKING:
     from fastnn import onnx as onnx
     from fastnn import tables as tables
     from fastnn import tabular as tabular
+    from fastnn.bits.check import verify
     from fastnn.explain.importance import permutation_importance
     from fastnn.explain.shapley import shapley_values
     from fastnn.explain.trace import Trace
@@ -171,6 +173,7 @@ else:
         "fit_many": "fastnn.many",
         "permutation_importance": "fastnn.explain.importance",
         "shapley_values": "fastnn.explain.shapley",
+        "verify": "fastnn.bits.check",
     }  # fmt: skip
     _PARTS = ("data", "interop", "onnx", "tables", "tabular")
 

@@ -16,6 +16,7 @@ from fastnn.kernels import _cpu
 from fastnn.kernels._cpu import default_threads
 
 __version__ = "0.1.0"  # pyproject.toml's
+BITS_VERSION = 1  # raised where the same training comes to other bits; CHANGELOG.md names each
 
 _limit: ContextVar[int | None] = ContextVar("fastnn_threads", default=None)
 
@@ -74,6 +75,7 @@ def show_config(mode: Literal["print", "dict"] = "print") -> dict[str, Any] | No
     as_name("mode", mode, ("print", "dict"))
     config = {
         "fastnn": __version__,
+        "bits_version": BITS_VERSION,
         "isa": _cpu.isa(),
         "isas": _cpu.isas(),
         "openmp": _cpu.openmp(),
@@ -86,7 +88,7 @@ def show_config(mode: Literal["print", "dict"] = "print") -> dict[str, Any] | No
     if mode == "dict":
         return config
     for name, value in config.items():
-        print(f"{name:<10} {', '.join(value) if isinstance(value, list) else value}")
+        print(f"{name:<12} {', '.join(value) if isinstance(value, list) else value}")
     return None
 
 

@@ -20,7 +20,7 @@ INLINE float from_half(uint16_t h) {
 
 #define REAL_OF(name, x) (fnn_kind_##name == fnn_kind_float16 ? (real)from_half((uint16_t)(x)) : (real)(x))
 #define X(name, type)                                                                                                       \
-    NOINLINE void gather_##name(idx rows, idx n, const fnn_features *X, const ptrdiff_t *order, idx first, real *to, idx stride) { \
+    NOINLINE void gather_##name(idx rows, idx n, const fnn_features *X, const ptrdiff_t *order, idx first, real *restrict to, idx stride) { \
         const real scale = fnn_kind_##name < fnn_kind_float16 ? (real)X->scale : 1;                                         \
         if (X->column == (idx)sizeof(type)) for (idx r = 0; r < rows; r++) {                                                \
             const type *x = (const type *)(X->data + (order ? order[first + r] : first + r) * X->row);                      \

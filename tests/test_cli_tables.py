@@ -307,20 +307,43 @@ def test_bad_use(here, run, options, message):
     assert not (here / "m.st").exists()
 
 
+def interrupted(after, monkeypatch, *options):
+    """The last line of stderr of a training that Ctrl-C stops in network `after`."""
+    command = [sys.executable, "-m", "fastnn", "train", "people.csv", "-t", "kind", "-o", "m.st"]
+    monkeypatch.setenv("PYTHONPATH", fastnn.__path__[0] + "/..")
+    process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        at = re.search(r"network (\d+)/", line)
+        if at and int(at[1]) >= after:
+            break
+    process.send_signal(signal.SIGINT)
+    err = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and "Traceback" not in err
+    return err.splitlines()[-1]
+
+
 def test_ctrl_c_leaves_the_old_file(here, monkeypatch):
     people(here / "people.csv", n=600)
     (here / "m.st").write_text("old")
-    command = [sys.executable, "-m", "fastnn", "train", "people.csv", "-t", "kind", "-o", "m.st"]
-    monkeypatch.setenv("PYTHONPATH", fastnn.__path__[0] + "/..")
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    process.stderr.readline()  # it trains
-    process.send_signal(signal.SIGINT)
-    err = process.communicate(timeout=20)[1]
-    assert process.returncode == 130 and "Traceback" not in err
-    assert err.splitlines()[-1] == (
-        "fastnn: stopped while training; nothing was written to m.st"
+    assert interrupted(1, monkeypatch) == (
+        "fastnn: stopped while training, before there was an ensemble; nothing was written to m.st"
     )
-    assert (here / "m.st").read_text() == "old"
+    assert (here / "m.st").read_text() == "old" and not (here / "m.partial.st").exists()
+
+
+def test_ctrl_c_keeps_the_networks_that_were_trained(here, monkeypatch, run):
+    people(here / "people.csv", n=600)
+    (here / "m.st").write_text("old")
+    told = interrupted(8, monkeypatch, "--threads", "1")
+    found = re.fullmatch(
+        r"fastnn: stopped after (\d+) networks; the ensemble of these is in m.partial.st, "
+        r"nothing was written to m.st",
+        told,
+    )
+    n = int(found[1])
+    assert n >= 5 and n % 5 == 0 and (here / "m.st").read_text() == "old"
+    assert run("predict", "m.partial.st", "people.csv")[0] == 0
+    assert 0 < len(fastnn.load("m.partial.st")._ensemble.members) <= n
 
 
 def test_times():

@@ -2,20 +2,22 @@
 
     python tests/test_golden.py --write
 
-rewrites tests/golden/*.json. Whoever runs it reviews the diff and says in the commit why results
-may change. Data and starting weights of the curves are exact fractions made from integers, so
-nothing but the arithmetic under test decides the outcome.
+rewrites the files. Whoever runs it reviews the diff and says in the commit why results may change;
+hashes that stand there change only with another BITS_VERSION (fastnn/config.py). Data and starting
+weights of the curves are exact fractions made from integers, so nothing but the arithmetic under
+test decides the outcome.
 
-- loss_curves.json: the mean loss of each of ten mini-batches, for each loss and optimizer, from
-  tests/reference.py in NumPy's widest dtype, rounded to float64.
-- theta_sha256.json: theta after Model(seed=...).fit(...), little-endian. One hash for AVX2, AVX-512
-  and NEON and for any number of threads. The baseline has no FMA and is outside this promise.
+- tests/golden/loss_curves.json: the mean loss of each of ten mini-batches, for each loss and
+  optimizer, from tests/reference.py in NumPy's widest dtype, rounded to float64.
+- fastnn/bits/hashes.json: SHA-256 of weights after training and of outputs, which `fastnn verify`
+  compares, too. One hash for AVX2, AVX-512 and NEON and for any number of threads. The baseline has
+  no FMA and is outside this promise.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -25,23 +27,16 @@ import reference as ref
 from compiled import activation, embedding, norm_of
 
 import fastnn
+from fastnn.bits.check import BASELINE, HASHES, WHAT, hashes, pinned, sha256
+from fastnn.bits.networks import CASES, DTYPES, coded, fractions, trained
+from fastnn.config import BITS_VERSION
 from fastnn.kernels import _cpu
 from fastnn.network.losses import from_json
 from fastnn.random import keys
 from fastnn.training.schedules import Running
 
 GOLDEN = Path(__file__).parent / "golden"
-CURVES, HASHES = GOLDEN / "loss_curves.json", GOLDEN / "theta_sha256.json"
-
-
-def fractions(*shape, seed):
-    """Numbers in [-1/2, 1/2) with 24 bits: exact in every dtype, the same on every machine."""
-    n = int(np.prod(shape))
-    i = np.arange(1, n + 1, dtype=np.uint64) + np.uint64(1_000_003 * seed)
-    i *= np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: Weyl's sequence; modulo 2^64
-    i ^= i >> np.uint64(29)
-    i *= np.uint64(0xBF58476D1CE4E5B9)
-    return ((i >> np.uint64(40)).astype(np.float64) * 2.0**-24 - 0.5).reshape(shape)
+CURVES = GOLDEN / "loss_curves.json"
 
 
 # --- Loss curves ----------------------------------------------------------------------------------
@@ -163,13 +158,6 @@ def pinned_with(name):
 N, BATCH = 38, 4  # ten mini-batches, the last one of 2
 
 
-def coded(X, categories):
-    """X with codes in these columns, -1 among them; categories: pairs of a column and its n."""
-    for column, n in categories:
-        X[:, column] = np.arange(len(X)) * 7 % (n + 1) - 1
-    return X
-
-
 def curve_data(net):
     X = 2 * fractions(N, net.sizes[0], seed=1)
     X = coded(X, [(one[1][0], one[2]) for one in net.embeddings if one[0] == "categories"])
@@ -266,154 +254,49 @@ def test_loss_curve(name, optimizer, dtype):
     np.testing.assert_allclose(got, want, rtol=bound, atol=0)
 
 
-# --- Hashes of trained weights --------------------------------------------------------------------
+# --- Hashes of trained networks -------------------------------------------------------------------
 
-SGD = fastnn.SGD(0.0625)
-HEAVY = fastnn.SGD(0.0625, 0.75)
-TRAINED = {  # name: sizes, activation, output, bias, batch size, optimizer
-    "784-30-10 sigmoid, batch 1": ([784, 30, 10], "sigmoid", "softmax", True, 1, SGD),
-    "784-128-10 relu, batch 128": ([784, 128, 10], "relu", "softmax", True, 128, SGD),
-    "67-33-17-5 tanh, momentum": ([67, 33, 17, 5], "tanh", "softmax", True, 13, HEAVY),
-    "31-19-1 relu, no bias": ([31, 19, 1], "relu", "identity", False, 7, SGD),
-    "5-1, one layer": ([5, 1], "relu", "sigmoid", True, 3, SGD),
-    "1-1-2 nesterov": (
-        *([1, 1, 2], "sigmoid", "sigmoid", True, 2),
-        fastnn.SGD(0.0625, 0.5, nesterov=True),
-    ),
-    "67-33-17-5 gelu and mish": ([67, 33, 17, 5], ["gelu", "mish"], "softmax", True, 13, HEAVY),
-    "67-33-17-5 silu and elu, batch 1": ([67, 33, 17, 5], ["silu", "elu"], "softmax", True, 1, SGD),
-    "67-33-17-5 the others": (
-        *([67, 33, 17, 9, 8, 7, 5], ["gelu_tanh", "selu", "softplus", "leaky_relu", "hard_tanh"]),
-        *("softmax", True, 13, SGD),
-    ),
-    "130-70-3 tanh, adam": ([130, 70, 3], "tanh", "softmax", True, 16, fastnn.Adam()),
-    "19-23-7 cross_entropy, smoothed": ([19, 23, 7], "relu", "softmax", True, 16, SGD),
-    "19-23-7 focal": ([19, 23, 7], "relu", "softmax", True, 16, SGD),
-    "19-23-7 focal, sigmoid": ([19, 23, 7], "relu", "sigmoid", True, 16, SGD),
-    "19-23-7 poisson": ([19, 23, 7], "tanh", "exp", True, 16, SGD),
-    "19-23-7 huber": ([19, 23, 7], "tanh", "identity", True, 16, SGD),
-    "19-23-9 quantile": ([19, 23, 9], "tanh", "identity", True, 16, SGD),
-    "19-23-7 absolute_error": ([19, 23, 7], "tanh", "tanh", True, 16, SGD),
-    "19-23-7 hinge": ([19, 23, 7], "relu", "identity", True, 16, SGD),
-    "19-23-7 weights": ([19, 23, 7], "relu", "softmax", True, 16, SGD),
-    "67-33-17-5 dropout and noise": (
-        *([67, 33, 17, 5], "relu", "softmax", True, 13, fastnn.Adam()),
-        {"dropout": [0.2, 0.5, 0.5], "noise": [0.0, 0.125, 0.25]},
-    ),
-    "67-33-17-5 ntk, rate factors": (
-        *([67, 33, 17, 5], "tanh", "softmax", True, 13),
-        fastnn.AdamW(0.0625, ntk=True, rate_factors={"b": 0.125}),
-    ),
-    "67-33-17-5 dropout, scheduled": (
-        *([67, 33, 17, 5], "relu", "softmax", True, 13),
-        fastnn.AdamW(0.01, weight_decay=fastnn.FlatCosine(0.125)),
-        {"dropout": [0.2, 0.5, 0.5]},
-    ),
-    "67-33-17-5 parametric": (
-        *([67, 33, 17, 5], fastnn.Parametric("selu"), "softmax", True, 13),
-        fastnn.AdamW(0.01, rate_factors={"alpha": 4.0}, clip_norm=1.0),
-        {"dropout": [0.0, 0.5, 0.5]},
-    ),
-    "67-33-17-5 parametric mish, layer norm, batch 1": (
-        *([67, 33, 17, 5], fastnn.Parametric("mish"), "softmax", True, 1, SGD),
-        {"norm": ["layer", None]},
-    ),
-    "67-33-17-5 batch norm": (
-        *([67, 33, 17, 5], "relu", "softmax", True, 13, fastnn.Adam()),
-        {"norm": "batch"},
-    ),
-    "67-33-17-5 layer norm": (
-        [67, 33, 17, 5],
-        "silu",
-        "softmax",
-        True,
-        13,
-        HEAVY,
-        {"norm": "layer"},
-    ),
-    "67-33-17-5 both norms": (
-        *([67, 33, 17, 5], "tanh", "softmax", False, 13, fastnn.AdamW(clip_norm=0.5, max_norm=1.0)),
-        {"norm": ["layer", "batch"], "dropout": [0.2, 0.5, 0.0]},
-    ),
-    "67-33-17-5 embeddings and scales": (
-        *([67, 33, 17, 5], ["selu", "mish"], "softmax", True, 13),
-        fastnn.AdamW(0.03125, rate_factors={"embedding": 0.125, "scale": 4.0}),
-        {
-            "embeddings": [
-                fastnn.Periodic(range(5, 40)),
-                fastnn.PiecewiseLinear([1, 0], [[-0.5, -0.25, 0, 0.5], [0, 0.25]]),
-                fastnn.PiecewiseLinear([2], [-0.5, -0.25, 0, 0.5], width=3),
-                fastnn.Categories(3, 20, width=4),
-                fastnn.Categories(4, 5),
-            ],
-            "feature_scale": True,
-            "dropout": [0.125, 0.0, 0.0],
-        },
-    ),
-    "67-33-17-2 monotone": (
-        *([67, 33, 17, 2], ["selu", "softplus"], "softmax", True, 13),
-        fastnn.AdamW(0.03125, max_norm=1.0),
-        {
-            "monotone": {0: 1, 3: -1, 40: 1},
-            "embeddings": [fastnn.PiecewiseLinear([3], [-0.5, -0.25, 0, 0.5])],
-            "feature_scale": True,
-            "dropout": [0.0, 0.125, 0.0],
-        },
-    ),
-    "67-33-17-5 layer norm, batch 1": (
-        *([67, 33, 17, 5], "relu", "softmax", True, 1, SGD),
-        {"norm": "layer"},
-    ),
-}
-LOSSES = {  # where it is not the output's own
-    "19-23-7 cross_entropy, smoothed": fastnn.CrossEntropy(0.125),
-    "19-23-7 focal": "focal",
-    "19-23-7 focal, sigmoid": fastnn.Focal(1.5),
-    "19-23-7 huber": fastnn.Huber(0.25),
-    "19-23-9 quantile": fastnn.Quantile([0.125, 0.5, 0.75]),
-    "19-23-7 absolute_error": "absolute_error",
-    "19-23-7 hinge": "hinge",
-}
-
-
-FIT = {  # what fit is given besides
-    "67-33-17-5 dropout, scheduled": {"dropout_schedule": fastnn.FlatCosine(1.0)},
-}
-
-
-def trained_theta(name, dtype, n_threads=None):
-    sizes, activation, output, bias, batch, optimizer, *more = TRAINED[name]
-    n = 300
-    settings = more[0] if more else {}
-    codes = [one for one in settings.get("embeddings", ()) if isinstance(one, fastnn.Categories)]
-    X = coded(fractions(n, sizes[0], seed=5), [(one.column, one.n) for one in codes])
-    y = fractions(n, sizes[-1], seed=6) + 0.5
-    loss = LOSSES.get(name)
-    y = np.arange(n) * 13 % sizes[-1] if output == "softmax" or loss == "hinge" else y
-    y = y[:, :3] if name.endswith("quantile") else y
-    model = fastnn.Model(
-        *(sizes, activation, output, loss),
-        **{"bias": bias, "dtype": dtype, "seed": 11, "n_threads": n_threads},
-        **settings,
-    )
-    weights = np.arange(n) % 5 / 4 if name.endswith("weights") else None
-    settings = {"optimizer": optimizer, "sample_weight": weights, **FIT.get(name, {})}
-    model.fit(X, y, epochs=2, batch_size=batch, **settings)
-    return model.theta
-
-
-def sha256(theta):
-    return hashlib.sha256(theta.astype(theta.dtype.newbyteorder("<")).tobytes()).hexdigest()
-
-
-@pytest.mark.parametrize("name", TRAINED)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_theta_bits(name, dtype, n_threads):
-    if _cpu.isa() == "baseline":
+def test_pinned_bits(name, dtype, n_threads):
+    if _cpu.isa() == BASELINE:
         pytest.skip("the baseline has no FMA; its bits are its own")
-    pinned = json.loads(HASHES.read_text())
-    assert sha256(trained_theta(name, dtype, n_threads)) == pinned[name][dtype]
+    got = [sha256(array) for array in trained(name, dtype, n_threads)]
+    assert got == [pinned()[what][name][dtype] for what in WHAT]
+
+
+def moved(old, new):
+    """What has other hashes in `new`, of what both have."""
+    both = [(what, name) for what in WHAT for name in old[what] if name in new[what]]
+    return [f"{name}: {what}" for what, name in both if old[what][name] != new[what][name]]
+
+
+def content(old, new, version):
+    """hashes.json with these hashes. Bits that have moved need another number."""
+    if old["bits_version"] == version and (names := moved(old, new)):
+        raise ValueError(
+            f"bits have moved ({names[0]}, and {len(names) - 1} more): raise BITS_VERSION in "
+            "fastnn/config.py and name it in CHANGELOG.md"
+        )
+    return {"bits_version": version, **new}
+
+
+def test_bits_and_their_number_move_together():
+    old = {"bits_version": 1, "weights": {"a": {"float32": "1"}}, "outputs": {}}
+    more = {"weights": {"a": {"float32": "1"}, "b": {"float32": "2"}}, "outputs": {}}
+    other = {"weights": {"a": {"float32": "3"}}, "outputs": {}}
+    assert content(old, more, 1)["weights"] == more["weights"]  # more networks need no other number
+    assert content(old, other, 2) == {"bits_version": 2, **other}
+    with pytest.raises(ValueError, match=r"bits have moved \(a: weights, .* raise BITS_VERSION"):
+        content(old, other, 1)
+
+
+def test_the_number_of_the_bits_is_one():
+    assert pinned()["bits_version"] == BITS_VERSION
+    changes = (Path(__file__).parents[1] / "CHANGELOG.md").read_text()
+    named = sorted({int(n) for n in re.findall(r"[Bb]its version (\d+)", changes)})
+    assert named == list(range(1, BITS_VERSION + 1))
 
 
 # --- python tests/test_golden.py --write ----------------------------------------------------------
@@ -429,13 +312,9 @@ def write():
         for name in NETS
     }
     CURVES.write_text(json.dumps(curves, indent=1) + "\n")
-    if _cpu.isa() == "baseline":
+    if _cpu.isa() == BASELINE:
         sys.exit(f"wrote {CURVES}; {HASHES} needs a machine with AVX2 or NEON")
-    hashes = {
-        name: {dtype: sha256(trained_theta(name, dtype)) for dtype in ("float32", "float64")}
-        for name in TRAINED
-    }
-    HASHES.write_text(json.dumps(hashes, indent=1) + "\n")
+    HASHES.write_text(json.dumps(content(pinned(), hashes(), BITS_VERSION), indent=1) + "\n")
     print(f"wrote {CURVES} and {HASHES}")
 
 

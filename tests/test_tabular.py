@@ -6,13 +6,14 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import fastnn
 from fastnn import TabularClassifier, TabularRegressor
-from fastnn.tabular import Pack, Recipe
+from fastnn.tabular import Pack, Recipe, members
 
 SMALL = Pack(
     (
@@ -204,6 +205,44 @@ def test_arrays_with_gaps():
     assert model.classes_.tolist() == [False, True] and model.score(X, y) > 0.85
     with pytest.raises(ValueError, match="X has 2 features, but TabularClassifier is expecting 3"):
         model.predict(X[:, :2])
+
+
+def test_an_interrupt_keeps_what_is_whole(monkeypatch):
+    """Networks of recipes that all folds were trained with, and no others."""
+    recipes = Recipe((8,), epochs=3), Recipe((4,), epochs=3)
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    pack = Pack(recipes, n_folds=2)
+    first = TabularRegressor(recipe=replace(pack, recipes=recipes[:1]), random_state=0)
+    first.fit(X, X[:, 0])
+    real = members.fit_many
+
+    def stops_after(n):
+        def fit_some(models, *data, **settings):
+            if n:
+                of_some = {
+                    name: value[:n] if isinstance(value, list) and name != "metrics" else value
+                    for name, value in settings.items()
+                }
+                real(models[:n], *data, **of_some)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(members, "fit_many", fit_some)
+
+    for limit in (None, 1000.0):
+        for n in (0, 1, 2, 3):
+            model = TabularRegressor(recipe=pack, random_state=0, time_limit=limit)
+            stops_after(n if limit is None else min(n, 2))
+            with pytest.raises(KeyboardInterrupt):
+                model.fit(X, X[:, 0])
+            assert hasattr(model, "scores_") == (n >= 2)
+            if n >= 2:
+                assert len(model.histories_) == 2
+                np.testing.assert_array_equal(model.predict(X), first.predict(X))
+    before = model.predict(X)
+    stops_after(1)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, X[:, 1])
+    np.testing.assert_array_equal(model.predict(X), before)
 
 
 @pytest.mark.filterwarnings("error")

@@ -16,7 +16,7 @@ from itertools import takewhile
 from typing import Any, NoReturn
 
 import fastnn
-from fastnn.cli import bench, demo, evaluate, export, import_, info, predict, train, tune
+from fastnn.cli import bench, demo, evaluate, export, import_, info, predict, train, tune, verify
 from fastnn.cli.common.messages import BadUse, Failure, note, warn
 from fastnn.tables.table import TableWarning
 
@@ -30,6 +30,7 @@ COMMANDS = {
     "import": import_,
     "demo": demo,
     "bench": bench,
+    "verify": verify,
 }
 INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + SIGINT and 128 + SIGPIPE, as shells have it
 
@@ -117,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         note(str(error) or "interrupted")
         return INTERRUPTED
     except (Failure, fastnn.FastnnError, OSError, MemoryError) as error:
-        return _fail(error or type(error).__name__, 1)
+        return _fail(error, 1)
 
 
 def _fail(error: object, status: int) -> int:

@@ -142,8 +142,8 @@ class Tabular(Estimator):
         vars(self).pop("feature_names_in_", None)
         if is_table(X):
             self.feature_names_in_ = np.array(self._names, object)
-        if learned.trials is not None and learned.trials.stopped is not None:
-            raise learned.trials.stopped
+        if learned.stopped is not None:
+            raise learned.stopped
         return self
 
     def _check_teacher(self, name: str, teacher: np.ndarray, target: Table) -> None:
@@ -504,6 +504,9 @@ class TabularClassifier(Tabular):
         ValueError, TypeError, TableError
             Before any work: what X, y or a parameter must be, and what came. The estimator stays as
             it was.
+        KeyboardInterrupt
+            The estimator is the ensemble of the networks that were trained on all folds by then;
+            before there are any it stays as it was.
         """
         return self._fit(X, y, sample_weight, "teacher_probabilities", teacher_probabilities)
 

@@ -79,6 +79,8 @@ class Learned:
         Of the networks.
     trials : Trials or None
         Of a search.
+    stopped : KeyboardInterrupt or None
+        What ended the training before its time.
     """
 
     ensemble: Ensemble
@@ -87,6 +89,7 @@ class Learned:
     held_out: HeldOut
     histories: list[History]
     trials: Trials | None
+    stopped: KeyboardInterrupt | None
 
 
 def learn_ensemble(
@@ -180,7 +183,12 @@ def learn_ensemble(
     n_networks = None if trials is not None else pack.n_networks
     networks = None if fit is None else fit.part("networks", n_networks).begins()
     if trials is None:
-        bags = train(lesson, pack.recipes, repeats, seed, n_threads, verbose, deadline, networks)
+        interrupts: list[KeyboardInterrupt] = []
+        bags = train(
+            *(lesson, pack.recipes, repeats, seed, n_threads, verbose, deadline, networks),
+            stopped=interrupts,
+        )
+        stopped = interrupts[0] if interrupts else None
     else:
         setting = Setting(
             lesson,
@@ -190,6 +198,7 @@ def learn_ensemble(
             *(n_threads, verbose, networks),
         )
         bags = trials.run(setting, pack, time_limit)
+        stopped = trials.stopped
     if networks is not None:
         networks.ends()
     unseen = np.stack([bag.unseen for bag in bags]).astype(np.float64)
@@ -233,7 +242,7 @@ def learn_ensemble(
     histories = [history for bag in bags for history in bag.histories]
     if trials is not None:
         pack = replace(pack, recipes=tuple(bag.recipe for bag, _ in kept))
-    return Learned(ensemble, pack, scores, held_out, histories, trials)
+    return Learned(ensemble, pack, scores, held_out, histories, trials, stopped)
 
 
 def _signs(monotone: Any, data: Table | Arrays, n_classes: int) -> dict[str, int]:

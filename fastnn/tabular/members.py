@@ -23,6 +23,7 @@ from fastnn.tables.bins import tree_edges
 from fastnn.tabular.folds import Fold
 from fastnn.tabular.recipes import Features, Recipe
 from fastnn.training.callbacks import EarlyStopping
+from fastnn.training.fit import Callback, Fit
 from fastnn.training.history import History
 
 NORMAL = "lecun_normal", Normal(1.0)  # of W and b
@@ -68,24 +69,41 @@ def train(
     deadline: float | None = None,
     networks: Task | None = None,
     before: int = 0,
+    stopped: list[KeyboardInterrupt] | None = None,
 ) -> list[Bag]:
     """Train a bag of each recipe on each repeat of folds: all at once, or with a deadline, of
     `perf_counter`, one after another until the next would likely end later.
 
     networks: each is a part of what scikit-learn's callbacks follow. before: how many bags were
-    trained by calls before this one.
+    trained by calls before this one. stopped: gets the interrupt after which there are but the bags
+    that were trained; without, or where none is, it is raised.
     """
     orders = [(recipe, split) for split, recipe in product(splits, recipes)]
     if deadline is None:
-        return _train(lesson, orders, seed, before, n_threads, verbose, networks)
-    bags: list[Bag] = []
+        bags, error = _train(lesson, orders, seed, before, n_threads, verbose, networks)
+        return _or_raise(bags, error, stopped)
+    bags = []
     slowest = 0.0
     for order in orders:
         begin = perf_counter()
         if bags and begin + slowest > deadline:
             break
-        bags += _train(lesson, [order], seed, len(bags), n_threads, verbose, networks)
+        more, error = _train(lesson, [order], seed, len(bags), n_threads, verbose, networks)
+        bags += more
+        if error is not None:
+            return _or_raise(bags, error, stopped)
         slowest = max(slowest, perf_counter() - begin)
+    return bags
+
+
+def _or_raise(
+    bags: list[Bag], error: KeyboardInterrupt | None, stopped: list[KeyboardInterrupt] | None
+) -> list[Bag]:
+    """The bags that there were time for."""
+    if error is not None:
+        if stopped is None or not bags:
+            raise error
+        stopped.append(error)
     return bags
 
 
@@ -97,35 +115,56 @@ def _train(
     n_threads: int | None,
     verbose: bool,
     networks: Task | None,
-) -> list[Bag]:
-    """Bags, `before` others being trained already."""
+) -> tuple[list[Bag], KeyboardInterrupt | None]:
+    """Bags, `before` others being trained already; after an interrupt those that are whole."""
     each = [(recipe, fold) for recipe, split in orders for fold in split]
     first = before * len(orders[0][1])
     models = [
         new_model(recipe, lesson, member_seed(seed, first + i), rows)
         for i, (recipe, (rows, _)) in enumerate(each)
     ]
-    histories = fit_many(
-        models,
-        *(lesson.X, lesson.y),
-        rows=[rows for _, (rows, _) in each],
-        held_out=[held for _, (_, held) in each],
-        n_threads=n_threads,
-        verbose=verbose,
-        epochs=[recipe.epochs for recipe, _ in each],
-        batch_size=[recipe.batch_size for recipe, _ in each],
-        optimizer=[recipe.optimizer for recipe, _ in each],
-        drop_last=[recipe.drop_last for recipe, _ in each],
-        dropout_schedule=[recipe.dropout_schedule for recipe, _ in each],
-        metrics=["accuracy"] if lesson.classes else None,
-        sample_weight=lesson.weights,
-        callbacks=[[*_watch(recipe, lesson), *_told(networks)] for recipe, _ in each],
-    )
-    trained = zip(models, histories, strict=True)
-    return [
-        _bag(lesson, recipe, list(islice(trained, len(split))), [held for _, held in split])
-        for recipe, split in orders
-    ]
+    whole = [Finished() for _ in models]
+    interrupt: KeyboardInterrupt | None = None
+    try:
+        fit_many(
+            models,
+            *(lesson.X, lesson.y),
+            rows=[rows for _, (rows, _) in each],
+            held_out=[held for _, (_, held) in each],
+            n_threads=n_threads,
+            verbose=verbose,
+            epochs=[recipe.epochs for recipe, _ in each],
+            batch_size=[recipe.batch_size for recipe, _ in each],
+            optimizer=[recipe.optimizer for recipe, _ in each],
+            drop_last=[recipe.drop_last for recipe, _ in each],
+            dropout_schedule=[recipe.dropout_schedule for recipe, _ in each],
+            metrics=["accuracy"] if lesson.classes else None,
+            sample_weight=lesson.weights,
+            callbacks=[
+                [*_watch(recipe, lesson), *_told(networks), one]
+                for (recipe, _), one in zip(each, whole, strict=True)
+            ],
+        )
+    except KeyboardInterrupt as error:
+        interrupt = error
+    trained = zip(models, whole, strict=True)
+    bags: list[Bag] = []
+    for recipe, split in orders:
+        members = [(model, one.history) for model, one in islice(trained, len(split))]
+        done = [(model, history) for model, history in members if history is not None]
+        if len(done) == len(split):
+            bags.append(_bag(lesson, recipe, done, [held for _, held in split]))
+    return bags, interrupt
+
+
+class Finished(Callback):
+    """The history of a network that was trained to its end."""
+
+    history: History | None = None
+
+    def on_fit_end(self, fit: Fit) -> None:
+        if fit.error is None:
+            self.history = fit.history
 
 
 def _bag(

@@ -22,6 +22,7 @@ from fastnn.cli.training.source import (
     check_files,
     data_lines,
     of_columns,
+    partial,
     print_lines,
     read_source,
     source_content,
@@ -80,8 +81,10 @@ def run(args: argparse.Namespace) -> int:
     begin, stopped = time.perf_counter(), ""
     ensemble = model = new_estimator(args, source)
     data = source.X, source.y, source.weights
+    trained_whole = False
     try:
         ensemble.fit(*data)
+        trained_whole = True
         if args.compress:
             model = ensemble.compress(*data)
     except fastnn.DivergenceError as error:
@@ -89,14 +92,25 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         if not ensemble.__sklearn_is_fitted__():
             raise KeyboardInterrupt(
-                f"stopped while training; nothing was written to {args.output}"
+                "stopped while training, before there was an ensemble; nothing was written to "
+                f"{args.output}"
             ) from None
-        stopped = f"stopped before it was compressed; {args.output} is the ensemble"
-        if "trials_" in vars(ensemble):
+        if trained_whole:
+            model = ensemble
+            stopped = f"stopped before it was compressed; {args.output} is the ensemble"
+        elif "trials_" in vars(ensemble):
             stopped = (
                 f"stopped after {counted(len(ensemble.trials_), 'trial')}; {args.output} is what "
                 "they found, and the same command goes on"
             )
+        else:
+            networks = counted(len(ensemble.histories_), "network")
+            path = partial(args.output)
+            stopped = (
+                f"stopped after {networks}; the ensemble of these is in {path}, nothing was "
+                f"written to {args.output}"
+            )
+            args.output = str(path)
     tell_leaks(source, args.drop, *folds(source.X.n_rows, 5, args.seed)[0])
     model.columns_.header = not args.no_header
     model.set_params(n_threads=None, verbose=False)  # of this run, not of the model

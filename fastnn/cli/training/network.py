@@ -28,6 +28,7 @@ from fastnn.cli.training.source import (
     check_files,
     data_lines,
     of_columns,
+    partial,
     print_lines,
     read_rows,
     read_source,
@@ -307,8 +308,7 @@ def fit(model: fastnn.Model, prepared: Prepared, args: argparse.Namespace) -> Tr
 
 def interrupted(model: fastnn.Model, watch: Watch, args: argparse.Namespace) -> str:
     """Save the network beside the output, and say what is where."""
-    path = Path(args.output)
-    path = path.with_name(f"{path.stem}.partial{path.suffix}")
+    path = partial(args.output)
     where = f"in epoch {watch.epoch} of {args.epochs}"
     model.metadata["training"]["interrupted"] = where
     state = "as it stands"

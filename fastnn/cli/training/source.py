@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -193,6 +194,12 @@ def _weights(args: argparse.Namespace, source: Table | Arrays) -> np.ndarray | N
         row = int(np.argmin(weights))
         raise BadUse(f"{source.where(row, name)}: a weight must be at least 0, got {weights[row]}")
     return weights
+
+
+def partial(path: str) -> Path:
+    """Beside a model file: where what an interrupt leaves goes."""
+    whole = Path(path)
+    return whole.with_name(f"{whole.stem}.partial{whole.suffix}")
 
 
 # --- lines of a summary
