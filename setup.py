@@ -110,8 +110,9 @@ class BuildKernels(build_ext):
         if SERIAL or not self.links_openmp():
             self.warn("without OpenMP: this build of fastnn computes on one thread")
             for ext in self.extensions:
-                ext.extra_compile_args = [*COMPILE, *MODULE]
-                ext.extra_link_args = LINK
+                compiling, linking = ext.extra_compile_args, ext.extra_link_args
+                ext.extra_compile_args = [flag for flag in compiling if flag not in OPENMP[0]]
+                ext.extra_link_args = [flag for flag in linking if flag not in OPENMP[1]]
         super().build_extensions()
 
     def links_openmp(self) -> bool:
