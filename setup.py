@@ -3,6 +3,7 @@
 Switches (environment):
   FASTNN_DEBUG=1                      checks of bounds and C asserts on, no optimisation
   FASTNN_SANITIZE=address,undefined   instrumented build (also: thread)
+  FASTNN_OPENMP=0                     serial, as where the compiler has no OpenMP
 Everything else is metadata, and stands in pyproject.toml.
 """
 
@@ -12,11 +13,13 @@ import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError, LinkError
 from setuptools.modified import newer_group
 
 C = Path("src")
@@ -32,8 +35,11 @@ MODULES += ["fastnn.tables.cells", "fastnn.tables.reading.scan"]
 SHARED = "fastnn.kernels._shared"
 DEBUG = os.environ.get("FASTNN_DEBUG", "") not in ("", "0")
 SANITIZE = os.environ.get("FASTNN_SANITIZE", "")
+SERIAL = os.environ.get("FASTNN_OPENMP", "") == "0"
 # Each kind of build has a folder of its own: its objects never mix with another's.
-KIND = "-".join((["debug"] if DEBUG else []) + (SANITIZE.split(",") if SANITIZE else []))
+KIND = "-".join(
+    ["debug"] * DEBUG + ["serial"] * SERIAL + (SANITIZE.split(",") if SANITIZE else [])
+)
 BUILD = Path("build", KIND)
 
 # Instruction set: the flags that allow it. Chosen at import, by feature bits (src/platform.c).
@@ -99,6 +105,30 @@ class BuildKernels(build_ext):
     def finalize_options(self):
         super().finalize_options()
         self.parallel = self.parallel or os.cpu_count()
+
+    def build_extensions(self):
+        if SERIAL or not self.links_openmp():
+            self.warn("without OpenMP: this build of fastnn computes on one thread")
+            for ext in self.extensions:
+                compiling, linking = ext.extra_compile_args, ext.extra_link_args
+                ext.extra_compile_args = [flag for flag in compiling if flag not in OPENMP[0]]
+                ext.extra_link_args = [flag for flag in linking if flag not in OPENMP[1]]
+        super().build_extensions()
+
+    def links_openmp(self) -> bool:
+        with TemporaryDirectory() as folder:
+            source = Path(folder, "openmp.c")
+            source.write_text("#include <omp.h>\nint n(void) { return omp_get_max_threads(); }\n")
+            try:
+                objects = self.compiler.compile(
+                    [str(source)], output_dir=folder, extra_postargs=OPENMP[0]
+                )
+                self.compiler.link_shared_object(
+                    objects, str(Path(folder, "openmp.so")), extra_postargs=OPENMP[1]
+                )
+            except (CompileError, LinkError):
+                return False
+        return True
 
     def build_extension(self, ext):
         if ext.name == "fastnn.kernels._cpu":
