@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn.report.charts import Range, Series, plot
+from fastnn.drawing.charts import Range, Series, plot
 from fastnn.report.scores import alike
 from fastnn.tabular import Pack, Recipe, report
 
