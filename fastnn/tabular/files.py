@@ -14,10 +14,10 @@ from fastnn.files import ensemble as storage
 from fastnn.network.parameters import Parameters
 from fastnn.predictor import Predictor
 from fastnn.tables.columns import Columns
-from fastnn.tabular.calibration import Calibration
-from fastnn.tabular.conformal import Scores
 from fastnn.tabular.ensemble import Ensemble
 from fastnn.tabular.recipes import from_json, to_json
+from fastnn.tabular.unseen.calibration import Calibration
+from fastnn.tabular.unseen.conformal import Scores
 
 
 def save(path: str | PathLike[str], estimator: Any) -> None:
