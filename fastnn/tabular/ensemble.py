@@ -14,9 +14,9 @@ from fastnn.kernels.predict import Mean
 from fastnn.predictor import Predictor
 from fastnn.tables.columns import Columns
 from fastnn.tables.inputs import ArrayInputs, TableInputs
-from fastnn.tabular.calibration import Calibration
-from fastnn.tabular.conformal import Scores
-from fastnn.tabular.spread import sizes
+from fastnn.tabular.unseen.calibration import Calibration
+from fastnn.tabular.unseen.conformal import Scores
+from fastnn.tabular.unseen.spread import sizes
 
 
 @dataclass

@@ -15,10 +15,10 @@ from fastnn.files.model import as_saved_bits_version
 from fastnn.network.parameters import Parameters
 from fastnn.predictor import Predictor
 from fastnn.tables.columns import Columns
-from fastnn.tabular.calibration import Calibration
-from fastnn.tabular.conformal import Scores
 from fastnn.tabular.ensemble import Ensemble
 from fastnn.tabular.recipes import from_json, to_json
+from fastnn.tabular.unseen.calibration import Calibration
+from fastnn.tabular.unseen.conformal import Scores
 
 
 def save(path: str | PathLike[str], estimator: Any) -> None:
