@@ -30,8 +30,8 @@ TOKEN = re.compile(
     r"(\s*)(?:(?P<number>\d+(?:\.\d+)?)|(?P<name>dL/d[A-Za-z]+(?:_\w+)?(?:\^\([\w-]+\))?|e\([yr]\)"
     r"|[A-Za-z]+'?(?:_\w+)?(?:\^\([\w-]+\))?)|(?P<operator><-|[-+*/^()\[\]|,<>=]))"
 )
-GREEK = {"alpha": "α", "gamma": "γ", "delta": "δ", "Phi": "Φ", "phi": "φ", "sigma": "σ", "theta": "θ",
-         "eta": "η"}  # fmt: skip
+GREEK = {"alpha": "α", "gamma": "γ", "delta": "δ", "Phi": "Φ", "phi": "φ", "theta": "θ"}
+GREEK |= {"sigma": "σ", "eta": "η"}
 SPELT = {**GREEK, "xhat": "x̂", "epsilon": "ε"}
 FUNCTIONS: dict[str, Callable[..., float]] = {
     "max": max,
@@ -140,9 +140,9 @@ class _Reader:
                 continue
             star = bool(self.take("*"))
             kind, text, _ = self.next()
-            ends = text in ("where", "else", "elsewhere") or kind == "operator" and (
+            ends = text in ("where", "else", "elsewhere") or (kind == "operator" and (
                 text not in "([|" or (text == "|" and self.inside_bars)
-            )
+            ))
             if not star and (not kind or ends):
                 break
             factors.append(self.power())

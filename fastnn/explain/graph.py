@@ -67,7 +67,7 @@ def drawing(trace: Quantities, targets: list[str]) -> str:
         )
     labels = []
     for k in range(1, len(sizes)):
-        W = trace.W[k - 1]
+        W = np.asarray(trace.W[k - 1])
         largest = float(abs(W).max()) or 1.0
         for i in range(sizes[k]):
             for j in range(sizes[k - 1]):

@@ -1,7 +1,7 @@
 """The steps of a trace in the lectures' order, each with its formula and this network's numbers.
 
-    forward, layer by layer; loss; delta of the outputs; of hidden layers, downwards; outer products;
-    biases; where there is a learning rate the update, and forward again
+    forward, layer by layer; loss; delta of the outputs; of hidden layers, downwards; outer
+    products; biases; where there is a learning rate the update, and forward again
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ class Steps:
             self._data,
         )
         if self.network.has_inputs:
-            yield self._text("The input layer", input_forward_lines(trace), State(0, 0, none, (), "W"))
+            state = State(0, 0, none, (), "W")
+            yield self._text("The input layer", input_forward_lines(trace), state)
         for k in range(1, K + 1):
             yield from self._forward(k)
         yield self._loss()
@@ -184,7 +185,7 @@ class Steps:
 
     def _sums(self, trace: Quantities, k: int, r: int) -> str:
         layer = self.network.layers[k - 1]
-        below, W, b = self._inputs(trace, k)[r], trace.W[k - 1], biases(trace, k)
+        below, W, b = self._inputs(trace, k)[r], np.asarray(trace.W[k - 1]), biases(trace, k)
         name, results = ("a", trace.a) if layer.norm is None else ("u", trace.u)
         result = rows_of(results[k - 1])[r]
         lines = []
@@ -290,9 +291,10 @@ class Steps:
         y = np.asarray(trace.y)
         y = y if trace._single else y[r]
         if trace._labels:
-            return np.eye(n_out)[int(y)]
-        of_each: np.ndarray = np.ravel(y).astype(float)
-        return of_each.repeat(n_out // self.network.n_targets)
+            hot: np.ndarray = np.eye(n_out)[int(y)]
+            return hot
+        each: np.ndarray = np.repeat(np.ravel(y).astype(float), n_out // self.network.n_targets)
+        return each
 
     def _output_delta(self) -> Step:
         K = self.K
@@ -352,13 +354,14 @@ class Steps:
     def _hidden_deltas(self, k: int, r: int) -> str:
         trace, layer = self.trace, self.network.layers[k - 1]
         above = rows_of(trace.delta[k] if trace.du[k] is None else trace.du[k])[r]
-        W, delta = trace.W[k], rows_of(trace.delta[k - 1])[r]
+        W, delta = np.asarray(trace.W[k]), rows_of(trace.delta[k - 1])[r]
         a, h = (rows_of(of[k - 1])[r] for of in (trace.a, trace.h))
         slope, lines = parse(activation_formulas(layer.activation)[1]), []
         for j in range(layer.n_out):
             values = {"a": float(a[j]), "h": float(h[j])}
             if (alpha := trace.alpha[k - 1]) is not None:
-                values["h"] = value(parse(activation_formulas(layer.activation)[0]), Numbers(values))
+                g = parse(activation_formulas(layer.activation)[0])
+                values["h"] = value(g, Numbers(values))
             terms = [
                 f"{number(above[i], i > 0)}<mo>·</mo>{number(W[i, j], True)}"
                 for i in range(len(above))
@@ -400,8 +403,8 @@ class Steps:
         for j in range(layer.n_out):
             above = number(c[r, j])
             if not running:
-                above += f"<mo>−</mo>{number(means[0][j], True)}"
-                above += f"<mo>−</mo>{number(xhat[r, j], True)}<mo>·</mo>{number(means[1][j], True)}"
+                through_v = f"{number(xhat[r, j], True)}<mo>·</mo>{number(means[1][j], True)}"
+                above += f"<mo>−</mo>{number(means[0][j], True)}<mo>−</mo>{through_v}"
             below = f"{number(variance[j])}<mo>+</mo>{number(layer.norm.epsilon)}"
             fraction = f"<mfrac><mrow>{above}</mrow><msqrt>{below}</msqrt></mfrac>"
             lines.append(equation(slope_of("u", k, j), [fraction], du[j], f"{k}.{j}"))
@@ -413,10 +416,10 @@ class Steps:
         if trace.du[k - 1] is not None:
             own, name = trace.du[k - 1], f"dL/du_i^({k})"
         own, below = rows_of(own), self._inputs(trace, k)
-        words = f"Each weight of layer {k} changes the loss as the delta above it times the h below."
+        words = f"A weight of layer {k} changes the loss as the delta above it times the h below."
         formula = f"dL/dW_ij^({k}) = {name} h_j^({k - 1})"
         if self.n > 1:
-            words += f" Mean over the {self.n} rows: the columns to the left, the rows to the right."
+            words += f" Mean over the {self.n} rows: columns on the left, rows on the right."
             formula = f"dL/dW_ij^({k}) = 1/{self.n} sum_row {name} h_j^({k - 1})"
         parts = []
         if self.n <= self.n_rows:
@@ -549,7 +552,7 @@ class Steps:
 def biases(trace: Quantities, k: int) -> np.ndarray:
     """b^(k), 0 where there is none."""
     b = trace.b[k - 1]
-    return np.zeros(len(trace.W[k - 1])) if b is None else b
+    return np.zeros(len(np.asarray(trace.W[k - 1]))) if b is None else b
 
 
 def rows_of(values: Any) -> np.ndarray:

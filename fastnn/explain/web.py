@@ -121,8 +121,8 @@ def _controls(n_steps: int, n_rows: int) -> str:
     return (
         f'<div class="controls" hidden>{buttons}{slider}{rows}</div>'
         '<p class="where" id="where" role="status" aria-live="polite"></p>'
-        '<p class="soft keys" hidden>Left and right arrow keys go back and on. Select a unit of the '
-        "drawing to see its weights alone.</p>"
+        '<p class="soft keys" hidden>Left and right arrow keys go back and on. Select a unit '
+        "of the drawing to see its weights alone.</p>"
     )
 
 
@@ -181,12 +181,12 @@ def _tables(trace: Quantities, n_rows: int) -> Iterator[str]:
         for name, values in ((f"W^({k})", trace.W[k - 1]), (f"dL/dW^({k})", trace.grad_W[k - 1])):
             values = np.asarray(values)
             most = float(abs(values).max()) or 1.0
-            lines = [
+            shaded = [
                 (f"to unit {i}", [(written(v), abs(v) / most) for v in row])
                 for i, row in enumerate(values.tolist())
             ]
             below = [f"from {j}" for j in range(layer.n_in)]
-            yield page.matrix("", below, lines, name)
+            yield page.matrix("unit", below, shaded, name)
         own: dict[str, Any] = {}
         for name in ("b", "gamma", "alpha"):
             if getattr(trace, name)[k - 1] is not None:
@@ -194,16 +194,16 @@ def _tables(trace: Quantities, n_rows: int) -> Iterator[str]:
                 own[f"dL/d{name}"] = getattr(trace, f"grad_{name}")[k - 1]
         if own:
             cells = [
-                [f"unit {i}", *(written(float(values[i])) for values in own.values())]
+                [f"{i}", *(written(float(values[i])) for values in own.values())]
                 for i in range(layer.n_out)
             ]
-            yield page.table(["", *own], cells, f"Other parameters of layer {k}")
+            yield page.table(["unit", *own], cells, f"Other parameters of layer {k}")
 
 
 def _unit_cells(trace: Quantities, k: int, i: int, r: int, h: float) -> list[str]:
     if not k:
-        delta = "" if trace.delta_0 is None else written(float(rows_of(trace.delta_0)[r][i]))
-        return ["", written(h), delta]
+        none = trace.delta_0 is None
+        return ["", written(h), "" if none else written(float(rows_of(trace.delta_0)[r][i]))]
     a, delta = (float(rows_of(of[k - 1])[r][i]) for of in (trace.a, trace.delta))
     return [written(a), written(h), written(delta)]
 
@@ -220,12 +220,13 @@ def _data(trace: Quantities, steps: Sequence[Step], n_rows: int) -> dict[str, An
         "steps": [],
     }
     if after is not None:
-        data |= {"after": [_row(after, r) for r in range(n_rows)], "N": [_texts(W) for W in after.W]}
+        data["after"] = [_row(after, r) for r in range(n_rows)]
+        data["N"] = [_texts(W) for W in after.W]
         data["loss"].append(told(after.loss))
     slopes = again = False
     for step in steps:
         slopes = slopes or step.state.edges == "G"
-        again = again or step.state.new == len(trace.W) and step.title.startswith("The loss")
+        again = again or (step.state.new == len(trace.W) and step.title.startswith("The loss"))
         data["steps"].append({**step.state._asdict(), "slopes": slopes, "again": again})
     return data
 
@@ -240,5 +241,5 @@ def _row(trace: Quantities, r: int) -> dict[str, Any]:
     }
 
 
-def _texts(values: np.ndarray) -> list[Any]:
+def _texts(values: Any) -> list[Any]:
     return [_texts(one) if np.ndim(one) else told(float(one)) for one in values]
