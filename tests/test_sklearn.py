@@ -137,7 +137,7 @@ def test_parameters_are_scikit_learns_and_a_few_by_keyword(ours):
 def test_without_scikit_learn_the_error_says_what_to_install():
     code = "import sys; sys.modules['sklearn'] = None; import fastnn.sklearn"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "MissingExtraError" in run.stderr and "pip install -U scikit-learn" in run.stderr
+    assert "MissingExtraError" in run.stderr and 'pip install "fastnn-cpu[sklearn]"' in run.stderr
 
 
 # --- the same fit
