@@ -87,7 +87,8 @@ def load_digits() -> tuple[np.ndarray, np.ndarray]:
         from sklearn.datasets import load_digits as load
     except ImportError as error:
         raise Failure(
-            f"demo needs scikit-learn and matplotlib ({error.name} is missing): {pip_install('demo')}"
+            f"demo needs scikit-learn and matplotlib ({error.name} is missing): "
+            + pip_install("demo")
         ) from None
     digits = load()
     return digits.images.astype(np.uint8), digits.target
