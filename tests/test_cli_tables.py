@@ -93,8 +93,11 @@ def test_what_options_say_of_columns_is_what_the_estimator_is_told(here, run):
     (here / "coded.csv").write_text(
         (here / "people.csv").read_text().replace("yes", "1").replace("no", "0")
     )
-    status, _, err = run(*TRAIN, "coded.csv", "-t", "kind", "-q", *options, "--recipe", "td-s")
-    assert status == 0 and err.startswith("fastnn: ") and "equal a training row" in err
+    options += ("--recipe", "td-s", "--report", "m.html")
+    status, out, err = run(*TRAIN, "coded.csv", "-t", "kind", *options)
+    assert status == 0 and "fastnn: " in err and "equal a training row" in err
+    assert "not seen it, and counted once, whatever its weight:" in out
+    assert "Each row counts once here, whatever its weight." in (here / "m.html").read_text()
     model = fastnn.load("m.st")
     assert isinstance(model, fastnn.TabularRegressor)
     assert model.columns_.inputs.names == ["age", "colour"]

@@ -254,6 +254,7 @@ def test_an_array_column_without_a_value_is_a_constant():
         model = kind(recipe=SMALL, random_state=0).fit(X, y)
         inputs = model.columns_.inputs
         assert (inputs.shift[1], inputs.scale[1], inputs.median[1]) == (0, 1, 0)
+        assert inputs.indicated == []
         assert np.isfinite(np.asarray(model.predict(X), float)).all()
 
 

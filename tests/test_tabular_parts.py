@@ -11,9 +11,6 @@ import pytest
 import fastnn
 from fastnn.tables.bins import tree_edges
 from fastnn.tables.frames import as_arrays
-from fastnn.tabular import learning
-from fastnn.tabular.calibration import Calibration, calibration_of, temperature_of
-from fastnn.tabular.conformal import Scores, scores_of
 from fastnn.tabular.data import as_amounts, as_classes, as_data, as_target
 from fastnn.tabular.folds import folds, splits
 from fastnn.tabular.members import Lesson, new_model, operations_a_second
@@ -28,8 +25,11 @@ from fastnn.tabular.recipes import (
     td_s,
     to_json,
 )
-from fastnn.tabular.spread import learn_spread
-from fastnn.tabular.weighting import greedy
+from fastnn.tabular.unseen import rating
+from fastnn.tabular.unseen.calibration import Calibration, calibration_of, temperature_of
+from fastnn.tabular.unseen.conformal import Scores, scores_of
+from fastnn.tabular.unseen.spread import learn_spread
+from fastnn.tabular.unseen.weighting import greedy
 
 # --- folds
 
@@ -220,7 +220,7 @@ def test_blocks_of_rows_change_nothing(monkeypatch):
     scores = Scores(np.eye(2), np.zeros(2, int), rng.integers(0, 2, 30), rng.normal(size=30))
     f, q = rng.normal(size=(11, 2)), np.array([0.1, 0.9])
     whole = scores.levels(f, None, q)
-    monkeypatch.setattr("fastnn.tabular.conformal.BLOCK", 60)
+    monkeypatch.setattr("fastnn.tabular.unseen.conformal.BLOCK", 60)
     assert np.array_equal(scores.levels(f, None, q), whole)
 
 
@@ -265,7 +265,7 @@ def test_spread_is_learned_where_there_is_something_to_learn():
 
 
 def test_few_scores_are_kept(monkeypatch):
-    monkeypatch.setattr("fastnn.tabular.conformal.MOST", 10)
+    monkeypatch.setattr("fastnn.tabular.unseen.conformal.MOST", 10)
     scores = scores_of(np.arange(95)[None] % 5, np.ones(1), np.arange(95.0))
     assert scores.n == 10 and np.diff(scores.score).min() >= 9
 
@@ -572,7 +572,7 @@ def test_the_surest_recipe_is_not_taken_for_the_best():
     sure = np.array([[0.7], [0.9]])
     own = np.where(right, sure, 1 - sure)
     p = np.where(y[None, :, None] == np.arange(2), own[:, :, None], 1 - own[:, :, None])
-    shares = learning._weigh_classes(p, y, None, [0.0, 0.0])
+    shares = rating.weigh_classes(p, y, None, [0.0, 0.0])
     assert shares[0] > shares[1]
 
 

@@ -34,6 +34,8 @@ def run(args: argparse.Namespace) -> int:
         lines += [*network_lines(model), *columns.lines()]
     else:
         lines += [("estimator", repr(model)), *model._lines()]
+    if (version := bits_version(model)) is not None:
+        lines.append(("bits", f"version {version}"))
     for name, value in lines:
         print(f"{name:11} {value}".rstrip())
     training = model.metadata.get("training", {}) if plain else {}
@@ -42,6 +44,16 @@ def run(args: argparse.Namespace) -> int:
     for name, value in training.items():
         print(f"  {name:14} {value}")
     return 0
+
+
+def bits_version(model: Any) -> int | None:
+    """Of the arithmetic that trained a Model or a tabular estimator; None where fastnn did not."""
+    from fastnn.cli.common.model_file import is_ensemble
+
+    if is_ensemble(model):
+        return int(model._ensemble.bits_version)
+    parameters = model._parameters
+    return parameters.bits_version if parameters.trained else None
 
 
 def network_content(model: Any) -> dict[str, Any]:
@@ -58,6 +70,7 @@ def network_content(model: Any) -> dict[str, Any]:
         "norm": [norm_to_json(one) for one in model.norm],
         "dtype": model.dtype,
         "parameters": model.n_parameters,
+        "bits_version": bits_version(model),
         "metadata": model.metadata,
     }
 
@@ -71,6 +84,7 @@ def ensemble_content(model: Any) -> dict[str, Any]:
         "settings": {name: to_json(value) for name, value in model.get_params().items()},
         "networks": len(model._ensemble.members),
         "parameters": model._ensemble.n_parameters,
+        "bits_version": bits_version(model),
         "trained": to_json(model._pack),
         "scores": model.scores_,
         "columns": model.columns_.to_dict(),

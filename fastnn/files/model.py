@@ -7,7 +7,8 @@ tensors         embedding1, embedding2, ... where they have parameters: these as
                 arrays of callbacks: callback0.NAME, ...
 __metadata__    format "fastnn", version, and three JSON texts, or four:
                 architecture   what NetworkSpec holds
-                training       seed, epochs begun, whose the optimizer's vectors are and its steps
+                training       seed, epochs begun, whose the optimizer's vectors are and its steps,
+                               steps of every optimizer, version of the bits that trained last
                 metadata       the user's own
                 fit            of a checkpoint: what the FitState below holds
 """
@@ -69,7 +70,7 @@ KEYS = {
         *("sizes", "activations", "output", "loss", "bias", "dtype", "dropout", "noise", "norm"),
         "input_scale",
     },
-    "training": {"seed", "epoch", "optimizer", "steps", "all_steps"},
+    "training": {"seed", "epoch", "optimizer", "steps", "all_steps", "bits_version"},
     "fit": {"settings", "stopped", "schedule", "history", "callbacks"},
     "callback": {"name", "values", "arrays"},
 }
@@ -111,6 +112,7 @@ def save(
         "optimizer": parameters.optimizer,
         "steps": parameters.steps,
         "all_steps": parameters.all_steps,
+        "bits_version": parameters.bits_version,
     }
     texts = {
         "format": FORMAT,
@@ -139,6 +141,7 @@ def load(path: str | PathLike[str]) -> Loaded:
         parameters.use(training["optimizer"])
         parameters.steps, parameters.epoch = training["steps"], training["epoch"]
         parameters.all_steps = training["all_steps"]
+        parameters.bits_version = training["bits_version"]
         targets = tensors_of(parameters)
         targets.update(zip(STATES[training["optimizer"]], parameters.state, strict=True))
         for name in arrays:
@@ -219,13 +222,15 @@ def _check_metadata(
     _check_keys("metadata", texts, optional={"fit"})
     network = as_saved_network(loads(texts["architecture"], "architecture"), n_tensors)
     training = loads(texts["training"], "training")
-    training.setdefault("all_steps", training.get("steps"))  # a file from before it was
+    training.setdefault("all_steps", training.get("steps"))  # files from before these were
+    training.setdefault("bits_version", 1)
     _check_keys("training", training)
     if training["optimizer"] not in list(STATES):
         raise ModelFileError(f"training: optimizer must be one of {', '.join(STATES)}")
     for name in ("epoch", "steps", "all_steps"):
         if type(training[name]) is not int or not 0 <= training[name] < 2**62:
             raise ModelFileError(f"training: {name} must be a count")
+    training["bits_version"] = as_saved_bits_version(training["bits_version"])
     as_saved_seed(training["seed"])
     return network, training, loads(texts["metadata"], "metadata")
 
@@ -269,6 +274,12 @@ def as_saved_network(architecture: dict[str, Any], n_tensors: int | None = None)
         )
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"architecture: {error!s:.300}") from None
+
+
+def as_saved_bits_version(version: Any) -> int:
+    if type(version) is not int or not 1 <= version < 2**31:
+        raise ModelFileError(f"bits_version must be a number from 1, got {version!r:.50}")
+    return version
 
 
 def as_saved_seed(seed: Any) -> int:

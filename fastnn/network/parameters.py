@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import warnings
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from fastnn.config import BITS_VERSION
 from fastnn.kernels._cpu import OPTIMIZERS, STATES
 from fastnn.kernels.engine import Engine
 from fastnn.network.activations import hidden_kernel, is_parametric, kernel
@@ -107,6 +109,7 @@ class Before:
         self.optimizer = parameters._optimizer
         self.counts = parameters.counts.copy()
         self.epoch = parameters.epoch
+        self.bits_version = parameters.bits_version
         self.vectors: list[np.ndarray] | None = None  # None: those of the parameters, untouched
         self.replaced = False  # by a checkpoint's
 
@@ -125,6 +128,7 @@ class Parameters:
         # Steps so far: of this optimizer, which its state is the outcome of; and of every one,
         # which numbers what dropout and noise draw. The engine counts as it steps.
         self.counts = np.zeros(2, np.int64)
+        self.bits_version = BITS_VERSION  # of the arithmetic that last trained these weights
         self._theta = Vector(theta)
         self._statistics = Vector(initial_statistics(network))  # of batch normalisation, running
         # The optimizer and its state in one attribute: an interrupt cannot fall between the two.
@@ -178,6 +182,11 @@ class Parameters:
     @all_steps.setter
     def all_steps(self, steps: int) -> None:
         self.counts[1] = steps
+
+    @property
+    def trained(self) -> bool:
+        """Whether training has begun. Iterations of L-BFGS are epochs, but no steps."""
+        return self.epoch > 0 or self.all_steps > 0
 
     @property
     def W(self) -> Views[np.ndarray]:
@@ -250,6 +259,7 @@ class Parameters:
             copy._optimizer = self.optimizer, Vector(state)
             copy._statistics = Vector(statistics)
             copy.counts[:], copy.epoch = self.counts, self.epoch
+            copy.bits_version = self.bits_version
             return copy
 
     def restore(self, copy: Parameters) -> None:
@@ -263,6 +273,7 @@ class Parameters:
             self._statistics.own[:] = copy._statistics.own
             self._optimizer = copy._optimizer
             self.counts[:], self.epoch = copy.counts, copy.epoch
+            self.bits_version = copy.bits_version
             self._written()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -277,6 +288,7 @@ class Parameters:
                 "steps": self.steps,
                 "all_steps": self.all_steps,
                 "epoch": self.epoch,
+                "bits_version": self.bits_version,
             }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -292,6 +304,7 @@ class Parameters:
                     f"got {array.dtype} of shape {array.shape}"
                 )
         self.network, self.epoch = network, int(state["epoch"])
+        self.bits_version = int(state.get("bits_version", 1))  # older states lack it
         self.counts = np.array([state["steps"], state["all_steps"]], np.int64)
         self._theta = Vector(np.array(state["theta"]))
         self._statistics = Vector(np.array(state["statistics"]))
@@ -398,8 +411,16 @@ class Parameters:
 
     def begin(self, optimizer: str, keep: bool = True) -> None:
         """Set out from what stands now; keep: so that `undo` brings it back."""
-        if keep:
+        other = self.bits_version != BITS_VERSION
+        if other and self.trained:
+            warnings.warn(
+                f"weights of bits version {self.bits_version} are trained on with {BITS_VERSION}: "
+                "they end with other bits than either alone would give (docs/reproducibility.md)",
+                stacklevel=2,
+            )
+        if keep or other:
             self.keep()
+        self.bits_version = BITS_VERSION
         self.use(optimizer)
         self.load()
 
@@ -408,6 +429,8 @@ class Parameters:
             before = self._before
             untrained = before is not None and before.counts[1] == self.counts[1]
             if before is not None and untrained and not before.replaced:
+                if self.epoch == before.epoch:
+                    self.bits_version = before.bits_version
                 if self.optimizer != before.optimizer[0]:  # no step was taken with the new one
                     self.sync()
                     self._optimizer, self.counts[:] = before.optimizer, before.counts
@@ -458,7 +481,7 @@ class Parameters:
             if before is None:
                 return
             self._optimizer, self.epoch = before.optimizer, before.epoch
-            self.counts[:] = before.counts
+            self.counts[:], self.bits_version = before.counts, before.bits_version
             if before.vectors is not None:
                 for vector, kept in zip(self._vectors, before.vectors, strict=True):
                     vector.own[:] = kept

@@ -17,9 +17,9 @@ from fastnn.onnx.file import onnx_package
 from fastnn.onnx.graph import Graph
 from fastnn.predictor import Predictor
 from fastnn.tables.targets import Amount
-from fastnn.tabular.calibration import FLOOR, LEAST, Calibration
 from fastnn.tabular.ensemble import Ensemble
 from fastnn.tabular.estimators import Tabular
+from fastnn.tabular.unseen.calibration import FLOOR, LEAST, Calibration
 
 WIDE = "float64"  # of inputs that are numbers, and from the mean on
 

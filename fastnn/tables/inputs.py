@@ -249,7 +249,8 @@ class ArrayInputs:
         fitted = fit_scaling(X, how, missing, peak)
         absent: list[int] = []
         if missing == "indicate" and X.dtype.kind == "f":
-            absent = np.flatnonzero(np.isnan(X).any(axis=0)).tolist()
+            gaps = np.isnan(X)
+            absent = np.flatnonzero(gaps.any(axis=0) & ~gaps.all(axis=0)).tolist()
         return cls(data.shape, *fitted, missing, how == "robust", absent)
 
     def logged_where_long(self, data: Any, rows: np.ndarray) -> ArrayInputs | None:

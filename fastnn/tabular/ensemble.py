@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastnn.config import BITS_VERSION
 from fastnn.kernels.predict import Mean
 from fastnn.predictor import Predictor
 from fastnn.tables.columns import Columns
 from fastnn.tables.inputs import ArrayInputs, TableInputs
-from fastnn.tabular.calibration import Calibration
-from fastnn.tabular.conformal import Scores
-from fastnn.tabular.spread import sizes
+from fastnn.tabular.unseen.calibration import Calibration
+from fastnn.tabular.unseen.conformal import Scores
+from fastnn.tabular.unseen.spread import sizes
 
 
 @dataclass
@@ -35,6 +36,8 @@ class Ensemble:
         How far off it was on held-out rows.
     spread : list of Predictor
         Of amounts, how far off it will be, by fold; none where that is alike everywhere.
+    bits_version : int
+        Of the arithmetic that trained it.
     """
 
     columns: Columns
@@ -43,6 +46,7 @@ class Ensemble:
     calibration: Calibration
     scores: Scores
     spread: list[Predictor]
+    bits_version: int = BITS_VERSION
 
     def __post_init__(self) -> None:
         self._mean = Mean(self.members)

@@ -22,13 +22,13 @@ from fastnn.tables.columns import Columns
 from fastnn.tables.table import Arrays, Numbers, Table, codes_of
 from fastnn.tables.targets import Amount
 from fastnn.tabular.api import Estimator
-from fastnn.tabular.conformal import MOST
 from fastnn.tabular.data import as_amounts, as_classes, as_data, as_target
 from fastnn.tabular.ensemble import Ensemble
 from fastnn.tabular.folds import evenly
 from fastnn.tabular.learning import HeldOut, learn_ensemble
 from fastnn.tabular.recipes import Pack, Search, single_recipe
 from fastnn.tabular.search.trials import Trial
+from fastnn.tabular.unseen.conformal import MOST
 from fastnn.training.history import History
 from fastnn.training.metrics import log_loss, r2, rmse
 from fastnn.training.weights import as_weights

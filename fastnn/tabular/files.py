@@ -11,13 +11,14 @@ import numpy as np
 
 from fastnn.errors import ModelFileError
 from fastnn.files import ensemble as storage
+from fastnn.files.model import as_saved_bits_version
 from fastnn.network.parameters import Parameters
 from fastnn.predictor import Predictor
 from fastnn.tables.columns import Columns
-from fastnn.tabular.calibration import Calibration
-from fastnn.tabular.conformal import Scores
 from fastnn.tabular.ensemble import Ensemble
 from fastnn.tabular.recipes import from_json, to_json
+from fastnn.tabular.unseen.calibration import Calibration
+from fastnn.tabular.unseen.conformal import Scores
 
 
 def save(path: str | PathLike[str], estimator: Any) -> None:
@@ -37,6 +38,7 @@ def save(path: str | PathLike[str], estimator: Any) -> None:
         "scores": estimator.scores_,
         "calibration": ensemble.calibration._asdict(),
         "n_spread": len(ensemble.spread),
+        "bits_version": ensemble.bits_version,
     }
     if hasattr(estimator, "classes_"):
         classes = estimator.classes_
@@ -90,7 +92,10 @@ def _estimator(saved: storage.Saved, kinds: Mapping[str, Any]) -> Any:
     scores.check(len(members), max(n_spread, 1))
     given = about["calibration"]
     calibration = Calibration(float(given["smoothing"]), float(given["temperature"]))
-    estimator._ensemble = Ensemble(columns, members, weights, calibration, scores, spread)
+    bits_version = as_saved_bits_version(about.get("bits_version", 1))  # older files lack it
+    estimator._ensemble = Ensemble(
+        *(columns, members, weights, calibration, scores, spread), bits_version
+    )
     names = about["names"]
     estimator._names = None if names is None else [str(name) for name in names]
     estimator.n_features_in_ = int(about["n_features"])

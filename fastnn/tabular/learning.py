@@ -6,39 +6,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from fastnn.checks import as_int, listed
-from fastnn.network.bounds import derivative_bounds
-from fastnn.network.spec import as_sign
-from fastnn.predictor import Predictor
 from fastnn.sklearn_callbacks import Task
-from fastnn.tables.categories import Ordered
 from fastnn.tables.columns import Columns, learn
-from fastnn.tables.inputs import ArrayInputs, PlainInputs, TableInputs
-from fastnn.tables.numbers import Numeric
+from fastnn.tables.inputs import PlainInputs
 from fastnn.tables.table import Arrays, Table, codes_of
 from fastnn.tables.targets import Amount, Classes
 from fastnn.tables.words import as_word
-from fastnn.tabular import weighting
-from fastnn.tabular.calibration import Calibration, calibration_of
-from fastnn.tabular.conformal import scores_of
-from fastnn.tabular.data import place_names
 from fastnn.tabular.ensemble import Ensemble
 from fastnn.tabular.folds import fold_of, splits
-from fastnn.tabular.members import Lesson, operations_a_second, train
-from fastnn.tabular.recipes import Features, Pack, Recipe, Search, as_pack, default_recipes
+from fastnn.tabular.members import Bag, Lesson, operations_a_second, train
+from fastnn.tabular.monotone import held_features, prove, signs_of
+from fastnn.tabular.recipes import Features, Pack, Search, as_pack, default_recipes
 from fastnn.tabular.search.scales import choose, smear_of
 from fastnn.tabular.search.space import first_pack
 from fastnn.tabular.search.trials import Setting, Trials
-from fastnn.tabular.spread import Spread, learn_spread
+from fastnn.tabular.unseen import rating
+from fastnn.tabular.unseen.calibration import Calibration, calibration_of
+from fastnn.tabular.unseen.conformal import scores_of
+from fastnn.tabular.unseen.spread import Spread, learn_spread
 from fastnn.training.history import History
-from fastnn.training.metrics import accuracy, ece, log_loss, mae, r2, rmse
 from fastnn.values import Value
 
 FOR_TRAINING = 0.8  # of a time limit: the rest is for columns, held-out rows and what follows
@@ -120,7 +112,7 @@ def learn_ensemble(
     begin = perf_counter()
     n_columns = data.X.shape[1] if isinstance(data, Arrays) else len(data.columns)
     n_classes = 0 if task == "regression" else codes_of(next(iter(target.columns.values())))[1]
-    signs = _signs(monotone, data, n_classes)
+    signs = signs_of(monotone, data, n_classes)
     trials = Trials(recipe, seed) if isinstance(recipe, Search) else None
     begun = None if trials is None else trials.pack
     budget = None
@@ -150,20 +142,13 @@ def learn_ensemble(
         rows=training_rows,
         **of_columns,
     )
-    held = _held_features(columns, signs)
     y = columns.encode_targets(target)
     labels = None if columns.amounts else y
     if classes is not None:
         names = [as_word(one) for one in classes.tolist()]
         columns.targets = [Classes(columns.names[0], names, classes.dtype.kind in "OSU")]
-    _, n_out = columns.outputs(None, None)
-    X = columns.encode(data, warn_unknown=False)
-    inputs = columns.inputs
-    assert not isinstance(inputs, PlainInputs)
-    learned = _learned(columns, y, teacher)
-    lesson = Lesson(
-        *(X, learned, weights, n_out, not columns.amounts, inputs.numbers, inputs.codes, held)
-    )
+    lesson = _lesson(columns, data, y, teacher, weights)
+    lesson.monotone = held_features(columns, signs)
     of_data = task, data.n_rows, lesson.features, n_classes, budget
     if trials is None:
         pack = given or as_pack(recipe, *of_data)
@@ -173,12 +158,11 @@ def learn_ensemble(
     known = repeats[0][0][0] if pack.n_folds == 1 else np.arange(data.n_rows)
     small = default_recipes(task, n_columns)[-1]
     if pack.logs and choose(columns, data, y, lesson, known, small, seed, n_threads):
-        if columns.inputs is not inputs:
-            lesson.X = X = columns.encode(data, warn_unknown=False)
         y = columns.encode_targets(target) if columns.amounts else y
-        lesson.y = _learned(columns, y, teacher)
+        again = _lesson(columns, data, y, teacher, weights)
+        lesson.X, lesson.y = again.X, again.y
     measured = np.sort(np.concatenate([held for _, held in repeats[0]]))
-    y, weights = y[measured], None if weights is None else weights[measured]
+    truth = y[measured], None if weights is None else weights[measured]
     deadline = None if time_limit is None else begin + time_limit
     n_networks = None if trials is not None else pack.n_networks
     networks = None if fit is None else fit.part("networks", n_networks).begins()
@@ -191,171 +175,91 @@ def learn_ensemble(
         stopped = interrupts[0] if interrupts else None
     else:
         setting = Setting(
-            lesson,
-            repeats[0],
-            lambda f, recipe: _rated(columns, f, recipe, y, weights),
-            (y, weights),
+            *(lesson, repeats[0], lambda f, one: rating.rated(columns, f, one, *truth), truth),
             *(n_threads, verbose, networks),
         )
         bags = trials.run(setting, pack, time_limit)
         stopped = trials.stopped
     if networks is not None:
         networks.ends()
-    unseen = np.stack([bag.unseen for bag in bags]).astype(np.float64)
-    if columns.amounts:
-        shares = _weigh_amounts(unseen, y, weights)
-    else:
-        smoothings = [bag.recipe.label_smoothing for bag in bags]
-        shares = _weigh_classes(unseen, y, weights, smoothings)
-    mean = sum_of(shares, unseen)
-    kept = [(bag, share) for bag, share in zip(bags, shares, strict=True) if share]
-    members = [one for bag, _ in kept for one in bag.predictors]
-    _prove(members, held)
-    each = [share / len(bag.predictors) for bag, share in kept for _ in bag.predictors]
-    folds = np.stack([bag.fold for bag, _ in kept])
-    of_bags = np.array([share for _, share in kept])
-    spread: Spread | None = None
-    target_of = columns.targets[0]
-    if isinstance(target_of, Amount):
-        if target_of.log:
-            values = columns.in_units(mean)[:, 0], columns.in_units(y)[:, 0]
-            target_of.smear = smear_of(*values, weights)
-        calibration, score = Calibration(), (y - mean)[:, 0]
-        scores = _scores_of_amounts(columns, mean, y, weights)
-        fold = bags[0].fold
-        if pack.n_folds == 1:
-            fold = fold_of(len(y), 5, seed)
-        spread = learn_spread(X[measured], score, fold, seed, n_threads)
-        score = score if spread is None else score / spread.unseen
-    else:
-        smoothing = max(bag.recipe.label_smoothing for bag, _ in kept)
-        calibration = calibration_of(mean, y, weights, smoothing)
-        p = calibration(mean)
-        score = p[np.arange(len(y)), y]
-        scores = _scores_of_classes(p, y, weights)
-    certainty = scores_of(folds, of_bags, score, None if spread is None else spread.fold)
-    ensemble = Ensemble(
-        *(columns, members, np.array(each), calibration, certainty),
-        [] if spread is None else spread.members,
+    kept, shares, mean = _weighed(columns, bags, *truth)
+    if trials is not None:
+        pack = replace(pack, recipes=tuple(bag.recipe for bag in kept))
+    ensemble, scores = _ensemble(
+        columns, kept, shares, mean, *truth, lesson.X[measured], pack, seed, n_threads
     )
+    prove(ensemble.members, lesson.monotone)
     held_out = HeldOut(measured, ensemble.answers(mean), data.n_rows)
     histories = [history for bag in bags for history in bag.histories]
-    if trials is not None:
-        pack = replace(pack, recipes=tuple(bag.recipe for bag, _ in kept))
     return Learned(ensemble, pack, scores, held_out, histories, trials, stopped)
 
 
-def _signs(monotone: Any, data: Table | Arrays, n_classes: int) -> dict[str, int]:
-    """Columns by name, and 1 or -1, checked."""
-    if monotone is None:
-        return {}
-    if not isinstance(monotone, Mapping):
-        raise TypeError(f"monotone must be a dict of column: 1 or -1, got {monotone!r:.50}")
-    names = place_names(data.X.shape[1]) if isinstance(data, Arrays) else list(data.columns)
-    signs: dict[str, int] = {}
-    for name, sign in monotone.items():
-        if isinstance(data, Arrays) and not isinstance(name, str):
-            name = f"x{as_int('columns of monotone', name, 0)}"
-        if name not in names:
-            raise ValueError(f"monotone must be of columns of X, {listed(names)}, got {name!r:.50}")
-        signs[name] = as_sign(f'monotone of "{name}"', sign)
-    signs = {name: sign for name, sign in signs.items() if sign}
-    if signs and n_classes > 2:
-        raise ValueError(
-            f"monotone must come with amounts or two classes, of which the second rises: got "
-            f"{n_classes} classes"
-        )
-    return signs
+def _lesson(
+    columns: Columns,
+    data: Table | Arrays,
+    y: np.ndarray,
+    teacher: np.ndarray | None,
+    weights: np.ndarray | None,
+) -> Lesson:
+    """Rows as `columns` read them; networks learn the target y, or what a teacher says instead."""
+    if teacher is not None:
+        y = columns.encode_targets(teacher) if columns.amounts else teacher
+    inputs, (_, n_out) = columns.inputs, columns.outputs(None, None)
+    assert not isinstance(inputs, PlainInputs)
+    X = columns.encode(data, warn_unknown=False)
+    return Lesson(X, y, weights, n_out, not columns.amounts, inputs.numbers, inputs.codes)
 
 
-def _held_features(columns: Columns, signs: dict[str, int]) -> dict[int, int]:
-    """The features that are these columns' numbers, and their signs. The answer does not hang on
-    columns that were left out."""
-    inputs = columns.inputs
-    if isinstance(inputs, ArrayInputs):
-        return {int(name[1:]): sign for name, sign in signs.items()}
-    assert isinstance(inputs, TableInputs)
-    held: dict[int, int] = {}
-    for column, at in inputs.features():
-        if column.name not in signs:
-            continue
-        if not isinstance(column, (Numeric, Ordered)):
-            raise ValueError(
-                "columns of monotone must be numbers or ordered categories "
-                f'(ordered={{"{column.name}": [...]}}, --ordered "{column.name}=..."), '
-                f"got {column!s:.100}"
-            )
-        held[at.start] = signs[column.name]
-    return held
-
-
-def _prove(members: list[Predictor], held: dict[int, int]) -> None:
-    """The last output less the first of two, or the only one, changes as it must, everywhere."""
-    for member in members if held else ():
-        low, high = derivative_bounds(member._network, member._theta)
-        if len(low) == 2:
-            low, high = low[1:] - high[:1], high[1:] - low[:1]
-        for feature, sign in held.items():
-            if (low[0, feature] if sign > 0 else -high[0, feature]) < 0:
-                raise RuntimeError(f"feature {feature} is not monotone: this is a bug of fastnn")
-
-
-def _learned(columns: Columns, y: np.ndarray, teacher: np.ndarray | None) -> np.ndarray:
-    """What networks learn: the encoded target y, or what a teacher says in its place."""
-    if teacher is None:
-        return y
-    return columns.encode_targets(teacher) if columns.amounts else teacher
-
-
-def sum_of(shares: np.ndarray, parts: np.ndarray) -> np.ndarray:
-    """sum_b shares_b parts_b in this order: the same bits whatever BLAS makes of threads."""
-    total = np.zeros(parts.shape[1:])
-    for share, part in zip(shares.tolist(), parts, strict=True):
-        total += share * part
-    return total
-
-
-def _weigh_classes(
-    unseen: np.ndarray, y: np.ndarray, weights: np.ndarray | None, smoothing: list[float]
-) -> np.ndarray:
-    """Weights of bags, (n_bags,), from f(x) of held-out rows, (n_bags, n, n_classes).
-
-    Each is calibrated before, or the surest would seem the best: how sure networks are of held-out
-    rows differs from recipe to recipe, and the mean is calibrated in the end."""
-    rows, first = np.arange(len(y)), np.zeros(len(y), np.intp)
-    own = np.empty((len(unseen), len(y), 1))  # p of each row's class: all that the log loss reads
-    for p, one, s in zip(own, unseen, smoothing, strict=True):
-        p[:, 0] = calibration_of(one, y, weights, s)(one)[rows, y]
-    return weighting.greedy(own, lambda p: log_loss(first, p, True, weights))
-
-
-def _weigh_amounts(unseen: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    def loss(f: np.ndarray) -> float:
-        return float(np.average((f - y)[:, 0] ** 2, weights=weights))
-
-    return weighting.greedy(unseen, loss)
-
-
-def _rated(
-    columns: Columns, f: np.ndarray, recipe: Recipe, y: np.ndarray, weights: np.ndarray | None
-) -> float:
-    """How good one bag is, alone, on held-out rows: RMSE, or log loss once calibrated."""
-    f = f.astype(np.float64)
+def _weighed(
+    columns: Columns, bags: list[Bag], y: np.ndarray, weights: np.ndarray | None
+) -> tuple[list[Bag], np.ndarray, np.ndarray]:
+    """Bags that are worth something, their shares, and the mean of what these say of held-out rows,
+    (n_measured, n_out)."""
+    unseen = np.stack([bag.unseen for bag in bags]).astype(np.float64)
     if columns.amounts:
-        return _scores_of_amounts(columns, f, y, weights)["rmse"]
-    p = calibration_of(f, y, weights, recipe.label_smoothing)(f)
-    return float(log_loss(y, p, True, weights))
+        shares = rating.weigh_amounts(unseen, y, weights)
+    else:
+        smoothings = [bag.recipe.label_smoothing for bag in bags]
+        shares = rating.weigh_classes(unseen, y, weights, smoothings)
+    kept = [bag for bag, share in zip(bags, shares, strict=True) if share]
+    return kept, shares[shares > 0], rating.sum_of(shares, unseen)
 
 
-def _scores_of_classes(
-    p: np.ndarray, y: np.ndarray, weights: np.ndarray | None
-) -> dict[str, float]:
-    measures = {"accuracy": accuracy, "log_loss": log_loss, "ece": ece}
-    return {name: float(of(y, p, True, weights)) for name, of in measures.items()}
-
-
-def _scores_of_amounts(
-    columns: Columns, f: np.ndarray, y: np.ndarray, weights: np.ndarray | None
-) -> dict[str, float]:
-    f, y = columns.decode(f), columns.in_units(y)
-    return {"rmse": rmse(y, f, weights), "mae": mae(y, f, weights), "r2": r2(y, f, weights)}
+def _ensemble(
+    columns: Columns,
+    bags: list[Bag],
+    shares: np.ndarray,
+    mean: np.ndarray,
+    y: np.ndarray,
+    weights: np.ndarray | None,
+    X: np.ndarray,
+    pack: Pack,
+    seed: int,
+    n_threads: int | None,
+) -> tuple[Ensemble, dict[str, float]]:
+    """Weighted members, how sure they may be, and how good they are on held-out rows X and y, of
+    which they say `mean`."""
+    target = columns.targets[0]
+    spread: Spread | None = None
+    if isinstance(target, Amount):
+        if target.log:
+            values = columns.in_units(mean)[:, 0], columns.in_units(y)[:, 0]
+            target.smear = smear_of(*values, weights)
+        calibration, score = Calibration(), (y - mean)[:, 0]
+        scores = rating.scores_of_amounts(columns, mean, y, weights)
+        fold = fold_of(len(y), 5, seed) if pack.n_folds == 1 else bags[0].fold
+        spread = learn_spread(X, score, fold, seed, n_threads)
+        score = score if spread is None else score / spread.unseen
+    else:
+        smoothing = max(bag.recipe.label_smoothing for bag in bags)
+        calibration = calibration_of(mean, y, weights, smoothing)
+        p = calibration(mean)
+        score = p[np.arange(len(y)), y]
+        scores = rating.scores_of_classes(p, y, weights)
+    folds = np.stack([bag.fold for bag in bags])
+    certainty = scores_of(folds, shares, score, None if spread is None else spread.fold)
+    each = zip(bags, shares.tolist(), strict=True)
+    of_members = [share / len(bag.predictors) for bag, share in each for _ in bag.predictors]
+    members = [one for bag in bags for one in bag.predictors]
+    spreads = [] if spread is None else spread.members
+    return Ensemble(columns, members, np.array(of_members), calibration, certainty, spreads), scores

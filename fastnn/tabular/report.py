@@ -100,7 +100,8 @@ class Report:
         file = os.path.basename(self._data.path)
         source = f" of {file}" if file not in ("", "X") else ""
         how = ", each predicted by networks that have not seen it" if self._held_out else ""
-        told = f"Measured on {rows}{source}{how}."
+        once = "" if self._weights is None else " Each row counts once here, whatever its weight."
+        told = f"Measured on {rows}{source}{how}.{once}"
         return page.page(
             f"How well {self._columns.names[0]} is predicted",
             told,

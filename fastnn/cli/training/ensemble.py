@@ -228,7 +228,8 @@ def print_summary(args: argparse.Namespace, trained: Trained) -> None:
     if args.report:
         lines.append(("report", args.report))
     print_lines(lines)
-    print("\non held-out rows, each predicted by networks that have not seen it:")
+    once = "" if trained.source.weights is None else ", and counted once, whatever its weight"
+    print(f"\non held-out rows, each predicted by networks that have not seen it{once}:")
     print(metrics.scores_text(report.scores))
     loss = "the RMSE" if columns.amounts else "the log loss"
     print(f"\ncolumns that matter: what shuffling one adds to {loss} there")
