@@ -6,6 +6,8 @@
 # make asan      the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 # make docs      the site, into build/docs: any warning is an error
 # make linkcheck its links, outside ones too
+# make wheel    the sdist and, from it, the wheel, into dist
+# make reproducible  the wheel again, in another folder: it must be the same bytes
 # make clean     remove what was built
 # make bench-peers   timings against other libraries, into bench/results, README.md and docs
 # make bench-tables  scores of other libraries on tables, those that bench/results/tables lacks
@@ -14,7 +16,7 @@
 
 PYTHON ?= python
 
-.PHONY: check build lint test bench bench-peers bench-tables asan docs linkcheck clean
+.PHONY: check build lint test bench bench-peers bench-tables asan docs linkcheck wheel reproducible clean
 check: build lint test
 
 build:
@@ -66,5 +68,18 @@ docs linkcheck: build
 	$(PYTHON) -m sphinx --builder $(if $(filter docs,$@),html,$@) --fail-on-warning --keep-going \
 	    --doctree-dir build/doctrees docs build/$@
 
+# Times within the wheel are the last commit's.
+BUILD = SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(PYTHON) -m build --no-isolation
+wheel:
+	rm -rf dist
+	$(BUILD) --outdir dist
+
+reproducible: wheel
+	rm -rf build/again
+	mkdir -p build/again
+	tar -xzf dist/*.tar.gz -C build/again --strip-components 1
+	$(BUILD) --wheel --outdir build/again/dist build/again
+	cmp dist/*.whl build/again/dist/*.whl
+
 clean:
-	rm -rf build docs/names fastnn/*/*.so
+	rm -rf build dist docs/names fastnn/*/*.so

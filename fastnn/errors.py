@@ -6,6 +6,15 @@ from importlib import import_module
 from typing import Any
 
 DISTRIBUTION = "fastnn-cpu"  # what pip calls fastnn, as in pyproject.toml
+EXTRAS = {  # which of its extras brings a library
+    "matplotlib": "plot",
+    "onnx": "onnx",
+    "pyarrow": "parquet",
+    "scikit-learn": "sklearn",
+    "scipy": "lbfgs",
+    "tensorboardX": "tensorboard",
+    "tqdm": "progress",
+}
 
 
 class FastnnError(Exception):
@@ -79,6 +88,11 @@ class TableError(FastnnError, ValueError):
     """
 
 
+def pip_install(extra: str) -> str:
+    """The command that installs an extra."""
+    return f'pip install "{DISTRIBUTION}[{extra}]"'
+
+
 def optional(module: str, needs_it: str, install: str = "") -> Any:
     """The optional `module`, imported; MissingExtraError says who needs it and what to install."""
     try:
@@ -88,4 +102,5 @@ def optional(module: str, needs_it: str, install: str = "") -> Any:
         install = install or library
         absent = (error.name or "").partition(".")[0] == library
         why = "" if absent and isinstance(error, ModuleNotFoundError) else f" ({error})"
-        raise MissingExtraError(f"{needs_it} needs {install}: pip install {install}{why}") from None
+        how = pip_install(EXTRAS[install]) if install in EXTRAS else f'pip install "{install}"'
+        raise MissingExtraError(f"{needs_it} needs {install}: {how}{why}") from None

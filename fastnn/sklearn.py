@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 import numpy as np
 
 from fastnn.config import n_threads as bound_threads
-from fastnn.errors import DivergenceError, MissingExtraError
+from fastnn.errors import DivergenceError, MissingExtraError, pip_install
 from fastnn.kernels._cpu import ACTIVATIONS
 from fastnn.model import Model
 from fastnn.network.activations import TABLE, Activation, is_parametric
@@ -61,7 +61,7 @@ try:
     from sklearn.utils.validation import validate_data
 except ImportError as error:
     raise MissingExtraError(
-        f"fastnn.sklearn needs scikit-learn 1.7 or newer: pip install -U scikit-learn ({error})"
+        f"fastnn.sklearn needs scikit-learn 1.7 or newer: {pip_install('sklearn')} ({error})"
     ) from None
 
 if TYPE_CHECKING:

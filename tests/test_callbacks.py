@@ -427,7 +427,7 @@ def test_progress_bar(capsys):
 
 def test_progress_bar_names_tqdm(monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
-    with pytest.raises(fastnn.MissingExtraError, match=r"pip install tqdm"):
+    with pytest.raises(fastnn.MissingExtraError, match=r'pip install "fastnn-cpu\[progress\]"'):
         fastnn.ProgressBar()
 
 
@@ -470,7 +470,7 @@ def test_tensorboard_in_earnest(tmp_path):
 def test_tensorboard_names_what_is_missing(monkeypatch):
     for name in ("tensorboardX", "torch.utils.tensorboard"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(fastnn.MissingExtraError, match=r"pip install tensorboardX"):
+    with pytest.raises(fastnn.MissingExtraError, match=r'pip install "fastnn-cpu\[tensorboard\]"'):
         fastnn.TensorBoard("runs")
 
 

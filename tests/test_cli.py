@@ -705,10 +705,10 @@ def test_absent_extras_are_named(here, run, monkeypatch):
     for module in ("matplotlib", "pyarrow", "sklearn.datasets"):
         monkeypatch.setitem(sys.modules, module, None)
     status, out, err = run("demo")
-    assert (status, out) == (1, "") and "pip install scikit-learn matplotlib" in err
+    assert (status, out) == (1, "") and 'pip install "fastnn-cpu[demo]"' in err
     (here / "data.parquet").touch()
     status, _, err = run(*TRAIN, "data.parquet", "-t", "y", "-o", "m.st")
-    assert status == 1 and "pip install pyarrow" in err
+    assert status == 1 and 'pip install "fastnn-cpu[parquet]"' in err
 
 
 # --- output

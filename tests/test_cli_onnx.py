@@ -306,4 +306,4 @@ def test_a_missing_onnx_is_named(here, run, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     for text in ("export m.st new.onnx", "import m.onnx new.st", "info m.onnx"):
         status, _, err = run(text)
-        assert status == 1 and "pip install onnx" in err
+        assert status == 1 and 'pip install "fastnn-cpu[onnx]"' in err

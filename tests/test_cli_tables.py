@@ -31,7 +31,9 @@ def people(path, n=150, seed=0, dot=""):
 
 def test_classes_all_the_way(here, run):
     people(here / "people.csv")
-    status, out, err = run(*TRAIN, "people.csv", "-t", "kind", "--drop", "score")
+    status, out, err = run(
+        *(*TRAIN, "people.csv", "-t", "kind", "--drop", "score", "--time-limit", "3s")
+    )
     assert status == 0
     assert "data        people.csv: 150 rows, 2 columns as 3 features\n" in out
     assert "target      kind, classification (it holds text)\n" in out
@@ -72,7 +74,7 @@ def test_classes_all_the_way(here, run):
 
 def test_amounts_come_back_in_their_unit(here, run):
     people(here / "people.csv")
-    status, out, _ = run(*TRAIN, "people.csv", "-t", "score")
+    status, out, _ = run(*TRAIN, "people.csv", "-t", "score", "--time-limit", "3s")
     assert status == 0 and "score, regression (it holds numbers)" in out
     for title in ("RMSE", "MAE", "r2"):
         assert f"\n{title:4}  " in out.split("on held-out rows")[1]

@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 
 import fastnn
-from fastnn.errors import DISTRIBUTION
+from fastnn.errors import DISTRIBUTION, EXTRAS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -160,6 +160,8 @@ def test_pip_is_told_the_distributions_name():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["name"] == DISTRIBUTION
     assert DISTRIBUTION in (ROOT / "README.md").read_text(encoding="utf-8")
+    for library, extra in EXTRAS.items():
+        assert any(re.match(library, needed) for needed in project["optional-dependencies"][extra])
     told = [*PAGES, ROOT / "Makefile", *ROOT.glob(".github/workflows/*"), *EXAMPLES]
     told += [*ROOT.glob("fastnn/**/*.py"), *ROOT.glob("bench/**/*.py")]
     named = [

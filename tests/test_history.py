@@ -103,7 +103,7 @@ def test_plot_gradients(tmp_path):
 
 def test_plot_names_the_extra(fitted, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(fastnn.MissingExtraError, match=r"pip install matplotlib") as caught:
+    with pytest.raises(fastnn.MissingExtraError, match=r"fastnn-cpu\[plot\]") as caught:
         fitted.plot()
     assert isinstance(caught.value, ImportError)
 

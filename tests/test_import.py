@@ -6,6 +6,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,22 @@ def test_a_checkout_that_is_not_built_says_how_to(tmp_path):
             assert "No module named 'fastnn.kernels._cpu'" in done.stderr
             how = "-e ." if checkout else "--force-reinstall fastnn-cpu"
             assert f"-m pip install {how}" in done.stderr.splitlines()[-3 if checkout else -1]
+
+
+def test_a_wheel_holds_every_package_and_its_data():
+    """pyproject.toml lists them; Cython's sources are for builds alone."""
+    root = Path(__file__).parent.parent
+    setuptools = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]
+    modules = list((root / "fastnn").rglob("*.py"))
+    folders = {path.parent.relative_to(root) for path in modules}
+    assert sorted(setuptools["packages"]) == sorted(".".join(one.parts) for one in folders)
+    built = {".py", ".pyc", ".pyx", ".pxd", ".so", ".pyd"}
+    data = {p for p in (root / "fastnn").rglob("*") if p.is_file() and p.suffix not in built}
+    listed = {
+        path
+        for package, patterns in setuptools["package-data"].items()
+        for pattern in patterns
+        for path in root.joinpath(*package.split(".")).glob(pattern)
+    }
+    assert data == listed
+    assert {"py.typed", "hashes.json"} <= {path.name for path in listed}

@@ -270,7 +270,8 @@ def test_a_missing_onnx_is_named(tmp_path, monkeypatch):
         lambda: fastnn.onnx.export(fastnn.Model([2, 3]), tmp_path / "m.onnx"),
         lambda: fastnn.onnx.load(tmp_path / "m.onnx"),
     ):
-        with pytest.raises(fastnn.MissingExtraError, match=r"needs onnx: pip install onnx$"):
+        says = r'needs onnx: pip install "fastnn-cpu\[onnx\]"$'
+        with pytest.raises(fastnn.MissingExtraError, match=says):
             call()
 
 

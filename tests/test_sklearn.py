@@ -137,7 +137,7 @@ def test_parameters_are_scikit_learns_and_a_few_by_keyword(ours):
 def test_without_scikit_learn_the_error_says_what_to_install():
     code = "import sys; sys.modules['sklearn'] = None; import fastnn.sklearn"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "MissingExtraError" in run.stderr and "pip install -U scikit-learn" in run.stderr
+    assert "MissingExtraError" in run.stderr and 'pip install "fastnn-cpu[sklearn]"' in run.stderr
 
 
 # --- the same fit
@@ -553,6 +553,7 @@ def test_metadata_routing():
 def test_divergence():
     X, y = data("diabetes")
     given = {"solver": "sgd", "learning_rate_init": 1e4, "activation": "identity"}
+    given["random_state"] = 0  # with some, a square in the score overflows first
     with (
         pytest.warns(ConvergenceWarning, match="Training diverged: batch"),
         pytest.raises(ValueError, match="Solver produced non-finite parameter weights"),

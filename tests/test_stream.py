@@ -331,7 +331,7 @@ def test_files_that_are_not_there(tmp_path, monkeypatch):
 def test_without_pyarrow(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow.dataset", None)
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(fastnn.MissingExtraError, match=r"pip install pyarrow"):
+    with pytest.raises(fastnn.MissingExtraError, match=r'pip install "fastnn-cpu\[parquet\]"'):
         fastnn.data.ArrowStream(tmp_path, target="y")
 
 

@@ -16,7 +16,19 @@ from itertools import takewhile
 from typing import Any, NoReturn
 
 import fastnn
-from fastnn.cli import bench, demo, evaluate, export, import_, info, predict, train, tune, verify
+from fastnn.cli import (
+    bench,
+    completion,
+    demo,
+    evaluate,
+    export,
+    import_,
+    info,
+    predict,
+    train,
+    tune,
+    verify,
+)
 from fastnn.cli.common.messages import BadUse, Failure, note, warn
 from fastnn.tables.table import TableWarning
 
@@ -31,6 +43,7 @@ COMMANDS = {
     "demo": demo,
     "bench": bench,
     "verify": verify,
+    "completion": completion,
 }
 INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + SIGINT and 128 + SIGPIPE, as shells have it
 
@@ -92,6 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
         )
         module.add_arguments(command)
         command.set_defaults(run=module.run)
+    commands.choices["completion"].set_defaults(parser=parser)
     return parser
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from fastnn.cli.common import arguments, output
 from fastnn.cli.common.messages import Failure
 from fastnn.cli.info import network_lines
+from fastnn.errors import pip_install
 from fastnn.tables.columns import learn
 from fastnn.training.split import split
 
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
     from fastnn import History
 
 HELP = "learn handwritten digits and draw what was learnt"
-DESCRIPTION = """Train on the 1,797 handwritten digits of scikit-learn (8 x 8 pixels; Alpaydin and
+DESCRIPTION = f"""Train on the 1,797 handwritten digits of scikit-learn (8 x 8 pixels; Alpaydin and
 Kaynak 1998), print the accuracy on a fifth of them held out, and write digits.safetensors (the
 model), digits.npz (the digits held out) and digits.png (learning curve, predictions). Needs
-scikit-learn and matplotlib: pip install scikit-learn matplotlib."""
+scikit-learn and matplotlib: {pip_install('demo')}."""
 
 HIDDEN, EPOCHS, BATCH, RATE, MOMENTUM = (128, 64), 20, 16, 0.03, 0.9
 HELD_OUT = 0.2
@@ -87,7 +88,7 @@ def load_digits() -> tuple[np.ndarray, np.ndarray]:
     except ImportError as error:
         raise Failure(
             f"demo needs scikit-learn and matplotlib ({error.name} is missing): "
-            "pip install scikit-learn matplotlib"
+            + pip_install("demo")
         ) from None
     digits = load()
     return digits.images.astype(np.uint8), digits.target

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import functools
 import math
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
@@ -70,32 +71,41 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def one_of(
-    known: Collection[str], settings: Mapping[str, Callable[..., Any]] = MappingProxyType({})
-) -> Callable[[str], Any]:
+class OneOf:
     """A type: one of the known names, with - for _ where one likes; of those in `settings` also
     name:number, which becomes the object with this setting."""
 
-    def choose(text: str) -> Any:
+    def __init__(
+        self,
+        known: Collection[str],
+        settings: Mapping[str, Callable[..., Any]] = MappingProxyType({}),
+    ) -> None:
+        self.known, self.settings = known, settings
+
+    def __call__(self, text: str) -> Any:
         name, colon, value = text.strip().partition(":")
         name = name.replace("-", "_")
-        if name not in known:
-            raise argparse.ArgumentTypeError(f'must be one of {", ".join(known)}, got "{text}"')
+        if name not in self.known:
+            known = ", ".join(self.known)
+            raise argparse.ArgumentTypeError(f'must be one of {known}, got "{text}"')
         if not colon:
             return name
-        if name not in settings:
+        if name not in self.settings:
             raise argparse.ArgumentTypeError(f'{name} takes no number, got "{text}"')
         try:
-            return settings[name](_float(value))
+            return self.settings[name](_float(value))
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
-
-    return choose
 
 
 def several(kind: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
     """A type: values of `kind` with commas between them."""
-    return lambda text: tuple(kind(part) for part in text.split(","))
+
+    @functools.wraps(kind)  # with the names that it knows
+    def split(text: str) -> tuple[Any, ...]:
+        return tuple(kind(part) for part in text.split(","))
+
+    return split
 
 
 def class_weights(text: str) -> str | dict[str, float]:

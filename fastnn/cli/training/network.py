@@ -35,6 +35,7 @@ from fastnn.cli.training.source import (
     source_content,
     tell_leaks,
 )
+from fastnn.errors import pip_install
 from fastnn.report.scores import TITLES
 from fastnn.tables.columns import Columns, learn
 from fastnn.tables.table import Arrays, Table
@@ -124,7 +125,7 @@ def check_plot(path: str) -> None:
     try:
         from matplotlib.backend_bases import FigureCanvasBase
     except ImportError:
-        raise BadUse("--plot needs matplotlib: pip install matplotlib") from None
+        raise BadUse(f"--plot needs matplotlib: {pip_install('plot')}") from None
     endings = FigureCanvasBase.get_supported_filetypes()
     if Path(path).suffix[1:].lower() not in endings:
         raise BadUse(f"--plot {path}: its name must end in one of {', '.join(endings)}")

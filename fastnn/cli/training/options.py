@@ -61,7 +61,7 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--activation",
-        type=arguments.several(arguments.one_of(ACTIVATIONS, ACTIVATION_SETTINGS)),
+        type=arguments.several(arguments.OneOf(ACTIVATIONS, ACTIVATION_SETTINGS)),
         default=("relu",),
         metavar="NAME",
         help=f"one for all hidden layers, or A,B,... for each: {', '.join(ACTIVATIONS)}; "
@@ -83,7 +83,7 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--loss",
-        type=arguments.one_of(LOSSES, LOSS_SETTINGS),
+        type=arguments.OneOf(LOSSES, LOSS_SETTINGS),
         metavar="NAME",
         help=f"of classes {', '.join(CLASS_LOSSES)}; of amounts "
         f"{', '.join(AMOUNT_LOSSES)}; huber:0.5, quantile:0.9 and focal:1 set delta (in "
@@ -139,7 +139,7 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--optimizer",
-        type=arguments.one_of(OPTIMIZERS),
+        type=arguments.OneOf(OPTIMIZERS),
         default="sgd",
         metavar="NAME",
         help=f"{', '.join(OPTIMIZERS)} (default: sgd)",
@@ -153,7 +153,7 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--schedule",
-        type=arguments.one_of(SCHEDULES),
+        type=arguments.OneOf(SCHEDULES),
         metavar="NAME",
         help="of the learning rate: cosine, down to 0; one_cycle, up and down to 0; constant; "
         "step, to a tenth after each third; exponential, to a hundredth; inverse, to a tenth; "
