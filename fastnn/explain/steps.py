@@ -421,11 +421,12 @@ class Steps:
         if self.n > 1:
             words += f" Mean over the {self.n} rows: columns on the left, rows on the right."
             formula = f"dL/dW_ij^({k}) = 1/{self.n} sum_row {name} h_j^({k - 1})"
-        parts = []
+        parts, equals = [], ""
         if self.n <= self.n_rows:
             mean = f"<mfrac><mn>1</mn><mn>{self.n}</mn></mfrac>" if self.n > 1 else ""
-            parts = [math_ml(mean, matrix(own.T), matrix(below), "<mo>=</mo>")]
-        parts.append(math_ml(matrix(np.asarray(trace.grad_W[k - 1]))))
+            parts = [math_ml(mean, matrix(own.T)), math_ml(matrix(below))]
+            equals = "<mo>=</mo>"
+        parts.append(math_ml(equals, matrix(np.asarray(trace.grad_W[k - 1]))))
         left = math_ml(slope_of("W", k), "<mo>=</mo>")
         state = State(K, K, 1 if trace.delta_0 is None else 0, (k,), "G", True)
         all = line("", left, *parts)
