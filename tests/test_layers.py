@@ -19,7 +19,7 @@ ROOT = Path(fastnn.__file__).parent
 #: From the bottom to the top: a layer is a package or a module. It may import those before it.
 LAYERS = (
     *("errors", "names", "checks", "values", "kernels", "config", "random"),
-    *("network", "files", "tables", "training", "explain", "report"),
+    *("drawing", "network", "files", "tables", "training", "explain", "report"),
     *("predictor", "model", "many", "sklearn_callbacks", "tabular", "saved", "data", "interop"),
     *("bits", "onnx", "sklearn", "cli"),
 )

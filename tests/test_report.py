@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn.report.charts import Range, Series, plot
+from fastnn.drawing.charts import Range, Series, plot
 from fastnn.report.scores import alike
 from fastnn.tabular import Pack, Recipe, report
 
 SMALL = Pack((Recipe((8,), optimizer=fastnn.Adam(0.03), epochs=8, batch_size=32),), n_folds=3)
-EMPTY = {"meta", "circle", "path"}  # elements without an end
+EMPTY = {"meta", "circle", "path", "input"}  # elements without an end
 
 
 def rows(n=120, seed=0):

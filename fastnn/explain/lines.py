@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.explain.quantities import Quantities
 from fastnn.network.embeddings import Embedding, Periodic, PiecewiseLinear, in_order
 from fastnn.network.spec import NetworkSpec
 
@@ -75,15 +76,10 @@ def _through_bins(one: PiecewiseLinear, i: int, x: np.ndarray) -> np.ndarray:
     return p
 
 
-def input_forward_lines(
-    network: NetworkSpec,
-    x: np.ndarray,
-    phi: Parameters,
-    features: np.ndarray,
-    s: np.ndarray | None,
-    h_0: np.ndarray,
-) -> list[str]:
-    lines, named = [], _named(network, phi)
+def input_forward_lines(of: Quantities) -> list[str]:
+    network, x, features, s = of._network, of.x, of.features, of.s
+    assert features is not None and of.h_0 is not None
+    lines, named = [], _named(network, of.phi)
     for one, i, j, at in _columns(network):
         own = [name for name in named if name.endswith(f"_{j}")]
         if isinstance(one, Periodic):
@@ -103,28 +99,20 @@ def input_forward_lines(
         lines.append(line(f"{whole} = [columns in no embedding, phi(x_j), ...]", features))
     if s is not None:
         by = "phi(x)" if network.embeddings else "x"
-        lines += [line("s", s), line(f"h^(0) = s * {by}", h_0)]
+        lines += [line("s", s), line(f"h^(0) = s * {by}", of.h_0)]
     return lines
 
 
-def input_backward_lines(
-    network: NetworkSpec,
-    x: np.ndarray,
-    phi: Parameters,
-    grad_phi: Parameters,
-    s: np.ndarray | None,
-    grad_s: np.ndarray | None,
-    delta_0: np.ndarray,
-    above: str,
-) -> list[str]:
-    """above: dL/d(h^(0) W^(1)T) as formulas name it."""
-    named, grads = _named(network, phi), _named(network, grad_phi)
+def input_backward_lines(of: Quantities) -> list[str]:
+    network, x, s, delta_0 = of._network, of.x, of.s, of.delta_0
+    above = "delta^(1)" if of.du[0] is None else "dL/du^(1)"
+    named, grads = _named(network, of.phi), _named(network, of.grad_phi)
     rows, mean = ("", "") if x.ndim == 1 else ("sum over rows of ", f" / {len(x)}")
     lines = [line(f"delta^(0) = dL/dh^(0) = {above} W^(1)", delta_0)]
     d, of_phi = delta_0, "delta^(0)"
     if s is not None:
         by = "phi(x)" if network.embeddings else "x"
-        lines.append(line(f"dL/ds = {rows}delta^(0) * {by}{mean}", grad_s))
+        lines.append(line(f"dL/ds = {rows}delta^(0) * {by}{mean}", of.grad_s))
         d, of_phi = s * d, "s * delta^(0)"
     for one, _, j, at in _columns(network):
         own = [name for name in grads if name.endswith(f"_{j}")]
@@ -151,6 +139,15 @@ def input_backward_lines(
     return lines
 
 
-def input_parameters(network: NetworkSpec, phi: Parameters, s: np.ndarray | None) -> dict[str, Any]:
-    """The input layer's parameters by their names in formulas."""
-    return _named(network, phi) | ({} if s is None else {"s": s})
+def input_step_lines(of: Quantities, after: Quantities) -> list[str]:
+    """What a step of of's learning rate makes of the input layer's parameters."""
+    lines, rate, new = [], of._learning_rate, _parameters(after)
+    for name, old in _parameters(of).items():
+        lines.append(f"{name} <- {name} - {rate} dL/d{name}")
+        lines += [line("  before", old), line("  after", new[name])]
+    return lines
+
+
+def _parameters(of: Quantities) -> dict[str, Any]:
+    """Of the input layer, by their names in formulas."""
+    return _named(of._network, of.phi) | ({} if of.s is None else {"s": of.s})

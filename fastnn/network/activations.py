@@ -53,12 +53,14 @@ TABLE = {
     "gelu": Known("a Phi(a)", "Phi(a) + a phi(a)", "GELU", "gelu", None, None),
     "gelu_tanh": Known(
         "a s(u), u = 1.5958 (a + 0.044715 a^3), s the sigmoid",
-        "s + 1.5958 (a + 0.134145 a^3) s (1 - s)",
+        "s(u) + 1.5958 (a + 0.134145 a^3) s(u) (1 - s(u)), u = 1.5958 (a + 0.044715 a^3)",
         "GELU", None, None, None,
     ),
-    "silu": Known("a s(a), s the sigmoid", "s + a s (1 - s)", "SiLU", "silu", None, None),
+    "silu": Known(
+        "a s(a), s the sigmoid", "s(a) + a s(a) (1 - s(a))", "SiLU", "silu", None, None
+    ),
     "mish": Known(
-        "a tanh(ln(1 + e^a))", "t + a (1 - t^2) s, t = tanh(ln(1 + e^a)), s the sigmoid",
+        "a tanh(ln(1 + e^a))", "t + a (1 - t^2) s(a), t = tanh(ln(1 + e^a)), s the sigmoid",
         "Mish", "mish", None, None,
     ),
     "exp": Known("e^a", "h", None, "exponential", "exp", "Exp"),

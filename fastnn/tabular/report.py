@@ -14,10 +14,11 @@ import numpy as np
 
 from fastnn.checks import counted
 from fastnn.config import __version__
+from fastnn.drawing import page
+from fastnn.drawing.charts import Range, Series, legend, plot
 from fastnn.explain.importance import Importance
 from fastnn.files.atomic import replacing
-from fastnn.report import page, scores
-from fastnn.report.charts import Range, Series, legend, plot
+from fastnn.report import scores
 from fastnn.tables.categories import Categorical, Ordered
 from fastnn.tables.columns import Columns
 from fastnn.tables.dates import Dates

@@ -1,8 +1,9 @@
-"""One HTML page that needs nothing else, no network and no script, in light and dark, on any
-screen."""
+"""One HTML page that needs nothing else, and may load nothing, in light and dark, on any screen."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -61,21 +62,30 @@ th,td{padding-right:.4rem}table:not(.matrix,.bars) th:first-child{min-width:4.5r
 """
 
 
-def page(title: str, told: str, sections: Iterable[str]) -> str:
-    """The whole file. told: a line below the title, text."""
+def page(
+    title: str, told: str, sections: Iterable[str], style: str = "", script: str = ""
+) -> str:
+    """The whole file. told: a line below the title, text. style, script: the page's own, beside
+    what all have; its policy lets no other script run and nothing be loaded."""
+    runs = "'none'"
+    if script:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        runs = f"'sha256-{digest}'"
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src {runs}"
     return "\n".join(
         [
             "<!DOCTYPE html>",
             '<html lang="en">',
             '<head><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width,initial-scale=1">',
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             f"<title>{escape(title)}</title>",
-            f"<style>{STYLE}</style></head>",
+            f"<style>{STYLE}{style}</style></head>",
             "<body><main>",
             f"<h1>{escape(title)}</h1>",
             f'<p class="soft">{escape(told)}</p>',
             *filter(None, sections),
-            "</main></body></html>",
+            f"</main>{f'<script>{script}</script>' if script else ''}</body></html>",
             "",
         ]
     )
