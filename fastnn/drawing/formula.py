@@ -340,10 +340,10 @@ class _Shown:
         if self.numbers is not None:
             holds = _compared(sides, signs, self.numbers, self.definitions)
             return self.of(first if holds else other, guarded)
-        condition = self.of(sides[0])
+        condition = f"<mtext>where&#xA0;</mtext>{self.of(sides[0])}"
         for sign, side in zip(signs, sides[1:], strict=True):
             condition += f"<mo>{escape(sign)}</mo>{self.of(side)}"
-        lines = [(first, f"<mtext>where </mtext>{condition}"), (other, "<mtext>elsewhere</mtext>")]
+        lines = [(first, condition), (other, "<mtext>elsewhere</mtext>")]
         rows = "".join(
             f"<mtr><mtd>{self.of(value)}</mtd><mtd>{told}</mtd></mtr>" for value, told in lines
         )

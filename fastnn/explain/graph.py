@@ -14,7 +14,7 @@ from fastnn.drawing.formula import written
 from fastnn.explain.quantities import Quantities
 
 DIGITS = 4  # significant, in the drawing
-BOX, GAP = 92, 98  # widths of a unit's box and of the space between layers
+BOX, GAP = 98, 94  # widths of a unit's box and of the space between layers
 LINE = 15  # height of a line of text
 LABELLED = 4  # units of a layer, at most, between which weights are written on their lines
 NEAR = 0.27  # where on a line its number stands: as lines part behind their unit
