@@ -4,12 +4,17 @@ tabular/*.csv."""
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fastnn.kernels import _cpu
+
+# Started under nohup or in a shell's background, Python and its children ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def data_path(name):

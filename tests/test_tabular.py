@@ -253,9 +253,19 @@ def test_an_array_column_without_a_value_is_a_constant():
     for kind, y in ((TabularClassifier, X[:, 0] > 0), (TabularRegressor, X[:, 0])):
         model = kind(recipe=SMALL, random_state=0).fit(X, y)
         inputs = model.columns_.inputs
-        assert (inputs.shift[1], inputs.scale[1], inputs.median[1]) == (0, 1, 0)
-        assert inputs.indicated == []
-        assert np.isfinite(np.asarray(model.predict(X), float)).all()
+        assert inputs.indicated == [] and np.isnan(X[:, 1]).all()
+        expected = model.predict(X)
+        np.testing.assert_array_equal(model.predict(np.where(np.isnan(X), 7.0, X)), expected)
+
+
+def test_a_constant_array_column_says_nothing_on_new_rows_either():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 3))
+    X[:, 1] = 5.0
+    model = TabularRegressor(recipe=SMALL, random_state=0).fit(X, X[:, 0])
+    expected = model.predict(X)
+    X[:, 1] = rng.normal(size=60)
+    np.testing.assert_allclose(model.predict(X), expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("n", [2, 3, 7])

@@ -30,6 +30,7 @@ LONG = 3.0
 FEW_VALUES = 20  # of which no tail is made
 PIXELS = 64  # fewest columns that are asked whether they share one unit, as pixels do
 LARGEST = 1e150  # in size: the squares of larger numbers are beyond float64
+CONSTANT = 1e30  # scale of a column that is to be 0, in float32, too
 SMALLEST = 1e-150  # range of a column, or it counts as constant: squares vanish in float64
 REFUSED = 'missing value; missing="impute" (--missing impute) in training fills such cells'
 
@@ -223,9 +224,10 @@ def fit_scaling(
         quarter = (np.nanquantile if gaps else np.quantile)(X, [0.25, 0.75], axis=0)
         shift, spread = median, _float(quarter[1] - quarter[0])
         spread = np.where(spread > 0, spread, (most - least) / 2)
-    # A constant column becomes 0 (rounding may leave a deviation that is not quite 0).
+    # A constant column becomes 0 (rounding may leave a deviation that is not quite 0); by RealMLP's
+    # rule, "robust", whatever else comes there on new rows, of which nothing has been learned.
     varies = most - least > SMALLEST
-    scale = np.where(varies, spread, 1.0)
+    scale = np.where(varies, spread, CONSTANT if scaling == "robust" else 1.0)
     shift = np.where(varies, shift, least)
     return shift, scale, median
 
