@@ -141,7 +141,7 @@ def _train(
             metrics=["accuracy"] if lesson.classes else None,
             sample_weight=lesson.weights,
             callbacks=[
-                [*_watch(recipe, lesson), *_told(networks), one]
+                [one, *_watch(recipe, lesson), *_told(networks)]
                 for (recipe, _), one in zip(each, whole, strict=True)
             ],
         )
@@ -158,7 +158,8 @@ def _train(
 
 
 class Finished(Callback):
-    """The history of a network that was trained to its end."""
+    """The history of a network that was trained to its end. First among callbacks, it is told last,
+    when the best epoch is back."""
 
     history: History | None = None
 
