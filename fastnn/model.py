@@ -180,6 +180,10 @@ class Model:
         What `predict` chooses from where it gives names of classes, in the order of
         `predict_proba`'s columns.
 
+    Notes
+    -----
+    A notebook shows a model as its layers, with shapes, parameters and how it was trained.
+
     Examples
     --------
     >>> import fastnn
@@ -188,10 +192,6 @@ class Model:
     ...                     batch_size=4, learning_rate=0.5)
     >>> model.predict([[0, 1], [1, 1]])
     array([1, 0])
-
-    Notes
-    -----
-    A notebook shows a model as its layers, with shapes, parameters and how it was trained.
     """
 
     def __init__(
@@ -1093,6 +1093,12 @@ class Model:
         ----------
         path : path
             Such as "model.safetensors".
+
+        Raises
+        ------
+        ValueError
+            A weight is NaN or infinite, as only `theta`, `W` or `b` written to can make it; the
+            file is as before the call.
         """
         from fastnn.files import model as storage  # here and in load: json makes an import slower
 
