@@ -35,11 +35,11 @@ class Picture:
 def curves(
     lines: dict[str, np.ndarray], title: str, x_title: str, y_title: str, most: float = np.inf
 ) -> Picture:
-    """Each of lines over 0, 1, 2, ...; values beyond most, and NaN, at most."""
+    """Each of lines over 1, 2, 3, ...; values beyond most, and NaN, at most."""
     series = []
     for color, (name, values) in enumerate(lines.items(), 1):
         values = np.nan_to_num(np.asarray(values, float), nan=most, posinf=most)
-        x = np.arange(len(values), dtype=float)
+        x = np.arange(1.0, len(values) + 1)
         series.append(Series(x, np.minimum(values, most), name, color))
     return _picture(series, title, "; ".join(lines), x_title, y_title)
 
