@@ -289,6 +289,15 @@ def test_the_default_has_folds_of_few_rows_and_of_many(n_rows):
         assert default_pack(task, n_rows, Features(10), n_classes).n_folds == 5
 
 
+def test_few_rows_take_a_small_part_of_the_budget():
+    """455 rows of 30 numbers: some 3 s of one core's."""
+    for task, n_classes in (("classification", 2), ("regression", 0)):
+        pack = default_pack(task, 455, Features(30), n_classes)
+        each = [one.operations(364, Features(30), 2) for one in pack.recipes]
+        assert pack.n_folds == 5 and pack.repeats == 1 and pack.recipes[0].epochs > 100
+        assert sum(each) * 5 < 3.1 * 100e9
+
+
 def test_operations_count_what_becomes_of_columns():
     """Each column is as wide as its features: one-hot, or a row of a table."""
     features = Features.of(6, [0, 1], {3: 3, 4: 9, 5: 100})
