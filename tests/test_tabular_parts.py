@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -430,6 +431,22 @@ def test_weights_from_data():
     same = fastnn.Model([4, 5, 4, 3], "selu", seed=3, embeddings=model.embeddings)
     same.initialize(lesson().X[rows])
     assert np.array_equal(model.theta, same.theta)
+
+
+def test_weights_from_data_of_many_rows():
+    """The same weights, and the rows are not copied for them."""
+    n = 200_000
+    X = np.random.default_rng(0).normal(size=(n, 40)).astype(np.float32)
+    many = Lesson(X, np.arange(n) % 2, None, 2, True, list(range(40)), {})
+    rows = np.arange(n)[n // 5 :]
+    want = fastnn.Model([40, 8, 2], "selu", seed=3)
+    want.initialize(X[rows])
+    tracemalloc.start()
+    model = new_model(Recipe((8,), weights="data"), many, 3, rows)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert model.theta.tobytes() == want.theta.tobytes()
+    assert peak < X[rows].nbytes / 2
 
 
 def test_members_have_the_bins_of_their_own_rows():
