@@ -29,7 +29,7 @@ from fastnn.network.arrays import (
     is_table,
 )
 from fastnn.network.embeddings import Embedding
-from fastnn.network.initialize import MOST_ROWS, initial_theta, on_data
+from fastnn.network.initialize import MOST_ROWS, drawn_rows, initial_theta, on_data
 from fastnn.network.losses import Loss
 from fastnn.network.norms import Norm
 from fastnn.network.parameters import (
@@ -42,7 +42,7 @@ from fastnn.network.parameters import (
 )
 from fastnn.network.spec import as_network, is_open
 from fastnn.predictor import Kept, Predictor
-from fastnn.random import ROWS, as_seed, permutation
+from fastnn.random import as_seed
 from fastnn.training import evaluate as evaluation
 from fastnn.training import loop
 from fastnn.training import metrics as measures
@@ -625,7 +625,7 @@ class Model:
             raise ValueError("initialize must have a network without normalisation")
         X = as_features(self._encoded(X)[0], network)
         if len(X) > MOST_ROWS:
-            X = X[np.sort(permutation(self.seed, ROWS, 0, len(X))[:MOST_ROWS])]
+            X = X[drawn_rows(len(X), self.seed)]
         theta = parameters.weights()[1]
         from fastnn.explain.passes import input_pass
 
