@@ -1107,6 +1107,12 @@ class Model:
         ----------
         path : path
             Such as "model.safetensors".
+
+        Raises
+        ------
+        ValueError
+            A weight is NaN or infinite, as only `theta`, `W` or `b` written to can make it; the
+            file is as before the call.
         """
         from fastnn.files import model as storage  # here and in load: json makes an import slower
 

@@ -75,6 +75,7 @@ def same_lines(text):
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_page(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(page.parent)  # docs/learn/pictures.py
     namespace = {"__name__": "__main__"}
     for line, code, want in python_blocks(page):
         if re.search("torch|keras", code):
