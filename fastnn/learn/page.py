@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 
@@ -106,15 +106,15 @@ def _of_run(run: Run, points: _Points) -> Iterator[str]:
 
 def _steps() -> str:
     steps = (
-        f"<li><b>{escape(title)}.</b> {escape(told)}{''.join(map(_formula, formulas))}</li>"
+        f"<li><b>{escape(title)}.</b> {escape(told)}{_formulas(title, formulas)}</li>"
         for title, told, formulas in words.STEPS
     )
     return f'<ol class="how">{"".join(steps)}</ol>'
 
 
-def _formula(text: str) -> str:
-    math = math_ml(show(parse(text)), block=True)
-    label = f'tabindex="0" role="region" aria-label="Formula: {escape(text)}"'
+def _formulas(title: str, formulas: Sequence[str]) -> str:
+    math = "".join(math_ml(show(parse(text)), block=True) for text in formulas)
+    label = f'tabindex="0" role="region" aria-label="Formula: {escape(title)}"'
     return f'<div class="formula" {label}>{math}</div>'
 
 
@@ -187,8 +187,9 @@ def _comparison(name: str, comparison: Comparison, runs: dict[str, Run], points:
         *("dL/dW^(1) at first", "last layer's", "flat at first", "dead in the end"),
     )
     caption = (
-        "Length of the gradients in the first ten epochs; share of layer 1's slopes g'(a) that are "
-        "nearly 0 at first, and of its units where they are so for every row in the end"
+        f"{comparison.title}: length of the gradients in the first ten epochs; share of layer 1's "
+        "slopes g'(a) that are nearly 0 at first, and of its units where they are so for every row "
+        "in the end"
     )
     return _section(
         name,
@@ -210,7 +211,7 @@ def _case(name: str, case: Case, points: _Points) -> str:
         name,
         trouble.title,
         page.facts([("What is seen", case.seen), ("Why", trouble.why)]),
-        *map(_formula, trouble.formulas),
+        _formulas(trouble.title, trouble.formulas),
         page.facts([("Remedy", trouble.remedy), *differ]),
         _ends(runs, points, " two"),
         pictures.legend(case.ill),

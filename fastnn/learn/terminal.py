@@ -293,8 +293,8 @@ def _told(title: str, told: str, screen: Screen) -> Iterator[str]:
 
 def _weights(case: Case, screen: Screen) -> Iterator[str]:
     for name, run in (("the trouble", case.ill), ("the remedy", case.well)):
-        W = ", ".join(f"{w:.2f}" for w in run.last.W[:, 0].tolist())
-        yield f"W_i0 of layer 1, {name:13}{W}"
+        yield f"{name:13}{''.join(f'{w:7.2f}' for w in run.last.W[:, 0].tolist())}"
+    yield "(weights W_i0 of layer 1, of each unit i)"
 
 
 def _slopes(case: Case, screen: Screen) -> Iterator[str]:
