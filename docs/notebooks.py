@@ -83,7 +83,7 @@ def with_results(page: Path) -> str:
     names: dict[str, Any] = {"__name__": "__main__"}
     new, at = "", 0
     for block in CODE.finditer(text):
-        printed, value = _ran(block["code"], names)
+        printed, value = _ran(block["code"], names, page.name)
         new += text[at : block.start()] + f"```python\n{block['code']}```\n"
         new += f"\n```text\n{printed}```\n" if printed else ""
         if block["picture"]:
@@ -93,14 +93,14 @@ def with_results(page: Path) -> str:
     return new + text[at:]
 
 
-def _ran(code: str, names: dict[str, Any]) -> tuple[str, Any]:
+def _ran(code: str, names: dict[str, Any], file: str) -> tuple[str, Any]:
     """What a block prints, and the value of its last line where that is an expression."""
     tree, value, out = ast.parse(code), None, io.StringIO()
     last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
     with contextlib.redirect_stdout(out):
-        exec(compile(tree, "page", "exec"), names)
+        exec(compile(tree, file, "exec"), names)
         if isinstance(last, ast.Expr):
-            value = eval(compile(ast.Expression(last.value), "page", "eval"), names)
+            value = eval(compile(ast.Expression(last.value), file, "eval"), names)
     return out.getvalue(), value
 
 

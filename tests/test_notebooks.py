@@ -103,6 +103,19 @@ def test_no_picture_is_left_over():
         assert f"({picture.name})" in told
 
 
+def test_pages_to_walk_through_are_written(tmp_path, monkeypatch):
+    """What docs/conf.py puts into its folder for them to be shown in pages."""
+    monkeypatch.chdir(tmp_path)
+    notebooks.with_results(ROOT / "docs" / "worked_example.md")
+    shown = [
+        Path(name).name
+        for page in (ROOT / "docs" / "worked_example.md", *notebooks.PAGES)
+        for name in re.findall(r"^<!-- walk: (\S+) .+ -->$", page.read_text("utf-8"), re.MULTILINE)
+    ]
+    written = {path.name for path in tmp_path.glob("*.html")}
+    assert written == set(shown) and len(shown) == 2 * len(written) == 4
+
+
 def test_what_is_printed_is_written_into_the_page(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     page = tmp_path / "1_a.md"

@@ -238,6 +238,7 @@ def test_an_interrupt_keeps_what_is_whole(monkeypatch):
             assert hasattr(model, "scores_") == (n >= 2)
             if n >= 2:
                 assert len(model.histories_) == 2
+                assert model._pack == first._pack  # that was trained, not that was to be
                 np.testing.assert_array_equal(model.predict(X), first.predict(X))
     before = model.predict(X)
     stops_after(1)

@@ -10,14 +10,11 @@ import re
 import numpy as np
 
 from fastnn.drawing.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Range, Series, plot
+from fastnn.drawing.palette import colors_within
 
 CELLS = 40  # of the plane, across and down
 SHADES = 6  # of a colour: the surer, the darker
-STYLE = """<style>
-svg.drawn{--paper:#fff;--soft:#57606a;--rule:#d7dce1;--s1:#1f6fb2;--s2:#b3530b;--s3:#2b7a3d;
-background:var(--paper)}
-@media(prefers-color-scheme:dark){svg.drawn{--paper:#15181c;--soft:#a2abb4;--rule:#353c44;
---s1:#6db3f2;--s2:#f2a25c;--s3:#7ccb8d}}
+STYLE = f"<style>{colors_within('svg.drawn')}" + """svg.drawn{background:var(--paper)}
 .drawn text{fill:var(--soft);font:12px system-ui,sans-serif}.drawn .grid{stroke:var(--rule)}
 .drawn .axis{stroke:var(--soft);fill:none}
 .drawn .s1{--c:var(--s1)}.drawn .s2{--c:var(--s2)}.drawn .s3{--c:var(--s3)}
@@ -38,11 +35,11 @@ class Picture:
 def curves(
     lines: dict[str, np.ndarray], title: str, x_title: str, y_title: str, most: float = np.inf
 ) -> Picture:
-    """Each of lines over 0, 1, 2, ...; values beyond most, and NaN, at most."""
+    """Each of lines over 1, 2, 3, ...; values beyond most, and NaN, at most."""
     series = []
     for color, (name, values) in enumerate(lines.items(), 1):
         values = np.nan_to_num(np.asarray(values, float), nan=most, posinf=most)
-        x = np.arange(len(values), dtype=float)
+        x = np.arange(1.0, len(values) + 1)
         series.append(Series(x, np.minimum(values, most), name, color))
     return _picture(series, title, "; ".join(lines), x_title, y_title)
 

@@ -42,9 +42,9 @@ class Range:
     log: bool = False
 
     @classmethod
-    def of(cls, values: np.ndarray, skewed: bool = False) -> Range:
+    def of(cls, values: np.ndarray, skewed: bool = False, whole: bool = False) -> Range:
         """One that holds the finite values, with ticks at round numbers. skewed: logarithmic where
-        most of the values lie close to the lowest end."""
+        most of the values lie close to the lowest end. whole: ticks at whole numbers alone."""
         known = values[np.isfinite(values)]
         low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
         if high - low <= 1e-12 * max(abs(low), abs(high), 1e-300):
@@ -53,7 +53,7 @@ class Range:
         log = skewed and low > 0 and np.median(known) - low < (high - low) / 8 and high > 20 * low
         if log:
             return cls.logarithmic(known)
-        step = _round_step((high - low) / TICKS)
+        step = _round_step(max((high - low) / TICKS, 1.0 if whole else 0.0))
         low, high = _padded(low, high)
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
         ticks = [k * step for k in range(first, last + 1)]
@@ -153,14 +153,19 @@ def plot(
 
 
 def legend(series: Sequence[Series]) -> str:
-    """The names of the series, each with its stroke; nothing where there are none."""
+    """The names of the series, each with its stroke or dot; nothing where there are none."""
     keys = [
-        f'<li><svg viewBox="0 0 28 10" aria-hidden="true"><path class="{_classes(one)}" '
-        f'd="M1 5H27"/></svg>{escape(one.name)}</li>'
+        f'<li><svg viewBox="0 0 28 10" aria-hidden="true">{_key(one)}</svg>{escape(one.name)}</li>'
         for one in series
         if one.name
     ]
     return f'<ul class="legend">{"".join(keys)}</ul>' if keys else ""
+
+
+def _key(one: Series) -> str:
+    if one.line:
+        return f'<path class="{_classes(one)}" d="M1 5H27"/>'
+    return f'<circle class="{_classes(one, dots=True)}" cx="14" cy="5" r="4.5"/>'
 
 
 def across(x: Range, values: np.ndarray) -> np.ndarray:

@@ -114,7 +114,7 @@ def _steps() -> str:
 
 def _formulas(title: str, formulas: Sequence[str]) -> str:
     math = "".join(math_ml(show(parse(text)), block=True) for text in formulas)
-    label = f'tabindex="0" role="region" aria-label="Formula: {escape(title)}"'
+    label = f'tabindex="0" role="group" aria-label="Formula: {escape(title)}"'
     return f'<div class="formula" {label}>{math}</div>'
 
 
@@ -197,7 +197,7 @@ def _comparison(name: str, comparison: Comparison, runs: dict[str, Run], points:
         page.text(comparison.told),
         _ends(runs, points),
         page.figures([pictures.losses(runs, "The loss")]),
-        page.table(head, rows, caption),
+        page.table(head, rows, caption, texts=2),
     )
 
 
