@@ -6,6 +6,7 @@
 # make asan      the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 # make docs      the site, into build/docs: any warning is an error
 # make notebooks run docs/learn, and write anew what its pages print and draw
+# make drawings  those of docs/architecture.md, from docs/drawings.py
 # make linkcheck its links, outside ones too
 # make wheel    the sdist and, from it, the wheel, into dist
 # make reproducible  the wheel again, in another folder: it must be the same bytes
@@ -17,7 +18,7 @@
 
 PYTHON ?= python
 
-.PHONY: check build lint test bench bench-peers bench-tables asan docs linkcheck notebooks wheel reproducible clean
+.PHONY: check build lint test bench bench-peers bench-tables asan docs drawings linkcheck notebooks wheel reproducible clean
 check: build lint test
 
 build:
@@ -68,6 +69,9 @@ asan:
 docs linkcheck: build
 	$(PYTHON) -m sphinx --builder $(if $(filter docs,$@),html,$@) --fail-on-warning --keep-going \
 	    --doctree-dir build/doctrees docs build/$@
+
+drawings:
+	$(PYTHON) docs/drawings.py
 
 notebooks: build
 	$(PYTHON) docs/notebooks.py

@@ -156,6 +156,14 @@ def test_links_lead_somewhere(page):
             assert anchor in anchors, f"{name_of(page)}: no heading for {target}"
 
 
+def test_drawings_are_those_of_the_script():
+    script = runpy.run_path(str(ROOT / "docs" / "drawings.py"))
+    told = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for name in script["DRAWINGS"]:
+        assert (ROOT / "docs" / f"{name}.svg").read_text(encoding="utf-8") == script["svg"](name)
+        assert f"({name}.svg)" in told
+
+
 def test_pip_is_told_the_distributions_name():
     """PyPI's fastnn is another project: what users are told to install must never be it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
