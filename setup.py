@@ -94,7 +94,7 @@ if SANITIZE:
     LINK = [f"-fsanitize={SANITIZE}"]
 if sys.platform == "darwin":
     OPENMP = ["-Xpreprocessor", "-fopenmp"], ["-lomp"]
-elif sys.platform == "win32":  # by clang-cl, since the vectors are GNU C; it links what objects name
+elif sys.platform == "win32":  # by clang-cl: the vectors are GNU C
     OPENMP, LINK = (["/openmp"], []), []
     KERNEL = []  # gcc's loops; Windows unwinds by tables
 else:
