@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
-import shutil
 import zlib
 
 import numpy as np
@@ -20,8 +18,6 @@ import fastnn
 from fastnn.drawing.formula import Numbers, parse, show, value, written
 from fastnn.explain.formulas import DELTAS, LOSS_FORMULAS, SLOPES
 from fastnn.network.activations import TABLE
-
-CHROMIUM = os.environ.get("FASTNN_CHROMIUM") or shutil.which("chromium")
 
 
 def worked(loss):
@@ -75,17 +71,6 @@ PLACES = """() => [...document.querySelectorAll("[data-w],.unit rect")].map((one
   const box = one.getBBox(), inset = one.dataset.w ? 2 : 0;
   return [box.x, box.y + inset, box.x + box.width, box.y + box.height - inset];
 })"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(params=CASES)

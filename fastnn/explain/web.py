@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.drawing import page
+from fastnn.drawing import page, walk
 from fastnn.drawing.formula import written
 from fastnn.explain.graph import drawing, levels, rows_of, told
 from fastnn.explain.quantities import Quantities
@@ -60,7 +60,7 @@ def repr_line(trace: Quantities) -> str:
 
 
 def _css() -> str:
-    return _text("trace.css")
+    return walk.STYLE + _text("trace.css")
 
 
 def _text(name: str) -> str:
@@ -116,24 +116,14 @@ def _packed(data: dict[str, Any]) -> str:
 
 
 def _controls(n_steps: int, n_rows: int) -> str:
-    buttons = "".join(
-        f'<button type="button" id="{name}">{text}</button>'
-        for name, text in (
-            ("first", "First"),
-            ("back", "← Back"),
-            ("next", "Next →"),
-            ("last", "Last"),
-        )
-    )
+    buttons = {"first": "First", "back": "← Back", "next": "Next →", "last": "Last"}
     rows = ""
     if n_rows > 1:
         options = "".join(f'<option value="{r}">row {r}</option>' for r in range(n_rows))
         rows = f'<label>Numbers of <select id="row">{options}</select></label>'
-    slider = '<input type="range" id="slider" min="0" max="1" value="0" aria-label="Step">'
     return (
-        f'<div class="controls" hidden>{buttons}{slider}{rows}</div>'
-        '<p class="where" id="where" role="status" aria-live="polite"></p>'
-        '<p class="soft keys" hidden>Left and right arrow keys go back and on. Select a unit '
+        walk.controls(buttons, "Step", rows)
+        + '<p class="soft keys" hidden>Left and right arrow keys go back and on. Select a unit '
         "of the drawing to see its weights alone.</p>"
     )
 
@@ -151,12 +141,7 @@ def _legend() -> str:
 
 
 def _section(step: Step) -> str:
-    formulas = ""
-    if step.formulas:
-        formulas = (
-            '<div class="formula" tabindex="0" role="region" '
-            f'aria-label="Formula: {escape(step.title)}">{"".join(step.formulas)}</div>'
-        )
+    formulas = walk.formulas(step.title, step.formulas) if step.formulas else ""
     rows = "".join(
         f'<div data-row="{r}">{f"<h3 class=alone>Row {r}</h3>" if len(step.rows) > 1 else ""}'
         f"{lines}</div>"
