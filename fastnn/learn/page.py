@@ -9,7 +9,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from fastnn.drawing import charts, page
+from fastnn.drawing import charts, page, walk
 from fastnn.drawing.formula import math_ml, parse, show, written
 from fastnn.learn import pictures, words
 from fastnn.learn.experiments import Comparison, Frame, Run, early_norms, percent
@@ -56,7 +56,7 @@ def learn_page(
     titles |= {name: case.trouble.title for name, case in cases.items()}
     contents = _contents(titles) if len(titles) > 1 else ""
     script = _text("learn.js") if run is not None else ""
-    style = pictures.STYLE + _text("learn.css")
+    style = walk.STYLE + pictures.STYLE + _text("learn.css")
     return page.page(title, told, [*points.drawn, contents, *parts], style, script)
 
 
@@ -92,7 +92,7 @@ def _of_run(run: Run, points: _Points) -> Iterator[str]:
     yield _section(
         "epochs",
         "Epoch by epoch",
-        _controls(),
+        walk.controls(BUTTONS, "Epoch"),
         f'<div class="watch"><div class="now"><div class="frames">{frames}</div>{drawn}</div>'
         f'<div class="timed">{"".join(curves)}</div></div>',
         f'<script type="application/json" id="data">{data}</script>',
@@ -113,21 +113,7 @@ def _steps() -> str:
 
 
 def _formulas(title: str, formulas: Sequence[str]) -> str:
-    math = "".join(math_ml(show(parse(text)), block=True) for text in formulas)
-    label = f'tabindex="0" role="group" aria-label="Formula: {escape(title)}"'
-    return f'<div class="formula" {label}>{math}</div>'
-
-
-def _controls() -> str:
-    buttons = "".join(
-        f'<button type="button" id="{name}">{text}</button>'
-        for name, text in BUTTONS.items()
-    )
-    return (
-        f'<div class="controls" hidden>{buttons}<input type="range" id="slider" min="0" max="1" '
-        'value="0" aria-label="Epoch"></div><p class="where" id="where" role="status" '
-        'aria-live="polite"></p>'
-    )
+    return walk.formulas(title, (math_ml(show(parse(one)), block=True) for one in formulas))
 
 
 def _told(frame: Frame) -> str:

@@ -150,7 +150,7 @@ def legend(run: Run) -> str:
 
 
 def epochs_of(run: Run) -> Range:
-    return Range.of(np.array([0.0, run.settings.epochs]))
+    return Range.of(np.array([0.0, run.settings.epochs]), whole=True)
 
 
 def losses(runs: dict[str, Run], title: str) -> str:
@@ -219,7 +219,7 @@ def _weights(ill: Run, well: Run) -> list[str]:
         W = run.column("W")[:, :, 0]
         series = [Series(run.column("epoch"), of_unit) for of_unit in W.T]
         apart = len(np.unique(W[-1].round(6)))
-        told = f"{W.shape[1]} units; after {run.last.epoch} epochs {counted(apart, 'weight')} W_i0"
+        told = f"{counted(apart, 'value')} of W_i0 in {W.shape[1]} units after the last epoch"
         return _figure(series, title, told, "weights W_i0 of layer 1", f"{told}.")
 
     return _each(ill, well, drawn)
@@ -236,7 +236,7 @@ def _slopes(ill: Run, well: Run) -> list[str]:
         some = share > 0
         dots = Series(at[some], h[some], "", 2, False, True, sizes=1 + 16 * np.sqrt(share[some]))
         told = f"{percent(frame.flat[0])} of the slopes are nearly 0"
-        caption = f"{told}. Dots: where the a of all units and points lie; the edge holds the rest."
+        caption = f"{told}. Dots: where a lies, of all units and points; at the edge those beyond."
         return _figure([Series(at, h), dots], title, told, "h = g(a)", caption, "a of layer 1")
 
     return _each(ill, well, drawn)
