@@ -6,6 +6,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from pathlib import Path
 
@@ -57,6 +58,14 @@ def test_every_name_is_there_and_in_dir():
         _ = fastnn.Modle
     with pytest.raises(ImportError, match="cannot import name 'Modle'"):
         from fastnn import Modle  # noqa: F401
+
+
+@pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="Python has its lock")
+def test_every_compiled_module_runs_without_the_interpreters_lock():
+    names = "kernels.engine", "kernels.measure", "tables.cells", "tables.reading.scan"
+    lines = (f"import fastnn.{name}" for name in names)
+    (enabled,) = run("\n".join(["import sys", *lines, "print(sys._is_gil_enabled())"]))
+    assert enabled == {"False"}
 
 
 def test_pickles_load_before_anything_else_of_fastnn(tmp_path):
