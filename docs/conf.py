@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import sys
+from html import escape
 from pathlib import Path
 
 from docutils import nodes
@@ -48,7 +49,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
-html_sidebars = {"**": ["globaltoc"]}
+html_sidebars = {"**": ["pages"]}
 html_theme_options = {
     "show_prev_next": True,
     "navigation_with_keys": False,
@@ -137,8 +138,16 @@ def inline_drawings(app, tree: nodes.document, docname: str) -> None:
     for image in tree.findall(nodes.image):
         path = app.srcdir / image["uri"]
         if path.suffix == ".svg":
-            html = f'<div class="drawing">{path.read_text(encoding="utf-8")}</div>'
+            told = f'role="group" aria-label="{escape(image["alt"], quote=True)}"'
+            svg = path.read_text(encoding="utf-8")
+            html = f'<div class="drawing" tabindex="0" {told}>{svg}</div>'
             image.replace_self(nodes.raw("", html, format="html"))
+
+
+def leave_corners_empty(app, pagename, templatename, context, doctree) -> None:
+    """A table's empty corner heads nothing, and screen readers are told so."""
+    empty = '<th class="head"><p></p></th>'
+    context["body"] = context.get("body", "").replace(empty, "<td></td>")
 
 
 def write_what_pages_link(app, exception: Exception | None) -> None:
@@ -181,4 +190,5 @@ def setup(app) -> None:
     app.connect("autodoc-process-docstring", read_docstring, priority=400)  # before numpydoc
     app.connect("source-read", read_source)
     app.connect("doctree-resolved", inline_drawings)
+    app.connect("html-page-context", leave_corners_empty)
     app.connect("build-finished", write_what_pages_link)
