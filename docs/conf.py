@@ -6,6 +6,7 @@ CONTRIBUTING.md and CHANGELOG.md are pages where they lie. reference.rst lists t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -15,7 +16,9 @@ from docutils import nodes
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(DOCS)]
+
+import notebooks  # noqa: E402
 
 from fastnn import __version__  # noqa: E402
 
@@ -70,6 +73,13 @@ OUTSIDE = {
 LINK = re.compile(r"(\[[^\]]*\]\()([^)\s#:]+)((?:#[^)\s]*)?\))")
 PART = re.compile(r"^## ([^\n]*)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 PAGE = re.compile(r"\]\((?:\.\./)?([\w/]+)\.(?:md|rst)\)")
+HEADING = re.compile(r"^# .*\n", re.MULTILINE)
+DOWNLOAD = '<p class="notebook"><a href="{}.ipynb" download>This page as a notebook</a></p>'
+WALK = re.compile(r"<!-- walk: (\S+) (.*) -->")
+FRAME = (
+    r'<iframe class="walk" src="\1" title="\2" loading="lazy"></iframe>'
+    r'<p><a href="\1">\2, as a page of its own</a></p>'
+)
 
 
 def relinked(text: str, folder: Path) -> str:
@@ -77,7 +87,7 @@ def relinked(text: str, folder: Path) -> str:
 
     def new(link: re.Match[str]) -> str:
         file = (folder / link[2]).resolve()
-        if not file.exists() or (DOCS in file.parents and folder == DOCS):
+        if not file.exists() or (DOCS in file.parents and folder != ROOT):
             return link[0]
         path = file.relative_to(ROOT).as_posix()
         if path in OUTSIDE:
@@ -112,8 +122,12 @@ def read_source(app, docname: str, source: list[str]) -> None:
             if docname == "index":
                 source[0] += relinked(toctrees(beside), DOCS)
             return
-    if (DOCS / f"{docname}.md").exists():
-        source[0] = relinked(source[0], DOCS)
+    page = DOCS / f"{docname}.md"
+    if page.exists():
+        source[0] = relinked(source[0], page.parent)
+    if page in notebooks.PAGES:
+        source[0] = HEADING.sub(rf"\g<0>\n{DOWNLOAD.format(page.stem)}\n", source[0], count=1)
+    source[0] = WALK.sub(FRAME, source[0])
 
 
 def inline_drawings(app, tree: nodes.document, docname: str) -> None:
@@ -123,6 +137,15 @@ def inline_drawings(app, tree: nodes.document, docname: str) -> None:
         if path.suffix == ".svg":
             html = f'<div class="drawing">{path.read_text(encoding="utf-8")}</div>'
             image.replace_self(nodes.raw("", html, format="html"))
+
+
+def write_what_pages_link(app, exception: Exception | None) -> None:
+    """Notebooks, and the pages to walk through that blocks of worked_example.md write."""
+    if exception is None and app.builder.name == "html":
+        for page in notebooks.PAGES:
+            notebooks.write(page, Path(app.outdir) / "learn")
+        with contextlib.chdir(app.outdir):
+            notebooks.with_results(DOCS / "worked_example.md")
 
 
 def read_docstring(app, what, name, obj, options, lines: list[str]) -> None:
@@ -152,3 +175,4 @@ def setup(app) -> None:
     app.connect("autodoc-process-docstring", read_docstring, priority=400)  # before numpydoc
     app.connect("source-read", read_source)
     app.connect("doctree-resolved", inline_drawings)
+    app.connect("build-finished", write_what_pages_link)

@@ -5,9 +5,7 @@ Needs Chromium and playwright; FASTNN_CHROMIUM names the browser where it is not
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -17,8 +15,6 @@ import fastnn
 from fastnn.drawing.formula import Numbers, parse, show, value, written
 from fastnn.explain.formulas import DELTAS, LOSS_FORMULAS, SLOPES
 from fastnn.network.activations import TABLE
-
-CHROMIUM = os.environ.get("FASTNN_CHROMIUM") or shutil.which("chromium")
 
 
 def worked(loss):
@@ -68,17 +64,6 @@ DRAWN = """() => ({
     (text) => [text.dataset.w, text.textContent]),
   kind: document.getElementById("lines-are").textContent,
   loss: document.getElementById("loss").textContent})"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(params=CASES)

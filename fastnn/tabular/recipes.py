@@ -332,7 +332,7 @@ def default_pack(
         0 of amounts.
     budget : float, optional
         Operations, about; by default what two cores nominally do in 20 s for 10,000 rows, for
-        fewer in proportion to n_rows^(2/3), for more to n_rows^(1/2).
+        fewer in proportion to n_rows^(5/6), for more to n_rows^(1/2).
     """
     fewest = 1 if budget else FEWEST  # a limit holds, however many rows there are
     if budget is None:
@@ -361,7 +361,7 @@ def default_pack(
 def usual_budget(n_rows: int) -> float:
     """Operations that the default may take: less than in proportion to the rows."""
     times = max(n_rows, FEW) / ROWS
-    seconds: float = SECONDS * (times ** (2 / 3) if times < 1 else times**0.5)
+    seconds: float = SECONDS * (times ** (5 / 6) if times < 1 else times**0.5)
     return seconds * CORES * OPERATIONS_A_SECOND
 
 
