@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import sys
+from html import escape
 from pathlib import Path
 
 from docutils import nodes
@@ -21,6 +22,7 @@ sys.path[:0] = [str(ROOT), str(DOCS)]
 import notebooks  # noqa: E402
 
 from fastnn import __version__  # noqa: E402
+from fastnn.cli import main  # noqa: E402
 
 project = "fastnn"
 author = copyright = "The fastnn developers"
@@ -47,7 +49,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
-html_sidebars = {"**": ["globaltoc"]}
+html_sidebars = {"**": ["pages"]}
 html_theme_options = {
     "show_prev_next": True,
     "navigation_with_keys": False,
@@ -76,6 +78,7 @@ PAGE = re.compile(r"\]\((?:\.\./)?([\w/]+)\.(?:md|rst)\)")
 HEADING = re.compile(r"^# .*\n", re.MULTILINE)
 DOWNLOAD = '<p class="notebook"><a href="{}.ipynb" download>This page as a notebook</a></p>'
 WALK = re.compile(r"<!-- walk: (\S+) (.*) -->")
+WRITING = re.compile(r"^fastnn (learn .*--html .*)$", re.MULTILINE)
 FRAME = (
     r'<iframe class="walk" src="\1" title="\2" loading="lazy"></iframe>'
     r'<p><a href="\1">\2, as a page of its own</a></p>'
@@ -135,17 +138,29 @@ def inline_drawings(app, tree: nodes.document, docname: str) -> None:
     for image in tree.findall(nodes.image):
         path = app.srcdir / image["uri"]
         if path.suffix == ".svg":
-            html = f'<div class="drawing">{path.read_text(encoding="utf-8")}</div>'
+            told = f'role="group" aria-label="{escape(image["alt"], quote=True)}"'
+            svg = path.read_text(encoding="utf-8")
+            html = f'<div class="drawing" tabindex="0" {told}>{svg}</div>'
             image.replace_self(nodes.raw("", html, format="html"))
 
 
+def leave_corners_empty(app, pagename, templatename, context, doctree) -> None:
+    """A table's empty corner heads nothing, and screen readers are told so."""
+    empty = '<th class="head"><p></p></th>'
+    context["body"] = context.get("body", "").replace(empty, "<td></td>")
+
+
 def write_what_pages_link(app, exception: Exception | None) -> None:
-    """Notebooks, and the pages to walk through that blocks of worked_example.md write."""
+    """Notebooks, and the pages to walk through that blocks of worked_example.md and commands of
+    learn_at_the_shell.md write."""
     if exception is None and app.builder.name == "html":
         for page in notebooks.PAGES:
             notebooks.write(page, Path(app.outdir) / "learn")
         with contextlib.chdir(app.outdir):
             notebooks.with_results(DOCS / "worked_example.md")
+            shell = (DOCS / "learn_at_the_shell.md").read_text(encoding="utf-8")
+            for words in WRITING.findall(shell):
+                main(words.split())
 
 
 def read_docstring(app, what, name, obj, options, lines: list[str]) -> None:
@@ -175,4 +190,5 @@ def setup(app) -> None:
     app.connect("autodoc-process-docstring", read_docstring, priority=400)  # before numpydoc
     app.connect("source-read", read_source)
     app.connect("doctree-resolved", inline_drawings)
+    app.connect("html-page-context", leave_corners_empty)
     app.connect("build-finished", write_what_pages_link)

@@ -241,7 +241,8 @@ def test_the_commands_of_the_page(here, run, monkeypatch):
             if "--html" not in block:
                 lines = [line.rstrip() for line in out.splitlines()]
                 assert lines == wanted.splitlines(), block
-    assert (here / "spirals.html").stat().st_size < 300_000
+    shown = re.findall(r"^<!-- walk: (\S+) .+ -->$", PAGE.read_text(), re.MULTILINE)
+    assert shown == [path.name for path in here.iterdir()] == ["spirals.html"]
 
 
 def in_a_terminal(**environment):

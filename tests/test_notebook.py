@@ -7,7 +7,6 @@ import re
 import numpy as np
 import pytest
 from test_report import SMALL, Page, rows
-from test_trace_page import browser  # noqa: F401
 
 import fastnn
 from fastnn.drawing.palette import DARK, LIGHT
@@ -156,7 +155,7 @@ def test_colours_are_told_from_their_background(palette):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_cards_in_a_browser(browser, theme, width):  # noqa: F811
+def test_cards_in_a_browser(browser, theme, width):
     """Each twice in one page, on a notebook's theme that is not the system's."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     model, history = trained(metrics=["accuracy"])

@@ -27,6 +27,7 @@ th,td{padding:.25rem .75rem .25rem 0;text-align:right;font-weight:400;vertical-a
 thead th{color:var(--soft)}
 tbody tr{border-top:1px solid var(--rule)}
 th:first-child,.text{text-align:left;overflow-wrap:anywhere;min-width:6rem}
+.matrix td{background:rgba(var(--heat),var(--t))}
 .matrix td,.matrix thead th:not(:first-child){padding:.25rem .6rem;text-align:center}
 .bars{width:100%;max-width:46rem}
 .bars th:first-child{min-width:9rem}.matrix th:first-child{min-width:6.5rem}
@@ -153,7 +154,7 @@ def matrix(
     shaded = (
         _cells([name])
         + "".join(
-            f'<td style="background:rgba(var(--heat),{0.55 * shade:.2f})">{escape(told)}</td>'
+            f'<td style="--t:{0.55 * shade:.2f}">{escape(told)}</td>'
             for told, shade in cells
         )
         for name, cells in rows

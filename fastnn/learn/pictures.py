@@ -34,7 +34,10 @@ svg.plane{border:1px solid var(--rule);border-radius:4px}
 .zero{stroke:var(--s1)}.one{stroke:var(--s2)}
 .key .under,.key .over{stroke-width:9}.key .unit{stroke-width:2}
 svg.digits text{font-size:.6px}
-svg.digits .cells{stroke-width:.94}
+svg.digits .s1 .cells{stroke-width:.94}
+.amount path{stroke:color-mix(in srgb,var(--c) var(--t),var(--band))}.ink{--c:var(--ink)}
+.amount .l0{--t:0%}.amount .l1{--t:14%}.amount .l2{--t:28%}.amount .l3{--t:42%}
+.amount .l4{--t:57%}.amount .l5{--t:71%}.amount .l6{--t:85%}.amount .l7{--t:100%}
 """
 
 
@@ -50,21 +53,32 @@ def shades(f: np.ndarray) -> str:
     return f'<g class="cells" transform="translate(0 .5)">{drawn}</g>'
 
 
-def points(problem: Problem, name: str) -> str:
-    """The points to learn from, drawn once for many pictures, which take them by their name."""
+def shared(problem: Problem, name: str) -> str:
+    """What is drawn once for many pictures, which take it by its name: the points to learn from, or
+    a digit of each class."""
+    drawn = _points(problem, name) if problem.plane else _examples(problem, name)
+    return f'<svg width="0" height="0" aria-hidden="true" style="position:absolute">{drawn}</svg>'
+
+
+def _examples(problem: Problem, name: str) -> str:
+    drawn = ""
+    for label in range(problem.n_classes):
+        ink = problem.X_test[np.argmax(problem.y_test == label)].reshape(8, 8)
+        drawn += f'<g id="{name}-{label}" class="amount ink">{shades(ink)}</g>'
+    return drawn
+
+
+def _points(problem: Problem, name: str) -> str:
     x, y = _in_cells(problem, problem.X.T)
     paths = []
     for label, kind in ((0, "zero"), (1, "one square")):
         of = problem.y == label
         d = "".join(f"M{a:.1f} {b:.1f}h0" for a, b in zip(x[of], y[of], strict=True))
         paths += [f'<path class="under {kind}" d="{d}"/>', f'<path class="over {kind}" d="{d}"/>']
-    return (
-        '<svg width="0" height="0" aria-hidden="true" style="position:absolute">'
-        f'<g id="{name}">{"".join(paths)}</g></svg>'
-    )
+    return f'<g id="{name}">{"".join(paths)}</g>'
 
 
-def plane(run: Run, frame: Frame, points_name: str, title: str) -> str:
+def plane(run: Run, frame: Frame, name: str, title: str) -> str:
     """What the network says of each point of the plane, and where its hidden units' lines are."""
     assert frame.f is not None
     found = list(lines(run.problem, frame))
@@ -77,7 +91,7 @@ def plane(run: Run, frame: Frame, points_name: str, title: str) -> str:
     return (
         f'<svg class="plane" viewBox="0 0 {GRID} {GRID}" role="img" aria-label="{escape(told)}">'
         f"{shades(frame.f)}{units}"
-        f'<use href="#{points_name}"/></svg>'
+        f'<use href="#{name}"/></svg>'
     )
 
 
@@ -111,27 +125,27 @@ def _in_cells(problem: Problem, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return GRID * (x - left) / (right - left), GRID * (top - y) / (top - bottom)
 
 
-def digits(run: Run, frame: Frame, title: str) -> str:
+def digits(run: Run, frame: Frame, name: str, title: str) -> str:
     """The mean f(x) of the digits of each class: rows are classes, columns outputs."""
     assert frame.f is not None
     n = run.problem.n_classes
-    heads = "".join(f"{_text(0.5, k + 1.7, k)}{_text(k + 1.5, 0.75, k)}" for k in range(n))
+    heads = "".join(
+        f'<text x="{k + 1.5}" y="0.75" text-anchor="middle">{k}</text>'
+        f'<use href="#{name}-{k}" transform="translate(.08 {k + 1.08}) scale(.105)"/>'
+        for k in range(n)
+    )
     told = f"{title}: accuracy {percent(frame.accuracy)}"
     return (
         f'<svg class="digits" viewBox="0 0 {n + 1} {n + 1}" role="img" aria-label="{escape(told)}">'
-        f'{heads}<g transform="translate(1 1)">{shades(0.5 + frame.f / 2)}</g></svg>'
+        f'{heads}<g class="amount s1" transform="translate(1 1)">{shades(frame.f)}</g></svg>'
     )
-
-
-def _text(x: float, y: float, what: object) -> str:
-    return f'<text x="{x}" y="{y}" text-anchor="middle">{what}</text>'
 
 
 def legend(run: Run) -> str:
     if not run.problem.plane:
         return page.text(
-            "Rows: the digit that is shown. Columns: f(x), the mean over digits not learned from. "
-            "When all is learned, each row is e(y)."
+            "Rows: the digits of a class, one of them drawn. Columns: f(x), the mean over digits "
+            "not learned from. When all is learned, each row is e(y)."
         )
     keys = [
         f'<li><svg class="key" viewBox="0 0 28 10" aria-hidden="true"><path class="over {kind}" '
@@ -150,7 +164,7 @@ def legend(run: Run) -> str:
 
 
 def epochs_of(run: Run) -> Range:
-    return Range.of(np.array([0.0, run.settings.epochs]))
+    return Range.of(np.array([0.0, run.settings.epochs]), whole=True)
 
 
 def losses(runs: dict[str, Run], title: str) -> str:
@@ -219,7 +233,7 @@ def _weights(ill: Run, well: Run) -> list[str]:
         W = run.column("W")[:, :, 0]
         series = [Series(run.column("epoch"), of_unit) for of_unit in W.T]
         apart = len(np.unique(W[-1].round(6)))
-        told = f"{W.shape[1]} units; after {run.last.epoch} epochs {counted(apart, 'weight')} W_i0"
+        told = f"{counted(apart, 'value')} of W_i0 in {W.shape[1]} units after the last epoch"
         return _figure(series, title, told, "weights W_i0 of layer 1", f"{told}.")
 
     return _each(ill, well, drawn)
@@ -236,7 +250,7 @@ def _slopes(ill: Run, well: Run) -> list[str]:
         some = share > 0
         dots = Series(at[some], h[some], "", 2, False, True, sizes=1 + 16 * np.sqrt(share[some]))
         told = f"{percent(frame.flat[0])} of the slopes are nearly 0"
-        caption = f"{told}. Dots: where the a of all units and points lie; the edge holds the rest."
+        caption = f"{told}. Dots: where a lies, of all units and points; at the edge those beyond."
         return _figure([Series(at, h), dots], title, told, "h = g(a)", caption, "a of layer 1")
 
     return _each(ill, well, drawn)

@@ -21,6 +21,7 @@ from fastnn.training.schedules import CosLog, FlatCosine
 from fastnn.values import Value
 
 MANY = 1_000_000  # more categories than a column has: all are one-hot
+ONE_HOT = 100  # categories of a column, above which the default's plain networks embed them
 # What a core does in a second, nominally, and how long the default may take for 10,000 x 20.
 OPERATIONS_A_SECOND = 100e9
 SECONDS, CORES, ROWS = 20.0, 2, 10_000
@@ -302,6 +303,7 @@ def default_recipes(task: str, n_numbers: int) -> tuple[Recipe, ...]:
     plain, periodic = (
         replace(one(task), hidden=(128, 128, 128), drop_last=False) for one in (td_s, td)
     )
+    plain = replace(plain, one_hot=ONE_HOT)
     if task == "regression":
         return periodic, plain
     return periodic, binned(periodic, n_numbers), plain
