@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, type_check_only
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ STATES: dict[int, int]
 GROUPS: dict[str, int]
 KINDS: dict[str, int]
 
+@type_check_only
 class Machine(Protocol):
     def run(self, threads: int, now: float, steps: int, size: int) -> tuple[float, int]: ...
     def free(self, scouts: int, now: float, threads: int, size: int) -> int: ...
