@@ -22,6 +22,7 @@ sys.path[:0] = [str(ROOT), str(DOCS)]
 import notebooks  # noqa: E402
 
 from fastnn import __version__  # noqa: E402
+from fastnn.cli import main  # noqa: E402
 
 project = "fastnn"
 author = copyright = "The fastnn developers"
@@ -41,6 +42,7 @@ autodoc_default_options = {"members": True, "member-order": "bysource", "exclude
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
 default_role = "literal"
+nitpicky = True
 
 html_theme = "pydata_sphinx_theme"
 html_title = "fastnn"
@@ -77,6 +79,7 @@ PAGE = re.compile(r"\]\((?:\.\./)?([\w/]+)\.(?:md|rst)\)")
 HEADING = re.compile(r"^# .*\n", re.MULTILINE)
 DOWNLOAD = '<p class="notebook"><a href="{}.ipynb" download>This page as a notebook</a></p>'
 WALK = re.compile(r"<!-- walk: (\S+) (.*) -->")
+WRITING = re.compile(r"^fastnn (learn .*--html .*)$", re.MULTILINE)
 FRAME = (
     r'<iframe class="walk" src="\1" title="\2" loading="lazy"></iframe>'
     r'<p><a href="\1">\2, as a page of its own</a></p>'
@@ -149,12 +152,16 @@ def leave_corners_empty(app, pagename, templatename, context, doctree) -> None:
 
 
 def write_what_pages_link(app, exception: Exception | None) -> None:
-    """Notebooks, and the pages to walk through that blocks of worked_example.md write."""
+    """Notebooks, and the pages to walk through that blocks of worked_example.md and commands of
+    learn_at_the_shell.md write."""
     if exception is None and app.builder.name == "html":
         for page in notebooks.PAGES:
             notebooks.write(page, Path(app.outdir) / "learn")
         with contextlib.chdir(app.outdir):
             notebooks.with_results(DOCS / "worked_example.md")
+            shell = (DOCS / "learn_at_the_shell.md").read_text(encoding="utf-8")
+            for words in WRITING.findall(shell):
+                main(words.split())
 
 
 def read_docstring(app, what, name, obj, options, lines: list[str]) -> None:

@@ -10,18 +10,17 @@ from importlib.resources import files
 import numpy as np
 
 from fastnn.drawing import charts, page, walk
-from fastnn.drawing.formula import math_ml, parse, show, written
+from fastnn.drawing.formula import math_ml, parse, show
 from fastnn.learn import pictures, words
-from fastnn.learn.experiments import Comparison, Frame, Run, early_norms, percent
+from fastnn.learn.experiments import Comparison, Frame, Run, early_norms, number, percent
 from fastnn.learn.problems import Problem
 from fastnn.learn.troubles import Case
 
 BUTTONS = {"first": "First", "back": "← Back", "play": "Play", "next": "Next →", "last": "Last"}
-DIGITS = 3  # of numbers in tables, significant
 
 
-class _Points:
-    """Points that are drawn once, for all pictures of a problem."""
+class _Shared:
+    """What is drawn once, for all pictures of a problem."""
 
     def __init__(self) -> None:
         self.drawn: list[str] = []
@@ -29,8 +28,8 @@ class _Points:
 
     def of(self, problem: Problem) -> str:
         if id(problem) not in self.names:
-            self.names[id(problem)] = f"points-{len(self.names)}"
-            self.drawn.append(pictures.points(problem, self.names[id(problem)]))
+            self.names[id(problem)] = f"drawn-{len(self.names)}"
+            self.drawn.append(pictures.shared(problem, self.names[id(problem)]))
         return self.names[id(problem)]
 
 
@@ -40,7 +39,7 @@ def learn_page(
     cases: Mapping[str, Case],
 ) -> str:
     """Of one of these, or of several."""
-    points = _Points()
+    shared = _Shared()
     parts: list[str] = []
     told = "Seeds of trouble, each with the picture that gives it away and the remedy."
     title = "When a network does not learn"
@@ -49,15 +48,15 @@ def learn_page(
     if run is not None:
         title = f"A network learns {run.problem.title}"
         told = f"{words.network(run)}; {words.training(run)}."
-        parts += _of_run(run, points)
-    parts += [_comparison(name, *of, points) for name, of in comparisons.items()]
-    parts += [_case(name, case, points) for name, case in cases.items()]
+        parts += _of_run(run, shared)
+    parts += [_comparison(name, *of, shared) for name, of in comparisons.items()]
+    parts += [_case(name, case, shared) for name, case in cases.items()]
     titles = {name: comparison.title for name, (comparison, _) in comparisons.items()}
     titles |= {name: case.trouble.title for name, case in cases.items()}
     contents = _contents(titles) if len(titles) > 1 else ""
     script = _text("learn.js") if run is not None else ""
     style = walk.STYLE + pictures.STYLE + _text("learn.css")
-    return page.page(title, told, [*points.drawn, contents, *parts], style, script)
+    return page.page(title, told, [*shared.drawn, contents, *parts], style, script)
 
 
 def _text(name: str) -> str:
@@ -76,10 +75,9 @@ def _section(name: str, title: str, *parts: str) -> str:
 # --- one run
 
 
-def _of_run(run: Run, points: _Points) -> Iterator[str]:
+def _of_run(run: Run, shared: _Shared) -> Iterator[str]:
     yield page.text(run.problem.told)
-    yield _section("steps", "What a step does", _steps())
-    pictured = (_picture(run, frame, points, _told(frame)) for frame in run.shown)
+    pictured = (_picture(run, frame, shared, _told(frame)) for frame in run.shown)
     frames = "".join(f'<div class="frame">{one}</div>' for one in pictured)
     drawn = pictures.legend(run)
     curves = (
@@ -101,6 +99,7 @@ def _of_run(run: Run, points: _Points) -> Iterator[str]:
         yield _section("units", "What the hidden units look for", pictures.images(run))
     lesson = "".join(f"<li>{escape(one)}</li>" for one in words.lesson(run))
     yield _section("lesson", "What is to be seen", f"<ul>{lesson}</ul>")
+    yield _section("steps", "What a step does", _steps())
     yield f"<details><summary>Every number, as a table</summary>{_numbers(run)}</details>"
 
 
@@ -118,14 +117,12 @@ def _formulas(title: str, formulas: Sequence[str]) -> str:
 
 def _told(frame: Frame) -> str:
     epoch = f"Epoch {frame.epoch}" if frame.epoch else "Before the first step"
-    return f"{epoch}: loss {frame.loss:.3g}, accuracy {percent(frame.accuracy)}"
+    return f"{epoch}: loss {number(frame.loss)}, accuracy {percent(frame.accuracy)}"
 
 
-def _picture(run: Run, frame: Frame, points: _Points, title: str, caption: str = "") -> str:
-    if run.problem.plane:
-        drawing = pictures.plane(run, frame, points.of(run.problem), title)
-    else:
-        drawing = pictures.digits(run, frame, title)
+def _picture(run: Run, frame: Frame, shared: _Shared, title: str, caption: str = "") -> str:
+    draw = pictures.plane if run.problem.plane else pictures.digits
+    drawing = draw(run, frame, shared.of(run.problem), title)
     return page.figure(drawing, caption or f"{title}.")
 
 
@@ -133,7 +130,7 @@ def _numbers(run: Run) -> str:
     layers = range(1, len(run.last.norms) + 1)
     head = ["epoch", "loss L", "accuracy", "f(x) - e(y)", *(f"dL/dW^({k})" for k in layers)]
     rows = (
-        [str(one.epoch), *map(_number, (one.loss, one.accuracy, one.delta, *one.norms))]
+        [str(one.epoch), *map(number, (one.loss, one.accuracy, one.delta, *one.norms))]
         for one in run.shown
     )
     caption = (
@@ -146,25 +143,21 @@ def _numbers(run: Run) -> str:
 # --- several
 
 
-def _ends(runs: Mapping[str, Run], points: _Points, kind: str = "") -> str:
+def _ends(runs: Mapping[str, Run], shared: _Shared, kind: str = "") -> str:
     """The last picture of each run."""
     panels = (
         _picture(
-            *(run, run.shown[-1], points, title),
-            f"{title}: {words.ended(run)}, loss {run.last.loss:.2g}",
+            *(run, run.shown[-1], shared, title),
+            f"{title}: {words.ended(run)}, loss {number(run.last.loss, 2)}",
         )
         for title, run in runs.items()
     )
     return f'<div class="panels{kind}">{"".join(panels)}</div>'
 
 
-def _number(value: float) -> str:
-    return written(float(value), DIGITS)
-
-
-def _comparison(name: str, comparison: Comparison, runs: dict[str, Run], points: _Points) -> str:
+def _comparison(name: str, comparison: Comparison, runs: dict[str, Run], shared: _Shared) -> str:
     rows = (
-        [label, words.ended(run), *map(_number, (run.last.loss, *early_norms(run)[[0, -1]])),
+        [label, words.ended(run), *map(number, (run.last.loss, *early_norms(run)[[0, -1]])),
          *(percent(one[0]) if one else "" for one in (run.frames[0].flat, run.last.dead))]
         for label, run in runs.items()
     )  # fmt: skip
@@ -181,13 +174,13 @@ def _comparison(name: str, comparison: Comparison, runs: dict[str, Run], points:
         name,
         comparison.title,
         page.text(comparison.told),
-        _ends(runs, points),
+        _ends(runs, shared),
         page.figures([pictures.losses(runs, "The loss")]),
         page.table(head, rows, caption, texts=2),
     )
 
 
-def _case(name: str, case: Case, points: _Points) -> str:
+def _case(name: str, case: Case, shared: _Shared) -> str:
     trouble, runs = case.trouble, {"The trouble": case.ill, "The remedy": case.well}
     ill, well = (dict(words.settings(run.settings)) for run in (case.ill, case.well))
     differ = [(name, f"{ill[name]} → {well[name]}") for name in ill if ill[name] != well[name]]
@@ -199,7 +192,7 @@ def _case(name: str, case: Case, points: _Points) -> str:
         page.facts([("What is seen", case.seen), ("Why", trouble.why)]),
         _formulas(trouble.title, trouble.formulas),
         page.facts([("Remedy", trouble.remedy), *differ]),
-        _ends(runs, points, " two"),
+        _ends(runs, shared, " two"),
         pictures.legend(case.ill),
         page.figures(pictures.SIGNS[trouble.sign](case.ill, case.well)),
         page.text(f"fit warns: {case.ill.warning}.") if case.ill.warning else "",

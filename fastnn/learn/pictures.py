@@ -12,7 +12,7 @@ from fastnn.drawing import charts, page
 from fastnn.drawing.charts import Range, Series
 from fastnn.drawing.formula import Numbers, parse, value
 from fastnn.explain.formulas import activation_formulas
-from fastnn.learn.experiments import EARLY, GRID, Frame, Run, box, early_norms, percent
+from fastnn.learn.experiments import EARLY, GRID, Frame, Run, box, early_norms, number, percent
 from fastnn.learn.problems import Problem
 
 LEVELS = 8  # shades, of class 0 the lower ones
@@ -34,7 +34,10 @@ svg.plane{border:1px solid var(--rule);border-radius:4px}
 .zero{stroke:var(--s1)}.one{stroke:var(--s2)}
 .key .under,.key .over{stroke-width:9}.key .unit{stroke-width:2}
 svg.digits text{font-size:.6px}
-svg.digits .cells{stroke-width:.94}
+svg.digits .s1 .cells{stroke-width:.94}
+.amount path{stroke:color-mix(in srgb,var(--c) var(--t),var(--band))}.ink{--c:var(--ink)}
+.amount .l0{--t:0%}.amount .l1{--t:14%}.amount .l2{--t:28%}.amount .l3{--t:42%}
+.amount .l4{--t:57%}.amount .l5{--t:71%}.amount .l6{--t:85%}.amount .l7{--t:100%}
 """
 
 
@@ -50,21 +53,32 @@ def shades(f: np.ndarray) -> str:
     return f'<g class="cells" transform="translate(0 .5)">{drawn}</g>'
 
 
-def points(problem: Problem, name: str) -> str:
-    """The points to learn from, drawn once for many pictures, which take them by their name."""
+def shared(problem: Problem, name: str) -> str:
+    """What is drawn once for many pictures, which take it by its name: the points to learn from, or
+    a digit of each class."""
+    drawn = _points(problem, name) if problem.plane else _examples(problem, name)
+    return f'<svg width="0" height="0" aria-hidden="true" style="position:absolute">{drawn}</svg>'
+
+
+def _examples(problem: Problem, name: str) -> str:
+    drawn = ""
+    for label in range(problem.n_classes):
+        ink = problem.X_test[np.argmax(problem.y_test == label)].reshape(8, 8)
+        drawn += f'<g id="{name}-{label}" class="amount ink">{shades(ink)}</g>'
+    return drawn
+
+
+def _points(problem: Problem, name: str) -> str:
     x, y = _in_cells(problem, problem.X.T)
     paths = []
     for label, kind in ((0, "zero"), (1, "one square")):
         of = problem.y == label
         d = "".join(f"M{a:.1f} {b:.1f}h0" for a, b in zip(x[of], y[of], strict=True))
         paths += [f'<path class="under {kind}" d="{d}"/>', f'<path class="over {kind}" d="{d}"/>']
-    return (
-        '<svg width="0" height="0" aria-hidden="true" style="position:absolute">'
-        f'<g id="{name}">{"".join(paths)}</g></svg>'
-    )
+    return f'<g id="{name}">{"".join(paths)}</g>'
 
 
-def plane(run: Run, frame: Frame, points_name: str, title: str) -> str:
+def plane(run: Run, frame: Frame, name: str, title: str) -> str:
     """What the network says of each point of the plane, and where its hidden units' lines are."""
     assert frame.f is not None
     found = list(lines(run.problem, frame))
@@ -77,7 +91,7 @@ def plane(run: Run, frame: Frame, points_name: str, title: str) -> str:
     return (
         f'<svg class="plane" viewBox="0 0 {GRID} {GRID}" role="img" aria-label="{escape(told)}">'
         f"{shades(frame.f)}{units}"
-        f'<use href="#{points_name}"/></svg>'
+        f'<use href="#{name}"/></svg>'
     )
 
 
@@ -111,27 +125,27 @@ def _in_cells(problem: Problem, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return GRID * (x - left) / (right - left), GRID * (top - y) / (top - bottom)
 
 
-def digits(run: Run, frame: Frame, title: str) -> str:
+def digits(run: Run, frame: Frame, name: str, title: str) -> str:
     """The mean f(x) of the digits of each class: rows are classes, columns outputs."""
     assert frame.f is not None
     n = run.problem.n_classes
-    heads = "".join(f"{_text(0.5, k + 1.7, k)}{_text(k + 1.5, 0.75, k)}" for k in range(n))
+    heads = "".join(
+        f'<text x="{k + 1.5}" y="0.75" text-anchor="middle">{k}</text>'
+        f'<use href="#{name}-{k}" transform="translate(.08 {k + 1.08}) scale(.105)"/>'
+        for k in range(n)
+    )
     told = f"{title}: accuracy {percent(frame.accuracy)}"
     return (
         f'<svg class="digits" viewBox="0 0 {n + 1} {n + 1}" role="img" aria-label="{escape(told)}">'
-        f'{heads}<g transform="translate(1 1)">{shades(0.5 + frame.f / 2)}</g></svg>'
+        f'{heads}<g class="amount s1" transform="translate(1 1)">{shades(frame.f)}</g></svg>'
     )
-
-
-def _text(x: float, y: float, what: object) -> str:
-    return f'<text x="{x}" y="{y}" text-anchor="middle">{what}</text>'
 
 
 def legend(run: Run) -> str:
     if not run.problem.plane:
         return page.text(
-            "Rows: the digit that is shown. Columns: f(x), the mean over digits not learned from. "
-            "When all is learned, each row is e(y)."
+            "Rows: the digits of a class, one of them drawn. Columns: f(x), the mean over digits "
+            "not learned from. When all is learned, each row is e(y)."
         )
     keys = [
         f'<li><svg class="key" viewBox="0 0 28 10" aria-hidden="true"><path class="over {kind}" '
@@ -163,7 +177,7 @@ def losses(runs: dict[str, Run], title: str) -> str:
     most = float(np.nanmax(values[np.isfinite(values)], initial=1.0))
     y = Range.logarithmic(values) if most > 20 else Range.of(np.append(values, 0.0))
     last = {name: run.last for name, run in runs.items()}
-    told = "; ".join(f"{name} {one.loss:.3g} after {one.epoch}" for name, one in last.items())
+    told = "; ".join(f"{name} {number(one.loss)} after {one.epoch}" for name, one in last.items())
     x = epochs_of(max(runs.values(), key=lambda run: run.settings.epochs))
     return _figure(series, title, told, "loss L", x=x, y=y)
 
@@ -175,9 +189,8 @@ def norms(run: Run, title: str) -> str:
         Series(run.column("epoch"), of_layer, f"layer {k}", color=1 + (k - 1) % 6)
         for k, of_layer in enumerate(values.T, 1)
     ]
-    told = "; ".join(f"{one.name} from {one.y[0]:.2g} to {one.y[-1]:.2g}" for one in series)
     y = Range.logarithmic(values)
-    return _figure(series, title, told, "length of dL/dW", x=epochs_of(run), y=y)
+    return _figure(series, title, _from_to(series), "length of dL/dW", x=epochs_of(run), y=y)
 
 
 def shares(run: Run, title: str) -> str:
@@ -187,9 +200,13 @@ def shares(run: Run, title: str) -> str:
         Series(epoch, run.column("accuracy"), "accuracy", color=1),
         Series(epoch, run.column("delta"), "length of f(x) - e(y)", color=2),
     ]
-    told = f"accuracy {percent(run.last.accuracy)}, mean length {run.last.delta:.2g} in the end"
     y = Range.of(np.append(series[1].y, [0.0, 1.0]))
-    return _figure(series, title, told, "", x=epochs_of(run), y=y)
+    return _figure(series, title, _from_to(series), "", x=epochs_of(run), y=y)
+
+
+def _from_to(series: list[Series]) -> str:
+    """What curves show, for those who do not see them."""
+    return "; ".join(f"{s.name} from {number(s.y[0], 2)} to {number(s.y[-1], 2)}" for s in series)
 
 
 def _figure(
@@ -254,7 +271,7 @@ def _columns(ill: Run, well: Run) -> list[str]:
         columns = run.column("columns")
         series = [Series(run.column("epoch"), columns[:, j], f"x_{j}", 1 + j) for j in (0, 1)]
         ratio = columns[0, 1] / columns[0, 0]
-        told = f"at first the column of x_1 is {ratio:.2g} times as long as that of x_0"
+        told = f"at first the column of x_1 is {number(ratio, 2)} times as long as that of x_0"
         return _figure(series, title, told, "length of a column of dL/dW", y=y)
 
     return _each(ill, well, drawn)
@@ -265,10 +282,9 @@ def _layers(ill: Run, well: Run) -> list[str]:
     for color, (name, run) in enumerate(((WELL, well), (ILL, ill)), 1):
         values = early_norms(run)
         series.append(Series(np.arange(1.0, len(values) + 1), values, name, color, dots=True))
-    told = "; ".join(f"{one.name}: {one.y[0]:.2g} to {one.y[-1]:.2g}" for one in series)
     title = f"How much gradient arrives, mean of the first {EARLY - 1} epochs"
     y = Range.logarithmic(np.concatenate([one.y for one in series]))
-    of_layers = _figure(series, title, told, "length of dL/dW", x_title="layer", y=y)
+    of_layers = _figure(series, title, _from_to(series), "length of dL/dW", x_title="layer", y=y)
     return [of_layers, norms(ill, "The trouble")]
 
 
