@@ -145,7 +145,7 @@ def test_every_kind_of_column_is_in_the_graph(here, dtype, text):
 def test_dates_and_markers_of_missing_cells(here):
     """A date is microseconds; -999 and "none" are missing."""
     t = np.datetime64("2019-12-25T13:00", "us") + np.arange(40) * np.timedelta64(31, "h")
-    t[7] = np.datetime64("NaT")
+    t[7] = np.datetime64("NaT", "us")
     columns = {"x": np.where(np.arange(40) % 9, np.arange(40.0) % 7, -999), "day": t}
     columns["word"] = np.array(["a", "none", "b", ""], object)[np.arange(40) % 4]
     y = np.arange(40.0)

@@ -168,7 +168,7 @@ def test_numbers_alone_are_one_input(tmp_path):
 def test_the_parts_of_a_date_are_exact(tmp_path):
     """Every day of 202 years, each at some hour, also in one-hot columns' company."""
     moments = DAYS.astype("M8[us]") + np.arange(len(DAYS)) * 1_234_567 % 86_400_000_000
-    moments[5] = np.datetime64("NaT")
+    moments[5] = np.datetime64("NaT", "us")
     X = {"t": moments, "word": np.where(np.arange(len(DAYS)) % 3, "a", "").astype(object)}
     columns = fastnn.tables.learn(X, np.arange(len(DAYS)) * 1.0, scaling="none", task="regression")
     width = columns.width

@@ -196,7 +196,7 @@ def _objects(cells: list[Any], **known: Any) -> Column | None:
 
 def _utc(cell: Any) -> Any:
     if is_missing(cell):
-        return np.datetime64("NaT")
+        return np.datetime64("NaT", "us")
     if isinstance(cell, datetime) and cell.tzinfo is not None:
         return np.datetime64(cell.astimezone(UTC).replace(tzinfo=None), "us")
     return cell
@@ -204,7 +204,9 @@ def _utc(cell: Any) -> Any:
 
 def _at(cell: Any) -> Any:
     """A time of 1970-01-01."""
-    return np.datetime64("NaT") if is_missing(cell) else datetime.combine(date(1970, 1, 1), cell)
+    if is_missing(cell):
+        return np.datetime64("NaT", "us")
+    return datetime.combine(date(1970, 1, 1), cell)
 
 
 def _moments(values: np.ndarray) -> Column:

@@ -269,7 +269,7 @@ def moments(words: Sequence[str], day_first: bool | None = None) -> tuple[np.nda
         told: Any = np.array(known, "M8[us]")
     else:
         told = [_moment(word, day_first) for word in known]
-    result = np.full(len(words), np.datetime64("NaT"), "M8[us]")
+    result = np.full(len(words), np.datetime64("NaT", "us"))
     result[[word.lower() not in MISSING for word in words]] = told
     return result, day_first
 
