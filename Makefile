@@ -5,6 +5,8 @@
 # make bench     how fast this machine runs fastnn
 # make asan      the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 # make docs      the site, into build/docs: any warning is an error
+# make notebooks run docs/learn, and write anew what its pages print and draw
+# make drawings  those of docs/architecture.md, from docs/drawings.py
 # make linkcheck its links, outside ones too
 # make wheel    the sdist and, from it, the wheel, into dist
 # make reproducible  the wheel again, in another folder: it must be the same bytes
@@ -16,7 +18,7 @@
 
 PYTHON ?= python
 
-.PHONY: check build lint test bench bench-peers bench-tables asan docs linkcheck wheel reproducible clean
+.PHONY: check build lint test bench bench-peers bench-tables asan docs drawings linkcheck notebooks wheel reproducible clean
 check: build lint test
 
 build:
@@ -67,6 +69,12 @@ asan:
 docs linkcheck: build
 	$(PYTHON) -m sphinx --builder $(if $(filter docs,$@),html,$@) --fail-on-warning --keep-going \
 	    --doctree-dir build/doctrees docs build/$@
+
+drawings:
+	$(PYTHON) docs/drawings.py
+
+notebooks: build
+	$(PYTHON) docs/notebooks.py
 
 # Times within the wheel are the last commit's.
 BUILD = SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(PYTHON) -m build --no-isolation

@@ -10,6 +10,7 @@ Everything else is metadata, and stands in pyproject.toml.
 import json
 import os
 import platform
+import shutil
 import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
@@ -65,6 +66,8 @@ NEON = ["-fno-schedule-insns"] if sys.platform == "linux" else []
 def target_machine() -> str:
     """Where the build will run (a cross-build says so in _PYTHON_HOST_PLATFORM)."""
     where = os.environ.get("_PYTHON_HOST_PLATFORM") or sysconfig.get_platform()
+    if where.endswith("wasm32"):  # Pyodide says emscripten_4_0_9_wasm32
+        return "wasm32"
     return where.rsplit("-", 1)[-1] if "-" in where else platform.machine()
 
 
@@ -92,11 +95,16 @@ if SANITIZE:
     LINK = [f"-fsanitize={SANITIZE}"]
 if sys.platform == "darwin":
     OPENMP = ["-Xpreprocessor", "-fopenmp"], ["-lomp"]
-elif sys.platform == "win32":
-    OPENMP = ["/openmp"], []
-    COMPILE, LINK = ["/O2", "/clang:-ffp-contract=off"], []  # clang-cl: the vectors are GNU C
+elif sys.platform == "win32":  # by clang-cl: the vectors are GNU C
+    OPENMP, LINK = (["/openmp"], []), []
+    KERNEL = []  # gcc's loops; Windows unwinds by tables
 else:
     OPENMP = ["-fopenmp"], ["-fopenmp"]
+
+
+def for_driver(flags: list[str]) -> list[str]:
+    """As the compiler's command line takes them."""
+    return [f"/clang:{flag}" for flag in flags] if sys.platform == "win32" else flags
 
 
 class BuildKernels(build_ext):
@@ -110,6 +118,10 @@ class BuildKernels(build_ext):
         self.parallel = self.parallel or os.cpu_count()
 
     def build_extensions(self):
+        if self.compiler.compiler_type == "msvc":
+            if not self.compiler.initialized:
+                self.compiler.initialize()
+            self.compiler.cc = shutil.which("clang-cl") or "clang-cl"
         if SERIAL or not self.links_openmp():
             self.warn("without OpenMP: this build of fastnn computes on one thread")
             for ext in self.extensions:
@@ -159,7 +171,7 @@ class BuildKernels(build_ext):
                 [str(source)],
                 output_dir=str(out),
                 include_dirs=[str(C)],
-                extra_postargs=[*COMPILE, *KERNEL, *flags],
+                extra_postargs=for_driver([*COMPILE, *KERNEL, *flags]),
             )
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -205,7 +217,7 @@ def extension(name: str, suffix: str = ".pyx") -> Extension:
         include_dirs=[str(C), numpy.get_include()],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         depends=["setup.py", *(str(path) for path in sorted(C.rglob("*.[ch]")))],
-        extra_compile_args=[*COMPILE, *small, *OPENMP[0]],
+        extra_compile_args=[*for_driver([*COMPILE, *small]), *OPENMP[0]],
         extra_link_args=[*LINK, *OPENMP[1]],
     )
 

@@ -24,6 +24,7 @@ from bench.tables import records
 from bench.tables.report import section as tables_section
 from bench.threads import PERCENTILES
 from bench.workloads import Workload
+from fastnn.drawing.palette import colors_within
 
 Result = dict[str, Any]
 CHART = Path("docs/benchmarks.svg")
@@ -283,12 +284,7 @@ def estimators_section(result: Result) -> str:
 
 ROW, TOP, LABELS, PANEL, VALUES = 20, 58, 260, 210, 150  # of the drawing, in its own units
 TICKS = [0.5, 1, 2, 5, 10, 20, 50]  # times as long as fastnn; what lies beyond is at the end
-COLORS = {
-    "light": "--ink:#1b1f24;--soft:#57606a;--rule:#d7dce1;--s1:#1f6fb2;--s2:#b3530b",
-    "dark": "--ink:#e6e9ec;--soft:#a2abb4;--rule:#353c44;--s1:#6db3f2;--s2:#f2a25c",
-}
-STYLE = f"""<style>svg.drawn{{{COLORS["light"]}}}
-@media(prefers-color-scheme:dark){{svg.drawn{{{COLORS["dark"]}}}}}
+STYLE = f"""<style>{colors_within("svg.drawn")}
 .drawn text{{fill:var(--soft);font:12px system-ui,sans-serif}}
 .drawn .head{{fill:var(--ink);font-weight:600}}
 .drawn .grid{{stroke:var(--rule)}}.drawn .ours{{stroke:var(--s1);stroke-width:2}}

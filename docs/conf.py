@@ -6,18 +6,23 @@ CONTRIBUTING.md and CHANGELOG.md are pages where they lie. reference.rst lists t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
+from html import escape
 from pathlib import Path
 
 from docutils import nodes
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(DOCS)]
+
+import notebooks  # noqa: E402
 
 from fastnn import __version__  # noqa: E402
+from fastnn.cli import main  # noqa: E402
 
 project = "fastnn"
 author = copyright = "The fastnn developers"
@@ -44,7 +49,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
-html_sidebars = {"**": ["globaltoc"]}
+html_sidebars = {"**": ["pages"]}
 html_theme_options = {
     "show_prev_next": True,
     "navigation_with_keys": False,
@@ -70,6 +75,14 @@ OUTSIDE = {
 LINK = re.compile(r"(\[[^\]]*\]\()([^)\s#:]+)((?:#[^)\s]*)?\))")
 PART = re.compile(r"^## ([^\n]*)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 PAGE = re.compile(r"\]\((?:\.\./)?([\w/]+)\.(?:md|rst)\)")
+HEADING = re.compile(r"^# .*\n", re.MULTILINE)
+DOWNLOAD = '<p class="notebook"><a href="{}.ipynb" download>This page as a notebook</a></p>'
+WALK = re.compile(r"<!-- walk: (\S+) (.*) -->")
+WRITING = re.compile(r"^fastnn (learn .*--html .*)$", re.MULTILINE)
+FRAME = (
+    r'<iframe class="walk" src="\1" title="\2" loading="lazy"></iframe>'
+    r'<p><a href="\1">\2, as a page of its own</a></p>'
+)
 
 
 def relinked(text: str, folder: Path) -> str:
@@ -77,7 +90,7 @@ def relinked(text: str, folder: Path) -> str:
 
     def new(link: re.Match[str]) -> str:
         file = (folder / link[2]).resolve()
-        if not file.exists() or (DOCS in file.parents and folder == DOCS):
+        if not file.exists() or (DOCS in file.parents and folder != ROOT):
             return link[0]
         path = file.relative_to(ROOT).as_posix()
         if path in OUTSIDE:
@@ -112,8 +125,12 @@ def read_source(app, docname: str, source: list[str]) -> None:
             if docname == "index":
                 source[0] += relinked(toctrees(beside), DOCS)
             return
-    if (DOCS / f"{docname}.md").exists():
-        source[0] = relinked(source[0], DOCS)
+    page = DOCS / f"{docname}.md"
+    if page.exists():
+        source[0] = relinked(source[0], page.parent)
+    if page in notebooks.PAGES:
+        source[0] = HEADING.sub(rf"\g<0>\n{DOWNLOAD.format(page.stem)}\n", source[0], count=1)
+    source[0] = WALK.sub(FRAME, source[0])
 
 
 def inline_drawings(app, tree: nodes.document, docname: str) -> None:
@@ -121,8 +138,29 @@ def inline_drawings(app, tree: nodes.document, docname: str) -> None:
     for image in tree.findall(nodes.image):
         path = app.srcdir / image["uri"]
         if path.suffix == ".svg":
-            html = f'<div class="drawing">{path.read_text(encoding="utf-8")}</div>'
+            told = f'role="group" aria-label="{escape(image["alt"], quote=True)}"'
+            svg = path.read_text(encoding="utf-8")
+            html = f'<div class="drawing" tabindex="0" {told}>{svg}</div>'
             image.replace_self(nodes.raw("", html, format="html"))
+
+
+def leave_corners_empty(app, pagename, templatename, context, doctree) -> None:
+    """A table's empty corner heads nothing, and screen readers are told so."""
+    empty = '<th class="head"><p></p></th>'
+    context["body"] = context.get("body", "").replace(empty, "<td></td>")
+
+
+def write_what_pages_link(app, exception: Exception | None) -> None:
+    """Notebooks, and the pages to walk through that blocks of worked_example.md and commands of
+    learn_at_the_shell.md write."""
+    if exception is None and app.builder.name == "html":
+        for page in notebooks.PAGES:
+            notebooks.write(page, Path(app.outdir) / "learn")
+        with contextlib.chdir(app.outdir):
+            notebooks.with_results(DOCS / "worked_example.md")
+            shell = (DOCS / "learn_at_the_shell.md").read_text(encoding="utf-8")
+            for words in WRITING.findall(shell):
+                main(words.split())
 
 
 def read_docstring(app, what, name, obj, options, lines: list[str]) -> None:
@@ -152,3 +190,5 @@ def setup(app) -> None:
     app.connect("autodoc-process-docstring", read_docstring, priority=400)  # before numpydoc
     app.connect("source-read", read_source)
     app.connect("doctree-resolved", inline_drawings)
+    app.connect("html-page-context", leave_corners_empty)
+    app.connect("build-finished", write_what_pages_link)

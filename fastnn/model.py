@@ -16,7 +16,7 @@ import numpy as np
 from fastnn.checks import as_int, as_real, refuse_unknown
 from fastnn.config import n_threads as bound_threads
 from fastnn.errors import ModelFileError
-from fastnn.network.activations import Activation, is_parametric, plain
+from fastnn.network.activations import Activation
 from fastnn.network.arrays import (
     Features,
     Once,
@@ -29,7 +29,7 @@ from fastnn.network.arrays import (
     is_table,
 )
 from fastnn.network.embeddings import Embedding
-from fastnn.network.initialize import MOST_ROWS, initial_theta, on_data
+from fastnn.network.initialize import MOST_ROWS, drawn_rows, initial_theta, on_data
 from fastnn.network.losses import Loss
 from fastnn.network.norms import Norm
 from fastnn.network.parameters import (
@@ -42,7 +42,7 @@ from fastnn.network.parameters import (
 )
 from fastnn.network.spec import as_network, is_open
 from fastnn.predictor import Kept, Predictor
-from fastnn.random import ROWS, as_seed, permutation
+from fastnn.random import as_seed
 from fastnn.training import evaluate as evaluation
 from fastnn.training import loop
 from fastnn.training import metrics as measures
@@ -179,6 +179,10 @@ class Model:
     classes : array or None
         What `predict` chooses from where it gives names of classes, in the order of
         `predict_proba`'s columns.
+
+    Notes
+    -----
+    A notebook shows a model as its layers, with shapes, parameters and how it was trained.
 
     Examples
     --------
@@ -438,38 +442,20 @@ class Model:
 
     def summary(self) -> str:
         """The layers as a table, with shapes, parameters and bytes; print it."""
-        size = np.dtype(self.dtype).itemsize
-        normalised = any(self._network.norm)
-        parametric = any(map(is_parametric, self._network.activations))
-        head = ("W", "b", *(("gamma",) * normalised), *(("alpha",) * parametric))
-        rows: list[tuple[str, ...]] = [("layer", "activation", *head, "parameters", "bytes")]
-        if self._network.has_inputs:
-            n, none = self._network.s.stop, ["-" for _ in head]
-            parts = [one.name for one in self.embeddings] + ["scale"] * self.feature_scale
-            name = f"{', '.join(parts)}: {self.n_features} features"
-            rows.append(("0", name, *none, f"{n:,}", f"{n * size:,}"))
-        for layer in self._network.layers:
-            n, of_units = layer.stop - layer.start, f"({layer.n_out},)"
-            name = str(plain(layer.activation))
-            name = f"parametric {name}" if is_parametric(layer.activation) else name
-            name = f"{layer.norm.name} norm, {name}" if layer.norm else name
-            shapes = [f"({layer.n_out}, {layer.n_in})", of_units if layer.bias else "-"]
-            shapes += [of_units if layer.norm else "-"] if normalised else []
-            if parametric:
-                shapes.append(of_units if is_parametric(layer.activation) else "-")
-            rows.append((str(layer.k), name, *shapes, f"{n:,}", f"{n * size:,}"))
-        n = self.n_parameters
-        rows.append(("", "", *("" for _ in head), f"{n:,}", f"{n * size:,}"))
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        lines = []
-        for row in rows:
-            cells = list(zip(row, widths, strict=True))
-            texts = [c.ljust(w) for c, w in cells[:2]] + [c.rjust(w) for c, w in cells[2:]]
-            lines.append("  ".join(texts).rstrip())
-        lines.insert(0, f"{self.sizes[0]} inputs, {self.loss} loss, {self.dtype}")
+        from fastnn.network.summary import aligned, layer_table
+
+        lines = [f"{self.sizes[0]} inputs, {self.loss} loss, {self.dtype}"]
+        lines += aligned(layer_table(self._network))
         if self.columns is not None:
             lines += ["", *(f"{name:8} {value}" for name, value in self.columns.lines())]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        from fastnn.report.network import network_card
+
+        if self._open is not None:
+            return network_card(repr(self))
+        return network_card(repr(self), self._parameters, self.columns)
 
     # Rows as users have them
 
@@ -639,7 +625,7 @@ class Model:
             raise ValueError("initialize must have a network without normalisation")
         X = as_features(self._encoded(X)[0], network)
         if len(X) > MOST_ROWS:
-            X = X[np.sort(permutation(self.seed, ROWS, 0, len(X))[:MOST_ROWS])]
+            X = X[drawn_rows(len(X), self.seed)]
         theta = parameters.weights()[1]
         from fastnn.explain.passes import input_pass
 
@@ -1107,6 +1093,12 @@ class Model:
         ----------
         path : path
             Such as "model.safetensors".
+
+        Raises
+        ------
+        ValueError
+            A weight is NaN or infinite, as only `theta`, `W` or `b` written to can make it; the
+            file is as before the call.
         """
         from fastnn.files import model as storage  # here and in load: json makes an import slower
 

@@ -213,7 +213,7 @@ void fnn_fp_leave(unsigned long long mode) {
 
 /* Threads ------------------------------------------------------------------------------------------------------ */
 
-#ifdef _WIN32
+#if defined(_WIN32) || defined(__EMSCRIPTEN__)
 int fnn_startable(int threads) { return threads; }
 #else
 static void *pass(void *gate) {
@@ -245,7 +245,7 @@ int fnn_startable(int threads) {
 static int forked_child;
 int fnn_is_forked_child(void) { return forked_child; }
 
-#ifndef _WIN32
+#if !defined(_WIN32) && !defined(__EMSCRIPTEN__)
 static void in_child(void) { forked_child = 1; }
 __attribute__((constructor)) static void watch_for_fork(void) { pthread_atfork(NULL, NULL, in_child); }
 #endif

@@ -4,6 +4,7 @@ tabular/*.csv."""
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 from fastnn.kernels import _cpu
+
+CHROMIUM = os.environ.get("FASTNN_CHROMIUM") or shutil.which("chromium")
 
 # Started under nohup or in a shell's background, Python and its children ignore Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -74,3 +77,15 @@ def mnist():
 def tabular():
     """The folder with abalone.csv, adult-train.csv, adult-test.csv, winequality-white.csv, ..."""
     return data_path("tabular")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, by playwright; FASTNN_CHROMIUM names it where it is not on the path."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()

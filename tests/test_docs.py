@@ -75,6 +75,7 @@ def same_lines(text):
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_page(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(page.parent)  # docs/learn/pictures.py
     namespace = {"__name__": "__main__"}
     for line, code, want in python_blocks(page):
         if re.search("torch|keras", code):
@@ -153,6 +154,14 @@ def test_links_lead_somewhere(page):
             headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
             anchors = [re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings]
             assert anchor in anchors, f"{name_of(page)}: no heading for {target}"
+
+
+def test_drawings_are_those_of_the_script():
+    script = runpy.run_path(str(ROOT / "docs" / "drawings.py"))
+    told = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for name in script["DRAWINGS"]:
+        assert (ROOT / "docs" / f"{name}.svg").read_text(encoding="utf-8") == script["svg"](name)
+        assert f"({name}.svg)" in told
 
 
 def test_pip_is_told_the_distributions_name():

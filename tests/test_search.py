@@ -141,7 +141,7 @@ def test_classes_score_by_their_calibrated_log_loss():
 
 
 def test_five_folds_where_there_is_time_for_them(monkeypatch):
-    monkeypatch.setattr(recipes, "OPERATIONS_A_SECOND", 2e10)
+    monkeypatch.setattr(recipes, "OPERATIONS_A_SECOND", 4e10)
     model = searched(n=2)
     assert model._pack.n_folds == 5 and len(model._ensemble.members) % 5 == 0
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import os
 import pickle
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import threading
@@ -171,6 +173,7 @@ def swap_offsets(header):
     header["b1"]["shape"] = header["W1"]["shape"]
 
 
+NAN, INF = struct.pack("<f", math.nan), struct.pack("<f", math.inf)
 DAMAGE = {
     "truncated": (lambda h, b: (h, b[:-1]), "truncated"),
     "too long": (lambda h, b: (h, b + b"\0"), "must hold 184 bytes of tensors, got 185"),
@@ -262,6 +265,10 @@ DAMAGE = {
     "optimizer unknown": (in_text("training", optimizer="sdg"), "optimizer must be one of"),
     "optimizer a list": (in_text("training", optimizer=["sgd"]), "optimizer must be one of"),
     "optimizer other": (in_text("training", optimizer="sgd"), "must hold the tensors"),
+    "weight NaN": (lambda h, b: (h, NAN + b[4:]), "W1 must be finite, got nan in row 0, column 0"),
+    "bias infinite": (lambda h, b: (h, b[:48] + INF + b[52:]), "b1 must be finite, got inf in row"),
+    "steps huge": (in_text("training", steps=2**62 - 1), r"steps must be a count up to 2\*\*53"),
+    "epoch huge": (in_text("training", epoch=2**53 + 1), r"epoch must be a count up to 2\*\*53"),
     "steps negative": (in_text("training", steps=-1), "steps must be a count"),
     "epoch negative": (in_text("training", epoch=-1), "epoch must be a count"),
     "epoch true": (in_text("training", epoch=True), "epoch must be a count"),
@@ -283,6 +290,16 @@ def test_damage_is_named(name, saved):
         fastnn.load(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert isinstance(caught.value, ValueError)
+
+
+def test_weights_of_nan_are_not_saved_over_a_good_file(saved):
+    path, *_ = saved
+    before = path.read_bytes()
+    model = fastnn.load(path)
+    model.W[1][1, 2] = np.nan
+    with pytest.raises(ValueError, match="W2 must be finite, got nan in row 1, column 2"):
+        model.save(path)
+    assert path.read_bytes() == before
 
 
 def test_undamaged_loads_after_rewriting(saved):

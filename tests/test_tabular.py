@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import subprocess
@@ -237,6 +238,7 @@ def test_an_interrupt_keeps_what_is_whole(monkeypatch):
             assert hasattr(model, "scores_") == (n >= 2)
             if n >= 2:
                 assert len(model.histories_) == 2
+                assert model._pack == first._pack  # that was trained, not that was to be
                 np.testing.assert_array_equal(model.predict(X), first.predict(X))
     before = model.predict(X)
     stops_after(1)
@@ -634,6 +636,11 @@ def test_files_that_are_damaged(fitted, tmp_path):
             fastnn.load(path)
     path.write_bytes(content[:-4])
     with pytest.raises(fastnn.ModelFileError, match="truncated"):
+        fastnn.load(path)
+    n = 8 + int.from_bytes(content[:8], "little")
+    first = n + json.loads(content[8:n])["0.W1"]["data_offsets"][0]
+    path.write_bytes(content[:first] + b"\0\0\xc0\x7f" + content[first + 4 :])  # NaN
+    with pytest.raises(fastnn.ModelFileError, match=r"0\.W1 must be finite, got nan in row 0"):
         fastnn.load(path)
 
 

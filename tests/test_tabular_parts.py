@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -289,6 +290,15 @@ def test_the_default_has_folds_of_few_rows_and_of_many(n_rows):
         assert default_pack(task, n_rows, Features(10), n_classes).n_folds == 5
 
 
+def test_few_rows_take_a_small_part_of_the_budget():
+    """455 rows of 30 numbers: some 3 s of one core's."""
+    for task, n_classes in (("classification", 2), ("regression", 0)):
+        pack = default_pack(task, 455, Features(30), n_classes)
+        each = [one.operations(364, Features(30), 2) for one in pack.recipes]
+        assert pack.n_folds == 5 and pack.repeats == 1 and pack.recipes[0].epochs > 100
+        assert sum(each) * 5 < 3.1 * 100e9
+
+
 def test_operations_count_what_becomes_of_columns():
     """Each column is as wide as its features: one-hot, or a row of a table."""
     features = Features.of(6, [0, 1], {3: 3, 4: 9, 5: 100})
@@ -306,7 +316,8 @@ def test_many_categories_have_fewer_epochs():
         pack = default_pack("classification", 30_000, Features(6, 0, categories), 2)
         return pack.n_folds * pack.repeats * pack.recipes[0].epochs
 
-    assert steps() >= steps(9, 9) >= steps(9, 16, 42) > steps(*[500] * 8)
+    assert steps() >= steps(9, 9) >= steps(9, 16, 42) > steps(*[100] * 8)
+    assert steps(101) == steps(100_000)
 
 
 def test_default_grows_with_its_budget():
@@ -421,6 +432,22 @@ def test_weights_from_data():
     same = fastnn.Model([4, 5, 4, 3], "selu", seed=3, embeddings=model.embeddings)
     same.initialize(lesson().X[rows])
     assert np.array_equal(model.theta, same.theta)
+
+
+def test_weights_from_data_of_many_rows():
+    """The same weights, and the rows are not copied for them."""
+    n = 200_000
+    X = np.random.default_rng(0).normal(size=(n, 40)).astype(np.float32)
+    many = Lesson(X, np.arange(n) % 2, None, 2, True, list(range(40)), {})
+    rows = np.arange(n)[n // 5 :]
+    want = fastnn.Model([40, 8, 2], "selu", seed=3)
+    want.initialize(X[rows])
+    tracemalloc.start()
+    model = new_model(Recipe((8,), weights="data"), many, 3, rows)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert model.theta.tobytes() == want.theta.tobytes()
+    assert peak < X[rows].nbytes / 2
 
 
 def test_members_have_the_bins_of_their_own_rows():

@@ -5,9 +5,10 @@ Needs Chromium and playwright; FASTNN_CHROMIUM names the browser where it is not
 
 from __future__ import annotations
 
-import os
+import base64
+import json
 import re
-import shutil
+import zlib
 
 import numpy as np
 import pytest
@@ -17,8 +18,6 @@ import fastnn
 from fastnn.drawing.formula import Numbers, parse, show, value, written
 from fastnn.explain.formulas import DELTAS, LOSS_FORMULAS, SLOPES
 from fastnn.network.activations import TABLE
-
-CHROMIUM = os.environ.get("FASTNN_CHROMIUM") or shutil.which("chromium")
 
 
 def worked(loss):
@@ -68,17 +67,10 @@ DRAWN = """() => ({
     (text) => [text.dataset.w, text.textContent]),
   kind: document.getElementById("lines-are").textContent,
   loss: document.getElementById("loss").textContent})"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+PLACES = """() => [...document.querySelectorAll("[data-w],.unit rect")].map((one) => {
+  const box = one.getBBox(), inset = one.dataset.w ? 2 : 0;
+  return [box.x, box.y + inset, box.x + box.width, box.y + box.height - inset];
+})"""
 
 
 @pytest.fixture(params=CASES)
@@ -90,6 +82,7 @@ def opened(request, browser, tmp_path):
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda message: errors.append(message.text))
     page.goto((tmp_path / "t.html").as_uri())
+    page.wait_for_selector(".controls:not([hidden])")
     yield trace, page
     page.close()
     assert not errors
@@ -260,13 +253,33 @@ def test_nothing_is_wider_than_the_screen(opened, width):
         page.keyboard.press("ArrowRight")
 
 
-def test_no_rule_of_axe_is_broken(opened):
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_no_rule_of_axe_is_broken(opened, width, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     _, page = opened
+    page.set_viewport_size({"width": width, "height": 800})
+    page.emulate_media(color_scheme=scheme)
     for _ in range(page.locator(".step").count()):
         found = axe.Axe().run(page)
         assert found.violations_count == 0, found.generate_report()
         page.keyboard.press("ArrowRight")
+
+
+def test_numbers_of_the_drawing_stand_apart(browser, tmp_path):
+    """At every step, where each layer has the most units whose lines have numbers."""
+    model = fastnn.Model([4, 4, 3, 2, 4], activation="tanh", seed=0)
+    trace = model.trace(np.random.default_rng(0).normal(size=4), 2, learning_rate=0.5)
+    trace.to_html(tmp_path / "t.html")
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto((tmp_path / "t.html").as_uri())
+    page.wait_for_selector(".controls:not([hidden])")
+    for _ in range(page.locator(".step").count()):
+        boxes = np.array(page.evaluate(PLACES))
+        left, top, right, bottom = boxes.T[:, :, None]
+        apart = (right <= left.T) | (left >= right.T) | (bottom <= top.T) | (top >= bottom.T)
+        assert (apart | np.eye(len(boxes), dtype=bool)).all()
+        page.keyboard.press("ArrowRight")
+    page.close()
 
 
 # --- without a browser
@@ -279,10 +292,21 @@ def test_the_page_is_whole_without_a_script(case, tmp_path):
     html = (tmp_path / "t.html").read_text(encoding="utf-8")
     page = Page(html)
     assert not page.all("link") and not page.all("img") and not re.search(r"https?://|url\(", html)
-    assert "script-src 'sha256-" in html and len(html) < 200_000
+    assert "script-src 'sha256-" in html and len(html) < 60_000
+    assert repr(trace) in "".join(page.texts)
     for values in (*trace.W, *trace.grad_W, *trace.h, *trace.delta):
         assert all(written(one) in page.text for one in np.ravel(values).tolist())
     assert trace._repr_html_().startswith("<iframe srcdoc=")
+
+
+def test_a_large_drawing_stays_small(tmp_path):
+    trace = fastnn.Model([10, 10, 10], seed=0).trace(np.ones(10), 3, learning_rate=0.1)
+    trace.to_html(tmp_path / "t.html")
+    assert (tmp_path / "t.html").stat().st_size < 100_000
+    frame = trace._repr_html_()
+    assert len(frame) < 110_000
+    (attributes,) = Page(frame).all("iframe")
+    assert attributes["srcdoc"] == trace._page() and attributes["sandbox"] == "allow-scripts"
 
 
 def test_without_a_rate_the_page_ends_before_the_update(tmp_path):
@@ -290,13 +314,19 @@ def test_without_a_rate_the_page_ends_before_the_update(tmp_path):
     trace = model.trace([1.0, 2.0], 1)
     trace.to_html(tmp_path / "t.html")
     page = Page((tmp_path / "t.html").read_text())
-    assert "Forward again" not in page.text and "to_html(path, learning_rate=0.1)" in page.text
+    assert "Forward again" not in steps_of(page) and "to_html(path, learning_rate=0.1)" in page.text
     trace.to_html(tmp_path / "t.html", learning_rate=0.3)
     page = Page((tmp_path / "t.html").read_text())
-    assert "Forward again" in page.text and trace.after is None
+    assert "Forward again" in steps_of(page) and trace.after is None
     with pytest.raises(ValueError, match="learning_rate"):
         trace.to_html(tmp_path / "t.html", learning_rate=-1)
-    assert "Forward again" in (tmp_path / "t.html").read_text()
+    assert "Forward again" in steps_of(Page((tmp_path / "t.html").read_text()))
+
+
+def steps_of(page):
+    """The steps as HTML, as the page's script unpacks them."""
+    (packed,) = (text for text in page.texts if re.fullmatch(r"[\w+/=]{400,}", text))
+    return json.loads(zlib.decompress(base64.b64decode(packed)))["html"]
 
 
 def test_a_large_network_is_told_as_text(tmp_path):

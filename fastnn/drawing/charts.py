@@ -42,9 +42,9 @@ class Range:
     log: bool = False
 
     @classmethod
-    def of(cls, values: np.ndarray, skewed: bool = False) -> Range:
+    def of(cls, values: np.ndarray, skewed: bool = False, whole: bool = False) -> Range:
         """One that holds the finite values, with ticks at round numbers. skewed: logarithmic where
-        most of the values lie close to the lowest end."""
+        most of the values lie close to the lowest end. whole: ticks at whole numbers alone."""
         known = values[np.isfinite(values)]
         low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
         if high - low <= 1e-12 * max(abs(low), abs(high), 1e-300):
@@ -52,17 +52,32 @@ class Range:
             low, high = low - off, high + off
         log = skewed and low > 0 and np.median(known) - low < (high - low) / 8 and high > 20 * low
         if log:
-            low, high = _padded(math.log10(low), math.log10(high))
-            tens = range(math.ceil(low), math.floor(high) + 1)
-            factors = (1, 2, 5) if len(tens) < 3 else (1,)
-            ticks = [k * 10.0**n for n in range(math.floor(low), tens.stop) for k in factors]
-            ticks = [tick for tick in ticks if 10**low <= tick <= 10**high]
-            return cls(low, high, ticks, [_told(tick, tick, 10 * tick) for tick in ticks], True)
-        step = _round_step((high - low) / TICKS)
+            return cls.logarithmic(known)
+        step = _round_step(max((high - low) / TICKS, 1.0 if whole else 0.0))
         low, high = _padded(low, high)
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
         ticks = [k * step for k in range(first, last + 1)]
         return cls(low, high, ticks, [_told(tick, step, max(-low, high)) for tick in ticks])
+
+    @classmethod
+    def logarithmic(cls, values: np.ndarray) -> Range:
+        """One that holds the finite values above 0."""
+        known = np.log10(values[np.isfinite(values) & (values > 0)])
+        low, high = (float(known.min()), float(known.max())) if len(known) else (-1.0, 0.0)
+        low, high = _padded(low, high) if high > low else (low - 0.5, high + 0.5)
+        first, last = math.ceil(low), math.floor(high)
+        if last - first < 2:
+            ticks = [k * 10.0**n for n in range(first - 1, last + 1) for k in (1, 2, 5)]
+        else:
+            every = -(-(last - first) // (2 * TICKS))
+            ticks = [10.0**n for n in range(first, last + 1, every)]
+        ticks = [tick for tick in ticks if 10**low <= tick <= 10**high]
+        texts = [
+            _told(tick, tick, 10 * tick) if 1e-3 <= tick < 1e7
+            else f"{tick:.0e}".replace("e+", "e").replace("e-0", "e-")
+            for tick in ticks
+        ]  # fmt: skip
+        return cls(low, high, ticks, texts, True)
 
     @property
     def ends(self) -> np.ndarray:
@@ -73,7 +88,7 @@ class Range:
     def place(self, values: np.ndarray) -> np.ndarray:
         """From 0 to 1; what lies beyond is at the end."""
         if self.log:
-            values = np.log10(values)
+            values = np.log10(np.where(values > 0, values, np.nan))
         return np.clip((values - self.low) / (self.high - self.low), 0, 1)
 
 
@@ -124,7 +139,7 @@ def plot(
         parts.append(f'<path class="grid" d="M{LEFT} {at:.1f}H{right}"/>')
         parts.append(_text(LEFT - 6, at + 4, written, "end"))
     for tick, written in zip(x.ticks, x.texts, strict=True):
-        at = _across(x, np.array([tick]))[0]
+        at = across(x, np.array([tick]))[0]
         parts.append(f'<path class="grid" d="M{at:.1f} {TOP}V{bottom}"/>')
         parts.append(_text(at, bottom + 16, written, "middle"))
     parts.append(f'<path class="axis" d="M{LEFT} {TOP}V{bottom}H{right}"/>')
@@ -132,23 +147,28 @@ def plot(
     turned = f'transform="rotate(-90 12 {(TOP + bottom) / 2})"'
     parts.append(_text(12, (TOP + bottom) / 2, _short(y_title), "middle", turned))
     for one in series:
-        parts.append(_drawn(one, _across(x, one.x), _down(y, one.y)))
+        parts.append(_drawn(one, across(x, one.x), _down(y, one.y)))
     parts.append("</svg>")
     return "".join(parts)
 
 
 def legend(series: Sequence[Series]) -> str:
-    """The names of the series, each with its stroke; nothing where there are none."""
+    """The names of the series, each with its stroke or dot; nothing where there are none."""
     keys = [
-        f'<li><svg viewBox="0 0 28 10" aria-hidden="true"><path class="{_classes(one)}" '
-        f'd="M1 5H27"/></svg>{escape(one.name)}</li>'
+        f'<li><svg viewBox="0 0 28 10" aria-hidden="true">{_key(one)}</svg>{escape(one.name)}</li>'
         for one in series
         if one.name
     ]
     return f'<ul class="legend">{"".join(keys)}</ul>' if keys else ""
 
 
-def _across(x: Range, values: np.ndarray) -> np.ndarray:
+def _key(one: Series) -> str:
+    if one.line:
+        return f'<path class="{_classes(one)}" d="M1 5H27"/>'
+    return f'<circle class="{_classes(one, dots=True)}" cx="14" cy="5" r="4.5"/>'
+
+
+def across(x: Range, values: np.ndarray) -> np.ndarray:
     return LEFT + x.place(values) * (WIDTH - RIGHT - LEFT)
 
 

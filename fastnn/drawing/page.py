@@ -7,18 +7,16 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from html import escape
 
-STYLE = """
-:root{color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--soft:#57606a;--rule:#d7dce1;
---band:#f3f5f7;--heat:31,111,178;--s0:#8a949e;--s1:#1f6fb2;--s2:#b3530b;--s3:#2b7a3d;--s4:#8a3fa0;
---s5:#a8324a;--s6:#5b6470}
-@media(prefers-color-scheme:dark){:root{--paper:#15181c;--ink:#e6e9ec;--soft:#a2abb4;
---rule:#353c44;--band:#1e2329;--heat:92,160,226;--s0:#7d8791;--s1:#6db3f2;--s2:#f2a25c;--s3:#7ccb8d;
---s4:#d39be6;--s5:#f08a9e;--s6:#b4bcc4}}
-*{box-sizing:border-box}
+from fastnn.drawing.palette import colors
+
+FRAME = colors(":root") + """*{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
 main{max-width:66rem;margin:0 auto;padding:1.5rem 1rem 4rem}
 h1{font-size:1.6rem;line-height:1.25;margin:0 0 .25rem;overflow-wrap:anywhere}
 h2{font-size:1.2rem;margin:2.5rem 0 .5rem;padding-top:.75rem;border-top:1px solid var(--rule)}
+"""
+# What stands on it, here or in a card of a notebook.
+PARTS = """
 h3{font-size:1rem;margin:0 0 .25rem;overflow-wrap:anywhere}
 p{margin:.25rem 0 .75rem;max-width:48rem}
 .soft,figcaption,dt{color:var(--soft)}
@@ -28,7 +26,8 @@ caption{text-align:left;color:var(--soft);padding-bottom:.25rem}
 th,td{padding:.25rem .75rem .25rem 0;text-align:right;font-weight:400;vertical-align:baseline}
 thead th{color:var(--soft)}
 tbody tr{border-top:1px solid var(--rule)}
-th:first-child,td.text{text-align:left;overflow-wrap:anywhere;min-width:6rem}
+th:first-child,.text{text-align:left;overflow-wrap:anywhere;min-width:6rem}
+.matrix td{background:rgba(var(--heat),var(--t))}
 .matrix td,.matrix thead th:not(:first-child){padding:.25rem .6rem;text-align:center}
 .bars{width:100%;max-width:46rem}
 .bars th:first-child{min-width:9rem}.matrix th:first-child{min-width:6.5rem}
@@ -80,7 +79,7 @@ def page(
             '<meta name="viewport" content="width=device-width,initial-scale=1">',
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             f"<title>{escape(title)}</title>",
-            f"<style>{STYLE}{style}</style></head>",
+            f"<style>{FRAME}{PARTS}{style}</style></head>",
             "<body><main>",
             f"<h1>{escape(title)}</h1>",
             f'<p class="soft">{escape(told)}</p>',
@@ -124,9 +123,13 @@ def facts(pairs: Iterable[tuple[str, str]]) -> str:
     return f'<dl class="facts">{"".join(told)}</dl>'
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str) -> str:
-    """The first cell of each row says what the row is of."""
-    return _scrolling(caption, f"<table>{_head(caption, head)}{_body(map(_cells, rows))}</table>")
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], caption: str, texts: int = 1
+) -> str:
+    """The first cell of each row says what the row is of. texts: columns of words, from the left;
+    the others are of numbers, which end below each other."""
+    body = _body(_cells(row, texts) for row in rows)
+    return _scrolling(caption, f"<table>{_head(caption, head, texts)}{body}</table>")
 
 
 def bars(head: Sequence[str], rows: Sequence[tuple[str, float, str]], caption: str) -> str:
@@ -151,7 +154,7 @@ def matrix(
     shaded = (
         _cells([name])
         + "".join(
-            f'<td style="background:rgba(var(--heat),{0.55 * shade:.2f})">{escape(told)}</td>'
+            f'<td style="--t:{0.55 * shade:.2f}">{escape(told)}</td>'
             for told, shade in cells
         )
         for name, cells in rows
@@ -163,19 +166,25 @@ def matrix(
 def _scrolling(caption: str, inner: str) -> str:
     """What may be wider than the screen, for keyboards, too."""
     label = escape(caption, quote=True)
-    return f'<div class="wide" tabindex="0" role="region" aria-label="{label}">{inner}</div>'
+    return f'<div class="wide" tabindex="0" role="group" aria-label="{label}">{inner}</div>'
 
 
-def _head(caption: str, names: Sequence[str]) -> str:
-    cells = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+def _head(caption: str, names: Sequence[str], texts: int = 1) -> str:
+    cells = "".join(
+        f'<th scope="col"{_kind(0 < i < texts)}>{escape(name)}</th>' for i, name in enumerate(names)
+    )
     return f"<caption>{escape(caption)}</caption><thead><tr>{cells}</tr></thead>"
 
 
-def _cells(row: Sequence[str]) -> str:
+def _cells(row: Sequence[str], texts: int = 1) -> str:
     first, *rest = row
     return f'<th scope="row">{escape(first)}</th>' + "".join(
-        f"<td>{escape(cell)}</td>" for cell in rest
+        f"<td{_kind(i < texts)}>{escape(cell)}</td>" for i, cell in enumerate(rest, 1)
     )
+
+
+def _kind(words: bool) -> str:
+    return ' class="text"' if words else ""
 
 
 def _body(rows: Iterable[str]) -> str:

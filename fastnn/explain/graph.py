@@ -6,6 +6,7 @@ the lines.
 
 from __future__ import annotations
 
+import math
 from html import escape
 
 import numpy as np
@@ -14,10 +15,11 @@ from fastnn.drawing.formula import written
 from fastnn.explain.quantities import Quantities
 
 DIGITS = 4  # significant, in the drawing
-BOX, GAP = 98, 94  # widths of a unit's box and of the space between layers
+BOX, GAP = 98, 94  # widths of a unit's box and of the space between layers, at least
 LINE = 15  # height of a line of text
 LABELLED = 4  # units of a layer, at most, between which weights are written on their lines
-NEAR = 0.27  # where on a line its number stands: as lines part behind their unit
+LABEL = 64, 14  # room for such a number
+NEAR = 0.27  # where on a line its number stands, at most: as lines part behind their unit
 TARGET = 74  # width of what stands beside the outputs
 
 
@@ -46,12 +48,15 @@ def drawing(trace: Quantities, targets: list[str]) -> str:
     # Few inputs stand as far apart as the units beside them.
     pitches[0] = max(pitches[0], pitches[1]) if labelled else pitches[0]
     tall = max(n * pitch for n, pitch in zip(sizes, pitches, strict=True)) + 26
-    wide = len(sizes) * BOX + (len(sizes) - 1) * GAP + TARGET + 8
+    # The numbers on a unit's lines end before those on its neighbour's begin, and behind its box.
+    near = min(NEAR, *(_near(n, pitches[1]) for n in sizes[1:])) if labelled else NEAR
+    gap = max(GAP, math.ceil(LABEL[0] / 2 / near))
+    wide = len(sizes) * BOX + (len(sizes) - 1) * gap + TARGET + 8
 
     def place(k: int, i: int) -> tuple[float, float]:
         """The left end of a unit's box, and its middle."""
         middle = 26 + (tall - 26) / 2 + (i - (sizes[k] - 1) / 2) * pitches[k]
-        return 4 + k * (BOX + GAP), middle
+        return 4 + k * (BOX + gap), middle
 
     parts = [
         f'<svg class="net" viewBox="0 0 {wide} {tall:.0f}" role="group" id="net" '
@@ -81,8 +86,8 @@ def drawing(trace: Quantities, targets: list[str]) -> str:
                 )
                 if labelled:
                     labels.append(
-                        f'<text class="w" data-w="{k}.{i}.{j}" x="{x1 + NEAR * (x2 - x1):.0f}" '
-                        f'y="{y1 + NEAR * (y2 - y1) + 4:.0f}" text-anchor="middle">'
+                        f'<text class="w" data-w="{k}.{i}.{j}" x="{x1 + near * (x2 - x1):.0f}" '
+                        f'y="{y1 + near * (y2 - y1) + 4:.0f}" text-anchor="middle">'
                         f"{told(W[i, j])}</text>"
                     )
     parts += labels
@@ -97,6 +102,12 @@ def drawing(trace: Quantities, targets: list[str]) -> str:
         )
     parts.append("</svg>")
     return "".join(parts)
+
+
+def _near(n: int, pitch: float) -> float:
+    """Where n lines of units so far apart hold their numbers, one below the other: n steps of this
+    part of the pitch, and the last number's height, make a pitch."""
+    return (pitch - LABEL[1]) / (n * pitch)
 
 
 def _unit(trace: Quantities, k: int, i: int, x: float, y: float, height: int) -> str:

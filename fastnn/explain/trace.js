@@ -1,10 +1,14 @@
 "use strict";
-// Walks through the steps. Numbers come as text from the page's data, as they are to be shown:
-// rows[r] = {h, a, d} by layer and unit; weights W, G, N by layer, unit and unit below; after[r].
-(() => {
+// Walks through the steps. They come as HTML from the page's data, deflated JSON, and numbers as text,
+// as they are to be shown: rows[r] = {h, a, d} by layer and unit; weights W, G, N by layer, unit and
+// unit below; after[r].
+(async () => {
   const all = (what, within = document) => [...within.querySelectorAll(what)];
   const one = (id) => document.getElementById(id);
-  const data = JSON.parse(one("data").textContent);
+  const packed = Uint8Array.from(atob(one("data").textContent), (c) => c.charCodeAt(0));
+  const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const data = await new Response(unpacked).json();
+  one("steps").innerHTML = data.html;
   const steps = all(".step"), units = all(".unit"), net = one("net");
   const slider = one("slider"), rowChoice = one("row");
   const buttons = {first: () => 0, back: () => now - 1, next: () => now + 1, last: () => steps.length - 1};

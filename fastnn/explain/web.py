@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from collections.abc import Iterator, Sequence
 from html import escape
 from importlib.resources import files
@@ -10,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.drawing import page
+from fastnn.drawing import page, walk
 from fastnn.drawing.formula import written
 from fastnn.explain.graph import drawing, levels, rows_of, told
 from fastnn.explain.quantities import Quantities
@@ -32,13 +34,16 @@ def trace_page(trace: Quantities, derivation: str) -> str:
         pre = f'<pre tabindex="0">{escape(derivation)}</pre>'
         parts = [page.text(why), pre]
         return page.page(title, repr_line(trace), [page.section("The derivation", *parts)], _css())
-    return page.page(title, repr_line(trace), _sections(trace), _css(), _text("trace.js"))
+    sections = _sections(trace, derivation)
+    return page.page(title, repr_line(trace), sections, _css(), _text("trace.js"))
 
 
 def notebook(html: str) -> str:
     """The page within a notebook's output, apart from the notebook's own styles."""
+    quoted = html.replace("&", "&amp;").replace("'", "&#39;")  # it is full of double quotes
     return (
-        f'<iframe srcdoc="{escape(html)}" title="The trace, step by step" sandbox="allow-scripts" '
+        f"<iframe srcdoc='{quoted}' "
+        'title="The trace, step by step" sandbox="allow-scripts" '
         f'style="width:100%;height:{HEIGHT}px;border:0"></iframe>'
     )
 
@@ -55,7 +60,7 @@ def repr_line(trace: Quantities) -> str:
 
 
 def _css() -> str:
-    return _text("trace.css")
+    return walk.STYLE + _text("trace.css")
 
 
 def _text(name: str) -> str:
@@ -76,7 +81,7 @@ def _too_large(trace: Quantities) -> str | None:
     )
 
 
-def _sections(trace: Quantities) -> Iterator[str]:
+def _sections(trace: Quantities, derivation: str) -> Iterator[str]:
     weights = sum(one.n_in * one.n_out for one in trace._network.layers)
     n = 1 if trace._single else len(trace.x)
     n_rows = max(1, min(n, MOST_ROWS, MOST_TERMS // weights))
@@ -91,37 +96,34 @@ def _sections(trace: Quantities) -> Iterator[str]:
         f"{_legend()}"
         '<div class="card" id="card" role="status"></div></div>'
     )
-    told_steps = "".join(_section(step) for step in steps)
-    yield f'<div class="walk">{picture}<div class="steps">{told_steps}</div></div>'
+    told = f'<h2>The derivation</h2><pre tabindex="0">{escape(derivation)}</pre>'
+    yield f'<div class="walk">{picture}<div class="steps" id="steps">{told}</div></div>'
     if trace.after is None:
         yield page.text(
             "The update and the pass after it are shown where the trace knows a learning rate: "
             "model.trace(x, y, learning_rate=0.1), or to_html(path, learning_rate=0.1)."
         )
     yield page.section("Every number", *_tables(trace, n_rows))
-    numbers = json.dumps(_data(trace, steps, n_rows), separators=(",", ":"), ensure_ascii=False)
-    yield f'<script type="application/json" id="data">{numbers}</script>'
+    data = {**_data(trace, steps, n_rows), "html": "".join(map(_section, steps))}
+    yield f'<script type="text/plain" id="data">{_packed(data)}</script>'
+
+
+def _packed(data: dict[str, Any]) -> str:
+    """JSON, deflated, in base64: formulas repeat themselves so much that a tenth is left. Where no
+    script unpacks it the derivation stands in place of the steps, as print(trace) shows it."""
+    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 
 def _controls(n_steps: int, n_rows: int) -> str:
-    buttons = "".join(
-        f'<button type="button" id="{name}">{text}</button>'
-        for name, text in (
-            ("first", "First"),
-            ("back", "← Back"),
-            ("next", "Next →"),
-            ("last", "Last"),
-        )
-    )
+    buttons = {"first": "First", "back": "← Back", "next": "Next →", "last": "Last"}
     rows = ""
     if n_rows > 1:
         options = "".join(f'<option value="{r}">row {r}</option>' for r in range(n_rows))
         rows = f'<label>Numbers of <select id="row">{options}</select></label>'
-    slider = '<input type="range" id="slider" min="0" max="1" value="0" aria-label="Step">'
     return (
-        f'<div class="controls" hidden>{buttons}{slider}{rows}</div>'
-        '<p class="where" id="where" role="status" aria-live="polite"></p>'
-        '<p class="soft keys" hidden>Left and right arrow keys go back and on. Select a unit '
+        walk.controls(buttons, "Step", rows)
+        + '<p class="soft keys" hidden>Left and right arrow keys go back and on. Select a unit '
         "of the drawing to see its weights alone.</p>"
     )
 
@@ -139,12 +141,7 @@ def _legend() -> str:
 
 
 def _section(step: Step) -> str:
-    formulas = ""
-    if step.formulas:
-        formulas = (
-            '<div class="formula" tabindex="0" role="region" '
-            f'aria-label="Formula: {escape(step.title)}">{"".join(step.formulas)}</div>'
-        )
+    formulas = walk.formulas(step.title, step.formulas) if step.formulas else ""
     rows = "".join(
         f'<div data-row="{r}">{f"<h3 class=alone>Row {r}</h3>" if len(step.rows) > 1 else ""}'
         f"{lines}</div>"

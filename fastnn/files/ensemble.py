@@ -18,6 +18,7 @@ from fastnn.files.foreign import opened
 from fastnn.files.model import (
     ENSEMBLE,
     as_saved_network,
+    check_loaded,
     json_text,
     read_tensor,
     tensors_of,
@@ -80,6 +81,7 @@ def load(path: str | PathLike[str]) -> Saved:
             member = Parameters(spec, np.empty(spec.n_parameters, spec.dtype))
             for name, target in tensors_of(member).items():
                 _read(file, tensors, f"{i}.{name}", target)
+            check_loaded(member, f"{i}.")
             members.append(member)
         arrays = {}
         for name in list(tensors):

@@ -39,6 +39,7 @@ from fastnn.files.safetensors import (
 )
 from fastnn.network.activations import is_parametric
 from fastnn.network.activations import restored as activation_restored
+from fastnn.network.arrays import as_finite
 from fastnn.network.embeddings import restored as embedding_restored
 from fastnn.network.losses import from_json
 from fastnn.network.norms import restored as norm_restored
@@ -47,6 +48,7 @@ from fastnn.network.spec import NetworkSpec, as_network
 from fastnn.random import as_seed
 
 FORMAT, VERSION = "fastnn", 1
+MOST = 2**53  # steps or epochs: what the readers of JSON and a float64 hold exactly
 ENSEMBLE = "fastnn-ensemble"  # the format of files/ensemble.py
 # An optimizer's vectors: names of tensors, in the order of the rows of its state.
 STATES = {
@@ -104,8 +106,12 @@ def save(
     metadata: dict[str, Any],
     checkpoint: FitState | None = None,
 ) -> None:
-    """Write a model file; what stood at `path` stays until the new file is whole and on disk."""
+    """Write a model file; what stood at `path` stays until the new file is whole and on disk.
+
+    Raises ValueError, before anything is written, where a weight is not finite.
+    """
     parameters = parameters.copy()  # another thread may be training
+    check_weights(parameters)
     training = {
         "seed": seed,
         "epoch": parameters.epoch,
@@ -148,6 +154,7 @@ def load(path: str | PathLike[str]) -> Loaded:
             targets[name] = np.empty(tensors[name].shape, tensors[name].dtype.newbyteorder("="))
         for name in names:
             read_tensor(file, tensors[name], targets[name], name)
+        check_loaded(parameters)
     checkpoint = _checkpoint(fit, targets) if fit else None
     return Loaded(parameters, training["seed"], metadata, checkpoint)
 
@@ -193,6 +200,21 @@ def tensors_of(parameters: Parameters) -> dict[str, np.ndarray]:
     return tensors
 
 
+def check_weights(parameters: Parameters, of: str = "") -> None:
+    """Weights must be finite; variances and the optimizer's vectors may have overflowed."""
+    for name, tensor in tensors_of(parameters).items():
+        if not name.startswith("running_"):
+            as_finite(of + name, tensor, parameters.network.dtype)
+
+
+def check_loaded(parameters: Parameters, of: str = "") -> None:
+    """The same of weights from a file. Raises ModelFileError."""
+    try:
+        check_weights(parameters, of)
+    except ValueError as error:
+        raise ModelFileError(str(error)) from None
+
+
 def _input_spans(network: NetworkSpec) -> dict[str, slice]:
     """Where in theta the tensors of the input layer lie."""
     spans = {f"embedding{i}": span for i, span in enumerate(network.embedding_spans, 1)} | {
@@ -228,8 +250,8 @@ def _check_metadata(
     if training["optimizer"] not in list(STATES):
         raise ModelFileError(f"training: optimizer must be one of {', '.join(STATES)}")
     for name in ("epoch", "steps", "all_steps"):
-        if type(training[name]) is not int or not 0 <= training[name] < 2**62:
-            raise ModelFileError(f"training: {name} must be a count")
+        if type(training[name]) is not int or not 0 <= training[name] <= MOST:
+            raise ModelFileError(f"training: {name} must be a count up to 2**53")
     training["bits_version"] = as_saved_bits_version(training["bits_version"])
     as_saved_seed(training["seed"])
     return network, training, loads(texts["metadata"], "metadata")

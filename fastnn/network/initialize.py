@@ -37,7 +37,7 @@ from fastnn.kernels.forward import forward
 from fastnn.network.activations import Activation, kernel, parameter_of, plain
 from fastnn.network.arrays import as_finite, as_numbers
 from fastnn.network.spec import LayerSpec, NetworkSpec
-from fastnn.random import BIASES, WEIGHTS, log, normal, uniform
+from fastnn.random import BIASES, ROWS, WEIGHTS, log, normal, permutation, uniform
 from fastnn.values import Value
 
 
@@ -271,6 +271,12 @@ MOST_ROWS = 1 << 14
 VERTICES = 5  # rows whose convex combination a unit's hyperplane goes through
 
 
+def drawn_rows(n: int, seed: int) -> np.ndarray:
+    """MOST_ROWS of n rows, or all, ascending: on which `Model.initialize` looks."""
+    rows: np.ndarray = np.sort(permutation(seed, ROWS, 0, n)[:MOST_ROWS])
+    return rows
+
+
 def on_data(network: NetworkSpec, theta: np.ndarray, h: np.ndarray, seed: int) -> np.ndarray:
     """theta with W and b of all layers from the rows h (n, n_0) that layer 1 sees, in turn:
 
@@ -286,26 +292,29 @@ def on_data(network: NetworkSpec, theta: np.ndarray, h: np.ndarray, seed: int) -
         z = normal(seed, WEIGHTS, layer.k, layer.n_in * layer.n_out).reshape(W.shape)
         z = reflected(network, layer, z)
         W[:] = z
-        u = _of_units(layer, h, W, None, "identity")
-        mean = _sum(u.copy()) / len(h)
-        deviation = np.sqrt(_sum((u - mean[:, None]) ** 2) / len(h))
+        u = np.ascontiguousarray(_passed(layer, h, W, None, "identity").T, np.float64)
+        off = u.copy()
+        mean = _sum(off) / len(h)
+        np.subtract(u, mean[:, None], out=off)
+        off *= off
+        deviation = np.sqrt(_sum(off) / len(h))
         deviation[deviation == 0] = math.sqrt(layer.n_in)
         W[:] = z / deviation[:, None]
         if layer.bias:
             b[:] = -_within(layer, u, seed) / deviation
+        del u, off  # they are large
         if layer.k < len(network.layers):
-            of_units = _of_units(layer, h, W, b if layer.bias else None, plain(layer.activation))
-            h = np.ascontiguousarray(of_units.T, network.dtype)
+            h = _passed(layer, h, W, b if layer.bias else None, plain(layer.activation))
     return theta
 
 
-def _of_units(
+def _passed(
     layer: LayerSpec, h: np.ndarray, W: np.ndarray, b: np.ndarray | None, g: str | Activation
 ) -> np.ndarray:
-    """g(h W^T + b) by units, (n_out, n) float64."""
+    """g(h W^T + b), (n, n_out)."""
     out = np.empty((len(h), layer.n_out), W.dtype)
     forward(h, W, b, out, kernel(g), 1)
-    return np.ascontiguousarray(out.T, dtype=np.float64)
+    return out
 
 
 def _within(layer: LayerSpec, u: np.ndarray, seed: int) -> np.ndarray:

@@ -229,7 +229,7 @@ def _pandas(values: Any) -> Column | None:
         words = [as_word(category) for category in categories]
         text = any(isinstance(category, str) for category in categories)
         order = [*map(as_word, values.dtype.categories)] if values.dtype.ordered else None
-        how = {"declared": True, "typed": text, "order": order}
+        how: dict[str, Any] = {"declared": True, "typed": text, "order": order}
         return Words.clean(codes.astype(np.int32), words, **how)
     if kind.kind in "iuf":  # of masked and Arrow-backed types, too
         if isinstance(kind, np.dtype):

@@ -119,6 +119,9 @@ class Moments:
         return codes, ["" if np.isnat(one) else str(one) for one in distinct]
 
 
+NAMED = NEVER - {""}  # what can only mean that a cell is missing, spelled out
+
+
 @dataclass
 class Words:
     """A column of words, be they numbers or not."""
@@ -130,14 +133,17 @@ class Words:
     order: list[str] | None = None  # of categories that have one, from the least up
 
     @classmethod
-    def clean(cls, codes: np.ndarray, raw: list[str], **known: Any) -> Words:
+    def clean(
+        cls, codes: np.ndarray, raw: list[str], distinct: bool = False, **known: Any
+    ) -> Words:
         """Blanks and single quotes around a word are dropped; what then is the same is one word,
-        and what can only mean so is missing."""
-        words = [word.strip() for word in raw]
-        for i, word in enumerate(words):
-            short = len(word) < 9 and (not word[:1].isdecimal() or "#" in word)
-            if short or word[:1] in ("'", "="):
-                words[i] = _tidy(word)
+        and what can only mean so is missing. distinct: whether all of raw are."""
+        words = [*map(str.strip, raw)]
+        first = {word[:1] for word in words}
+        if "'" in first or "=" in first or not NAMED.isdisjoint(map(str.lower, words)):
+            words = [*map(_tidy, words)]
+        if distinct and words == raw:
+            return cls(codes, words, **known)
         index = dict.fromkeys(words)
         if len(index) == len(raw):  # each its own
             return cls(codes, words, **known)
@@ -166,7 +172,7 @@ class Words:
         if (named < 0).all():
             return self
         kept = [w if at < 0 else "" for w, at in zip(self.words, named, strict=True)]
-        how = {"declared": self.declared, "typed": self.typed, "order": self.order}
+        how: dict[str, Any] = {"declared": self.declared, "typed": self.typed, "order": self.order}
         return Words.clean(self.codes, kept, **how)
 
     @cached_property

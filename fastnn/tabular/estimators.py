@@ -378,6 +378,14 @@ class Tabular(Estimator):
         self._check_fitted()
         return "\n".join(f"{name:9} {value}".rstrip() for name, value in self._lines())
 
+    def _repr_html_(self) -> str:
+        from fastnn.drawing.card import card
+        from fastnn.drawing.page import facts
+
+        name, fitted = type(self).__name__, self.__sklearn_is_fitted__()
+        lines = facts(self._lines()) if fitted else ""
+        return card(name if fitted else f"{name}, not fitted yet", repr(self), lines)
+
     def _lines(self) -> list[tuple[str, str]]:
         """The lines of `summary`, as titles and texts."""
         ensemble, pack = self._ensemble, self._pack

@@ -147,8 +147,7 @@ def learn_ensemble(
     if classes is not None:
         names = [as_word(one) for one in classes.tolist()]
         columns.targets = [Classes(columns.names[0], names, classes.dtype.kind in "OSU")]
-    lesson = _lesson(columns, data, y, teacher, weights)
-    lesson.monotone = held_features(columns, signs)
+    lesson = _lesson(columns, data, y, teacher, weights, signs)
     of_data = task, data.n_rows, lesson.features, n_classes, budget
     if trials is None:
         pack = given or as_pack(recipe, *of_data)
@@ -159,8 +158,8 @@ def learn_ensemble(
     small = default_recipes(task, n_columns)[-1]
     if pack.logs and choose(columns, data, y, lesson, known, small, seed, n_threads):
         y = columns.encode_targets(target) if columns.amounts else y
-        again = _lesson(columns, data, y, teacher, weights)
-        lesson.X, lesson.y = again.X, again.y
+        del lesson  # rows are not held twice
+        lesson = _lesson(columns, data, y, teacher, weights, signs)
     measured = np.sort(np.concatenate([held for _, held in repeats[0]]))
     truth = y[measured], None if weights is None else weights[measured]
     deadline = None if time_limit is None else begin + time_limit
@@ -185,6 +184,8 @@ def learn_ensemble(
     kept, shares, mean = _weighed(columns, bags, *truth)
     if trials is not None:
         pack = replace(pack, recipes=tuple(bag.recipe for bag in kept))
+    elif len(bags) < len(pack.recipes) * pack.repeats:  # a limit or an interrupt came before
+        pack = replace(pack, recipes=tuple(bag.recipe for bag in bags), repeats=1)
     ensemble, scores = _ensemble(
         columns, kept, shares, mean, *truth, lesson.X[measured], pack, seed, n_threads
     )
@@ -200,14 +201,17 @@ def _lesson(
     y: np.ndarray,
     teacher: np.ndarray | None,
     weights: np.ndarray | None,
+    signs: dict[str, int],
 ) -> Lesson:
-    """Rows as `columns` read them; networks learn the target y, or what a teacher says instead."""
+    """Rows as `columns` read them; networks learn the target y, or what a teacher says instead.
+    signs: of the columns that answers rise or fall with."""
     if teacher is not None:
         y = columns.encode_targets(teacher) if columns.amounts else teacher
     inputs, (_, n_out) = columns.inputs, columns.outputs(None, None)
     assert not isinstance(inputs, PlainInputs)
     X = columns.encode(data, warn_unknown=False)
-    return Lesson(X, y, weights, n_out, not columns.amounts, inputs.numbers, inputs.codes)
+    held = held_features(columns, signs)
+    return Lesson(X, y, weights, n_out, not columns.amounts, inputs.numbers, inputs.codes, held)
 
 
 def _weighed(

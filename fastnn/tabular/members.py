@@ -14,7 +14,7 @@ from fastnn.many import fit_many
 from fastnn.model import Model
 from fastnn.network.activations import falls
 from fastnn.network.embeddings import Categories, Embedding, Periodic, PiecewiseLinear
-from fastnn.network.initialize import Normal
+from fastnn.network.initialize import Normal, drawn_rows
 from fastnn.network.losses import CrossEntropy
 from fastnn.predictor import Predictor
 from fastnn.random import MEMBERS, raw
@@ -232,7 +232,8 @@ def new_model(
         monotone=lesson.monotone,
     )
     if recipe.weights == "data":
-        model.initialize(lesson.X if rows is None else lesson.X[rows])
+        known = np.arange(len(lesson.X)) if rows is None else rows
+        model.initialize(lesson.X[known[drawn_rows(len(known), seed)]])  # no copy of all
     return model
 
 

@@ -21,6 +21,7 @@ from fastnn.training.schedules import CosLog, FlatCosine
 from fastnn.values import Value
 
 MANY = 1_000_000  # more categories than a column has: all are one-hot
+ONE_HOT = 100  # categories of a column, above which the default's plain networks embed them
 # What a core does in a second, nominally, and how long the default may take for 10,000 x 20.
 OPERATIONS_A_SECOND = 100e9
 SECONDS, CORES, ROWS = 20.0, 2, 10_000
@@ -302,6 +303,7 @@ def default_recipes(task: str, n_numbers: int) -> tuple[Recipe, ...]:
     plain, periodic = (
         replace(one(task), hidden=(128, 128, 128), drop_last=False) for one in (td_s, td)
     )
+    plain = replace(plain, one_hot=ONE_HOT)
     if task == "regression":
         return periodic, plain
     return periodic, binned(periodic, n_numbers), plain
@@ -332,7 +334,7 @@ def default_pack(
         0 of amounts.
     budget : float, optional
         Operations, about; by default what two cores nominally do in 20 s for 10,000 rows, for
-        fewer in proportion to n_rows^(2/3), for more to n_rows^(1/2).
+        fewer in proportion to n_rows^(5/6), for more to n_rows^(1/2).
     """
     fewest = 1 if budget else FEWEST  # a limit holds, however many rows there are
     if budget is None:
@@ -361,7 +363,7 @@ def default_pack(
 def usual_budget(n_rows: int) -> float:
     """Operations that the default may take: less than in proportion to the rows."""
     times = max(n_rows, FEW) / ROWS
-    seconds: float = SECONDS * (times ** (2 / 3) if times < 1 else times**0.5)
+    seconds: float = SECONDS * (times ** (5 / 6) if times < 1 else times**0.5)
     return seconds * CORES * OPERATIONS_A_SECOND
 
 

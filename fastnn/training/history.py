@@ -13,7 +13,7 @@ GRADIENT = "gradient_norm_"  # begins the columns that GradientNorms adds, one f
 
 
 class History:
-    """A table with one row for each epoch of a fit; print it.
+    """A table with one row for each epoch of a fit; print it, or let a notebook draw its curves.
 
     Each column is an attribute and an item, a list: ``history.loss``, ``history["loss"]``. An epoch
     for which a column has no value has NaN there. ``pandas.DataFrame(history)`` is the table, and
@@ -108,6 +108,30 @@ class History:
         rows = zip(*columns, strict=True)
         return "\n".join("".join(map(str.rjust, row, widths)) for row in rows)
 
+    def _repr_html_(self) -> str:
+        from fastnn.drawing.curves import history_card
+
+        panels = {title: {name: name for name in names} for title, names in self._panels().items()}
+        if norms := self._gradients():
+            panels["norm of dL/dW"] = {f"layer {n.removeprefix(GRADIENT)}": n for n in norms}
+        return history_card(self._columns, panels)
+
+    def _panels(self) -> dict[str, list[str]]:
+        """What is drawn together: a title, and the columns of training and validation."""
+        panels: dict[str, list[str]] = {}
+        for name, values in self._columns.items():
+            if name in ("epoch", "seconds") or name.startswith(GRADIENT):
+                continue
+            if name != "learning_rate" or len(set(values)) > 1:
+                panels.setdefault(name.removeprefix("val_"), []).append(name)
+        if "learning_rate" in panels:
+            panels["learning_rate"] = panels.pop("learning_rate")  # last
+        return panels
+
+    def _gradients(self) -> list[str]:
+        """The columns of `GradientNorms`."""
+        return [name for name in self._columns if name.startswith(GRADIENT)]
+
     def plot(self, path: str | PathLike[str] | None = None) -> Any:
         """Draw the learning curves: the loss, each metric, and the learning rate where it changes.
 
@@ -125,14 +149,7 @@ class History:
         MissingExtraError
             Without matplotlib, which comes with the extra ``plot``.
         """
-        panels: dict[str, list[str]] = {}
-        for name, values in self._columns.items():
-            if name in ("epoch", "seconds") or name.startswith(GRADIENT):
-                continue
-            if name != "learning_rate" or len(set(values)) > 1:
-                panels.setdefault(name.removeprefix("val_"), []).append(name)
-        if "learning_rate" in panels:
-            panels["learning_rate"] = panels.pop("learning_rate")  # last
+        panels = self._panels()
         columns = min(len(panels), 3)
         rows = -(-len(panels) // 3)
         figure = _figure("History.plot", 4.5 * max(columns, 1), 3.3 * max(rows, 1))
@@ -155,7 +172,7 @@ class History:
 
         Parameters and errors are those of `plot`; ValueError where there are no such columns.
         """
-        names = [name for name in self._columns if name.startswith(GRADIENT)]
+        names = self._gradients()
         if not names:
             raise ValueError(
                 "plot_gradients needs a fit with callbacks=[fastnn.GradientNorms(X, y)]"

@@ -387,7 +387,7 @@ def _numbers_or_moments(words: list[str]) -> np.ndarray | None:
 def _column(cells: np.ndarray, words: list[str] | None, texts: dict[int, str]) -> Column:
     """Of codes of words, or of moments, or of numbers with some texts among them, by row."""
     if words is not None:
-        return Words.clean(cells, words)
+        return Words.clean(cells, words, distinct=True)
     if cells.dtype.kind == "M":
         return Moments(cells)
     if not texts:
