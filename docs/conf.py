@@ -42,6 +42,7 @@ autodoc_default_options = {"members": True, "member-order": "bysource", "exclude
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
 default_role = "literal"
+nitpicky = True
 
 html_theme = "pydata_sphinx_theme"
 html_title = "fastnn"

@@ -441,7 +441,18 @@ class Model:
         return f"Model({', '.join(parts)})"
 
     def summary(self) -> str:
-        """The layers as a table, with shapes, parameters and bytes; print it."""
+        """The layers as a table, with shapes, parameters and bytes; print it.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> print(fastnn.Model([4, 8, 3], seed=0).summary())
+        4 inputs, cross_entropy loss, float32
+        layer  activation       W     b  parameters  bytes
+        1      relu        (8, 4)  (8,)          40    160
+        2      softmax     (3, 8)  (3,)          27    108
+                                                 67    268
+        """
         from fastnn.network.summary import aligned, layer_table
 
         lines = [f"{self.sizes[0]} inputs, {self.loss} loss, {self.dtype}"]
@@ -585,6 +596,16 @@ class Model:
         """A plain model with a copy of the weights: it takes arrays as the network has them.
 
         As ``model.columns.encode(rows)`` gives them; `predictor` of it serves such rows.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> table = {"age": [31, 47, 52, 28], "town": ["Rome", "Oslo", "Rome", "Oslo"]}
+        >>> model = fastnn.Model([None, 4, None], seed=0)
+        >>> history = model.fit(table, ["no", "yes", "yes", "no"], epochs=200)
+        >>> rows = model.columns.encode(table)
+        >>> rows.shape, model.network_only().forward(rows).shape
+        ((4, 3), (4, 2))
         """
         plain = Model.__new__(type(self))
         metadata = {name: value for name, value in self.metadata.items() if name != "data"}
@@ -615,6 +636,16 @@ class Model:
         ----------
         Holzmüller, Grinsztajn & Steinwart (2024), "Better by default: strong pre-tuned MLPs and
         boosted trees on tabular data", NeurIPS ("std" and "he+5").
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> X = np.random.default_rng(0).normal(5.0, 3.0, (200, 4))
+        >>> model = fastnn.Model([4, 8, 2], seed=0)
+        >>> model.initialize(X)
+        >>> bool(abs(model.trace(X, np.zeros(200, int)).a[0].std(0) - 1).max() < 0.01)
+        True
         """
         parameters, network = self._parameters, self._network
         if parameters.all_steps:
@@ -737,6 +768,16 @@ class Model:
             The model is as before the call, too.
         KeyboardInterrupt
             Raised on, like what a callback raises; the model stands at the last whole step.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> X, y = np.eye(2), np.array([0, 1])
+        >>> model = fastnn.Model([2, 3, 2], seed=0)
+        >>> history = model.fit(X, y, epochs=50, batch_size=2, optimizer="adam")
+        >>> len(history), history.loss[-1] < history.loss[0]
+        (50, True)
         """
         refuse_unknown("fit", unknown, FIT)
         learned = None
@@ -796,6 +837,18 @@ class Model:
         ------
         DivergenceError
             As of `fit`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> X, y = np.eye(2), np.array([0, 1])
+        >>> model = fastnn.Model([2, 3, 2], seed=0)
+        >>> before = model.loss_and_gradient(X, y)[0]
+        >>> for _ in range(20):
+        ...     _ = model.partial_fit(X, y)
+        >>> bool(model.loss_and_gradient(X, y)[0] < before)
+        True
         """
         refuse_unknown("partial_fit", unknown, PARTIAL_FIT)
         if self._open is not None:
@@ -828,6 +881,15 @@ class Model:
         Returns
         -------
         array, (n, n_out)
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> X, y = np.eye(2), np.array([0, 1])
+        >>> model = fastnn.Model([2, 3, 2], seed=0)
+        >>> model.forward(X).shape
+        (2, 2)
         """
         return self._predictor().rows(self._encoded(X)[0])
 
@@ -852,6 +914,16 @@ class Model:
         ------
         TableError
             Rows are not as the model knows them: the column, and the row.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> X, y = np.eye(2), np.array([0, 1])
+        >>> model = fastnn.Model([2, 3, 2], seed=0)
+        >>> history = model.fit(X, y, epochs=50)
+        >>> model.predict(X)
+        array([0, 1])
         """
         f = self.forward(X)
         columns = self.columns
@@ -873,6 +945,16 @@ class Model:
         array
             softmax: (n, n_out). One sigmoid output: (n, 2), columns P(0) and P(1). More sigmoid
             outputs: (n, n_out), P(1) of each. With names of classes, in the order of ``classes``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> X, y = np.eye(2), np.array([0, 1])
+        >>> model = fastnn.Model([2, 3, 2], seed=0)
+        >>> history = model.fit(X, y, epochs=50)
+        >>> model.predict_proba(X).sum(axis=1).round(6)
+        array([1., 1.], dtype=float32)
         """
         self._must_be_probable("predict_proba")
         return self._both_classes(self.forward(X))
@@ -907,6 +989,15 @@ class Model:
         ------
         TableError
             As `predict`.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> table = {"age": [31, 47, 52, 28], "town": ["Rome", "Oslo", "Rome", "Oslo"]}
+        >>> model = fastnn.Model([None, 4, None], seed=0)
+        >>> history = model.fit(table, ["no", "yes", "yes", "no"], epochs=200)
+        >>> print(model.predict_one({"age": 50, "town": "Rome"}))
+        yes
         """
         return self._columns_for_rows().decide(self._forward_row(row))[0]
 
@@ -923,6 +1014,15 @@ class Model:
         array
             As `predict_proba` of a table of this row alone: (n_classes,) in the order of
             ``classes``, or of several sigmoid outputs P(1) of each.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> table = {"age": [31, 47, 52, 28], "town": ["Rome", "Oslo", "Rome", "Oslo"]}
+        >>> model = fastnn.Model([None, 4, None], seed=0)
+        >>> history = model.fit(table, ["no", "yes", "yes", "no"], epochs=200)
+        >>> model.predict_proba_one({"age": 50, "town": "Rome"}).shape
+        (2,)
         """
         self._must_be_probable("predict_proba_one")
         p: Floats = self._both_classes(self._forward_row(row))[0]
@@ -948,6 +1048,18 @@ class Model:
         Thread-safe; later training does not change it. As long as the weights stay, it is the same
         one again. It takes arrays: of a model that learned columns, ``network_only().predictor()``
         takes rows as ``columns.encode`` gives them.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> X, y = np.eye(2), np.array([0, 1])
+        >>> model = fastnn.Model([2, 3, 2], seed=0)
+        >>> predict = model.predictor()
+        >>> before = model.forward(X)
+        >>> history = model.fit(X, y, epochs=50)  # changes the model, not what was frozen
+        >>> bool((predict(X) == before).all())
+        True
         """
         self._must_take_arrays("predictor")
         return self._predictor()
@@ -966,6 +1078,14 @@ class Model:
         ------
         ValueError
             Layers are normalised.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> model = fastnn.Model([2, 8, 1], output="identity", monotone={0: 1}, seed=0)
+        >>> lower, upper = model.derivative_bounds()
+        >>> bool(lower[0, 0] >= 0)
+        True
         """
         from fastnn.network.bounds import derivative_bounds
 
@@ -998,6 +1118,16 @@ class Model:
         -------
         dict
             "loss", and each metric under its name ("top_5" for TopK(5)).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> X, y = np.eye(2), np.array([0, 1])
+        >>> model = fastnn.Model([2, 3, 2], seed=0)
+        >>> history = model.fit(X, y, epochs=50)
+        >>> sorted(model.evaluate(X, y, metrics=["accuracy"]))
+        ['accuracy', 'loss']
         """
         weighted = sample_weight is not None
         metrics = self._in_units(metrics, weighted)
@@ -1016,6 +1146,16 @@ class Model:
 
         As of one mini-batch of them all, without dropout and noise: batch normalisation takes their
         mean and variance, and its running averages stay as they are.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> X, y = np.eye(2), np.array([0, 1])
+        >>> model = fastnn.Model([2, 3, 2], seed=0)
+        >>> loss, gradient = model.loss_and_gradient(X, y)
+        >>> gradient.shape == model.theta.shape
+        True
         """
         X, y = as_pair(*self._encoded(X, y), self._network)
         return self._gradient(X, y, as_weights(sample_weight, len(X)))
@@ -1051,6 +1191,14 @@ class Model:
             W's or b's gradient. Of a big network a seeded sample of each W and b is checked, 1000
             parameters in all (50 beyond a few million); parameters whose step carries a relu
             or the loss across a kink are left out.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> model = fastnn.Model([2, 3, 2], activation="tanh", dtype="float64", seed=0)
+        >>> bool(model.gradient_check(np.eye(2), np.array([0, 1])) < 1e-6)
+        True
         """
         from fastnn.explain.gradient_check import gradient_check
 
@@ -1075,6 +1223,14 @@ class Model:
         Returns
         -------
         Trace
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> model = fastnn.Model([2, 2, 1], output="sigmoid", seed=0)
+        >>> trace = model.trace([1.0, 0.0], [1.0], learning_rate=0.5)
+        >>> trace.after.loss < trace.loss
+        True
         """
         from fastnn.explain.trace import Trace
 
@@ -1099,6 +1255,17 @@ class Model:
         ValueError
             A weight is NaN or infinite, as only `theta`, `W` or `b` written to can make it; the
             file is as before the call.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> X, y = np.eye(2), np.array([0, 1])
+        >>> model = fastnn.Model([2, 3, 2], seed=0)
+        >>> history = model.fit(X, y, epochs=50)
+        >>> model.save("net.safetensors")
+        >>> bool((fastnn.load("net.safetensors").theta == model.theta).all())
+        True
         """
         from fastnn.files import model as storage  # here and in load: json makes an import slower
 

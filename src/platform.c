@@ -130,6 +130,14 @@ void fnn_free(void *p) {
 
 /* Barrier ------------------------------------------------------------------------------------------------------ */
 
+static void give_core_away(void) {
+#ifdef _WIN32
+    SwitchToThread();
+#else
+    sched_yield();
+#endif
+}
+
 #define SPINS 400 /* about 10 us: most waits of a step end sooner; beside a busy process longer spinning only takes its core */
 
 void fnn_barrier_wait(fnn_barrier *b, int threads) {
@@ -142,11 +150,7 @@ void fnn_barrier_wait(fnn_barrier *b, int threads) {
     }
     for (int spins = 0; __atomic_load_n(&b->round, __ATOMIC_ACQUIRE) == round; spins++) {
         if (spins >= SPINS) {
-#ifdef _WIN32
-            SwitchToThread();
-#else
-            sched_yield();
-#endif
+            give_core_away();
         } else {
 #ifdef X86
             _mm_pause();
@@ -170,6 +174,101 @@ double fnn_seconds(void) {
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 #endif
+}
+
+#ifdef _WIN32
+double fnn_thread_seconds(void) { return fnn_seconds(); }
+#else
+double fnn_thread_seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+#endif
+
+/* Scouts ------------------------------------------------------------------------------------------------------- */
+
+#define ALONE 0.005 /* seconds without a gap that show a core of its own: longer than time slices, so that others would be seen */
+#define GAP 0.0003  /* others take more, interrupts less */
+#define OWN 0.9     /* of the time, at least */
+#define UNASKED 0.2  /* scouts whom nobody has asked for so long go home */
+
+struct fnn_scouts {
+    int users;       /* threads that hold this: whoever asks, and scouts */
+    int found;       /* scouts that have had a core to themselves */
+    long long until; /* microseconds of the clock */
+};
+
+static void leave(fnn_scouts *s) {
+    if (__atomic_sub_fetch(&s->users, 1, __ATOMIC_ACQ_REL) == 0) free(s);
+}
+
+/* Whoever has found a core holds it until called back, so that no other scout counts it again. */
+static void scout(fnn_scouts *s) {
+    double now = fnn_seconds(), since = now, ran = fnn_thread_seconds(), last;
+    int found = 0;
+    while (1e6 * now < (double)__atomic_load_n(&s->until, __ATOMIC_RELAXED)) {
+        give_core_away();
+        last = now;
+        now = fnn_seconds();
+        if (found || (now - last < GAP && now - since < ALONE)) continue;
+        if (now - last < GAP && fnn_thread_seconds() - ran > OWN * (now - since)) /* scouts that take turns leave no gaps */
+            found = __atomic_add_fetch(&s->found, 1, __ATOMIC_ACQ_REL);
+        since = now;
+        ran = fnn_thread_seconds();
+    }
+    leave(s);
+}
+
+#ifdef _WIN32
+static DWORD WINAPI scout_thread(void *s) {
+    SetThreadPriority(GetCurrentThread(), THREAD_PRIORITY_IDLE);
+    scout(s);
+    return 0;
+}
+
+static int send_one(fnn_scouts *s) {
+    HANDLE thread = CreateThread(NULL, 0, scout_thread, s, 0, NULL);
+    return thread && CloseHandle(thread);
+}
+#else
+static void *scout_thread(void *s) {
+#ifdef SCHED_IDLE
+    const struct sched_param any = {0};
+    pthread_setschedparam(pthread_self(), SCHED_IDLE, &any); /* refused: giving the core away must do */
+#endif
+    scout(s);
+    return NULL;
+}
+
+static int send_one(fnn_scouts *s) {
+    pthread_t thread;
+    return !pthread_create(&thread, NULL, scout_thread, s) && !pthread_detach(thread);
+}
+#endif
+
+int fnn_free_cores(fnn_scouts **scouts, int wanted) {
+    fnn_scouts *s = *scouts;
+    const int found = s ? __atomic_load_n(&s->found, __ATOMIC_ACQUIRE) : 0;
+    const long long until = wanted ? (long long)(1e6 * (fnn_seconds() + UNASKED)) : 0;
+    if (s) __atomic_store_n(&s->until, until, __ATOMIC_RELAXED);
+    if (s && (!wanted || (!found && __atomic_load_n(&s->users, __ATOMIC_ACQUIRE) == 1))) { /* not wanted, or all gone home */
+        leave(s);
+        *scouts = s = NULL;
+    }
+    if (s || !wanted) return found;
+    s = malloc(sizeof *s);
+    if (!s) return wanted;
+    *s = (fnn_scouts){1, 0, until};
+    for (int i = 0; i < wanted; i++) {
+        __atomic_add_fetch(&s->users, 1, __ATOMIC_ACQ_REL);
+        if (!send_one(s)) {
+            leave(s);
+            __atomic_add_fetch(&s->found, 1, __ATOMIC_ACQ_REL); /* a trial will tell */
+        }
+    }
+    *scouts = s;
+    return 0;
 }
 
 /* Cancelling --------------------------------------------------------------------------------------------------- */

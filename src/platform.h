@@ -25,6 +25,9 @@ typedef struct {
 } fnn_barrier;
 void fnn_barrier_wait(fnn_barrier *b, int threads);
 
+/* One more, safe among threads. */
+static inline void fnn_count(int *n) { __atomic_add_fetch(n, 1, __ATOMIC_ACQ_REL); }
+
 /* *place becomes p; returns what it was. Safe among threads. */
 static inline void *fnn_exchange(void **place, void *p) { return __atomic_exchange_n(place, p, __ATOMIC_ACQ_REL); }
 
@@ -62,8 +65,16 @@ int fnn_startable(int threads);
 unsigned long long fnn_fp_enter(void);
 void fnn_fp_leave(unsigned long long mode);
 
-/* A clock that only goes forward. */
+/* A clock that only goes forward, and one that only goes while the calling thread has a core (Windows' is too coarse to be of use:
+ * there it is the same clock). */
 double fnn_seconds(void);
+double fnn_thread_seconds(void);
+
+/* How many of `wanted` cores beside those in use are free, as far as is known: *scouts, NULL at first, are out to see. A scout is
+ * a thread that runs where nobody else wants to, and tells when it has had a core to itself for 5 ms. Those who wait for an
+ * answer ask again and again, or scouts go home. wanted 0: no more scouts. */
+typedef struct fnn_scouts fnn_scouts;
+int fnn_free_cores(fnn_scouts **scouts, int wanted);
 
 /* From here on the calling thread looks at *flag where the main thread looks for signals; NULL: at none. */
 void fnn_watch(const int *flag);

@@ -137,8 +137,13 @@ def test_the_reference_has_every_public_name_with_an_example():
         thing = fastnn
         for part in name.split("."):
             thing = getattr(thing, part, None) or importlib.import_module(f"fastnn.{part}")
-        text = inspect.getdoc(thing)
-        assert re.search(r"^Examples\n-+\n(?s:.*)>>> ", text, re.MULTILINE), name
+        assert has_example(thing), name
+    for name, method in inspect.getmembers(fastnn.Model, inspect.isfunction):
+        assert name.startswith("_") or has_example(method), name
+
+
+def has_example(thing):
+    return re.search(r"^Examples\n-+\n(?s:.*)>>> ", inspect.getdoc(thing), re.MULTILINE)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -281,7 +281,8 @@ def test_colours_are_for_terminals_that_want_them(run, monkeypatch):
 
 def test_ascii_where_there_is_no_more():
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
-    for words in ("--epochs 2", "--compare init --epochs 2", "--trouble all"):
+    huge = "--epochs 2 --init normal:1e20"
+    for words in ("--epochs 2", huge, "--compare init --epochs 2", "--trouble all"):
         done = subprocess.run(
             [sys.executable, "-m", "fastnn", "learn", *words.split()],
             capture_output=True, env=environment, cwd=PAGE.parent.parent, check=True,

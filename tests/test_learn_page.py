@@ -11,9 +11,8 @@ import pytest
 from test_report import Page
 
 from fastnn.drawing import charts
-from fastnn.drawing.formula import written
 from fastnn.learn import COMPARISONS, TROUBLES, experiments, problems
-from fastnn.learn.experiments import DEFAULTS
+from fastnn.learn.experiments import DEFAULTS, number
 
 CASES = {
     "XOR and all else": "learn --html p.html",
@@ -86,7 +85,7 @@ def test_numbers_are_the_run_s(made):
     page = Page(path.read_text(encoding="utf-8"))
     for frame in run.shown:
         numbers = frame.loss, frame.accuracy, frame.delta, *frame.norms
-        row = " ".join([str(frame.epoch), *(written(float(one), 3) for one in numbers)])
+        row = " ".join([str(frame.epoch), *map(number, numbers)])
         assert row in page.text
     assert run.problem.told in page.text
 
@@ -146,6 +145,7 @@ def test_it_plays_until_it_is_stopped_or_ends(opened):
     page.click("#play")
     page.clock.run_for(800)
     assert page.inner_text("#play") == "Pause" and page.input_value("#slider") == "2"
+    assert page.get_attribute("#where", "aria-live") == "off"  # too fast to be read out
     page.click("#play")
     page.clock.run_for(800)
     assert page.inner_text("#play") == "Play" and page.input_value("#slider") == "2"

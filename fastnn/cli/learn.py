@@ -43,12 +43,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--compare",
         choices=(*COMPARISONS, "all"),
-        help="runs that differ in this setting",
+        metavar="SETTING",
+        help=f"runs that differ in one setting: {', '.join(COMPARISONS)}; or all",
     )
     what.add_argument(
         "--trouble",
         choices=(*TROUBLES, "all"),
-        help="what goes wrong, by itself: its runs have settings of their own",
+        metavar="NAME",
+        help=f"what goes wrong: {', '.join(TROUBLES)}; or all. Its runs have problems and settings "
+        "of their own",
     )
     parser.add_argument(
         "--html",

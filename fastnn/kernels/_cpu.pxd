@@ -187,6 +187,9 @@ cdef extern from "platform.h" nogil:
     ctypedef struct fnn_barrier:
         pass
     int fnn_team_size()
+    void fnn_count(int *n)
+    ctypedef struct fnn_scouts:
+        pass
     void bring_near "fnn_bring_near" (const void *p, Py_ssize_t bytes)
 
 cdef class Memory:
@@ -213,24 +216,40 @@ cdef int check_signals() noexcept
 cdef int raise_signals() except -1
 cdef int raise_cancel() except -1
 cdef double seconds() noexcept nogil
+cdef double thread_seconds() noexcept nogil
 cdef void wait(fnn_barrier *barrier, int threads) noexcept nogil
 cdef unsigned long long fp_enter() noexcept nogil
 cdef void fp_leave(unsigned long long mode) noexcept nogil
 
-cdef struct Pace:
-    # How many threads run the steps of an engine fastest, by trial. Zeros at first.
+cdef enum:
+    SIZES = 24
+
+cdef struct Choice:
+    # How many threads run steps of about one size fastest, by trial. Zeros at first.
     int most                   # threads allowed; another number starts all over
     int threads                # in use, ...
     int tried                  # ... or on trial (0: none)
     bint upwards               # the next trial is of more threads, not of fewer
-    bint slow                  # the last stretch was
     bint warm                  # the threads in use have run for a stretch: from here on time counts
-    double stretch             # seconds that a stretch lasts, at least
-    Py_ssize_t steps           # of the stretch being timed ...
-    double seconds             # ... and their time so far
-    double cost, best          # seconds a step: the last stretch with `threads`, and the least since the last change
-    double clock               # seconds of training so far: what lies between two calls does not count
-    double due, pause          # when the next trial is due, and how long after it the one after that
+    bint returning             # from a trial of fewer threads
+    Py_ssize_t rows            # of the stretch being timed, ...
+    double seconds             # ... their time so far ...
+    double own                 # ... and the sum over threads of what each had a core of its own for
+    double cost, best          # seconds a row: the last stretch with `threads`, and the least since the last trial
+    double due                 # when the next trial is
+    double spent               # seconds since a trial began, or ended
+    double saved               # that trials may lose
+    int scouts                 # wanted, to see whether there are cores for more threads; those that are out:
+    fnn_scouts *out
 
-cdef Py_ssize_t next_stretch(Pace *pace, int most, Py_ssize_t steps, int *threads) noexcept nogil
-cdef void took(Pace *pace, Py_ssize_t steps, double seconds) noexcept nogil
+cdef struct Pace:
+    # Of an engine.
+    double clock               # seconds of training so far: what lies between two calls does not count
+    Choice choices[SIZES]      # for mini-batches of 1, 2 to 3, 4 to 7, ... rows
+
+cdef bint had_core(double seconds, double ran) noexcept nogil
+cdef Choice *choice_of(Pace *pace, Py_ssize_t batch) noexcept nogil
+cdef Py_ssize_t next_stretch(Choice *c, int most, Py_ssize_t steps, Py_ssize_t batch, int *threads) noexcept nogil
+cdef void took(Pace *pace, Choice *c, Py_ssize_t rows, double seconds, int own, int free) noexcept nogil
+cdef int free_cores(Choice *c) noexcept nogil
+cdef void dismiss(Pace *pace) noexcept nogil

@@ -1,4 +1,5 @@
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Protocol, type_check_only
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,11 @@ OPTIMIZERS: dict[str, int]
 STATES: dict[int, int]
 GROUPS: dict[str, int]
 KINDS: dict[str, int]
+
+@type_check_only
+class Machine(Protocol):
+    def run(self, threads: int, now: float, steps: int, size: int) -> tuple[float, int]: ...
+    def free(self, scouts: int, now: float, threads: int, size: int) -> int: ...
 
 class Cancel:
     def say(self) -> None: ...
@@ -35,5 +41,5 @@ def usable_cpus() -> int: ...
 def default_threads() -> int: ...
 def set_flops_a_thread(flops: float = 5e6) -> None: ...
 def simulate(
-    cost: Callable[[int, float], float], most: int, duration: float
-) -> list[tuple[float, int]]: ...
+    machine: Machine, most: int, duration: float, sizes: Sequence[int] = (1,)
+) -> list[tuple[float, int, int, int]]: ...

@@ -5,6 +5,7 @@
 import os
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.math cimport fabs
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
@@ -16,6 +17,8 @@ cdef extern from "platform.h" nogil:
     void fnn_free(void *p)
     void fnn_barrier_wait(fnn_barrier *b, int threads)
     double fnn_seconds()
+    double fnn_thread_seconds()
+    int fnn_free_cores(fnn_scouts **scouts, int wanted)
     unsigned long long fnn_fp_enter()
     void fnn_fp_leave(unsigned long long mode)
     int fnn_is_forked_child()
@@ -396,6 +399,11 @@ cdef double seconds() noexcept nogil:
     return fnn_seconds()
 
 
+cdef double thread_seconds() noexcept nogil:
+    """A clock that only goes while the calling thread has a core."""
+    return fnn_thread_seconds()
+
+
 cdef unsigned long long fp_enter() noexcept nogil:
     return fnn_fp_enter()
 
@@ -411,106 +419,169 @@ def random_words(uint64_t key0, uint64_t key1, uint64_t purpose, uint64_t index,
             fnn_random_words(key0, key1, purpose, index, words.shape[0], &words[0])
 
 
-# Pace: how many threads? The work gives a first answer (`worth`), the clock the last one.
-# Two threads can be slower than one: where a step is short, where layers are narrow, or where another process runs on one of
-# the cores, so that whoever waits at a barrier waits for a time slice. So once in a while a short stretch of steps runs with
-# half or twice as many threads, and the faster number stays. Which one it is changes no bit of a result.
+# Pace: how many threads? The work gives a first answer (`worth`), the clocks the last one.
+# Two threads can be slower than one: where a step is short, where layers are narrow, and above all where another process runs
+# on one of the cores, so that whoever waits at a barrier waits for a time slice. So once in a while a short stretch of steps
+# runs with another number of threads, and the faster number stays. Which one it is changes no bit of a result.
 #
-# A thread that wakes may get its core only after tens of milliseconds, though one is free: the scheduler moves it when it
-# balances. So a trial of more threads lasts longer, and time does not count before threads that wake have had PATIENCE. Once the
-# other process is gone, training is back on all threads after LATE and one trial, about 4.5 seconds of it.
+# Fewer threads are tried EVERY so often, and after SOON where a thread's own clock shows that it shares its core, or steps have
+# become dear. More threads are tried once scouts (platform.h) have seen that there are cores for them: beside busy processes a
+# trial would cost many times its steps, and scouts cost nothing. A thread that wakes may have to share a core for tens of
+# milliseconds until the scheduler moves it, so a trial goes on until each has a core of its own, or until PATIENCE or what may
+# be lost is used up. What trials lose, against the same steps with the number in use, is SHARE of training at most: it comes
+# out of savings, which fill up to SAVED, and trials that nothing calls for wait until they are full. So a core that becomes
+# free is in use within half a second of training.
 
-cdef double STRETCH = 0.003    # seconds: about a time slice. A trial is two: the first wakes threads and fills caches
-cdef double PATIENCE = 0.1     # of each where threads wake, longer than a scheduler takes to find them a core; at first less:
-cdef double EAGER = 0.125      # ... this much of the pause before it
-cdef double SOON = 0.1         # pause after a change, but at least ...
-cdef double RARE = 40          # ... so many steps, of which a trial takes two or four; each that changes nothing doubles it ...
-cdef double LATE = 4.0         # ... up to this
-cdef double SLOWER = 1.2       # two stretches so much slower than the best call for a trial at once
+cdef double STRETCH = 0.003    # seconds: about a time slice. The first stretch of a trial wakes threads and fills caches ...
+cdef double LONG = 0.02        # ... which is a small part of one so long
+cdef double CLOSE = 0.25       # a difference to be measured again, over a SLICE
+cdef double SLICE = 0.008      # a region of several threads: beside a process that has come it may take ten times as long
+cdef double PATIENCE = 0.12    # longer than a scheduler takes to find a thread a core
+cdef double EVERY = 0.4        # pause between trials
+cdef double SOON = 0.1         # ... after a change, or where something calls for one
+cdef double SHARE = 0.01       # of training that trials may lose
+cdef double SAVED = 0.1        # seconds that they may lose at once
+cdef double SLOWER = 1.2       # dear: so many times the cost after the last change
 cdef double FASTER = 0.97      # a trial must be so much faster to win
+cdef double GRACE = 5e-5       # seconds without its core that a thread is not said to share it for: threads enter one by one
+cdef double OWN = 0.8          # of the time, at least: it has a core of its own
 
 
-cdef Py_ssize_t next_stretch(Pace *pace, int most, Py_ssize_t steps, int *threads) noexcept nogil:
-    """How many of the next `steps` steps to run, and with how many threads."""
-    if most != pace.most:
-        pace.most, pace.threads, pace.tried, pace.upwards, pace.warm, pace.stretch = most, most, 0, False, False, STRETCH
-        pace.steps, pace.seconds, pace.cost, pace.best, pace.due, pace.pause = 0, 0, 0, 0, 0, SOON
-    threads[0] = pace.tried if pace.tried else pace.threads
-    if most == 1:
+cdef bint had_core(double seconds, double ran) noexcept nogil:
+    """Whether a thread that ran for `ran` of so many seconds, and was never idle, had a core of its own."""
+    return ran >= min(OWN * seconds, seconds - GRACE)
+
+
+cdef Choice *choice_of(Pace *pace, Py_ssize_t batch) noexcept nogil:
+    cdef int i = 0
+    while batch > 1 and i < SIZES - 1:
+        batch, i = batch // 2, i + 1
+    return &pace.choices[i]
+
+
+cdef Py_ssize_t next_stretch(Choice *c, int most, Py_ssize_t steps, Py_ssize_t batch, int *threads) noexcept nogil:
+    """How many of the next `steps` steps of `batch` rows to run, and with how many threads."""
+    cdef double rate, lasts
+    if most != c.most:
+        forget(c)
+        c.most, c.threads, c.saved = most, most, SAVED
+    threads[0] = c.tried if c.tried else c.threads
+    if threads[0] == 1 and c.warm and not c.tried:
         return steps
-    if pace.cost == 0 or pace.tried or not pace.warm:
-        if pace.steps == 0:
-            return min(steps, <Py_ssize_t> (pace.stretch / pace.cost) + 1 if pace.cost else 1)
-        return min(steps, <Py_ssize_t> ((pace.stretch - pace.seconds) * pace.steps / pace.seconds) + 1)
-    return steps
+    if c.rows and c.seconds > 0:
+        rate = c.rows / c.seconds
+    elif c.cost > 0:
+        rate = 1 / c.cost
+    else:
+        return 1
+    lasts = STRETCH if not c.warm or (c.tried and c.seconds < STRETCH) else SLICE
+    return min(steps, <Py_ssize_t> (max(lasts - c.seconds, 0) * rate / batch) + 1)
 
 
-cdef void took(Pace *pace, Py_ssize_t steps, double seconds) noexcept nogil:
-    """The stretch took so long."""
-    cdef double cost, now
-    cdef bint slow
+cdef void took(Pace *pace, Choice *c, Py_ssize_t rows, double seconds, int own, int found) noexcept nogil:
+    """The stretch took so long, `own` threads had cores of their own, and scouts have found so many cores more."""
+    cdef double cost, lost = 0
+    cdef bint sure, dear, shared, alarm
     pace.clock += seconds
-    now = pace.clock
-    pace.steps += steps
-    pace.seconds += seconds
-    if pace.most == 1 or pace.seconds < pace.stretch:  # too short to tell: the next stretch adds to it
+    c.rows += rows
+    c.seconds += seconds
+    c.own += own * seconds
+    c.saved = min(c.saved + SHARE * seconds, SAVED)
+    if c.most == 1 or c.seconds < STRETCH:  # too short to tell: the next stretch adds to it
         return
-    cost = pace.seconds / pace.steps
-    pace.steps, pace.seconds = 0, 0
-    if not pace.warm:
-        pace.warm = True
-        if not pace.tried:
-            pace.stretch = STRETCH
+    cost, seconds, own = c.seconds / c.rows, c.seconds, <int> (c.own / c.seconds + 0.5)
+    if c.cost > 0:
+        lost = max(seconds - c.rows * c.cost, 0)
+    if c.tried and c.warm and seconds < SLICE and fabs(cost - c.cost) < CLOSE * c.cost:
         return
-    if pace.tried:
-        pace.stretch = STRETCH
-        if cost < FASTER * pace.cost:
-            pace.threads, pace.cost, pace.pause = pace.tried, cost, max(SOON, RARE * cost)
-        else:
-            pace.upwards, pace.warm = not pace.upwards, False
-            if pace.tried < pace.threads:  # the others wake again
-                pace.stretch = PATIENCE
-            pace.pause = max(min(2 * pace.pause, LATE), RARE * pace.cost)
-        pace.tried, pace.best, pace.due = 0, pace.cost, now + pace.pause
+    c.spent += seconds
+    c.rows, c.seconds, c.own = 0, 0, 0
+    if c.tried:
+        sure = c.warm or seconds > LONG
+        if sure and cost < FASTER * c.cost:
+            c.threads, c.cost, c.best, c.tried, c.due = c.tried, cost, cost, 0, pace.clock + SOON
+            return
+        c.warm = True
+        c.saved -= lost
+        if (sure and (own == c.tried or c.tried < c.threads)) or (lost > 0 and c.saved < 0) or c.spent > PATIENCE:
+            c.returning, c.warm, c.upwards = c.tried < c.threads, False, not c.upwards
+            c.tried, c.spent, c.best, c.due = 0, 0, c.cost, pace.clock + EVERY
         return
-    pace.cost = cost
-    if pace.best == 0 and cost > STRETCH:  # long steps: the work's answer is good enough for a while
-        pace.pause = RARE * cost
-        pace.due = now + pace.pause
-    if pace.best == 0 or cost < pace.best:
-        pace.best = cost
-    slow, pace.slow = pace.slow, cost > SLOWER * pace.best
-    if now >= pace.due or (slow and pace.slow and now >= pace.due - pace.pause + SOON):
-        if pace.threads == 1:
-            pace.upwards = True
-        elif pace.threads == pace.most or cost > SLOWER * pace.best:
-            pace.upwards = False
-        pace.tried = min(2 * pace.threads, pace.most) if pace.upwards else (pace.threads + 1) // 2
-        pace.warm = False
-        if pace.tried > pace.threads:
-            pace.stretch = max(STRETCH, min(PATIENCE, EAGER * pace.pause))
+    if not c.warm:
+        if c.returning:  # threads wake again: that is part of what the trial costs
+            c.saved -= lost
+        c.warm = not c.returning or own == c.threads or c.saved < 0 or c.spent > PATIENCE
+        return
+    shared, c.returning = c.threads > 1 and own < c.threads, False
+    c.cost = cost if shared or c.cost == 0 else c.cost + (cost - c.cost) / 4
+    c.best = min(c.best, c.cost) if c.best > 0 else c.cost
+    dear = c.threads > 1 and c.cost > SLOWER * c.best
+    # What calls for fewer threads at once, the surer the less needs to be saved.
+    alarm = (shared and dear) or (shared and c.saved > 0) or (dear and c.saved > SAVED / 2)
+    if pace.clock < (c.due - EVERY + SOON if alarm else c.due):
+        return
+    if c.threads == 1:
+        c.upwards = True
+    elif c.threads == c.most or alarm or (c.scouts and pace.clock > c.due + EVERY):
+        c.upwards = False
+    if not c.upwards:
+        c.scouts = 0
+        if alarm or c.saved > 0.99 * SAVED:
+            c.tried = max(1, min(own, c.threads - 1)) if shared else (c.threads + 1) // 2
+    elif found and c.scouts:
+        c.tried, c.scouts = c.threads + min(found, c.scouts), 0
+    elif c.saved > SAVED / 2:
+        c.scouts = min(c.threads, c.most - c.threads)
+    if c.tried:
+        c.warm, c.spent = False, 0
 
 
-def simulate(cost, int most, double duration):
-    """What would be chosen where a step takes cost(threads, now) seconds.
+cdef int free_cores(Choice *c) noexcept nogil:
+    """What the choice's scouts have found; they are sent, and called back, as it wants."""
+    return fnn_free_cores(&c.out, c.scouts)
+
+
+cdef void forget(Choice *c) noexcept nogil:
+    """Start all over."""
+    c.scouts = 0
+    free_cores(c)
+    memset(c, 0, sizeof(Choice))
+
+
+cdef void dismiss(Pace *pace) noexcept nogil:
+    """No more scouts."""
+    cdef int i
+    for i in range(SIZES):
+        forget(&pace.choices[i])
+
+
+def simulate(machine, int most, double duration, sizes=(1,)):
+    """What would be chosen on a machine of which machine.run(threads, now, steps, size) says how many seconds so many steps of
+    that size take and how many threads have cores of their own, and machine.free(scouts, now, threads, size) what so many
+    scouts have found. Calls, of about 25 ms each, take steps of these sizes by turns.
 
     Returns
     -------
-    list of (float, int)
-        Seconds that each stretch ran, and its threads.
+    list of (float, int, int, int)
+        Of each stretch: seconds, threads, steps, size.
     """
     cdef Pace pace
-    cdef Py_ssize_t steps
-    cdef int threads
-    cdef double now = 0, step, taken
+    cdef Choice *c
+    cdef Py_ssize_t steps, left, n, batch
+    cdef int threads, own
+    cdef double begun, taken
     memset(&pace, 0, sizeof(Pace))
-    stretches = []
-    while now < duration:
-        steps = next_stretch(&pace, most, 1 << 30, &threads)
-        step = cost(threads, now)
-        steps = min(steps, <Py_ssize_t> (0.025 / step) + 1)
-        taken = steps * step
-        now += taken
-        took(&pace, steps, taken)
-        stretches.append((taken, threads))
+    stretches, seconds = [], {}
+    while pace.clock < duration:
+        for batch in sizes:
+            c = choice_of(&pace, batch)
+            begun = pace.clock
+            n = left = max(1, int(0.025 / seconds[batch])) if batch in seconds else 1
+            while left:
+                steps = next_stretch(c, most, left, batch, &threads)
+                taken, own = machine.run(threads, pace.clock, steps, batch)
+                took(&pace, c, steps * batch, taken, own, machine.free(c.scouts, pace.clock + taken, threads, batch))
+                stretches.append((taken, threads, steps, batch))
+                left -= steps
+            seconds[batch] = (pace.clock - begun) / n
     return stretches

@@ -4,8 +4,9 @@ from libc.stdint cimport int32_t
 from libc.string cimport memcpy, memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, FNN_GROUPS, FNN_MAX_STATES, Memory, Pace, all_share, fnn_features, fnn_kernels, fnn_norm, fnn_rates, fnn_sgd,
-    fnn_targets, fp_enter, fp_leave, keeps, next_stretch, raise_cancel, seconds, took, worth,
+    FNN_BATCH_NORM, FNN_GROUPS, FNN_MAX_STATES, Choice, Memory, Pace, all_share, choice_of, dismiss, fnn_features,
+    fnn_kernels, fnn_norm, fnn_rates, fnn_sgd, fnn_targets, fp_enter, fp_leave, free_cores, keeps, next_stretch,
+    raise_cancel, seconds, took, worth,
 )
 from fastnn.kernels.inputs cimport phi_finite, prepare_phi
 from fastnn.kernels.net cimport (
@@ -171,6 +172,7 @@ cdef class Engine:
 
     def __dealloc__(self):
         free_room(&self.idle)
+        dismiss(&self.pace)
 
     cdef int lie_by_input(self) except -1:
         """CSR visits the first layer's weights by input: where they lay turned, they do no more."""
@@ -426,6 +428,7 @@ cdef class Engine:
         cdef Py_ssize_t n = order.shape[0], steps, done = 0, stretch
         cdef int most, nt
         cdef double start
+        cdef Choice *choice
         if n == 0:
             return 0
         batch = min(batch, n)
@@ -450,26 +453,28 @@ cdef class Engine:
         most = worth(n_threads, RUN * work(&self.net, &run.X, len(X), min(batch, n), 3))
         if batch == 1 and plain_sgd(&self.net, &run):
             most = 1
+        choice = choice_of(&self.pace, batch)
         if seconds() - self.ended > IDLE:
-            self.pace.warm = False
+            choice.warm = False
         while done < steps:
             stretch = steps - done
             nt = most
             if not all_share():
-                stretch = next_stretch(&self.pace, most, stretch, &nt)
+                stretch = next_stretch(choice, most, stretch, batch, &nt)
             run.order, run.losses, run.taken, run.number = &order[done * batch], &losses[done], counts[0], counts[1]
             run.learning_rates = NULL if learning_rates is None else &learning_rates[done]
             run.weight_decays = NULL if weight_decays is None else &weight_decays[done]
             run.dropout_factors = NULL if dropout_factors is None else &dropout_factors[done]
             run.squares = NULL if squares is None else &squares[done]
-            run.done, start = 0, seconds()
+            run.done, run.own, start = 0, nt, seconds()
             try:
                 self._run(&run, y, weights, min(stretch * batch, n - done * batch), nt)
             finally:  # no exception can come between the steps and their counts
                 counts[0] += run.done
                 counts[1] += run.done
             self.ended = seconds()
-            took(&self.pace, run.done, self.ended - start)
+            if not all_share():
+                took(&self.pace, choice, run.done * batch, self.ended - start, run.own, free_cores(choice))
             done += run.done
             if run.done < stretch:
                 break

@@ -67,6 +67,8 @@ cdef struct Run:
     Entries *entries           # [threads]: of CSR rows; NULL: dense ones
     int *finite                # [threads]: this thread's losses of this step were finite
     Py_ssize_t done            # steps taken
+    double began               # when it did
+    int own                    # threads that had a core of their own all the while
     Py_ssize_t block           # rows between two barriers where threads can leave, at most
     double row_work            # operations of one row, by `flops`
     bint interrupted[2]        # a signal handler raised, as threads learn at barriers in turn (step.pyx)

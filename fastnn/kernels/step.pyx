@@ -35,9 +35,9 @@ from libc.math cimport sqrt
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, FNN_FACTOR, FNN_LAYER_NORM, FNN_OF_b, FNN_OF_W, Memory, check_signals, fnn_activation, fnn_barrier, fnn_draw,
-    fnn_entry, fnn_identity, fnn_kernels, fnn_norm, fnn_prefetch, fnn_rates, fnn_sgd, fnn_team_size, fp_enter, fp_leave, plain,
-    seconds, startable, wait,
+    FNN_BATCH_NORM, FNN_FACTOR, FNN_LAYER_NORM, FNN_OF_b, FNN_OF_W, Memory, check_signals, fnn_activation, fnn_barrier, fnn_count,
+    fnn_draw, fnn_entry, fnn_identity, fnn_kernels, fnn_norm, fnn_prefetch, fnn_rates, fnn_sgd, fnn_team_size, fp_enter,
+    fp_leave, had_core, plain, seconds, startable, thread_seconds, wait,
 )
 from fastnn.kernels.backward cimport (
     Entries, delta_and_gradient_part, gradient_part, gradient_sparse_part, hidden_delta_part, parametric_delta_part,
@@ -115,7 +115,9 @@ cdef int run_steps(Net *net, const Buffers *buffers, Run *run, int n_threads) ex
         run.statistics = own.take(statistics_bytes(net), 1)
         store_statistics(net, run.statistics)
     memset(&run.barrier, 0, sizeof(fnn_barrier))
-    run.interrupted[0], run.interrupted[1], run.looked = False, False, seconds()
+    run.interrupted[0], run.interrupted[1] = False, False
+    run.own, run.began = n_threads == 1, seconds()
+    run.looked = run.began
     with nogil, parallel(num_threads=n_threads):
         train_thread(net, buffers, run, threadid(), fnn_team_size())
     if run.interrupted[0] or run.interrupted[1]:
@@ -143,6 +145,7 @@ cdef Py_ssize_t block_rows(const Net *net, int threads) noexcept nogil:
 cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, int threads) noexcept nogil:
     """Thread t's part of all steps."""
     cdef Thread my
+    cdef double ran = thread_seconds() if threads > 1 else 0
     memset(&my, 0, sizeof(Thread))
     my.t, my.threads, my.mode = t, threads, fp_enter()
     my.scratch, my.step = run.scratch + t * run.scratch_size, run.step
@@ -164,6 +167,8 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
         if not leave_chunk(net, buffers, run, &my):
             break
     fp_leave(my.mode)
+    if threads > 1 and had_core(seconds() - run.began, thread_seconds() - ran):
+        fnn_count(&run.own)
 
 
 cdef inline Py_ssize_t begin(const Thread *my, Py_ssize_t n) noexcept nogil:

@@ -120,6 +120,13 @@ def percent(share: float) -> str:
     return f"{share:.0%}"
 
 
+def number(value: float, digits: int = 3) -> str:
+    """With so many significant digits."""
+    if not math.isfinite(value):
+        return "no number" if math.isnan(value) else "infinite"
+    return f"{value:.{digits}g}".replace("e+", "e").replace("e-0", "e-")
+
+
 def spaced(epochs: int, most: int) -> list[int]:
     """0 to epochs, at most `most` of them, denser at the beginning, where more happens."""
     ends = np.expm1(np.linspace(0, math.log1p(epochs), most))
@@ -164,18 +171,18 @@ class _Observer(Callback):
                 f = np.array([f_test[problem.y_test == c].mean(0) for c in classes])
         self.frames.append(
             Frame(
-                epoch,
-                trace.loss,
-                float(np.mean(f_test.argmax(1) == problem.y_test)),
-                float(np.mean(np.sqrt(np.square(trace.delta[-1]).sum(1)))),
-                tuple(math.sqrt(np.square(one).sum()) for one in grads),
-                np.sqrt(np.square(grads[0]).sum(0)),
-                tuple(float(one.mean()) for one in flat),
-                tuple(float(one.all(0).mean()) for one in flat),
-                np.array(trace.W[0]),
-                np.array(trace.b[0]),
-                trace.a[0],
-                f,
+                epoch=epoch,
+                loss=trace.loss,
+                accuracy=float(np.mean(f_test.argmax(1) == problem.y_test)),
+                delta=float(np.mean(np.sqrt(np.square(trace.delta[-1]).sum(1)))),
+                norms=tuple(math.sqrt(np.square(one).sum()) for one in grads),
+                columns=np.sqrt(np.square(grads[0]).sum(0)),
+                flat=tuple(float(one.mean()) for one in flat),
+                dead=tuple(float(one.all(0).mean()) for one in flat),
+                W=np.array(trace.W[0]),
+                b=np.array(trace.b[0]),
+                a=trace.a[0],
+                f=f,
             )
         )
 

@@ -30,11 +30,13 @@
     clearInterval(timer);
     timer = 0;
     play.textContent = "Play";
+    one("where").setAttribute("aria-live", "polite");
   }
 
   play.addEventListener("click", () => {
     if (timer) return pause();
     if (now === last) show(0);
+    one("where").setAttribute("aria-live", "off");
     timer = setInterval(() => show(now + 1), 350);
     play.textContent = "Pause";
   });

@@ -10,14 +10,13 @@ from importlib.resources import files
 import numpy as np
 
 from fastnn.drawing import charts, page, walk
-from fastnn.drawing.formula import math_ml, parse, show, written
+from fastnn.drawing.formula import math_ml, parse, show
 from fastnn.learn import pictures, words
-from fastnn.learn.experiments import Comparison, Frame, Run, early_norms, percent
+from fastnn.learn.experiments import Comparison, Frame, Run, early_norms, number, percent
 from fastnn.learn.problems import Problem
 from fastnn.learn.troubles import Case
 
 BUTTONS = {"first": "First", "back": "← Back", "play": "Play", "next": "Next →", "last": "Last"}
-DIGITS = 3  # of numbers in tables, significant
 
 
 class _Shared:
@@ -118,7 +117,7 @@ def _formulas(title: str, formulas: Sequence[str]) -> str:
 
 def _told(frame: Frame) -> str:
     epoch = f"Epoch {frame.epoch}" if frame.epoch else "Before the first step"
-    return f"{epoch}: loss {frame.loss:.3g}, accuracy {percent(frame.accuracy)}"
+    return f"{epoch}: loss {number(frame.loss)}, accuracy {percent(frame.accuracy)}"
 
 
 def _picture(run: Run, frame: Frame, shared: _Shared, title: str, caption: str = "") -> str:
@@ -131,7 +130,7 @@ def _numbers(run: Run) -> str:
     layers = range(1, len(run.last.norms) + 1)
     head = ["epoch", "loss L", "accuracy", "f(x) - e(y)", *(f"dL/dW^({k})" for k in layers)]
     rows = (
-        [str(one.epoch), *map(_number, (one.loss, one.accuracy, one.delta, *one.norms))]
+        [str(one.epoch), *map(number, (one.loss, one.accuracy, one.delta, *one.norms))]
         for one in run.shown
     )
     caption = (
@@ -149,20 +148,16 @@ def _ends(runs: Mapping[str, Run], shared: _Shared, kind: str = "") -> str:
     panels = (
         _picture(
             *(run, run.shown[-1], shared, title),
-            f"{title}: {words.ended(run)}, loss {run.last.loss:.2g}",
+            f"{title}: {words.ended(run)}, loss {number(run.last.loss, 2)}",
         )
         for title, run in runs.items()
     )
     return f'<div class="panels{kind}">{"".join(panels)}</div>'
 
 
-def _number(value: float) -> str:
-    return written(float(value), DIGITS)
-
-
 def _comparison(name: str, comparison: Comparison, runs: dict[str, Run], shared: _Shared) -> str:
     rows = (
-        [label, words.ended(run), *map(_number, (run.last.loss, *early_norms(run)[[0, -1]])),
+        [label, words.ended(run), *map(number, (run.last.loss, *early_norms(run)[[0, -1]])),
          *(percent(one[0]) if one else "" for one in (run.frames[0].flat, run.last.dead))]
         for label, run in runs.items()
     )  # fmt: skip

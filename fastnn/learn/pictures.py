@@ -12,7 +12,7 @@ from fastnn.drawing import charts, page
 from fastnn.drawing.charts import Range, Series
 from fastnn.drawing.formula import Numbers, parse, value
 from fastnn.explain.formulas import activation_formulas
-from fastnn.learn.experiments import EARLY, GRID, Frame, Run, box, early_norms, percent
+from fastnn.learn.experiments import EARLY, GRID, Frame, Run, box, early_norms, number, percent
 from fastnn.learn.problems import Problem
 
 LEVELS = 8  # shades, of class 0 the lower ones
@@ -177,7 +177,7 @@ def losses(runs: dict[str, Run], title: str) -> str:
     most = float(np.nanmax(values[np.isfinite(values)], initial=1.0))
     y = Range.logarithmic(values) if most > 20 else Range.of(np.append(values, 0.0))
     last = {name: run.last for name, run in runs.items()}
-    told = "; ".join(f"{name} {one.loss:.3g} after {one.epoch}" for name, one in last.items())
+    told = "; ".join(f"{name} {number(one.loss)} after {one.epoch}" for name, one in last.items())
     x = epochs_of(max(runs.values(), key=lambda run: run.settings.epochs))
     return _figure(series, title, told, "loss L", x=x, y=y)
 
@@ -189,9 +189,8 @@ def norms(run: Run, title: str) -> str:
         Series(run.column("epoch"), of_layer, f"layer {k}", color=1 + (k - 1) % 6)
         for k, of_layer in enumerate(values.T, 1)
     ]
-    told = "; ".join(f"{one.name} from {one.y[0]:.2g} to {one.y[-1]:.2g}" for one in series)
     y = Range.logarithmic(values)
-    return _figure(series, title, told, "length of dL/dW", x=epochs_of(run), y=y)
+    return _figure(series, title, _from_to(series), "length of dL/dW", x=epochs_of(run), y=y)
 
 
 def shares(run: Run, title: str) -> str:
@@ -201,9 +200,13 @@ def shares(run: Run, title: str) -> str:
         Series(epoch, run.column("accuracy"), "accuracy", color=1),
         Series(epoch, run.column("delta"), "length of f(x) - e(y)", color=2),
     ]
-    told = f"accuracy {percent(run.last.accuracy)}, mean length {run.last.delta:.2g} in the end"
     y = Range.of(np.append(series[1].y, [0.0, 1.0]))
-    return _figure(series, title, told, "", x=epochs_of(run), y=y)
+    return _figure(series, title, _from_to(series), "", x=epochs_of(run), y=y)
+
+
+def _from_to(series: list[Series]) -> str:
+    """What curves show, for those who do not see them."""
+    return "; ".join(f"{s.name} from {number(s.y[0], 2)} to {number(s.y[-1], 2)}" for s in series)
 
 
 def _figure(
@@ -268,7 +271,7 @@ def _columns(ill: Run, well: Run) -> list[str]:
         columns = run.column("columns")
         series = [Series(run.column("epoch"), columns[:, j], f"x_{j}", 1 + j) for j in (0, 1)]
         ratio = columns[0, 1] / columns[0, 0]
-        told = f"at first the column of x_1 is {ratio:.2g} times as long as that of x_0"
+        told = f"at first the column of x_1 is {number(ratio, 2)} times as long as that of x_0"
         return _figure(series, title, told, "length of a column of dL/dW", y=y)
 
     return _each(ill, well, drawn)
@@ -279,10 +282,9 @@ def _layers(ill: Run, well: Run) -> list[str]:
     for color, (name, run) in enumerate(((WELL, well), (ILL, ill)), 1):
         values = early_norms(run)
         series.append(Series(np.arange(1.0, len(values) + 1), values, name, color, dots=True))
-    told = "; ".join(f"{one.name}: {one.y[0]:.2g} to {one.y[-1]:.2g}" for one in series)
     title = f"How much gradient arrives, mean of the first {EARLY - 1} epochs"
     y = Range.logarithmic(np.concatenate([one.y for one in series]))
-    of_layers = _figure(series, title, told, "length of dL/dW", x_title="layer", y=y)
+    of_layers = _figure(series, title, _from_to(series), "length of dL/dW", x_title="layer", y=y)
     return [of_layers, norms(ill, "The trouble")]
 
 

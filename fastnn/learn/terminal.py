@@ -8,9 +8,17 @@ from textwrap import wrap
 
 import numpy as np
 
-from fastnn.drawing.formula import written
 from fastnn.learn import words
-from fastnn.learn.experiments import Comparison, Frame, Run, box, early_norms, percent, spaced
+from fastnn.learn.experiments import (
+    Comparison,
+    Frame,
+    Run,
+    box,
+    early_norms,
+    number,
+    percent,
+    spaced,
+)
 from fastnn.learn.problems import Problem
 from fastnn.learn.troubles import Case
 from fastnn.values import Value
@@ -213,9 +221,9 @@ def _curve(
     ends: tuple[float, float] | None = None,
 ) -> str:
     """With ends: on a logarithmic scale between them, which others share."""
-    told = told or f"{written(float(values[0]), 3)} -> {written(float(values[-1]), 3)}"
+    told = told or f"{number(values[0])} -> {number(values[-1])}"
     bars = sparkline(values, screen, ends)
-    return f"{title:{TITLE}}{bars:{CURVE}}  {told if screen.unicode else told.replace('−', '-')}"
+    return f"{title:{TITLE}}{bars:{CURVE}}  {told}"
 
 
 def sparkline(
@@ -264,8 +272,8 @@ def comparison_text(
     yield ""
     for name, run in runs.items():
         norms = early_norms(run)
-        told = ", ".join(f"{written(float(v), 2)}" for v in norms)
-        yield f"{f'|dL/dW|, {name}':{TITLE + 6}}{told}".replace("−", "-")
+        told = ", ".join(number(norm, 2) for norm in norms)
+        yield f"{f'|dL/dW|, {name}':{TITLE + 6}}{told}"
     yield "(of each layer, from the first to the last; mean of the first ten epochs)"
 
 
@@ -330,7 +338,7 @@ def _layers(case: Case, screen: Screen) -> Iterator[str]:
         for k, norm in enumerate(norms.tolist(), 1):
             length = 1 + round((math.log10(norm) - low) / (high - low) * (CURVE - 1))
             title = f"{name if k == 1 else '':13}layer {k}"
-            yield f"{title:22}{screen.bars[-1] * length:{CURVE}}  {norm:.1e}"
+            yield f"{title:22}{screen.bars[-1] * length:{CURVE}}  {number(norm, 2)}"
     yield "(length of dL/dW, mean of the first ten epochs, on a logarithmic scale)"
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fastnn.learn.experiments import Run, Settings, early_norms, percent, run
+from fastnn.learn.experiments import Run, Settings, early_norms, number, percent, run
 from fastnn.learn.problems import Problem, make
 from fastnn.network.activations import LeakyReLU
 from fastnn.network.initialize import Normal
@@ -91,8 +91,9 @@ def _large_rate(ill: Run, well: Run) -> str:
         else ""
     )
     return (
-        f"The loss grows, from {losses[0]:.2g} to {np.nanmax(losses):.2g}{ended}. With the remedy "
-        f"it falls to {well.last.loss:.2g}, and the accuracy is {percent(well.last.accuracy)}."
+        f"The loss grows, from {number(losses[0], 2)} to {number(np.nanmax(losses), 2)}{ended}. "
+        f"With the remedy it falls to {number(well.last.loss, 2)}, and the accuracy is "
+        f"{percent(well.last.accuracy)}."
     )
 
 
@@ -101,8 +102,9 @@ def _unscaled(ill: Run, well: Run) -> str:
     return (
         f"x_1 has numbers 100 times as large as x_0, and decides alone: the hidden units' lines "
         f"lie flat on one another. At first x_1's column of dL/dW^(1) is "
-        f"{first[1] / first[0]:.0f} times as long as x_0's. The loss is {ill.last.loss:.2g} after "
-        f"{ill.last.epoch} epochs, with the remedy {well.last.loss:.2g}; accuracy "
+        f"{first[1] / first[0]:.0f} times as long as x_0's. The loss is "
+        f"{number(ill.last.loss, 2)} after {ill.last.epoch} epochs, with the remedy "
+        f"{number(well.last.loss, 2)}; accuracy "
         f"{percent(ill.last.accuracy)} and {percent(well.last.accuracy)}."
     )
 

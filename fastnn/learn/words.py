@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastnn.learn.experiments import Run, Settings, percent
+from fastnn.learn.experiments import Run, Settings, number, percent
 from fastnn.network.initialize import Normal, Uniform
 
 STEPS = (
     ("Forward", "Layer by layer, from x to f(x), the probability of each class.",
      ("a^(k) = W^(k) h^(k-1) + b^(k)", "h^(k) = g(a^(k))")),
-    ("Loss", "Small where f(x) says much of the class y that is right.",
+    ("Loss", "Small where f(x) gives the right class y a high probability.",
      ("L = -ln f_y",)),
     ("Delta of the outputs", "What is too much and what too little: e(y) is 1 at y, 0 elsewhere.",
      ("delta^(K) = dL/da^(K) = f(x) - e(y)",)),
     ("Backward", "By the chain rule a delta for every unit below.",
      ("delta^(k-1) = (delta^(k) W^(k)) * g'(a^(k-1))",)),
-    ("Gradient", "Each weight's: the delta above it times what came in below.",
+    ("Gradient", "A weight's: the delta above it times what came in below. A bias's is delta.",
      ("dL/dW_ij^(k) = delta_i^(k) h_j^(k-1)",)),
-    ("Update", "A small step down, of the learning rate alpha; then the next mini-batch.",
+    ("Update", "A small step down, by the learning rate alpha, b alike; then the next rows.",
      ("W^(k) <- W^(k) - alpha dL/dW^(k)",)),
 )  # fmt: skip
 
@@ -59,8 +59,9 @@ def lesson(run: Run) -> list[str]:
         )
     if last.delta < first.delta / 2:
         told.append(
-            f"f(x) - e(y) shrinks from {first.delta:.2g} to {last.delta:.2g}, and as every delta "
-            "is made of it, so does every gradient: the steps become small by themselves."
+            f"f(x) - e(y) shrinks from {number(first.delta, 2)} to {number(last.delta, 2)}, and as "
+            "every delta is made of it, so does every gradient: the steps become small by "
+            "themselves."
         )
     if any(last.dead):
         dead = (f"{percent(one)} of layer {k}" for k, one in enumerate(last.dead, 1) if one)

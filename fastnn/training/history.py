@@ -32,6 +32,8 @@ class History:
     seconds : list of float
         What each epoch took, its validation included, callbacks not.
 
+    Notes
+    -----
     Further columns are what callbacks added by ``fit.log``.
 
     Examples
