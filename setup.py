@@ -82,7 +82,7 @@ def isas() -> dict[str, list[str]]:
 # (docs/architecture.md).
 # -O3 would copy loops for every case, those too that are rare: larger, not faster.
 COMPILE = ["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-O2", "-g0", "-DNDEBUG"]
-if not DEBUG and sys.platform != "win32":  # nothing is ever thrown through compiled code
+if not DEBUG and sys.platform != "win32":  # nothing is ever thrown through it; Windows wants tables
     COMPILE += ["-fno-asynchronous-unwind-tables"]
 KERNEL = [] if DEBUG else ["-funswitch-loops"]
 # Modules in Cython that do more than to prepare the kernels' calls: all others are small, not fast.
@@ -97,7 +97,7 @@ if sys.platform == "darwin":
     OPENMP = ["-Xpreprocessor", "-fopenmp"], ["-lomp"]
 elif sys.platform == "win32":  # by clang-cl: the vectors are GNU C
     OPENMP, LINK = (["/openmp"], []), []
-    KERNEL = []  # gcc's loops; Windows unwinds by tables
+    KERNEL = []  # gcc's loops
 else:
     OPENMP = ["-fopenmp"], ["-fopenmp"]
 
