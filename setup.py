@@ -82,10 +82,11 @@ def isas() -> dict[str, list[str]]:
 # (docs/architecture.md).
 # -O3 would copy loops for every case, those too that are rare: larger, not faster.
 COMPILE = ["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-O2", "-g0", "-DNDEBUG"]
-# The C kernels: nothing is ever thrown or called back through them.
-KERNEL = [] if DEBUG else ["-funswitch-loops", "-fpeel-loops", "-fno-asynchronous-unwind-tables"]
-# Modules in Cython that only prepare calls: small, not fast.
-PREPARE = ["_shared", "engine", "measure", "net"]
+if not DEBUG and sys.platform != "win32":  # nothing is ever thrown through it; Windows wants tables
+    COMPILE += ["-fno-asynchronous-unwind-tables"]
+KERNEL = [] if DEBUG else ["-funswitch-loops"]
+# Modules in Cython that do more than to prepare the kernels' calls: all others are small, not fast.
+FAST = ["panels", "predict", "online", "step", "cells", "scan"]
 SMALL = [] if DEBUG else ["-Os"]
 COMPILE += ["-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
 LINK = [] if DEBUG or sys.platform == "darwin" else ["-Wl,-s"]
@@ -96,7 +97,7 @@ if sys.platform == "darwin":
     OPENMP = ["-Xpreprocessor", "-fopenmp"], ["-lomp"]
 elif sys.platform == "win32":  # by clang-cl: the vectors are GNU C
     OPENMP, LINK = (["/openmp"], []), []
-    KERNEL = []  # gcc's loops; Windows unwinds by tables
+    KERNEL = []  # gcc's loops
 else:
     OPENMP = ["-fopenmp"], ["-fopenmp"]
 
@@ -209,7 +210,7 @@ class WheelWithSbom(bdist_wheel):
 
 
 def extension(name: str, suffix: str = ".pyx") -> Extension:
-    small = SMALL if name.rpartition(".")[2] in PREPARE else []
+    small = [] if name.rpartition(".")[2] in FAST else SMALL
     return Extension(
         name,
         [name.replace(".", "/") + suffix],

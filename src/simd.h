@@ -47,7 +47,7 @@ typedef ptrdiff_t idx;
 #define NO_UNROLL _Pragma("clang loop unroll(disable)")
 #else
 #define UNROLL _Pragma("GCC unroll 16")
-#define NO_UNROLL _Pragma("GCC unroll 1")
+#define NO_UNROLL /* gcc does not, unless told to */
 #endif
 
 INLINE V load(const real *p) { return *(const V_unaligned *)p; }

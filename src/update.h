@@ -11,53 +11,6 @@
 #include "elementary.h"
 #include "kernels.h"
 
-/* The optimizers' formulas on vectors, and on the last few elements through a buffer; with regular, g and w are shaped first. */
-#define X(name, id, states, step)                                                                                      \
-    INLINE void step_##name(const int regular, const real *g_, real *w_, real *s_, real *t_, real *u_, const fnn_rates *rates) { \
-        const V alpha = splat((real)rates->learning_rate), mu = splat((real)rates->momentum),                          \
-                beta1 = splat((real)rates->beta1), rest1 = splat((real)(1 - rates->beta1)),                            \
-                beta2 = splat((real)rates->beta2), rest2 = splat((real)(1 - rates->beta2)),                            \
-                epsilon = splat((real)rates->epsilon), alpha1 = splat((real)rates->alpha1),                            \
-                root2 = splat((real)rates->root2), damped = splat((real)rates->damped),                                \
-                alpha_g = splat((real)rates->alpha_g), alpha_m = splat((real)rates->alpha_m),                          \
-                shrink = splat((real)rates->shrink), grow = splat((real)rates->grow),                                  \
-                least = splat((real)rates->least), most = splat((real)rates->most);                                    \
-        (void)alpha, (void)mu, (void)beta1, (void)rest1, (void)beta2, (void)rest2, (void)epsilon, (void)alpha1, (void)root2; \
-        (void)damped, (void)alpha_g, (void)alpha_m, (void)shrink, (void)grow, (void)least, (void)most;                 \
-        V g = load(g_), w = load(w_);                                                                                  \
-        V s = states > 0 ? load(s_) : w, t = states > 1 ? load(t_) : w, u = states > 2 ? load(u_) : w;                 \
-        if (regular) shape(&g, &w, rates);                                                                             \
-        step;                                                                                                          \
-        store(w_, w);                                                                                                  \
-        if (states > 0) store(s_, s);                                                                                  \
-        if (states > 1) store(t_, t);                                                                                  \
-        if (states > 2) store(u_, u);                                                                                  \
-    }                                                                                                                  \
-    INLINE void update_block_##name(const int regular, idx rows, idx cols, idx ld, const real *g, real *w,             \
-                                    void *const *state, const fnn_rates *of_step) {                                    \
-        const fnn_rates rates = *of_step; /* a copy of our own: no store can change it */                              \
-        real *s = states > 0 ? state[0] : NULL, *t = states > 1 ? state[1] : NULL, *u = states > 2 ? state[2] : NULL;  \
-        for (idx r = 0; r < rows; r++) {                                                                               \
-            idx i = r * ld;                                                                                            \
-            const idx end = i + cols;                                                                                  \
-            for (; i + VL <= end; i += VL)                                                                             \
-                step_##name(regular, g + i, w + i, states > 0 ? s + i : NULL, states > 1 ? t + i : NULL,               \
-                            states > 2 ? u + i : NULL, &rates);                                                        \
-            if (i < end) {                                                                                             \
-                real part[5][VL] = {{0}};                                                                              \
-                real *from[5] = {(real *)g + i, w + i, states > 0 ? s + i : NULL, states > 1 ? t + i : NULL,           \
-                                 states > 2 ? u + i : NULL};                                                           \
-                const size_t bytes = (size_t)(end - i) * sizeof(real);                                                 \
-                for (int a = 0; a < 2 + states; a++) memcpy(part[a], from[a], bytes);                                  \
-                step_##name(regular, part[0], part[1], part[2], part[3], part[4], &rates);                             \
-                for (int a = 1; a < 2 + states; a++) memcpy(from[a], part[a], bytes);                                  \
-            }                                                                                                          \
-        }                                                                                                              \
-    }                                                                                                                  \
-    NOINLINE void update_##name(idx rows, idx cols, idx ld, const real *g, real *w, void *const *state, const fnn_rates *rates) { \
-        if (rates->regular) update_block_##name(1, rows, cols, ld, g, w, state, rates);                                \
-        else update_block_##name(0, rows, cols, ld, g, w, state, rates);                                               \
-    }
 INLINE void shape(V *g, V *w, const fnn_rates *rates) {
     const V limit = splat((real)rates->clip_value);
     *g = *g * splat((real)rates->clip);
@@ -66,16 +19,75 @@ INLINE void shape(V *g, V *w, const fnn_rates *rates) {
     *g = fma_v(splat((real)rates->l1), sign_v(*w), *g);
     *w = *w * splat((real)rates->keep);
 }
+
+/* The optimizers' formulas, on rows of whole vectors; with regular, g and w are shaped first. */
+#define X(name, id, states, step)                                                                                      \
+    INLINE void step_##name(const int regular, idx rows, idx cols, idx ld, const real *g_, real *w_, void *const *state, \
+                            const fnn_rates *of_step) {                                                                \
+        const fnn_rates rates = *of_step; /* a copy of our own: no store can change it */                              \
+        real *s_ = states > 0 ? state[0] : NULL, *t_ = states > 1 ? state[1] : NULL, *u_ = states > 2 ? state[2] : NULL; \
+        const V alpha = splat((real)rates.learning_rate), mu = splat((real)rates.momentum),                            \
+                beta1 = splat((real)rates.beta1), rest1 = splat((real)(1 - rates.beta1)),                              \
+                beta2 = splat((real)rates.beta2), rest2 = splat((real)(1 - rates.beta2)),                              \
+                epsilon = splat((real)rates.epsilon), alpha1 = splat((real)rates.alpha1),                              \
+                root2 = splat((real)rates.root2), damped = splat((real)rates.damped),                                  \
+                alpha_g = splat((real)rates.alpha_g), alpha_m = splat((real)rates.alpha_m),                            \
+                shrink = splat((real)rates.shrink), grow = splat((real)rates.grow),                                    \
+                least = splat((real)rates.least), most = splat((real)rates.most);                                      \
+        (void)alpha, (void)mu, (void)beta1, (void)rest1, (void)beta2, (void)rest2, (void)epsilon, (void)alpha1, (void)root2; \
+        (void)damped, (void)alpha_g, (void)alpha_m, (void)shrink, (void)grow, (void)least, (void)most;                 \
+        for (idx r = 0; r < rows; r++) for (idx i = r * ld; i < r * ld + cols; i += VL) {                              \
+            V g = load(g_ + i), w = load(w_ + i);                                                                      \
+            V s = states > 0 ? load(s_ + i) : w, t = states > 1 ? load(t_ + i) : w, u = states > 2 ? load(u_ + i) : w; \
+            if (regular) shape(&g, &w, &rates);                                                                        \
+            step;                                                                                                      \
+            store(w_ + i, w);                                                                                          \
+            if (states > 0) store(s_ + i, s);                                                                          \
+            if (states > 1) store(t_ + i, t);                                                                          \
+            if (states > 2) store(u_ + i, u);                                                                          \
+        }                                                                                                              \
+    }                                                                                                                  \
+    NOINLINE void update_##name(idx rows, idx cols, idx ld, const real *g, real *w, void *const *state, const fnn_rates *rates) { \
+        if (rates->regular) step_##name(1, rows, cols, ld, g, w, state, rates);                                        \
+        else step_##name(0, rows, cols, ld, g, w, state, rates);                                                       \
+    }
 FNN_OPTIMIZERS(X)
 #undef X
 
-static void update(int optimizer, idx rows, idx cols, idx ld, const void *g, void *w, void *const *state, const fnn_rates *rates) {
+NOINLINE void update_vectors(int optimizer, idx rows, idx cols, idx ld, const real *g, real *w, void *const *state,
+                             const fnn_rates *rates) {
     switch (optimizer) {
 #define X(name, id, states, step) case id: update_##name(rows, cols, ld, g, w, state, rates); return;
         FNN_OPTIMIZERS(X)
 #undef X
     default: assert(!"an optimizer");
     }
+}
+
+/* The elements of each row from `first` on, fewer than a vector, through a buffer. */
+NOINLINE void update_rest(int optimizer, idx rows, idx first, idx cols, idx ld, const real *g, real *w, void *const *state,
+                          const fnn_rates *rates) {
+#define X(name, id, states, step) states,
+    static const int states[] = {FNN_OPTIMIZERS(X)};
+#undef X
+    const int n = states[optimizer];
+    const size_t bytes = (size_t)(cols - first) * sizeof(real);
+    for (idx i = first; i < rows * ld; i += ld) {
+        real g_part[VL] = {0}, w_part[VL] = {0}, part[FNN_MAX_STATES][VL] = {{0}};
+        void *parts[FNN_MAX_STATES];
+        memcpy(g_part, g + i, bytes);
+        memcpy(w_part, w + i, bytes);
+        for (int s = 0; s < n; s++) memcpy(parts[s] = part[s], (real *)state[s] + i, bytes);
+        update_vectors(optimizer, 1, VL, VL, g_part, w_part, parts, rates);
+        memcpy(w + i, w_part, bytes);
+        for (int s = 0; s < n; s++) memcpy((real *)state[s] + i, part[s], bytes);
+    }
+}
+
+static void update(int optimizer, idx rows, idx cols, idx ld, const void *g, void *w, void *const *state, const fnn_rates *rates) {
+    const idx whole = cols - cols % VL;
+    if (whole) update_vectors(optimizer, rows, whole, ld, g, w, state, rates);
+    if (whole < cols) update_rest(optimizer, rows, whole, cols, ld, g, w, state, rates);
 }
 
 /* Norms: squares in double, which for float are exact; an element's sum is in the order of its index on every ISA. */

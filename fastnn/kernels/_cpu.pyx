@@ -466,7 +466,7 @@ cdef Py_ssize_t next_stretch(Choice *c, int most, Py_ssize_t steps, Py_ssize_t b
         forget(c)
         c.most, c.threads, c.saved = most, most, SAVED
     threads[0] = c.tried if c.tried else c.threads
-    if threads[0] == 1 and c.warm and not c.tried:
+    if threads[0] == 1 and (most == 1 or c.warm) and not c.tried:
         return steps
     if c.rows and c.seconds > 0:
         rate = c.rows / c.seconds
