@@ -227,11 +227,11 @@ static DWORD WINAPI scout_thread(void *s) {
     return 0;
 }
 
-static int send_one(fnn_scouts *s) {
+static int send_one(fnn_scouts *s) { /* 0: refused */
     HANDLE thread = CreateThread(NULL, 0, scout_thread, s, 0, NULL);
     return thread && CloseHandle(thread);
 }
-#else
+#elif !defined(__EMSCRIPTEN__) /* no threads there, and nobody asks */
 static void *scout_thread(void *s) {
 #ifdef SCHED_IDLE
     const struct sched_param any = {0};
@@ -247,6 +247,12 @@ static int send_one(fnn_scouts *s) {
 }
 #endif
 
+#ifdef __EMSCRIPTEN__
+int fnn_free_cores(fnn_scouts **scouts, int wanted) {
+    (void)scouts;
+    return wanted;
+}
+#else
 int fnn_free_cores(fnn_scouts **scouts, int wanted) {
     fnn_scouts *s = *scouts;
     const int found = s ? __atomic_load_n(&s->found, __ATOMIC_ACQUIRE) : 0;
@@ -270,6 +276,7 @@ int fnn_free_cores(fnn_scouts **scouts, int wanted) {
     *scouts = s;
     return 0;
 }
+#endif
 
 /* Cancelling --------------------------------------------------------------------------------------------------- */
 

@@ -109,7 +109,9 @@ def two(cost):
 
 
 def test_one_thread_allowed_is_one_thread_used():
-    assert shares(timeline(Machine(1e-4), 1, 1.0)) == {1: pytest.approx(1)}
+    stretches = timeline(Machine(1e-4), 1, 1.0)
+    assert shares(stretches) == {1: pytest.approx(1)}
+    assert min(steps for *_, steps, _ in stretches[1:]) > 200  # a call is one stretch
 
 
 @pytest.mark.parametrize("step", [1e-6, 1e-4, 1e-2])
