@@ -268,6 +268,7 @@ def _as_rule(rule: Any, layer: LayerSpec) -> Any:
 
 # Of data, at most: their pre-activations are held.
 MOST_ROWS = 1 << 14
+UNITS = 16  # of which they are held at a time
 VERTICES = 5  # rows whose convex combination a unit's hyperplane goes through
 
 
@@ -292,40 +293,39 @@ def on_data(network: NetworkSpec, theta: np.ndarray, h: np.ndarray, seed: int) -
         z = normal(seed, WEIGHTS, layer.k, layer.n_in * layer.n_out).reshape(W.shape)
         z = reflected(network, layer, z)
         W[:] = z
-        u = np.ascontiguousarray(_passed(layer, h, W, None, "identity").T, np.float64)
-        off = u.copy()
-        mean = _sum(off) / len(h)
-        np.subtract(u, mean[:, None], out=off)
-        off *= off
-        deviation = np.sqrt(_sum(off) / len(h))
+        deviation, through = np.empty((2, layer.n_out))
+        rows, weights = _vertices(layer, len(h), seed)
+        for start in range(0, layer.n_out, UNITS):
+            at = slice(start, start + UNITS)
+            u = np.ascontiguousarray(_passed(h, W[at], None, "identity").T, np.float64)
+            through[at] = _sum(np.take_along_axis(u, rows[at], 1) * weights[at])
+            mean = _sum(u.copy()) / len(h)
+            deviation[at] = np.sqrt(_sum((u - mean[:, None]) ** 2) / len(h))
         deviation[deviation == 0] = math.sqrt(layer.n_in)
         W[:] = z / deviation[:, None]
         if layer.bias:
-            b[:] = -_within(layer, u, seed) / deviation
-        del u, off  # they are large
+            b[:] = -(through / _sum(weights)) / deviation
         if layer.k < len(network.layers):
-            h = _passed(layer, h, W, b if layer.bias else None, plain(layer.activation))
+            h = _passed(h, W, b if layer.bias else None, plain(layer.activation))
     return theta
 
 
 def _passed(
-    layer: LayerSpec, h: np.ndarray, W: np.ndarray, b: np.ndarray | None, g: str | Activation
+    h: np.ndarray, W: np.ndarray, b: np.ndarray | None, g: str | Activation
 ) -> np.ndarray:
     """g(h W^T + b), (n, n_out)."""
-    out = np.empty((len(h), layer.n_out), W.dtype)
+    out = np.empty((len(h), len(W)), W.dtype)
     forward(h, W, b, out, kernel(g), 1)
     return out
 
 
-def _within(layer: LayerSpec, u: np.ndarray, seed: int) -> np.ndarray:
-    """For each unit's row of u (n_out, n) a convex combination of some of its numbers."""
+def _vertices(layer: LayerSpec, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each unit some of n rows, and weights of theirs, not yet of sum 1: (n_out, VERTICES)."""
     of_rows, of_weights = uniform(seed, BIASES, layer.k, 2 * layer.n_out * VERTICES).reshape(
         2, layer.n_out, VERTICES
     )
-    rows = (of_rows * u.shape[1]).astype(np.intp)
     weights = -log((1 - of_weights).ravel()).reshape(of_weights.shape)  # exponential
-    means: np.ndarray = _sum(np.take_along_axis(u, rows, 1) * weights) / _sum(weights)
-    return means
+    return (of_rows * n).astype(np.intp), weights
 
 
 def _fitting(name: str, values: Any, shape: tuple[int, ...], network: NetworkSpec) -> np.ndarray:

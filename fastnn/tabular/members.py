@@ -27,6 +27,7 @@ from fastnn.training.fit import Callback, Fit
 from fastnn.training.history import History
 
 NORMAL = "lecun_normal", Normal(1.0)  # of W and b
+BLOCK = 1 << 14  # held-out rows that are predicted at a time
 
 
 @dataclass
@@ -179,7 +180,10 @@ def _bag(
     unseen = np.empty((len(lesson.X), lesson.n_out), np.float32)
     fold = np.full(len(lesson.X), -1)
     for k, (predictor, held) in enumerate(zip(predictors, held_out, strict=True)):
-        unseen[held], fold[held] = predictor.rows(lesson.X[held]), k
+        fold[held] = k
+        for start in range(0, len(held), BLOCK):
+            some = held[start : start + BLOCK]
+            unseen[some] = predictor.rows(lesson.X[some])
     measured = fold >= 0
     return Bag(recipe, predictors, [done for _, done in trained], fold[measured], unseen[measured])
 
