@@ -57,13 +57,12 @@ class Steps:
     def __iter__(self) -> Iterator[Step]:
         trace, K = self.trace, self.K
         none = K + 1
-        inputs = "" if self.network.has_inputs else " = h^(0)"
         yield self._step(
             "The data",
             "A row of inputs x, and the target y that the outputs should have."
             if self.n == 1
             else f"{self.n} rows of inputs x, and the target y of each.",
-            [f"x{inputs}", "y"],
+            [] if self.network.has_inputs else ["x = h^(0)"],
             State(0, 0, none, (), "W"),
             self._data,
         )
