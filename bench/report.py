@@ -1,4 +1,4 @@
-"""`python -m bench report`: the results as Markdown tables in README and docs, and as a chart.
+"""`python -m bench report`: the results as Markdown tables in README and docs, and as charts.
 
 The latest file of each command and instruction set counts. Text goes between the pages' markers,
 <!-- bench:NAME --> and <!-- bench:end -->; what stands there before is replaced.
@@ -7,28 +7,26 @@ The latest file of each command and instruction set counts. Text goes between th
 from __future__ import annotations
 
 import json
-import math
 import re
 from argparse import ArgumentParser, Namespace
-from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from bench import charts
 from bench.entrants import ENTRANTS
 from bench.machine import ROOT
 from bench.markdown import number, table
-from bench.results import RESULTS, counts, threads
+from bench.results import RESULTS, Result, counts, measured, numbers_of_threads, threads
 from bench.tables import records
 from bench.tables.report import section as tables_section
+from bench.tables.report import standings, tabulated
 from bench.threads import PERCENTILES
 from bench.workloads import Workload
-from fastnn.drawing.palette import colors_within
 
-Result = dict[str, Any]
-CHART = Path("docs/benchmarks.svg")
-CAPTION = "Time of the best peer and of the others, divided by fastnn's"
+CHART = "benchmarks.svg"  # in docs
+SHAPES_CHART = "benchmarks_shapes.svg"
+TABLES_CHART = "benchmarks_tables.svg"
 N_WORST = 10
 
 
@@ -39,24 +37,36 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def main(options: Namespace) -> None:
     results = latest(options.results)
+    runs, sweeps, beside, estimators = (
+        [one for one in results if one["kind"] == kind]
+        for kind in ("run", "sweep", "threads", "estimators")
+    )
+    fits = records.read(options.results / "tables")
+    standing = standings(tabulated(fits))
     texts = {
         "summary": summary(results),
-        "run": "\n\n".join(run_section(one) for one in results if one["kind"] == "run"),
-        "sweep": "\n\n".join(sweep_section(one) for one in results if one["kind"] == "sweep"),
-        "threads": "\n\n".join(threads_section(one) for one in results if one["kind"] == "threads"),
-        "estimators": "\n\n".join(
-            estimators_section(one) for one in results if one["kind"] == "estimators"
-        ),
-        "tables": tables_section(records.read(options.results / "tables")),
+        "run": "\n\n".join(map(run_section, runs)),
+        "sweep": "\n\n".join(map(sweep_section, sweeps)),
+        "threads": "\n\n".join(map(threads_section, beside)),
+        "estimators": "\n\n".join(map(estimators_section, estimators)),
+        "tables": tables_section(fits),
     }
+    drawn: dict[str, str] = {}
+    if runs:
+        drawn[CHART] = charts.times(runs[0])
+    if sweeps:
+        drawn[SHAPES_CHART] = charts.shapes(sweeps[0])
+    if standing:
+        drawn[TABLES_CHART] = charts.tables(standing)
+        texts["tables"] = f"![{charts.TABLES}]({TABLES_CHART})\n\n{texts['tables']}"
     for page in ("README.md", "docs/benchmarks.md"):
         path = options.root / page
         path.write_text(fill(path.read_text(), texts))
         print("wrote", path)
-    runs = [one for one in results if one["kind"] == "run"]
-    if runs:
-        draw(runs[0], options.root / CHART)
-        print("wrote", options.root / CHART)
+    for name, svg in drawn.items():
+        path = options.root / "docs" / name
+        path.write_text(svg, encoding="utf-8")
+        print("wrote", path)
 
 
 def latest(folder: Path) -> list[Result]:
@@ -93,21 +103,6 @@ def where(result: Result) -> str:
 
 
 # Training and prediction
-
-
-def measured(result: Result, kind: str, n_threads: int) -> dict[str, Result]:
-    """Measurements that hold a time of fastnn's, by workload."""
-    return {
-        one["workload"]["name"]: one
-        for one in result["measurements"]
-        if one["workload"]["kind"] == kind
-        and one["threads"] == n_threads
-        and counts(one.get("entrants", {}).get("fastnn", {}))
-    }
-
-
-def numbers_of_threads(result: Result) -> list[int]:
-    return sorted({one["threads"] for one in result["measurements"]})
 
 
 def amount(kind: str, result: Result | None) -> str:
@@ -167,14 +162,14 @@ def every_entrant(result: Result, kind: str, n_threads: int) -> str:
 def summary(results: list[Result]) -> str:
     """README's chart; the tables stand in docs/benchmarks.md."""
     run = next((one for one in results if one["kind"] == "run"), None)
-    return "" if run is None else f"![{CAPTION}]({CHART})\n\n{where(run)}"
+    return "" if run is None else f"![{charts.TIMES}](docs/{CHART})\n\n{where(run)}"
 
 
 def run_section(result: Result) -> str:
     limit = result["isa_limited_to"]
     parts = [f"### {f'Limited to {limit}' if limit else 'All workloads'}", where(result)]
     if not limit:
-        parts.append(f"![{CAPTION}]({CHART.name})")
+        parts.append(f"![{charts.TIMES}]({CHART})")
     for kind, unit in UNITS.items():
         if not any(measured(result, kind, n) for n in numbers_of_threads(result)):
             continue
@@ -207,6 +202,8 @@ def _notes(one: Result) -> list[str]:
 def sweep_section(result: Result) -> str:
     limit = result["isa_limited_to"]
     parts = [f"### Random shapes{f', limited to {limit}' if limit else ''}", where(result)]
+    if not limit:
+        parts.append(f"![{charts.SHAPES}]({SHAPES_CHART})")
     head = ["the best peer's time / fastnn's", "shapes", "median", "lowest tenth", "worst"]
     rows, worst = [], []
     for n in numbers_of_threads(result):
@@ -278,93 +275,3 @@ def estimators_section(result: Result) -> str:
         scores = f"{theirs['mean_score']:.4f}, {ours['mean_score']:.4f}"
         rows.append([one["workload"]["name"], *times, f"**{one['ratio']:.2f}**", epochs, scores])
     return "\n\n".join(["### Estimators", where(result), table(head, rows)])
-
-
-# The chart
-
-ROW, TOP, LABELS, PANEL, VALUES = 20, 58, 260, 210, 150  # of the drawing, in its own units
-TICKS = [0.5, 1, 2, 5, 10, 20, 50]  # times as long as fastnn; what lies beyond is at the end
-STYLE = f"""<style>{colors_within("svg.drawn")}
-.drawn text{{fill:var(--soft);font:12px system-ui,sans-serif}}
-.drawn .head{{fill:var(--ink);font-weight:600}}
-.drawn .grid{{stroke:var(--rule)}}.drawn .ours{{stroke:var(--s1);stroke-width:2}}
-.drawn .slower{{fill:var(--s1)}}.drawn .faster{{fill:var(--s2)}}
-.drawn circle{{fill:var(--soft);opacity:.5}}</style>"""
-
-
-def draw(result: Result, path: Path) -> None:
-    """Times of the peers / fastnn's: a bar to the best peer, a dot for every other."""
-    all_threads = numbers_of_threads(result)
-    found = {
-        n: {**measured(result, "train", n), **measured(result, "predict", n)} for n in all_threads
-    }
-    names = dict.fromkeys(one["workload"]["name"] for one in result["measurements"])
-    names = [name for name in names if any(name in of for of in found.values())]
-    width, height = LABELS + len(all_threads) * (PANEL + VALUES), TOP + ROW * len(names) + 40
-    parts = [
-        f'<svg class="drawn" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-        f'role="img" aria-label="{escape(CAPTION)}">',
-        STYLE,
-        *_key(),
-    ]
-    for row, name in enumerate(names):
-        one = next(of[name] for of in found.values() if name in of)
-        workload = Workload.from_dict(one["workload"])
-        label = f"{workload.kind} {workload.title}"
-        parts.append(_text(LABELS - 8, TOP + ROW * (row + 0.7), label, "end"))
-    for panel, n in enumerate(all_threads):
-        left = LABELS + panel * (PANEL + VALUES)
-        parts += _panel(left, threads(n), height - 36)
-        for row, name in enumerate(names):
-            if name in found[n]:
-                parts += _row(left, TOP + ROW * row, found[n][name])
-    path.write_text("\n".join([*parts, "</svg>\n"]), encoding="utf-8")
-
-
-def _key() -> list[str]:
-    bar = '<rect class="{0}" x="{1}" y="6" width="18" height="10"/>'
-    return [
-        bar.format("slower", 8),
-        _text(32, 16, "best peer, slower than fastnn"),
-        bar.format("faster", 238),
-        _text(262, 16, "best peer, faster"),
-        '<circle cx="410" cy="11" r="3.5"/>',
-        _text(422, 16, "other peers"),
-    ]
-
-
-def _panel(left: float, title: str, bottom: float) -> list[str]:
-    parts = [_text(left, TOP - 12, title, more='class="head"')]
-    for tick in TICKS:
-        kind, x = "ours" if tick == 1 else "grid", left + _across(tick)
-        parts.append(f'<path class="{kind}" d="M{x:.1f} {TOP}V{bottom}"/>')
-        parts.append(_text(x, bottom + 14, f"{tick:g}", "middle"))
-    return [*parts, _text(left + PANEL / 2, bottom + 30, "times as long as fastnn", "middle")]
-
-
-def _row(left: float, top: float, one: Result) -> list[str]:
-    parts, best = [], one["best_peer"]
-    for name, result in one["entrants"].items():
-        if name not in ("fastnn", best) and counts(result) and math.isfinite(result["ratio"]):
-            x = left + _across(result["ratio"])
-            parts.append(f'<circle cx="{x:.1f}" cy="{top + ROW / 2}" r="3"/>')
-    if best is not None:
-        ratio = one["entrants"][best]["ratio"]
-        low, high = sorted((_across(1), _across(ratio)))
-        kind = "slower" if ratio >= 1 else "faster"
-        parts.append(
-            f'<rect class="{kind}" x="{left + low:.1f}" y="{top + 5}" width="{high - low:.1f}" '
-            f'height="{ROW - 10}"/>'
-        )
-        text = f"{ratio:.2f}  {ENTRANTS[best].title}"
-        parts.append(_text(left + PANEL + 6, top + 0.7 * ROW, text))
-    return parts
-
-
-def _across(ratio: float) -> float:
-    low, high = math.log(TICKS[0]), math.log(TICKS[-1])
-    return PANEL * min(max((math.log(ratio) - low) / (high - low), 0), 1)
-
-
-def _text(x: float, y: float, text: str, anchor: str = "start", more: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {more}>{escape(text)}</text>'

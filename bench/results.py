@@ -8,6 +8,7 @@ from typing import Any
 
 from bench import machine
 
+Result = dict[str, Any]
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -47,3 +48,18 @@ def counts(result: dict[str, Any]) -> bool:
 
 def threads(n: int) -> str:
     return f"{n} thread{'s' * (n > 1)}"
+
+
+def measured(result: Result, kind: str, n_threads: int) -> dict[str, Result]:
+    """Measurements that hold a time of fastnn's, by workload."""
+    return {
+        one["workload"]["name"]: one
+        for one in result["measurements"]
+        if one["workload"]["kind"] == kind
+        and one["threads"] == n_threads
+        and counts(one.get("entrants", {}).get("fastnn", {}))
+    }
+
+
+def numbers_of_threads(result: Result) -> list[int]:
+    return sorted({one["threads"] for one in result["measurements"]})

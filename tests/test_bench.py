@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from argparse import ArgumentTypeError, Namespace
 from pathlib import Path
@@ -12,9 +13,9 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT))  # at the end: an installed fastnn comes first
+sys.path.append(str(ROOT))  # at the end, and not for long: an installed fastnn comes first
 
-from bench import estimators, machine, many, report, results, sweep  # noqa: E402
+from bench import charts, estimators, machine, many, report, results, sweep  # noqa: E402
 from bench.entrants import ENTRANTS, Listing  # noqa: E402
 from bench.entrants.fastnn import Fastnn  # noqa: E402
 from bench.entrants.numpy_by_hand import NumpyByHand  # noqa: E402
@@ -33,6 +34,8 @@ from bench.workloads import (  # noqa: E402
     reference_forward,
     training,
 )
+
+sys.path.pop()
 
 SMALL = [
     training("softmax", (7, 9, 5, 3), 4, 8),
@@ -228,6 +231,7 @@ def test_report_fills_the_pages_between_the_markers(tmp_path):
     assert "- 7-9-5-3, batch 4, 1 thread: NumPy by hand: first epoch's loss is 2, not 1" in page
     chart = (tmp_path / "docs" / "benchmarks.svg").read_text()
     assert "2.50  JAX" in chart
+    assert not (tmp_path / "docs" / "benchmarks_tables.svg").exists()  # without records
     assert chart.count('class="slower"') == 2 and chart.count('class="faster"') == 1  # with the key
 
 
@@ -257,6 +261,21 @@ def test_report_of_estimators(tmp_path):
     page.write_text("<!-- bench:estimators --><!-- bench:end -->")
     report.main(Namespace(results=tmp_path / "results", root=tmp_path))
     assert "| wine | 1000 | 250 | **4.00** | the same | 0.8750, 0.8750 |" in page.read_text()
+
+
+def test_random_shapes_are_drawn_each_where_it_is(tmp_path):
+    result = {**run_result(), "kind": "sweep"}
+    one = {**result["measurements"][0], "ratio": 2.5, "ratio_to_one_thread": None}
+    slower = {**one, "ratio": 0.5, "threads": 2}
+    result["measurements"] = [one, {**one, "ratio": None}, slower]
+    chart = charts.shapes(result)
+    assert "1 thread: 1 of 1 at 1 or above; 2 threads: 0 of 1 at 1 or above" in chart
+    down = [float(y) for y in re.findall(r'cy="([\d.]+)" r="2.5"', chart)]
+    line = float(re.search(r'class="line s3" d="M[\d.]+ ([\d.]+) ', chart)[1])
+    assert len(down) == 2 and down[0] < line < down[1]
+    text = report.sweep_section(result)
+    assert text.count("](benchmarks_shapes.svg)") == 1
+    assert "svg" not in report.sweep_section({**result, "isa_limited_to": "avx2"})
 
 
 def test_no_results_are_named(tmp_path):

@@ -5,6 +5,7 @@ No peer is needed.
 
 from __future__ import annotations
 
+import re
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -13,12 +14,16 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT))  # at the end: an installed fastnn comes first
+sys.path.append(str(ROOT))  # at the end, and not for long: an installed fastnn comes first
 
+import bench.report  # noqa: E402
+from bench import charts  # noqa: E402
 from bench.processes import Failed  # noqa: E402
 from bench.tables import records, report, run, scores, tables, worker  # noqa: E402
 from bench.tables.entrants import ENTRANTS, Entrant  # noqa: E402
 from bench.workloads import Unavailable  # noqa: E402
+
+sys.path.pop()
 
 
 class Frequent:
@@ -279,6 +284,36 @@ def test_other_rows_are_refused_and_a_single_split_is_not_compared(entrants):
         report.section([made("iris", "fast", 1, 0.1), made("iris", "slow", 1, 0.1, rows=7)])
     assert report.section([made("iris", "fast", 0, 0.1)]) == ""
     assert report.section([]) == ""
+
+
+def test_the_chart_shows_the_ranks_of_the_report(entrants, monkeypatch):
+    monkeypatch.setattr(charts, "TABLE_ENTRANTS", entrants)
+    found = [made(table, name, i, error, fit=fit)
+             for table in ("iris", "wine") for i in range(2)
+             for name, error, fit in (("fast", 0.1, 1.0), ("slow", 0.2, 8.0))
+             if (table, name) != ("wine", "slow")]  # fmt: skip
+    standing = report.standings(report.tabulated(found))
+    chart = charts.tables(standing)
+    texts = re.findall(r">([^<>]+)</text>", chart)
+    assert {"Fast", "Slow (1 of 2 tables)", "error or RMSE", "AUC", "seconds to fit"} <= set(texts)
+    bars = re.findall(r'width="([\d.]+)" height="10"/>\n<text[^>]*>([\d.]+)<', chart)
+    assert [told for _, told in bars] == ["1.00", "2.00"] * 3 + ["1.00", "8.00"]
+    assert float(bars[1][0]) == 2 * float(bars[0][0]) > 0
+
+
+def test_a_report_draws_the_tables_and_shows_the_chart(entrants, monkeypatch, tmp_path):
+    monkeypatch.setattr(charts, "TABLE_ENTRANTS", entrants)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "README.md").write_text("")
+    page = tmp_path / "docs" / "benchmarks.md"
+    page.write_text("<!-- bench:tables --><!-- bench:end -->")
+    monkeypatch.setattr(bench.report, "latest", lambda folder: [])
+    for i in range(2):
+        records.add(made("iris", "fast", i, 0.1), tmp_path / "tables")
+    bench.report.main(Namespace(results=tmp_path, root=tmp_path))
+    section = report.section(records.read(tmp_path / "tables"))
+    assert f"](benchmarks_tables.svg)\n\n{section}" in page.read_text()
+    assert "<svg" in (tmp_path / "docs" / "benchmarks_tables.svg").read_text()
 
 
 def test_the_listed_are_known():

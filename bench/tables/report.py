@@ -7,6 +7,7 @@ normalised scores compare: they use the splits that all entrants of the table ha
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from statistics import fmean, geometric_mean, median, stdev
 from typing import Any
 
@@ -18,6 +19,7 @@ from bench.tables.scores import CLASSES, MAIN, VALUES
 from bench.tables.tables import ENOUGH, TABLES
 
 ByEntrant = dict[str, dict[int, Record]]  # of one table: entrant, split
+KINDS = {"error or RMSE": MAIN, "log loss or MAE": ("log_loss", "mae"), "AUC": ("auc",)}
 QUIET = 0.5  # of load beside an entrant's own threads
 PAIRS = [  # ours and whom to compare with; None: the best of the others
     ("fastnn", None),
@@ -169,37 +171,58 @@ def where(fine: list[Record]) -> str:
     )
 
 
-def overall(by_table: dict[str, ByEntrant]) -> str:
-    """Mean rank and mean normalised score by each kind of score, the best rank first, whoever lacks
-    tables last; and how long fits take."""
-    kinds = {"error or RMSE": MAIN, "log loss or MAE": ("log_loss", "mae"), "AUC": ("auc",)}
+@dataclass
+class Standing:
+    """Of an entrant over all tables, by kind of score where it has any."""
+
+    tables: int
+    rank: dict[str, float]  # mean, from 1
+    share: dict[str, float]  # mean normalised score
+    slower: float  # to fit than the fastest of a table, geometric mean
+
+
+def standings(by_table: dict[str, ByEntrant]) -> dict[str, Standing]:
+    """By entrant: the best mean rank of the main score first, whoever lacks tables last."""
     rank: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     share: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    slower: dict[str, list[float]] = defaultdict(list)  # than the fastest of a table
+    slower: dict[str, list[float]] = defaultdict(list)
     for entrants in by_table.values():
         seconds = {name: _seconds(each) for name, each in entrants.items()}
         for name, own in seconds.items():
             slower[name].append(own / min(seconds.values()))
-        for kind, scores in kinds.items():
+        for kind, scores in KINDS.items():
             for score in _scores(entrants):
                 values = means(entrants, score) if score in scores else {}
                 for name, value in ranks(values).items():
                     rank[name][kind].append(value)
                 for name, value in (normalised(values) if values else {}).items():
                     share[name][kind].append(value)
+    main = next(iter(KINDS))
+    found = {
+        name: Standing(
+            len(rank[name][main]),
+            {kind: fmean(own) for kind, own in rank[name].items() if own},
+            {kind: fmean(own) for kind, own in share[name].items() if own},
+            geometric_mean(slower[name]),
+        )
+        for name in rank
+    }
+    return dict(sorted(found.items(), key=lambda item: (-item[1].tables, item[1].rank[main])))
+
+
+def overall(by_table: dict[str, ByEntrant]) -> str:
+    """Mean rank and mean normalised score by each kind of score; and how long fits take."""
     head = ["", "tables"]
-    for kind in kinds:
+    for kind in KINDS:
         head += [f"{kind}: mean rank", "normalised"]
     head.append("fit: times as long as the fastest")
     rows = []
-    by_rank = sorted(rank, key=lambda name: fmean(rank[name]["error or RMSE"]))
-    for name in sorted(by_rank, key=lambda name: -len(rank[name]["error or RMSE"])):
-        cells = [ENTRANTS[name].title, str(len(rank[name]["error or RMSE"]))]
-        for kind in kinds:
-            own = rank[name][kind]
-            cells += [f"{fmean(own):.2f}" if own else ""]
-            cells += [f"{fmean(share[name][kind]):.3f}" if own else ""]
-        rows.append([*cells, number(geometric_mean(slower[name]))])
+    for name, one in standings(by_table).items():
+        cells = [ENTRANTS[name].title, str(one.tables)]
+        for kind in KINDS:
+            cells += [f"{one.rank[kind]:.2f}" if kind in one.rank else ""]
+            cells += [f"{one.share[kind]:.3f}" if kind in one.share else ""]
+        rows.append([*cells, number(one.slower)])
     return table(head, rows)
 
 

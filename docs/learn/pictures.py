@@ -5,23 +5,13 @@ SVG whose colours follow light and dark. A notebook shows the picture that a cel
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 
-from fastnn.drawing.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Range, Series, plot
-from fastnn.drawing.palette import colors_within
+from fastnn.drawing.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Range, Series
+from fastnn.drawing.picture import picture
 
 CELLS = 40  # of the plane, across and down
 SHADES = 6  # of a colour: the surer, the darker
-STYLE = f"<style>{colors_within('svg.drawn')}" + """svg.drawn{background:var(--paper)}
-.drawn text{fill:var(--soft);font:12px system-ui,sans-serif}.drawn .grid{stroke:var(--rule)}
-.drawn .axis{stroke:var(--soft);fill:none}
-.drawn .s1{--c:var(--s1)}.drawn .s2{--c:var(--s2)}.drawn .s3{--c:var(--s3)}
-.drawn .line{fill:none;stroke:var(--c);stroke-width:2;stroke-linejoin:round}
-.drawn .line.s2{stroke-dasharray:7 3}.drawn .line.s3{stroke-dasharray:2 3}
-.drawn .dots{fill:var(--c);stroke:var(--paper)}.drawn .plane{fill:var(--c)}
-</style>"""
 
 
 class Picture:
@@ -41,7 +31,8 @@ def curves(
         values = np.nan_to_num(np.asarray(values, float), nan=most, posinf=most)
         x = np.arange(1.0, len(values) + 1)
         series.append(Series(x, np.minimum(values, most), name, color))
-    return _picture(series, title, "; ".join(lines), x_title, y_title)
+    told = "; ".join(lines)
+    return Picture(picture(series, title=title, told=told, x_title=x_title, y_title=y_title))
 
 
 def plane(f, X: np.ndarray, y: np.ndarray, title: str, names=("x_0", "x_1")) -> Picture:
@@ -73,20 +64,5 @@ def plane(f, X: np.ndarray, y: np.ndarray, title: str, names=("x_0", "x_1")) -> 
         Series(*X[y == c].T, f"y = {c}", c + 1, line=False, dots=True) for c in range(p.shape[1])
     ]
     told = "points of each class over the plane, coloured by the class that is found"
-    return _picture(dots, title, told, *names, "".join(parts), x_axis, y_axis)
-
-
-def _picture(series, title, told, x_title, y_title, behind="", x=None, y=None) -> Picture:
-    svg = plot(series, title=title, told=told, x_title=x_title, y_title=y_title, x=x, y=y)
-    head, rest = re.match(r"(<svg [^>]*>)(.*)</svg>", svg, re.S).groups()
-    kinds = [f'class="{"line" if one.line else "dots"} s{one.color}"' for one in series]
-    keys, at = "", LEFT
-    for one, kind in zip(series, kinds, strict=True):
-        sign = f'<path {kind} d="M{at} {HEIGHT + 6}h24"/>'
-        if one.dots:
-            sign = f'<circle {kind} cx="{at + 18}" cy="{HEIGHT + 6}" r="4"/>'
-        keys += f'{sign}<text x="{at + 30}" y="{HEIGHT + 10}">{one.name}</text>'
-        at += 44 + 7 * len(one.name)
-    head = head.replace(f"{WIDTH} {HEIGHT}", f"{WIDTH} {HEIGHT + 18}")
-    head = head.replace("<svg ", '<svg class="drawn picture" xmlns="http://www.w3.org/2000/svg" ')
-    return Picture(f"{head}{STYLE}{behind}{rest}{keys}</svg>\n")
+    axes = {"x_title": names[0], "y_title": names[1], "x": x_axis, "y": y_axis}
+    return Picture(picture(dots, title=title, told=told, **axes, behind="".join(parts)))
