@@ -62,7 +62,7 @@ class ArrowStream:
         format: str | None = None,
     ) -> None:
         datasets = optional("pyarrow.dataset", "ArrowStream")
-        self.batch_rows = as_int("batch_rows", batch_rows, 1)
+        self.batch_rows: int = as_int("batch_rows", batch_rows, 1)
         self.target = target
         path = Path(path)
         if not path.exists():
@@ -70,7 +70,8 @@ class ArrowStream:
         kind = format or _format(path)
         self._dataset: Any = datasets.dataset(path, format=kind)
         names = self._dataset.schema.names
-        self.columns = [n for n in names if n != target] if columns is None else list(columns)
+        others: list[str] = [name for name in names if name != target]
+        self.columns: list[str] = others if columns is None else list(columns)
         missing = [name for name in (*self.columns, target) if name not in names]
         if missing:
             raise ValueError(

@@ -219,7 +219,7 @@ class Model:
             *(embeddings, feature_scale, monotone),
         )
         self.n_threads = None if n_threads is None else as_int("n_threads", n_threads, 1)
-        self.seed = as_seed(seed)
+        self.seed: int = as_seed(seed)
         self.metadata: dict[str, Any] = {}
         self._open: OpenEnds | None = None
         if columns is None and not is_open(sizes):

@@ -9,7 +9,7 @@ import numpy as np
 from fastnn.config import n_threads
 from fastnn.kernels.predict import Frozen
 from fastnn.network.activations import Activation, hidden_kernel, kernel
-from fastnn.network.arrays import as_features, as_numbers
+from fastnn.network.arrays import as_features, as_finite, as_numbers
 from fastnn.network.losses import for_kernel
 from fastnn.network.norms import kernel as norm_kernel
 from fastnn.network.parameters import Parameters, initial_statistics, inputs_of
@@ -150,7 +150,11 @@ class Predictor(Frozen):
 
 
 class Kept:
-    """The predictor of weights that change, made anew when they did."""
+    """The predictor of weights that change, made anew when they did.
+
+    Weights that somebody wrote and that are not finite raise ValueError: of NaN, the greatest of
+    probabilities would be the first.
+    """
 
     def __init__(self) -> None:
         self._made: tuple[int, Predictor] | None = None
@@ -164,6 +168,7 @@ class Kept:
             predictor = made[1]  # somebody may have written, but has not
         else:
             self._made = made = None  # whose memory the next one may need
+            as_finite("the weights theta", theta, parameters.network.dtype)
             predictor = Predictor(parameters.network, theta, statistics, n_threads)
         self._made = version, predictor
         return predictor

@@ -180,6 +180,8 @@ ALONE = _probe.references("coefs_")
 class Perceptron(CallbackSupport, BaseMultilayerPerceptron):
     """What fastnn does in place of scikit-learn's base class."""
 
+    loss_: float
+    n_iter_: int
     _no_improvement_count: int
     _learned: Learned
     _task: Task | None = None  # the fit under way, where scikit-learn's callbacks follow it

@@ -199,7 +199,7 @@ def test_what_is_no_moment(word):
 def test_dates_later_and_missing_ones(learned):
     columns, X = learned(lines([*DATES["English"][:-1], ""]), scaling="none")
     assert columns.inputs.columns[0].indicator and X[-1, -1] == 1 and X[:-1, -1].sum() == 0
-    later = columns.encode({"a": ["2/1/2020", "", np.datetime64("NaT")][:2]})  # 2 January? no
+    later = columns.encode({"a": ["2/1/2020", ""]})  # 2 January? no
     assert later[0, 1] == 1 and later[1, -1] == 1
     with pytest.raises(TableError, match='row 1, column "a": must be a date or time, got "soon"'):
         columns.encode({"a": ["2/1/2020", "soon"]})

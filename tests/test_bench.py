@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT))  # at the end: an installed fastnn comes first
+sys.path.append(str(ROOT))  # at the end, and not for long: an installed fastnn comes first
 
 from bench import charts, estimators, machine, many, report, results, sweep  # noqa: E402
 from bench.entrants import ENTRANTS, Listing  # noqa: E402
@@ -34,6 +34,8 @@ from bench.workloads import (  # noqa: E402
     reference_forward,
     training,
 )
+
+sys.path.pop()
 
 SMALL = [
     training("softmax", (7, 9, 5, 3), 4, 8),

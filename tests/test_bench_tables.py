@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT))  # at the end: an installed fastnn comes first
+sys.path.append(str(ROOT))  # at the end, and not for long: an installed fastnn comes first
 
 import bench.report  # noqa: E402
 from bench import charts  # noqa: E402
@@ -22,6 +22,8 @@ from bench.processes import Failed  # noqa: E402
 from bench.tables import records, report, run, scores, tables, worker  # noqa: E402
 from bench.tables.entrants import ENTRANTS, Entrant  # noqa: E402
 from bench.workloads import Unavailable  # noqa: E402
+
+sys.path.pop()
 
 
 class Frequent:

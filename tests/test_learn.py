@@ -22,6 +22,7 @@ from fastnn.learn.words import STEPS, named
 PLANES = ("xor", "circles", "spirals")
 SEEDS = (0, 1, 2)
 PAGE = Path(__file__).parent.parent / "docs" / "learn_at_the_shell.md"
+PACKAGES = str(Path(fastnn.__file__).parents[1])  # where other processes find the same fastnn
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +254,7 @@ def in_a_terminal(**environment):
     done = subprocess.Popen(
         [sys.executable, "-m", "fastnn", "learn", "--epochs", "2"],
         stdout=theirs,
-        env={**os.environ, "PYTHONPATH": str(PAGE.parent.parent), **environment},
+        env={**os.environ, "PYTHONPATH": PACKAGES, **environment},
     )
     os.close(theirs)
     text = b""
@@ -280,12 +281,12 @@ def test_colours_are_for_terminals_that_want_them(run, monkeypatch):
 
 
 def test_ascii_where_there_is_no_more():
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    environment = {"PYTHONPATH": PACKAGES, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     huge = "--epochs 2 --init normal:1e20"
     for words in ("--epochs 2", huge, "--compare init --epochs 2", "--trouble all"):
         done = subprocess.run(
             [sys.executable, "-m", "fastnn", "learn", *words.split()],
-            capture_output=True, env=environment, cwd=PAGE.parent.parent, check=True,
+            capture_output=True, env={**os.environ, **environment}, check=True,
         )  # fmt: skip
         assert done.stdout.isascii() and b"accuracy" in done.stdout and done.stderr == b""
 

@@ -113,6 +113,24 @@ def test_what_is_not_finite_is_refused_wherever_it_stands(bad, n, dtype, others)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_weights_that_somebody_made_infinite_or_nan_are_told(bad):
+    X = np.ones((3, 4), np.float32)
+    model = fastnn.Model([4, 5, 2], seed=0)
+    before = model.predict_proba(X)
+    good = model.W[1][1, 2]
+    model.W[1][1, 2] = bad
+    calls = (
+        *(model.forward, model.predict, model.predict_proba),
+        *(lambda X: model.predictor(), lambda X: model.evaluate(X, [0, 1, 1])),
+    )
+    for call in calls:
+        with pytest.raises(ValueError, match="the weights theta must be finite, got"):
+            call(X)
+    model.W[1][1, 2] = good
+    assert model.predict_proba(X).tobytes() == before.tobytes()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("n", [1, 2, 300])
 def test_what_is_not_finite_is_refused_where_its_weight_is_zero(bad, n):
     model = fastnn.Model([37, 40, 2], seed=0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +102,45 @@ def test_mypy_reveals_what_typical_scripts_expect(tmp_path):
     command = ["--follow-imports=silent", "--config-file", str(settings)]
     out, err, status = api.run([*command, *map(str, SCRIPTS)])
     assert len(SCRIPTS) > 1 and status == 0, out + err
+
+
+def definitions():
+    """Where pyright finds what users see: each public class or function, and classes it is of."""
+    ours = pytest.importorskip("fastnn.sklearn", exc_type=fastnn.MissingExtraError)
+    tables = fastnn.tables, fastnn.tabular
+    for module in (fastnn, fastnn.data, fastnn.interop, fastnn.onnx, ours, *tables):
+        for one in (getattr(module, name) for name in module.__all__):
+            for part in one.__mro__ if isinstance(one, type) else [one]:
+                if part.__module__.startswith("fastnn"):
+                    yield f"{part.__module__}.{part.__qualname__}"
+
+
+def test_pyright_knows_the_type_of_every_public_name():
+    """Without a guess, which another type checker might make otherwise."""
+    if shutil.which("pyright") is None:
+        pytest.skip("needs pyright")
+    package = Path(fastnn.__file__).parents[1]
+    done = subprocess.run(
+        [
+            *("pyright", "--pythonpath", sys.executable, "--verifytypes", "fastnn"),
+            *("--ignoreexternal", "--outputjson"),
+        ],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(package)},
+    )
+    public = set(definitions())
+    found = json.loads(done.stdout)["typeCompleteness"]["symbols"]
+    assert public <= {one["name"] for one in found}
+    guessed = {
+        one["name"]
+        for one in found
+        if not one["isTypeKnown"] or one.get("isTypeAmbiguous")
+        if any(f"{one['name']}.".startswith(f"{name}.") for name in public)
+    }
+    # scikit-learn has no types for the classes that these are derived from.
+    ours = ("Perceptron", "MLPClassifier", "MLPRegressor")
+    assert guessed == {f"fastnn.sklearn.{name}" for name in ours}
 
 
 def test_the_marker_of_typed_packages_is_there():

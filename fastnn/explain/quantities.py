@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 
@@ -24,6 +24,33 @@ from fastnn.network.spec import LayerSpec, NetworkSpec
 
 class Quantities:
     """The numbers; attributes as of `fastnn.explain.trace.Trace`."""
+
+    x: np.ndarray
+    y: np.ndarray
+    W: list[np.ndarray]
+    b: list[np.ndarray | None]
+    u: list[Any]  # as xhat and du: None without a norm
+    xhat: list[Any]
+    gamma: list[np.ndarray | None]
+    alpha: list[np.ndarray | None]
+    a: list[np.ndarray]
+    h: list[np.ndarray]
+    dh: list[Any]  # None unless the activation is parametric
+    delta: list[np.ndarray]
+    du: list[Any]
+    grad_W: list[np.ndarray]
+    grad_b: list[np.ndarray | None]
+    grad_gamma: list[np.ndarray | None]
+    grad_alpha: list[np.ndarray | None]
+    features: Any  # as h_0 and delta_0: None without an input layer
+    h_0: Any
+    delta_0: Any
+    phi: list[list[dict[str, np.ndarray]]]
+    grad_phi: list[list[dict[str, np.ndarray]]]
+    s: np.ndarray | None
+    grad_s: np.ndarray | None
+    loss: float
+    after: Self | None
 
     def __init__(
         self,
@@ -94,7 +121,7 @@ class Quantities:
         self.x, self.y = self._plain(X), self._plain(Y)
         self.a, self.h, self.delta = ([self._plain(one) for one in many] for many in (a, h, delta))
         self.u, self.xhat, self.du = ([self._plain(one) for one in m] for m in (u, xhat, du))
-        self.W, self.b, self.grad_W, self.grad_b = (list(v) for v in (W, b, grad_W, grad_b))
+        self.W, self.b, self.grad_W, self.grad_b = list(W), list(b), list(grad_W), list(grad_b)
         self.gamma, self.grad_gamma = list(gamma), list(grad_gamma)
         self.alpha, self.grad_alpha = list(alpha), list(grad_alpha)
         has = network.has_inputs
@@ -107,7 +134,7 @@ class Quantities:
         self.loss, self._losses = float(losses.mean()), losses
         self._grad = grad
         self._learning_rate = learning_rate
-        self.after = None if learning_rate is None else self.step(learning_rate)
+        self.after = None if learning_rate is None else cast("Self", self.step(learning_rate))
 
     def step(self, learning_rate: float) -> Self:
         """The same pass after theta <- theta - learning_rate dL/dtheta. Changes no model.

@@ -64,7 +64,7 @@ def _css() -> str:
 
 
 def _text(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return files("fastnn.explain").joinpath(name).read_text(encoding="utf-8")
 
 
 def _too_large(trace: Quantities) -> str | None:

@@ -60,7 +60,7 @@ def learn_page(
 
 
 def _text(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return files("fastnn.learn").joinpath(name).read_text(encoding="utf-8")
 
 
 def _contents(titles: Mapping[str, str]) -> str:

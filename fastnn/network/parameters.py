@@ -72,9 +72,9 @@ class Vector:
         """array: taken over if it owns its memory, otherwise (maps, pickles' buffers) copied."""
         flags = array.flags
         ours = type(array) is np.ndarray and flags.owndata and flags.carray
-        self.own = array if ours else np.array(array, order="C", subok=False)
-        self.view = self.own.view()
-        self.lent = False
+        self.own: np.ndarray = array if ours else np.array(array, order="C", subok=False)
+        self.view: np.ndarray = self.own.view()
+        self.lent: bool = False
 
     def lend(self) -> np.ndarray:
         self.lent = True
@@ -106,12 +106,12 @@ class Before:
     """What a run goes back to when it fails."""
 
     def __init__(self, parameters: Parameters) -> None:
-        self.optimizer = parameters._optimizer
-        self.counts = parameters.counts.copy()
-        self.epoch = parameters.epoch
-        self.bits_version = parameters.bits_version
+        self.optimizer: tuple[str, Vector] = parameters._optimizer
+        self.counts: np.ndarray = parameters.counts.copy()
+        self.epoch: int = parameters.epoch
+        self.bits_version: int = parameters.bits_version
         self.vectors: list[np.ndarray] | None = None  # None: those of the parameters, untouched
-        self.replaced = False  # by a checkpoint's
+        self.replaced: bool = False  # by a checkpoint's
 
 
 class Parameters:
@@ -121,24 +121,28 @@ class Parameters:
     of steps, a reader for a copy, so that what is read is of one version.
     """
 
+    network: NetworkSpec
+    epoch: int  # epochs begun by fit so far: numbers the shuffles
+    # Steps so far: of this optimizer, which its state is the outcome of; and of every one,
+    # which numbers what dropout and noise draw. The engine counts as it steps.
+    counts: np.ndarray
+    bits_version: int  # of the arithmetic that last trained these weights
+    # The optimizer and its state in one attribute: an interrupt cannot fall between the two.
+    _optimizer: tuple[str, Vector]
+
     def __init__(self, network: NetworkSpec, theta: np.ndarray) -> None:
         """theta: taken over if it owns its memory, otherwise copied."""
-        self.network = network
-        self.epoch = 0  # epochs begun by fit so far: numbers the shuffles
-        # Steps so far: of this optimizer, which its state is the outcome of; and of every one,
-        # which numbers what dropout and noise draw. The engine counts as it steps.
-        self.counts = np.zeros(2, np.int64)
-        self.bits_version = BITS_VERSION  # of the arithmetic that last trained these weights
+        self.network, self.epoch = network, 0
+        self.counts, self.bits_version = np.zeros(2, np.int64), BITS_VERSION
         self._theta = Vector(theta)
         self._statistics = Vector(initial_statistics(network))  # of batch normalisation, running
-        # The optimizer and its state in one attribute: an interrupt cannot fall between the two.
         self._optimizer = "sgd", Vector(np.zeros((0, theta.size), theta.dtype))
         self._assemble()
 
     def _assemble(self) -> None:
-        self.turn = threading.Lock()
-        self.guard = threading.RLock()
-        self.version = 0  # of the weights
+        self.turn: threading.Lock = threading.Lock()
+        self.guard: threading.RLock = threading.RLock()
+        self.version: int = 0  # of the weights
         self._engine: Engine | None = None  # kept warm
         self._key: tuple[str, bool] | None = None  # what it is for: optimizer, single rows
         self._loaded = -1  # version in its panels

@@ -49,7 +49,7 @@ class Numbers:
 
     declared = typed = False
     order = None
-    decimals = (".",)
+    decimals: tuple[str, ...] = (".",)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -89,7 +89,7 @@ class Moments:
 
     declared = typed = False
     order = None
-    decimals = ()
+    decimals: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)

@@ -40,8 +40,11 @@ OF_COLUMNS = "numeric", "categorical", "dates", "ordered", "drop", "missing_valu
 class Tabular(Estimator):
     """What both estimators do alike."""
 
+    kind: str
     task: str
     n_features_in_: int
+    classes_: np.ndarray  # of a classifier
+    feature_names_in_: np.ndarray  # where X was a table
     scores_: dict[str, float]
     held_out_: HeldOut  # of a fit, not of a file
     histories_: list[History]
@@ -136,7 +139,9 @@ class Tabular(Estimator):
         if learned.trials is not None:
             self.trials_ = learned.trials.done
         if not learned.ensemble.columns.amounts:
-            self.classes_ = learned.ensemble.columns.classes if classes is None else classes
+            classes = learned.ensemble.columns.classes if classes is None else classes
+            assert classes is not None
+            self.classes_ = classes
         self._names = list(data.columns) if isinstance(data, Table) else None
         self.n_features_in_ = data.X.shape[1] if isinstance(data, Arrays) else len(data.columns)
         vars(self).pop("feature_names_in_", None)
@@ -477,8 +482,8 @@ class TabularClassifier(Tabular):
     array([0, 1, 2])
     """
 
-    kind, task = "classifier", "classification"
-    classes_: np.ndarray
+    kind: str = "classifier"
+    task: str = "classification"
 
     def _as_numbers(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         classes, codes = as_classes(y)
@@ -674,7 +679,8 @@ class TabularRegressor(Tabular):
     (2,)
     """
 
-    kind, task = "regressor", "regression"
+    kind: str = "regressor"
+    task: str = "regression"
 
     def _as_numbers(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         return as_amounts(y), None

@@ -71,7 +71,7 @@ class Report:
         self._classes: list[str] = columns.class_names or []
         truth = self._truth[self._rows]
         if columns.amounts:
-            self.scores = scores.regression(truth, self._answers)
+            self.scores: dict[str, Any] = scores.regression(truth, self._answers)
         else:
             self.scores = scores.classification(truth, self._answers, self._classes)
 

@@ -158,9 +158,9 @@ class EarlyStopping(Callback):
         restore_best: bool = True,
         ties: str = "first",
     ) -> None:
-        self.patience = None if patience is None else as_int("patience", patience, 1)
-        self.restore_best = as_bool("restore_best", restore_best)
-        self.ties = as_name("ties", ties, ("first", "last"))
+        self.patience: int | None = None if patience is None else as_int("patience", patience, 1)
+        self.restore_best: bool = as_bool("restore_best", restore_best)
+        self.ties: str = as_name("ties", ties, ("first", "last"))
         self._monitor = _Monitor("EarlyStopping", monitor, mode, as_real("min_delta", min_delta))
         self._reset()
 
@@ -272,8 +272,8 @@ class Checkpoint(Callback):
         best_only: bool = False,
         mode: str | None = None,
     ) -> None:
-        self.path = os.fspath(path)
-        self.every = as_int("every", every, 1)
+        self.path: str = os.fspath(path)
+        self.every: int = as_int("every", every, 1)
         self._monitor = None
         if as_bool("best_only", best_only):
             self._monitor = _Monitor("Checkpoint", monitor or "val_loss", mode)
@@ -369,7 +369,7 @@ class CSVLogger(Callback):
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self.path = os.fspath(path)
+        self.path: str = os.fspath(path)
         self._file: TextIO | None = None
         self._columns: list[str] = []
 
@@ -435,7 +435,7 @@ class TensorBoard(Callback):
     """
 
     def __init__(self, folder: str | PathLike[str]) -> None:
-        self.folder = os.fspath(folder)
+        self.folder: str = os.fspath(folder)
         self._writer_type = _summary_writer()
         self._writer: Any = None
 
@@ -485,7 +485,8 @@ class GradientNorms(Callback):
     """
 
     def __init__(self, X: Any, y: Any) -> None:
-        self.X, self.y = X, y
+        self.X = X
+        self.y = y
         self._pair: tuple[Features, np.ndarray] | None = None  # as the engine takes them
 
     def on_fit_begin(self, fit: Fit) -> None:

@@ -153,11 +153,11 @@ class Fit:
         self.epochs = epochs
         self.measured = measured
         self.lagging = lagging
-        self.epoch = model._parameters.epoch
-        self.seed = model.seed  # before a checkpoint's
-        self.history = History()
+        self.epoch: int = model._parameters.epoch
+        self.seed: int = model.seed  # before a checkpoint's
+        self.history: History = History()
         self.error: BaseException | None = None
-        self.stopped = False
+        self.stopped: bool = False
         self._callbacks = callbacks
         self._settings = settings
         self._states: list[Any] | None = None  # of the callbacks, from a checkpoint
