@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import sys
+from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
@@ -41,6 +42,7 @@ SKLEARNS = "set_fit_request, set_partial_fit_request, set_predict_request, set_s
 autodoc_default_options = {"members": True, "member-order": "bysource", "exclude-members": SKLEARNS}
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
+toc_object_entries_show_parents = "hide"
 default_role = "literal"
 nitpicky = True
 
@@ -87,44 +89,46 @@ FRAME = (
 
 
 def relinked(text: str, folder: Path) -> str:
-    """text as a page of docs/, from a file in folder: links to pages, to sources elsewhere."""
+    """text as a page of docs/, from a file in folder: links to pages, to sources elsewhere. A page
+    that is called by its file's name gets its heading for a name."""
 
     def new(link: re.Match[str]) -> str:
         file = (folder / link[2]).resolve()
-        if not file.exists() or (DOCS in file.parents and folder != ROOT):
+        if not file.exists():
             return link[0]
         path = file.relative_to(ROOT).as_posix()
         if path in OUTSIDE:
-            target = OUTSIDE[path]
+            target = "/" + OUTSIDE[path]
         elif DOCS in file.parents:
-            target = file.relative_to(DOCS).as_posix()
+            target = "/" + file.relative_to(DOCS).as_posix()
         else:
             # As HTML: Markdown takes no link to a file of this machine. tests/test_docs.py has seen
             # that it is there.
             return f'<a href="{SOURCES}/{path}">{link[1][1:-2]}</a>'
-        return link[1] + target + link[3]
+        name = link[1]
+        if name.endswith(".md]("):
+            heading = file.read_text(encoding="utf-8").partition("\n")[0]
+            name = f"[{heading.removeprefix('# ')}]("
+        return name + target + link[3]
 
     return LINK.sub(new, text)
 
 
-def toctrees(text: str) -> str:
-    """After each part of index.md the pages it links to, as the navigation's."""
-
-    def new(part: re.Match[str]) -> str:
+def parts_of(text: str) -> Iterator[str]:
+    """The parts of index.md, behind each the pages it links to, as the navigation's."""
+    for part in PART.finditer(text):
         pages = "\n".join(dict.fromkeys(page.lower() for page in PAGE.findall(part[2])))
         tree = f"```{{toctree}}\n:hidden:\n:caption: {part[1]}\n\n{pages}\n```\n"
-        return f"## {part[1]}\n{part[2]}\n{tree}\n"
-
-    return PART.sub(new, text)
+        yield f"## {part[1]}\n{part[2]}\n{tree}"
 
 
 def read_source(app, docname: str, source: list[str]) -> None:
     for name, page in OUTSIDE.items():
         if page == f"{docname}.md":
-            beside = source[0].partition("\n")[2]  # without its heading
+            pages = source[0]
             source[0] = relinked((ROOT / name).read_text(encoding="utf-8"), ROOT)
             if docname == "index":
-                source[0] += relinked(toctrees(beside), DOCS)
+                source[0] += relinked("\n".join(parts_of(pages)), DOCS)
             return
     page = DOCS / f"{docname}.md"
     if page.exists():
@@ -145,10 +149,10 @@ def inline_drawings(app, tree: nodes.document, docname: str) -> None:
             image.replace_self(nodes.raw("", html, format="html"))
 
 
-def leave_corners_empty(app, pagename, templatename, context, doctree) -> None:
-    """A table's empty corner heads nothing, and screen readers are told so."""
-    empty = '<th class="head"><p></p></th>'
-    context["body"] = context.get("body", "").replace(empty, "<td></td>")
+def tell_screen_readers(app, pagename, templatename, context, doctree) -> None:
+    """A table's empty corner heads nothing; a source is an item of its list."""
+    told = context.get("body", "").replace('<th class="head"><p></p></th>', "<td></td>")
+    context["body"] = told.replace(' role="doc-biblioentry"', ' role="listitem"')
 
 
 def write_what_pages_link(app, exception: Exception | None) -> None:
@@ -166,7 +170,7 @@ def write_what_pages_link(app, exception: Exception | None) -> None:
 
 def read_docstring(app, what, name, obj, options, lines: list[str]) -> None:
     """Docstrings are written to be read as they are: formulas stand on indented lines, |x| is an
-    absolute value, and a name may end in _."""
+    absolute value, a name may end in _, and docs/tables.md is a page."""
     read: list[str] = []
     above, literal = "", False  # the last line with text, at the margin or not
     for line in lines:
@@ -184,12 +188,12 @@ def read_docstring(app, what, name, obj, options, lines: list[str]) -> None:
 def escaped(line: str) -> str:
     parts = re.split(r"(`[^`]*`)", line)
     parts[::2] = [re.sub(r"\||(?<=\w)_(?!\w)", r"\\\g<0>", part) for part in parts[::2]]
-    return "".join(parts)
+    return re.sub(r"\bdocs/(\w+)\.md", r":doc:`/\1`", "".join(parts))
 
 
 def setup(app) -> None:
     app.connect("autodoc-process-docstring", read_docstring, priority=400)  # before numpydoc
     app.connect("source-read", read_source)
     app.connect("doctree-resolved", inline_drawings)
-    app.connect("html-page-context", leave_corners_empty)
+    app.connect("html-page-context", tell_screen_readers)
     app.connect("build-finished", write_what_pages_link)

@@ -1,5 +1,5 @@
-"""The pages of docs/learn as notebooks. `make notebooks` runs the pages and writes anew what they
-print and draw.
+"""The pages of docs/learn as notebooks: `python docs/notebooks.py FOLDER` writes them there.
+`make notebooks` (no folder) runs the pages and writes anew what they print and draw.
 
 Pages are Markdown, to be read as they are: their ```python blocks run one after the other. A
 ```text block behind one is what it prints, and a picture behind one its last expression, as an
@@ -110,9 +110,18 @@ def write(page: Path, folder: Path) -> None:
     (folder / f"{page.stem}.ipynb").write_text(f"{text}\n", encoding="utf-8")
 
 
-if __name__ == "__main__":
+def renew() -> None:
     sys.path[:0] = [str(LEARN), str(LEARN.parents[1])]
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         for one in PAGES:
             one.write_text(with_results(one), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if not sys.argv[1:]:
+        renew()
+    for folder in map(Path, sys.argv[1:]):
+        folder.mkdir(parents=True, exist_ok=True)
+        for one in PAGES:
+            write(one, folder)

@@ -4,6 +4,7 @@ pages show. Their blocks run without Jupyter, too: tests/test_docs.py."""
 from __future__ import annotations
 
 import re
+import runpy
 import sys
 from pathlib import Path
 
@@ -64,6 +65,13 @@ def test_it_runs_alone_and_shows_what_the_page_shows(page, tmp_path, monkeypatch
             (html,) = shown
             stored = (page.parent / block["picture"]).read_text(encoding="utf-8")
             near(html[html.index("<svg") : html.index("</svg>")], stored.partition("</svg>")[0])
+
+
+def test_a_checkout_writes_them(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["notebooks.py", str(tmp_path / "new")])
+    runpy.run_path(notebooks.__file__, run_name="__main__")
+    names = sorted(path.name for path in (tmp_path / "new").iterdir())
+    assert names == [f"{one.stem}.ipynb" for one in notebooks.PAGES] and len(names) == 7
 
 
 def test_it_holds_no_outputs_and_needs_no_other_file(page):

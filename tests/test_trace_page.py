@@ -253,6 +253,21 @@ def test_nothing_is_wider_than_the_screen(opened, width):
         page.keyboard.press("ArrowRight")
 
 
+def test_on_a_phone_the_drawing_moves_to_what_is_worked_on(opened):
+    _, page = opened
+    page.set_viewport_size({"width": 390, "height": 800})
+    moved = set()
+    for _ in range(page.locator(".step").count() - 1):
+        page.keyboard.press("ArrowRight")
+        unit, frame = page.locator(".unit.on").first, page.locator(".wide").first
+        moved.add(frame.evaluate("frame => frame.scrollLeft"))
+        if unit.count():
+            at, within = unit.bounding_box(), frame.bounding_box()
+            assert within["x"] - 1 <= at["x"]
+            assert at["x"] + at["width"] <= within["x"] + within["width"] + 1
+    assert len(moved) > 1
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_no_rule_of_axe_is_broken(opened, width, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")

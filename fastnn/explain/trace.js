@@ -110,7 +110,16 @@
     if (k < data.W.length) add("To above", ["unit", "W", ...slope], data.W[k].map((_, j) => [`${j}`, ...cells(k + 1, j, i)]));
   }
 
+  // A drawing wider than the screen moves to the layer that is worked on.
+  function follow() {
+    const unit = net.querySelector(".unit.on"), frame = net.closest(".wide");
+    if (!unit) return;
+    const at = unit.getBoundingClientRect(), within = frame.getBoundingClientRect();
+    frame.scrollLeft += (at.left + at.right - within.left - within.right) / 2;
+  }
+
   function show(step) {
+    const before = now;
     now = Math.min(Math.max(step, 0), steps.length - 1);
     const at = data.steps[now], title = steps[now].querySelector("h2").textContent;
     steps.forEach((each, n) => { each.hidden = n !== now; });
@@ -124,6 +133,7 @@
     drawUnits(at);
     drawWeights(at);
     card(at);
+    if (now !== before) follow();
   }
 
   function choose(unit) {
