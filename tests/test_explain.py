@@ -82,7 +82,8 @@ def test_columns_that_agree_cost_nothing(monkeypatch):
     apart = 1 + (digits[[7, 8, 9, 5], 1:] != digits[5, 1:]).sum(1)
     assert sum(predicted) == (2**apart).sum() and len(predicted) > 1
     assert (found.error == 0).all() and found.values[0, 0] == 0
-    np.testing.assert_allclose(found.base + found.values.sum(1), product(digits[[5]]))
+    total = found.base + found.values.sum(1)
+    np.testing.assert_allclose(total, product(digits[[5]]), atol=1e-12)  # it may be 0
     changed = [j for j in range(20) if (digits[[7, 8, 9], j] != digits[5, j]).any()][1:7]
     few = fastnn.shapley_values(
         product, digits, [5], background=[7, 8, 9], groups={str(j): [j] for j in changed}

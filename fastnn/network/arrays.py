@@ -340,10 +340,10 @@ def _check_finite(name: str, array: np.ndarray, dtype: str, came: np.ndarray | N
         with np.errstate(all="ignore"):
             # One pass without a temporary; only a sum that is not finite needs a closer look.
             part = np.asarray(lines[start : start + step], dtype)
-            finite = np.isfinite(part.sum()) or np.isfinite(part)
-        if np.all(finite):
+            good = np.isfinite(part.sum()) or np.isfinite(part)
+        if np.all(good):
             continue
-        where = list(np.unravel_index(int(np.argmin(finite)), part.shape))
+        where = list(np.unravel_index(int(np.argmin(good)), part.shape))
         where[0] += start
         bad = came[tuple(reversed(where) if turned else where)]
         kind = f"finite in {dtype}" if np.isfinite(bad) else "finite"
