@@ -6,11 +6,13 @@ import os
 import platform
 import re
 import subprocess
+import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from bench.environment import environment
 from fastnn.config import cpu_name
 
 ROOT = Path(__file__).parents[1]
@@ -59,7 +61,24 @@ def describe(isa: str = "") -> dict[str, Any]:
         "fastnn": fastnn.__version__,
         "isa": isa or _cpu.isa(),
         "compiler": _cpu.build_info()["compiler"],
+        "peak": round(peak(isa), 1),
     }
+
+
+PEAK = """
+from fastnn.kernels.measure import multiply_adds
+tries = [multiply_adds("float32", 20_000, 1) for _ in range(2000)]
+print(max(flops / seconds for flops, seconds in tries) / 1e9)
+"""
+
+
+def peak(isa: str = "") -> float:
+    """GFLOP/s of float32 multiply-adds in one core's registers: the most of many short tries."""
+    command = [sys.executable, "-c", PEAK]
+    run = subprocess.run(
+        command, cwd=ROOT, env=environment(1, isa), capture_output=True, text=True, check=True
+    )
+    return float(run.stdout)
 
 
 def _cpuinfo(field: str) -> str:

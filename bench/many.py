@@ -1,13 +1,14 @@
 """`python -m bench many`: many small networks on the same rows, by fit_many and by peers' best.
 
-32 networks 20-64-64-2 of seeds of their own, each with its own shuffles, 20 epochs of Adam over
-10,000 rows in mini-batches of 256, float32, two threads. Ways take turns, each in this process:
+32 networks 20-64-64-2 and 16 networks 32-64-64-1 of seeds of their own, each with its own shuffles,
+20 epochs of Adam over 10,000 rows in mini-batches of 256, float32, two threads. Ways take turns,
+each in this process:
 
-- fastnn.fit_many; fastnn one after another, `Model.fit` with two threads
+- fastnn.fit_many; fastnn one after another, `Model.fit` with two threads and with one
 - PyTorch with the weights of all networks in one tensor and Adam fused: by batched products
   (`baddbmm`), which is what torch.func.vmap makes of them, and by torch.func.vmap itself; every
   network has its own mini-batches
-- scikit-learn's MLPClassifier in joblib's processes, one thread each, which are warm
+- scikit-learn's MLPs in joblib's processes, one thread each, which are warm
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import time
 import warnings
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -27,9 +29,42 @@ import fastnn
 from bench import machine
 from bench.results import write
 
-SIZES, NETWORKS, ROWS, EPOCHS, BATCH, RATE = (20, 64, 64, 2), 32, 10_000, 20, 256, 0.001
+ROWS, EPOCHS, BATCH, RATE = 10_000, 20, 256, 0.001
 N_THREADS = 2
-Way = Callable[[np.ndarray, np.ndarray], Any]  # returns each network's mean loss or score
+
+
+@dataclass(frozen=True)
+class Task:
+    """So many networks of these sizes; with one output it is a value that they learn."""
+
+    networks: int
+    sizes: tuple[int, ...]
+
+    @property
+    def title(self) -> str:
+        return f"{self.networks} networks {'-'.join(map(str, self.sizes))}"
+
+    @property
+    def classes(self) -> bool:
+        return self.sizes[-1] > 1
+
+    def data(self) -> tuple[np.ndarray, np.ndarray]:
+        """Two classes that the signs of two columns tell apart, or the product of the two."""
+        rng = np.random.default_rng(0)
+        X = rng.standard_normal((ROWS, self.sizes[0]), np.float32)
+        y = ((X[:, 0] > 0) ^ (X[:, 1] > 0)).astype(np.int64)
+        return X, y if self.classes else X[:, 0] * X[:, 1]
+
+    def models(self, n_threads: int | None = None) -> list[fastnn.Model]:
+        output = {} if self.classes else {"output": "identity", "loss": "squared_error"}
+        return [
+            fastnn.Model(self.sizes, seed=seed, n_threads=n_threads, **output)
+            for seed in range(self.networks)
+        ]
+
+
+TASKS = [Task(32, (20, 64, 64, 2)), Task(16, (32, 64, 64, 1))]
+Way = Callable[[Task, np.ndarray, np.ndarray], Any]  # returns each network's mean loss or score
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -39,74 +74,79 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def main(options: Namespace) -> None:
-    X, y = data()
+    measurements = []
+    for task in TASKS:
+        print(f"{task.title}:")
+        ways = measure(task, list(options.ways), options.rounds)
+        head = {"workload": {"name": task.title}, "threads": N_THREADS, "commit": machine.commit()}
+        measurements.append({**head, "ways": ways})
+    if options.write:
+        result = {
+            **{"kind": "many", "date": machine.today(), "isa_limited_to": None},
+            **{"machine": machine.describe(), "measurements": measurements},
+            "packages": machine.packages(["torch", "scikit-learn", "joblib"]),
+        }
+        print("wrote", os.path.relpath(write(result)))
+
+
+def measure(task: Task, names: list[str], rounds: int) -> dict[str, Any]:
+    X, y = task.data()
     seconds: dict[str, list[float]] = {}
-    for name in list(options.ways):
+    for name in names:
         try:
-            WAYS[name](X, y)  # caches, processes, compilation
+            WAYS[name](task, X, y)  # caches, processes, compilation
         except ImportError as missing:
             print(f"without {name}: {missing}")
             continue
         seconds[name] = []
-    for _ in range(options.rounds):
+    for _ in range(rounds):
         for name, times in seconds.items():
+            time.sleep(0.15)  # threads of the way before may still spin
             begin = time.perf_counter()
-            WAYS[name](X, y)
+            WAYS[name](task, X, y)
             times.append(time.perf_counter() - begin)
     found: dict[str, Any] = {}
     for name, times in seconds.items():
         pairs = zip(times, seconds.get("fit_many", times), strict=True)
         ratio = median(one / ours for one, ours in pairs)
         found[name] = {"median_s": median(times), "seconds": times, "ratio": ratio}
-        print(f"{name:20} {median(times):7.3f} s   {ratio:5.2f} times fit_many's", flush=True)
-    if options.write:
-        title = f"{NETWORKS} networks {'-'.join(map(str, SIZES))}"
-        head = {"workload": {"name": title}, "threads": N_THREADS, "commit": machine.commit()}
-        result = {
-            **{"kind": "many", "date": machine.today(), "isa_limited_to": None},
-            **{"machine": machine.describe(), "measurements": [{**head, "ways": found}]},
-            "packages": machine.packages(["torch", "scikit-learn", "joblib"]),
-        }
-        print("wrote", os.path.relpath(write(result)))
+        print(f"  {name:27} {median(times):7.3f} s   {ratio:5.2f} times fit_many's", flush=True)
+    return found
 
 
-def data() -> tuple[np.ndarray, np.ndarray]:
-    """Two classes, told apart by the signs of two columns."""
-    rng = np.random.default_rng(0)
-    X = rng.standard_normal((ROWS, SIZES[0]), np.float32)
-    return X, ((X[:, 0] > 0) ^ (X[:, 1] > 0)).astype(np.int64)
+def settings() -> dict[str, Any]:
+    return {"epochs": EPOCHS, "batch_size": BATCH, "optimizer": "adam", "learning_rate": RATE}
 
 
-def networks(n_threads: int | None = None) -> list[fastnn.Model]:
-    return [fastnn.Model(SIZES, seed=seed, n_threads=n_threads) for seed in range(NETWORKS)]
-
-
-def fit_many(X: np.ndarray, y: np.ndarray) -> list[float]:
-    settings = {"epochs": EPOCHS, "batch_size": BATCH, "optimizer": "adam"}
-    histories = fastnn.fit_many(networks(), X, y, n_threads=N_THREADS, **settings)
+def fit_many(task: Task, X: np.ndarray, y: np.ndarray) -> list[float]:
+    histories = fastnn.fit_many(task.models(), X, y, n_threads=N_THREADS, **settings())
     return [history.loss[-1] for history in histories]
 
 
-def in_turn(X: np.ndarray, y: np.ndarray) -> list[float]:
-    settings = {"epochs": EPOCHS, "batch_size": BATCH, "optimizer": "adam"}
-    return [model.fit(X, y, **settings).loss[-1] for model in networks(N_THREADS)]
+def in_turn(task: Task, X: np.ndarray, y: np.ndarray, n_threads: int = N_THREADS) -> list[float]:
+    return [model.fit(X, y, **settings()).loss[-1] for model in task.models(n_threads)]
 
 
-def stacked(X: np.ndarray, y: np.ndarray, vmap: bool = False) -> list[float]:
+def in_turn_alone(task: Task, X: np.ndarray, y: np.ndarray) -> list[float]:
+    return in_turn(task, X, y, 1)
+
+
+def stacked(task: Task, X: np.ndarray, y: np.ndarray, vmap: bool = False) -> list[float]:
     """PyTorch: the networks' weights are slices of the same tensors."""
     import torch
-    from torch.nn.functional import cross_entropy
+    from torch.nn.functional import cross_entropy, mse_loss
 
     torch.set_num_threads(N_THREADS)
+    networks = task.networks
     generator = torch.Generator().manual_seed(0)
-    rows, labels = torch.from_numpy(X), torch.from_numpy(y)
+    rows, targets = torch.from_numpy(X), torch.from_numpy(y)
     W = [
-        torch.empty(NETWORKS, n_in, n_out).uniform_(
+        torch.empty(networks, n_in, n_out).uniform_(
             -((6 / n_in) ** 0.5), (6 / n_in) ** 0.5, generator=generator
         )
-        for n_in, n_out in pairwise(SIZES)
+        for n_in, n_out in pairwise(task.sizes)
     ]
-    b = [torch.zeros(NETWORKS, 1, n_out) for n_out in SIZES[1:]]
+    b = [torch.zeros(networks, 1, n_out) for n_out in task.sizes[1:]]
     parameters = [one.requires_grad_() for one in (*W, *b)]
     adam = torch.optim.Adam(parameters, RATE, fused=True)
 
@@ -116,22 +156,26 @@ def stacked(X: np.ndarray, y: np.ndarray, vmap: bool = False) -> list[float]:
             h = h.relu() if k < len(W) - 1 else h
         return h
 
+    def loss(f: Any, target: Any, reduction: str) -> Any:
+        if task.classes:
+            return cross_entropy(f, target, reduction=reduction)
+        return mse_loss(f.squeeze(-1), target, reduction=reduction) / 2
+
     def loss_of_one(W: Any, b: Any, x: Any, target: Any) -> Any:
-        return cross_entropy(forward(W, b, x), target)
+        return loss(forward(W, b, x), target, "mean")
 
     def losses(x: Any, target: Any) -> Any:
         if vmap:
             return torch.func.vmap(loss_of_one)(W, b, x, target)
-        f = forward(W, b, x)
-        each = cross_entropy(f.flatten(0, 1), target.flatten(), reduction="none")
-        return each.view(NETWORKS, -1).mean(1)
+        each = loss(forward(W, b, x).flatten(0, 1), target.flatten(), "none")
+        return each.view(networks, -1).mean(1)
 
-    totals = torch.zeros(NETWORKS)
+    totals = torch.zeros(networks)
     for _ in range(EPOCHS):
-        order = torch.rand(NETWORKS, ROWS, generator=generator).argsort(1)
+        order = torch.rand(networks, ROWS, generator=generator).argsort(1)
         totals.zero_()
         for own in order.split(BATCH, 1):
-            value = losses(rows[own], labels[own])
+            value = losses(rows[own], targets[own])
             adam.zero_grad()
             value.sum().backward()
             adam.step()
@@ -139,23 +183,23 @@ def stacked(X: np.ndarray, y: np.ndarray, vmap: bool = False) -> list[float]:
     return (totals / ROWS).tolist()
 
 
-def vmapped(X: np.ndarray, y: np.ndarray) -> list[float]:
-    return stacked(X, y, vmap=True)
+def vmapped(task: Task, X: np.ndarray, y: np.ndarray) -> list[float]:
+    return stacked(task, X, y, vmap=True)
 
 
-def scikit_learn(X: np.ndarray, y: np.ndarray) -> list[float]:
+def scikit_learn(task: Task, X: np.ndarray, y: np.ndarray) -> list[float]:
     from joblib import Parallel, delayed
 
-    calls = (delayed(_one_of_scikit_learn)(X, y, seed) for seed in range(NETWORKS))
+    calls = (delayed(_one_of_scikit_learn)(task, X, y, seed) for seed in range(task.networks))
     return Parallel(N_THREADS)(calls)
 
 
-def _one_of_scikit_learn(X: np.ndarray, y: np.ndarray, seed: int) -> float:
-    from sklearn.neural_network import MLPClassifier
+def _one_of_scikit_learn(task: Task, X: np.ndarray, y: np.ndarray, seed: int) -> float:
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
     from threadpoolctl import threadpool_limits
 
-    model = MLPClassifier(
-        SIZES[1:-1],
+    model = (MLPClassifier if task.classes else MLPRegressor)(
+        hidden_layer_sizes=task.sizes[1:-1],
         batch_size=BATCH,
         max_iter=EPOCHS,
         n_iter_no_change=EPOCHS,
@@ -171,6 +215,7 @@ def _one_of_scikit_learn(X: np.ndarray, y: np.ndarray, seed: int) -> float:
 WAYS: dict[str, Way] = {
     "fit_many": fit_many,
     "fastnn in turn": in_turn,
+    "fastnn in turn, one thread": in_turn_alone,
     "PyTorch batched": stacked,
     "PyTorch vmap": vmapped,
     "scikit-learn, joblib": scikit_learn,

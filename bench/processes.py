@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -23,7 +24,10 @@ class Failed(Exception):
 
 
 class EntrantProcess:
-    """One process of an entrant: its threads stay on `cores`. It starts with the first request."""
+    """One process of an entrant: its threads stay on `cores`. It starts with the first request.
+
+    of: the checkout whose fastnn and bench it runs.
+    """
 
     def __init__(
         self,
@@ -33,15 +37,16 @@ class EntrantProcess:
         environment: Mapping[str, str],
         module: str = "bench.worker",
         timeout: float = TIMEOUT,
+        of: Path = ROOT,
     ) -> None:
-        self.entrant, self.n_threads, self.cores = entrant, n_threads, cores
+        self.entrant, self.n_threads, self.cores, self.of = entrant, n_threads, cores, of
         self.module, self.timeout = module, timeout
-        self.environment = {**environment, "PYTHONPATH": _path_with(ROOT, environment)}
+        self.environment = {**environment, "PYTHONPATH": _path_with(of, environment)}
         self._popen: subprocess.Popen | None = None
 
     @property
     def key(self) -> str:
-        return f"{self.entrant}@{self.n_threads}"
+        return f"{self.entrant}@{self.n_threads}{'' if self.of == ROOT else f' of {self.of}'}"
 
     def ask(self, request: str, **arguments: Any) -> dict[str, Any]:
         """Send a request and wait for its answer; Failed if there is none or it is a failure."""
@@ -82,7 +87,7 @@ class EntrantProcess:
         self.errors = tempfile.TemporaryFile("w+")
         self._popen = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=self.of,
             env=self.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

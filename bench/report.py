@@ -1,7 +1,7 @@
 """`python -m bench report`: the results as Markdown tables in README and docs, and as charts.
 
-The latest file of each command and instruction set counts. Text goes between the pages' markers,
-<!-- bench:NAME --> and <!-- bench:end -->; what stands there before is replaced.
+The latest file of each command, CPU and instruction set counts. Text goes between the pages'
+markers, <!-- bench:NAME --> and <!-- bench:end -->; what stands there before is replaced.
 """
 
 from __future__ import annotations
@@ -37,18 +37,21 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def main(options: Namespace) -> None:
     results = latest(options.results)
-    runs, sweeps, beside, estimators = (
+    runs, sweeps, beside, estimators, many = (
         [one for one in results if one["kind"] == kind]
-        for kind in ("run", "sweep", "threads", "estimators")
+        for kind in ("run", "sweep", "threads", "estimators", "many")
     )
     fits = records.read(options.results / "tables")
     standing = standings(tabulated(fits))
     texts = {
         "summary": summary(results),
-        "run": "\n\n".join(map(run_section, runs)),
-        "sweep": "\n\n".join(map(sweep_section, sweeps)),
+        "run": "\n\n".join(
+            [side_by_side(runs), *(run_section(one, one is runs[0]) for one in runs)]
+        ),
+        "sweep": "\n\n".join(sweep_section(one, one is sweeps[0]) for one in sweeps),
         "threads": "\n\n".join(map(threads_section, beside)),
         "estimators": "\n\n".join(map(estimators_section, estimators)),
+        "many": "\n\n".join(map(many_section, many)),
         "tables": tables_section(fits),
     }
     drawn: dict[str, str] = {}
@@ -70,14 +73,27 @@ def main(options: Namespace) -> None:
 
 
 def latest(folder: Path) -> list[Result]:
-    """Of each command and instruction set the newest result; results without a limit come first."""
-    found: dict[tuple[str, str], Result] = {}
+    """Of each command, CPU and limit the newest result. Those without a limit come first, and of
+    these the ones of the widest vectors."""
+    found: dict[tuple[str, ...], Result] = {}
     for path in sorted(folder.glob("*.json")):  # names begin with the date
         result = json.loads(path.read_text())
-        found[result["kind"], result["isa_limited_to"] or ""] = result
+        found[result["kind"], cpu(result), result["isa_limited_to"] or ""] = result
     if not found:
         raise SystemExit(f"no results in {folder}; python -m bench run --write makes them")
-    return [found[key] for key in sorted(found, key=lambda key: (key[1], key[0]))]
+
+    def order(result: Result) -> tuple[str | bool, ...]:
+        isa = result["machine"]["isa"]
+        return result["isa_limited_to"] or "", "avx512" not in isa, isa, cpu(result), result["kind"]
+
+    return sorted(found.values(), key=order)
+
+
+def cpu(result: Result) -> str:
+    """Its name, and the numbers that tell it from others of the name."""
+    info = result["machine"]
+    numbers = [f"{name} {info[name]}" for name in ("family", "model") if info.get(name)]
+    return f"{info['cpu']} ({', '.join(numbers)})" if numbers else info["cpu"]
 
 
 def fill(page: str, texts: dict[str, str]) -> str:
@@ -95,10 +111,12 @@ def where(result: Result) -> str:
     info = result["machine"]
     versions = [f"{name} {version}" for name, version in sorted(result["packages"].items())]
     commits = sorted({one["commit"] for one in result["measurements"]})
-    text = f"{info['cpu']}, {info['isa']}, {info['compiler']}, Python {info['python']}"
+    text = f"{cpu(result)}, {info['isa']}, {info['compiler']}, Python {info['python']}"
     text += f", NumPy {info['numpy']}; {', '.join(versions)}."
     if result.get("mkl_as_intel"):
         text += " PyTorch's MKL is told that the CPU is Intel's."
+    if "peak" in info:
+        text += f" A core's peak: {info['peak']:.0f} GFLOP/s of float32 multiply-adds."
     return f"{text} fastnn {info['fastnn']}, commit {', '.join(commits)}; {result['date']}."
 
 
@@ -124,17 +142,20 @@ def against_best(result: Result, kind: str) -> str:
     by_threads = {n: measured(result, kind, n) for n in all_threads}
     names = dict.fromkeys(name for found in by_threads.values() for name in found)
     head, rows = ["network"], []
+    peak = result["machine"].get("peak")
     for n in all_threads:
-        head += [f"{threads(n)}: fastnn", "best peer", "ratio"]
+        head += [f"{threads(n)}: fastnn", *["of peak"][: bool(peak)], "best peer", "ratio"]
     for name in names:
         title, cells = "", []
         for found in by_threads.values():
             one = found.get(name)
             if one is None:
-                cells += ["", "", ""]
+                cells += [""] * (len(head) // len(all_threads))
                 continue
             title = Workload.from_dict(one["workload"]).title
             cells.append(amount(kind, one["entrants"]["fastnn"]))
+            if peak:
+                cells.append(share_of_peak(result, one))
             peer = one["best_peer"]
             if peer is None:
                 cells += ["", ""]
@@ -144,6 +165,45 @@ def against_best(result: Result, kind: str) -> str:
             cells.append(f"**{theirs['ratio']:.2f}**")
         rows.append([title, *cells])
     return table(head, rows)
+
+
+def share_of_peak(result: Result, one: Result) -> str:
+    """fastnn's operations in a second, of those that its cores' multiply-adds could be; "" where no
+    peak is on record."""
+    peak = result["machine"].get("peak")
+    if not peak:
+        return ""
+    flops = Workload.from_dict(one["workload"]).flops / one["entrants"]["fastnn"]["median_us"] / 1e3
+    return f"{flops / (peak * one['threads']):.0%}"
+
+
+def side_by_side(runs: list[Result]) -> str:
+    """The ratios to the best peer on all CPUs, and what fastnn reaches of their peak."""
+    if len(runs) < 2:
+        return ""
+    head, columns, titles = ["network"], [], {}
+    for result in runs:
+        limit = ", limited" if result["isa_limited_to"] else ""
+        for n in numbers_of_threads(result):
+            found = measured(result, "train", n) | measured(result, "predict", n)
+            for name, one in found.items():
+                workload = Workload.from_dict(one["workload"])
+                titles[name] = f"{workload.kind} {workload.title}"
+            head.append(f"{cpu(result)}, {result['machine']['isa']}{limit}, {threads(n)}")
+            columns.append({name: _ratio_and_share(result, one) for name, one in found.items()})
+    rows = [
+        [title, *(column.get(name, "") for column in columns)] for name, title in titles.items()
+    ]
+    said = (
+        "The best peer's time / fastnn's, and what fastnn reaches of the cores' peak where that is"
+    )
+    return f"### All CPUs\n\n{said} on record:\n\n{table(head, rows)}"
+
+
+def _ratio_and_share(result: Result, one: Result) -> str:
+    ratio = one["entrants"][one["best_peer"]]["ratio"] if one["best_peer"] else np.nan
+    share = share_of_peak(result, one)
+    return (f"**{ratio:.2f}**" if np.isfinite(ratio) else "") + (f" {share}" if share else "")
 
 
 def every_entrant(result: Result, kind: str, n_threads: int) -> str:
@@ -165,10 +225,11 @@ def summary(results: list[Result]) -> str:
     return "" if run is None else f"![{charts.TIMES}](docs/{CHART})\n\n{where(run)}"
 
 
-def run_section(result: Result) -> str:
-    limit = result["isa_limited_to"]
-    parts = [f"### {f'Limited to {limit}' if limit else 'All workloads'}", where(result)]
-    if not limit:
+def run_section(result: Result, drawn: bool = True) -> str:
+    """The tables of a run; drawn: it is the chart's."""
+    limit, isa = result["isa_limited_to"], result["machine"]["isa"]
+    parts = [f"### {cpu(result)}, {f'limited to {limit}' if limit else isa}", where(result)]
+    if drawn:
         parts.append(f"![{charts.TIMES}]({CHART})")
     for kind, unit in UNITS.items():
         if not any(measured(result, kind, n) for n in numbers_of_threads(result)):
@@ -199,10 +260,12 @@ def _notes(one: Result) -> list[str]:
 # Random shapes
 
 
-def sweep_section(result: Result) -> str:
+def sweep_section(result: Result, drawn: bool = True) -> str:
+    """The distribution of ratios and the worst shapes; drawn: it is the chart's."""
     limit = result["isa_limited_to"]
-    parts = [f"### Random shapes{f', limited to {limit}' if limit else ''}", where(result)]
-    if not limit:
+    title = f"### Random shapes, {cpu(result)}{f', limited to {limit}' if limit else ''}"
+    parts = [title, where(result)]
+    if drawn:
         parts.append(f"![{charts.SHAPES}]({SHAPES_CHART})")
     head = ["the best peer's time / fastnn's", "shapes", "median", "lowest tenth", "worst"]
     rows, worst = [], []
@@ -275,3 +338,12 @@ def estimators_section(result: Result) -> str:
         scores = f"{theirs['mean_score']:.4f}, {ours['mean_score']:.4f}"
         rows.append([one["workload"]["name"], *times, f"**{one['ratio']:.2f}**", epochs, scores])
     return "\n\n".join(["### Estimators", where(result), table(head, rows)])
+
+
+def many_section(result: Result) -> str:
+    head, parts = ["", "seconds", "times fit_many's"], ["### Many networks", where(result)]
+    for one in result["measurements"]:
+        ways = sorted(one["ways"].items(), key=lambda way: way[1]["median_s"])
+        rows = [[name, number(way["median_s"]), f"**{way['ratio']:.2f}**"] for name, way in ways]
+        parts += [f"{one['workload']['name']}, {threads(one['threads'])}:", table(head, rows)]
+    return "\n\n".join(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from pathlib import Path
 from typing import Any
 
 from bench import machine
@@ -56,18 +57,22 @@ class Session:
         self.cores = machine.cores()[:n_threads]
         if n_threads > len(self.cores):
             raise SystemExit(f"{n_threads} threads need as many cores, here are {len(self.cores)}")
-        self.processes: dict[tuple[str, int], EntrantProcess] = {}
+        self.processes: dict[tuple[str, int, Path], EntrantProcess] = {}
         self.canaries = Canaries(self.cores)
 
-    def process(self, name: str, n_threads: int) -> EntrantProcess:
-        if (name, n_threads) not in self.processes:
-            cores = self.cores[:n_threads]
-            self.processes[name, n_threads] = self.new_process(name, n_threads, cores)
-        return self.processes[name, n_threads]
+    def process(self, name: str, n_threads: int, of: Path = machine.ROOT) -> EntrantProcess:
+        """The entrant's; of: the checkout whose fastnn it is."""
+        key = name, n_threads, of
+        if key not in self.processes:
+            self.processes[key] = self.new_process(name, n_threads, self.cores[:n_threads], of)
+        return self.processes[key]
 
-    def new_process(self, name: str, n_threads: int, cores: list[int]) -> EntrantProcess:
+    def new_process(
+        self, name: str, n_threads: int, cores: list[int], of: Path = machine.ROOT
+    ) -> EntrantProcess:
         preload = self.preload if ENTRANTS[name].uses_mkl else ""
-        return EntrantProcess(name, n_threads, cores, environment(n_threads, self.isa, preload))
+        variables = environment(n_threads, self.isa, preload)
+        return EntrantProcess(name, n_threads, cores, variables, of=of)
 
     def describe(self, kind: str) -> dict[str, Any]:
         """The head of a result."""

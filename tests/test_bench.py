@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 import sys
 from argparse import ArgumentTypeError, Namespace
 from pathlib import Path
@@ -12,10 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import fastnn
+
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))  # at the end, and not for long: an installed fastnn comes first
 
-from bench import charts, estimators, machine, many, report, results, sweep  # noqa: E402
+from bench import before, charts, estimators, machine, many, report, results, sweep  # noqa: E402
 from bench.entrants import ENTRANTS, Listing  # noqa: E402
 from bench.entrants.fastnn import Fastnn  # noqa: E402
 from bench.entrants.numpy_by_hand import NumpyByHand  # noqa: E402
@@ -275,7 +278,7 @@ def test_random_shapes_are_drawn_each_where_it_is(tmp_path):
     assert len(down) == 2 and down[0] < line < down[1]
     text = report.sweep_section(result)
     assert text.count("](benchmarks_shapes.svg)") == 1
-    assert "svg" not in report.sweep_section({**result, "isa_limited_to": "avx2"})
+    assert "svg" not in report.sweep_section(result, drawn=False)
 
 
 def test_no_results_are_named(tmp_path):
@@ -319,27 +322,99 @@ def test_estimators_are_fitted_alike(name, monkeypatch):
 # Many networks
 
 
+@pytest.mark.parametrize("sizes", [(20, 64, 64, 2), (8, 32, 1)])
 @pytest.mark.parametrize("way", many.WAYS)
-def test_many_networks_learn_alike_in_each_way(way, monkeypatch):
+def test_many_networks_learn_alike_in_each_way(way, sizes, monkeypatch):
     if "PyTorch" in way:
         pytest.importorskip("torch")
     if "scikit" in way:
         pytest.importorskip("sklearn")
         pytest.importorskip("joblib")
     monkeypatch.setattr(many, "ROWS", 600)
-    monkeypatch.setattr(many, "NETWORKS", 3)
     monkeypatch.setattr(many, "EPOCHS", 6)
     monkeypatch.setattr(many, "BATCH", 64)
     monkeypatch.setattr(many, "N_THREADS", 1)  # joblib: in this process
-    losses = many.WAYS[way](*many.data())
+    task = many.Task(3, sizes)
+    losses = many.WAYS[way](task, *task.data())
     assert len(set(losses)) == 3  # seeds and shuffles of their own
-    assert all(0.4 < loss < np.log(2) for loss in losses)
+    assert all(0.4 < loss < (np.log(2) if task.classes else 1.2) for loss in losses)
 
 
-def test_many_networks_are_timed_in_turns(monkeypatch, capsys):
+def test_many_networks_are_timed_in_turns_and_reported(monkeypatch, capsys, tmp_path):
     called = []
-    ways = {name: lambda X, y, name=name: called.append(name) for name in ("fit_many", "other")}
+    ways = {
+        name: lambda task, X, y, name=name: called.append((task.networks, name))
+        for name in ("fit_many", "other")
+    }
+    kept = {}
     monkeypatch.setattr(many, "WAYS", ways)
-    many.main(Namespace(ways=list(ways), rounds=2, write=False))
-    assert called == ["fit_many", "other"] * 3
-    assert "times fit_many's" in capsys.readouterr().out
+    monkeypatch.setattr(many, "write", lambda result: kept.update(result) or tmp_path)
+    many.main(Namespace(ways=list(ways), rounds=2, write=True))
+    assert called == [(task.networks, way) for task in many.TASKS for way in [*ways] * 3]
+    assert capsys.readouterr().out.count("times fit_many's") == 4
+    text = report.many_section(kept)
+    ratio = kept["measurements"][1]["ways"]["other"]["ratio"]
+    assert "16 networks 32-64-64-1, 2 threads:" in text and f"**{ratio:.2f}**" in text
+
+
+# Against another build
+
+
+def test_another_build_is_told_from_this_one(tmp_path, monkeypatch):
+    """A copy whose training sleeps is slower; the same package is not."""
+    monkeypatch.setattr("bench.rounds.GOOD", 0.0)  # other tests may run beside this one
+    shutil.copytree(Path(fastnn.__file__).parent, tmp_path / "fastnn")
+    shutil.copytree(Path(before.__file__).parent, tmp_path / "bench")
+    entrant = tmp_path / "bench" / "entrants" / "fastnn.py"
+    ratios = []
+    for _ in range(2):
+        with Session(Namespace(entrants=["fastnn"], isa="", no_mkl_as_intel=True), 1) as session:
+            ratios.append(before.against(session, SMALL[0], tmp_path, 3))
+        text = entrant.read_text().replace("import numpy", "import time\n\nimport numpy", 1)
+        entrant.write_text(
+            text.replace("        losses = []", "        time.sleep(0.2)\n        losses = []")
+        )
+    same, slow = ratios
+    assert slow < 0.5 * same
+
+
+def test_what_is_slower_than_before_is_named_if_it_is_so_twice(tmp_path, monkeypatch, capsys):
+    ratios = {"T1": [1.2, 1.0], "T2": [1.3, 1.2], "T3": [1.0]}
+    monkeypatch.setattr(before, "against", lambda session, one, *_: ratios[one.name].pop(0))
+    (tmp_path / "fastnn" / "kernels").mkdir(parents=True)
+    options = Namespace(entrants=["fastnn"], isa="", no_mkl_as_intel=True)
+    options.folder, options.workloads, options.rounds = tmp_path, list(ratios), 3
+    with pytest.raises(SystemExit, match="holds no fastnn"):
+        before.main(options)
+    (tmp_path / "fastnn" / "kernels" / "_cpu.so").touch()
+    with pytest.raises(SystemExit, match=r"more than 10% slower than before: T2$"):
+        before.main(options)
+    assert capsys.readouterr().out.count("times as long") == 3
+
+
+# Several CPUs
+
+
+def test_runs_of_several_cpus_stand_side_by_side(tmp_path):
+    one, other = run_result(), run_result()
+    one["machine"] = {**one["machine"], "isa": "avx512", "family": "26", "model": "2"}
+    other["machine"] = {**other["machine"], "isa": "avx2", "peak": 0.5}
+    newer = {**other, "date": "2000-01-02"}
+    for number, result in enumerate([other, one, newer]):
+        (tmp_path / f"{result['date']}-{number}.json").write_text(json.dumps(result))
+    first, second = report.latest(tmp_path)  # of each CPU the newest, the widest vectors first
+    assert first == one and second == newer
+    flops = SMALL[0].flops / 2e3  # GFLOP/s: fastnn takes 2 us a step
+    text = report.side_by_side([first, second])
+    assert "| some (family 26, model 2), avx512, 1 thread | some, avx2, 1 thread |" in text
+    assert f"| train 7-9-5-3, batch 4 | **2.50** | **2.50** {flops / 0.5:.0%} |" in text
+    assert "of peak" not in report.run_section(first)
+    assert f"| 7-9-5-3, batch 4 | 2000 | {flops / 0.5:.0%} | 800 JAX |" in report.run_section(
+        second
+    )
+    assert report.side_by_side([first]) == ""
+
+
+def test_a_result_says_what_a_core_could_do():
+    info = machine.describe("baseline")  # which every CPU has
+    assert info["isa"] == "baseline" and info["peak"] > 0
