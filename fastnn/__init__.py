@@ -144,6 +144,7 @@ if TYPE_CHECKING:
     from fastnn import data as data
     from fastnn import interop as interop
     from fastnn import onnx as onnx
+    from fastnn import serve as serve
     from fastnn import tables as tables
     from fastnn import tabular as tabular
     from fastnn.bits.check import verify
@@ -175,7 +176,7 @@ else:
         "shapley_values": "fastnn.explain.shapley",
         "verify": "fastnn.bits.check",
     }  # fmt: skip
-    _PARTS = ("data", "interop", "onnx", "tables", "tabular")
+    _PARTS = ("data", "interop", "onnx", "serve", "tables", "tabular")
 
     def __getattr__(name: str) -> Any:
         if name in _PARTS:
