@@ -192,7 +192,8 @@ def test_ensembles(here):
         ({"row": {"age": True, "town": "x"}}, "got `bool` - at `$.row.age`"),
         ({"row": {"age": 1, "town": ["x"]}}, "got `array` - at `$.row.town`"),
         ({"rows": ROWS * 2}, "Expected `array` of length <= 5 - at `$.rows`"),
-        ({"rows": [ROWS[0], {"age": 1e300, "town": "x"}]}, 'row 1, column "age": must be finite'),
+        ({"rows": [ROWS[0], {"age": 1e300, "town": "x"}]}, "Expected `float` <= "),
+        ({"row": {"age": 1, "town": "x" * 5000}, "rows": 1}, "got `int` - at `$.rows`"),
     ],
 )
 def test_bad_bodies(here, body, says):
@@ -205,7 +206,7 @@ def test_bad_bodies(here, body, says):
 
 def test_a_prediction_that_is_no_number_is_refused(here):
     model = fastnn.Model([1, 1], output="identity", seed=0)
-    model.W[0][:] = 1e30
+    model.W[0][:] = 1e20
     model.save("m.safetensors")
     app = create_app("m.safetensors")
     says = "row 1: its numbers are too large, the prediction overflows"
@@ -253,7 +254,8 @@ def test_openapi_tells_the_columns(here):
     assert (status, told["openapi"]) == (200, "3.1.0")
     schemas = told["components"]["schemas"]
     assert schemas["Row"]["required"] == ["age", "town"]
-    assert schemas["Row"]["properties"]["age"]["anyOf"] == [{"type": "number"}, {"type": "null"}]
+    age, null = schemas["Row"]["properties"]["age"]["anyOf"]
+    assert age["type"] == "number" and age["minimum"] < -1e29 and null == {"type": "null"}
     assert "one of Bonn, Oslo, Rome; others" in str(schemas["Row"]["properties"]["town"])
     assert schemas["Rows"]["properties"]["rows"]["maxItems"] == 7
     assert schemas["Answer"]["properties"]["class"] == {"enum": ["no", "yes"]}
@@ -461,7 +463,7 @@ def test_no_request_is_lost_when_the_file_is_replaced(here):
                 thread.join()
         assert not failed and len(said) >= 2000
         assert len(set(said)) == 2  # each version is one model
-        assert [one["event"] for one in server.lines if "event" in one].count("loaded") >= 3
+        assert [one["event"] for one in server.lines if "event" in one].count("loaded") >= 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM there")

@@ -3,9 +3,9 @@
     contract    what a model reads and answers, as types, JSON and OpenAPI
     current     the file's model; a new file's takes its place
     app         endpoints, limits, metrics, a log line for each request
-    process     `fastnn serve`: uvicorn, its workers, logs on standard error
 
-Needs the extra serve (Starlette, msgspec, prometheus_client; uvicorn runs it). docs/services.md.
+Needs the extra serve (Starlette, msgspec, prometheus_client; uvicorn runs it). docs/services.md;
+`fastnn serve` is fastnn/cli/serve.py.
 """
 
 from __future__ import annotations

@@ -157,7 +157,8 @@ class Observed:
             await self.app(scope, receive, send)
             return
         start, status = time.perf_counter(), 500
-        scope["fastnn"] = seen = {}
+        seen: dict[str, Any] = {}  # what endpoints have to say of the request
+        scope["fastnn"] = seen
 
         async def sending(message: Any) -> None:
             nonlocal status

@@ -25,8 +25,12 @@ from fastnn.tables.categories import Categorical, Ordered
 from fastnn.tables.columns import Columns
 from fastnn.tables.dates import Dates
 from fastnn.tables.inputs import ArrayInputs, Kind, PlainInputs, TableInputs
+from fastnn.tables.numbers import Numeric
 
 MOST_TOLD = 50  # categories that a column's description names
+# How far numbers may lie from 0, of learned columns in deviations from their mean: float32's sums
+# overflow at 3e38.
+FARTHEST = 1e30
 
 
 class Problem(msgspec.Struct):
@@ -69,11 +73,10 @@ class Contract:
         either = msgspec.defstruct("Either", ways, forbid_unknown_fields=True)
         self._decode = msgspec.json.Decoder(either).decode
         self._encode = msgspec.json.Encoder().encode
-        strict = {"forbid_unknown_fields": True}
         named: Any = [("model", str)]
         self._types: tuple[Any, ...] = (
-            msgspec.defstruct("OneRow", [("row", row)], **strict),
-            msgspec.defstruct("Rows", [("rows", rows)], **strict),
+            msgspec.defstruct("OneRow", [("row", row)], forbid_unknown_fields=True),
+            msgspec.defstruct("Rows", [("rows", rows)], forbid_unknown_fields=True),
             msgspec.defstruct("Prediction", [*named, ("prediction", answer)]),
             msgspec.defstruct("Predictions", [*named, ("predictions", list_of(answer))]),
             Problem,
@@ -167,18 +170,25 @@ def row_type(columns: Columns) -> Any:
         refuses = inputs.missing == "refuse"
         return record("Row", {c.name: _cell_type(c, refuses) for c in inputs.columns})
     if isinstance(inputs, PlainInputs) and inputs.names:
-        return record("Row", dict.fromkeys(inputs.names, float))
+        return record("Row", dict.fromkeys(inputs.names, number()))
     n = len(inputs.scale) if isinstance(inputs, ArrayInputs) else inputs.width
-    number: Any = float
+    cell = number()
     if isinstance(inputs, ArrayInputs) and inputs.missing != "refuse":
-        number = float | None
-    return list_of(number, n, n)
+        cell |= None
+    return list_of(cell, n, n)
+
+
+def number(shift: float = 0.0, scale: float = 1.0) -> Any:
+    farthest = FARTHEST * scale
+    return Annotated[float, Meta(ge=shift - farthest, le=shift + farthest)]
 
 
 def _cell_type(column: Kind, refuses: bool) -> Any:
     """refuses: whether missing cells are refused; elsewhere they are null."""
-    cell: Any = float
-    if isinstance(column, Dates):
+    cell: Any = float  # of logarithms none is too large
+    if isinstance(column, Numeric) and column.floor is None:
+        cell = number(column.shift, column.scale)
+    elif isinstance(column, Dates):
         cell = Annotated[str | int, Meta(description="a date or time, such as 2026-01-31")]
     elif isinstance(column, Categorical | Ordered):
         known = [name for name in column.categories if name]
