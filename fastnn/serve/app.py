@@ -195,6 +195,6 @@ def problem(status: int, detail: str, headers: Any = None) -> Response:
     return as_json(status, Problem(detail), headers)
 
 
-async def refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+async def refused(request: Request, error: Any) -> Response:
+    """error: an HTTPException, such as of no such path."""
     return problem(error.status_code, error.detail, error.headers)
