@@ -141,9 +141,11 @@ __all__ = [
 
 
 if TYPE_CHECKING:
+    from fastnn import c as c
     from fastnn import data as data
     from fastnn import interop as interop
     from fastnn import onnx as onnx
+    from fastnn import serve as serve
     from fastnn import tables as tables
     from fastnn import tabular as tabular
     from fastnn.bits.check import verify
@@ -175,7 +177,7 @@ else:
         "shapley_values": "fastnn.explain.shapley",
         "verify": "fastnn.bits.check",
     }  # fmt: skip
-    _PARTS = ("data", "interop", "onnx", "tables", "tabular")
+    _PARTS = ("c", "data", "interop", "onnx", "serve", "tables", "tabular")
 
     def __getattr__(name: str) -> Any:
         if name in _PARTS:

@@ -8,12 +8,16 @@ from typing import Any
 DISTRIBUTION = "fastnn-cpu"  # what pip calls fastnn, as in pyproject.toml
 EXTRAS = {  # which of its extras brings a library
     "matplotlib": "plot",
+    "msgspec": "serve",
     "onnx": "onnx",
+    "prometheus_client": "serve",
     "pyarrow": "parquet",
     "scikit-learn": "sklearn",
     "scipy": "lbfgs",
+    "starlette": "serve",
     "tensorboardX": "tensorboard",
     "tqdm": "progress",
+    "uvicorn": "serve",
 }
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastnn import model
+
+if TYPE_CHECKING:
+    from fastnn.tables.columns import Columns
 
 
 def load(path: str | PathLike[str]) -> Any:
@@ -45,3 +48,18 @@ def load(path: str | PathLike[str]) -> Any:
 
         return files.load(path, ESTIMATORS)
     return model.load(path)
+
+
+def columns_of(loaded: Any) -> Columns:
+    """What a Model or a tabular estimator knows of its columns; of a plain model what can be told
+    from its network."""
+    from fastnn.tables.columns import Columns  # here: a fit of arrays needs none
+
+    if not isinstance(loaded, model.Model):
+        known: Columns = loaded.columns_
+        return known
+    columns = loaded.columns
+    if columns is None or columns.plain:
+        told = Columns.undescribed(loaded._network, loaded.metadata.get("classes"))
+        columns = Columns(told.inputs if columns is None else columns.inputs, told.targets)
+    return columns

@@ -479,7 +479,7 @@ def test_predictions_in_other_formats(here, run):
     [
         (
             "",
-            "a command must be given: train, tune, predict, evaluate, info, export, import, demo,",
+            "a command must be given: train, tune, predict, evaluate, info, serve, export,",
         ),
         ("trian", "; did you mean train? (see fastnn --help)"),
         ("--verson", "unexpected argument: --verson; did you mean --version? (see fastnn --help)"),

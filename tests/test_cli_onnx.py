@@ -268,7 +268,7 @@ def test_import_names_the_output(here, run):
     "text, message",
     [
         ("export none.st m.onnx", "none.st: no such file"),
-        ("export m.st no/m.onnx", "FILE.onnx no/m.onnx: no such folder: no"),
+        ("export m.st no/m.onnx", "FILE no/m.onnx: no such folder: no"),
         ("import none.onnx m.st", "none.onnx: no such file"),
         ("import X.npy m.st", "X.npy: must be an ONNX model, and whole"),
         ("import net.onnx no/m.st", "model no/m.st: no such folder: no"),

@@ -31,7 +31,8 @@ EXAMPLES = sorted(ROOT.glob("examples/*.py"))
 MODULES = ["fastnn", *(m.name for m in pkgutil.walk_packages(fastnn.__path__, "fastnn."))]
 PACKAGES = ("sklearn", "pandas", "pyarrow", "torch", "keras", "onnx", "onnxruntime")
 PACKAGES += ("scipy", "tqdm", "tensorboardX")
-PARTS = ("data", "interop", "onnx", "sklearn", "tables", "tabular")
+PACKAGES += ("starlette", "msgspec", "prometheus_client", "uvicorn")
+PARTS = ("c", "data", "interop", "onnx", "serve", "sklearn", "tables", "tabular")
 PACKAGES += ("sklearn.callback",)  # scikit-learn 1.9
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -111,6 +112,9 @@ def test_docstrings(name, tmp_path, monkeypatch):
         pytest.skip("runs the command line when imported")
     if name == "fastnn.sklearn":
         pytest.importorskip("sklearn")
+    if name.startswith("fastnn.serve."):
+        for package in ("starlette", "msgspec", "prometheus_client"):
+            pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
     module = importlib.import_module(name)
     for test in doctest.DocTestFinder(exclude_empty=True).find(module):

@@ -21,7 +21,7 @@ LAYERS = (
     *("errors", "names", "checks", "values", "kernels", "config", "random"),
     *("drawing", "network", "files", "tables", "training", "explain", "report"),
     *("predictor", "model", "many", "sklearn_callbacks", "tabular", "saved", "data", "interop"),
-    *("bits", "onnx", "sklearn", "learn", "cli"),
+    *("bits", "onnx", "c", "sklearn", "learn", "serve", "cli"),
 )
 TOP = ("fastnn", "fastnn.__main__")  # what users see: above everything
 MOST_MODULES = 14  # of a folder, beside __init__

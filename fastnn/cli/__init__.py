@@ -1,4 +1,4 @@
-"""The command line: ``fastnn train | tune | predict | evaluate | info | export | import | ...``.
+"""The command line: ``fastnn train | tune | predict | evaluate | info | serve | export | ...``.
 
 Standard output holds results only; progress, notes, warnings and errors go to standard error.
 Exit status: 0 done, 2 bad use (arguments, data files), 1 failure, 130 stopped by Ctrl-C.
@@ -26,6 +26,7 @@ from fastnn.cli import (
     info,
     learn,
     predict,
+    serve,
     train,
     tune,
     verify,
@@ -39,6 +40,7 @@ COMMANDS = {
     "predict": predict,
     "evaluate": evaluate,
     "info": info,
+    "serve": serve,
     "export": export,
     "import": import_,
     "demo": demo,

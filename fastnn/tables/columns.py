@@ -135,16 +135,21 @@ class Columns:
 
         Numbers and known categories in a dict take a compiled road; all else, the table's.
         """
-        encoded = None
-        if isinstance(self.inputs, TableInputs) and not self.inputs.missing_values:
-            if self._cells is None or self._cells[0] != dtype:
-                self._cells = dtype, self.inputs.cells(dtype)
-            encoded = self._cells[1](row)
+        cells = self.cells(dtype)
+        encoded = None if cells is None else cells(row)
         if encoded is None:
             if not isinstance(row, Mapping):
                 raise TypeError(f"row must be a dict of cells, got {type(row).__name__}")
             encoded = self.encode([row], dtype)[0]
         return encoded
+
+    def cells(self, dtype: str) -> Cells | None:
+        """The compiled road of `encode_row`, if there is one."""
+        if not isinstance(self.inputs, TableInputs) or self.inputs.missing_values:
+            return None
+        if self._cells is None or self._cells[0] != dtype:
+            self._cells = dtype, self.inputs.cells(dtype)
+        return self._cells[1]
 
     def encode_targets(self, y: Any) -> Any:
         """y as the network learns it.

@@ -18,6 +18,13 @@ def positive_int(text: str) -> int:
     return value
 
 
+def port(text: str) -> int:
+    value = _int(text)
+    if not 0 <= value < 2**16:
+        raise argparse.ArgumentTypeError(f"must be at least 0 and below 65536, got {text}")
+    return value
+
+
 def seed(text: str) -> int:
     value = _int(text)
     if not 0 <= value < 2**128:

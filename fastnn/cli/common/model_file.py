@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.cli.common.messages import BadUse
+from fastnn.saved import columns_of
 from fastnn.tables.columns import Columns
 from fastnn.tables.reading import read as read_file
 from fastnn.tables.table import Arrays, Table
@@ -71,13 +72,7 @@ def load_with_columns(path: str) -> tuple[Any, Columns]:
     """A model or tabular estimator, and what it knows of its columns; of a plain model what can be
     told."""
     model = load(path)
-    if is_ensemble(model):
-        return model, model.columns_
-    columns = model.columns
-    if columns is None or columns.plain:
-        known = Columns.undescribed(model._network, model.metadata.get("classes"))
-        columns = Columns(known.inputs if columns is None else columns.inputs, known.targets)
-    return model, columns
+    return model, columns_of(model)
 
 
 def read_like_training(path: str, columns: Columns, options: dict[str, Any]) -> Table | Arrays:

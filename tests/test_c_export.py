@@ -1,0 +1,280 @@
+"""fastnn.c.export: the C file compiles without a warning and gives FASTNN_ISA=baseline's bits."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn.network.activations import ACTIVATIONS
+
+COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
+WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic"]
+ROWS = 10_000
+
+pytestmark = [
+    pytest.mark.skipif(not COMPILERS, reason="neither gcc nor clang is installed"),
+    pytest.mark.skipif(
+        platform.machine() not in ("x86_64", "AMD64") or sys.platform == "win32",
+        reason="the baseline is x86-64's, and the tests load shared libraries of ELF or Mach-O",
+    ),
+]
+
+#: Of each model its arguments, and how large its numbers are.
+NETWORKS = {
+    **{f"hidden {name}": dict(sizes=[5, 9, 16, 3], activation=name) for name in ACTIVATIONS},
+    **{
+        f"output {name}": dict(sizes=[5, 11], output=name, loss="squared_error")
+        for name in (*ACTIVATIONS, "softmax")
+    },
+    "output exp": dict(sizes=[5, 2], output="exp", loss="poisson"),
+    "one of two": dict(sizes=[3, 4, 1], output="sigmoid", loss="binary_cross_entropy"),
+    "leaky": dict(sizes=[4, 8, 8, 8, 2], activation=fastnn.LeakyReLU(0.3)),
+    "elu": dict(sizes=[4, 19, 2], activation=fastnn.ELU(0.7)),
+    "parametric": dict(sizes=[4, 17, 8, 2], activation=fastnn.Parametric("mish")),
+    "batch": dict(sizes=[6, 21, 8, 4], norm="batch"),
+    "layer": dict(sizes=[6, 37, 16, 4], norm="layer", activation="gelu"),
+    "layer, parametric": dict(
+        sizes=[6, 7, 4], norm="layer", activation=fastnn.Parametric("silu"), bias=False
+    ),
+    "no bias": dict(sizes=[6, 8, 4], bias=False),
+    "wide": dict(sizes=[130, 70, 10]),
+}
+
+BASELINE = """
+import sys
+import numpy as np
+import fastnn
+assert fastnn.show_config("dict")["isa"] == "baseline"
+for name in sys.argv[1:]:
+    model = fastnn.load(name + ".safetensors")
+    np.save(name + ".f.npy", model.predictor()(np.load(name + ".x.npy")))
+"""
+
+#: For each file that is put in for FILES: n rows through it; how many it took.
+DRIVER = """
+int NAME_rows(int n, const TAKES *x, GIVES *y);
+int NAME_rows(int n, const TAKES *x, GIVES *y)
+{
+    int r, taken = 0;
+    for (r = 0; r < n; r++) taken += NAME_predict(x + r * N_IN, y + r * N_OUT);
+    return taken;
+}
+"""
+
+
+def in_baseline(program: str, *arguments: str) -> str:
+    """What a program of Python prints where fastnn runs on its baseline."""
+    path = os.pathsep.join([str(Path(fastnn.__file__).parents[1]), *sys.path])
+    env = os.environ | {"FASTNN_ISA": "baseline", "PYTHONPATH": path}
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(command, env=env, check=True, text=True, stdout=subprocess.PIPE).stdout
+
+
+def with_rows(name: str, n_in: int, n_out: int, takes: str, gives: str) -> str:
+    """A source that includes NAME.c and passes rows through it."""
+    text = DRIVER
+    words = {"NAME": name, "N_IN": n_in, "N_OUT": n_out, "TAKES": takes, "GIVES": gives}
+    for word, by in words.items():
+        text = text.replace(word, str(by))
+    return f'#include "{name}.c"\n{text}'
+
+
+def compiled(source: str, compiler: str, *flags: str) -> ctypes.CDLL:
+    """A library, and not one warning."""
+    library = f"./{Path(source).stem}-{compiler}{''.join(flags)}.so"
+    command = [compiler, *WARNINGS, *flags, "-fPIC", "-shared", source, "-o", library, "-lm"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    return ctypes.CDLL(str(Path(library).resolve()))  # by its name alone another would be taken
+
+
+def through(library: ctypes.CDLL, name: str, X: np.ndarray, f: np.ndarray) -> np.ndarray:
+    """What it gives for rows X, as an array like f."""
+    out = np.full_like(f, np.nan)
+    rows = getattr(library, f"{name}_rows")
+    at = [ctypes.c_void_p(one.ctypes.data) for one in (X, out)]
+    assert rows(len(X), *at) == len(X)
+    return out
+
+
+def rows_of(rng: np.random.Generator, n_in: int, dtype: str) -> np.ndarray:
+    """Of all sizes: usual ones, large ones that saturate, tiny ones and zeros."""
+    X = rng.normal(size=(ROWS, n_in)) * 10.0 ** rng.integers(-3, 3, (ROWS, 1))
+    tiny = np.finfo(dtype).tiny
+    X[::7] *= rng.random((len(X[::7]), n_in)) > 0.5
+    X[1::50] *= 30 * tiny
+    X[2::50, ::2] *= 2e-3 * float(tiny) ** 0.5
+    return X.astype(dtype)
+
+
+def trained(rng: np.random.Generator, arguments: dict, dtype: str) -> fastnn.Model:
+    """A model none of whose parameters and statistics is a plain number."""
+    model = fastnn.Model(**{"loss": None, **arguments}, dtype=dtype, seed=3)
+    model.theta[:] += rng.normal(scale=0.2, size=model.theta.shape).astype(dtype)
+    n_in, n_out = model.sizes[0], model.sizes[-1]
+    if "norm" in arguments:  # statistics
+        model.fit(rng.normal(1, 2, (60, n_in)), rng.integers(0, n_out, 60), epochs=3)
+    return model
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_bits_are_the_baselines(here, dtype):
+    rng = np.random.default_rng(17)
+    real = {"float32": "float", "float64": "double"}[dtype]
+    names, sources = [f"n{i}" for i in range(len(NETWORKS))], []
+    for name, arguments in zip(names, NETWORKS.values(), strict=True):
+        model = trained(rng, arguments, dtype)
+        model.save(f"{name}.safetensors")
+        np.save(f"{name}.x.npy", rows_of(rng, model.sizes[0], dtype))
+        fastnn.c.export(model, f"{name}.c")
+        sources.append(with_rows(name, model.sizes[0], model.sizes[-1], real, real))
+    in_baseline(BASELINE, *names)
+    Path("all.c").write_text("".join(sources))
+    for compiler in COMPILERS:
+        for flags in (["-O0"], ["-O2"], ["-O3", "-march=native", "-std=gnu99"]):
+            library = compiled("all.c", compiler, *flags)
+            wrong = []
+            for name, network in zip(names, NETWORKS, strict=True):
+                X, f = np.load(f"{name}.x.npy"), np.load(f"{name}.f.npy")
+                got = through(library, name, X, f)
+                if got.tobytes() != f.tobytes():
+                    other = np.frombuffer(got.tobytes(), "u1") != np.frombuffer(f.tobytes(), "u1")
+                    rows = np.flatnonzero(other.reshape(len(X), -1).any(axis=1))
+                    wrong.append((network, len(rows), X[rows[0]], got[rows[0]], f[rows[0]]))
+            assert not wrong, (compiler, flags, wrong)
+
+
+PREDICTIONS = """
+import sys
+import numpy as np
+import fastnn
+for name in sys.argv[1:]:
+    model = fastnn.load(name + ".safetensors")
+    X = np.load(name + ".x.npy")
+    table = dict(zip(model.columns.inputs.names, X.T, strict=True))
+    f = model.predict(table) if model.columns.amounts else model.forward(table)
+    np.save(name + ".f.npy", f.reshape(len(X), -1))
+"""
+
+
+def test_columns_of_numbers_and_amounts(here):
+    rng = np.random.default_rng(3)
+    X = rng.normal(5, 3, (ROWS, 3))
+    X[::9, 1] = np.nan
+    X[::11, 2] = -999
+    table = dict(zip("abc", X.T, strict=True))
+    amount, kind = np.nan_to_num(X[:, 0] * 30 + X[:, 2]), np.where(X[:, 0] > 5, "yes", "*/ no")
+    rows = {name: cells[:500] for name, cells in table.items()}
+    made = {
+        "plain": ({"missing": "impute"}, amount, {"clamp": True}),
+        "robust": ({"missing": "indicate", "scaling": "robust"}, kind, {}),
+        "words": ({"missing": "impute", "missing_values": ["-999"]}, kind, {}),
+    }
+    sources = []
+    for name, (how, y, more) in made.items():
+        columns = fastnn.tables.learn(rows, y[:500], numeric="abc", **how, **more)
+        model = fastnn.Model([None, 8, None], seed=1, columns=columns)
+        model.save(f"{name}.safetensors")
+        np.save(f"{name}.x.npy", X)
+        fastnn.c.export(model, f"{name}.c")
+        gives = "double" if y is amount else "float"
+        sources.append(with_rows(name, 3, model.sizes[-1], "double", gives))
+    in_baseline(PREDICTIONS, *made)
+    Path("all.c").write_text("".join(sources))
+    library = compiled("all.c", COMPILERS[0], "-O2")
+    for name in made:
+        f = np.load(f"{name}.f.npy")
+        assert through(library, name, X, f).tobytes() == f.tobytes(), name
+
+
+def test_names_sizes_and_comments(here):
+    fastnn.c.export(fastnn.Model([4, 8, 3], seed=0), "2 nets.c")
+    text = Path("2 nets.c").read_text(encoding="ascii")
+    assert "int net_2_nets_predict(const float x[4], float y[3]);" in text
+    assert "its rows take 64 bytes of stack" in text and "-lm" not in text and "math.h" not in text
+    columns = fastnn.tables.learn({"*/ é??/": np.arange(9) % 5.0}, ["*/ a", "b", "b"] * 3)
+    fastnn.c.export(fastnn.Model([None, None], columns=columns), "words.c", name="m")
+    assert "x[0] _/ ___/" in Path("words.c").read_text(encoding="ascii")
+    assert compiled("words.c", COMPILERS[-1], "-O2").m_predict
+    fastnn.c.export(fastnn.Model([4, 8, 3], norm="layer"), "net.c")
+    assert "(and link with -lm)" in Path("net.c").read_text()
+    fastnn.c.export(fastnn.Model([4, 2], input_scale=1 / 255), "net.c")
+    assert "(float)i * 0x1.010102p-8f" in Path("net.c").read_text()
+
+
+def test_what_is_not_finite(here):
+    fastnn.c.export(fastnn.Model([2, 3], seed=0), "net.c")
+    predict = compiled("net.c", COMPILERS[0], "-O2").net_predict
+    for bad in (np.nan, np.inf, -np.inf):
+        x, y = np.array([1, bad], np.float32), np.full(3, 7, np.float32)
+        assert predict(ctypes.c_void_p(x.ctypes.data), ctypes.c_void_p(y.ctypes.data)) == 0
+        assert (y == 7).all()
+
+
+@pytest.mark.parametrize("flags", [["-ffast-math"], ["-Ofast"]])
+def test_flags_that_change_bits_do_not_compile(here, flags):
+    fastnn.c.export(fastnn.Model([2, 3]), "net.c")
+    done = subprocess.run([COMPILERS[0], *flags, "-c", "net.c"], capture_output=True, text=True)
+    assert done.returncode and "needs C99 and plain IEEE arithmetic" in done.stderr
+
+
+def nan_weights():
+    model = fastnn.Model([2, 3])
+    model.W[0][0, 0] = np.nan
+    return model
+
+
+def of_columns(column, y, **how):
+    return fastnn.Model([None, None], columns=fastnn.tables.learn({"a": column}, y, **how))
+
+
+REFUSED = {
+    "embeddings": lambda: fastnn.Model([2, 3], embeddings=[fastnn.Periodic([0])]),
+    "feature_scale": lambda: fastnn.Model([2, 3], feature_scale=True),
+    "'a' is categorical": lambda: of_columns(["x", "y"] * 5, [0, 1] * 5),
+    "'a' is dates": lambda: of_columns([f"2020-01-{i:02}" for i in range(1, 11)], [0, 1] * 5),
+    "learned from arrays": lambda: fastnn.Model(
+        [None, None],
+        columns=fastnn.tables.learn(np.random.default_rng(0).random((9, 2)), [*"abababaab"]),
+    ),
+    "finite": nan_weights,
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_refused_by_name(here, what):
+    with pytest.raises(ValueError, match=what):
+        fastnn.c.export(REFUSED[what](), "net.c")
+    assert not list(here.iterdir())
+
+
+def test_arguments(here):
+    model = fastnn.Model([2, 3])
+    with pytest.raises(TypeError, match=r"must be a fastnn\.Model"):
+        fastnn.c.export("net", "net.c")
+    for name in ("", "1a", "a-b", "_a", "é", 3):
+        with pytest.raises(ValueError, match="name must be"):
+            fastnn.c.export(model, "net.c", name=name)
+    with pytest.raises(OSError):
+        fastnn.c.export(model, "no/net.c")
+    assert not list(here.iterdir())
+
+
+def test_at_the_shell(here, run):
+    model = fastnn.Model([2, 3], seed=0)
+    model.save("m.st")
+    status, out, err = run("export --c --name of_m m.st m.c")
+    assert (status, out.split(), err) == (0, ["written", "m.c"], "")
+    fastnn.c.export(model, "again.c", name="of_m")
+    assert Path("m.c").read_bytes() == Path("again.c").read_bytes()
+    assert run("export m.st m.onnx --name a")[0] == 2
+    assert run("export --c m.st no/m.c")[0] == 2
