@@ -10,12 +10,21 @@
 
 #include "activate.h"
 
+/* Or gcc spills sums of the 6 x 2 tile. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("ira-region=all")
+#endif
+
 #define ALL(r, v) UNROLL for (int r = 0; r < m; r++) UNROLL for (int v = 0; v < nv; v++)
 
 /* Steps of the sums between two jumps back. Beside the sums of a large tile of wide vectors a jump takes no time: one step is a
  * third of the code (measured; on AVX2 it is 2% slower). */
 #define STEPS (FNN_VECTOR_BYTES == 64 && m > 6 ? 1 : 4)
 #define SOME_STEPS { STEP(0) if (STEPS > 1) { STEP(1) STEP(2) STEP(3) } }
+
+/* Rows of A that lie anywhere: one pointer for so many, or registers run short and sums are spilled. */
+#define ROWS_FROM 3
 
 /* C[m, nv] (+)= A[m, K] B[K, nv]. A: panels, `stride` apart, their rows `row` apart; B: rows of NR. Each element of C is one sum, in
  * order of k. */
@@ -29,20 +38,23 @@ INLINE void product_tile(const int m, const int nv, idx K, const real *A, idx ro
         V b[NV];                                                               \
         UNROLL for (int v = 0; v < nv; v++) b[v] = load(B + (u) * NR + v * VL); \
         UNROLL for (int r = 0; r < m; r++) {                                   \
-            V a = splat(A[r * row + (u)]);                                     \
+            V a = splat((from[r / ROWS_FROM] + r % ROWS_FROM * row)[u]);       \
             UNROLL for (int v = 0; v < nv; v++) acc[r][v] = fma_v(a, b[v], acc[r][v]); \
         }                                                                      \
     }
+#define ON(n) { UNROLL for (int i = 0; i < m; i += ROWS_FROM) from[i / ROWS_FROM] += (n); B += (n) * NR; }
     NO_UNROLL while (K > 0) { /* a panel of A: NR steps */
         const idx n = K < NR ? K : NR;
-        const real *panel = A;
+        const real *from[(MR + ROWS_FROM - 1) / ROWS_FROM];
         idx k = 0;
         if (row != NR) NO_UNROLL for (int r = 0; r < m; r++) { prefetch(A + r * row + NR); prefetch(A + r * row + NR + VL); }
-        NO_UNROLL for (; k + STEPS <= n; k += STEPS, A += STEPS, B += STEPS * NR) SOME_STEPS
-        for (; STEPS > 1 && k < n; k++, A++, B += NR) STEP(0)
-        A = panel + stride;
+        UNROLL for (int i = 0; i < m; i += ROWS_FROM) from[i / ROWS_FROM] = A + i * row;
+        NO_UNROLL for (; k + STEPS <= n; k += STEPS) { SOME_STEPS ON(STEPS) }
+        for (; STEPS > 1 && k < n; k++) { STEP(0) ON(1) }
+        A += stride;
         K -= n;
     }
+#undef ON
 #undef STEP
     if (finish == FNN_FORWARD) {
         V b[NV];
@@ -137,5 +149,9 @@ static double multiply_adds(idx rounds, void *x_) {
     store(x, sum);
     return 2.0 * m * nv * VL * (double)rounds;
 }
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
+#endif
 
 #endif
