@@ -41,6 +41,7 @@ bench-peers: $(PEERS)/installed build
 	$(PEERS)/bin/python -m bench run --isa avx2 --write
 	$(PEERS)/bin/python -m bench sweep --write
 	$(PEERS)/bin/python -m bench threads --write
+	$(PEERS)/bin/python -m bench many --write
 	$(PEERS)/bin/python -m bench report
 
 TABLE_PEERS = build/table-peers

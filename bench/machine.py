@@ -66,14 +66,13 @@ def describe(isa: str = "") -> dict[str, Any]:
 
 
 PEAK = """
-from fastnn.kernels.measure import multiply_adds
-tries = [multiply_adds("float32", 20_000, 1) for _ in range(2000)]
-print(max(flops / seconds for flops, seconds in tries) / 1e9)
+from fastnn.cli.bench import fma_peak
+print(max(fma_peak("float32", 1) for _ in range(200)))
 """
 
 
 def peak(isa: str = "") -> float:
-    """GFLOP/s of float32 multiply-adds in one core's registers: the most of many short tries."""
+    """GFLOP/s of float32 multiply-adds in one core's registers: the most of many tries."""
     command = [sys.executable, "-c", PEAK]
     run = subprocess.run(
         command, cwd=ROOT, env=environment(1, isa), capture_output=True, text=True, check=True

@@ -237,6 +237,10 @@ def run_section(result: Result, drawn: bool = True) -> str:
         parts += [f"{unit}:", against_best(result, kind)]
         for n in numbers_of_threads(result):
             parts += [f"Every entrant, {threads(n)}:", every_entrant(result, kind, n)]
+    took_part = {name for one in result["measurements"] for name in one.get("entrants", {})}
+    absent = [entrant.title for name, entrant in ENTRANTS.items() if name not in took_part]
+    if absent:
+        parts.append(f"Did not take part: {', '.join(absent)}.")
     notes = [
         f"- {Workload.from_dict(one['workload']).title}, {threads(one['threads'])}: {text}"
         for one in result["measurements"]

@@ -10,7 +10,7 @@
 
 #include "activate.h"
 
-/* Or gcc spills sums of the 6 x 2 tile. */
+/* Or gcc spills sums of the 6 x 2 tile (seen with gcc 12). */
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC push_options
 #pragma GCC optimize("ira-region=all")
@@ -23,7 +23,7 @@
 #define STEPS (FNN_VECTOR_BYTES == 64 && m > 6 ? 1 : 4)
 #define SOME_STEPS { STEP(0) if (STEPS > 1) { STEP(1) STEP(2) STEP(3) } }
 
-/* Rows of A that lie anywhere: one pointer for so many, or registers run short and sums are spilled. */
+/* Rows of A that lie anywhere share a pointer, so many of them: with one register for each offset gcc reads offsets from the stack. */
 #define ROWS_FROM 3
 
 /* C[m, nv] (+)= A[m, K] B[K, nv]. A: panels, `stride` apart, their rows `row` apart; B: rows of NR. Each element of C is one sum, in

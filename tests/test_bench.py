@@ -232,6 +232,7 @@ def test_report_fills_the_pages_between_the_markers(tmp_path):
     assert page.count(row) == 1 and readme.count("docs/benchmarks.svg") == 1
     assert "| 7-9-5-3, batch 4 | 2000 | 200 | 800 |  |" in page  # NumPy's is not counted
     assert "- 7-9-5-3, batch 4, 1 thread: NumPy by hand: first epoch's loss is 2, not 1" in page
+    assert "Did not take part: PyTorch by hand, PyTorch compiled, TorchScript, " in page
     chart = (tmp_path / "docs" / "benchmarks.svg").read_text()
     assert "2.50  JAX" in chart
     assert not (tmp_path / "docs" / "benchmarks_tables.svg").exists()  # without records
