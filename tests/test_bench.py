@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 from argparse import ArgumentTypeError, Namespace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,34 @@ def test_predictions_are_the_references(output):
     want = reference_forward(problem, problem.X)
     for entrant in (Fastnn(problem), NumpyByHand(problem)):
         np.testing.assert_allclose(entrant.predict(problem.X), want, rtol=1e-5, atol=1e-6)
+
+
+def test_sparse_rows_are_those_of_a_dense_matrix():
+    problem = make_problem(training("sparse", (300, 9, 3), 4, 8, data="sparse"))
+    columns, dense = problem.X.columns, np.zeros(problem.X.shape, "f4")
+    assert (np.diff(columns) > 0).all()
+    np.put_along_axis(dense, columns.astype(int), problem.X.values, 1)
+    ours, theirs = Fastnn(problem), NumpyByHand(replace(problem, X=dense))
+    np.testing.assert_allclose(ours.train(3), theirs.train(3), rtol=1e-5)
+
+
+@pytest.mark.parametrize("more", [{"dropout": 0.5}, {"norm": "batch"}, {"norm": "layer"}], ids=str)
+def test_dropout_and_norms_change_the_network_that_is_trained(more):
+    plain = training("plain", (7, 64, 3), 16, 8)
+    losses = [Fastnn(make_problem(one)).train(1)[0] for one in (plain, replace(plain, **more))]
+    assert losses[0] != pytest.approx(losses[1], rel=0.01)
+
+
+def test_who_cannot_do_a_workload_is_not_asked():
+    takers = {
+        name: [one for one, listing in ENTRANTS.items() if listing.takes(WORKLOADS[name])]
+        for name in ("T4", "T5d", "T8s", "P1m")
+    }
+    assert "numpy_by_hand" in takers["T4"] and "onnxruntime" not in takers["T4"]
+    peers = ["pytorch_by_hand", "pytorch_compiled", "pytorch_eager", "jax_scan"]
+    assert takers["T5d"] == ["fastnn", *peers]
+    assert takers["T8s"] == ["fastnn", *peers, "scikit_learn"]
+    assert "onnxruntime" in takers["P1m"]
 
 
 def test_a_problem_follows_from_its_workload():
