@@ -88,7 +88,8 @@ class Steps:
         self.scale = 1 / (1 - workload.dropout)
         self.mask = [torch.empty(batch, n) for n in sizes] if workload.dropout else []
         kind = {"batch": BatchNorm, "layer": LayerNorm}.get(workload.norm)
-        self.norms = [kind(batch, n, b) for n, b in zip(sizes[1:-1], self.b[:-1], strict=True)] if kind else []
+        hidden = zip(sizes[1:-1], self.b[:-1], strict=True)
+        self.norms = [kind(batch, n, b) for n, b in hidden] if kind else []
 
     @torch.inference_mode()
     def train(self, epochs: int) -> list[float]:
