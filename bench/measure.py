@@ -18,7 +18,7 @@ from bench.rounds import Turn, best_rates, is_good, median_ratio, ratios_of_roun
 from bench.workloads import Workload
 
 SAME_LOSS = 1e-3  # relative: float32 sums in other orders, over a first epoch
-SAME_LOSS_DROPPED = 0.02  # with dropout, which every library draws for itself
+SAME_LOSS_DROPPED = 0.04  # with dropout, which every library draws for itself
 SAME_PREDICTION = 1e-3
 
 

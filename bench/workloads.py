@@ -115,7 +115,7 @@ WORKLOADS = {
         training("T5s", (784, 512, 512, 10), 128, 16),
         training("T5a", (784, 512, 512, 10), 128, 16, **ADAM),
         training("T6", (32, 64, 64, 1), 256, 64, **REGRESSION),
-        training("T3d", (64, 64, 10), 32, 56, dropout=0.2),
+        training("T3d", (64, 64, 10), 32, 56, dropout=0.5),
         training("T3b", (64, 64, 10), 32, 56, norm="batch"),
         training("T3l", (64, 64, 10), 32, 56, norm="layer"),
         training("T5d", (784, 512, 512, 10), 128, 16, dropout=0.5),
