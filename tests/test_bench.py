@@ -286,7 +286,16 @@ def test_report_of_estimators(tmp_path):
     }
     result = {**run_result(), "kind": "estimators"}
     del result["mkl_as_intel"]
-    result["measurements"] = [{**one, "fastnn": each, "scikit-learn": {**each, "median_s": 1.0}}]
+    calls = [
+        {
+            "method": "predict",
+            "rows": 10,
+            "us": {"fastnn": 20.0, "scikit-learn": 500.0},
+            "ratio": 25.0,
+        }
+    ]
+    theirs = {**each, "median_s": 1.0}
+    result["measurements"] = [{**one, "fastnn": each, "scikit-learn": theirs, "calls": calls}]
     (tmp_path / "results").mkdir()
     results.write(result, tmp_path / "results")
     (tmp_path / "README.md").write_text("")
@@ -294,6 +303,7 @@ def test_report_of_estimators(tmp_path):
     page.write_text("<!-- bench:estimators --><!-- bench:end -->")
     report.main(Namespace(results=tmp_path / "results", root=tmp_path))
     assert "| wine | 1000 | 250 | **4.00** | the same | 0.8750, 0.8750 |" in page.read_text()
+    assert "| wine | predict | 10 | 500 | 20.0 | **25.00** |" in page.read_text()
 
 
 def test_random_shapes_are_drawn_each_where_it_is(tmp_path):
@@ -341,10 +351,15 @@ def test_numbers_have_three_digits():
 def test_estimators_are_fitted_alike(name, monkeypatch):
     pytest.importorskip("sklearn", "1.7")
     monkeypatch.setitem(estimators.SETTINGS, name, {"max_iter": 3, "hidden_layer_sizes": (5,)})
+    monkeypatch.setattr(estimators, "SECONDS", 0.0)
+    monkeypatch.setattr(estimators, "ROWS", (1, 700))
     found = estimators.measure(name, *estimators.load(name), rounds=2)
     assert found["same_n_iter"] and found["fastnn"]["n_iter"] == [3, 3]
     scores = found["fastnn"]["scores"], found["scikit-learn"]["scores"]
     np.testing.assert_allclose(*scores, rtol=1e-9)
+    methods = ["predict"] if name == "diabetes" else ["predict", "predict_proba"]
+    called = [(call["method"], call["rows"]) for call in found["calls"]]
+    assert called == [(method, rows) for method in methods for rows in (1, 700)]
     text = estimators.line(found)
     assert "n_iter the same" in text and f"{found['ratio']:.2f} times" in text
 
