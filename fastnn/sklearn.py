@@ -739,14 +739,16 @@ class MLPClassifier(Perceptron, neural_network.MLPClassifier):
 
     def predict(self, X: Any) -> np.ndarray:
         """As of scikit-learn: the classes, or of several labels 0 or 1 for each."""
-        f, binarizer = self._forward_plain(X), getattr(self, "_label_binarizer", None)
-        if f is None or type(binarizer) is not LabelBinarizer or binarizer.sparse_input_:
+        f = self._forward_plain(X)
+        if f is None:
             return super().predict(X)
-        if binarizer.y_type_ == "multiclass":
-            return binarizer.classes_.take(f.argmax(1))
-        if binarizer.y_type_ == "binary" and len(binarizer.classes_) == 2:
-            return binarizer.classes_.take(f[:, 0] > 0.5)
-        return super().predict(X)
+        binarizer = self._label_binarizer
+        if type(binarizer) is LabelBinarizer and not binarizer.sparse_input_:
+            if binarizer.y_type_ == "multiclass":
+                return binarizer.classes_.take(f.argmax(1))
+            if binarizer.y_type_ == "binary" and len(binarizer.classes_) == 2:
+                return binarizer.classes_.take(f[:, 0] > 0.5)
+        return binarizer.inverse_transform(f[:, 0] if self.n_outputs_ == 1 else f)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """As of scikit-learn: the probability of each class, or of each of several labels."""
