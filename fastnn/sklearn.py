@@ -737,7 +737,7 @@ class MLPClassifier(Perceptron, neural_network.MLPClassifier):
         self.loss = "log_loss"
         self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any) -> Any:
         """As of scikit-learn: the classes, or of several labels 0 or 1 for each."""
         f = self._forward_plain(X)
         if f is None:
@@ -750,7 +750,7 @@ class MLPClassifier(Perceptron, neural_network.MLPClassifier):
                 return binarizer.classes_.take(f[:, 0] > 0.5)
         return binarizer.inverse_transform(f[:, 0] if self.n_outputs_ == 1 else f)
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: Any) -> Any:
         """As of scikit-learn: the probability of each class, or of each of several labels."""
         f = self._forward_plain(X)
         if f is None or self.n_outputs_ > 1:
@@ -847,7 +847,7 @@ class MLPRegressor(Perceptron, neural_network.MLPRegressor):
     ) -> None:
         self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any) -> Any:
         """As of scikit-learn: the values, (n,) of a single output."""
         f = self._forward_plain(X)
         if f is None:
