@@ -206,22 +206,19 @@ cdef class Rows:
             raise TypeError("a learner must be made by its class: this one has no network")
         return 0
 
-    def adopt(self, Engine engine not None, const double[:, ::1] table not None, list known, long long rows, amounts, seed,
-              double learning_rate):
+    def adopt(self, Engine engine not None, table, list known, long long rows, amounts, seed, double learning_rate):
         """Become a learner of these: engine of float32 for single rows, its weights loaded; amounts: (3,) as a row of the table
-        without a name."""
-        cdef Py_ssize_t n = table.shape[0]
-        cdef const double[::1] of = amounts
+        without a name. Both are C-contiguous."""
+        cdef Py_ssize_t n = engine.net.layers[0].n_in
+        cdef const double *of = <const double *> np.PyArray_DATA(amounts)
         cdef Memory memory = Memory()
-        if engine.net.k.item != 4 or engine.net.layers[0].n_in != n or table.shape[1] != 4:
-            raise ValueError("the network must take as many inputs as there are rows of the table, of four numbers each")
         self.inputs = <Input *> memory.take(n, sizeof(Input))
         self.marks = <uint64_t *> memory.take((n + 63) // 64, sizeof(uint64_t))
         self.values = <float *> memory.take(n, sizeof(float))
         self.indices = <int32_t *> memory.take(n, sizeof(int32_t))
         self.data = <float *> memory.take(n, sizeof(float))
         self.words = <uint64_t *> memory.take(engine.net.layers[0].n_out, sizeof(uint64_t))
-        memcpy(self.inputs, &table[0, 0], n * sizeof(Input))
+        memcpy(self.inputs, np.PyArray_DATA(table), n * sizeof(Input))
         self.memory, self.n_inputs = memory, n
         self.amounts.count, self.amounts.mean, self.amounts.squares = of[0], of[1], of[2]
         self.key0, self.key1 = seed & 0xFFFFFFFFFFFFFFFF, seed >> 64
@@ -244,24 +241,24 @@ cdef class Rows:
     def contents(self):
         """theta, the table, classes, rows, and what is known of amounts, (3,), all of one moment."""
         cdef Engine engine
-        cdef float[::1] theta
-        cdef double[:, ::1] table = numpy.empty((self.n_inputs, 4))
-        cdef double[::1] amounts = numpy.empty(3)
+        cdef double *of
         cdef Py_ssize_t n_known = 0
         cdef long long rows = 0
         self.check_made()
+        table, amounts = numpy.empty((self.n_inputs, 4)), numpy.empty(3)
+        of = <double *> np.PyArray_DATA(amounts)
         while True:
             engine = self.engine
             theta = numpy.empty(n_parameters(engine), numpy.float32)
             with cython.critical_section(self):
                 if engine is self.engine:
-                    store_net(&engine.net, <char *> &theta[0], THETA)
-                    memcpy(&table[0, 0], self.inputs, self.n_inputs * sizeof(Input))
-                    amounts[0], amounts[1], amounts[2] = self.amounts.count, self.amounts.mean, self.amounts.squares
+                    store_net(&engine.net, <char *> np.PyArray_DATA(theta), THETA)
+                    memcpy(np.PyArray_DATA(table), self.inputs, self.n_inputs * sizeof(Input))
+                    of[0], of[1], of[2] = self.amounts.count, self.amounts.mean, self.amounts.squares
                     rows, n_known = self.rows, self.n_known
                     break
         known = self.known[:n_known] if self.classifies else None
-        return numpy.asarray(theta), numpy.asarray(table), known, rows, numpy.asarray(amounts)
+        return theta, table, known, rows, amounts
 
     @property
     def n_outputs(self):
