@@ -406,7 +406,7 @@ def rest(own: Any) -> None:
 def of_others(error: BaseException) -> bool:
     """Whether it is what NumPy 2 (of a reduction) or CPython (of a file's lock, a path's text)
     raises for a failed allocation."""
-    texts = "can't allocate", "or os.PathLike object", "or integer, not"
+    texts = "can't allocate", "or os.PathLike object", "or integer, not", "read-write bytes-like"
     return isinstance(error, SystemError) or any(text in str(error) for text in texts)
 
 
@@ -417,7 +417,7 @@ def of_others(error: BaseException) -> bool:
     "no memory; or the result without that memory. A second call has undisturbed bits",
     "every allocation",
     count=100_000,
-    few=40,
+    few=8,
     limit=1200,
 )
 def memory(n: int) -> Seen:

@@ -151,7 +151,7 @@ def stop_lbfgs(n: int) -> Seen:
     return slowest(n, call, lambda: model.theta.tobytes() == before)
 
 
-@promise(*of("`evaluate`"), count=200, few=2)
+@promise(*of("`evaluate`"), count=200)
 def stop_evaluate(n: int) -> Seen:
     model = large()
     return slowest(n, lambda: model.evaluate(X, Y))
@@ -183,7 +183,6 @@ TABLE_ROWS = 20_000
     "the command ends within 100 ms of work, with status 130 and no traceback; no file is torn",
     "slowest of 200 below 100 ms beyond an idle Python's end",
     count=200,
-    few=2,
 )
 def stop_command(n: int) -> Seen:
     rng, waits, wrong = np.random.default_rng(0), [], 0

@@ -59,7 +59,7 @@ def life_predict(n: int) -> Seen:
     return Seen(figure, seen.holds)
 
 
-@promise("10,000 fits, each of a new model", "memory and descriptors stay flat", FLAT, 10_000, 300)
+@promise("10,000 fits, each of a new model", "memory and descriptors stay flat", FLAT, 10_000)
 def life_fit(n: int) -> Seen:
     X, y = RNG.standard_normal((64, 10)), RNG.integers(0, 3, 64)
     optimizers = "sgd", "adam", "rmsprop", "lion"
@@ -72,7 +72,7 @@ def life_fit(n: int) -> Seen:
     return growth(n, fit)
 
 
-@promise("10,000 saves and loads", "memory and descriptors stay flat", FLAT, 10_000, 300)
+@promise("10,000 saves and loads", "memory and descriptors stay flat", FLAT, 10_000)
 def life_files(n: int) -> Seen:
     model = fastnn.Model([10, 16, 3], seed=0)
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
@@ -123,7 +123,6 @@ def life_truncated(n: int) -> Seen:
     "ModelFileError or a whole model, no SIGBUS",
     "every load of 2,000",
     count=2000,
-    few=50,
 )
 def life_truncated_load(n: int) -> Seen:
     code = """

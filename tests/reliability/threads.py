@@ -107,7 +107,6 @@ def threads_with(code: str, **environment: str) -> int:
     "threads = the least of them, without a restart",
     "every case",
     count=1,
-    few=1,
 )
 def threads_limits(n: int) -> Seen:
     cores, cases = _cpu.usable_cpus(), []
