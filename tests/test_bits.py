@@ -236,7 +236,7 @@ USED = {  # of 131 columns, those that a mini-batch uses
 )
 @pytest.mark.parametrize("batch", [2, 20, 300])
 def test_columns_that_no_row_uses_change_no_bit(isa, used, optimizer, shaped, batch):
-    """The weights of the others are those of a network without them, and theirs stay (but for l2)."""
+    """The others' weights are those of a network without them; theirs stay, but for l2."""
     _cpu.use(isa)
     used, rng = USED[used], np.random.default_rng(3)
     X = rng.standard_normal((300, 131)).astype(np.float32) * used
