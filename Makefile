@@ -5,6 +5,7 @@
 # make bench     how fast this machine runs fastnn
 # make asan      the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 # make reliability   the promises of docs/reliability.md, each as often as its figure says; ONLY="NAME ..." some of them
+# make fuzz      looks for files that break what reads them: FUZZ_SECONDS each, FUZZ="model csv ..." some of them
 # make docs      the site, into build/docs: any warning is an error
 # make notebooks run docs/learn, and write anew what its pages print and draw
 # make drawings  those of docs/architecture.md, from docs/drawings.py
@@ -19,7 +20,7 @@
 
 PYTHON ?= python
 
-.PHONY: check build lint test bench bench-peers bench-tables asan reliability docs drawings linkcheck notebooks wheel reproducible clean
+.PHONY: check build lint test bench bench-peers bench-tables asan fuzz reliability docs drawings linkcheck notebooks wheel reproducible clean
 check: build lint test
 
 build:
@@ -70,6 +71,14 @@ asan:
 
 reliability: build
 	PYTHONPATH=tests $(PYTHON) -m reliability $(ONLY)
+
+# Needs atheris: pip install --group fuzz
+FUZZ = model ensemble csv npz npy parquet onnx
+FUZZ_SECONDS = 60
+fuzz: build
+	for target in $(FUZZ); do \
+	    PYTHONPATH=. $(PYTHON) tests/fuzz/run.py $$target -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	done
 
 docs linkcheck: build
 	$(PYTHON) -m sphinx --builder $(if $(filter docs,$@),html,$@) --fail-on-warning --keep-going \

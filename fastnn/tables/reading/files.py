@@ -107,7 +107,7 @@ def _read_parquet(path: str) -> Table:
             check_unpacked(path, 8 * about.num_rows * about.num_columns)
             arrow = file.read()
         except (pyarrow.ArrowException, OSError) as error:  # of the file's content, too
-            raise TableError(f"{path}: not a readable Parquet file ({_line(error)})") from None
+            raise TableError(f"{path}: not a Parquet file ({_line(error)})") from None
     if not arrow.num_rows or not arrow.num_columns:
         raise TableError(f"{path}: no rows")
     table = as_table(arrow, path)
@@ -202,7 +202,7 @@ def _header(stream: IO[bytes], path: str) -> tuple[np.dtype[Any], bool, tuple[in
     """dtype, whether columns come first, shape: a dict in Python, which is not parsed as Python."""
     begin = stream.read(8)
     if begin[:6] != b"\x93NUMPY":
-        raise TableError(f"{path}: no array of NumPy")
+        raise ValueError("no array of NumPy")
     n = int.from_bytes(stream.read(2 if begin[6] == 1 else 4), "little")
     found = HEADER.fullmatch(stream.read(min(n, HEADER_MAX)).decode("latin-1"))
     if not found:
