@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 import fastnn
+import fastnn.online
 import fastnn.onnx
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -50,6 +51,10 @@ def predictions(loaded: Any) -> None:
     """Of rows of each sort that it may take: what it learned, or a matrix."""
     with refused_in_a_line(*REFUSALS):
         repr(loaded)
+    if isinstance(loaded, fastnn.online.Learner):
+        with refused_in_a_line(*REFUSALS):
+            loaded.predict_one({"a": 0.5, "b": "u"})
+        return
     single = isinstance(loaded, fastnn.Model)
     width = loaded.sizes[0] if single else loaded.n_features_in_
     columns = loaded.columns if single else loaded.columns_
