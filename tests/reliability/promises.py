@@ -75,7 +75,7 @@ def kept(name: str, count: int) -> Seen:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
         stdout=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # so that whatever it started ends with it
+        process_group=0,  # so that whatever it started ends with it
     )
     limit = load()[name].limit
     try:
