@@ -119,6 +119,7 @@ __all__ = [
     "Quantile",
     "RMSprop",
     "ReduceOnPlateau",
+    "RowPredictor",
     "Rprop",
     "Schedule",
     "Snapshot",
@@ -153,6 +154,7 @@ if TYPE_CHECKING:
     from fastnn.explain.shapley import shapley_values
     from fastnn.explain.trace import Trace
     from fastnn.many import fit_many
+    from fastnn.tables.rows import RowPredictor
     from fastnn.tabular.estimators import TabularClassifier, TabularRegressor
     from fastnn.training.callbacks import (
         Checkpoint,

@@ -30,6 +30,8 @@ class Predictor(Frozen):
     output : str or object
         Activation of the output layer, as of `Model`.
     dtype : {"float32", "float64"}
+    max_batch : int or None
+        The most rows of a call.
 
     Examples
     --------
@@ -48,6 +50,7 @@ class Predictor(Frozen):
         theta: np.ndarray,
         statistics: np.ndarray,
         n_threads: int | None,
+        max_batch: int | None = None,
     ) -> None:
         """theta, statistics: kept, and not to be written into any more."""
         shapes = (network.n_parameters,), initial_statistics(network).shape
@@ -65,9 +68,11 @@ class Predictor(Frozen):
         super().__init__(
             *(network.sizes, hidden, output, loss, network.bias, network.dtype, theta),
             *(norms, statistics, network.input_scale, inputs_of(network)),
+            max_batch=max_batch or 0,
         )
         self._network = network
         self._n_threads = n_threads
+        self.max_batch = max_batch
         self._theta = theta
         self._statistics = statistics
 
@@ -99,9 +104,10 @@ class Predictor(Frozen):
 
     def rows(self, X: Any) -> np.ndarray:
         """f(x) of each row of X (n, n_in), which must not be a single sample: (n, n_out)."""
-        if isinstance(X, np.ndarray) and X.ndim == 2:
+        if isinstance(X, np.ndarray) and X.ndim == 2 and len(X):
             return self(X)
         X = as_features(X, self._network)
+        self._few(len(X))
         out = np.empty((len(X), self._network.n_out), self._network.dtype)
         self._pass(X, out)
         return out
@@ -114,8 +120,11 @@ class Predictor(Frozen):
             x = as_numbers("x", x)
             single = x.ndim == 1
         x = x[None, :] if single else x
-        X = as_features(x, network, looked_at=True)
-        shape = (network.n_out,) if single else (len(X), network.n_out)
+        empty = tuple(x.shape) == (0, network.n_in)
+        X = x if empty else as_features(x, network, looked_at=True)
+        n = x.shape[0]
+        self._few(n)
+        shape = (network.n_out,) if single else (n, network.n_out)
         if out is None:
             out = np.empty(shape, network.dtype)
         if not isinstance(out, np.ndarray) or out.dtype != network.dtype or out.shape != shape:
@@ -125,14 +134,31 @@ class Predictor(Frozen):
             raise ValueError("out must be C-contiguous, aligned and writable")
         if isinstance(X, np.ndarray) and np.may_share_memory(X, out):
             X = X.copy()
-        self._pass(X, np.asarray(out))  # a subclass is written through its base
+        if n:
+            self._pass(X, np.asarray(out))  # a subclass is written through its base
         return out
+
+    def _few(self, n: int) -> None:
+        """Refuse more rows than a call may have."""
+        if self.max_batch is not None and n > self.max_batch:
+            raise ValueError(f"x must have at most {self.max_batch:,} rows (max_batch), got {n:,}")
 
     def _pass(self, X: Any, out: np.ndarray) -> None:
         if not self.forward(X, out):
             if isinstance(X, np.ndarray):
                 as_features(X, self._network)  # says where
             raise ValueError("X times input_scale must be finite")
+
+    def warm_up(self) -> None:
+        """Predict made-up rows, one and `max_batch`, so that memory is there and threads run: the
+        first call takes no longer than later ones."""
+        network = self._network
+        for n in {1, self.max_batch or 1}:
+            self(np.zeros((n, network.n_in), network.dtype))
+
+    def like(self, n_threads: int | None, max_batch: int | None) -> Predictor:
+        """One of the same weights."""
+        return Predictor(self._network, self._theta, self._statistics, n_threads, max_batch)
 
     def parameters(self) -> Parameters:
         """A copy of its weights, as of a model that has taken no step."""
@@ -146,7 +172,8 @@ class Predictor(Frozen):
         return all(np.array_equal(one.view(np.uint32), own.view(np.uint32)) for one, own in pairs)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Predictor, (self._network, self._theta, self._statistics, self._n_threads)
+        own = self._network, self._theta, self._statistics, self._n_threads, self.max_batch
+        return Predictor, own
 
 
 class Kept:

@@ -53,13 +53,5 @@ def load(path: str | PathLike[str]) -> Any:
 def columns_of(loaded: Any) -> Columns:
     """What a Model or a tabular estimator knows of its columns; of a plain model what can be told
     from its network."""
-    from fastnn.tables.columns import Columns  # here: a fit of arrays needs none
-
-    if not isinstance(loaded, model.Model):
-        known: Columns = loaded.columns_
-        return known
-    columns = loaded.columns
-    if columns is None or columns.plain:
-        told = Columns.undescribed(loaded._network, loaded.metadata.get("classes"))
-        columns = Columns(told.inputs if columns is None else columns.inputs, told.targets)
-    return columns
+    known: Columns = loaded._described() if isinstance(loaded, model.Model) else loaded.columns_
+    return known

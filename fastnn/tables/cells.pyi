@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy.typing as npt
@@ -12,7 +12,10 @@ class Rule:
         name: str,
         kind: str,
         start: int,
+        read: Callable[[Any], Any] | None = None,
         places: dict[str, int] | None = None,
+        parts: list[Rule] | None = None,
+        decimal: str = ".",
         shift: float = 0.0,
         scale: float = 1.0,
         median: float = 0.0,
@@ -22,5 +25,15 @@ class Rule:
     ) -> None: ...
 
 class Cells:
-    def __init__(self, rules: list[Rule], width: int, dtype: str, fills: bool) -> None: ...
-    def __call__(self, row: Mapping[str, Any]) -> npt.NDArray[Any] | None: ...
+    def __init__(
+        self,
+        rules: list[Rule],
+        width: int,
+        dtype: str,
+        fills: bool,
+        absent: Callable[[Any], bool] | None = None,
+    ) -> None: ...
+    def __call__(
+        self, row: Mapping[str, Any], quiet: bool = False
+    ) -> npt.NDArray[Any] | None: ...
+    def each(self, rows: list[Any]) -> tuple[npt.NDArray[Any], list[int]]: ...

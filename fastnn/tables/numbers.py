@@ -18,6 +18,7 @@ import numpy as np
 from fastnn.errors import TableError
 from fastnn.tables.cells import Rule, logarithms
 from fastnn.tables.table import Table
+from fastnn.tables.words import number, word_of
 
 SCALINGS = ("auto", "standard", "maximum", "robust", "none")
 MISSING = ("refuse", "impute", "indicate")
@@ -98,9 +99,19 @@ class Numeric:
         if self.indicator:
             out[:, 1] = 0 if absent is None else absent
 
-    def rule(self, start: int) -> Rule:
+    def rule(self, start: int, missing: str) -> Rule:
         """For single rows, its features being those from `start` on."""
-        return Rule(self.name, "number", start, **self.scaled())
+        return Rule(self.name, "number", start, self._read, decimal=self.decimal, **self.scaled())
+
+    def _read(self, cell: Any) -> float:
+        """The number that a cell alone is, NaN where it is missing; ValueError of text."""
+        word = word_of(cell)
+        try:
+            return number(word, self.decimal)
+        except ValueError:
+            if not self.loose:
+                raise
+            return np.nan
 
     def scaled(self) -> dict[str, Any]:
         names = ("shift", "scale", "median", "smooth", "indicator", "floor")
