@@ -1,5 +1,5 @@
 """repair.py WHEEL FOLDER: the wheel as auditwheel repairs it, into FOLDER, with the licence of the
-libgomp that is in it now among its metadata's; Python's own library is enough."""
+libgomp that is in it now among its metadata's, and as small as a deflated file gets (zopfli)."""
 
 import base64
 import hashlib
@@ -9,7 +9,23 @@ import tempfile
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
 
+from zopfli.zlib import compress
+
 LIBGOMP = "GPL-3.0-or-later WITH GCC-exception-3.1"  # licenses/libgomp-*.txt
+
+
+class Zopfli:
+    """In the place of zlib's compressor of a file: bare deflate, without zlib's head and sum."""
+
+    def __init__(self) -> None:
+        self.content = b""
+
+    def compress(self, more: bytes) -> bytes:
+        self.content += more
+        return b""
+
+    def flush(self) -> bytes:
+        return compress(self.content, numiterations=5)[2:-4]
 
 
 def with_licence(wheel: Path, out: Path) -> None:
@@ -31,9 +47,12 @@ def with_licence(wheel: Path, out: Path) -> None:
             f"{entry if line.startswith(f'{metadata.filename},') else line}\n"
             for line in files[record].decode().splitlines()
         ).encode()
-    with ZipFile(out, "w", ZIP_DEFLATED, compresslevel=9) as target:
+    with ZipFile(out, "w") as target:
         for info, content in files.items():
-            target.writestr(info, content, ZIP_DEFLATED, 9)
+            info.compress_type = ZIP_DEFLATED
+            with target.open(info, "w") as member:
+                member._compressor = Zopfli()
+                member.write(content)
 
 
 if __name__ == "__main__":

@@ -528,7 +528,7 @@ def test_files_of_every_kind(tmp_path, way):
         (b"PK\x03\x04\x00\x00" * 9, {}, "it is an Excel or other zip file"),
         (b"# nothing else\n", {}, "no rows after the header"),
         (b"5.1,3.5\n4.9,3.0\n", {}, r"holds numbers: 5.1, 3.5; or header=False \(--no-header\)"),
-        (gzip.compress(FILE.encode())[:-20], {}, "not a whole gzip file"),
+        (gzip.compress(FILE.encode(), mtime=0)[:-20], {}, "not a whole gzip file"),
     ],
 )
 def test_files_that_are_refused(tmp_path, content, options, message):

@@ -90,7 +90,7 @@ ANY = [
 ]
 
 
-@pytest.mark.parametrize("schedule", ANY, ids=str)
+@pytest.mark.parametrize("schedule", ANY, ids=lambda s: getattr(s, "__name__", str(s)))
 def test_slices_do_not_matter(schedule):
     whole = rates(schedule, 60)
     parts = [rates(schedule, t + 1, start=t, total=60) for t in range(60)]
