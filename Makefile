@@ -4,6 +4,7 @@
 # make test      all tests, docstrings, the pages' Python blocks and examples/*.py
 # make bench     how fast this machine runs fastnn
 # make asan      the tests under AddressSanitizer and UndefinedBehaviorSanitizer
+# make reliability   the promises of docs/reliability.md, each as often as its figure says; ONLY="NAME ..." some of them
 # make docs      the site, into build/docs: any warning is an error
 # make notebooks run docs/learn, and write anew what its pages print and draw
 # make drawings  those of docs/architecture.md, from docs/drawings.py
@@ -18,7 +19,7 @@
 
 PYTHON ?= python
 
-.PHONY: check build lint test bench bench-peers bench-tables asan docs drawings linkcheck notebooks wheel reproducible clean
+.PHONY: check build lint test bench bench-peers bench-tables asan reliability docs drawings linkcheck notebooks wheel reproducible clean
 check: build lint test
 
 build:
@@ -66,6 +67,9 @@ asan:
 	cd $(ASAN)/lib && ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	    $(PYTHON) -m pytest --capture=sys $(CURDIR)/tests
+
+reliability: build
+	PYTHONPATH=tests $(PYTHON) -m reliability $(ONLY)
 
 docs linkcheck: build
 	$(PYTHON) -m sphinx --builder $(if $(filter docs,$@),html,$@) --fail-on-warning --keep-going \

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastnn.checks import as_int, as_name
 from fastnn.kernels import _cpu
-from fastnn.kernels._cpu import default_threads
+from fastnn.kernels._cpu import at_most, default_threads
 
 __version__ = "0.1.0"  # pyproject.toml's
 BITS_VERSION = 1  # raised where the same training comes to other bits; CHANGELOG.md names each
@@ -48,8 +48,9 @@ def threads(n: int) -> Iterator[None]:
 
 
 def n_threads(wanted: int | None) -> int:
-    """The upper bound for a call of a model that wants `wanted` threads (None: the default)."""
-    n = default_threads() if wanted is None else wanted
+    """The upper bound for a call of a model that wants `wanted` threads (None: the default): never
+    more than there are CPUs for."""
+    n = default_threads() if wanted is None else at_most(wanted)
     limit = _limit.get()
     return n if limit is None else min(n, limit)
 

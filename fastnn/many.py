@@ -14,7 +14,7 @@ from fastnn.checks import as_bool, as_int, refuse_unknown
 from fastnn.config import n_threads as bound_threads
 from fastnn.config import threads
 from fastnn.errors import DivergenceError
-from fastnn.kernels._cpu import Cancel, check_cancel, usable_cpus
+from fastnn.kernels._cpu import Cancel, check_cancel
 from fastnn.model import Model
 from fastnn.network.arrays import Once
 from fastnn.network.parameters import Parameters
@@ -186,10 +186,9 @@ class _Fits:
     def __init__(
         self, models: list[Model], plans: list[Plan], n_threads: int, verbose: bool
     ) -> None:
-        n = min(n_threads, usable_cpus())
         self.models, self.plans = models, plans
-        self.workers = min(n, len(models))
-        self.share = n // self.workers
+        self.workers = min(n_threads, len(models))
+        self.share = n_threads // self.workers
         # What is trained by whom, and less of it: as callers see it, in a context each.
         self.contexts = [copy_context() for _ in models]
         work = [p.epochs * len(p.rows) * m.n_parameters for m, p in zip(models, plans, strict=True)]

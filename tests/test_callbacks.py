@@ -418,6 +418,15 @@ def test_csv_logger_writes_as_it_goes(tmp_path):
     assert lines == [2, 3, 4]
 
 
+def test_csv_logger_keeps_the_old_log_until_it_has_a_line(tmp_path):
+    path, seen = tmp_path / "log.csv", []
+    path.write_text("precious")
+    watch = fastnn.LambdaCallback(on_epoch_end=lambda fit: seen.append(path.read_text()))
+    fit(make(), epochs=2, callbacks=[watch, fastnn.CSVLogger(path)])
+    assert seen[0] == "precious" and seen[1].count("\n") == 2
+    assert os.listdir(tmp_path) == [path.name]
+
+
 def test_progress_bar(capsys):
     pytest.importorskip("tqdm")
     fit(make(), callbacks=[fastnn.ProgressBar()])

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 
 import fastnn
@@ -15,7 +16,12 @@ from fastnn.errors import DISTRIBUTION
 from fastnn.kernels import _cpu
 
 
-def test_threads_bound_every_call():
+@pytest.fixture
+def ten_cpus(monkeypatch):
+    monkeypatch.setattr(fastnn.config, "at_most", lambda wanted: min(wanted, 10))
+
+
+def test_threads_bound_every_call(ten_cpus):
     assert n_threads(None) == default_threads()
     assert n_threads(7) == 7
     with fastnn.threads(3):
@@ -28,19 +34,31 @@ def test_threads_bound_every_call():
     assert n_threads(7) == 7
 
 
-def test_threads_end_with_the_block_even_on_errors():
+def test_threads_end_with_the_block_even_on_errors(ten_cpus):
     with pytest.raises(KeyError), fastnn.threads(1):
         raise KeyError
     assert n_threads(7) == 7
 
 
-def test_threads_hold_for_their_own_thread():
+def test_threads_hold_for_their_own_thread(ten_cpus):
     seen = []
     with fastnn.threads(1):
         thread = threading.Thread(target=lambda: seen.append(n_threads(7)))
         thread.start()
         thread.join()
     assert seen == [7]
+
+
+@pytest.mark.parametrize("wanted", [300, 10**6, 10**30])
+def test_nobody_gets_more_threads_than_there_are_cpus(wanted):
+    assert n_threads(wanted) == _cpu.usable_cpus()
+    model = fastnn.Model([2, 3, 2], seed=0, n_threads=wanted)
+    X, y = np.ones((4, 2)), np.array([0, 1, 0, 1])
+    model.fit(X, y, epochs=1)
+    alone = fastnn.Model([2, 3, 2], seed=0, n_threads=1)
+    fastnn.fit_many([alone], X, y, epochs=1, n_threads=wanted)
+    assert model.theta.tobytes() == alone.theta.tobytes()
+    assert model.forward(X).tobytes() == alone.predictor()(X).tobytes()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import many
+from fastnn import config
 from fastnn.network import arrays
 from fastnn.network.arrays import Once, as_pair
 
@@ -25,7 +25,7 @@ N = 300
 @pytest.fixture(autouse=True)
 def four_cpus(monkeypatch):
     """As many threads as a test asks for, whatever the machine has."""
-    monkeypatch.setattr(many, "usable_cpus", lambda: 4)
+    monkeypatch.setattr(config, "at_most", lambda wanted: min(wanted, 4))
 
 
 def data(n=N, n_in=6):

@@ -62,11 +62,16 @@ def replacing(path: str | PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def _mode(target: str) -> int | None:
-    """The permissions of what stands there, None of nothing."""
+    """The permissions of the file that stands there, None of nothing. No device is replaced."""
     try:
-        return stat.S_IMODE(os.stat(target).st_mode)
+        mode = os.stat(target).st_mode
     except FileNotFoundError:
         return None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "is no regular file", target)
+    return stat.S_IMODE(mode)
 
 
 def _temporary_name(name: str) -> str:

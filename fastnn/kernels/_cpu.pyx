@@ -255,6 +255,11 @@ def default_threads():
     return min(n, int(wanted)) if wanted.isdigit() and int(wanted) > 0 else n
 
 
+def at_most(wanted):
+    """So many threads, but no more than there are CPUs for; all of them where tests share even the smallest work."""
+    return wanted if wanted == 1 or all_share() else min(wanted, usable_cpus())
+
+
 cdef int check_signals() noexcept:
     """-1, and an exception is set: a signal's handler raised, in the main thread, or this thread has been cancelled."""
     if fnn_take_cancel():

@@ -14,6 +14,7 @@ import numpy as np
 
 from fastnn.checks import as_bool, as_int, as_name, as_real
 from fastnn.errors import MissingExtraError, optional
+from fastnn.files.atomic import replacing
 from fastnn.network.arrays import Features, as_pair
 from fastnn.network.parameters import views
 from fastnn.training.fit import Callback, Fit, Snapshot
@@ -349,8 +350,9 @@ class ProgressBar(Callback):
 class CSVLogger(Callback):
     """Write the history to a CSV file, a line as each epoch ends.
 
-    The file begins anew with each fit; a resumed fit writes the epochs done before, too. Columns
-    are those of the first epoch, without what callbacks that come later in the list add.
+    The file begins anew with each fit: the one before stays until the first epoch has ended. A
+    resumed fit writes the epochs done before, too. Columns are those of the first epoch, without
+    what callbacks that come later in the list add.
 
     Parameters
     ----------
@@ -379,29 +381,32 @@ class CSVLogger(Callback):
         if os.path.exists(self.path):  # may it be written?
             open(self.path, "a").close()
 
-    def on_epoch_begin(self, fit: Fit) -> None:
-        if self._file is None:  # only now: the old file stays where the fit is refused
-            self._file = open(self.path, "w", encoding="utf-8", newline="")
-            for i in range(len(fit.history)):
-                self._write(fit, i)
-
     def on_epoch_end(self, fit: Fit) -> None:
-        self._write(fit, -1)
+        columns = fit.history.columns()
+        if self._file is not None:
+            self._write(self._file, self._row(columns, -1))
+            return
+        self._columns = list(columns)
+        text = ",".join(self._columns) + "\n"
+        text += "".join(self._row(columns, i) for i in range(len(fit.history)))
+        if os.path.exists(self.path) and not os.path.isfile(self.path):  # a device
+            self._write(open(self.path, "w", encoding="utf-8", newline=""), text)
+            return
+        with replacing(self.path) as file:
+            file.write(text.encode())
+        self._file = open(self.path, "a", encoding="utf-8", newline="")
 
-    def _write(self, fit: Fit, i: int) -> None:
-        assert self._file is not None
-        row = {name: values[i] for name, values in fit.history.columns().items()}
-        lines = ""
-        if not self._columns:
-            self._columns = list(row)
-            lines = ",".join(self._columns) + "\n"
-        lines += ",".join(repr(row[name]) for name in self._columns) + "\n"
+    def _row(self, columns: dict[str, list[float]], i: int) -> str:
+        return ",".join(repr(columns[name][i]) for name in self._columns) + "\n"
+
+    def _write(self, file: TextIO, text: str) -> None:
+        self._file = file
         try:
-            self._file.write(lines)
-            self._file.flush()
+            file.write(text)
+            file.flush()
         except OSError as error:  # of a full disk, say, which names no file
             with suppress(OSError):  # which closing meets again
-                self._file.close()
+                file.close()
             self._file = None
             raise OSError(error.errno, error.strerror, self.path) from None
 
