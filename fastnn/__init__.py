@@ -171,6 +171,7 @@ else:
         "CSVLogger", "Checkpoint", "EarlyStopping", "GradientNorms", "LambdaCallback",
         "ProgressBar", "TensorBoard",
     )} | {
+        "RowPredictor": "fastnn.tables.rows",
         "TabularClassifier": "fastnn.tabular.estimators",
         "TabularRegressor": "fastnn.tabular.estimators",
         "Trace": "fastnn.explain.trace",

@@ -238,8 +238,8 @@ class Tabular(Estimator):
         >>> import fastnn
         >>> table = {"age": [31, 47, 52, 28] * 5, "town": ["Rome", "Oslo", "Rome", "Oslo"] * 5}
         >>> model = fastnn.TabularClassifier(random_state=0).fit(table, ["no", "yes"] * 10)
-        >>> model.predictor(rows=True).predict({"age": 50, "town": "Oslo"})
-        'yes'
+        >>> model.predictor(rows=True)({"age": 50, "town": "Oslo"}).shape
+        (2,)
         """
         self._check_fitted()
         if not rows:
