@@ -33,7 +33,7 @@ KERNELS = [
     "measure",
 ]
 MODULES = [f"fastnn.kernels.{name}" for name in KERNELS]
-MODULES += ["fastnn.tables.cells", "fastnn.tables.reading.scan"]
+MODULES += ["fastnn.tables.cells", "fastnn.tables.reading.scan", "fastnn.online.rows"]
 # Cython's own memoryviews and helpers, once for all modules: made by cythonize
 SHARED = "fastnn.kernels._shared"
 DEBUG = os.environ.get("FASTNN_DEBUG", "") not in ("", "0")
@@ -86,7 +86,7 @@ if not DEBUG and sys.platform != "win32":  # nothing is ever thrown through it; 
     COMPILE += ["-fno-asynchronous-unwind-tables"]
 KERNEL = [] if DEBUG else ["-funswitch-loops"]
 # Modules in Cython that do more than to prepare the kernels' calls: all others are small, not fast.
-FAST = ["panels", "predict", "online", "step", "cells", "scan"]
+FAST = ["panels", "predict", "online", "step", "cells", "scan", "rows"]
 SMALL = [] if DEBUG else ["-Os"]
 COMPILE += ["-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
 LINK = [] if DEBUG or sys.platform == "darwin" else ["-Wl,-s"]

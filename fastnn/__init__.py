@@ -145,6 +145,7 @@ if TYPE_CHECKING:
     from fastnn import c as c
     from fastnn import data as data
     from fastnn import interop as interop
+    from fastnn import online as online
     from fastnn import onnx as onnx
     from fastnn import serve as serve
     from fastnn import tables as tables
@@ -180,7 +181,7 @@ else:
         "shapley_values": "fastnn.explain.shapley",
         "verify": "fastnn.bits.check",
     }  # fmt: skip
-    _PARTS = ("c", "data", "interop", "onnx", "serve", "tables", "tabular")
+    _PARTS = ("c", "data", "interop", "online", "onnx", "serve", "tables", "tabular")
 
     def __getattr__(name: str) -> Any:
         if name in _PARTS:

@@ -18,6 +18,7 @@ from fastnn.kernels._cpu import random_words
 # What a stream is for: the top word of the counter but one. Append, never renumber.
 WEIGHTS, SHUFFLE, GRADIENT_CHECK, DROPOUT, NOISE = 0, 1, 2, 3, 4
 EMBEDDINGS, BIASES, ROWS = 5, 6, 7
+FEATURES = 8  # of a stream, drawn in fastnn/online/rows.pyx
 HELD_OUT = 1000  # its number from the time when only the command line held rows out
 FOLDS, MEMBERS = 1001, 1002
 EXPLAIN = 1003

@@ -6,13 +6,14 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from fastnn import model
+from fastnn.errors import ModelFileError
 
 if TYPE_CHECKING:
     from fastnn.tables.columns import Columns
 
 
 def load(path: str | PathLike[str]) -> Any:
-    """Load what `Model.save`, or `save` of a tabular estimator, wrote.
+    """Load what `save` of a Model, a tabular estimator or a Learner wrote.
 
     Parameters
     ----------
@@ -20,8 +21,9 @@ def load(path: str | PathLike[str]) -> Any:
 
     Returns
     -------
-    Model, TabularClassifier or TabularRegressor
-        It predicts the same bits, and `fit` of a Model goes on as the saved one's would.
+    Model, TabularClassifier, TabularRegressor or online.Learner
+        It predicts the same bits, and `fit` of a Model, `learn_one` of a Learner, goes on as the
+        saved one's would.
 
     Raises
     ------
@@ -40,9 +42,14 @@ def load(path: str | PathLike[str]) -> Any:
     >>> bool((fastnn.load("net.safetensors").theta == model.theta).all())
     True
     """
-    from fastnn.files.ensemble import is_ensemble  # here: json makes an import slower
+    from fastnn.files.ensemble import estimator_of  # here: json makes an import slower
 
-    if is_ensemble(path):
+    estimator = estimator_of(path)
+    if estimator == "Learner":
+        from fastnn.online import learner
+
+        return learner.load(path)
+    if estimator is not None:
         from fastnn.tabular import files
         from fastnn.tabular.estimators import ESTIMATORS
 
@@ -53,5 +60,9 @@ def load(path: str | PathLike[str]) -> Any:
 def columns_of(loaded: Any) -> Columns:
     """What a Model or a tabular estimator knows of its columns; of a plain model what can be told
     from its network."""
-    known: Columns = loaded._described() if isinstance(loaded, model.Model) else loaded.columns_
+    if isinstance(loaded, model.Model):
+        return loaded._described()
+    if not hasattr(loaded, "columns_"):
+        raise ModelFileError(f"must be a model of columns, this is a {type(loaded).__name__}")
+    known: Columns = loaded.columns_
     return known

@@ -31,8 +31,9 @@ EXAMPLES = sorted(ROOT.glob("examples/*.py"))
 MODULES = ["fastnn", *(m.name for m in pkgutil.walk_packages(fastnn.__path__, "fastnn."))]
 PACKAGES = ("sklearn", "pandas", "pyarrow", "torch", "keras", "onnx", "onnxruntime")
 PACKAGES += ("scipy", "tqdm", "tensorboardX")
-PACKAGES += ("starlette", "msgspec", "prometheus_client", "uvicorn")
-PARTS = ("c", "data", "interop", "onnx", "serve", "sklearn", "tables", "tabular")
+PACKAGES += ("river", "starlette", "msgspec", "prometheus_client", "uvicorn")
+PARTS = ("c", "data", "interop", "online", "online.river", "onnx", "serve", "sklearn", "tables")
+PARTS += ("tabular",)
 PACKAGES += ("sklearn.callback",)  # scikit-learn 1.9
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -135,6 +136,7 @@ def public_names():
 
 def test_the_reference_has_every_public_name_with_an_example():
     pytest.importorskip("sklearn")
+    pytest.importorskip("river")
     page = (ROOT / "docs" / "reference.rst").read_text(encoding="utf-8")
     assert sorted(re.findall(r"^   ([\w.]+)$", page, re.MULTILINE)) == public_names()
     for name in public_names():

@@ -37,7 +37,8 @@ def test_import_and_a_first_fit_load_what_they_need():
     for loaded in run(FIRST_FIT):
         ours = {name for name in loaded if name.partition(".")[0] == "fastnn"}
         rooms = {name.split(".")[1] for name in ours if "." in name}
-        unneeded = {"cli", "data", "explain", "files", "interop", "onnx", "sklearn", "tables"}
+        unneeded = {"cli", "data", "explain", "files", "interop", "online", "onnx", "sklearn"}
+        unneeded |= {"tables"}
         assert not rooms & unneeded
         assert "fastnn.training.callbacks" not in ours
         others = {name for name in loaded - ours if not name.startswith("_")}
@@ -63,6 +64,7 @@ def test_every_name_is_there_and_in_dir():
 @pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="Python has its lock")
 def test_every_compiled_module_runs_without_the_interpreters_lock():
     names = "kernels.engine", "kernels.measure", "tables.cells", "tables.reading.scan"
+    names += ("online.rows",)
     lines = (f"import fastnn.{name}" for name in names)
     (enabled,) = run("\n".join(["import sys", *lines, "print(sys._is_gil_enabled())"]))
     assert enabled == {"False"}

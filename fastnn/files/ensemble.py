@@ -33,7 +33,7 @@ TEXTS = {"format", "version", "networks", "about"}
 
 
 class Saved(NamedTuple):
-    """What an ensemble's file holds."""
+    """What such a file holds: an ensemble, or a stream's learner, as about["estimator"] says."""
 
     members: list[Parameters]
     arrays: dict[str, np.ndarray]
@@ -63,10 +63,13 @@ def save(path: str | PathLike[str], saved: Saved) -> None:
     write_atomically(path, encode(tensors | saved.arrays, texts))
 
 
-def is_ensemble(path: str | PathLike[str]) -> bool:
-    """Whether the file says that it is one."""
+def estimator_of(path: str | PathLike[str]) -> Any:
+    """What the file says that it is; None where it is none of these."""
     with opened(path) as (file, size):
-        return read_header(file, size)[1].get("format") == ENSEMBLE
+        texts = read_header(file, size)[1]
+        if texts.get("format") != ENSEMBLE:
+            return None
+        return loads(texts.get("about", "{}"), "about").get("estimator", "")
 
 
 def load(path: str | PathLike[str]) -> Saved:

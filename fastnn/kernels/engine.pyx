@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t
 from libc.string cimport memcpy, memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, FNN_GROUPS, FNN_MAX_STATES, Choice, Memory, Pace, all_share, choice_of, dismiss, fnn_features,
+    FNN_BATCH_NORM, FNN_GROUPS, FNN_MAX_STATES, FNN_OF_b, FNN_OF_W, Choice, Memory, Pace, all_share, choice_of, dismiss, fnn_features,
     fnn_kernels, fnn_norm, fnn_rates, fnn_sgd, fnn_targets, fp_enter, fp_leave, free_cores, keeps, next_stretch,
     raise_cancel, seconds, took, worth,
 )
@@ -19,7 +19,7 @@ from fastnn.kernels.panels cimport (
     L2_BYTES, Layer, bias_panels, pack, panels, prepare_transpose, row_room, unpack, weight_bytes,
     weight_panels,
 )
-from fastnn.kernels.predict cimport forward_rows, free_room
+from fastnn.kernels.predict cimport forward_chunk, forward_rows, free_room, widest_panels
 from fastnn.kernels.step cimport make_entries, plain_sgd, run_steps, sums_gradient
 from fastnn.kernels.update cimport Slots, as_rates, correct, share_rates
 
@@ -34,9 +34,6 @@ cdef double RUN = 16           # how much more threads are worth in a run of ste
 
 cdef class Workspace:
     """What mini-batches need beside the weights: replaced where more is needed, and given back where it is large."""
-    cdef Buffers b
-    cdef Memory memory
-    cdef bint dense            # with inputs in panels, which CSR rows do not need
 
     def __cinit__(self):
         self.memory = Memory()
@@ -139,20 +136,6 @@ cdef class Engine:
         input that has one is 0 unless it has the sign of the product of its two ends' (docs/maths.md, section 7).
     """
 
-    cdef Net net
-    cdef Workspace mini_batches
-    cdef Workspace row              # of single samples, for the batch-1 path
-    cdef Memory memory         # of what is as large as theta
-    cdef void *idle            # of forward passes
-    cdef bint single           # for mini-batches of one row
-    cdef bint finite           # all weights are known to be
-    cdef bint transposed       # what single rows need of the weights' transposes is there
-    cdef int optimizer
-    cdef readonly int n_states
-    cdef fnn_rates plain       # of plain SGD
-    cdef Pace pace
-    cdef double ended          # when the last stretch of training did
-
     def __init__(self, sizes, activations, output, loss, bias, dtype, Py_ssize_t batch=1, int optimizer=0, dropout=(),
                  noise=(), norms=(), double input_scale=1, phi=None, directions=None):
         cdef Py_ssize_t l, n
@@ -169,6 +152,11 @@ cdef class Engine:
                 self.net.directions[l] = self.memory.take(panels(self.net.k, n), self.net.k.nr, self.net.k.item)
                 memcpy(self.net.directions[l], address(directions[l]), n * self.net.k.item)
         self.plain = as_rates({})
+        self.one.step.apply, self.one.step.optimizer, self.one.step.n_groups = True, optimizer, 2
+        self.one.step.rates = self.plain
+        share_rates(&self.one.step)
+        self.one.n = self.one.batch = self.one.chunk = 1
+        self.one.sure, self.one.perturbs = True, self.net.perturbed
 
     def __dealloc__(self):
         free_room(&self.idle)
@@ -486,22 +474,59 @@ cdef class Engine:
         X, y and counts are as of `train`. Returns the row's loss before the step, which was not taken if that is not finite;
         None: there is no being sure, and nothing was done.
         """
-        cdef Run run
+        cdef fnn_features features
+        cdef fnn_targets targets
         cdef double loss = 0
-        memset(&run, 0, sizeof(Run))
-        run.step.apply, run.step.optimizer, run.step.n_groups = True, self.optimizer, 2
-        run.step.rates, run.step.rates.learning_rate = self.plain, learning_rate
-        share_rates(&run.step)
-        run.batch, run.chunk, run.losses, run.sure, run.perturbs = 1, 1, &loss, True, self.net.perturbed
-        if not (self.online(&run, None) and self.can_be_sure()):
+        cdef int done
+        if not (self.online(&self.one, None) and self.can_be_sure()):
             return None
-        set_features(&self.net, &run.X, X)
-        try:
-            self._run(&run, y, None, 1, 1)
-        finally:  # no exception can come between the step and its count
-            counts[0] += run.done
-            counts[1] += run.done
-        return None if isfinite(loss) and not run.done else loss
+        raise_cancel()
+        self.prepare_row()
+        set_features(&self.net, &features, X)
+        set_targets(&targets, y, None)
+        done = self.row_step(&features, &targets, learning_rate, &loss)
+        counts[0] += done  # no exception can come between the step and its count
+        counts[1] += done
+        return None if isfinite(loss) and not done else loss
+
+    cdef int prepare_row(self) except -1:
+        """Room for `row_step` and `row_forward`."""
+        cdef const fnn_kernels *k = self.net.k
+        cdef Py_ssize_t l, n_K = self.net.layers[self.net.n_layers - 1].n_out
+        if self.one.scratch != NULL:
+            return 0
+        self.row.make(&self.net, 1, 1, True)
+        for l in range(1, self.net.n_layers):
+            if not self.net.layers[l].far:
+                prepare_transpose(k, self.memory, &self.net.layers[l])
+        self.room_size = (widest_panels(&self.net, NULL) * k.nr * k.item + 63) // 64 * 64
+        self.room = self.memory.take(2 * self.room_size + scratch_bytes(k, n_K), 1)
+        self.one.scratch = self.memory.take(max(scratch_bytes(k, n_K), k.nr * k.nr * k.item), 1)  # last: all is there
+        return 0
+
+    cdef int row_step(self, const fnn_features *X, const fnn_targets *y, double learning_rate, double *loss) noexcept nogil:
+        """`sure_step` on the row X, once it is known that there can be one and there is room. Touches no Python object.
+
+        Returns 1: taken; 0: nothing was done, as the loss is not finite or there is no being sure.
+        """
+        cdef Run *run = &self.one
+        cdef unsigned long long mode
+        run.X, run.y, run.losses, run.done = X[0], y[0], loss, 0
+        run.y.order = NULL
+        run.step.rates.learning_rate = learning_rate
+        run.step.of[FNN_OF_W].learning_rate = run.step.of[FNN_OF_b].learning_rate = learning_rate
+        run.transposed, self.transposed = self.transposed, True
+        mode = fp_enter()
+        train_online(&self.net, &self.row.b, run)
+        fp_leave(mode)
+        return run.done
+
+    cdef void row_forward(self, const fnn_features *X, char *out) noexcept nogil:
+        """out (n_K,) <- h^(K) of the finite row X of a plain network (`plain_sgd`), once there is room. Touches no Python object."""
+        cdef unsigned long long mode = fp_enter()
+        catch_up(&self.net, &self.row.b)
+        forward_chunk(&self.net, X, NULL, out, 1, 0, NULL, NULL, self.room_size, self.room)
+        fp_leave(mode)
 
     def gradient(self, X, y, grad, int n_threads, weights=None, const Py_ssize_t[::1] order=None):
         """Mean loss over the rows X[order], by default all, weighted; grad (n_parameters,) <- its gradient, in theta's order."""

@@ -46,7 +46,7 @@ cdef void train_online(const Net *net, Buffers *buffers, Run *run) noexcept nogi
     step.summed = False
     if csr:
         catch_up(net, buffers)
-        for t in range(2):
+        for t in range(min(run.n, 2)):
             memset(buffers.h0[t], 0, n_0 * k.item)
     x = row_of(net, run, buffers, 0)
     for l in range(1, K):  # from here on every update keeps Wt in step
@@ -94,7 +94,8 @@ cdef void train_online(const Net *net, Buffers *buffers, Run *run) noexcept nogi
                           layer.in_panels, buffers.delta[l])
             k.row_derivative(layer.n_in, buffers.delta[l], slope, g)
 
-        if run.sure and not is_small(net, buffers, x, step.rates.learning_rate):
+        if run.sure and not is_small(net, buffers, values(net, run, t) if csr else x, entries(run, t) if csr else n_0,
+                                     step.rates.learning_rate):
             return
 
         # Update: W -= alpha delta h_prev^T, with -alpha delta made first.
@@ -132,14 +133,14 @@ cdef void train_online(const Net *net, Buffers *buffers, Run *run) noexcept nogi
         x = x_next
 
 
-cdef bint is_small(const Net *net, const Buffers *buffers, const char *x, double alpha) noexcept nogil:
-    """Whether no finite weight can leave the range of its kind: no |alpha delta_i h_j| comes near the distance between the
+cdef bint is_small(const Net *net, const Buffers *buffers, const char *x, Py_ssize_t n, double alpha) noexcept nogil:
+    """x: the n inputs that may not be 0. Whether no finite weight can leave the range of its kind: no |alpha delta_i h_j| comes near the distance between the
     largest number and infinity, half a unit in its last place: 2^103 (float), 2^970 (double)."""
     cdef double most = 2.**100 if net.k.item == 4 else 2.**960, steepest
     cdef Py_ssize_t l
     for l in range(net.n_layers):
         steepest = alpha * largest(net.k, buffers.delta[l + 1], net.layers[l].n_out)
-        if not (steepest < most and steepest * largest(net.k, buffers.h[l] if l else x, net.layers[l].n_in) < most):
+        if not (steepest < most and steepest * largest(net.k, buffers.h[l] if l else x, net.layers[l].n_in if l else n) < most):
             return False
     return True
 
@@ -186,6 +187,11 @@ cdef inline Py_ssize_t entries(const Run *run, Py_ssize_t t) noexcept nogil:
     """How many entries row t of CSR has."""
     cdef Py_ssize_t row = row_number(run, t)
     return run.X.indptr[row + 1] - run.X.indptr[row]
+
+
+cdef inline const char *values(const Net *net, const Run *run, Py_ssize_t t) noexcept nogil:
+    """The entries of row t of CSR."""
+    return at(net.k, run.X.data, run.X.indptr[row_number(run, t)])
 
 
 cdef inline const int32_t *inputs(const Run *run, Py_ssize_t t) noexcept nogil:

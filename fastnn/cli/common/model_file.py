@@ -46,10 +46,13 @@ def load(path: str, **options: Any) -> Any:
 
             return fastnn.onnx.load(path, **options)
         try:
-            return fastnn.load(path)
+            loaded = fastnn.load(path)
         except fastnn.ModelFileError as error:
             text = str(error)
             raise BadUse(text if path in text else f"{path}: {text}") from None
+    if not (isinstance(loaded, fastnn.Model) or hasattr(loaded, "columns_")):
+        raise BadUse(f"{path}: holds a {type(loaded).__name__}, which fastnn.load is for")
+    return loaded
 
 
 def is_ensemble(model: Any) -> bool:
