@@ -341,7 +341,20 @@ def estimators_section(result: Result) -> str:
         epochs = "the same" if one["same_n_iter"] else "differ"
         scores = f"{theirs['mean_score']:.4f}, {ours['mean_score']:.4f}"
         rows.append([one["workload"]["name"], *times, f"**{one['ratio']:.2f}**", epochs, scores])
-    return "\n\n".join(["### Estimators", where(result), table(head, rows)])
+    parts = [f"### Estimators, {cpu(result)}", where(result), table(head, rows)]
+    calls = [(one, call) for one in result["measurements"] for call in one.get("calls", ())]
+    if calls:
+        head = ["data", "call", "rows", "scikit-learn, us", "fastnn, us", "ratio"]
+        rows = [
+            [
+                *(one["workload"]["name"], call["method"], str(call["rows"])),
+                *(number(call["us"][library]) for library in ("scikit-learn", "fastnn")),
+                f"**{call['ratio']:.2f}**",
+            ]
+            for one, call in calls
+        ]
+        parts += ["Predictions of fitted estimators:", table(head, rows)]
+    return "\n\n".join(parts)
 
 
 def many_section(result: Result) -> str:

@@ -45,7 +45,7 @@ def measure_one(session: Session, workload: Workload, plan: Plan) -> dict[str, A
             mnist(1)
         except Unavailable as reason:
             return {**head, "workload": workload.as_dict(), "skipped": str(reason)}
-    entrants = [one for one in session.entrants if workload.kind in ENTRANTS[one].kinds]
+    entrants = [one for one in session.entrants if ENTRANTS[one].takes(workload)]
     processes = [session.process(one, n_threads) for one in entrants]
     found = measure(workload, processes, session.canaries, plan, f"fastnn@{n_threads}")
     by_name = {key.partition("@")[0]: result for key, result in found["entrants"].items()}

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 SEED = 0
+ENTRIES = 100  # that are not 0, in a row of sparse data
 N_ORDERS = 4  # different orders of rows; epoch e takes orders[e % N_ORDERS]
 
 
@@ -40,12 +41,17 @@ class Workload:
     output: str = "softmax"  # with cross-entropy; "identity": with half the squared error
     optimizer: str = "sgd"  # or "adam"
     learning_rate: float = 0.01
-    data: str = "dense"  # or "mnist"
+    data: str = "dense"  # or "mnist"; "sparse": ENTRIES in a row
+    dropout: float = 0.0  # of hidden layers
+    norm: str = ""  # of hidden layers: "batch" or "layer"
 
     @property
     def title(self) -> str:
         rows = f"{self.batch} row{'s' * (self.batch > 1)}"
-        more = {"adam": "Adam"}.get(self.optimizer), {"mnist": "MNIST"}.get(self.data)
+        more = [{"adam": "Adam"}.get(self.optimizer), {"mnist": "MNIST"}.get(self.data)]
+        more += [f"{ENTRIES} entries a row"] * (self.data == "sparse")
+        more += [f"dropout {self.dropout}"] * (self.dropout > 0)
+        more += [f"{self.norm} norm"] * bool(self.norm)
         batch = f"batch {self.batch}" if self.kind == "train" else rows
         return ", ".join([self.network, batch, *filter(None, more)])
 
@@ -65,8 +71,16 @@ class Workload:
     def flops(self) -> int:
         """Of a step (forward, hidden deltas, gradient) or a call: 2 for each product and sum."""
         products = [n_in * n_out for n_in, n_out in pairwise(self.sizes)]
+        if self.data == "sparse":
+            products[0] = ENTRIES * self.sizes[1]
         passes = 3 * sum(products) - products[0] if self.kind == "train" else sum(products)
         return 2 * self.batch * passes
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What not every entrant can do."""
+        wanted = {"sparse": self.data == "sparse", "dropout": self.dropout, "norm": self.norm}
+        return frozenset(name for name, is_wanted in wanted.items() if is_wanted)
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "sizes": list(self.sizes)}
@@ -101,6 +115,14 @@ WORKLOADS = {
         training("T5s", (784, 512, 512, 10), 128, 16),
         training("T5a", (784, 512, 512, 10), 128, 16, **ADAM),
         training("T6", (32, 64, 64, 1), 256, 64, **REGRESSION),
+        training("T3d", (64, 64, 10), 32, 56, dropout=0.5),
+        training("T3b", (64, 64, 10), 32, 56, norm="batch"),
+        training("T3l", (64, 64, 10), 32, 56, norm="layer"),
+        training("T5d", (784, 512, 512, 10), 128, 16, dropout=0.5),
+        training("T5b", (784, 512, 512, 10), 128, 16, norm="batch"),
+        training("T5l", (784, 512, 512, 10), 128, 16, norm="layer"),
+        training("T8s", (10000, 128, 10), 128, 16, data="sparse"),
+        training("T8a", (10000, 128, 10), 128, 16, data="sparse", **ADAM),
         training("T7", (1024, 2048, 2048, 1000), 256, 4),
         prediction("P1s", (32, 64, 32, 1), 1, output="identity"),
         prediction("P1m", (784, 128, 10), 1),
@@ -114,10 +136,38 @@ WORKLOADS = {
 
 
 @dataclass(frozen=True)
+class Sparse:
+    """Rows with as many entries each, those of a row by column: a CSR matrix, also by attributes.
+
+    columns, values : (n, entries) int32 and float32
+    """
+
+    columns: np.ndarray
+    values: np.ndarray
+    n_in: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.columns), self.n_in
+
+    @property
+    def indptr(self) -> np.ndarray:
+        return np.arange(len(self.columns) + 1) * self.columns.shape[1]
+
+    @property
+    def indices(self) -> np.ndarray:
+        return self.columns.ravel()
+
+    @property
+    def data(self) -> np.ndarray:
+        return self.values.ravel()
+
+
+@dataclass(frozen=True)
 class Problem:
     """A workload with its numbers.
 
-    X : (n_rows, n_in) float32
+    X : (n_rows, n_in) float32, or Sparse
     y : (n_rows,) int64 labels, or (n_rows, n_out) float32
     W, b : first weights (n_out, n_in) and biases (n_out,) of each layer, float32
     orders : (N_ORDERS, steps * batch) int64, the rows of an epoch in order
@@ -125,7 +175,7 @@ class Problem:
 
     workload: Workload
     n_threads: int
-    X: np.ndarray
+    X: np.ndarray | Sparse
     y: np.ndarray
     W: list[np.ndarray]
     b: list[np.ndarray]
@@ -145,7 +195,10 @@ def make_problem(workload: Workload, n_threads: int = 1) -> Problem:
     n = workload.n_rows
     taken = workload.steps * workload.batch
     orders = np.stack([rng.permutation(n)[:taken] for _ in range(N_ORDERS)])
-    X, y = mnist(n) if workload.data == "mnist" else dense(workload, rng)
+    if workload.data == "mnist":
+        X, y = mnist(n)
+    else:
+        X, y = (sparse if workload.data == "sparse" else dense)(workload, rng)
     return Problem(workload, n_threads, X, y, W, b, orders)
 
 
@@ -157,6 +210,18 @@ def dense(workload: Workload, rng: np.random.Generator) -> tuple[np.ndarray, np.
         return X, rng.integers(0, n_out, n)
     slope = rng.standard_normal((n_in, n_out), dtype="f4") / np.float32(n_in**0.5)
     return X, X @ slope + np.float32(0.1) * rng.standard_normal((n, n_out), dtype="f4")
+
+
+def sparse(workload: Workload, rng: np.random.Generator) -> tuple[Sparse, np.ndarray]:
+    """As words in texts: column j comes about 1 / (j + 10) as often as another."""
+    n, n_in = workload.n_rows, workload.sizes[0]
+    columns = np.empty((n, ENTRIES), np.int32)
+    wait = np.arange(n_in, dtype="f4") + 10  # the first of n_in clocks to ring
+    for row in columns:
+        row[:] = np.argpartition(rng.standard_exponential(n_in, "f4") * wait, ENTRIES)[:ENTRIES]
+    columns.sort(1)
+    values = rng.random((n, ENTRIES), dtype="f4")
+    return Sparse(columns, values, n_in), rng.integers(0, workload.sizes[-1], n)
 
 
 def mnist(n: int) -> tuple[np.ndarray, np.ndarray]:

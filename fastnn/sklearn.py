@@ -53,6 +53,7 @@ try:
         BaseOptimizer,
         SGDOptimizer,
     )
+    from sklearn.preprocessing import LabelBinarizer
     from sklearn.utils._param_validation import Interval, StrOptions
     from sklearn.utils.class_weight import compute_sample_weight
     from sklearn.utils.fixes import _get_additional_lbfgs_options_dict
@@ -277,8 +278,28 @@ class Perceptron(CallbackSupport, BaseMultilayerPerceptron):
     def _forward_pass_fast(self, X: Any, check_input: bool = True) -> np.ndarray:
         if check_input:
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        return self._forward(X)
+
+    def _forward(self, X: Any) -> np.ndarray:
         learned = self._learned
         return learned.kept.predictor(learned.take(self._network()), self.n_threads).rows(X)
+
+    def _forward_plain(self, X: Any) -> np.ndarray | None:
+        """The outputs for an array as it should be, without scikit-learn's validation, which takes
+        longer than the network; None where that has something to say."""
+        own = vars(self)
+        if (
+            type(X) is not np.ndarray
+            or X.dtype not in PLAIN
+            or X.shape != (len(X), own.get("n_features_in_"))
+            or "_learned" not in own
+            or "feature_names_in_" in own
+        ):
+            return None
+        try:
+            return self._forward(X)
+        except ValueError:
+            return None
 
     def _loss_grad_lbfgs(
         self, packed_coef_inter: np.ndarray, X: Any, y: Any, sample_weight: Any, *_: Any
@@ -611,6 +632,7 @@ def as_engine_pair(X: Any, y: np.ndarray, network: NetworkSpec) -> tuple[Feature
     return as_pair(X, y, network, to_train=True)
 
 
+PLAIN = {np.dtype(np.float32), np.dtype(np.float64)}
 CONSTRAINTS = {
     "activation": [StrOptions({"logistic", *ACTIVATIONS} - {"sigmoid"}), Activation, list, tuple],
     "n_threads": [Interval(Integral, 1, None, closed="left"), None],
@@ -715,6 +737,26 @@ class MLPClassifier(Perceptron, neural_network.MLPClassifier):
         self.loss = "log_loss"
         self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
 
+    def predict(self, X: Any) -> Any:
+        """As of scikit-learn: the classes, or of several labels 0 or 1 for each."""
+        f = self._forward_plain(X)
+        if f is None:
+            return super().predict(X)
+        binarizer = self._label_binarizer
+        if type(binarizer) is LabelBinarizer and not binarizer.sparse_input_:
+            if binarizer.y_type_ == "multiclass":
+                return binarizer.classes_.take(f.argmax(1))
+            if binarizer.y_type_ == "binary" and len(binarizer.classes_) == 2:
+                return binarizer.classes_.take(f[:, 0] > 0.5)
+        return binarizer.inverse_transform(f[:, 0] if self.n_outputs_ == 1 else f)
+
+    def predict_proba(self, X: Any) -> Any:
+        """As of scikit-learn: the probability of each class, or of each of several labels."""
+        f = self._forward_plain(X)
+        if f is None or self.n_outputs_ > 1:
+            return super().predict_proba(X) if f is None else f
+        return np.vstack([1 - f[:, 0], f[:, 0]]).T
+
 
 class MLPRegressor(Perceptron, neural_network.MLPRegressor):
     """scikit-learn's MLPRegressor, trained and evaluated by fastnn.
@@ -804,3 +846,10 @@ class MLPRegressor(Perceptron, neural_network.MLPRegressor):
         optimizer: OptimizerName | Optimizer | None = None,
     ) -> None:
         self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
+
+    def predict(self, X: Any) -> Any:
+        """As of scikit-learn: the values, (n,) of a single output."""
+        f = self._forward_plain(X)
+        if f is None:
+            return super().predict(X)
+        return f.ravel() if f.shape[1] == 1 else f

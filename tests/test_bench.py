@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 from argparse import ArgumentTypeError, Namespace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,34 @@ def test_predictions_are_the_references(output):
     want = reference_forward(problem, problem.X)
     for entrant in (Fastnn(problem), NumpyByHand(problem)):
         np.testing.assert_allclose(entrant.predict(problem.X), want, rtol=1e-5, atol=1e-6)
+
+
+def test_sparse_rows_are_those_of_a_dense_matrix():
+    problem = make_problem(training("sparse", (300, 9, 3), 4, 8, data="sparse"))
+    columns, dense = problem.X.columns, np.zeros(problem.X.shape, "f4")
+    assert (np.diff(columns) > 0).all()
+    np.put_along_axis(dense, columns.astype(int), problem.X.values, 1)
+    ours, theirs = Fastnn(problem), NumpyByHand(replace(problem, X=dense))
+    np.testing.assert_allclose(ours.train(3), theirs.train(3), rtol=1e-5)
+
+
+@pytest.mark.parametrize("more", [{"dropout": 0.5}, {"norm": "batch"}, {"norm": "layer"}], ids=str)
+def test_dropout_and_norms_change_the_network_that_is_trained(more):
+    plain = training("plain", (7, 64, 3), 16, 8)
+    losses = [Fastnn(make_problem(one)).train(1)[0] for one in (plain, replace(plain, **more))]
+    assert losses[0] != pytest.approx(losses[1], rel=0.01)
+
+
+def test_who_cannot_do_a_workload_is_not_asked():
+    takers = {
+        name: [one for one, listing in ENTRANTS.items() if listing.takes(WORKLOADS[name])]
+        for name in ("T4", "T5d", "T8s", "P1m")
+    }
+    assert "numpy_by_hand" in takers["T4"] and "onnxruntime" not in takers["T4"]
+    peers = ["pytorch_by_hand", "pytorch_compiled", "pytorch_eager", "jax_scan"]
+    assert takers["T5d"] == ["fastnn", *peers]
+    assert takers["T8s"] == ["fastnn", *peers, "scikit_learn"]
+    assert "onnxruntime" in takers["P1m"]
 
 
 def test_a_problem_follows_from_its_workload():
@@ -257,7 +286,16 @@ def test_report_of_estimators(tmp_path):
     }
     result = {**run_result(), "kind": "estimators"}
     del result["mkl_as_intel"]
-    result["measurements"] = [{**one, "fastnn": each, "scikit-learn": {**each, "median_s": 1.0}}]
+    calls = [
+        {
+            "method": "predict",
+            "rows": 10,
+            "us": {"fastnn": 20.0, "scikit-learn": 500.0},
+            "ratio": 25.0,
+        }
+    ]
+    theirs = {**each, "median_s": 1.0}
+    result["measurements"] = [{**one, "fastnn": each, "scikit-learn": theirs, "calls": calls}]
     (tmp_path / "results").mkdir()
     results.write(result, tmp_path / "results")
     (tmp_path / "README.md").write_text("")
@@ -265,6 +303,7 @@ def test_report_of_estimators(tmp_path):
     page.write_text("<!-- bench:estimators --><!-- bench:end -->")
     report.main(Namespace(results=tmp_path / "results", root=tmp_path))
     assert "| wine | 1000 | 250 | **4.00** | the same | 0.8750, 0.8750 |" in page.read_text()
+    assert "| wine | predict | 10 | 500 | 20.0 | **25.00** |" in page.read_text()
 
 
 def test_random_shapes_are_drawn_each_where_it_is(tmp_path):
@@ -312,10 +351,15 @@ def test_numbers_have_three_digits():
 def test_estimators_are_fitted_alike(name, monkeypatch):
     pytest.importorskip("sklearn", "1.7")
     monkeypatch.setitem(estimators.SETTINGS, name, {"max_iter": 3, "hidden_layer_sizes": (5,)})
+    monkeypatch.setattr(estimators, "SECONDS", 0.0)
+    monkeypatch.setattr(estimators, "ROWS", (1, 700))
     found = estimators.measure(name, *estimators.load(name), rounds=2)
     assert found["same_n_iter"] and found["fastnn"]["n_iter"] == [3, 3]
     scores = found["fastnn"]["scores"], found["scikit-learn"]["scores"]
     np.testing.assert_allclose(*scores, rtol=1e-9)
+    methods = ["predict"] if name == "diabetes" else ["predict", "predict_proba"]
+    called = [(call["method"], call["rows"]) for call in found["calls"]]
+    assert called == [(method, rows) for method in methods for rows in (1, 700)]
     text = estimators.line(found)
     assert "n_iter the same" in text and f"{found['ratio']:.2f} times" in text
 

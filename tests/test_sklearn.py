@@ -23,7 +23,7 @@ pytest.importorskip("sklearn", "1.7")
 from sklearn import config_context, datasets, neural_network
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -215,6 +215,58 @@ def test_labels_of_any_kind():
         assert mine.classes_.tolist() == theirs.classes_.tolist()
         assert mine.predict(X).tolist() == theirs.predict(X).tolist()
         np.testing.assert_allclose(mine.predict_proba(X), theirs.predict_proba(X), **CLOSE)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", ["several classes", "two classes", "labels", "values", "targets"])
+def test_a_plain_array_is_predicted_without_scikit_learns_validation(kind, dtype, monkeypatch):
+    X = data("digits")[0][:200]
+    values = X[:, 20:22] + X[:, 40:42]
+    y = {
+        "several classes": data("digits")[1][:200],
+        "two classes": np.array(["no", "yes"])[(values[:, 0] > 0).astype(int)],
+        "labels": (values > 0).astype(int),
+        "values": values[:, 0],
+        "targets": values,
+    }[kind]
+    ours = MLPRegressor if kind in ("values", "targets") else MLPClassifier
+    model = ours(random_state=0, max_iter=5).fit(X, y)
+    methods = ["predict", "predict_proba"] if ours is MLPClassifier else ["predict"]
+    few = np.asfortranarray(X[:9].astype(dtype))
+    want = [getattr(model, method)(few.tolist()) for method in methods]
+    validated = [getattr(super(ours, model), method)(few) for method in methods]
+
+    def never(*arguments, **more):
+        raise AssertionError("validated")
+
+    monkeypatch.setattr("fastnn.sklearn.validate_data", never)
+    found = [getattr(model, method)(few) for method in methods]
+    for method, one, same, near in zip(methods, found, validated, want, strict=True):
+        assert one.dtype == same.dtype and one.shape == same.shape, method
+        np.testing.assert_array_equal(one, same)
+        if one.dtype.kind == "f":
+            np.testing.assert_allclose(one, near, rtol=1e-5, atol=1e-6)
+    with pytest.raises(AssertionError, match="validated"):
+        model.predict(few.astype(int))
+
+
+def test_what_is_wrong_with_rows_to_predict_is_said_by_scikit_learn():
+    X, y = data("iris")
+    model = MLPClassifier(random_state=0, max_iter=5)
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+    model.fit(X, y)
+    bad = X.copy()
+    bad[3, 1] = np.nan
+    for rows, error in (
+        (bad, "Input X contains NaN"),
+        (X[:, :3], "X has 3 features, but MLPClassifier is expecting 4"),
+        (X[0], "Expected 2D array, got 1D array"),
+        (X[:0], "Found array with 0 sample"),
+    ):
+        for method in (model.predict, model.predict_proba):
+            with pytest.raises(ValueError, match=error):
+                method(rows)
 
 
 def test_one_random_state_for_several_fits():

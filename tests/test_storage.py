@@ -504,7 +504,7 @@ def test_missing_files_and_folders(tmp_path):
 def test_metadata_that_could_not_be_read_is_not_written(path):
     model = fastnn.Model([2, 2], seed=0)
     model.metadata = {"a": [[]] * 1_000_001}
-    with pytest.raises(TypeError, match="at most 1,000,000 lists and objects, got 1,000,00"):
+    with pytest.raises(TypeError, match="at most 1,000,000 values, got 2,000,0"):
         model.save(path)
     model.metadata = {"a": [[]] * 100_000}
     model.save(path)

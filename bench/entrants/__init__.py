@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 
+from bench.workloads import Workload
+
+ALL = frozenset({"sparse", "dropout", "norm"})
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -20,6 +24,7 @@ class Listing:
     package: str  # what is imported
     distributions: tuple[str, ...]  # whose versions are recorded
     kinds: tuple[str, ...] = ("train", "predict")
+    does: frozenset[str] = frozenset()  # of what a workload needs, see Workload.needs
     uses_mkl: bool = False  # see bench/environment.py
     limits_isa: bool = True  # can be kept to older instructions; see bench/environment.py
 
@@ -31,24 +36,29 @@ class Listing:
             return f"it cannot be limited to {isa}"
         return None
 
+    def takes(self, workload: Workload) -> bool:
+        return workload.kind in self.kinds and workload.needs <= self.does
+
     def load(self) -> type:
         return getattr(import_module(f"bench.entrants.{self.name}"), self.attribute)
 
 
 def _torch(name: str, attribute: str, title: str, *kinds: str) -> Listing:
     kinds = kinds or ("train", "predict")
-    return Listing(name, attribute, title, "torch", ("torch",), kinds, uses_mkl=True)
+    return Listing(name, attribute, title, "torch", ("torch",), kinds, ALL, uses_mkl=True)
 
 
 ENTRANTS = {
     listing.name: listing
     for listing in [
-        Listing("fastnn", "Fastnn", "fastnn", "fastnn", ()),
+        Listing("fastnn", "Fastnn", "fastnn", "fastnn", (), does=ALL),
         _torch("pytorch_by_hand", "PyTorchByHand", "PyTorch by hand"),
         _torch("pytorch_compiled", "PyTorchCompiled", "PyTorch compiled"),
         _torch("pytorch_eager", "PyTorchEager", "PyTorch"),
         _torch("torch_jit", "TorchJit", "TorchScript", "predict"),
-        Listing("jax_scan", "JaxScan", "JAX", "jax", ("jax", "jaxlib"), limits_isa=False),
+        Listing(
+            "jax_scan", "JaxScan", "JAX", "jax", ("jax", "jaxlib"), does=ALL, limits_isa=False
+        ),
         Listing(
             "tensorflow_xla",
             "TensorFlowXla",
@@ -57,7 +67,14 @@ ENTRANTS = {
             ("tensorflow", "tensorflow-cpu"),
             limits_isa=False,
         ),
-        Listing("scikit_learn", "ScikitLearn", "scikit-learn", "sklearn", ("scikit-learn",)),
+        Listing(
+            "scikit_learn",
+            "ScikitLearn",
+            "scikit-learn",
+            "sklearn",
+            ("scikit-learn",),
+            does=frozenset({"sparse"}),
+        ),
         Listing("numpy_by_hand", "NumpyByHand", "NumPy by hand", "numpy", ("numpy",)),
         Listing(
             "onnxruntime",

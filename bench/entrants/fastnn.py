@@ -18,6 +18,8 @@ class Fastnn(Entrant):
             list(workload.sizes),
             activation=workload.hidden,
             output=workload.output,
+            dropout=workload.dropout,
+            norm=workload.norm or None,
             seed=0,
             n_threads=problem.n_threads,
         )

@@ -3,6 +3,7 @@
 What is tried, since the best differs from shape to shape: weights stored either way round; rows
 gathered for each step, or for the whole epoch at once (fewer calls, but the rows leave the cache).
 The loss costs no call in a step: log-probabilities are kept, and summed after the epoch.
+Dropout's 1 / (1 - p) is a factor of products that are made anyway.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from itertools import product
 
 import numpy as np
 import torch
+from torch.nn.functional import embedding_bag
 
 from bench.entrants.base import ADAM, Entrant, fastest, fastest_call
+from bench.entrants.pytorch_eager import rows_of, take
 from bench.workloads import Problem
 
 CHUNK_ROWS = 2048  # of large predictions: activations of a chunk stay in L2
@@ -29,6 +32,11 @@ class PyTorchByHand(Entrant):
                 )
                 for transposed, ahead in product((False, True), repeat=2)
             }
+            if problem.workload.data == "sparse":
+                ways = {
+                    how: lambda sorted=sorted: SparseSteps(problem, sorted)
+                    for how, sorted in (("entries sorted by column", True), ("as they lie", False))
+                }
             self.variant, self.trainer = fastest(ways)
             self.train = self.trainer.train
         else:
@@ -50,7 +58,7 @@ class Steps:
         sizes, batch, steps = workload.sizes, workload.batch, workload.steps
         self.softmax = workload.output == "softmax"
         self.theta, self.W, self.b = flat(problem, transposed)
-        self.X, self.y = torch.from_numpy(problem.X), torch.from_numpy(problem.y)
+        self.X, self.y = rows_of(problem), torch.from_numpy(problem.y)
         self.target = self.y
         if self.softmax:
             self.target = torch.nn.functional.one_hot(self.y, sizes[-1]).float()
@@ -77,6 +85,11 @@ class Steps:
         self.W_back = [W.t() for W in self.W] if transposed else self.W
         self.delta_t = [delta.t() for delta in self.delta]
         self.h_t = [h.t() for h in self.h]
+        self.scale = 1 / (1 - workload.dropout)
+        self.mask = [torch.empty(batch, n) for n in sizes] if workload.dropout else []
+        kind = {"batch": BatchNorm, "layer": LayerNorm}.get(workload.norm)
+        hidden = zip(sizes[1:-1], self.b[:-1], strict=True)
+        self.norms = [kind(batch, n, b) for n, b in hidden] if kind else []
 
     @torch.inference_mode()
     def train(self, epochs: int) -> list[float]:
@@ -104,16 +117,18 @@ class Steps:
         return -float(log_p.gather(1, labels[:, None]).mean())
 
     def _step(self, x: torch.Tensor, y: torch.Tensor, outcome: torch.Tensor) -> None:
-        h, delta, b, K = self.h, self.delta, self.b, len(self.W)
+        h, delta, K = self.h, self.delta, len(self.W)
         relu = self.workload.hidden == "relu"
         h_k = x
         for k in range(K - 1):
-            h_k = torch.addmm(b[k], h_k, self.W_forward[k], out=h[k + 1])
+            h_k = self._product(k, h_k)
             if relu:
                 h_k.relu_()
             else:
                 h_k.sigmoid_()
-        torch.addmm(b[K - 1], h_k, self.W_forward[K - 1], out=h[K])
+            if self.mask:
+                h_k.mul_(self.mask[k + 1].bernoulli_(1 / self.scale))
+        self._product(K - 1, h_k)
         if self.softmax:
             torch.log_softmax(h[K], 1, out=outcome)
             torch.exp(outcome, out=delta[K])
@@ -121,24 +136,53 @@ class Steps:
         else:
             torch.sub(h[K], y, out=outcome)
             delta[K].copy_(outcome)
+        rate = -self.workload.learning_rate / self.workload.batch
         for k in range(K - 1, 0, -1):
-            torch.mm(delta[k + 1], self.W_back[k], out=delta[k])
-            if relu:
-                threshold_backward(delta[k], h[k], 0, grad_input=delta[k])
+            out = delta[k]
+            torch.addmm(out, delta[k + 1], self.W_back[k], beta=0, alpha=self.scale, out=out)
+            if relu:  # what was dropped is 0, too
+                threshold_backward(out, h[k], 0, grad_input=out)
             else:
-                sigmoid_backward(delta[k], h[k], grad_input=delta[k])
+                sigmoid_backward(out, h[k], grad_input=out)
+                if self.mask:
+                    out.mul_(self.mask[k])
+            if self.norms:
+                self.norms[k - 1].back(out)
         if self.workload.optimizer == "adam":
             self._adam(x)
             return
-        rate = -self.workload.learning_rate / self.workload.batch
         for k in range(K):
-            h_k = h[k] if k else x
-            b[k].addmv_(self.delta_t[k + 1], self.ones, alpha=rate)
-            if self.transposed:
-                h_t = self.h_t[k] if k else x.t()
-                self.W[k].addmm_(h_t, delta[k + 1], alpha=rate)
+            if k < len(self.norms):
+                self.norms[k].step(rate)
             else:
-                self.W[k].addmm_(self.delta_t[k + 1], h_k, alpha=rate)
+                self.b[k].addmv_(self.delta_t[k + 1], self.ones, alpha=rate)
+            self._step_of_W(k, h[k] if k else x, rate * (self.scale if k else 1))
+
+    def _product(self, k: int, h_k: torch.Tensor) -> torch.Tensor:
+        """h[k + 1] <- the layer before its activation."""
+        out = self.h[k + 1]
+        if k < len(self.norms):
+            norm = self.norms[k]
+            torch.addmm(norm.u, h_k, self.W_forward[k], beta=0, alpha=self.scale_of(k), out=norm.u)
+            norm.forward(out)
+            return out
+        return torch.addmm(self.b[k], h_k, self.W_forward[k], alpha=self.scale_of(k), out=out)
+
+    def scale_of(self, k: int) -> float:
+        """Of what comes into layer k + 1."""
+        return self.scale if k else 1.0
+
+    def _step_of_W(self, k: int, h_k: torch.Tensor, rate: float) -> None:
+        if self.transposed:
+            self.W[k].addmm_(self.h_t[k] if k else h_k.t(), self.delta[k + 1], alpha=rate)
+        else:
+            self.W[k].addmm_(self.delta_t[k + 1], h_k, alpha=rate)
+
+    def _gradient_of_W(self, k: int, h_k: torch.Tensor) -> None:
+        if self.transposed:
+            torch.mm(h_k.t(), self.delta[k + 1], out=self.grad_W[k])
+        else:
+            torch.mm(self.delta_t[k + 1], h_k, out=self.grad_W[k])
 
     def _adam(self, x: torch.Tensor) -> None:
         delta, K = self.delta, len(self.W)
@@ -148,10 +192,7 @@ class Steps:
         for k in range(K):
             h_k = self.h[k] if k else x
             torch.mv(self.delta_t[k + 1], self.ones, out=self.grad_b[k])
-            if self.transposed:
-                torch.mm(h_k.t(), delta[k + 1], out=self.grad_W[k])
-            else:
-                torch.mm(self.delta_t[k + 1], h_k, out=self.grad_W[k])
+            self._gradient_of_W(k, h_k)
         self.t += 1
         torch._fused_adam_(
             *([self.theta], [self.grad], [self.m], [self.v], [], [self.t]),
@@ -165,6 +206,126 @@ class Steps:
         )
 
 
+class SparseSteps(Steps):
+    """Of rows (columns, values): the first layer's weights are (n_in, n_out).
+
+    sorted: a mini-batch's entries are sorted by column, so that each row of W^T is gone to once.
+    """
+
+    def __init__(self, problem: Problem, sorted: bool) -> None:
+        super().__init__(problem, transposed=True, ahead=False)
+        self.sorted = sorted
+        batch, entries = self.workload.batch, problem.X.columns.shape[1]
+        self.entry_row = torch.arange(batch, dtype=torch.int32).repeat_interleave(entries)
+        self.each = torch.empty(batch, entries, self.workload.sizes[1])
+
+    def _epoch(self) -> float:
+        index = self.epoch % len(self.orders)
+        self.epoch += 1
+        for rows, outcome in zip(self.batches[index], self.outcomes, strict=True):
+            torch.index_select(self.target, 0, rows, out=self.y_batch)
+            self._step(take(self.X, rows), self.y_batch, outcome)
+        log_p = self.outcome.view(-1, self.workload.sizes[-1])
+        return -float(log_p.gather(1, self.y[self.orders[index]][:, None]).mean())
+
+    def _product(self, k, h_k):
+        if k:
+            return super()._product(k, h_k)
+        columns, values = h_k
+        a = embedding_bag(columns, self.W[0], per_sample_weights=values, mode="sum")
+        return torch.add(a, self.b[0], out=self.h[1])
+
+    def _step_of_W(self, k, h_k, rate):
+        if k:
+            super()._step_of_W(k, h_k, rate)
+        else:
+            self._add(self.W[0], *h_k, rate)
+
+    def _gradient_of_W(self, k, h_k):
+        if k:
+            super()._gradient_of_W(k, h_k)
+        else:
+            self._add(self.grad_W[0].zero_(), *h_k, 1)
+
+    def _add(self, to: torch.Tensor, columns: torch.Tensor, values: torch.Tensor, alpha: float):
+        """to += alpha x^T delta, of the mini-batch's entries."""
+        delta = self.delta[1]
+        if not self.sorted:
+            torch.mul(values[:, :, None], delta[:, None, :], out=self.each)
+            to.index_add_(0, columns.view(-1), self.each.view(-1, delta.shape[1]), alpha=alpha)
+            return
+        found, order = columns.view(-1).sort()
+        which, times = torch.unique_consecutive(found, return_counts=True)
+        starts = (times.cumsum(0) - times).int()
+        each = embedding_bag(
+            self.entry_row[order],
+            delta,
+            starts,
+            per_sample_weights=values.view(-1)[order],
+            mode="sum",
+        )
+        to.index_add_(0, which, each, alpha=alpha)
+
+
+class Norm:
+    """xhat gamma + b of u, forth and back, without autograd."""
+
+    epsilon = 1e-5
+
+    def __init__(self, batch: int, n: int, b: torch.Tensor) -> None:
+        self.n, self.gamma, self.b = n, torch.ones(n), b
+        self.u, self.du = torch.empty(batch, n), torch.empty(batch, n)
+        self.grad_gamma, self.grad_b = torch.empty(n), torch.empty(n)
+
+    def step(self, rate: float) -> None:
+        self.gamma.add_(self.grad_gamma, alpha=rate)
+        self.b.add_(self.grad_b, alpha=rate)
+
+
+class LayerNorm(Norm):
+    def __init__(self, batch: int, n: int, b: torch.Tensor) -> None:
+        super().__init__(batch, n, b)
+        self.mean, self.scale = torch.empty(batch, 1), torch.empty(batch, 1)
+
+    def forward(self, out: torch.Tensor) -> None:
+        layer_norm(
+            *(self.u, [self.n], self.gamma, self.b, self.epsilon),
+            **{"out0": out, "out1": self.mean, "out2": self.scale},
+        )
+
+    def back(self, delta: torch.Tensor) -> None:
+        """delta, dL/da, becomes dL/du."""
+        layer_norm_backward(
+            *(delta, self.u, [self.n], self.mean, self.scale, self.gamma, self.b, [True] * 3),
+            **{"out0": self.du, "out1": self.grad_gamma, "out2": self.grad_b},
+        )
+        delta.copy_(self.du)
+
+
+class BatchNorm(Norm):
+    def __init__(self, batch: int, n: int, b: torch.Tensor) -> None:
+        super().__init__(batch, n, b)
+        self.running = torch.zeros(n), torch.ones(n)
+        self.mean, self.scale = torch.empty(n), torch.empty(n)
+
+    def forward(self, out: torch.Tensor) -> None:
+        torch.native_batch_norm(
+            *(self.u, self.gamma, self.b, *self.running, True, 0.1, self.epsilon),
+            out=(out, self.mean, self.scale),
+        )
+
+    def back(self, delta: torch.Tensor) -> None:
+        batch_norm_backward(
+            *(delta, self.u, self.gamma, *self.running, self.mean, self.scale, True),
+            *(self.epsilon, [True] * 3),
+            **{"out0": self.du, "out1": self.grad_gamma, "out2": self.grad_b},
+        )
+        delta.copy_(self.du)
+
+
+layer_norm = torch.ops.aten.native_layer_norm.out
+layer_norm_backward = torch.ops.aten.native_layer_norm_backward.out
+batch_norm_backward = torch.ops.aten.native_batch_norm_backward.out
 threshold_backward = torch.ops.aten.threshold_backward.grad_input
 sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
 

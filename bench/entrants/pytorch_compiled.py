@@ -1,4 +1,5 @@
-"""PyTorch's compiler: a step without autograd as one compiled function (needs a C++ compiler).
+"""PyTorch's compiler: a step without autograd as one compiled function (needs a C++ compiler);
+sparse rows, dropout and normalisation with autograd, which is compiled, too.
 
 Tried: Inductor's default, and max-autotune (its own C++ matrix products among the candidates).
 """
@@ -10,7 +11,7 @@ import torch
 
 from bench.entrants.base import ADAM, Entrant, fastest, fastest_call
 from bench.entrants.pytorch_by_hand import flat
-from bench.entrants.pytorch_eager import make_model
+from bench.entrants.pytorch_eager import PyTorchEager, make_model
 from bench.workloads import Problem
 
 MODES = ("default", "max-autotune")
@@ -23,7 +24,8 @@ class PyTorchCompiled(Entrant):
         torch.compiler.reset()
         torch._inductor.config.cpp.threads = problem.n_threads
         if problem.workload.kind == "train":
-            ways = {mode: lambda mode=mode: Steps(problem, mode) for mode in MODES}
+            steps = Autograd if problem.workload.needs else Steps
+            ways = {mode: lambda mode=mode: steps(problem, mode) for mode in MODES}
             self.variant, trainer = fastest(ways)
             self.train = trainer.train
             return
@@ -98,6 +100,14 @@ class Steps:
         root = torch.sqrt(1 - beta2**self.t)
         scale = self.workload.learning_rate * root / (1 - beta1**self.t)
         self.theta.sub_(scale * self.m / (self.v.sqrt() + epsilon * root))
+
+
+class Autograd(PyTorchEager):
+    """Loss and gradient of a step compiled; the fused optimizer beside them."""
+
+    def __init__(self, problem: Problem, mode: str) -> None:
+        super().__init__(problem, sparse_gradient=False)
+        self.loss_of = torch.compile(self.loss_of, mode=mode, fullgraph=True, dynamic=False)
 
 
 class Forward:

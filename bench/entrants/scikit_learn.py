@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import csr_matrix
 from sklearn import set_config
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
@@ -31,6 +32,9 @@ class ScikitLearn(Entrant):
             shuffle=False,
         )
         self.X, self.orders, self.epoch = problem.X, problem.orders, 0
+        if workload.data == "sparse":
+            parts = problem.X.data, problem.X.indices, problem.X.indptr
+            self.X = csr_matrix(parts, problem.X.shape)
         if workload.kind == "train":
             self.y = problem.y if classifies else problem.y.ravel()
         else:

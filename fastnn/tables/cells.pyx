@@ -83,6 +83,12 @@ cdef class Rule:
         self.shift, self.scale, self.median, self.smooth, self.indicator = shift, scale, median, smooth, indicator
         self.floor = NAN if floor is None else floor  # no logarithm
 
+    cdef Py_ssize_t width(self):
+        """Features that it writes."""
+        if self.kind == ONE_HOT:
+            return 1 + max(self.places.values(), default=-1)
+        return <bint> self.places if self.kind > ORDERED else 1 + self.indicator
+
     cdef double number(self, cell) except? -2:
         """The cell as a number: NaN where it is missing."""
         if cell is None:
@@ -166,6 +172,10 @@ cdef class Cells:
     def __init__(self, list rules, Py_ssize_t width, str dtype, bint fills, absent=None):
         self.rules, self.width, self.fills, self.absent = rules, width, fills, absent
         self.type_number = np.NPY_FLOAT32 if dtype == "float32" else np.NPY_FLOAT64
+        cdef Rule rule
+        for rule in rules:
+            if not 0 <= rule.start <= width - rule.width():
+                raise ValueError(f"a rule must be of the {width} features, got one of {rule.width()} from {rule.start} on")
 
     def __call__(self, row, bint quiet=False):
         """Features (width,) of a dict; None where a cell is absent, or must be told of by those who can say where: errors, and,
