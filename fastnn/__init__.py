@@ -39,7 +39,7 @@ from fastnn.network.embeddings import Categories, Periodic, PiecewiseLinear
 from fastnn.network.initialize import Normal, Orthogonal, Uniform
 from fastnn.network.losses import BinaryCrossEntropy, CrossEntropy, Focal, Huber, Quantile
 from fastnn.network.norms import BatchNorm, LayerNorm
-from fastnn.predictor import Predictor
+from fastnn.predictor import Predictor, RowPredictor
 from fastnn.saved import load
 from fastnn.training.fit import Callback, Fit, Snapshot
 from fastnn.training.history import History
@@ -155,7 +155,6 @@ if TYPE_CHECKING:
     from fastnn.explain.shapley import shapley_values
     from fastnn.explain.trace import Trace
     from fastnn.many import fit_many
-    from fastnn.tables.rows import RowPredictor
     from fastnn.tabular.estimators import TabularClassifier, TabularRegressor
     from fastnn.training.callbacks import (
         Checkpoint,
@@ -172,7 +171,6 @@ else:
         "CSVLogger", "Checkpoint", "EarlyStopping", "GradientNorms", "LambdaCallback",
         "ProgressBar", "TensorBoard",
     )} | {
-        "RowPredictor": "fastnn.tables.rows",
         "TabularClassifier": "fastnn.tabular.estimators",
         "TabularRegressor": "fastnn.tabular.estimators",
         "Trace": "fastnn.explain.trace",

@@ -42,7 +42,7 @@ from fastnn.network.parameters import (
     statistics_of,
 )
 from fastnn.network.spec import as_network, is_open
-from fastnn.predictor import Kept, Predictor
+from fastnn.predictor import Kept, Predictor, RowPredictor, told
 from fastnn.random import as_seed
 from fastnn.training import evaluate as evaluation
 from fastnn.training import loop
@@ -72,7 +72,6 @@ if TYPE_CHECKING:
     )
     from fastnn.network.initialize import Init
     from fastnn.tables.columns import Columns, OpenEnds
-    from fastnn.tables.rows import RowPredictor
 
 
 class Model:
@@ -1098,8 +1097,6 @@ class Model:
             predictor = self._predictor().like(n_threads, max_batch)
         if not rows:
             return predictor
-        from fastnn.tables.rows import RowPredictor, told  # here: columns make an import slower
-
         columns = self._described()
         inputs: Any = columns.inputs
         names = getattr(inputs, "names", None)  # of arrays there are none

@@ -15,7 +15,6 @@ import fastnn
 from fastnn.tables import TableError, TableWarning, learn
 from fastnn.tables.columns import Columns
 from fastnn.tables.inputs import TableInputs
-from fastnn.tables.rows import RowPredictor
 
 #: Cells of all sorts, which any column may meet.
 CELLS = [
@@ -90,7 +89,7 @@ def test_every_cell_is_what_it_is_in_a_table(how, dtype):
     inputs = columns_of(**how).inputs
     for column in inputs.columns:
         one = Columns(TableInputs([column], inputs.missing, inputs.missing_values))
-        features = RowPredictor(one, lambda X: X, [column.name], None, dtype, None)
+        features = fastnn.RowPredictor(one, lambda X: X, [column.name], None, dtype, None)
         for cell in CELLS:
             row = {column.name: cell}
             want = tried(one.encode, [row], dtype, warn_unknown=False)
@@ -104,7 +103,7 @@ def test_plain_cells_need_no_table(monkeypatch):
         columns = columns_of("indicate", missing_values=missing_values)
         answer = fastnn.Model([None, 5, None], seed=0, columns=columns).predictor(rows=True)
         table, _ = table_of(True)
-        monkeypatch.setattr("fastnn.tables.rows.as_table", None)
+        monkeypatch.setattr("fastnn.tables.frames.as_table", None)
         row = {name: cells[1] for name, cells in table.items()}
         text = {"number": "1e3", "town": "Atlantis", "size": None, "day": "31 Jan 2020"}
         typed = {"day": dt.datetime(2020, 1, 1), "code": np.int64(3), "tail": "?"}

@@ -94,7 +94,8 @@ class Categorical:
     def rule(self, start: int, missing: str) -> Rule:
         """For single rows, its features being those from `start` on."""
         kind = "sign" if self.signs else "code" if self.codes else "one_hot"
-        return Rule(self.name, kind, start, *_places(self.categories, missing))
+        n = len(self.categories)
+        return Rule(self.name, kind, start, *_places(self.categories, missing), n=n)
 
     def to_dict(self) -> dict[str, Any]:
         return {"type": self.kind} | without_defaults(self)
@@ -182,9 +183,9 @@ def most_categories(n_rows: int, codes: bool) -> int:
     return MAX_CATEGORIES if codes else min(MAX_CATEGORIES, max(FEW, MAX_CELLS // n_rows))
 
 
-def _places(names: list[str], missing: str) -> tuple[Callable[[Any], int], dict[str, int]]:
-    """Where the word of a cell alone stands among the names, as `located` says, -1 where nowhere,
-    or ValueError where it is missing and refused; and where plain words stand, which are most."""
+def _places(names: list[str], missing: str) -> tuple[dict[str, int], Callable[[Any], int]]:
+    """Where plain words stand among the names, which most are; and where the word of a cell alone
+    does, as `located` says: -1 where nowhere, ValueError where it is missing and refused."""
     find = Places(names)
 
     def read(cell: Any) -> int:
@@ -194,7 +195,7 @@ def _places(names: list[str], missing: str) -> tuple[Callable[[Any], int], dict[
         return find(word)
 
     plain = {word: at for word, at in find.exact.items() if tidy(word) == word}
-    return read, plain
+    return plain, read
 
 
 def counted_names(column: Column, rows: np.ndarray) -> dict[str, int]:

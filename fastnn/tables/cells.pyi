@@ -12,8 +12,8 @@ class Rule:
         name: str,
         kind: str,
         start: int,
-        read: Callable[[Any], Any] | None = None,
         places: dict[str, int] | None = None,
+        read: Callable[[Any], Any] | None = None,
         parts: list[Rule] | None = None,
         decimal: str = ".",
         shift: float = 0.0,
@@ -22,6 +22,7 @@ class Rule:
         smooth: bool = False,
         indicator: bool = False,
         floor: float | None = None,
+        n: int = 0,
     ) -> None: ...
 
 class Cells:

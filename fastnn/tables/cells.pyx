@@ -65,29 +65,32 @@ cdef class Rule:
 
     read: of a cell that compiled code does not know the number (NaN: missing), place (-1: unknown) or moment (None: missing) that
     it is in a table of this row alone; ValueError or OverflowError where the table must tell. decimal: before a number's fraction.
-    parts: of a date, each as a rule of numbers under its name.
+    parts: of a date, each as a rule of numbers under its name. n: of categories, more than any place.
     """
     cdef object name, read
     cdef dict places           # tidy word -> number; "" is that of missing cells
     cdef list parts
     cdef int kind, part
     cdef Py_ssize_t start      # its first feature
+    cdef Py_ssize_t n          # categories
     cdef bint smooth, indicator, plain
     cdef double shift, scale, median, floor
 
-    def __init__(self, name, kind, start, read=None, places=None, parts=None, decimal=".", shift=0, scale=1, median=0, smooth=False,
-                 indicator=False, floor=None):
+    def __init__(self, name, kind, start, places=None, read=None, parts=None, decimal=".", shift=0, scale=1, median=0, smooth=False,
+                 indicator=False, floor=None, n=0):
         self.name, self.kind, self.start, self.read = name, KINDS[kind], start, read
         self.places, self.parts, self.plain = places or {}, parts, decimal == "."
-        self.part = PARTS.get(name, -1)
+        self.part, self.n = PARTS.get(name, -1), max(n, 1 + max(self.places.values(), default=-1))
         self.shift, self.scale, self.median, self.smooth, self.indicator = shift, scale, median, smooth, indicator
         self.floor = NAN if floor is None else floor  # no logarithm
 
     cdef Py_ssize_t width(self):
         """Features that it writes."""
+        if self.kind == DATE:
+            return len(self.parts) + self.indicator
         if self.kind == ONE_HOT:
-            return 1 + max(self.places.values(), default=-1)
-        return <bint> self.places if self.kind > ORDERED else 1 + self.indicator
+            return self.n
+        return self.n > 0 if self.kind > ORDERED else 1 + self.indicator
 
     cdef double number(self, cell) except? -2:
         """The cell as a number: NaN where it is missing."""
@@ -121,7 +124,9 @@ cdef class Rule:
             found = PyDict_GetItem(self.places, word)
             if found == NULL:
                 found = PyDict_GetItem(self.places, word.strip())
-        return self.read(cell) if found == NULL else <double> <Py_ssize_t> <object> found
+        if found != NULL:
+            return <double> <Py_ssize_t> <object> found
+        return -1 if self.read is None else self.read(cell)
 
 
 cdef int64_t days_of(int64_t year, int month, int day) noexcept nogil:
@@ -239,7 +244,7 @@ cdef class Cells:
                 return False
             return self.scaled(rule, x, out)
         x = rule.place(cell)
-        if x < 0 and not quiet:
+        if not rule.n or (x < 0 and not quiet):
             return False
         if rule.kind == ORDERED:  # unknown ones count as missing
             return self.scaled(rule, x if x >= 0 else NAN, out)

@@ -108,7 +108,7 @@ class Dates:
         """For single rows, its features being those from `start` on."""
         parts = [part.rule(start + j, missing) for j, part in enumerate(self.parts)]
         how: dict[str, Any] = {"parts": parts, "indicator": self.indicator}
-        return Rule(self.name, "date", start, self._read, **how)
+        return Rule(self.name, "date", start, None, self._read, **how)
 
     def _read(self, cell: Any) -> datetime | None:
         return moment_of(cell, self.day_first)

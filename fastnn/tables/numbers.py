@@ -102,7 +102,7 @@ class Numeric:
 
     def rule(self, start: int, missing: str) -> Rule:
         """For single rows, its features being those from `start` on."""
-        return Rule(self.name, "number", start, self._read, decimal=self.decimal, **self.scaled())
+        return Rule(self.name, "number", start, None, self._read, **self.scaled())
 
     def _read(self, cell: Any) -> float:
         """The number that a cell alone is, NaN where it is missing; ValueError of text."""
@@ -115,7 +115,7 @@ class Numeric:
             return np.nan
 
     def scaled(self) -> dict[str, Any]:
-        names = ("shift", "scale", "median", "smooth", "indicator", "floor")
+        names = ("shift", "scale", "median", "smooth", "indicator", "floor", "decimal")
         return {name: getattr(self, name) for name in names}
 
     def to_dict(self) -> dict[str, Any]:

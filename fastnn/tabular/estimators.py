@@ -17,10 +17,10 @@ from fastnn.explain.importance import Importance, permutation_importance
 from fastnn.explain.shapley import Shapley, shapley_values, some_rows
 from fastnn.names import Bools, Doubles
 from fastnn.network.arrays import as_finite, as_numbers, is_table
+from fastnn.predictor import RowPredictor
 from fastnn.random import as_seed
 from fastnn.sklearn_callbacks import Task, followed
 from fastnn.tables.columns import Columns
-from fastnn.tables.rows import RowPredictor
 from fastnn.tables.table import Arrays, Numbers, Table, codes_of
 from fastnn.tables.targets import Amount
 from fastnn.tabular.api import Estimator
