@@ -217,12 +217,14 @@ cdef class Engine:
             return 0
         for l in range(self.net.n_layers):
             for s in range(self.n_states):
-                self.net.slots[l].state_W[s] = weight_panels(self.net.k, self.memory, &self.net.layers[l])
                 self.net.slots[l].state_b[s] = bias_panels(self.net.k, self.memory, &self.net.layers[l])
                 if self.net.norms[l].kind:
                     self.net.slots[l].state_g[s] = bias_panels(self.net.k, self.memory, &self.net.layers[l])
                 if self.net.alpha[l] != NULL:
                     self.net.slots[l].state_a[s] = bias_panels(self.net.k, self.memory, &self.net.layers[l])
+        for l in range(self.net.n_layers - 1, -1, -1):  # the first of layer 0 last: it says that all are there
+            for s in range(self.n_states - 1, -1, -1):
+                self.net.slots[l].state_W[s] = weight_panels(self.net.k, self.memory, &self.net.layers[l])
         return 0
 
     cdef int prepare_squares(self) except -1:
