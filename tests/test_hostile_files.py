@@ -255,10 +255,10 @@ def test_objects_are_not_unpickled(name, tmp_path, capsys):
 
 def test_cells_that_would_command_a_terminal(tmp_path):
     path = tmp_path / "t.csv"
-    path.write_text("a\x1b[2J\x0c\u2028,a\x1b[2J\x0c\u2028\n1,2\n")
+    path.write_text("a\x1b[2J\x0c\u2028b,a\x1b[2J\x0c\u2028b\n1,2\n")
     with pytest.raises(fastnn.TableError) as caught:
         fastnn.tables.read(path)
-    assert str(caught.value).endswith(r'two columns are called "a\x1b[2J\x0c\u2028"')
+    assert str(caught.value).endswith(r'two columns are called "a\x1b[2J\x0c\u2028b"')
     again = pickle.loads(pickle.dumps(caught.value))
     assert str(again) == str(caught.value)
     assert str(fastnn.tables.TableWarning("u\nv")) == r"u\nv"
