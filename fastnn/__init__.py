@@ -39,7 +39,7 @@ from fastnn.network.embeddings import Categories, Periodic, PiecewiseLinear
 from fastnn.network.initialize import Normal, Orthogonal, Uniform
 from fastnn.network.losses import BinaryCrossEntropy, CrossEntropy, Focal, Huber, Quantile
 from fastnn.network.norms import BatchNorm, LayerNorm
-from fastnn.predictor import Predictor
+from fastnn.predictor import Predictor, RowPredictor
 from fastnn.saved import load
 from fastnn.training.fit import Callback, Fit, Snapshot
 from fastnn.training.history import History
@@ -119,6 +119,7 @@ __all__ = [
     "Quantile",
     "RMSprop",
     "ReduceOnPlateau",
+    "RowPredictor",
     "Rprop",
     "Schedule",
     "Snapshot",
