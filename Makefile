@@ -3,8 +3,11 @@
 # make lint      ruff, cython-lint, mypy, pyright, codespell
 # make test      all tests, docstrings, the pages' Python blocks and examples/*.py
 # make bench     how fast this machine runs fastnn
-# make asan      the tests under AddressSanitizer and UndefinedBehaviorSanitizer
+# make asan      the tests under AddressSanitizer and UndefinedBehaviorSanitizer; TESTS="tests/test_x.py ..." some of them
+# make tsan      the tests under ThreadSanitizer, by clang; likewise
+# make coverage  the tests, and which lines and branches of Python they do not reach; likewise
 # make reliability   the promises of docs/reliability.md, each as often as its figure says; ONLY="NAME ..." some of them
+# make fuzz      looks for files that break what reads them: FUZZ_SECONDS each, FUZZ="model csv ..." some of them
 # make docs      the site, into build/docs: any warning is an error
 # make notebooks run docs/learn, and write anew what its pages print and draw
 # make drawings  those of docs/architecture.md, from docs/drawings.py
@@ -19,7 +22,7 @@
 
 PYTHON ?= python
 
-.PHONY: check build lint test bench bench-peers bench-tables asan reliability docs drawings linkcheck notebooks wheel reproducible clean
+.PHONY: check build lint test bench bench-peers bench-tables asan tsan coverage fuzz reliability docs drawings linkcheck notebooks wheel reproducible clean
 check: build lint test
 
 build:
@@ -61,15 +64,40 @@ bench: build
 	$(PYTHON) -m fastnn bench
 
 # A report ends the run and is shown: pytest must leave stderr's descriptor alone.
+# TESTS=tests/test_hostile_arrays.py FASTNN_CASES=100000: hostile arrays, so many of them.
+TESTS = tests
 ASAN = build/address-undefined
 asan:
 	FASTNN_SANITIZE=address,undefined $(PYTHON) setup.py -q build --build-lib $(ASAN)/lib
 	cd $(ASAN)/lib && ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-	    $(PYTHON) -m pytest --capture=sys $(CURDIR)/tests
+	    $(PYTHON) -m pytest --capture=sys $(TESTS:%=$(CURDIR)/%)
+
+# Clang's OpenMP tells ThreadSanitizer, by archer, which of its threads wait for which.
+TSAN = build/thread
+CLANG = clang-19
+tsan:
+	CC=$(CLANG) LDSHARED="$(CLANG) -shared" FASTNN_SANITIZE=thread \
+	    $(PYTHON) setup.py -q build --build-lib $(TSAN)/lib
+	cd $(TSAN)/lib && OMP_TOOL_LIBRARIES="$$($(CLANG) -print-file-name=libarcher.so)" \
+	    TSAN_OPTIONS="halt_on_error=1 ignore_noninstrumented_modules=1 suppressions=$(CURDIR)/tests/tsan.txt" \
+	    LD_PRELOAD="$$($(CLANG) -print-file-name=libclang_rt.tsan-x86_64.so)" \
+	    $(PYTHON) -m pytest --capture=sys $(TESTS:%=$(CURDIR)/%)
+
+coverage: build
+	$(PYTHON) -m coverage run --branch --source=fastnn -m pytest $(TESTS)
+	$(PYTHON) -m coverage report --show-missing --skip-covered
 
 reliability: build
 	PYTHONPATH=tests $(PYTHON) -m reliability $(ONLY)
+
+# Needs atheris: pip install --group fuzz
+FUZZ = model ensemble csv npz npy parquet onnx
+FUZZ_SECONDS = 60
+fuzz: build
+	for target in $(FUZZ); do \
+	    PYTHONPATH=. $(PYTHON) tests/fuzz/run.py $$target -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	done
 
 docs linkcheck: build
 	$(PYTHON) -m sphinx --builder $(if $(filter docs,$@),html,$@) --fail-on-warning --keep-going \

@@ -764,7 +764,7 @@ class Model:
         ------
         DivergenceError
             A mini-batch had a loss that is not finite; the model is as before the call.
-        what a stream raises
+        what a stream raises, MemoryError
             The model is as before the call, too.
         KeyboardInterrupt
             Raised on, like what a callback raises; the model stands at the last whole step.
@@ -835,7 +835,7 @@ class Model:
 
         Raises
         ------
-        DivergenceError
+        DivergenceError, MemoryError
             As of `fit`.
 
         Examples

@@ -152,9 +152,10 @@ def permutation(seed: int, purpose: int, index: int, n: int) -> np.ndarray:
     Random keys, their low bits replaced by the index, are sorted, and the low bits taken: all keys
     differ, so every sort gives the same result.
     """
-    low = np.uint64((1 << max(n - 1, 1).bit_length()) - 1)
+    mask = (1 << max(n - 1, 1).bit_length()) - 1
+    low, high = np.uint64(mask), np.uint64(2**64 - 1 - mask)  # NumPy's ~ of a scalar may crash
     keys = raw(seed, purpose, index, n)
-    keys &= ~low
+    keys &= high
     keys |= np.arange(n, dtype=np.uint64)
     keys.sort()
     keys &= low

@@ -101,6 +101,15 @@ typedef struct {
     const int32_t *indices; /* ... in these columns, ascending */
 } fnn_features;
 
+/* Columns column .. column + n of layer 1's inputs, of one panel. The `n` spans of a mini-batch, in order, hold all columns that are
+ * not 0 in each of its rows; those of panel q end before ends[q]. */
+typedef struct { int32_t column, n; } fnn_span;
+typedef struct {
+    ptrdiff_t n;
+    fnn_span *list;
+    int32_t *ends;
+} fnn_spans;
+
 /* What becomes of a column of X before layer 1 (inputs.h): features first .. first + width of phi(x). */
 typedef struct {
     int kind;
@@ -160,11 +169,16 @@ typedef struct fnn_kernels {
     void (*gather_features)(ptrdiff_t rows, ptrdiff_t n, const fnn_features *X, const ptrdiff_t *order, ptrdiff_t first, void *h,
                             ptrdiff_t stride);
 
+    /* used, a row of panels of bits <- 0 where a column of h is 0 in all rows. From what `parts` sets of rows use: the spans, of n
+     * columns; returns how many columns they hold, or 0 if to leave out the others does not pay. */
+    void (*used_columns)(ptrdiff_t rows, ptrdiff_t n, const void *h, ptrdiff_t stride, void *used);
+    ptrdiff_t (*find_spans)(ptrdiff_t n, ptrdiff_t parts, const void *used, fnn_spans *spans);
+
     /* One panel of C = finish(A B): A panels of n columns (row = NR, stride), or the user's rows as they lie (row from one to the
      * next, stride = NR); B n rows of a panel. finish: FNN_FORWARD, g(. + b) with X = b, or FNN_BACKWARD, . * g'(a) with X the
-     * panel of h = g(a), or of g'(a) where g keeps it, or FNN_PARTIAL, A B alone. far: weights that do not stay in L2 are brought near in time. */
-    void (*product_panel)(ptrdiff_t rows, ptrdiff_t n, const void *A, ptrdiff_t row, ptrdiff_t stride, const void *B, int far,
-                          int vectors, int finish, const void *X, fnn_activation g, void *C);
+     * panel of h = g(a), or of g'(a) where g keeps it, or FNN_PARTIAL, A B alone. spans: of A's panels; NULL: all columns. far: weights that do not stay in L2 are brought near in time. */
+    void (*product_panel)(ptrdiff_t rows, ptrdiff_t n, const void *A, ptrdiff_t row, ptrdiff_t stride, const void *B,
+                          const fnn_spans *spans, int far, int vectors, int finish, const void *X, fnn_activation g, void *C);
     /* The same where B is stored by its columns: `columns` (1..NR) rows of a panel, one panel for every NR rows of B, `panel`
      * elements apart; each is transposed as it is used. */
     void (*product_turned)(ptrdiff_t rows, ptrdiff_t n, const void *A, ptrdiff_t stride, const void *W, ptrdiff_t panel,

@@ -24,10 +24,10 @@ typedef struct {
     idx lines, run, gap;
 } coming;
 
-/* All rows of a panel of C over n steps of the sum. A: from its column k on; B: the n rows of weights. What comes next is
- * brought near in lines spread over the tiles. */
-INLINE void product_rows(idx rows, idx n, const real *A, idx row, idx stride, const real *B, real *C, int nv, int first,
-                         int finish, const real *X, fnn_activation g, coming next) {
+/* All rows of a panel of C over n steps of the sum, or over n spans. A: from its column k on; B: the n rows of weights. What comes
+ * next is brought near in lines spread over the tiles. */
+INLINE void product_rows(idx rows, idx n, const real *A, idx row, idx stride, const real *B, const fnn_span *spans, real *C, int nv,
+                         int first, int finish, const real *X, fnn_activation g, coming next) {
     product_tile_fn *const (*tile)[NV] = row == NR ? product_tiles : rows_tiles;
     const idx tiles = tiles_of(rows);
     idx done = 0, in_run = 0;
@@ -37,20 +37,36 @@ INLINE void product_rows(idx rows, idx n, const real *A, idx row, idx stride, co
             prefetch(next.from + in_run * LINE);
             if (++in_run == next.run) { next.from += next.gap; in_run = 0; }
         }
-        tile[m - 1][nv - 1](n, A + r * row, row, stride, B, C + r * NR, first, finish, finish == FNN_BACKWARD ? X + r * NR : X, g);
+        tile[m - 1][nv - 1](n, A + r * row, row, stride, B, spans, C + r * NR, first, finish, finish == FNN_BACKWARD ? X + r * NR : X, g);
         r += m;
     }
 }
 
-static void product_panel(idx rows, idx n, const void *A_, idx row, idx stride, const void *B_, int far, int vectors, int finish,
-                          const void *X, fnn_activation g, void *C) {
-    assert(rows > 0 && n > 0 && (vectors == 1 || vectors == 2) && (row == NR || stride == NR));
+/* product_panel of spans, about KC columns at a time. */
+static void product_spans(idx rows, const real *A, idx stride, const real *B, const fnn_spans *spans, int far, int vectors,
+                          int finish, const real *X, fnn_activation g, real *C) {
+    const idx lines = far && rows > FEW ? KC * NR * (idx)sizeof(real) / LINE : 0;
+    idx i = 0;
+    do {
+        idx end = i, steps = 0;
+        while (end < spans->n && steps + spans->list[end].n <= KC) steps += spans->list[end++].n;
+        const idx left = spans->n - end, column = left ? spans->list[end].column : 0;
+        product_rows(rows, end - i, A, NR, stride, B, spans->list + i, C, vectors, i == 0, left ? FNN_PARTIAL : finish, X, g,
+                     (coming){(const char *)(B + column * NR), left ? lines : 0, lines, 0});
+        i = end;
+    } while (i < spans->n);
+}
+
+static void product_panel(idx rows, idx n, const void *A_, idx row, idx stride, const void *B_, const fnn_spans *spans, int far,
+                          int vectors, int finish, const void *X, fnn_activation g, void *C) {
+    assert(rows > 0 && n > 0 && (vectors == 1 || vectors == 2) && (row == NR || stride == NR) && (row == NR || !spans));
     const real *A = A_, *B = B_;
     const idx most = rows <= FEW ? n : row != NR ? KX : KC;
+    if (spans) { product_spans(rows, A, stride, B, spans, far, vectors, finish, X, g, C); return; }
     for (idx k = 0; k < n; k += most) {
         const idx steps = n - k < most ? n - k : most, left = n - k - steps; /* none left: the next panel's first rows come */
         const idx lines = far && rows > FEW ? (left > 0 && left < KC ? left : KC) * NR * (idx)sizeof(real) / LINE : 0;
-        product_rows(rows, steps, A + (k / NR) * stride, row, stride, B + k * NR, C, vectors, k == 0, left ? FNN_PARTIAL : finish, X,
+        product_rows(rows, steps, A + (k / NR) * stride, row, stride, B + k * NR, NULL, C, vectors, k == 0, left ? FNN_PARTIAL : finish, X,
                      g, (coming){(const char *)(B + (k + steps) * NR), lines, lines, 0});
     }
 }
@@ -67,7 +83,7 @@ static void product_turned(idx rows, idx n, const void *A_, idx stride, const vo
         const idx lines = far && rows > FEW ? (left > 0 && left < KC ? left : steps) / NR * run : 0;
         for (idx j = 0; j < steps; j += NR)
             turn(columns, steps - j > VL ? 2 : 1, W + (k + j) / NR * panel, B + j * NR, far && rows <= FEW ? next : NULL);
-        product_rows(rows, steps, A + (k / NR) * stride, NR, stride, B, C, columns > VL ? 2 : 1, k == 0, left ? FNN_PARTIAL : finish, X,
+        product_rows(rows, steps, A + (k / NR) * stride, NR, stride, B, NULL, C, columns > VL ? 2 : 1, k == 0, left ? FNN_PARTIAL : finish, X,
                      g, (coming){(const char *)next, lines, run, panel * (idx)sizeof(real)});
     }
 }

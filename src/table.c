@@ -9,6 +9,7 @@
 #include "parametric.h"
 #include "perturb.h"
 #include "rows.h"
+#include "spans.h"
 #include "sparse.h"
 #include "update.h"
 
@@ -31,6 +32,8 @@ const fnn_kernels TABLE_(FNN_ISA_NAME, FNN_REAL_BITS) = {
     .scatter = scatter,
 
     .gather_features = gather_features,
+    .used_columns = used_columns,
+    .find_spans = find_spans,
 
     .product_panel = product_panel,
     .product_turned = product_turned,

@@ -26,33 +26,40 @@
 /* Rows of A that lie anywhere share a pointer, so many of them: with one register for each offset gcc reads offsets from the stack. */
 #define ROWS_FROM 3
 
-/* C[m, nv] (+)= A[m, K] B[K, nv]. A: panels, `stride` apart, their rows `row` apart; B: rows of NR. Each element of C is one sum, in
- * order of k. */
-INLINE void product_tile(const int m, const int nv, idx K, const real *A, idx row, idx stride, const real *B, real *C, int first,
-                         int finish, const real *X, fnn_activation g) {
+/* C[m, nv] (+)= A[m, K] B[K, nv]. A: panels, `stride` apart, their rows `row` apart; B: rows of NR. With spans, K of them, only those
+ * columns of A, and rows of B. Each element of C is one sum, in order of k. */
+INLINE void product_tile(const int m, const int nv, idx K, const real *A, idx row, idx stride, const real *B, const fnn_span *spans,
+                         real *C, int first, int finish, const real *X, fnn_activation g) {
     V acc[MR][NV];
     if (first) { ALL(r, v) acc[r][v] = (V){0}; }
     else { ALL(r, v) acc[r][v] = load(C + r * NR + v * VL); }
 #define STEP(u)                                                                \
     {                                                                          \
         V b[NV];                                                               \
-        UNROLL for (int v = 0; v < nv; v++) b[v] = load(B + (u) * NR + v * VL); \
+        UNROLL for (int v = 0; v < nv; v++) b[v] = load(b_from + (u) * NR + v * VL); \
         UNROLL for (int r = 0; r < m; r++) {                                   \
             V a = splat((from[r / ROWS_FROM] + r % ROWS_FROM * row)[u]);       \
             UNROLL for (int v = 0; v < nv; v++) acc[r][v] = fma_v(a, b[v], acc[r][v]); \
         }                                                                      \
     }
-#define ON(n) { UNROLL for (int i = 0; i < m; i += ROWS_FROM) from[i / ROWS_FROM] += (n); B += (n) * NR; }
-    NO_UNROLL while (K > 0) { /* a panel of A: NR steps */
-        const idx n = K < NR ? K : NR;
+#define ON(n) { UNROLL for (int i = 0; i < m; i += ROWS_FROM) from[i / ROWS_FROM] += (n); b_from += (n) * NR; }
+    const real *a_from = A, *b_from = B;
+    NO_UNROLL while (K > 0) { /* a panel of A: NR steps; or a span of it */
+        idx n = K < NR ? K : NR;
         const real *from[(MR + ROWS_FROM - 1) / ROWS_FROM];
         idx k = 0;
-        if (row != NR) NO_UNROLL for (int r = 0; r < m; r++) { prefetch(A + r * row + NR); prefetch(A + r * row + NR + VL); }
-        UNROLL for (int i = 0; i < m; i += ROWS_FROM) from[i / ROWS_FROM] = A + i * row;
+        if (spans) {
+            const size_t column = (size_t)spans->column;
+            a_from = A + column / NR * (size_t)stride + column % NR;
+            b_from = B + column * NR;
+            n = spans++->n;
+        }
+        if (row != NR) NO_UNROLL for (int r = 0; r < m; r++) { prefetch(a_from + r * row + NR); prefetch(a_from + r * row + NR + VL); }
+        UNROLL for (int i = 0; i < m; i += ROWS_FROM) from[i / ROWS_FROM] = a_from + i * row;
         NO_UNROLL for (; k + STEPS <= n; k += STEPS) { SOME_STEPS ON(STEPS) }
         for (; STEPS > 1 && k < n; k++) { STEP(0) ON(1) }
-        A += stride;
-        K -= n;
+        a_from += stride;
+        K -= spans ? 1 : n;
     }
 #undef ON
 #undef STEP
@@ -96,19 +103,20 @@ INLINE void gradient_tile(const int m, const int nv, idx K, const real *A, const
     else { ALL(r, v) store(G + r * NR + v * VL, acc[r][v]); }
 }
 
-typedef void product_tile_fn(idx, const real *, idx, idx, const real *, real *, int, int, const real *, fnn_activation);
+typedef void product_tile_fn(idx, const real *, idx, idx, const real *, const fnn_span *, real *, int, int, const real *, fnn_activation);
 typedef void gradient_tile_fn(idx, const real *, const real *, real *, int, real *, real);
 
 #define TILE(m, nv)                                                                                                      \
-    NOINLINE void product_tile_##m##x##nv(idx K, const real *A, idx row, idx stride, const real *B, real *C, int first,  \
-                                          int finish, const real *X, fnn_activation g) {                                   \
+    NOINLINE void product_tile_##m##x##nv(idx K, const real *A, idx row, idx stride, const real *B, const fnn_span *spans, \
+                                          real *C, int first, int finish, const real *X, fnn_activation g) {               \
         (void)row;                                                                                                       \
-        product_tile(m, nv, K, A, NR, stride, B, C, first, finish, X, g);                                       \
+        product_tile(m, nv, K, A, NR, stride, B, spans, C, first, finish, X, g);                                \
     }                                                                                                                    \
-    NOINLINE void rows_tile_##m##x##nv(idx K, const real *A, idx row, idx stride, const real *B, real *C, int first,     \
-                                       int finish, const real *X, fnn_activation g) {                                      \
+    NOINLINE void rows_tile_##m##x##nv(idx K, const real *A, idx row, idx stride, const real *B, const fnn_span *spans,  \
+                                       real *C, int first, int finish, const real *X, fnn_activation g) {                  \
         (void)stride;                                                                                                    \
-        product_tile(m, nv, K, A, row, NR, B, C, first, finish, X, g);                                          \
+        (void)spans;                                                                                                     \
+        product_tile(m, nv, K, A, row, NR, B, NULL, C, first, finish, X, g);                                    \
     }                                                                                                                    \
     NOINLINE void gradient_tile_##m##x##nv(idx K, const real *A, const real *B, real *G, int first, real *W, real rate) { \
         gradient_tile(m, nv, K, A, B, G, first, W, rate);                                                              \

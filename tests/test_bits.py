@@ -208,9 +208,59 @@ def test_parametric_activations(dtype, batch, shaped):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_online_training_with_many_zeros(dtype):
-    results = over_isas_and_threads(lambda t: trained(NETS["deep"], dtype, 1, "sgd", t, zeros=0.8))
+@pytest.mark.parametrize("batch", [1, 3, 31])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_training_with_many_zeros(dtype, batch, optimizer):
+    zeros = 0.8 if batch < 31 else 0.97
+    results = over_isas_and_threads(
+        lambda t: trained(NETS["deep"], dtype, batch, optimizer, t, zeros)
+    )
     assert len(set(results.values())) == 1, results
+
+
+USED = {  # of 131 columns, those that a mini-batch uses
+    "runs": np.arange(131) % 29 > 11,
+    "every other": np.arange(131) % 2 == 0,
+    "every fifth": np.arange(131) % 5 == 0,
+    "the last": np.arange(131) == 130,
+    "the first": np.arange(131) < 3,
+    "none": np.zeros(131, bool),
+    "most": np.arange(131) % 9 > 0,
+}
+
+
+@pytest.mark.parametrize("isa", _cpu.isas())
+@pytest.mark.parametrize("used", USED)
+@pytest.mark.parametrize(
+    ("optimizer", "shaped"), [("sgd", {}), ("sgd", {"l2": 0.01}), ("adam", {}), ("momentum", {})]
+)
+@pytest.mark.parametrize("batch", [2, 20, 300])
+def test_columns_that_no_row_uses_change_no_bit(isa, used, optimizer, shaped, batch):
+    """The others' weights are those of a network without them; theirs stay, but for l2."""
+    _cpu.use(isa)
+    used, rng = USED[used], np.random.default_rng(3)
+    X = rng.standard_normal((300, 131)).astype(np.float32) * used
+    y = rng.integers(0, 4, 300).astype(np.int32)
+    start = (rng.random((19, 131)) - 0.5).astype(np.float32)
+    rest = (rng.random(19 + 4 * 20) - 0.5).astype(np.float32)
+    found = []
+    for columns in [used, np.ones(131, bool)] if used.any() else [np.ones(131, bool)]:
+        net = ref.Net((columns.sum(), 19, 4), "tanh", "softmax")
+        for threads in (1, 3):
+            e = engine_of(net, "float32", batch, optimizer)
+            theta = np.concatenate([start[:, columns].ravel(), rest])
+            e.load(theta, np.zeros((e.n_states, len(theta)), np.float32))
+            losses = np.full(-(-300 // batch), np.nan)
+            order, rates = np.arange(300), {**RATES, **shaped}
+            assert e.train(X[:, columns], y, order, batch, rates, counted(), losses, threads)
+            e.store(theta)
+            W = theta[: 19 * columns.sum()].reshape(19, -1)
+            if columns.all():
+                if not shaped:
+                    np.testing.assert_array_equal(W[:, ~used], start[:, ~used])
+                W = W[:, used]
+            found.append(sha256(W, theta[-len(rest) :], losses))
+    assert len(set(found)) == 1
 
 
 @pytest.mark.parametrize("name", NETS)

@@ -205,6 +205,25 @@ def test_errors_at_the_beginning_and_at_the_end():
     assert state(model)[3] == 2
 
 
+def test_a_fit_that_lacks_memory_changes_nothing():
+    model, calls = make(), []
+    model.fit(*data(), epochs=1)
+    before, state = model.theta.copy(), model._parameters.state.copy()
+    counts, epoch = model._parameters.counts.copy(), model._parameters.epoch
+
+    def no_room(y, f):
+        calls.append(1)
+        if len(calls) == 2:
+            raise MemoryError
+        return 0.0
+
+    with pytest.raises(MemoryError):
+        fit(model, epochs=3, validation_split=0.2, metrics=[no_room], optimizer="adam")
+    assert len(calls) == 2 and model.theta.tobytes() == before.tobytes()
+    assert model._parameters.state.tobytes() == state.tobytes()
+    assert (model._parameters.counts == counts).all() and model._parameters.epoch == epoch
+
+
 def test_divergence_ends_callbacks_and_changes_nothing():
     model = fastnn.Model([4, 8, 1], output="identity", seed=0)
     before, diary = state(model), Diary("a", [])

@@ -104,6 +104,7 @@ def test_example(example, tmp_path, monkeypatch):
         pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", [str(example)])
+    monkeypatch.setenv("PYTHONPATH", str(Path(fastnn.__file__).parents[1]))  # of its processes
     assert printed_by(lambda: runpy.run_path(str(example), run_name="__main__"))
 
 

@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastnn
+from fastnn.files import atomic
 from fastnn.files import model as storage
 
 NETS = [
@@ -504,7 +505,7 @@ def test_missing_files_and_folders(tmp_path):
 def test_metadata_that_could_not_be_read_is_not_written(path):
     model = fastnn.Model([2, 2], seed=0)
     model.metadata = {"a": [[]] * 1_000_001}
-    with pytest.raises(TypeError, match="at most 1,000,000 lists and objects, got 1,000,00"):
+    with pytest.raises(TypeError, match="at most 1,000,000 values, got 2,000,0"):
         model.save(path)
     model.metadata = {"a": [[]] * 100_000}
     model.save(path)
@@ -537,6 +538,30 @@ def test_a_save_that_fails_leaves_the_old_file(saved, monkeypatch, step, error):
         fastnn.Model([4, 3, 2], seed=9).save(path)
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize("step", ["_lock", "_is"])
+def test_a_claim_that_fails_leaves_no_file(path, monkeypatch, step):
+    right, calls = getattr(atomic, step), []
+
+    def fail_once(*arguments):
+        calls.append(1)
+        if len(calls) == 1:
+            raise MemoryError
+        return right(*arguments)
+
+    monkeypatch.setattr(atomic, step, fail_once)
+    with pytest.raises(MemoryError):
+        fastnn.Model([4, 3, 2]).save(path)
+    assert os.listdir(path.parent) == []
+
+
+def test_pages_do_not_take_the_place_of_devices(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match=r"is no regular file: .*pipe"), atomic.replacing(pipe):
+        pass
+    assert stat.S_ISFIFO(os.stat(pipe).st_mode)
 
 
 def test_a_write_that_fails_leaves_no_file(path):

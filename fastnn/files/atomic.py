@@ -96,7 +96,11 @@ def _claim(temporary: str, mode: int) -> int:
             if _is(descriptor, temporary):  # not taken for a leftover before it was locked
                 return descriptor
         except BaseException:
-            os.close(descriptor)
+            try:
+                if fcntl is not None and _is(descriptor, temporary):
+                    os.remove(temporary)
+            finally:
+                os.close(descriptor)
             raise
         os.close(descriptor)
 

@@ -32,7 +32,7 @@ from fastnn.files.safetensors import (
     CODES,
     DTYPES,
     Tensor,
-    check_nested,
+    check_many,
     encode,
     loads,
     read_header,
@@ -173,7 +173,7 @@ def as_metadata(metadata: Any) -> dict[str, Any]:
     if not isinstance(metadata, dict):
         raise TypeError(f"metadata must be a dict, got {type(metadata).__name__}")
     try:
-        check_nested(json_text(metadata))
+        check_many(json_text(metadata))
     except (TypeError, ValueError, RecursionError) as error:
         raise TypeError(f"metadata must hold what JSON can hold: {error}") from None
     return metadata

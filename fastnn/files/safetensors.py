@@ -19,8 +19,9 @@ import numpy as np
 from fastnn.errors import ModelFileError
 from fastnn.files.foreign import opened, recognised
 
-HEADER_MAX = 100_000_000  # bytes: the limit of the safetensors package
-NESTED_MAX = 1_000_000  # lists and objects in a JSON text: each is 2 bytes there, and 64 in memory
+HEADER_MAX = 25_000_000  # bytes: a character may be 1 there, and 4 in memory, twice
+# Commas, lists and objects in a JSON text: what each stands for is 2 bytes there, in memory 100.
+VALUES_MAX = 1_000_000
 HEAD = 512  # bytes at the beginning by which a file of another kind is recognised
 DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 # Also in files of others; bfloat16 by its bits.
@@ -50,10 +51,10 @@ def encode(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> list[Any
             "data_offsets": [begin, end],
         }
         buffers.append(np.ascontiguousarray(array, DTYPES[code]).reshape(-1).view(np.uint8).data)
-    header = json.dumps(entries, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)  # so that the tensors are aligned
-    if len(header) > HEADER_MAX:
-        raise ValueError(f"the header must be at most {HEADER_MAX} bytes, got {len(header)}")
+    text = json.dumps(entries, separators=(",", ":"))
+    text += " " * (-len(text) % 8)  # so that the tensors are aligned
+    check_many(text)  # or nobody could load it
+    header = text.encode()
     return [len(header).to_bytes(8, "little"), header, *buffers]
 
 
@@ -118,7 +119,7 @@ def loads(text: str | bytes, what: str) -> dict[str, Any]:
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8")
-        check_nested(text)
+        check_many(text)
         value = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{what} must be JSON: {error}") from None
@@ -127,11 +128,13 @@ def loads(text: str | bytes, what: str) -> dict[str, Any]:
     return value
 
 
-def check_nested(text: str) -> None:
+def check_many(text: str) -> None:
     """Refuse what would take many times its length in memory; ValueError."""
-    n = text.count("[") + text.count("{")
-    if n > NESTED_MAX:
-        raise ValueError(f"at most {NESTED_MAX:,} lists and objects, got {n:,}")
+    if len(text) > HEADER_MAX:
+        raise ValueError(f"at most {HEADER_MAX:,} characters, got {len(text):,}")
+    n = sum(map(text.count, ",[{"))
+    if n > VALUES_MAX:
+        raise ValueError(f"at most {VALUES_MAX:,} values, got {n:,}")
 
 
 def read_exactly(file: BinaryIO, n: int) -> bytes:

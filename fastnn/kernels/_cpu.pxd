@@ -42,6 +42,14 @@ cdef extern from "kernels.h" nogil:
         const int64_t *indptr
         const int32_t *indices
 
+    ctypedef struct fnn_span:
+        int32_t column, n
+
+    ctypedef struct fnn_spans:
+        Py_ssize_t n
+        fnn_span *list
+        int32_t *ends
+
     ctypedef struct fnn_column:
         int kind
         Py_ssize_t column, first, width, n, start, size
@@ -73,8 +81,10 @@ cdef extern from "kernels.h" nogil:
         void (*scatter)(Py_ssize_t rows, Py_ssize_t n, const void *h, Py_ssize_t stride, void *X) noexcept nogil
         void (*gather_features)(Py_ssize_t rows, Py_ssize_t n, const fnn_features *X, const Py_ssize_t *order, Py_ssize_t first,
                                 void *h, Py_ssize_t stride) noexcept nogil
+        void (*used_columns)(Py_ssize_t rows, Py_ssize_t n, const void *h, Py_ssize_t stride, void *used) noexcept nogil
+        Py_ssize_t (*find_spans)(Py_ssize_t n, Py_ssize_t parts, const void *used, fnn_spans *spans) noexcept nogil
         void (*product_panel)(Py_ssize_t rows, Py_ssize_t n, const void *A, Py_ssize_t row, Py_ssize_t stride, const void *B,
-                              int far, int vectors, int finish, const void *X, fnn_activation g,
+                              const fnn_spans *spans, int far, int vectors, int finish, const void *X, fnn_activation g,
                               void *C) noexcept nogil
         void (*product_turned)(Py_ssize_t rows, Py_ssize_t n, const void *A, Py_ssize_t stride, const void *W,
                                Py_ssize_t panel, int far, Py_ssize_t columns, int finish, const void *X, fnn_activation g,

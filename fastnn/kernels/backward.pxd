@@ -1,4 +1,4 @@
-from fastnn.kernels._cpu cimport fnn_activation, fnn_entry, fnn_features, fnn_kernels, fnn_prefetch
+from fastnn.kernels._cpu cimport fnn_activation, fnn_entry, fnn_features, fnn_kernels, fnn_prefetch, fnn_spans
 from fastnn.kernels.panels cimport Layer
 from fastnn.kernels.update cimport Slots, Step
 
@@ -6,8 +6,8 @@ cdef void hidden_delta_part(const fnn_kernels *k, const Layer *layer, const char
                             char *delta_prev, Py_ssize_t stride, fnn_activation g, Py_ssize_t q0, Py_ssize_t q1,
                             Py_ssize_t r0, Py_ssize_t r1) noexcept nogil
 cdef void gradient_part(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step,
-                        const char *delta, const char *h_prev, Py_ssize_t stride, Py_ssize_t batch, Py_ssize_t u0,
-                        Py_ssize_t u1, char *scratch, fnn_prefetch *rows) noexcept nogil
+                        const char *delta, const char *h_prev, const fnn_spans *spans, Py_ssize_t stride, Py_ssize_t batch,
+                        Py_ssize_t u0, Py_ssize_t u1, char *scratch, fnn_prefetch *rows) noexcept nogil
 cdef void delta_and_gradient_part(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step,
                                   const char *delta, const char *h_prev, const char *slope, char *delta_prev,
                                   Py_ssize_t stride, fnn_activation g, Py_ssize_t batch, Py_ssize_t q0, Py_ssize_t q1,

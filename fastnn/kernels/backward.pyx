@@ -1,10 +1,11 @@
 """delta_prev = (delta W) * g'(a_prev),  dL/dW = delta^T h_prev,  dL/db = sum of delta: the backward pass of one layer."""
 from cython cimport floating
 from cython.parallel cimport parallel, prange
+from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
     FNN_BACKWARD, FNN_NEAR, FNN_OF_alpha, FNN_OF_b, FNN_OF_W, Memory, as_activation, bring_near, fnn_activation, fnn_features,
-    fnn_kernels, fnn_prefetch, fnn_rates, fnn_sgd, fp_enter, fp_leave, kernels_for, worth,
+    fnn_kernels, fnn_prefetch, fnn_rates, fnn_sgd, fnn_span, fnn_spans, fp_enter, fp_leave, kernels_for, worth,
 )
 from fastnn.kernels.panels cimport (
     L2_BYTES, Layer, at, bias_panels, block, columns, make_layer, pack, panels, unpack, vectors, weight_panels,
@@ -41,8 +42,8 @@ cdef void hidden_delta_part(
             d, h = at(k, delta, start * k.nr), at(k, slope, q * stride + start * k.nr)
             out, W = at(k, delta_prev, q * stride + start * k.nr), at(k, layer.Wp, block(k, layer, 0, q))
             if layer.turned:
-                k.product_panel(stop - start, layer.n_out, d, k.nr, stride, W, layer.far, vectors(k, layer.n_in, q), FNN_BACKWARD,
-                                h, g, out)
+                k.product_panel(stop - start, layer.n_out, d, k.nr, stride, W, NULL, layer.far, vectors(k, layer.n_in, q),
+                                FNN_BACKWARD, h, g, out)
             else:
                 k.product_turned(stop - start, layer.n_out, d, stride, W, layer.n_in * k.nr, layer.far,
                                  columns(k, layer.n_in, q), FNN_BACKWARD, h, g, out)
@@ -55,6 +56,7 @@ cdef void gradient_part(
     const Step *step,               # what becomes of the gradient
     const char *delta,              # (batch, n_out) in panels      in: du where normalised
     const char *h_prev,             # (batch, n_in) in panels       in
+    const fnn_spans *spans,         # its columns that are not 0; NULL: any may be
     Py_ssize_t stride,              # elements from one panel of delta and h_prev to the next
     Py_ssize_t batch,
     Py_ssize_t u0, Py_ssize_t u1,   # blocks that are written
@@ -71,13 +73,13 @@ cdef void gradient_part(
     if n_groups > 1 and u0 % Q == 0 and u1 % Q == 0:  # whole panels: go through h_prev in groups that stay in L2
         for g in range(n_groups):
             for p in range(u0 // Q, u1 // Q):
-                _blocks(k, layer, slots, step, delta, h_prev, stride, batch, p, Q * g // n_groups, Q * (g + 1) // n_groups,
+                _blocks(k, layer, slots, step, delta, h_prev, spans, stride, batch, p, Q * g // n_groups, Q * (g + 1) // n_groups,
                         near, scratch, rows)
         return
     while u0 < u1:
         p = u0 // Q
         g = min(u1, (p + 1) * Q)
-        _blocks(k, layer, slots, step, delta, h_prev, stride, batch, p, u0 - p * Q, g - p * Q, near, scratch, rows)
+        _blocks(k, layer, slots, step, delta, h_prev, spans, stride, batch, p, u0 - p * Q, g - p * Q, near, scratch, rows)
         u0 = g
 
 
@@ -101,7 +103,7 @@ cdef void delta_and_gradient_part(
     for q in range(q0, q1):
         hidden_delta_part(k, layer, delta, slope, delta_prev, stride, g, q, q + 1, 0, batch)
         for p in range(layer.out_panels):
-            _blocks(k, layer, slots, step, delta, h_prev, stride, batch, p, q, q + 1, step.n_states > 0, scratch, NULL)
+            _blocks(k, layer, slots, step, delta, h_prev, NULL, stride, batch, p, q, q + 1, step.n_states > 0, scratch, NULL)
 
 
 cdef void gradient_sparse_part(
@@ -210,9 +212,12 @@ cdef void _bias(const fnn_kernels *k, const Layer *layer, const Slots *slots, co
 
 
 cdef void _blocks(const fnn_kernels *k, const Layer *layer, const Slots *slots, const Step *step, const char *delta,
-                  const char *h_prev, Py_ssize_t stride, Py_ssize_t batch, Py_ssize_t p, Py_ssize_t q0, Py_ssize_t q1,
-                  bint bring, char *scratch, fnn_prefetch *rows) noexcept nogil:
-    """Output panel p, input panels q0..q1; with q = 0 goes the bias. bring: what is written comes near first."""
+                  const char *h_prev, const fnn_spans *spans, Py_ssize_t stride, Py_ssize_t batch, Py_ssize_t p, Py_ssize_t q0,
+                  Py_ssize_t q1, bint bring, char *scratch, fnn_prefetch *rows) noexcept nogil:
+    """Output panel p, input panels q0..q1; with q = 0 goes the bias. bring: what is written comes near first.
+
+    spans are of use where a sum begins: to one that goes on, a product with 0 may turn -0 into +0.
+    """
     cdef const char *d = at(k, delta, p * stride)
     cdef const char *h
     cdef char *g
@@ -237,12 +242,30 @@ cdef void _blocks(const fnn_kernels *k, const Layer *layer, const Slots *slots, 
             blocks[0] = at(k, W if sgd else g, k.nr * k.nr)
         if layer.turned:
             k.gradient_block(batch, n_out, d, h, vectors(k, layer.n_in, q), g, first, W if sgd else NULL, of, near, rows)
+        elif spans != NULL and first:
+            _spans(k, layer, spans, d, h, batch, p, q, g, W if sgd else NULL, of, near, rows)
         else:
             k.gradient_block(batch, n_in, h, d, vectors(k, layer.n_out, p), g, first, W if sgd else NULL, of, near, rows)
         if step.apply and not sgd:
             update_block(k, layer, slots, step, p, q, g)
         if step.apply and layer.turned:  # h has numbers in its padding
             clear_padding(k, layer, p, q)
+
+
+cdef void _spans(const fnn_kernels *k, const Layer *layer, const fnn_spans *spans, const char *d, const char *h,
+                 Py_ssize_t batch, Py_ssize_t p, Py_ssize_t q, char *g, char *W, const fnn_rates *of, void **near,
+                 fnn_prefetch *rows) noexcept nogil:
+    """`gradient_block` of block (p, q), where only columns within the spans are not 0. W NULL: the others' gradient is 0."""
+    cdef Py_ssize_t i, to
+    cdef const fnn_span *span
+    if W == NULL:
+        memset(g, 0, columns(k, layer.n_in, q) * k.nr * k.item)
+    for i in range(spans.ends[q - 1] if q else 0, spans.ends[q]):
+        span = &spans.list[i]
+        to = span.column - q * k.nr
+        k.gradient_block(batch, span.n, at(k, h, to), d, vectors(k, layer.n_out, p), at(k, g, to * k.nr), True,
+                         NULL if W == NULL else at(k, W, to * k.nr), of, near, rows)
+        near = NULL
 
 
 def hidden_delta(
@@ -307,7 +330,7 @@ def gradient(
         with nogil, parallel(num_threads=nt):
             mode = fp_enter()
             for u in prange(layer.in_panels * layer.out_panels, schedule="static"):
-                gradient_part(k, &layer, &slots, &step, d, h, stride, batch, u, u + 1, NULL, NULL)
+                gradient_part(k, &layer, &slots, &step, d, h, NULL, stride, batch, u, u + 1, NULL, NULL)
             fp_leave(mode)
     unpack(k, &layer, slots.G, slots.Gb, &grad_W[0, 0], NULL if grad_b is None else &grad_b[0])
 

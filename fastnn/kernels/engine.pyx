@@ -20,7 +20,7 @@ from fastnn.kernels.panels cimport (
     weight_panels,
 )
 from fastnn.kernels.predict cimport forward_chunk, forward_rows, free_room, widest_panels
-from fastnn.kernels.step cimport make_entries, plain_sgd, run_steps, sums_gradient
+from fastnn.kernels.step cimport make_entries, make_spans, plain_sgd, run_steps, sums_gradient
 from fastnn.kernels.update cimport Slots, as_rates, correct, share_rates
 
 from fastnn.kernels._cpu import STATES
@@ -217,12 +217,14 @@ cdef class Engine:
             return 0
         for l in range(self.net.n_layers):
             for s in range(self.n_states):
-                self.net.slots[l].state_W[s] = weight_panels(self.net.k, self.memory, &self.net.layers[l])
                 self.net.slots[l].state_b[s] = bias_panels(self.net.k, self.memory, &self.net.layers[l])
                 if self.net.norms[l].kind:
                     self.net.slots[l].state_g[s] = bias_panels(self.net.k, self.memory, &self.net.layers[l])
                 if self.net.alpha[l] != NULL:
                     self.net.slots[l].state_a[s] = bias_panels(self.net.k, self.memory, &self.net.layers[l])
+        for l in range(self.net.n_layers - 1, -1, -1):  # the first of layer 0 last: it says that all are there
+            for s in range(self.n_states - 1, -1, -1):
+                self.net.slots[l].state_W[s] = weight_panels(self.net.k, self.memory, &self.net.layers[l])
         return 0
 
     cdef int prepare_squares(self) except -1:
@@ -339,7 +341,7 @@ cdef class Engine:
         set_targets(&run.y, y, weights)
         run.y.order = run.order
         run.n, run.done = n, 0
-        run.row_bytes, run.entries = 0, NULL
+        run.row_bytes, run.entries, run.used = 0, NULL, NULL
         if dense and 0 < run.X.column <= 8:
             run.row_bytes = run.X.column * net.phi.n_0
         if not dense:
@@ -369,6 +371,8 @@ cdef class Engine:
             self.prepare_gradients()
         if run.squares != NULL or run.step.rates.clip_norm > 0:
             self.prepare_squares()
+        if dense and not net.layers[0].turned:
+            make_spans(net, run, own, nt)
         self.mini_batches.make(net, min(run.chunk, run.batch), run.batch, dense)
         return run_steps(net, &self.mini_batches.b, run, nt)
 

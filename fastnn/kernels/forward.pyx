@@ -6,8 +6,8 @@ from cython cimport floating
 from cython.parallel cimport parallel, prange
 
 from fastnn.kernels._cpu cimport (
-    FNN_FORWARD, FNN_SOFTMAX, Memory, as_activation, fnn_activation, fnn_draw, fnn_features, fnn_identity, fnn_kernels, fp_enter,
-    fp_leave, kernels_for, plain, worth,
+    FNN_FORWARD, FNN_SOFTMAX, Memory, as_activation, fnn_activation, fnn_draw, fnn_features, fnn_identity, fnn_kernels, fnn_spans,
+    fp_enter, fp_leave, kernels_for, plain, worth,
 )
 from fastnn.kernels.output_delta cimport scratch_bytes
 from fastnn.kernels.panels cimport Layer, at, block, columns, make_layer, pack, panels, vectors
@@ -21,6 +21,7 @@ cdef void forward_part(
     const fnn_kernels *k,
     const Layer *layer,             # Wp (n_out, n_in), b (n_out,)
     const char *h_prev,             # (batch, n_in) in panels   in
+    const fnn_spans *spans,         # its columns that are not 0; NULL: any may be
     char *h,                        # (batch, n_out) in panels  out: g(h_prev W^T + b)
     char *d,                        # (batch, n_out) in panels  out: g'(a); NULL: not wanted
     Py_ssize_t stride,              # elements from one panel of h_prev, h and d to the next
@@ -44,8 +45,8 @@ cdef void forward_part(
                                  columns(k, layer.n_out, p), FNN_FORWARD, at(k, layer.b, p * k.nr), first, at(k, h, to))
             else:
                 k.product_panel(stop - start, layer.n_in, at(k, h_prev, start * k.nr), k.nr, stride,
-                                at(k, layer.Wp, block(k, layer, p, 0)), layer.far, vectors(k, layer.n_out, p),
-                                FNN_FORWARD, at(k, layer.b, p * k.nr), first, at(k, h, to))
+                                at(k, layer.Wp, block(k, layer, p, 0)), spans, layer.far,
+                                vectors(k, layer.n_out, p), FNN_FORWARD, at(k, layer.b, p * k.nr), first, at(k, h, to))
             if d != NULL:
                 k.activate_panel(stop - start, vectors(k, layer.n_out, p), at(k, h, to), g, at(k, d, to))
 
@@ -143,7 +144,7 @@ def forward(
     with nogil, parallel(num_threads=nt):
         mode = fp_enter()
         for p in prange(layer.out_panels, schedule="static"):
-            forward_part(k, &layer, x, out, NULL, stride, g, p, p + 1, 0, batch)
+            forward_part(k, &layer, x, NULL, out, NULL, stride, g, p, p + 1, 0, batch)
         if g.id == FNN_SOFTMAX:
             for i in prange(nt, schedule="static"):
                 k.softmax(batch * (i + 1) // nt - batch * i // nt, n_out, at(k, out, batch * i // nt * k.nr), stride,

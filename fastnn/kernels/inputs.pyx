@@ -64,14 +64,14 @@ cdef int prepare_phi(const fnn_kernels *k, Memory memory, int n_states, Phi *phi
     cdef int i
     if not phi.trained:
         return 0
-    if phi.G == NULL:
-        phi.G = memory.take(phi.n_parameters, k.item)
+    if phi.G == NULL:  # last: it says that all are there
         phi.squares = <double *> memory.take(phi.n_columns + panels(k, phi.n_features) * k.nr, sizeof(double))
         phi.Gs = vector_of(k, memory, phi)
+        phi.G = memory.take(phi.n_parameters, k.item)
     for i in range(n_states):
         if phi.states[i] == NULL:
-            phi.states[i] = memory.take(phi.n_parameters, k.item)
             phi.states_s[i] = vector_of(k, memory, phi)
+            phi.states[i] = memory.take(phi.n_parameters, k.item)
     return 0
 
 

@@ -94,7 +94,7 @@ cdef class LayerPasses:
         cdef Py_ssize_t _i
         with nogil:
             for _i in range(times):
-                forward_part(self.k, &self.layer, self.h_prev, self.h, NULL, self.stride, plain(fnn_relu), 0,
+                forward_part(self.k, &self.layer, self.h_prev, NULL, self.h, NULL, self.stride, plain(fnn_relu), 0,
                              self.layer.out_panels, 0, self.batch)
         start = seconds() - start
         fp_leave(mode)
@@ -120,7 +120,7 @@ cdef class LayerPasses:
         cdef Py_ssize_t _i
         with nogil:
             for _i in range(times):
-                gradient_part(self.k, &self.layer, &self.slots, &self.step, self.delta, self.h_prev, self.stride, self.batch,
+                gradient_part(self.k, &self.layer, &self.slots, &self.step, self.delta, self.h_prev, NULL, self.stride, self.batch,
                               0, self.layer.in_panels * self.layer.out_panels, self.scratch, NULL)
         start = seconds() - start
         fp_leave(mode)

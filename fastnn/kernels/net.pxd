@@ -2,7 +2,7 @@ from libc.stdint cimport int32_t
 
 from fastnn.kernels._cpu cimport (
     FNN_FACTOR, Memory, fnn_activation, fnn_barrier, fnn_draw, fnn_features, fnn_identity, fnn_kernels, fnn_kind_float32,
-    fnn_kind_float64, fnn_loss, fnn_norm, fnn_targets, keeps, plain,
+    fnn_kind_float64, fnn_loss, fnn_norm, fnn_spans, fnn_targets, keeps, plain,
 )
 from fastnn.kernels.backward cimport Entries
 from fastnn.kernels.inputs cimport Phi
@@ -65,6 +65,8 @@ cdef struct Run:
     Py_ssize_t scratch_size
     Py_ssize_t row_bytes       # of X, whose rows can be brought near in time; 0: they cannot
     Entries *entries           # [threads]: of CSR rows; NULL: dense ones
+    char *used                 # [threads][n_in, padded]: bits, 0 where a thread's rows of layer 1's inputs are all 0; NULL: no matter
+    fnn_spans *spans           # [threads]: room for those of a chunk
     int *finite                # [threads]: this thread's losses of this step were finite
     Py_ssize_t done            # steps taken
     double began               # when it did

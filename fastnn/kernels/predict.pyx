@@ -166,7 +166,7 @@ cdef int forward_chunk(const Net *net, const fnn_features *X, const Py_ssize_t *
             if not first_layer(k, layer, X, order, first, other, h, stride, g, rows):
                 return 0
         else:
-            forward_part(k, layer, h_prev, h, NULL, stride, g, 0, layer.out_panels, 0, rows)
+            forward_part(k, layer, h_prev, NULL, h, NULL, stride, g, 0, layer.out_panels, 0, rows)
         if net.normalised and net.norms[l].kind:  # by layers: that by batches is in the weights (net.pyx: fold)
             normalise_part(k, &net.norms[l], layer.n_out, False, h, NULL, NULL, NULL, stride, net.norms[l].g, 0,
                            layer.out_panels, 0, rows)
@@ -214,8 +214,8 @@ cdef void looking_layer(const Net *net, const char *h_prev, char *h, Py_ssize_t 
         k.row_product(n, NULL, h_prev, layer.Wp, panel, layer.out_panels, h)
     elif n:
         for p in range(layer.out_panels):
-            k.product_panel(rows, n, h_prev, k.nr, stride, at(k, layer.Wp, p * panel), layer.far, vectors(k, layer.n_out, p),
-                            FNN_PARTIAL, NULL, g, at(k, h, p * stride))
+            k.product_panel(rows, n, h_prev, k.nr, stride, at(k, layer.Wp, p * panel), NULL, layer.far,
+                            vectors(k, layer.n_out, p), FNN_PARTIAL, NULL, g, at(k, h, p * stride))
     k.entries_product(rows, net.phi.entries, entries.counts, entries.inputs, entries.values, layer.Wp, panel, layer.out_panels,
                       layer.b, h, stride)
     for p in range(layer.out_panels):
@@ -245,9 +245,9 @@ cdef int first_layer(const fnn_kernels *k, const Layer *layer, const fnn_feature
         x, row, x_stride = h0, k.nr, stride
     for p in range(layer.out_panels):
         if layer.turned:
-            forward_part(k, layer, x, h, NULL, stride, plain(fnn_identity), p, p + 1, 0, rows)
+            forward_part(k, layer, x, NULL, h, NULL, stride, plain(fnn_identity), p, p + 1, 0, rows)
         else:
-            k.product_panel(rows, layer.n_in, x, row, x_stride, at(k, layer.Wp, block(k, layer, p, 0)), layer.far,
+            k.product_panel(rows, layer.n_in, x, row, x_stride, at(k, layer.Wp, block(k, layer, p, 0)), NULL, layer.far,
                             vectors(k, layer.n_out, p), FNN_FORWARD, at(k, layer.b, p * k.nr),
                             g if p else plain(fnn_identity), at(k, h, p * stride))
         if p == 0:

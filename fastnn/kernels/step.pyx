@@ -32,12 +32,13 @@ the clock, and the others learn of it at a barrier. Nobody leaves once theta mov
 """
 from cython.parallel cimport parallel, threadid
 from libc.math cimport sqrt
+from libc.stdint cimport int32_t
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
     FNN_BATCH_NORM, FNN_FACTOR, FNN_LAYER_NORM, FNN_OF_b, FNN_OF_W, Memory, check_signals, fnn_activation, fnn_barrier, fnn_count,
-    fnn_draw, fnn_entry, fnn_identity, fnn_kernels, fnn_norm, fnn_prefetch, fnn_rates, fnn_sgd, fnn_team_size, fp_enter,
-    fp_leave, had_core, plain, seconds, startable, thread_seconds, wait,
+    fnn_draw, fnn_entry, fnn_identity, fnn_kernels, fnn_norm, fnn_prefetch, fnn_rates, fnn_sgd, fnn_span, fnn_spans,
+    fnn_team_size, fp_enter, fp_leave, had_core, plain, seconds, startable, thread_seconds, wait,
 )
 from fastnn.kernels.backward cimport (
     Entries, delta_and_gradient_part, gradient_part, gradient_sparse_part, hidden_delta_part, parametric_delta_part,
@@ -65,6 +66,7 @@ cdef Py_ssize_t BLOCK = 64      # ... but so many rows at least, against which r
 cdef Py_ssize_t GRADIENT_BLOCK = 512  # ... and of a gradient, which is read and written again, more
 cdef double CLOCK_WORK = 1e6    # operations between two looks at the clock: a microsecond would notice them
 cdef double LOOK = 0.04         # seconds between two looks for signals
+cdef Py_ssize_t MOST_SPANS = 8  # of a panel of at most 32 columns: they are more than 3 apart
 
 cdef extern from *:
     """
@@ -88,6 +90,7 @@ cdef struct Thread:
     double weight              # of all samples of the mini-batch
     char *h0                   # its rows h[0], in panels
     char *h0_next              # ... and those of the next
+    const fnn_spans *spans     # of layer 1's inputs, the columns that the chunk's rows use; NULL: all
     # Ownership: who wrote what comes to be read next.
     Py_ssize_t r0, r1          # rows of the chunk that are mine where rows are owned
     bint rows_owned            # I read what I wrote, if I read my rows; otherwise panels were owned
@@ -151,7 +154,7 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
     my.scratch, my.step = run.scratch + t * run.scratch_size, run.step
     my.h0, my.h0_next = buffers.h0[0], buffers.h0[1]
     my.rows = chunk_at(run, 0)
-    gather_rows(net, run, my.h0, buffers.stride, 0, begin(&my, my.rows), end(&my, my.rows))
+    gather_rows(net, run, &my, my.h0, buffers.stride, 0, begin(&my, my.rows), end(&my, my.rows))
     wait(&run.barrier, threads)
     while my.rows:
         enter_chunk(net, run, &my)
@@ -309,6 +312,8 @@ cdef bint forward(const Net *net, const Buffers *buffers, Run *run, Thread *my) 
             take_panels(run, my)
         else:
             take_rows(run, my)
+        if l == 0:
+            my.spans = spans_of(net, run, my)
         part = part_of(my, layer.out_panels)
         near = not (sparse or norm.kind) and (net.alpha[l] != NULL or run.perturbs)
         for i in range(my.blocks):
@@ -320,7 +325,8 @@ cdef bint forward(const Net *net, const Buffers *buffers, Run *run, Thread *my) 
                 p = of.p0
                 while p < of.p1:
                     q = p + 1 if near else of.p1
-                    forward_part(k, layer, below(net, buffers, my, l), h, d_part, stride, g, p, q, of.r0, of.r1)
+                    forward_part(k, layer, below(net, buffers, my, l), NULL if l else my.spans, h, d_part, stride, g, p, q,
+                                 of.r0, of.r1)
                     if near:
                         finish_part(net, buffers, run, my, l, d, p, q, of.r0, of.r1)
                     p = q
@@ -352,7 +358,26 @@ cdef bint inputs(const Net *net, const Buffers *buffers, Run *run, Thread *my) n
             return False
     if run.perturbs:
         perturb_inputs(net, run, buffers.h[0], buffers.d[0], buffers.stride, my.first, part.r0, part.r1)
+    look_at_columns(net, run, my, buffers.h[0], buffers.stride, part.r0, part.r1)
     return True
+
+
+cdef void look_at_columns(const Net *net, const Run *run, const Thread *my, const char *h, Py_ssize_t stride, Py_ssize_t r0,
+                          Py_ssize_t r1) noexcept nogil:
+    """run.used: which columns of layer 1's inputs h my rows r0..r1 use."""
+    cdef const fnn_kernels *k = net.k
+    cdef const Layer *layer = &net.layers[0]
+    if run.used != NULL:
+        k.used_columns(r1 - r0, layer.n_in, at(k, h, r0 * k.nr), stride, at(k, run.used, my.t * layer.in_panels * k.nr))
+
+
+cdef const fnn_spans *spans_of(const Net *net, const Run *run, const Thread *my) noexcept nogil:
+    """The spans of this chunk, where all threads have met since they looked; NULL: all columns matter."""
+    cdef fnn_spans *spans
+    if run.used == NULL or net.phi.used and my.rows_owned:
+        return NULL
+    spans = &run.spans[my.t]
+    return spans if net.k.find_spans(net.layers[0].n_in, my.threads, run.used, spans) else NULL
 
 
 cdef inline char *below(const Net *net, const Buffers *buffers, const Thread *my, Py_ssize_t l) noexcept nogil:
@@ -545,8 +570,8 @@ cdef void gradient_rows(const Net *net, const Buffers *buffers, Run *run, Thread
                                  begin(my, layer.in_panels), end(my, layer.in_panels), my.scratch, &run.entries[my.t])
             continue
         units = layer.in_panels * layer.out_panels
-        gradient_part(k, layer, &net.slots[l], &my.step, du, at(k, below(net, buffers, my, l), at_row), stride, r1 - r0,
-                      begin(my, units), end(my, units), my.scratch, coming)
+        gradient_part(k, layer, &net.slots[l], &my.step, du, at(k, below(net, buffers, my, l), at_row),
+                      NULL if l else my.spans, stride, r1 - r0, begin(my, units), end(my, units), my.scratch, coming)
 
 
 cdef fnn_prefetch next_rows_near(const Net *net, const Run *run, const Thread *my) noexcept nogil:
@@ -618,7 +643,7 @@ cdef inline bint leave_chunk(const Net *net, const Buffers *buffers, Run *run, T
             store_statistics(net, run.statistics)
     my.first += rows
     if my.next_rows:
-        gather_rows(net, run, my.h0_next, buffers.stride, my.first, begin(my, my.next_rows), end(my, my.next_rows))
+        gather_rows(net, run, my, my.h0_next, buffers.stride, my.first, begin(my, my.next_rows), end(my, my.next_rows))
     my.rows, my.h0, my.h0_next = my.next_rows, my.h0_next, h0
     return not leaves(run, my, rows)
 
@@ -655,21 +680,25 @@ cdef inline bint step_at_once(const Layer *layer, const Step *step, Py_ssize_t r
     return layer.far and step.apply and rows <= SHORT
 
 
-cdef void gather_rows(const Net *net, const Run *run, char *h0, Py_ssize_t stride, Py_ssize_t first, Py_ssize_t r0,
-                      Py_ssize_t r1) noexcept nogil:
-    """h[0], rows r0..r1 of the mini-batch that starts at `first`. CSR rows are used as they lie."""
+cdef void gather_rows(const Net *net, const Run *run, const Thread *my, char *h0, Py_ssize_t stride, Py_ssize_t first,
+                      Py_ssize_t r0, Py_ssize_t r1) noexcept nogil:
+    """h[0], my rows r0..r1 of the mini-batch that starts at `first`. CSR rows are used as they lie."""
     cdef const fnn_kernels *k = net.k
     cdef Py_ssize_t n = net.phi.n_0
-    if run.X.indptr != NULL or r0 == r1:
+    if run.X.indptr != NULL:
         return
-    if not as_they_lie(k, &run.X) or run.X.row != n * k.item:
+    if r0 == r1:
+        pass
+    elif not as_they_lie(k, &run.X) or run.X.row != n * k.item:
         k.gather_features(r1 - r0, n, &run.X, run.order, first + r0, at(k, h0, r0 * k.nr), stride)
     elif run.order == NULL:
         k.gather(r1 - r0, n, at(k, run.X.data, (first + r0) * n), NULL, at(k, h0, r0 * k.nr), stride)
     else:
         k.gather(r1 - r0, n, run.X.data, run.order + first + r0, at(k, h0, r0 * k.nr), stride)
-    if run.perturbs and not net.phi.used:
-        perturb_inputs(net, run, h0, NULL, stride, first, r0, r1)
+    if not net.phi.used:
+        if run.perturbs:
+            perturb_inputs(net, run, h0, NULL, stride, first, r0, r1)
+        look_at_columns(net, run, my, h0, stride, r0, r1)
 
 
 cdef void perturb_inputs(const Net *net, const Run *run, char *h0, char *d, Py_ssize_t stride, Py_ssize_t first, Py_ssize_t r0,
@@ -691,6 +720,18 @@ cdef bint plain_sgd(const Net *net, const Run *run) noexcept nogil:
     return (run.step.apply and run.step.optimizer == fnn_sgd and not rates.regular and rates.max_norm == 0 and not rates.ntk
             and rates.factors[FNN_OF_W] == 1 and rates.factors[FNN_OF_b] == 1 and not run.perturbs and not net.normalised
             and not net.parametric and not net.phi.used and net.directions == NULL and run.squares == NULL)
+
+
+cdef int make_spans(const Net *net, Run *run, Memory memory, int threads) except -1:
+    """Room for what threads say of columns, and for each thread's spans."""
+    cdef Py_ssize_t n = net.layers[0].in_panels
+    cdef int t
+    run.used = memory.take(threads, n * net.k.nr * net.k.item)
+    run.spans = <fnn_spans *> memory.take(threads, sizeof(fnn_spans))
+    for t in range(threads):
+        run.spans[t].list = <fnn_span *> memory.take(n * MOST_SPANS, sizeof(fnn_span))
+        run.spans[t].ends = <int32_t *> memory.take(n, sizeof(int32_t))
+    return 0
 
 
 cdef Entries *make_entries(const Net *net, const Run *run, Memory memory, int threads) except NULL:

@@ -63,6 +63,8 @@ class Learner(Rows):
         In the order in which they came; None where amounts are learned.
     rows : int
         Learned so far.
+    metadata : dict
+        The user's own, saved with the learner; must be what JSON can hold.
 
     Notes
     -----
@@ -97,6 +99,7 @@ class Learner(Rows):
         if self.n_inputs > MOST_INPUTS:
             raise ValueError(f"n_inputs must be at most 2**24, got {self.n_inputs}")
         self.seed: int = as_seed(seed)
+        self.metadata: dict[str, Any] = {}
         network = self._network(1 if self.task == "regression" else 2)
         between = len(network.layers) - 2  # layers that are neither first nor last
         init = ["zeros", *["he_uniform"] * between, "zeros"] if between >= 0 else ["zeros"]
@@ -186,6 +189,7 @@ class Learner(Rows):
         2.0
         """
         from fastnn.files import ensemble as storage  # here and in load: json makes imports slower
+        from fastnn.files.model import as_metadata
 
         theta, table, known, rows, amounts = self.contents()
         about = {
@@ -195,13 +199,15 @@ class Learner(Rows):
             "seed": self.seed,
             "rows": rows,
             "classes": known,
+            "metadata": as_metadata(self.metadata),
         }
         network = self._network(1 if known is None else max(2, len(known)))
         arrays = {"table": table, "amounts": amounts}
         storage.save(path, storage.Saved([Parameters(network, theta)], arrays, about))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _copied, (type(self), vars(self), *self.contents(), self.learning_rate)
+        state = vars(self) | {"metadata": dict(self.metadata)}
+        return _copied, (type(self), state, *self.contents(), self.learning_rate)
 
 
 def _copied(kind: type[Learner], state: dict[str, Any], *contents: Any) -> Learner:
@@ -240,6 +246,9 @@ def _restored(saved: Any) -> Learner:
     n_inputs, *hidden, n_outputs = member.network.sizes
     learner.n_inputs, learner.hidden = n_inputs, _as_hidden(hidden)
     learner.seed = as_seed(as_int("seed", about["seed"], 0))
+    learner.metadata = about["metadata"]
+    if not isinstance(learner.metadata, dict):
+        raise ValueError("metadata must be an object")
     known, rows = about["classes"], as_int("rows", about["rows"], 0)
     if rows > 2**53:
         raise ValueError(f"rows must be at most 2**53, got {rows}")

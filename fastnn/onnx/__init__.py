@@ -154,7 +154,9 @@ def load(
     proto = file.read(path)
     try:
         with np.errstate(all="ignore"):  # what is not finite is refused where it is used
-            return _as_model(proto, output, loss)
+            model = _as_model(proto, output, loss)
+            model.columns  # noqa: B018  what is damaged shows now
+            return model
     except ValueError as error:  # ModelFileError among them
         raise ModelFileError(f"{os.fspath(path)!s}: {error}") from None
 

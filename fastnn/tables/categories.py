@@ -19,6 +19,7 @@ import numpy as np
 from fastnn.checks import counted, listed
 from fastnn.errors import TableError
 from fastnn.tables.cells import Rule
+from fastnn.tables.described import made
 from fastnn.tables.numbers import REFUSED, Numeric, without_defaults
 from fastnn.tables.table import Column, Table, TableWarning, Words
 from fastnn.tables.words import MISSING, are_booleans, names_of, places, sense, word_order
@@ -89,7 +90,7 @@ class Categorical:
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> Categorical:
-        return cls(**saved)
+        return made(cls, saved)
 
 
 @dataclass
@@ -160,8 +161,8 @@ class Ordered:
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> Ordered:
-        categories = saved.pop("categories")
-        return cls(Numeric(**saved), categories)
+        names = {"categories": saved.pop("categories")}
+        return made(cls, names, place=Numeric.from_dict(saved))
 
 
 def most_categories(n_rows: int, codes: bool) -> int:

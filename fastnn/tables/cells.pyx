@@ -59,6 +59,12 @@ cdef class Rule:
         self.shift, self.scale, self.median, self.smooth, self.indicator = shift, scale, median, smooth, indicator
         self.floor = NAN if floor is None else floor  # no logarithm
 
+    cdef Py_ssize_t width(self):
+        """Features that it writes."""
+        if self.kind == ONE_HOT:
+            return 1 + max(self.places.values(), default=-1)
+        return <bint> self.places if self.kind > ORDERED else 1 + self.indicator
+
     cdef double number(self, cell) except? -2:
         """The cell as a number: NaN where it is missing. Infinite: it is not of the plain sort."""
         if cell is None:
@@ -111,6 +117,10 @@ cdef class Cells:
     def __init__(self, list rules, Py_ssize_t width, str dtype, bint fills):
         self.rules, self.width, self.fills = rules, width, fills
         self.type_number = np.NPY_FLOAT32 if dtype == "float32" else np.NPY_FLOAT64
+        cdef Rule rule
+        for rule in rules:
+            if not 0 <= rule.start <= width - rule.width():
+                raise ValueError(f"a rule must be of the {width} features, got one of {rule.width()} from {rule.start} on")
 
     def __call__(self, row):
         """Features (width,) of a dict; None where a cell is absent, of another sort than numbers and known words, or must be told

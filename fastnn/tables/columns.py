@@ -19,6 +19,7 @@ from fastnn.network.losses import as_loss, quantiles_of
 from fastnn.network.spec import NetworkSpec, as_network
 from fastnn.tables.categories import ENCODINGS
 from fastnn.tables.cells import Cells, powers
+from fastnn.tables.described import made
 from fastnn.tables.frames import all_names, as_arrays, as_matrix, as_table, as_targets
 from fastnn.tables.inputs import ArrayInputs, Inputs, PlainInputs, TableInputs
 from fastnn.tables.kinds import slips
@@ -360,13 +361,18 @@ class Columns:
                 )
             targets = saved["target"]
             targets = [dict(one) for one in (targets if isinstance(targets, list) else [targets])]
-            return cls(
-                kinds[saved["inputs"]["kind"]].from_dict(saved["inputs"]),
-                [tasks[one.pop("task")](**one) for one in targets],
-                saved["header"],
+            columns = made(
+                cls,
+                {"header": saved["header"]},
+                inputs=kinds[saved["inputs"]["kind"]].from_dict(saved["inputs"]),
+                targets=[tasks[one.pop("task")].from_dict(one) for one in targets],
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f'metadata["data"] must describe the data: {error!r}') from None
+        pairs = [len(one.classes) == 2 for one in columns._classes()]
+        if len(pairs) not in (0, len(targets)) or (len(pairs) > 1 and not all(pairs)):
+            raise ValueError("targets must be amounts, or classes: two each where they are several")
+        return columns
 
     @classmethod
     def undescribed(cls, network: NetworkSpec, names: Any = None) -> Columns:

@@ -15,6 +15,7 @@ import numpy as np
 
 from fastnn.errors import TableError
 from fastnn.tables.cells import Rule
+from fastnn.tables.described import made
 from fastnn.tables.numbers import REFUSED, Numeric
 from fastnn.tables.table import Column, Moments, Numbers, Table, Words
 from fastnn.tables.words import moments, number_name
@@ -121,7 +122,9 @@ class Dates:
             Numeric.from_dict({k: v for k, v in part.items() if k != "type"})
             for part in saved.pop("parts")
         ]
-        return cls(parts=parts, **saved)
+        if any(part.name not in PARTS or part.width > 1 for part in parts):
+            raise ValueError(f"parts must be of {', '.join(PARTS)}, and plain")
+        return made(cls, saved, parts=parts)
 
 
 def _moments(table: Table, name: str, day_first: bool | None) -> tuple[np.ndarray, bool]:

@@ -7,21 +7,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
-from fastnn.checks import counted, listed
+from fastnn.checks import as_name, counted, listed
 from fastnn.errors import TableError
 from fastnn.network.arrays import is_table
 from fastnn.tables.categories import Categorical, Ordered
 from fastnn.tables.cells import Cells
 from fastnn.tables.dates import Dates
+from fastnn.tables.described import HOLDS, made
 from fastnn.tables.frames import all_names, as_arrays, as_table, column_names, picked
 from fastnn.tables.kinds import Asked, find
 from fastnn.tables.numbers import (
+    MISSING,
     REFUSED,
     Numeric,
     check_size,
@@ -192,8 +195,10 @@ class TableInputs:
         for column in saved["columns"]:
             column = dict(column)
             columns.append(KINDS[column.pop("type")].from_dict(column))
-        more = {name: saved[name] for name in ("missing_values", "notes") if name in saved}
-        return cls(columns, saved["missing"], **more)
+        names = ("missing", "missing_values", "notes")
+        known = {name: saved[name] for name in names if name in saved}
+        as_name("missing", saved["missing"], MISSING)
+        return made(cls, known, columns=columns)
 
 
 def _missing_notes(table: Table, columns: list[Kind], missing: str) -> list[str]:
@@ -335,15 +340,27 @@ class ArrayInputs:
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> ArrayInputs:
-        shape = tuple(saved["shape"])
-        width = int(np.prod(shape))
-        shift, scale, median = (
-            np.broadcast_to(np.asarray(saved[name], np.float64), (width,))
-            for name in ("shift", "scale", "median")
+        names = ("shape", "missing", "smooth", "indicated", "logged", "floors")
+        known = {name: saved[name] for name in names if name in saved}
+        as_name("missing", saved["missing"], MISSING)
+        vectors = {name: saved[name] for name in ("shift", "scale", "median")}
+        for name, one in vectors.items():
+            if not (HOLDS["float"](one) or HOLDS["list[float]"](one)):
+                raise ValueError(f"{name} must be a number, or one for each of shape")
+        nothing = np.zeros(0)
+        inputs = made(cls, known, shift=nothing, scale=nothing, median=nothing)
+        inputs.shape = tuple(inputs.shape)
+        n = math.prod(inputs.shape)
+        inputs.shift, inputs.scale, inputs.median = (
+            np.broadcast_to(np.asarray(one, np.float64), (n,)) for one in vectors.values()
         )
-        names = ("smooth", "indicated", "logged", "floors")
-        more = {name: saved[name] for name in names if name in saved}
-        return cls(shape, shift, scale, median, saved["missing"], **more)
+        if not all(j < n for j in (*inputs.indicated, *inputs.logged)):
+            raise ValueError(f"indicated and logged must be of the {n} numbers")
+        if len(inputs.logged) != len(inputs.floors):
+            raise ValueError("floors must be one for each of logged")
+        if not np.all(np.asarray(vectors["scale"]) > 0):
+            raise ValueError("scale must be above 0")
+        return inputs
 
 
 @dataclass
@@ -394,7 +411,7 @@ class PlainInputs:
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> PlainInputs:
-        return cls(saved["width"], saved["names"])
+        return made(cls, {"width": saved["width"], "names": saved["names"]})
 
 
 Inputs = TableInputs | ArrayInputs | PlainInputs

@@ -17,6 +17,7 @@ import numpy as np
 
 from fastnn.errors import TableError
 from fastnn.tables.cells import Rule, logarithms
+from fastnn.tables.described import made
 from fastnn.tables.table import Table
 
 SCALINGS = ("auto", "standard", "maximum", "robust", "none")
@@ -111,7 +112,10 @@ class Numeric:
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> Numeric:
-        return cls(**saved)
+        number = made(cls, saved)
+        if number.scale <= 0 or number.decimal not in (".", ","):
+            raise ValueError("scale must be above 0, decimal a point or a comma")
+        return number
 
 
 def clip(z: np.ndarray) -> np.ndarray:

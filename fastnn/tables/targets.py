@@ -18,6 +18,7 @@ from fastnn.checks import counted, listed
 from fastnn.errors import TableError
 from fastnn.tables.categories import counted_names
 from fastnn.tables.cells import powers
+from fastnn.tables.described import made
 from fastnn.tables.kinds import decimal_of
 from fastnn.tables.numbers import LARGEST, SMALLEST, floor_of, logged
 from fastnn.tables.table import Column, Table, TableWarning, Words
@@ -96,6 +97,13 @@ class Classes:
         if not self.text:
             del saved["text"]
         return saved
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> Classes:
+        target = made(cls, saved)
+        if len(target.classes) < 2 or len(set(target.classes)) < len(target.classes):
+            raise ValueError("classes must be two at least, and distinct")
+        return target
 
 
 @dataclass
@@ -205,6 +213,15 @@ class Amount:
         saved = {"task": self.task, **asdict(self)}
         usual = {"decimal": ".", "low": None, "high": None, "log": False, "smear": 1.0}
         return {name: value for name, value in saved.items() if value != usual.get(name, ...)}
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> Amount:
+        target = made(cls, saved)
+        if not (target.scale > 0 and target.smear > 0 and target.decimal in (".", ",")):
+            raise ValueError("scale and smear must be above 0, decimal a point or a comma")
+        if (target.low is None) != (target.high is None):
+            raise ValueError("low and high must be two numbers, or none")
+        return target
 
 
 def infer_task(column: Column) -> tuple[str, str]:

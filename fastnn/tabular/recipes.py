@@ -394,6 +394,14 @@ def as_pack(
 
 # As JSON
 
+# What a file may name, by its name: RateFactors among them.
+SETTINGS: dict[str, Any] = {one.__name__: one for one in (Recipe, Pack, Search)} | {
+    name: one
+    for module in (optimizers, schedules, activations)
+    for name, one in vars(module).items()
+    if isinstance(one, type) and issubclass(one, Value) and one.__module__ == module.__name__
+}
+
 
 def to_json(value: Any) -> Any:
     """A setting of an estimator as JSON can hold it: an object as its name and fields, a dict as
@@ -419,15 +427,10 @@ def from_json(value: Any) -> Any:
     name = value.get("name")
     if name == "dict":
         return dict(from_json(value["pairs"]))
-    for module in (optimizers, schedules, activations):  # RateFactors among them
-        kind = getattr(module, str(name), None)
-        if isinstance(kind, type) and issubclass(kind, Value):
-            break
-    else:
-        kind = {"Recipe": Recipe, "Pack": Pack, "Search": Search}.get(str(name))
-    if kind is None:
+    if not isinstance(name, str) or name not in SETTINGS:
         raise ValueError(f"settings must be fastnn's own, got {name!r:.50}")
     try:
-        return kind(**{key: from_json(one) for key, one in value.items() if key != "name"})
+        own = {key: from_json(one) for key, one in value.items() if key != "name"}
+        return SETTINGS[name](**own)
     except TypeError as error:
         raise ValueError(str(error)) from None

@@ -310,7 +310,8 @@ def _progress(plan: Plan, fit: Fit) -> Iterator[Progress | None]:
 
 def train(run: Run, course: Course, fit: Fit, progress: Watcher | None = None) -> None:
     """Train until `fit` is done. Interrupted, parameters stand at the last whole step; a run that
-    diverges, whose stream fails, or that a callback refuses as it begins, leaves them as they were.
+    diverges, whose stream fails, that lacks memory, or that a callback refuses as it begins, leaves
+    them as they were.
     """
     begun = False
     try:
@@ -328,7 +329,8 @@ def train(run: Run, course: Course, fit: Fit, progress: Watcher | None = None) -
                 _undo(run, fit)
                 raise DivergenceError(_remedy(f"epoch {epoch}, {error}")) from None
             except BaseException as error:
-                if isinstance(course.plan.X, Stream) and error is course.plan.X.error:
+                of_stream = isinstance(course.plan.X, Stream) and error is course.plan.X.error
+                if of_stream or isinstance(error, MemoryError):
                     _undo(run, fit)
                 raise
     except BaseException:
@@ -385,6 +387,9 @@ def partial_fit(model: Any, plan: Plan) -> float:
         except DivergenceError as error:
             parameters.undo()
             raise DivergenceError(_remedy(str(error))) from None
+        except MemoryError:
+            parameters.undo()
+            raise
 
 
 def _sure_step(

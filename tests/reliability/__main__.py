@@ -93,15 +93,13 @@ def main(names: list[str]) -> int:
         print(f"no such promise: {', '.join(sorted(unknown))}; there are {', '.join(promises)}")
         return 2
     where, failed = here(), False
-    rows = recorded(where)
     for name in names or promises:
         seen = kept(name, promises[name].count)
         show(promises[name], seen)
         failed = failed or seen.holds is False
         date = datetime.now(UTC).date().isoformat()
-        rows[name] = {**asdict(seen), "count": promises[name].count, "date": date}
-        rows[name]["commit"] = commit()
-        write(where, rows)
+        row = {**asdict(seen), "count": promises[name].count, "date": date, "commit": commit()}
+        write(where, {**recorded(where), name: row})
     return int(failed)
 
 

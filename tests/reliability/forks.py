@@ -91,7 +91,7 @@ def in_child(expected: bytes, wait: float = 5.0) -> tuple[bool, float]:
     "the child predicts and trains, with the parent's bits",
     "1000 of 1000, each in less than 1 s",
     count=1000,
-    few=5,
+    few=3,
 )
 def fork_busy(n: int) -> Seen:
     expected = answer()
@@ -110,7 +110,6 @@ def pooled(_: int) -> bytes:
     "workers predict and train, with the parent's bits",
     "every answer of 100 pools of 2",
     count=100,
-    few=2,
 )
 def fork_pools(n: int) -> Seen:
     expected, right, slowest = answer(), 0, 0.0
@@ -140,7 +139,6 @@ def app(environ, start):
     "every worker answers, with the master's bits, also those that follow killed ones",
     "every request, of at least 10 workers",
     count=500,
-    few=0,
 )
 def fork_gunicorn(n: int) -> Seen:
     import hashlib

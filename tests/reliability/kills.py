@@ -78,7 +78,7 @@ def tried(n: int, save: Callable[[fastnn.Model, Path], object]) -> Seen:
                 save(models[0], path)
                 left += os.listdir(folder) != [path.name]
     figure = f"{torn} of {n} torn ({leftovers} while the new file was being written), {left} left"
-    return Seen(figure, torn == left == 0 and leftovers > n / 10)
+    return Seen(figure, torn == left == 0 and leftovers > 0)
 
 
 @promise(

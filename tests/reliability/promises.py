@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-MODULES = ("forks", "threads", "kills")
+MODULES = "forks", "runtimes", "threads", "interrupts", "kills", "faults", "hostile", "life"
 
 ROOT = Path(__file__).parents[2]
 

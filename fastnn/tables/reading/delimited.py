@@ -25,6 +25,7 @@ import numpy as np
 
 from fastnn.checks import counted
 from fastnn.errors import TableError
+from fastnn.tables.reading.limits import Unpacking
 from fastnn.tables.reading.scan import Scan
 from fastnn.tables.table import Column, Moments, Numbers, Table, TableWarning, Words
 from fastnn.tables.words import (
@@ -121,7 +122,9 @@ class _Source:
     def open(self) -> Any:
         if self.path == "-":
             return io.BytesIO(self._data)
-        return gzip.open(self.path) if self.is_gzipped else open(self.path, "rb")
+        if self.is_gzipped:
+            return io.BufferedReader(Unpacking(self.path), PIECE)
+        return open(self.path, "rb")
 
     def lines(self, encoding: str) -> io.TextIOBase:
         return io.TextIOWrapper(self.open(), encoding=encoding, newline="")

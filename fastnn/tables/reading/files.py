@@ -7,18 +7,23 @@ names the file, the row and the column.
 from __future__ import annotations
 
 import errno
+import math
 import os
+import re
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
 from fastnn.checks import listed
 from fastnn.errors import TableError, optional
 from fastnn.tables.frames import as_table
-from fastnn.tables.reading.delimited import Options, read_csv
+from fastnn.tables.reading.delimited import PIECE, Options, read_csv
+from fastnn.tables.reading.limits import check_unpacked
 from fastnn.tables.table import Arrays, Column, Numbers, Table, Words
 
 
@@ -95,10 +100,14 @@ def _read_parquet(path: str) -> Table:
     parquet = optional("pyarrow.parquet", f"{path}: Parquet")
     if Path(path).is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    try:
-        arrow = parquet.read_table(path)
-    except pyarrow.ArrowException as error:
-        raise TableError(f"{path}: not a Parquet file ({str(error).splitlines()[0]})") from None
+    with open(path, "rb") as stream:  # of a path alone pyarrow would also ask the network
+        try:
+            file = parquet.ParquetFile(stream)
+            about = file.metadata
+            check_unpacked(path, 8 * about.num_rows * about.num_columns)
+            arrow = file.read()
+        except (pyarrow.ArrowException, OSError) as error:  # of the file's content, too
+            raise TableError(f"{path}: not a Parquet file ({_line(error)})") from None
     if not arrow.num_rows or not arrow.num_columns:
         raise TableError(f"{path}: no rows")
     table = as_table(arrow, path)
@@ -107,6 +116,14 @@ def _read_parquet(path: str) -> Table:
 
 
 # --- NPZ and NPY
+
+HEADER_MAX = 10_000  # bytes: NumPy's limit
+HEADER = re.compile(  # of keys in any order
+    r"\{(?=.*'descr': *'([<>|=]?)(\w{1,10})')(?=.*'fortran_order': *(True|False))"
+    r"(?=.*'shape': *\(([\d, ]*)\))[^{}]*\}\s*",
+    re.ASCII,
+)
+DTYPES = {np.dtype(code).str[1:]: np.dtype(code) for code in "?bhilqBHILQefdgFDG"}
 
 
 def _read_arrays(
@@ -147,42 +164,89 @@ def _target_column(name: str, y: np.ndarray, n_rows: int) -> Column:
     raise TableError(f"{name} must hold numbers or text, its dtype is {y.dtype}")
 
 
-_UNREADABLE = (ValueError, EOFError, zipfile.BadZipFile, KeyError)
+def _line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def _unreadable(path: str, kind: str, error: Exception) -> TableError:
-    if "allow_pickle" in str(error):  # NumPy keeps objects as pickles, which may run code
-        return TableError(
+@contextmanager
+def _whole(path: str, kind: str) -> Iterator[None]:
+    """What is raised within, of whatever sort zipfile's, zlib's and NumPy's errors are, says that
+    the file is not readable."""
+    try:
+        yield
+    except TableError:
+        raise
+    except Exception as error:
+        raise TableError(f"{path}: not a readable {kind} file ({_line(error)})") from None
+
+
+def _array(stream: IO[bytes], size: int, path: str) -> np.ndarray:
+    """The array in NPY's layout of `size` bytes; nothing is allocated or unpacked before they are
+    known to be its own."""
+    check_unpacked(path, size)
+    dtype, by_columns, shape = _header(stream, path)
+    n_bytes, there = math.prod(shape) * dtype.itemsize, size - stream.tell()
+    if n_bytes != there:
+        raise TableError(f"{path}: an array of {n_bytes} bytes must be whole, got {there}")
+    data = np.empty(n_bytes, np.uint8)
+    begin = 0
+    while piece := stream.read(min(PIECE, n_bytes - begin)):
+        data[begin : begin + len(piece)] = np.frombuffer(piece, np.uint8)
+        begin += len(piece)
+    if begin != n_bytes:
+        raise TableError(f"{path}: an array of {n_bytes} bytes must be whole, got {begin}")
+    return data.view(dtype).reshape(shape, order="F" if by_columns else "C")
+
+
+def _header(stream: IO[bytes], path: str) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
+    """dtype, whether columns come first, shape: a dict in Python, which is not parsed as Python."""
+    begin = stream.read(8)
+    if begin[:6] != b"\x93NUMPY":
+        raise ValueError("no array of NumPy")
+    n = int.from_bytes(stream.read(2 if begin[6] == 1 else 4), "little")
+    found = HEADER.fullmatch(stream.read(min(n, HEADER_MAX)).decode("latin-1"))
+    if not found:
+        raise TableError(f"{path}: arrays must hold numbers or text, and their header say so")
+    order, kind, by_columns, shape = found.groups()
+    if kind == "O":  # which NumPy keeps as pickles, which may run code
+        raise TableError(
             f"{path}: arrays must hold numbers or text, got Python objects; save them after "
             ".astype(float) or .astype(str)"
         )
-    return TableError(f"{path}: not a readable {kind} file ({error})")
+    dtype = np.dtype((str, int(kind[1:]))) if kind[0] == "U" else DTYPES.get(kind)
+    if dtype is None:
+        raise TableError(f"{path}: arrays must hold numbers or text, their dtype is {kind}")
+    sizes = tuple(int(size) for size in shape.split(",") if size.strip())
+    if order == ">":
+        dtype = dtype.newbyteorder(">")
+    return dtype, by_columns == "True", sizes
 
 
 def _load_npy(path: str) -> np.ndarray:
-    try:
-        with open(path, "rb") as stream:  # np.load leaves a broken file of its own open
-            array = np.load(stream, allow_pickle=False)
-    except _UNREADABLE as error:
-        raise _unreadable(path, "NPY", error) from None
-    if not isinstance(array, np.ndarray):
-        raise TableError(f"{path}: an NPZ file by content; name it .npz")
-    return array
+    with open(path, "rb") as stream, _whole(path, "NPY"):
+        if zipfile.is_zipfile(stream):
+            raise TableError(f"{path}: an NPZ file by content; name it .npz")
+        stream.seek(0)
+        return _array(stream, os.fstat(stream.fileno()).st_size, path)
 
 
 def _read_npz(
     path: str, named: str | None, y_name: str | None
 ) -> tuple[str, np.ndarray, np.ndarray | None]:
-    try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            x_name = named or "X"
-            if named is None and x_name not in file.files and len(file.files) == 1:
-                x_name = file.files[0]
-            if x_name in file.files:
-                return x_name, file[x_name], file[y_name] if y_name in file.files else None
-            found = file.files
-    except (*_UNREADABLE, AttributeError, TypeError) as error:  # a lone array is no archive
-        raise _unreadable(path, "NPZ", error) from None
+    with open(path, "rb") as stream, _whole(path, "NPZ"), zipfile.ZipFile(stream) as file:
+        names = {one.filename.removesuffix(".npy"): one for one in file.infolist()}
+
+        def member(name: str) -> np.ndarray:
+            with file.open(names[name]) as one:
+                return _array(one, names[name].file_size, f"{path}: {name}")
+
+        x_name = named or "X"
+        if named is None and x_name not in names and len(names) == 1:
+            x_name = next(iter(names))
+        if x_name in names:
+            y = None if y_name is None or y_name not in names else member(y_name)
+            return x_name, member(x_name), y
+        found = list(names)
     raise TableError(
         f'{path}: no array "{x_name}"; it has {listed(found)}; x_name= (--x-name) names another'
     )
