@@ -26,6 +26,7 @@ from setuptools.errors import CompileError, LinkError
 from setuptools.modified import newer_group
 
 C = Path("src")
+C_API = Path("fastnn/c")  # its header
 KERNELS = [
     *("_cpu", "panels", "forward", "output_delta", "update", "backward", "normalise"),  # of a layer
     "inputs",
@@ -101,6 +102,24 @@ elif sys.platform == "win32":  # by clang-cl: the vectors are GNU C
 else:
     OPENMP = ["-fopenmp"], ["-fopenmp"]
 
+# The C of src is a library of its own, for programs, too (fastnn/c/fastnn.h), in a folder by itself
+# where its name could be a module's. One module links it, by the way from there (NEAR);
+# WebAssembly's modules hold the C themselves: None.
+LINKING = "fastnn.kernels._cpu"
+LIBRARY = {"darwin": "lib/libfastnn.dylib", "win32": "fastnn.dll"}.get(
+    sys.platform, "lib/libfastnn.so"
+)
+if sys.platform == "darwin":
+    NEAR = ["-Wl,-rpath,@loader_path/lib"]
+    LINK_LIBRARY = [*LINK, "-Wl,-install_name,@rpath/libfastnn.dylib"]
+elif sys.platform == "win32":  # looks beside itself; fastnn.lib comes about there, too
+    NEAR, LINK_LIBRARY = [], LINK
+else:
+    NEAR = ["-Wl,-rpath,$ORIGIN/lib"]
+    LINK_LIBRARY = [*LINK, "-Wl,-soname,libfastnn.so"]
+if target_machine() == "wasm32":
+    LIBRARY = None
+
 
 def for_driver(flags: list[str]) -> list[str]:
     """As the compiler's command line takes them."""
@@ -146,18 +165,47 @@ class BuildKernels(build_ext):
         return True
 
     def build_extension(self, ext):
-        if ext.name == "fastnn.kernels._cpu":
-            built = self.get_ext_fullpath(ext.name)
-            if self.force or newer_group([*ext.sources, *ext.depends], built):
-                ext.extra_objects = self.kernel_objects()
+        if ext.name == LINKING and LIBRARY is None:
+            ext.extra_objects = self.kernel_objects()
+        elif ext.name == LINKING:
+            library = Path(self.get_ext_fullpath(LINKING)).parent / LIBRARY
+            if self.force or newer_group(ext.depends, str(library)):
+                self.link_library(library)
+            ext.libraries, ext.library_dirs = ["fastnn"], [str(library.parent)]
+            ext.extra_link_args += NEAR
         super().build_extension(ext)
 
     def copy_extensions_to_source(self):
         self.force = True  # what is in place may be of another kind, and newer
         super().copy_extensions_to_source()
+        for built, library in self.library_mapping().items():
+            self.mkpath(str(Path(library).parent))
+            self.copy_file(built, library)
+
+    def get_outputs(self):
+        return sorted({*super().get_outputs(), *self.library_mapping()})
+
+    def get_output_mapping(self):
+        return super().get_output_mapping() | (self.library_mapping() if self.inplace else {})
+
+    def library_mapping(self) -> dict[str, str]:
+        """The library as it is built: where an installation in place has it."""
+        if LIBRARY is None:
+            return {}
+        folder = Path("fastnn", "kernels", LIBRARY)
+        return {str(Path(self.build_lib, folder)): str(folder)}
+
+    def link_library(self, library: Path) -> None:
+        objects, linker = self.kernel_objects(), getattr(self.compiler, "linker_so", None)
+        if sys.platform == "darwin":  # a bundle, as Python's modules are, cannot be linked to
+            self.compiler.linker_so = ["-dynamiclib" if f == "-bundle" else f for f in linker]
+        try:
+            self.compiler.link_shared_object(objects, str(library), extra_postargs=LINK_LIBRARY)
+        finally:
+            self.compiler.linker_so = linker
 
     def kernel_objects(self) -> list[str]:
-        jobs = [("platform", C / "platform.c", [])]
+        jobs = [(name, C / f"{name}.c", []) for name in ("platform", "predictor")]
         for isa, flags in isas().items():
             for bits in (32, 64):
                 jobs.append(
@@ -170,7 +218,8 @@ class BuildKernels(build_ext):
             return self.compiler.compile(
                 [str(source)],
                 output_dir=str(out),
-                include_dirs=[str(C)],
+                include_dirs=[str(C), str(C_API)],
+                macros=[("FASTNN_BUILDS", None)],
                 extra_postargs=for_driver([*COMPILE, *KERNEL, *flags]),
             )
 
@@ -214,9 +263,9 @@ def extension(name: str, suffix: str = ".pyx") -> Extension:
     return Extension(
         name,
         [name.replace(".", "/") + suffix],
-        include_dirs=[str(C), numpy.get_include()],
+        include_dirs=[str(C), str(C_API), numpy.get_include()],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
-        depends=["setup.py", *(str(path) for path in sorted(C.rglob("*.[ch]")))],
+        depends=["setup.py", *map(str, [*sorted(C.rglob("*.[ch]")), *C_API.glob("*.h")])],
         extra_compile_args=[*for_driver([*COMPILE, *small]), *OPENMP[0]],
         extra_link_args=[*LINK, *OPENMP[1]],
     )

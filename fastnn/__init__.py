@@ -39,7 +39,7 @@ from fastnn.network.embeddings import Categories, Periodic, PiecewiseLinear
 from fastnn.network.initialize import Normal, Orthogonal, Uniform
 from fastnn.network.losses import BinaryCrossEntropy, CrossEntropy, Focal, Huber, Quantile
 from fastnn.network.norms import BatchNorm, LayerNorm
-from fastnn.predictor import Predictor
+from fastnn.predictor import Predictor, RowPredictor
 from fastnn.saved import load
 from fastnn.training.fit import Callback, Fit, Snapshot
 from fastnn.training.history import History
@@ -119,6 +119,7 @@ __all__ = [
     "Quantile",
     "RMSprop",
     "ReduceOnPlateau",
+    "RowPredictor",
     "Rprop",
     "Schedule",
     "Snapshot",
@@ -131,6 +132,8 @@ __all__ = [
     "Trace",
     "Uniform",
     "fit_many",
+    "get_include",
+    "get_library",
     "load",
     "permutation_importance",
     "shapley_values",
@@ -150,6 +153,7 @@ if TYPE_CHECKING:
     from fastnn import tables as tables
     from fastnn import tabular as tabular
     from fastnn.bits.check import verify
+    from fastnn.c.library import get_include, get_library
     from fastnn.explain.importance import permutation_importance
     from fastnn.explain.shapley import shapley_values
     from fastnn.explain.trace import Trace
@@ -174,6 +178,8 @@ else:
         "TabularRegressor": "fastnn.tabular.estimators",
         "Trace": "fastnn.explain.trace",
         "fit_many": "fastnn.many",
+        "get_include": "fastnn.c.library",
+        "get_library": "fastnn.c.library",
         "permutation_importance": "fastnn.explain.importance",
         "shapley_values": "fastnn.explain.shapley",
         "verify": "fastnn.bits.check",

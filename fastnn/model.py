@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Never
+from typing import TYPE_CHECKING, Any, Literal, Never, overload
 
 import numpy as np
 
@@ -41,7 +42,7 @@ from fastnn.network.parameters import (
     statistics_of,
 )
 from fastnn.network.spec import as_network, is_open
-from fastnn.predictor import Kept, Predictor
+from fastnn.predictor import Kept, Predictor, RowPredictor, told
 from fastnn.random import as_seed
 from fastnn.training import evaluate as evaluation
 from fastnn.training import loop
@@ -1042,12 +1043,37 @@ class Model:
             )
         return columns
 
-    def predictor(self) -> Predictor:
+    @overload
+    def predictor(
+        self,
+        *,
+        rows: Literal[False] = False,
+        n_threads: int | None = None,
+        max_batch: int | None = None,
+    ) -> Predictor: ...
+
+    @overload
+    def predictor(
+        self, *, rows: Literal[True], n_threads: int | None = None, max_batch: int | None = None
+    ) -> RowPredictor: ...
+
+    def predictor(
+        self, *, rows: bool = False, n_threads: int | None = None, max_batch: int | None = None
+    ) -> Predictor | RowPredictor:
         """A frozen copy of the weights for prediction alone: called with x, it gives f(x) = h^(K).
 
         Thread-safe; later training does not change it. As long as the weights stay, it is the same
-        one again. It takes arrays: of a model that learned columns, ``network_only().predictor()``
-        takes rows as ``columns.encode`` gives them.
+        one again, unless it is to differ from the model. It takes arrays: of a model that learned
+        columns, ``network_only().predictor()`` takes rows as ``columns.encode`` gives them.
+
+        Parameters
+        ----------
+        rows : bool, default False
+            Whether it takes rows of raw cells, dicts and sequences: a `fastnn.RowPredictor`.
+        n_threads : int, optional
+            The most threads of a call, in place of the model's.
+        max_batch : int, optional
+            The most rows of a call: more are refused.
 
         Examples
         --------
@@ -1061,8 +1087,31 @@ class Model:
         >>> bool((predict(X) == before).all())
         True
         """
-        self._must_take_arrays("predictor")
-        return self._predictor()
+        if not rows:
+            self._must_take_arrays("predictor")
+        if n_threads is None and max_batch is None:
+            predictor = self._predictor()
+        else:
+            n_threads = self.n_threads if n_threads is None else as_int("n_threads", n_threads, 1)
+            max_batch = None if max_batch is None else as_int("max_batch", max_batch, 1)
+            predictor = self._predictor().like(n_threads, max_batch)
+        if not rows:
+            return predictor
+        columns = self._described()
+        inputs: Any = columns.inputs
+        names = getattr(inputs, "names", None)  # of arrays there are none
+        ways = partial(told, columns, predictor), names, columns.classes
+        return RowPredictor(columns, *ways, self.dtype, max_batch)
+
+    def _described(self) -> Columns:
+        """Its columns; of a plain model what can be told from its network."""
+        from fastnn.tables.columns import Columns  # here: a fit of arrays needs none
+
+        columns = self.columns
+        if columns is None or columns.plain:
+            told = Columns.undescribed(self._network, self.metadata.get("classes"))
+            columns = Columns(told.inputs if columns is None else columns.inputs, told.targets)
+        return columns
 
     def derivative_bounds(self) -> tuple[Doubles, Doubles]:
         """Between which numbers da_i/dx_j lies for all inputs x, a = a^(K) before the output's

@@ -60,15 +60,9 @@ def load(path: str | PathLike[str]) -> Any:
 def columns_of(loaded: Any) -> Columns:
     """What a Model or a tabular estimator knows of its columns; of a plain model what can be told
     from its network."""
-    from fastnn.tables.columns import Columns  # here: a fit of arrays needs none
-
-    if not isinstance(loaded, model.Model):
-        if not hasattr(loaded, "columns_"):
-            raise ModelFileError(f"must be a model of columns, this is a {type(loaded).__name__}")
-        known: Columns = loaded.columns_
-        return known
-    columns = loaded.columns
-    if columns is None or columns.plain:
-        told = Columns.undescribed(loaded._network, loaded.metadata.get("classes"))
-        columns = Columns(told.inputs if columns is None else columns.inputs, told.targets)
-    return columns
+    if isinstance(loaded, model.Model):
+        return loaded._described()
+    if not hasattr(loaded, "columns_"):
+        raise ModelFileError(f"must be a model of columns, this is a {type(loaded).__name__}")
+    known: Columns = loaded.columns_
+    return known

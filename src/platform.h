@@ -8,14 +8,15 @@
 #include <omp.h>
 #endif
 
+#include "fastnn.h"
 #include "kernels.h"
 
 /* The tables of this build, best first, that this CPU can run; bits: 32 or 64. i past the last: NULL. */
-const fnn_kernels *fnn_supported_kernels(int i, int bits);
+FASTNN_API const fnn_kernels *fnn_supported_kernels(int i, int bits);
 
 /* Zeroed memory that starts on a page (a huge page where the block is large enough), or NULL. */
-void *fnn_alloc(size_t bytes);
-void fnn_free(void *p);
+FASTNN_API void *fnn_alloc(size_t bytes);
+FASTNN_API void fnn_free(void *p);
 
 /* All `threads` threads of a team wait for the last. It spins for a short while, then gives the core away: a thread whose
  * partner is not running must not keep it from running. Starts as zeros. */
@@ -23,7 +24,7 @@ typedef struct {
     _Alignas(64) unsigned waiting;
     _Alignas(64) unsigned round;
 } fnn_barrier;
-void fnn_barrier_wait(fnn_barrier *b, int threads);
+FASTNN_API void fnn_barrier_wait(fnn_barrier *b, int threads);
 
 /* One more, safe among threads. */
 static inline void fnn_count(int *n) { __atomic_add_fetch(n, 1, __ATOMIC_ACQ_REL); }
@@ -58,31 +59,31 @@ static inline int fnn_team_limit(void) {
 
 /* How many of `threads` threads a parallel region of the calling thread can have: all, or as many as the system lets start beside
  * those that its last region had. The OpenMP runtime would end the process instead. */
-int fnn_startable(int threads);
+FASTNN_API int fnn_startable(int threads);
 
 /* Round to nearest, subnormals taken and made as zero: a decaying delta or velocity must not slow training.
  * enter returns the thread's mode, leave puts it back. */
-unsigned long long fnn_fp_enter(void);
-void fnn_fp_leave(unsigned long long mode);
+FASTNN_API unsigned long long fnn_fp_enter(void);
+FASTNN_API void fnn_fp_leave(unsigned long long mode);
 
 /* A clock that only goes forward, and one that only goes while the calling thread has a core (Windows' is too coarse to be of use:
  * there it is the same clock). */
-double fnn_seconds(void);
-double fnn_thread_seconds(void);
+FASTNN_API double fnn_seconds(void);
+FASTNN_API double fnn_thread_seconds(void);
 
 /* How many of `wanted` cores beside those in use are free, as far as is known: *scouts, NULL at first, are out to see. A scout is
  * a thread that runs where nobody else wants to, and tells when it has had a core to itself for 5 ms. Those who wait for an
  * answer ask again and again, or scouts go home. wanted 0: no more scouts. */
 typedef struct fnn_scouts fnn_scouts;
-int fnn_free_cores(fnn_scouts **scouts, int wanted);
+FASTNN_API int fnn_free_cores(fnn_scouts **scouts, int wanted);
 
 /* From here on the calling thread looks at *flag where the main thread looks for signals; NULL: at none. */
-void fnn_watch(const int *flag);
+FASTNN_API void fnn_watch(const int *flag);
 
 /* Whether another thread has set the caller's flag, which is then watched no more: it is said once, like a signal. */
-int fnn_take_cancel(void);
+FASTNN_API int fnn_take_cancel(void);
 
 /* 1 in a child forked from a process that had this library loaded: there the OpenMP runtime's threads are gone. */
-int fnn_is_forked_child(void);
+FASTNN_API int fnn_is_forked_child(void);
 
 #endif

@@ -100,7 +100,7 @@ def test_a_checkout_that_is_not_built_says_how_to(tmp_path):
 
 
 def test_a_wheel_holds_every_package_and_its_data():
-    """pyproject.toml lists them; Cython's sources are for builds alone."""
+    """pyproject.toml lists them; Cython's sources are for builds alone, but what others cimport."""
     root = Path(__file__).parent.parent
     setuptools = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]
     modules = list((root / "fastnn").rglob("*.py"))
@@ -108,6 +108,7 @@ def test_a_wheel_holds_every_package_and_its_data():
     assert sorted(setuptools["packages"]) == sorted(".".join(one.parts) for one in folders)
     built = {".py", ".pyc", ".pyx", ".pxd", ".so", ".pyd"}
     data = {p for p in (root / "fastnn").rglob("*") if p.is_file() and p.suffix not in built}
+    data.add(root / "fastnn/c/__init__.pxd")
     listed = {
         path
         for package, patterns in setuptools["package-data"].items()

@@ -162,12 +162,40 @@ def test_rows_that_start_at_one_place_of_every_page(n_in, n_out, dtype):
 
 
 @pytest.mark.parametrize(
-    "shape", [(), (0,), (4,), (0, 3), (0, 4), (2, 4), (3, 2), (1, 2, 3), (1, 0)]
+    "shape", [(), (0,), (4,), (0, 4), (2, 4), (3, 2), (1, 2, 3), (1, 0)]
 )
 def test_wrong_shapes(shape):
     predict = fastnn.Model([3, 2], seed=0).predictor()
     with pytest.raises(ValueError, match=r"[xX] must"):
         predict(np.ones(shape, np.float32))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_no_rows_give_no_rows(dtype):
+    predict = fastnn.Model([3, 4, 2], dtype=dtype, seed=0).predictor()
+    out = np.empty((0, 2), dtype)
+    for X in (np.ones((0, 3), dtype), np.ones((0, 3), np.int64), np.ones((3, 0)).T):
+        assert predict(X).shape == (0, 2) and predict(X).dtype == dtype
+        assert predict(X, out) is out
+    with pytest.raises(ValueError, match=r"out must be a .* array of shape \(0, 2\)"):
+        predict(X, np.empty((1, 2), dtype))
+
+
+def test_a_call_has_at_most_max_batch_rows():
+    model = fastnn.Model([3, 4, 2], seed=0)
+    predict = model.predictor(max_batch=5, n_threads=1)
+    predict.warm_up()
+    X = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+    assert predict.max_batch == 5 and predict.threads() == 1 and model.predictor().max_batch is None
+    assert predict(X[:5]).tobytes() == model.forward(X[:5]).tobytes()
+    assert predict(X[0]).tobytes() == model.forward(X)[0].tobytes()
+    for call in (predict, predict.rows, pickle.loads(pickle.dumps(predict))):
+        for many in (X, X.tolist(), X.astype(np.float64)):
+            with pytest.raises(ValueError, match=r"at most 5 rows \(max_batch\), got 6"):
+                call(many)
+    for setting in ("max_batch", "n_threads"):
+        with pytest.raises(ValueError, match=f"{setting} must be"):
+            model.predictor(**{setting: 0})
 
 
 def test_it_survives_pickling():

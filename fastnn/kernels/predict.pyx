@@ -297,18 +297,20 @@ cdef class Frozen:
     theta : (n_parameters,) array of dtype
     norms, statistics, phi
         As of `engine.Engine`, and of its `load`.
+    max_batch : int
+        The most rows of a call; 0: any number.
     """
 
     cdef Net net
     cdef Memory memory
     cdef void *idle                  # buffers of the last pass
     cdef int type_number, kind       # of the weights, as NumPy and as kernels.h count them
-    cdef Py_ssize_t n_in, n_out
+    cdef Py_ssize_t n_in, n_out, most
     cdef double row_flops
     cdef size_t row_bytes            # of one buffer of a single row
 
     def __init__(self, sizes, activations, output, loss, bias, str dtype, theta, norms, statistics, double input_scale=1,
-                 phi=None):
+                 phi=None, Py_ssize_t max_batch=0):
         memory = Memory()
         make_net(&self.net, memory, sizes, activations, output, loss, bias, dtype, False, norms, input_scale, phi)
         load_net(&self.net, address(theta), THETA)
@@ -316,7 +318,7 @@ cdef class Frozen:
         fold(&self.net, memory)
         self.type_number = np.NPY_FLOAT32 if dtype == "float32" else np.NPY_FLOAT64
         self.kind = fnn_kind_float32 if dtype == "float32" else fnn_kind_float64
-        self.n_in, self.n_out = sizes[0], sizes[len(sizes) - 1]
+        self.n_in, self.n_out, self.most = sizes[0], sizes[len(sizes) - 1], max_batch
         self.row_flops = flops(&self.net, 1, 1)
         self.row_bytes = (widest_panels(&self.net, NULL) * self.net.k.nr * self.net.k.item + 63) // 64 * 64
         self.memory = memory  # last: from here on it can be called
@@ -343,7 +345,7 @@ cdef class Frozen:
         Parameters
         ----------
         x : array, (n_in,) or (n, n_in)
-            Used as it is if it is C-contiguous and of the model's dtype, converted otherwise.
+            Used as it is if it is C-contiguous and of the model's dtype, converted otherwise. No rows give no rows.
         out : array, (n_out,) or (n, n_out), optional
             Where to write the result: C-contiguous, writable, of the model's dtype.
 
@@ -355,7 +357,7 @@ cdef class Frozen:
         Raises
         ------
         ValueError, TypeError
-            Wrong shapes or kinds, or numbers that are not finite (then `out` may be written in part).
+            Wrong shapes or kinds, more rows than `max_batch`, or numbers that are not finite (then `out` may be written in part).
         """
         cdef np.npy_intp shape[2]
         cdef np.npy_intp *came
@@ -365,7 +367,7 @@ cdef class Frozen:
         if not (np.PyArray_CheckExact(x) and np.PyArray_TYPE(x) == self.type_number and np.PyArray_ISCARRAY_RO(x)):
             return self.convert(x, out)
         dims, came = np.PyArray_NDIM(x), np.PyArray_DIMS(x)
-        if not (1 <= dims <= 2 and came[dims - 1] == self.n_in and came[0] > 0):
+        if not (1 <= dims <= 2 and came[dims - 1] == self.n_in and came[0] > 0 and (dims == 1 or not self.most or came[0] <= self.most)):
             return self.convert(x, out)
         shape[0], shape[1] = self.n_out, self.n_out
         if dims == 2:

@@ -64,8 +64,7 @@ class Contract:
     def __init__(self, model: Any, version: str, max_rows: int) -> None:
         columns = columns_of(model)
         self._version = version
-        self._features = features_of(columns, getattr(model, "dtype", "float32"))
-        self._outputs = outputs_of(model, columns)
+        self._rows = model.predictor(rows=True)
         answer, self._answers = answers_of(model, columns)
         row = row_type(columns)
         rows = list_of(row, most=max_rows)
@@ -101,7 +100,7 @@ class Contract:
 
     def answers(self, rows: Sequence[Any]) -> list[dict[str, Any]]:
         with np.errstate(over="ignore"):  # said below, or by the model
-            f = self._outputs(self._features(rows))
+            f = self._rows(rows).reshape(len(rows), -1)
         if not np.isfinite(f).all():
             row = int(np.argmin(np.isfinite(f).all(1)))
             raise ValueError(f"row {row}: its numbers are too large, the prediction overflows")
@@ -198,49 +197,7 @@ def _cell_type(column: Kind, refuses: bool) -> Any:
     return cell if refuses else cell | None
 
 
-def features_of(columns: Columns, dtype: str) -> Callable[[Sequence[Any]], Any]:
-    """What makes a model's inputs of rows."""
-    inputs = columns.inputs
-    if isinstance(inputs, TableInputs):
-        cells = columns.cells(dtype)
-
-        def of_cells(rows: Sequence[Any]) -> Any:
-            if cells is not None:
-                encoded = [cells(row) for row in rows]
-                if all(one is not None for one in encoded):
-                    return np.stack(encoded)  # type: ignore[arg-type]
-            return columns.encode(rows, dtype, warn_unknown=False)
-
-        return of_cells
-    if isinstance(inputs, ArrayInputs):
-        return lambda rows: columns.encode(np.array(rows, np.float64), dtype)
-    names = inputs.names
-    if names is None:
-        return lambda rows: np.array(rows, np.float64)
-    return lambda rows: np.array([[row[name] for name in names] for row in rows], np.float64)
-
-
 # --- answers
-
-
-def outputs_of(model: Any, columns: Columns) -> Callable[[Any], np.ndarray]:
-    """What predicts encoded rows: probabilities or scores of the classes, or values in the targets'
-    units, (n, n_outputs)."""
-    if not isinstance(model, Model):
-        ensemble = model._ensemble
-        if columns.amounts:
-            return lambda X: ensemble.predict(X)[:, None]
-        predict: Callable[[Any], np.ndarray] = ensemble.predict
-        return predict
-    rows = model._predictor().rows
-
-    def outputs(X: Any) -> np.ndarray:
-        f = rows(X)
-        if columns.class_names is not None and f.shape[1] == 1:  # one sigmoid
-            return np.hstack([1 - f, f])
-        return columns.decode(f)
-
-    return outputs
 
 
 def answers_of(model: Any, columns: Columns) -> tuple[Any, Callable[[np.ndarray], list[Any]]]:

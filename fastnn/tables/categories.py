@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -22,7 +23,17 @@ from fastnn.tables.cells import Rule
 from fastnn.tables.described import made
 from fastnn.tables.numbers import REFUSED, Numeric, without_defaults
 from fastnn.tables.table import Column, Table, TableWarning, Words
-from fastnn.tables.words import MISSING, are_booleans, names_of, places, sense, word_order
+from fastnn.tables.words import (
+    MISSING,
+    Places,
+    are_booleans,
+    names_of,
+    places,
+    sense,
+    tidy,
+    word_of,
+    word_order,
+)
 
 ENCODINGS = ("one_hot", "codes")
 MAX_CATEGORIES = 1000  # of a column; of more the commonest are known
@@ -80,10 +91,11 @@ class Categorical:
             known = np.flatnonzero(found >= 0)
             out[known, found[known]] = 1
 
-    def rule(self, start: int) -> Rule:
+    def rule(self, start: int, missing: str) -> Rule:
         """For single rows, its features being those from `start` on."""
         kind = "sign" if self.signs else "code" if self.codes else "one_hot"
-        return Rule(self.name, kind, start, _index(self.categories))
+        n = len(self.categories)
+        return Rule(self.name, kind, start, *_places(self.categories, missing), n=n)
 
     def to_dict(self) -> dict[str, Any]:
         return {"type": self.kind} | without_defaults(self)
@@ -152,9 +164,10 @@ class Ordered:
             missing = "impute"  # `located` has refused what is missing; the rest is unknown
         self.place.take(out, places, missing, lambda row: table.where(row, self.name))
 
-    def rule(self, start: int) -> Rule:
+    def rule(self, start: int, missing: str) -> Rule:
         """For single rows, its features being those from `start` on."""
-        return Rule(self.name, "ordered", start, _index(self.categories), **self.place.scaled())
+        how = _places(self.categories, missing)
+        return Rule(self.name, "ordered", start, *how, **self.place.scaled())
 
     def to_dict(self) -> dict[str, Any]:
         return {"type": self.kind, "categories": self.categories} | without_defaults(self.place)
@@ -170,11 +183,19 @@ def most_categories(n_rows: int, codes: bool) -> int:
     return MAX_CATEGORIES if codes else min(MAX_CATEGORIES, max(FEW, MAX_CELLS // n_rows))
 
 
-def _index(names: list[str]) -> dict[str, int]:
-    """Where plain words stand: the names, and where missing cells have a place, words for these."""
-    words = [*names, *sorted(MISSING)]
-    found = places(words, names).tolist()
-    return {word: at for word, at in zip(words, found, strict=True) if at >= 0}
+def _places(names: list[str], missing: str) -> tuple[dict[str, int], Callable[[Any], int]]:
+    """Where plain words stand among the names, which most are; and where the word of a cell alone
+    does, as `located` says: -1 where nowhere, ValueError where it is missing and refused."""
+    find = Places(names)
+
+    def read(cell: Any) -> int:
+        word = word_of(cell)
+        if missing == "refuse" and word not in find.exact and word.lower() in MISSING:
+            raise ValueError(REFUSED)
+        return find(word)
+
+    plain = {word: at for word, at in find.exact.items() if tidy(word) == word}
+    return plain, read
 
 
 def counted_names(column: Column, rows: np.ndarray) -> dict[str, int]:

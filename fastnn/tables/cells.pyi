@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy.typing as npt
@@ -13,14 +13,28 @@ class Rule:
         kind: str,
         start: int,
         places: dict[str, int] | None = None,
+        read: Callable[[Any], Any] | None = None,
+        parts: list[Rule] | None = None,
+        decimal: str = ".",
         shift: float = 0.0,
         scale: float = 1.0,
         median: float = 0.0,
         smooth: bool = False,
         indicator: bool = False,
         floor: float | None = None,
+        n: int = 0,
     ) -> None: ...
 
 class Cells:
-    def __init__(self, rules: list[Rule], width: int, dtype: str, fills: bool) -> None: ...
-    def __call__(self, row: Mapping[str, Any]) -> npt.NDArray[Any] | None: ...
+    def __init__(
+        self,
+        rules: list[Rule],
+        width: int,
+        dtype: str,
+        fills: bool,
+        absent: Callable[[Any], bool] | None = None,
+    ) -> None: ...
+    def __call__(
+        self, row: Mapping[str, Any], quiet: bool = False
+    ) -> npt.NDArray[Any] | None: ...
+    def each(self, rows: list[Any]) -> tuple[npt.NDArray[Any], list[int]]: ...

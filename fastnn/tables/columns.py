@@ -146,7 +146,7 @@ class Columns:
 
     def cells(self, dtype: str) -> Cells | None:
         """The compiled road of `encode_row`, if there is one."""
-        if not isinstance(self.inputs, TableInputs) or self.inputs.missing_values:
+        if not isinstance(self.inputs, TableInputs):
             return None
         if self._cells is None or self._cells[0] != dtype:
             self._cells = dtype, self.inputs.cells(dtype)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from fastnn.tables.cells import Rule
 from fastnn.tables.described import made
 from fastnn.tables.numbers import REFUSED, Numeric
 from fastnn.tables.table import Column, Moments, Numbers, Table, Words
-from fastnn.tables.words import moments, number_name
+from fastnn.tables.words import moment_of, moments, number_name
 
 HOUR, DAY = 3_600_000_000, 86_400_000_000  # microseconds
 
@@ -103,9 +104,14 @@ class Dates:
         told = PARTS["hour"](at) if hours else 1970 + PARTS["elapsed"](at) / 365.2425
         return np.where(absent, np.nan, told)
 
-    def rule(self, start: int) -> Rule:
-        """For single rows: none is known, so that a table of one row is made of them."""
-        return Rule(self.name, "code", start)
+    def rule(self, start: int, missing: str) -> Rule:
+        """For single rows, its features being those from `start` on."""
+        parts = [part.rule(start + j, missing) for j, part in enumerate(self.parts)]
+        how: dict[str, Any] = {"parts": parts, "indicator": self.indicator}
+        return Rule(self.name, "date", start, None, self._read, **how)
+
+    def _read(self, cell: Any) -> datetime | None:
+        return moment_of(cell, self.day_first)
 
     def to_dict(self) -> dict[str, Any]:
         saved = {

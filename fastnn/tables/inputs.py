@@ -36,7 +36,7 @@ from fastnn.tables.numbers import (
     ranges_of,
     resolved,
 )
-from fastnn.tables.table import Arrays, Table
+from fastnn.tables.table import Arrays, Table, named_by
 
 ROWS = 8192  # of an array, encoded at a time
 # Columns whose mean is so many deviations off 0, or whose deviation is so small, lose in float32
@@ -179,9 +179,10 @@ class TableInputs:
         return encoded
 
     def cells(self, dtype: str) -> Cells:
-        """What makes features of single rows, as `transform` does of tables."""
-        rules = [column.rule(at.start) for column, at in self.features()]
-        return Cells(rules, self.width, dtype, self.missing != "refuse")
+        """What makes features of single rows, as `transform` does of tables of each alone."""
+        rules = [column.rule(at.start, self.missing) for column, at in self.features()]
+        absent = named_by(self.missing_values) if self.missing_values else None
+        return Cells(rules, self.width, dtype, self.missing != "refuse", absent)
 
     def to_dict(self) -> dict[str, Any]:
         columns = [column.to_dict() for column in self.columns]

@@ -19,6 +19,7 @@ from fastnn.errors import TableError
 from fastnn.tables.cells import Rule, logarithms
 from fastnn.tables.described import made
 from fastnn.tables.table import Table
+from fastnn.tables.words import number, word_of
 
 SCALINGS = ("auto", "standard", "maximum", "robust", "none")
 MISSING = ("refuse", "impute", "indicate")
@@ -99,12 +100,22 @@ class Numeric:
         if self.indicator:
             out[:, 1] = 0 if absent is None else absent
 
-    def rule(self, start: int) -> Rule:
+    def rule(self, start: int, missing: str) -> Rule:
         """For single rows, its features being those from `start` on."""
-        return Rule(self.name, "number", start, **self.scaled())
+        return Rule(self.name, "number", start, None, self._read, **self.scaled())
+
+    def _read(self, cell: Any) -> float:
+        """The number that a cell alone is, NaN where it is missing; ValueError of text."""
+        word = word_of(cell)
+        try:
+            return number(word, self.decimal)
+        except ValueError:
+            if not self.loose:
+                raise
+            return np.nan
 
     def scaled(self) -> dict[str, Any]:
-        names = ("shift", "scale", "median", "smooth", "indicator", "floor")
+        names = ("shift", "scale", "median", "smooth", "indicator", "floor", "decimal")
         return {name: getattr(self, name) for name in names}
 
     def to_dict(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ inputs.py and targets.py decide what a column means to a network.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from fastnn.checks import listed
-from fastnn.errors import TableError
+from fastnn.errors import TableError, in_a_line
 from fastnn.tables.words import (
+    ALONE,
     MISSING,
     NEVER,
+    Places,
     are_padded,
     as_word,
     is_plain,
@@ -27,6 +29,8 @@ from fastnn.tables.words import (
     number_or_none,
     numbers_of,
     places,
+    tidy,
+    word_of,
 )
 
 
@@ -39,6 +43,9 @@ class TableWarning(UserWarning):
     >>> issubclass(fastnn.tables.TableWarning, UserWarning)
     True
     """
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(in_a_line(text))
 
 
 @dataclass
@@ -141,7 +148,7 @@ class Words:
         words = [*map(str.strip, raw)]
         first = {word[:1] for word in words}
         if "'" in first or "=" in first or not NAMED.isdisjoint(map(str.lower, words)):
-            words = [*map(_tidy, words)]
+            words = [*map(tidy, words)]
         if distinct and words == raw:
             return cls(codes, words, **known)
         index = dict.fromkeys(words)
@@ -267,16 +274,20 @@ class Words:
         return self.codes, self.words
 
 
-def _tidy(word: str) -> str:
-    """A word without what is around it; '' where it can only mean that the cell is missing."""
-    if word[:2] == '="' and word[-1] == '"':  # as spreadsheets keep text that is digits
-        word = word[2:-1]
-    if len(word) > 1 and word[0] == word[-1] == "'":
-        word = word[1:-1].strip()
-    return "" if len(word) < 9 and word.lower() in NEVER else word
-
-
 Column = Numbers | Moments | Words
+
+
+def named_by(words: Collection[str]) -> Callable[[Any], bool]:
+    """Whether these words name a cell, as `without` of a column of this cell alone finds."""
+    numbers = {value for word in words if (value := number_or_none(word)) is not None}
+    find = Places(words)
+
+    def named(cell: Any) -> bool:
+        if isinstance(cell, ALONE) and not isinstance(cell, (str, bool, np.bool_, np.timedelta64)):
+            return float(cell) in numbers
+        return isinstance(cell, (str, bool, np.bool_)) and find(word_of(cell)) >= 0
+
+    return named
 
 
 def codes_of(column: Column) -> tuple[np.ndarray, int]:

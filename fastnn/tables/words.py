@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,7 @@ PERHAPS = frozenset(
 MISSING = NEVER | PERHAPS
 TRUE = frozenset({"true", "t", "yes", "y", "on", "1"})
 FALSE = frozenset({"false", "f", "no", "n", "off", "0"})
+ALONE = (str, bool, np.bool_, int, float, np.integer, np.floating, Decimal)
 
 _SYMBOLS = "$¢£¤¥€" + "".join(map(chr, range(0x20A0, 0x20C1)))
 _CODES = "AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HKD|HUF|INR|JPY|KRW|MXN|NOK|NZD|PLN|RUB|SEK|TRY|USD"
@@ -174,6 +177,24 @@ def as_word(cell: Any) -> str:
     return number_name(cell)
 
 
+def tidy(word: str) -> str:
+    """A word without what is around it; '' where it can only mean that the cell is missing."""
+    word = word.strip()
+    if word[:2] == '="' and word[-1] == '"':  # as spreadsheets keep text that is digits
+        word = word[2:-1]
+    if len(word) > 1 and word[0] == word[-1] == "'":
+        word = word[1:-1].strip()
+    return "" if len(word) < 9 and word.lower() in NEVER else word
+
+
+def word_of(cell: Any) -> str:
+    """The word that a cell alone is in a table, '' where it is missing; ValueError of kinds of
+    cells that a whole column must tell."""
+    if cell is not None and (not isinstance(cell, ALONE) or isinstance(cell, np.timedelta64)):
+        raise ValueError(f"{cell!r:.50}")
+    return tidy(as_word(cell))
+
+
 # --- names of categories and classes
 
 
@@ -188,32 +209,47 @@ def names_of(words: Iterable[str]) -> list[str]:
     return [number_name(value) for value in values] + [""] * ("" in words)
 
 
-def places(words: Collection[str], names: Collection[str]) -> np.ndarray:
-    """Where each word stands among the names, which it equals as text, as a number, but for capital
+class Places:
+    """Where a word stands among names, which it equals as text, as a number, but for capital
     letters, or in saying yes or no; a word for what is missing also where '' stands; -1 where
     nowhere."""
-    place = {name: i for i, name in enumerate(names)}
-    found = np.array([place.get(word, -1) for word in words], np.intp)
+
+    def __init__(self, names: Collection[str]) -> None:
+        self.exact = {name: i for i, name in enumerate(names)}
+
+    @cached_property
+    def _alike(self) -> tuple[dict[float, int], dict[str, int], dict[bool | None, int]]:
+        by_number: dict[float, int] = {}
+        folded: dict[str, int] = {}
+        for name, i in self.exact.items():
+            value = number_or_none(name)
+            if value is not None and (value not in by_number or name == number_name(value)):
+                by_number[value] = i
+            folded[name.casefold()] = -1 if name.casefold() in folded else i
+        senses = {}
+        if are_booleans(self.exact):
+            senses = {sense(name): i for name, i in self.exact.items() if name}
+        return by_number, folded, senses
+
+    def __call__(self, word: str) -> int:
+        i = self.exact.get(word, -1)
+        if i >= 0 or not word:
+            return i
+        by_number, folded, senses = self._alike
+        value = number_or_none(word)
+        i = -1 if value is None else by_number.get(value, -1)
+        i = folded.get(word.casefold(), -1) if i < 0 else i
+        i = senses.get(sense(word), -1) if i < 0 else i
+        return self.exact.get("", -1) if i < 0 and word.lower() in MISSING else i
+
+
+def places(words: Collection[str], names: Collection[str]) -> np.ndarray:
+    """`Places` of each word."""
+    find = Places(names)
+    found = np.array([find.exact.get(word, -1) for word in words], np.intp)
     if (found >= 0).all():
         return found
-    by_number: dict[float, int] = {}
-    folded: dict[str, int] = {}
-    for name, i in place.items():
-        value = number_or_none(name)
-        if value is not None and (value not in by_number or name == number_name(value)):
-            by_number[value] = i
-        folded[name.casefold()] = -1 if name.casefold() in folded else i
-    senses = {}
-    if are_booleans(names):
-        senses = {sense(name): i for name, i in place.items() if name}
-    for at, word in enumerate(words):
-        if found[at] < 0 and word:
-            value = number_or_none(word)
-            i = -1 if value is None else by_number.get(value, -1)
-            i = folded.get(word.casefold(), -1) if i < 0 else i
-            i = senses.get(sense(word), -1) if i < 0 else i
-            found[at] = place.get("", -1) if i < 0 and word.lower() in MISSING else i
-    return found
+    return np.array([find(word) for word in words], np.intp)
 
 
 def word_order(word: str) -> tuple[bool, float, str]:
@@ -301,6 +337,23 @@ def _moment(word: str, day_first: bool) -> datetime:
         ahead = timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
         ahead = -ahead if zone[0] == "-" else ahead
     return moment.replace(microsecond=micro) - ahead
+
+
+def moment_of(cell: Any, day_first: bool) -> datetime | None:
+    """The moment that a cell alone is in a table, None where it is missing; ValueError of other
+    cells, and of those that a whole column must tell."""
+    if isinstance(cell, date):
+        if is_missing(cell):
+            return None
+        if not isinstance(cell, datetime):
+            return datetime(cell.year, cell.month, cell.day)
+        return cell if cell.tzinfo is None else cell.astimezone(UTC).replace(tzinfo=None)
+    if isinstance(cell, time) and cell.tzinfo is None:
+        return datetime.combine(date(1970, 1, 1), cell)
+    word = word_of(cell)
+    if word.lower() in MISSING:
+        return None
+    return datetime.fromisoformat(word) if is_iso(word) else _moment(word, day_first)
 
 
 def _date(word: str, day_first: bool) -> datetime:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ from fastnn.explain.importance import Importance, permutation_importance
 from fastnn.explain.shapley import Shapley, shapley_values, some_rows
 from fastnn.names import Bools, Doubles
 from fastnn.network.arrays import as_finite, as_numbers, is_table
+from fastnn.predictor import RowPredictor
 from fastnn.random import as_seed
 from fastnn.sklearn_callbacks import Task, followed
 from fastnn.tables.columns import Columns
@@ -215,6 +217,38 @@ class Tabular(Estimator):
     def _encoded_row(self, row: Mapping[str, Any]) -> np.ndarray:
         self._check_fitted()
         return self._ensemble.columns.encode_row(row, "float32")[None]
+
+    def predictor(
+        self, *, rows: bool = True, n_threads: int | None = None, max_batch: int | None = None
+    ) -> RowPredictor:
+        """What answers rows of raw cells, dicts and sequences: ``predict_proba``, or of amounts
+        ``predict``, without what a table costs. Later fits do not change it.
+
+        Parameters
+        ----------
+        rows : True
+            As of `Model.predictor`, whose other kind an ensemble has not.
+        n_threads : int, optional
+            The most threads of a call, in place of the estimator's.
+        max_batch : int, optional
+            The most rows of a call: more are refused.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> table = {"age": [31, 47, 52, 28] * 5, "town": ["Rome", "Oslo", "Rome", "Oslo"] * 5}
+        >>> model = fastnn.TabularClassifier(random_state=0).fit(table, ["no", "yes"] * 10)
+        >>> model.predictor(rows=True)({"age": 50, "town": "Oslo"}).shape
+        (2,)
+        """
+        self._check_fitted()
+        if not rows:
+            raise ValueError("rows must be True: an ensemble takes rows of cells alone")
+        n_threads = self.n_threads if n_threads is None else as_int("n_threads", n_threads, 1)
+        max_batch = None if max_batch is None else as_int("max_batch", max_batch, 1)
+        ensemble, classes = self._ensemble, None if self.kind == "regressor" else self.classes_
+        outputs = partial(_answers, ensemble, n_threads)
+        return RowPredictor(ensemble.columns, outputs, self._names, classes, "float32", max_batch)
 
     def permutation_importance(
         self,
@@ -808,6 +842,13 @@ class TabularRegressor(Tabular):
         """R^2: 1 - sum (f - y)^2 / sum (y - mean y)^2."""
         f = self.predict(X)
         return r2(self._truth(y)[:, None], f[:, None], as_weights(sample_weight, len(f)))
+
+
+def _answers(ensemble: Ensemble, n_threads: int | None, X: np.ndarray) -> np.ndarray:
+    if n_threads is None or len(X) == 1:  # a row is answered by one thread
+        return ensemble.predict(X)
+    with threads(n_threads):
+        return ensemble.predict(X)
 
 
 def _as_share(name: str, value: Any) -> float:

@@ -31,6 +31,7 @@ assert_type(model.evaluate(X, y), dict[str, float])
 assert_type(model.loss_and_gradient(X, y), tuple[float, Floats])
 assert_type(model.derivative_bounds()[0], npt.NDArray[np.float64])
 assert_type(model.predictor(), fastnn.Predictor)
+assert_type(model.predictor(rows=True), fastnn.RowPredictor)
 assert_type(model.trace(X, y), fastnn.Trace)
 model.save("model.safetensors")
 assert_type(fastnn.load("model.safetensors"), Any)  # a Model or an estimator
