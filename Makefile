@@ -4,7 +4,6 @@
 # make test      all tests, docstrings, the pages' Python blocks and examples/*.py
 # make bench     how fast this machine runs fastnn
 # make asan      the tests under AddressSanitizer and UndefinedBehaviorSanitizer; TESTS="tests/test_x.py ..." some of them
-# make tsan      the tests under ThreadSanitizer, by clang; likewise
 # make coverage  the tests, and which lines and branches of Python they do not reach; likewise
 # make reliability   the promises of docs/reliability.md, each as often as its figure says; ONLY="NAME ..." some of them
 # make fuzz      looks for files that break what reads them: FUZZ_SECONDS each, FUZZ="model csv ..." some of them
@@ -22,7 +21,7 @@
 
 PYTHON ?= python
 
-.PHONY: check build lint test bench bench-peers bench-tables asan tsan coverage fuzz reliability docs drawings linkcheck notebooks wheel reproducible clean
+.PHONY: check build lint test bench bench-peers bench-tables asan coverage fuzz reliability docs drawings linkcheck notebooks wheel reproducible clean
 check: build lint test
 
 build:
@@ -71,17 +70,6 @@ asan:
 	FASTNN_SANITIZE=address,undefined $(PYTHON) setup.py -q build --build-lib $(ASAN)/lib
 	cd $(ASAN)/lib && ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-	    $(PYTHON) -m pytest --capture=sys $(TESTS:%=$(CURDIR)/%)
-
-# Clang's OpenMP tells ThreadSanitizer, by archer, which of its threads wait for which.
-TSAN = build/thread
-CLANG = clang-19
-tsan:
-	CC=$(CLANG) LDSHARED="$(CLANG) -shared" FASTNN_SANITIZE=thread \
-	    $(PYTHON) setup.py -q build --build-lib $(TSAN)/lib
-	cd $(TSAN)/lib && OMP_TOOL_LIBRARIES="$$($(CLANG) -print-file-name=libarcher.so)" \
-	    TSAN_OPTIONS="halt_on_error=1 ignore_noninstrumented_modules=1 suppressions=$(CURDIR)/tests/tsan.txt" \
-	    LD_PRELOAD="$$($(CLANG) -print-file-name=libclang_rt.tsan-x86_64.so)" \
 	    $(PYTHON) -m pytest --capture=sys $(TESTS:%=$(CURDIR)/%)
 
 coverage: build

@@ -91,6 +91,15 @@ class TableError(FastnnError, ValueError):
     people.csv: no column "income"; it has "age", "town"
     """
 
+    def __init__(self, text: str = "") -> None:
+        super().__init__(in_a_line(text))
+
+
+def in_a_line(text: str) -> str:
+    """With escapes in the place of what is not printable, so that cells that it quotes neither
+    break lines nor command a terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
 
 def pip_install(extra: str) -> str:
     """The command that installs an extra."""

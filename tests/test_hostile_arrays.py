@@ -132,7 +132,8 @@ def arrays(draw, n, width):
     else:
         values = whole.astype(dtype)
     if layout == "missing" and values.size and values.dtype.kind in "fO":
-        values.flat[seed % values.size] = [np.nan, np.inf, -np.inf, 1e38][seed % 4]
+        with np.errstate(all="ignore"):
+            values.flat[seed % values.size] = [np.nan, np.inf, -np.inf, 1e38][seed % 4]
     if layout == "broadcast":
         return np.broadcast_to(values[:1], shape)
     if layout == "overlapping" and values.ndim == 2 and values.size:

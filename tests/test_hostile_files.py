@@ -253,6 +253,17 @@ def test_objects_are_not_unpickled(name, tmp_path, capsys):
     assert "harm" not in capsys.readouterr().out
 
 
+def test_cells_that_would_command_a_terminal(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a\x1b[2J\x0c\u2028b,a\x1b[2J\x0c\u2028b\n1,2\n")
+    with pytest.raises(fastnn.TableError) as caught:
+        fastnn.tables.read(path)
+    assert str(caught.value).endswith(r'two columns are called "a\x1b[2J\x0c\u2028b"')
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert str(again) == str(caught.value)
+    assert str(fastnn.tables.TableWarning("u\nv")) == r"u\nv"
+
+
 # --- what is small and unpacks to much
 
 

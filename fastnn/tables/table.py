@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.checks import listed
-from fastnn.errors import TableError
+from fastnn.errors import TableError, in_a_line
 from fastnn.tables.words import (
     ALONE,
     MISSING,
@@ -43,6 +43,9 @@ class TableWarning(UserWarning):
     >>> issubclass(fastnn.tables.TableWarning, UserWarning)
     True
     """
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(in_a_line(text))
 
 
 @dataclass

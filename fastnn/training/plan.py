@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 NONE: Mapping[str, Any] = MappingProxyType({})
 LOOK = 1 << 16  # numbers of X looked at for their size, at most
 LATER = ("rate_factors", "ntk")  # left out where they are none: older checkpoints have none
+MOST_ROWS = 2**62  # of a mini-batch: what compiled code counts in
 QUIET, LOUD = 50, 200  # sizes: of a column that is not looked into, and of what is warned of
 # X; of the rows that are measured on y and weights, and where they are in X (None: they are X).
 HeldOut = tuple[Features, np.ndarray, np.ndarray | None, np.ndarray | None]
@@ -366,7 +367,7 @@ def _check_resumed(
 
 def _as_batch(batch_size: int, n: int | None, network: NetworkSpec) -> int:
     """Rows of a mini-batch out of n; None: of a stream."""
-    batch = batch_size if n is None else min(batch_size, n)
+    batch = min(batch_size, MOST_ROWS if n is None else n)
     if batch == 1 and network.batch_normalised:
         raise ValueError(
             "batch normalisation must have mini-batches of at least 2 rows, got "
