@@ -6,6 +6,7 @@
     python -m bench threads      two threads beside a busy process; two processes at once
     python -m bench estimators   fits of fastnn.sklearn beside scikit-learn's
     python -m bench many         many small networks in one call
+    python -m bench streams      rows that come one at a time, beside River and scikit-learn
     python -m bench before       this fastnn against another build of it, for CI
     python -m bench tables       how well and how fast models learn tables; goes on where it stopped
 

@@ -35,6 +35,7 @@ from fastnn.training.stream import Stream
 
 SLICE_SECONDS = 0.025  # an interrupt within 100 ms, with room for a slow step
 SLOWEST = 1e9  # multiplications and additions a second assumed before the first measurement
+NO_MEMORY = MemoryError, SystemError  # what NumPy's reductions raise in its place
 
 
 class Steps(Protocol):
@@ -330,7 +331,7 @@ def train(run: Run, course: Course, fit: Fit, progress: Watcher | None = None) -
                 raise DivergenceError(_remedy(f"epoch {epoch}, {error}")) from None
             except BaseException as error:
                 of_stream = isinstance(course.plan.X, Stream) and error is course.plan.X.error
-                if of_stream or isinstance(error, MemoryError):
+                if of_stream or isinstance(error, NO_MEMORY):
                     _undo(run, fit)
                 raise
     except BaseException:
@@ -387,7 +388,7 @@ def partial_fit(model: Any, plan: Plan) -> float:
         except DivergenceError as error:
             parameters.undo()
             raise DivergenceError(_remedy(str(error))) from None
-        except MemoryError:
+        except NO_MEMORY:
             parameters.undo()
             raise
 

@@ -51,10 +51,10 @@ def interrupted(call: Callable[[], object], after: float) -> float | None:
 
 
 def slowest(n: int, call: Callable[[], object], check: Callable[[], bool] | None = None) -> Seen:
-    """The worst of n tries at moments of the call's first 0.3 s."""
+    """The worst of n tries at moments of the call's first 0.15 s."""
     rng, waits, unsound = np.random.default_rng(0), [], 0
     while len(waits) < n:
-        seconds = interrupted(call, rng.uniform(0.001, 0.3))
+        seconds = interrupted(call, rng.uniform(0.001, 0.15))
         assert seconds is not None, "the call was too short"
         waits.append(seconds)
         unsound += check is not None and not check()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -74,7 +75,7 @@ def kept(name: str, count: int) -> Seen:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
         stdout=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # so that whatever it started ends with it
+        process_group=0,  # so that whatever it started ends with it
     )
     limit = load()[name].limit
     try:
@@ -93,6 +94,8 @@ def kept(name: str, count: int) -> Seen:
 
 def main() -> None:
     name, count = sys.argv[1:]
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's background has it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     answer = os.dup(1)
     os.dup2(2, 1)  # what promises and their children print is no answer
     try:
