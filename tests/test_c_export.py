@@ -28,9 +28,24 @@ pytestmark = [
     ),
 ]
 
-#: Of each model its arguments, and how large its numbers are.
+#: With FASTNN_LONG=1 each activation is also alone in hidden layers; there are more compilations.
+LONG = os.environ.get("FASTNN_LONG", "") not in ("", "0")
+OPTIONS = [["-O0"], ["-O2"], ["-O3", "-march=native", "-std=gnu99"]]
+EVERY = [(compiler, flags) for compiler in COMPILERS for flags in OPTIONS]
+FEW = {"float32": [EVERY[0], *EVERY[5:]], "float64": [EVERY[2], *EVERY[4:5]]}
+HIDDEN = list(ACTIVATIONS)
+
+#: Of each model its arguments.
 NETWORKS = {
-    **{f"hidden {name}": dict(sizes=[5, 9, 16, 3], activation=name) for name in ACTIVATIONS},
+    **{
+        f"hidden {name}": dict(sizes=[5, 9, 16, 3], activation=name)
+        for name in ACTIVATIONS
+        if LONG
+    },
+    **{
+        f"hidden from {i}": dict(sizes=[5, 9, 16, 8, 7, 3], activation=(HIDDEN * 2)[i : i + 4])
+        for i in range(0, len(HIDDEN), 4)
+    },
     **{
         f"output {name}": dict(sizes=[5, 11], output=name, loss="squared_error")
         for name in (*ACTIVATIONS, "softmax")
@@ -47,6 +62,13 @@ NETWORKS = {
     ),
     "no bias": dict(sizes=[6, 8, 4], bias=False),
     "wide": dict(sizes=[130, 70, 10]),
+    "codes": dict(
+        sizes=[6, 8, 3],
+        embeddings=[fastnn.Categories(4, 5), fastnn.Categories(1, 4, 3), fastnn.Categories(2, 3)],
+    ),
+    "codes alone": dict(
+        sizes=[2, 9, 2], norm="batch", embeddings=[fastnn.Categories(1, 7), fastnn.Categories(0, 3)]
+    ),
 }
 
 BASELINE = """
@@ -106,14 +128,20 @@ def through(library: ctypes.CDLL, name: str, X: np.ndarray, f: np.ndarray) -> np
     return out
 
 
-def rows_of(rng: np.random.Generator, n_in: int, dtype: str) -> np.ndarray:
-    """Of all sizes: usual ones, large ones that saturate, tiny ones and zeros."""
+def rows_of(rng: np.random.Generator, model: fastnn.Model) -> np.ndarray:
+    """Of all sizes: usual ones, large ones that saturate, tiny ones and zeros; codes."""
+    n_in, dtype = model.sizes[0], model.dtype
+    codes = [one.column for one in model.embeddings]
     X = rng.normal(size=(ROWS, n_in)) * 10.0 ** rng.integers(-3, 3, (ROWS, 1))
     tiny = np.finfo(dtype).tiny
     X[::7] *= rng.random((len(X[::7]), n_in)) > 0.5
     X[1::50] *= 30 * tiny
     X[2::50, ::2] *= 2e-3 * float(tiny) ** 0.5
-    return X.astype(dtype)
+    X = X.astype(dtype)
+    for column in codes:
+        X[:, column] = rng.integers(-1, 8, ROWS)  # not all are codes
+        X[::13, column] += 0.5
+    return X
 
 
 def trained(rng: np.random.Generator, arguments: dict, dtype: str) -> fastnn.Model:
@@ -134,23 +162,22 @@ def test_bits_are_the_baselines(here, dtype):
     for name, arguments in zip(names, NETWORKS.values(), strict=True):
         model = trained(rng, arguments, dtype)
         model.save(f"{name}.safetensors")
-        np.save(f"{name}.x.npy", rows_of(rng, model.sizes[0], dtype))
+        np.save(f"{name}.x.npy", rows_of(rng, model))
         fastnn.c.export(model, f"{name}.c")
         sources.append(with_rows(name, model.sizes[0], model.sizes[-1], real, real))
     in_baseline(BASELINE, *names)
     Path("all.c").write_text("".join(sources))
-    for compiler in COMPILERS:
-        for flags in (["-O0"], ["-O2"], ["-O3", "-march=native", "-std=gnu99"]):
-            library = compiled("all.c", compiler, *flags)
-            wrong = []
-            for name, network in zip(names, NETWORKS, strict=True):
-                X, f = np.load(f"{name}.x.npy"), np.load(f"{name}.f.npy")
-                got = through(library, name, X, f)
-                if got.tobytes() != f.tobytes():
-                    other = np.frombuffer(got.tobytes(), "u1") != np.frombuffer(f.tobytes(), "u1")
-                    rows = np.flatnonzero(other.reshape(len(X), -1).any(axis=1))
-                    wrong.append((network, len(rows), X[rows[0]], got[rows[0]], f[rows[0]]))
-            assert not wrong, (compiler, flags, wrong)
+    for compiler, flags in EVERY if LONG else FEW[dtype]:
+        library = compiled("all.c", compiler, *flags)
+        wrong = []
+        for name, network in zip(names, NETWORKS, strict=True):
+            X, f = np.load(f"{name}.x.npy"), np.load(f"{name}.f.npy")
+            got = through(library, name, X, f)
+            if got.tobytes() != f.tobytes():
+                other = np.frombuffer(got.tobytes(), "u1") != np.frombuffer(f.tobytes(), "u1")
+                rows = np.flatnonzero(other.reshape(len(X), -1).any(axis=1))
+                wrong.append((network, len(rows), X[rows[0]], got[rows[0]], f[rows[0]]))
+        assert not wrong, (compiler, flags, wrong)
 
 
 PREDICTIONS = """
@@ -211,6 +238,37 @@ def test_names_sizes_and_comments(here):
     assert "(float)i * 0x1.010102p-8f" in Path("net.c").read_text()
 
 
+#: What docs/services.md tells sizes of.
+DEVICES = {
+    "32-64-32-1": dict(sizes=[32, 64, 32, 1], output="sigmoid"),
+    "64-32-10": dict(sizes=[64, 32, 10]),
+    "codes": dict(
+        sizes=[8, 16, 3],
+        activation="gelu",
+        norm="layer",
+        embeddings=[fastnn.Categories(0, 12, 4), fastnn.Categories(1, 5)],
+    ),
+}
+CORTEX_M4 = ["-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16", "-Os"]
+
+
+@pytest.mark.skipif(not shutil.which("arm-none-eabi-gcc"), reason="needs arm-none-eabi-gcc")
+def test_a_microcontroller_has_room(here):
+    """Code and constants of each network, by the tools that make them."""
+    rng = np.random.default_rng(0)
+    for i, (name, arguments) in enumerate(DEVICES.items()):
+        model = trained(rng, arguments, "float32")
+        fastnn.c.export(model, f"n{i}.c")
+        command = ["arm-none-eabi-gcc", *CORTEX_M4, *WARNINGS, "-c", f"n{i}.c"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, ""), name
+        command = ["arm-none-eabi-size", f"n{i}.o"]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        text, data, bss, *_ = map(int, done.stdout.splitlines()[1].split()[:3])
+        weights = 4 * model.n_parameters
+        assert data == bss == 0 and weights <= text < weights + 4000, name
+
+
 def test_what_is_not_finite(here):
     fastnn.c.export(fastnn.Model([2, 3], seed=0), "net.c")
     predict = compiled("net.c", COMPILERS[0], "-O2").net_predict
@@ -238,7 +296,9 @@ def of_columns(column, y, **how):
 
 
 REFUSED = {
-    "embeddings": lambda: fastnn.Model([2, 3], embeddings=[fastnn.Periodic([0])]),
+    r"embeddings but Categories; this model has Periodic": lambda: fastnn.Model(
+        [2, 3], embeddings=[fastnn.Categories(1, 3), fastnn.Periodic([0])]
+    ),
     "feature_scale": lambda: fastnn.Model([2, 3], feature_scale=True),
     "'a' is categorical": lambda: of_columns(["x", "y"] * 5, [0, 1] * 5),
     "'a' is dates": lambda: of_columns([f"2020-01-{i:02}" for i in range(1, 11)], [0, 1] * 5),

@@ -162,6 +162,16 @@ def test_many_distinct_numbers_become_numbers_and_name_a_slip(csv_file, monkeypa
         TableInputs.fit(table, np.arange(200))
 
 
+@pytest.mark.parametrize("slip", ["", "nan", " "])
+def test_many_distinct_codes_stay_codes(csv_file, monkeypatch, slip):
+    monkeypatch.setattr(delimited, "DISTINCT_WORDS", 50)
+    codes = [f"{i:05}" for i in range(0, 90_000, 450)]
+    rows = [f"{code},{int(code)}" for code in codes] + [f"{slip},0"]
+    table = read(csv_file("\n".join(["code,n", *rows]) + "\n"))
+    assert words(table, "code")[:200] == codes
+    assert isinstance(table.column("n"), Numbers)
+
+
 def test_many_distinct_texts_stay_texts(csv_file, monkeypatch):
     monkeypatch.setattr(delimited, "DISTINCT_WORDS", 50)
     monkeypatch.setattr(delimited, "BLOCK_CELLS", 64)

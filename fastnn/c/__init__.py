@@ -41,8 +41,8 @@ def export(model: Model | Any, path: str | PathLike[str], *, name: str | None = 
     Parameters
     ----------
     model : fastnn.Model
-        Without embeddings and feature_scale; of its columns none may be text, a date, or scaled as
-        a logarithm.
+        Without feature_scale, and without embeddings but `fastnn.Categories`; of its columns none
+        may be text, a date, or scaled as a logarithm.
     path : path
         Such as "net.c". The file takes its place there once it is whole.
     name : str, optional

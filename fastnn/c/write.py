@@ -17,6 +17,7 @@ from fastnn.model import Model
 from fastnn.network.activations import is_parametric, parameter_of
 from fastnn.network.activations import plain as plain_activation
 from fastnn.network.arrays import as_finite
+from fastnn.network.embeddings import Categories, in_order
 from fastnn.network.norms import BatchNorm, LayerNorm
 from fastnn.tables.columns import Columns
 from fastnn.tables.inputs import TableInputs
@@ -41,8 +42,11 @@ def as_c(model: Model, name: str, version: str) -> str:
 
 def _check(model: Model, data: Columns | None) -> None:
     network = model._network
-    if network.embeddings:
-        raise ValueError("a C file has no embeddings; this model has some")
+    for one in network.embeddings:
+        if not isinstance(one, Categories):
+            raise ValueError(f"a C file has no embeddings but Categories; this model has {one!r}")
+        if data is not None:
+            raise ValueError("a C file has no embeddings of columns that a model learned")
     if network.feature_scale:
         raise ValueError("a C file has no feature_scale; this model has one")
     if data is None:
@@ -111,6 +115,9 @@ class _File:
             lines.append(
                 f"Integers, which input_scale is for, are to be given as ({self._real})i * {by}."
             )
+        for column in sorted(model._network.embeddings, key=lambda one: one.of):
+            assert isinstance(column, Categories)
+            lines.append(f"x[{column.column}]: a code, 0 to {column.n - 1}, or any other number.")
         if data is not None:
             assert isinstance(data.inputs, TableInputs)
             nan = "" if data.inputs.missing == "refuse" else ", NaN where missing"
@@ -131,7 +138,10 @@ class _File:
         return f"int {self._name}_predict({takes})"
 
     def _stack(self) -> int:
-        return 2 * max(self._model.sizes) * self._dtype.itemsize
+        return 2 * self._widest() * self._dtype.itemsize
+
+    def _widest(self) -> int:
+        return max(self._model._network.n_features, *self._model.sizes[1:])
 
     @property
     def needs_math(self) -> bool:
@@ -144,11 +154,17 @@ class _File:
         """What follows the functions; afterwards `used` names those."""
         model, name = self._model, self._name
         arrays, code = [], []
-        widest = max(model.sizes)
+        widest = self._widest()
         h, other = "h[0]", "h[1]"
+        features: Any = slice(None)
+        if model._network.embeddings:
+            inputs, features, arrays = self._embedded()
+        else:
+            inputs = self._inputs()
         for k, layer in enumerate(model._network.layers, 1):
-            n_in, n_out = model.sizes[k - 1 : k + 1]
             W, b = self._folded(k - 1, layer.norm)
+            W = W[:, features] if k == 1 else W
+            n_out, n_in = W.shape
             size = np.abs(W[W != 0])
             least = float(size.min()) if size.size else 1.0
             by_rows = layer.norm if isinstance(layer.norm, LayerNorm) else None
@@ -171,7 +187,7 @@ class _File:
                 arrays.append(self._array(f"alpha{k}", alpha))
             code += self._activation(k, n_out, h, layer.activation)
         parts = [*arrays, f"{self._prototype()};\n"]
-        lines = [f"{self._real} h[2][{widest}];", "int j;", *self._inputs(), *code]
+        lines = [f"{self._real} h[2][{widest}];", "int j;", *inputs, *code]
         lines += [*self._outputs(h), "return 1;"]
         inner = "".join(f"    {line}\n" for line in lines)
         parts.append(f"{self._prototype()}\n{{\n{inner}}}\n")
@@ -244,6 +260,40 @@ class _File:
             lines.append("}")
             at += one.width
         return lines + [line.replace("%s", "h[0][j]") for line in to]
+
+    def _embedded(self) -> tuple[list[str], list[int], list[str]]:
+        """h[0] <- features of x, or return 0; which of them, one-hot codes last, as prediction has
+        them (fold_inputs in fastnn/kernels/inputs.pyx); tables."""
+        model, network, real = self._model, self._model._network, self._real
+        lines = [f"for (j = 0; j < {network.n_in}; j++) if (x[j] - x[j] != 0) return 0;"]
+        features: list[int] = []
+        codes: list[tuple[int, range]] = []
+        tables: list[str] = []
+        first = 0
+        for one, _, column, width, n, _, shapes in in_order(network.embeddings, network.n_in):
+            own, first = range(first, first + width), first + width
+            to, at = f"for (j = 0; j < {width}; j++) h[0][{len(features)} + j]", f"x[{column}]"
+            if one is None:
+                lines.append(f"{to} = {self._name}_flush(x[{column} + j]);")
+            elif shapes:
+                (span, _) = network.phi[network.embeddings.index(one)][0]["T"]
+                table = f"T{len(tables) + 1}"
+                tables.append(self._array(table, model.theta[span]))
+                lines.append("{")
+                lines.append(f"    const int code = {at} >= 0 && {at} < {n} ? (int){at} : -1;")
+                lines.append(f"    const int known = ({real})code == {at} && code >= 0;")
+                entry = f"{self._name}_{table}[code * {width} + j]"
+                lines.append(f"    {to} = known ? {entry} : 0;")
+                lines.append("}")
+            else:
+                codes.append((column, own))
+                continue
+            features += own
+        for column, own in codes:
+            to = f"for (j = 0; j < {len(own)}; j++) h[0][{len(features)} + j]"
+            lines.append(f"{to} = x[{column}] == ({real})j ? 1 : 0;")
+            features += own
+        return lines, features, tables
 
     def _outputs(self, h: str) -> list[str]:
         n = self._model.sizes[-1]

@@ -367,7 +367,9 @@ cdef class Frozen:
         if not (np.PyArray_CheckExact(x) and np.PyArray_TYPE(x) == self.type_number and np.PyArray_ISCARRAY_RO(x)):
             return self.convert(x, out)
         dims, came = np.PyArray_NDIM(x), np.PyArray_DIMS(x)
-        if not (1 <= dims <= 2 and came[dims - 1] == self.n_in and came[0] > 0 and (dims == 1 or not self.most or came[0] <= self.most)):
+        if not (1 <= dims <= 2 and came[dims - 1] == self.n_in and came[0] > 0):
+            return self.convert(x, out)
+        if self.most and dims == 2 and came[0] > self.most:
             return self.convert(x, out)
         shape[0], shape[1] = self.n_out, self.n_out
         if dims == 2:

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -95,14 +96,28 @@ def minimize(
         assert callback is not None
         callback(intermediate_result)
 
-    return of_scipy(
-        objective,
-        start,
-        method="L-BFGS-B",
-        jac=True,
-        callback=None if callback is None else iterated,
-        options=options,
-    )
+    with _one_blas_thread():
+        return of_scipy(
+            objective,
+            start,
+            method="L-BFGS-B",
+            jac=True,
+            callback=None if callback is None else iterated,
+            options=options,
+        )
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """SciPy's sums take BLAS no time, but its threads spin after each call, on the cores that the
+    engine needs next. Where threadpoolctl is installed, which scikit-learn brings."""
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        yield
+        return
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 def train(run: Any, course: Any, fit: Fit, progress: Watcher | None) -> None:

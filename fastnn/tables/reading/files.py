@@ -104,7 +104,11 @@ def _read_parquet(path: str) -> Table:
         try:
             file = parquet.ParquetFile(stream)
             about = file.metadata
-            check_unpacked(path, 8 * about.num_rows * about.num_columns)
+            n, groups = about.num_rows, range(about.num_row_groups)
+            rows = [about.row_group(i).num_rows for i in groups]
+            if sum(rows) != n or any(one < 0 for one in rows):  # memory is taken by their groups
+                raise TableError(f"{path}: must have {n} rows, its groups have {sum(rows)}")
+            check_unpacked(path, 8 * n * about.num_columns)
             arrow = file.read()
         except (pyarrow.ArrowException, OSError) as error:  # of the file's content, too
             raise TableError(f"{path}: not a Parquet file ({_line(error)})") from None

@@ -174,7 +174,9 @@ cdef class Scan:
 
     cdef _drop_words(self, Py_ssize_t j):
         cdef Column *c = &self.columns[j]
-        values = self.convert(self._words(j))
+        values = plain_numbers(c)
+        if values is None:
+            values = self.convert(self._words(j))
         if values is None:
             c.limit = sys.maxsize
             return
@@ -398,6 +400,21 @@ cdef bint more_slots(Column *c) noexcept nogil:
             slot[0] = old[i]
     free(old)
     return True
+
+
+cdef np.ndarray plain_numbers(Column *c):
+    """(n_words,) numbers, NaN of the empty word; None where a word is no number as `number_of` reads them, or may be a code as 00731."""
+    cdef np.ndarray values = np.empty(c.n_words)
+    cdef double *value = <double *> np.PyArray_DATA(values)
+    cdef const char *word
+    cdef Py_ssize_t i, n
+    for i in range(c.n_words):
+        word, n = c.text + c.words[i].start, c.words[i].n
+        if n == 0:
+            value[i] = NAN
+        elif (n > 1 and word[0] == b"0" and b"0" <= word[1] <= b"9") or not number_of(word, n, &value[i]):
+            return None
+    return values
 
 
 cdef bint number_of(const char *p, Py_ssize_t n, double *out) noexcept nogil:
