@@ -98,6 +98,8 @@ __all__ = [
     "GradientNorms",
     "History",
     "Huber",
+    "Int8Predictor",
+    "Int8Report",
     "InverseScaling",
     "LambdaCallback",
     "LayerNorm",
@@ -158,6 +160,7 @@ if TYPE_CHECKING:
     from fastnn.explain.shapley import shapley_values
     from fastnn.explain.trace import Trace
     from fastnn.many import fit_many
+    from fastnn.quantized.predictor import Int8Predictor, Int8Report
     from fastnn.tabular.estimators import TabularClassifier, TabularRegressor
     from fastnn.training.callbacks import (
         Checkpoint,
@@ -174,6 +177,8 @@ else:
         "CSVLogger", "Checkpoint", "EarlyStopping", "GradientNorms", "LambdaCallback",
         "ProgressBar", "TensorBoard",
     )} | {
+        "Int8Predictor": "fastnn.quantized.predictor",
+        "Int8Report": "fastnn.quantized.predictor",
         "TabularClassifier": "fastnn.tabular.estimators",
         "TabularRegressor": "fastnn.tabular.estimators",
         "Trace": "fastnn.explain.trace",

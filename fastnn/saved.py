@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def load(path: str | PathLike[str]) -> Any:
-    """Load what `save` of a Model, a tabular estimator or a Learner wrote.
+    """Load what `save` of a Model, a tabular estimator, a Learner or an Int8Predictor wrote.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def load(path: str | PathLike[str]) -> Any:
 
     Returns
     -------
-    Model, TabularClassifier, TabularRegressor or online.Learner
+    Model, TabularClassifier, TabularRegressor, online.Learner or Int8Predictor
         It predicts the same bits, and `fit` of a Model, `learn_one` of a Learner, goes on as the
         saved one's would.
 
@@ -43,7 +43,13 @@ def load(path: str | PathLike[str]) -> Any:
     True
     """
     from fastnn.files.ensemble import estimator_of  # here: json makes an import slower
+    from fastnn.files.model import INT8, format_of
 
+    if format_of(path) == INT8:
+        from fastnn.quantized import file
+        from fastnn.quantized.predictor import Int8Predictor
+
+        return Int8Predictor(*file.load(path))
     estimator = estimator_of(path)
     if estimator == "Learner":
         from fastnn.online import learner

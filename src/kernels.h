@@ -148,6 +148,23 @@ typedef struct {
     const ptrdiff_t *order;
 } fnn_targets;
 
+/* Activations in 8 bits (int8.h): h = scale (u - zero), and inverse = 1 / scale. */
+typedef struct {
+    float scale, inverse;
+    int32_t zero;
+} fnn_codes;
+
+/* A panel of a layer in 8 bits. */
+typedef struct {
+    const int8_t *W;        /* [four inputs][NR][4]: as many inputs as are multiples of 4 FNN_SUMMED, those beyond n_in 0 */
+    const int32_t *sums;    /* (NR,) sum_j w_ij */
+    const float *scale, *b; /* (NR,) of the weights; bias */
+} fnn_int8;
+
+typedef void (*fnn_int8_product)(ptrdiff_t rows, ptrdiff_t n, const uint8_t *U, ptrdiff_t ld, const fnn_int8 *layer,
+                                 const fnn_codes *codes, ptrdiff_t each, fnn_activation g, void *C);
+
+enum { FNN_SUMMED = 2, FNN_WEIGHT_SUM = 128 };
 enum { FNN_FORWARD, FNN_BACKWARD, FNN_PARTIAL };
 enum { FNN_BATCH_NORM = 1, FNN_LAYER_NORM };
 enum { FNN_PLAIN, FNN_PERIODIC, FNN_PIECEWISE, FNN_CATEGORIES };
@@ -274,6 +291,14 @@ typedef struct fnn_kernels {
     ptrdiff_t (*nonzeros)(ptrdiff_t n, const void *x, const void *y, int32_t *list);
     int (*all_finite)(ptrdiff_t n, const void *x);                                   /* no NaN, no infinity */
     int (*activate_finite)(ptrdiff_t rows, int vectors, void *C, fnn_activation g);  /* C = g(C); 0 if C was not finite */
+
+    /* In 8 bits, of float alone (double's table has NULL). each: 1 where each row has codes of its own, 0 where all have the same.
+     * U <- codes of x, n columns as of product_panel; ld: bytes from one row of U to the next, a multiple of NR. 0 if x is not
+     * finite. codes <- those that hold all numbers of a row, and 0. C <- g(a), one panel of rows of NR. */
+    int (*encode)(ptrdiff_t rows, ptrdiff_t n, const void *x, ptrdiff_t row, ptrdiff_t stride, const fnn_codes *codes,
+                  ptrdiff_t each, uint8_t *U, ptrdiff_t ld);
+    void (*code_range)(ptrdiff_t rows, ptrdiff_t n, const void *x, ptrdiff_t row, ptrdiff_t stride, fnn_codes *codes);
+    fnn_int8_product int8_product, int8_product_vnni; /* the latter NULL where the ISA has none */
 
     /* Rounds of fused multiply-adds in registers alone: the most arithmetic that this CPU can do. x: a vector, in and out.
      * Returns the floating-point operations done. */

@@ -68,12 +68,21 @@ static int has_avx512(void) { /* F, DQ, BW, VL, with zmm and masks saved */
     cpuid(7, r);
     return (r[1] & 1u << 16) && (r[1] & 1u << 17) && (r[1] & 1u << 30) && (r[1] & 1u << 31);
 }
+
+int fnn_has_vnni(void) { /* AVX512-VNNI */
+    unsigned r[4];
+    if (!has_avx512()) return 0;
+    cpuid(7, r);
+    return (r[2] & 1u << 11) != 0;
+}
 #elif defined(__aarch64__) || defined(_M_ARM64)
 extern const fnn_kernels fnn_kernels_neon_32, fnn_kernels_neon_64;
 static int any(void) { return 1; }
+int fnn_has_vnni(void) { return 0; }
 #else
 extern const fnn_kernels fnn_kernels_baseline_32, fnn_kernels_baseline_64;
 static int any(void) { return 1; }
+int fnn_has_vnni(void) { return 0; }
 #endif
 
 static const struct {

@@ -14,6 +14,9 @@
 /* The tables of this build, best first, that this CPU can run; bits: 32 or 64. i past the last: NULL. */
 FASTNN_API const fnn_kernels *fnn_supported_kernels(int i, int bits);
 
+/* Whether the CPU has vpdpbusd on the vectors of avx512's tables. */
+FASTNN_API int fnn_has_vnni(void);
+
 /* Zeroed memory that starts on a page (a huge page where the block is large enough), or NULL. */
 FASTNN_API void *fnn_alloc(size_t bytes);
 FASTNN_API void fnn_free(void *p);

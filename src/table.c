@@ -2,6 +2,7 @@
  * says which ISA, the build which real. One translation unit, so that what is small is inlined across its parts. */
 #include "gather.h"
 #include "inputs.h"
+#include "int8.h"
 #include "layout.h"
 #include "normalise.h"
 #include "output.h"
@@ -83,6 +84,15 @@ const fnn_kernels TABLE_(FNN_ISA_NAME, FNN_REAL_BITS) = {
 
     .all_finite = all_finite,
     .activate_finite = activate_finite,
+
+#if FNN_REAL_BITS == 32
+    .encode = encode,
+    .code_range = code_range,
+    .int8_product = int8_product,
+#if FNN_VECTOR_BYTES == 64
+    .int8_product_vnni = int8_product_vnni,
+#endif
+#endif
 
     .multiply_adds = multiply_adds,
 };

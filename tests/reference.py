@@ -922,6 +922,45 @@ def train(
     return theta, state, np.array(losses)
 
 
+# --- In 8 bits ------------------------------------------------------------------------------------
+
+
+def codes_of(low, high):
+    """scale, its inverse and the zero of codes 0..255 that hold low..high and 0: float32."""
+    low, high = np.float32(min(low, 0)), np.float32(max(high, 0))
+    scale = high / np.float32(255) - low / np.float32(255)
+    if scale < np.finfo(np.float32).tiny:
+        scale = np.float32(1)
+    inverse = 1 / scale
+    return scale, inverse, int(np.rint(-low * inverse))
+
+
+def layer_in_8_bits(h, w, scales, b, codes):
+    """a = scale scale_i sum_j (u_j - zero) w_ij + b_i of the rows h (batch, n_in), float32; codes:
+    as of `codes_of`, None: of each row its own."""
+    rows = [codes_of(row.min(), row.max()) if codes is None else codes for row in h]
+    a = np.empty((len(h), len(w)), np.float32)
+    for r, (scale, inverse, zero) in enumerate(rows):
+        u = np.clip(np.rint(h[r] * inverse).astype(np.int64) + zero, 0, 255)
+        total = w.astype(np.int64) @ (u - zero)
+        a[r] = total.astype(np.float32) * (scale * scales) + (0 if b is None else b)
+    return a
+
+
+def largest_sums(w, together):
+    """Of each unit the largest sum of weights of one sign that meet in 16 bits: the inputs come in
+    groups of 4 `together`, in which the first, and the second, halves of all fours meet."""
+    largest = np.zeros(len(w))
+    for i, unit in enumerate(w.astype(np.float64)):
+        for start in range(0, len(unit), 4 * together):
+            for half in (0, 2):
+                fours = range(start + half, start + 4 * together, 4)
+                meeting = np.concatenate([unit[j : j + 2] for j in fours])
+                sums = meeting[meeting > 0].sum(), -meeting[meeting < 0].sum()
+                largest[i] = max(largest[i], *sums)
+    return largest
+
+
 # --- Finite differences ---------------------------------------------------------------------------
 
 

@@ -20,7 +20,8 @@ ROOT = Path(fastnn.__file__).parent
 LAYERS = (
     *("errors", "names", "checks", "values", "kernels", "config", "random"),
     *("drawing", "network", "files", "tables", "training", "explain", "report"),
-    *("predictor", "model", "many", "sklearn_callbacks", "tabular", "online", "saved", "data"),
+    *("predictor", "quantized", "model", "many", "sklearn_callbacks", "tabular", "online", "saved"),
+    "data",
     *("interop", "bits", "onnx", "c", "sklearn", "learn", "serve", "cli"),
 )
 TOP = ("fastnn", "fastnn.__main__")  # what users see: above everything

@@ -31,6 +31,7 @@ from fastnn.files.foreign import opened
 from fastnn.files.safetensors import (
     CODES,
     DTYPES,
+    WITH_INT8,
     Tensor,
     check_many,
     encode,
@@ -50,6 +51,7 @@ from fastnn.random import as_seed
 FORMAT, VERSION = "fastnn", 1
 MOST = 2**53  # steps or epochs: what the readers of JSON and a float64 hold exactly
 ENSEMBLE = "fastnn-ensemble"  # the format of files/ensemble.py
+INT8 = "fastnn-int8"  # the format of quantized/file.py
 # An optimizer's vectors: names of tensors, in the order of the rows of its state.
 STATES = {
     "sgd": (),
@@ -157,6 +159,15 @@ def load(path: str | PathLike[str]) -> Loaded:
         check_loaded(parameters)
     checkpoint = _checkpoint(fit, targets) if fit else None
     return Loaded(parameters, training["seed"], metadata, checkpoint)
+
+
+def format_of(path: str | PathLike[str]) -> str:
+    """What the file says that it is; "" where it says nothing, and whoever reads it tells why."""
+    with opened(path) as (file, size):
+        try:
+            return read_header(file, size, WITH_INT8)[1].get("format", "")
+        except ModelFileError:
+            return ""
 
 
 def write_atomically(path: str | PathLike[str], buffers: Iterable[Any]) -> None:

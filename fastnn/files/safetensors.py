@@ -27,6 +27,9 @@ DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8
 # Also in files of others; bfloat16 by its bits.
 FOREIGN = DTYPES | {"F16": np.dtype("<f2"), "BF16": np.dtype("<u2"), "I64": np.dtype("<i8")}
 CODES = {"float32": "F32", "float64": "F64"}
+# Also in files of predictors in 8 bits.
+WITH_INT8 = DTYPES | {"I8": np.dtype("i1")}
+INT8_CODES = CODES | {"int8": "I8"}
 
 
 class Tensor(NamedTuple):
@@ -43,14 +46,14 @@ def encode(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> list[Any
     end = 0
     buffers: list[Any] = []
     for name, array in tensors.items():
-        code = CODES[array.dtype.name]
+        code = INT8_CODES[array.dtype.name]
         begin, end = end, end + array.nbytes
         entries[name] = {
             "dtype": code,
             "shape": list(array.shape),
             "data_offsets": [begin, end],
         }
-        buffers.append(np.ascontiguousarray(array, DTYPES[code]).reshape(-1).view(np.uint8).data)
+        buffers.append(np.ascontiguousarray(array, WITH_INT8[code]).reshape(-1).view(np.uint8).data)
     text = json.dumps(entries, separators=(",", ":"))
     text += " " * (-len(text) % 8)  # so that the tensors are aligned
     check_many(text)  # or nobody could load it

@@ -1,4 +1,4 @@
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t
 
 cdef extern from "kernels.h" nogil:
     ctypedef struct fnn_activation:
@@ -68,6 +68,19 @@ cdef extern from "kernels.h" nogil:
         const void *values
         const double *weights
         const Py_ssize_t *order
+
+    ctypedef struct fnn_codes:
+        float scale, inverse
+        int32_t zero
+
+    ctypedef struct fnn_int8:
+        const int8_t *W
+        const int32_t *sums
+        const float *scale
+        const float *b
+
+    ctypedef void (*fnn_int8_product)(Py_ssize_t rows, Py_ssize_t n, const uint8_t *U, Py_ssize_t ld, const fnn_int8 *layer,
+                                      const fnn_codes *codes, Py_ssize_t each, fnn_activation g, void *C) noexcept nogil
 
     # The contracts stand in kernels.h.
     ctypedef struct fnn_kernels:
@@ -151,6 +164,11 @@ cdef extern from "kernels.h" nogil:
         Py_ssize_t (*nonzeros)(Py_ssize_t n, const void *x, const void *y, int32_t *list) noexcept nogil
         int (*all_finite)(Py_ssize_t n, const void *x) noexcept nogil
         int (*activate_finite)(Py_ssize_t rows, int vectors, void *C, fnn_activation g) noexcept nogil
+        int (*encode)(Py_ssize_t rows, Py_ssize_t n, const void *x, Py_ssize_t row, Py_ssize_t stride, const fnn_codes *codes,
+                      Py_ssize_t each, uint8_t *U, Py_ssize_t ld) noexcept nogil
+        void (*code_range)(Py_ssize_t rows, Py_ssize_t n, const void *x, Py_ssize_t row, Py_ssize_t stride,
+                           fnn_codes *codes) noexcept nogil
+        fnn_int8_product int8_product, int8_product_vnni
         double (*multiply_adds)(Py_ssize_t rounds, void *x) noexcept nogil
 
     enum:
@@ -178,6 +196,8 @@ cdef extern from "kernels.h" nogil:
         FNN_FACTOR
         FNN_MAX_STATES
         FNN_NEAR
+        FNN_SUMMED
+        FNN_WEIGHT_SUM
 
     enum:
         FNN_OF_W
@@ -219,6 +239,7 @@ cdef bint keeps(fnn_activation g) noexcept nogil
 cdef void *allocate(size_t bytes) noexcept nogil
 cdef void release(void *p) noexcept nogil
 cdef const fnn_kernels *kernels_for(int item) noexcept nogil
+cdef bint has_dots() noexcept nogil
 cdef int worth(int n_threads, double flops) except -1
 cdef int startable(int threads) noexcept nogil
 cdef bint all_share() noexcept nogil

@@ -13,6 +13,7 @@ from libc.string cimport memset
 
 cdef extern from "platform.h" nogil:
     const fnn_kernels *fnn_supported_kernels(int i, int bits)
+    int fnn_has_vnni()
     void *fnn_alloc(size_t bytes)
     void fnn_free(void *p)
     void fnn_barrier_wait(fnn_barrier *b, int threads)
@@ -181,6 +182,20 @@ try:
     use(os.environ.get("FASTNN_ISA", ""))
 except ValueError as error:
     raise ImportError(f"FASTNN_ISA: {error}") from None
+
+
+SUMMED, WEIGHT_SUM = FNN_SUMMED, FNN_WEIGHT_SUM  # what weights in 8 bits keep to (src/int8.h)
+cdef bint _dots = fnn_has_vnni()
+
+
+def set_dots(bint on=True):
+    """Whether predictors in 8 bits that are made from now on use vpdpbusd, on a CPU that has it: for tests."""
+    global _dots
+    _dots = on and fnn_has_vnni()
+
+
+cdef bint has_dots() noexcept nogil:
+    return _dots
 
 
 def openmp():

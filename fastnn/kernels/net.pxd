@@ -1,13 +1,18 @@
 from libc.stdint cimport int32_t
 
 from fastnn.kernels._cpu cimport (
-    FNN_FACTOR, Memory, fnn_activation, fnn_barrier, fnn_draw, fnn_features, fnn_identity, fnn_kernels, fnn_kind_float32,
-    fnn_kind_float64, fnn_loss, fnn_norm, fnn_spans, fnn_targets, keeps, plain,
+    FNN_FACTOR, Memory, fnn_activation, fnn_barrier, fnn_codes, fnn_draw, fnn_features, fnn_identity, fnn_int8,
+    fnn_int8_product, fnn_kernels, fnn_kind_float32, fnn_kind_float64, fnn_loss, fnn_norm, fnn_spans, fnn_targets, keeps, plain,
 )
 from fastnn.kernels.backward cimport Entries
 from fastnn.kernels.inputs cimport Phi
 from fastnn.kernels.panels cimport Layer
 from fastnn.kernels.update cimport Slots, Step
+
+cdef struct Int8:
+    # A layer's weights in 8 bits.
+    fnn_int8 *panels           # [out panel]
+    fnn_codes codes            # of its inputs; inverse 0: each row has its own
 
 cdef struct Net:
     const fnn_kernels *k
@@ -26,6 +31,8 @@ cdef struct Net:
     char **directions          # [n_layers + 1]: of features and units, panels like a row of h[l]; NULL: weights have any sign
     double input_scale         # integers among the features are multiplied by it
     Phi phi                    # the input layer: layer 1's inputs are s phi(x)
+    Int8 *int8                 # [n_layers]: the weights, of a net for prediction in 8 bits; elsewhere NULL
+    fnn_int8_product int8_product
 
 cdef struct Buffers:
     # What a run of mini-batches needs beside the weights. h[k] and delta[k] are panels of `capacity` rows.
@@ -92,7 +99,7 @@ cdef inline bint as_they_lie(const fnn_kernels *k, const fnn_features *X) noexce
             and X.row % k.item == 0)
 
 cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bias, str dtype, bint may_turn,
-                  norms, double input_scale, phi) except -1
+                  norms, double input_scale, phi, bint weights=*) except -1
 cdef enum:  # beside the numbers of the optimizer's states: vectors laid out like theta
     THETA = -1
     GRADIENT = -2

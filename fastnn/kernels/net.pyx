@@ -28,8 +28,8 @@ cdef const char *NEVER_USED = <const char *> 64  # where no element lies
 
 
 cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bias, str dtype, bint may_turn,
-                  norms, double input_scale, phi) except -1:
-    """Room for the weights. sizes: n_0..n_K; activations: of hidden layers (`_cpu.as_activation`); bias: of each layer;
+                  norms, double input_scale, phi, bint weights=True) except -1:
+    """Room for the weights, but for W where not `weights`. sizes: n_0..n_K; activations: of hidden layers (`_cpu.as_activation`); bias: of each layer;
     loss: as `set_loss` takes it; norms: of hidden layers, (kind, epsilon, momentum) or None; empty: none; phi: the input layer,
     as `make_phi` takes it."""
     cdef Py_ssize_t K = len(sizes) - 1, l
@@ -44,7 +44,7 @@ cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bia
     net.norms = <fnn_norm *> memory.take(K, sizeof(fnn_norm))
     net.activations = <fnn_activation *> memory.take(K, sizeof(fnn_activation))
     net.alpha = <char **> memory.take(K, sizeof(char *))
-    net.normalised, net.batch_normalised, net.parametric, net.directions = False, False, False, NULL
+    net.normalised, net.batch_normalised, net.parametric, net.directions, net.int8 = False, False, False, NULL, NULL
     for l in range(K):
         norm = &net.norms[l]
         if l < len(norms) and norms[l] is not None:
@@ -54,7 +54,7 @@ cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bia
             net.batch_normalised = net.batch_normalised or norm.kind == FNN_BATCH_NORM
         net.activations[l] = as_activation(activations[l] if l < K - 1 else fnn_identity)
         make_layer(net.k, memory, sizes[l] if l else net.phi.n_features, sizes[l + 1], bias[l] and norm.kind == 0, may_turn,
-                   &net.layers[l])
+                   &net.layers[l], weights)
         if l < K - 1 and isinstance(activations[l], tuple) and len(activations[l]) == 3:
             net.alpha[l], net.parametric = bias_panels(net.k, memory, &net.layers[l]), True
         if norm.kind:

@@ -52,7 +52,7 @@ cdef inline void set_real(const fnn_kernels *k, void *v, Py_ssize_t i, double x)
         (<double *> v)[i] = x
 
 cdef int make_layer(const fnn_kernels *k, Memory memory, Py_ssize_t n_in, Py_ssize_t n_out, bint has_bias, bint may_turn,
-                    Layer *layer) except -1
+                    Layer *layer, bint weights=*) except -1
 cdef int prepare_transpose(const fnn_kernels *k, Memory memory, Layer *layer) except -1
 cdef size_t weight_bytes(const fnn_kernels *k, const Layer *layer) noexcept nogil
 cdef char *weight_panels(const fnn_kernels *k, Memory memory, const Layer *layer) except NULL

@@ -6,13 +6,13 @@ cdef Py_ssize_t FAR_BYTES = 2 << 20  # of weights, with an L2 of 1 MiB: for less
 
 
 cdef int make_layer(const fnn_kernels *k, Memory memory, Py_ssize_t n_in, Py_ssize_t n_out, bint has_bias, bint may_turn,
-                    Layer *layer) except -1:
-    """Sizes, and room for the weights. may_turn: single rows, which need Wp by panels of outputs, do not come."""
+                    Layer *layer, bint weights=True) except -1:
+    """Sizes, and room for the weights, or for b alone. may_turn: single rows, which need Wp by panels of outputs, do not come."""
     layer.n_in, layer.n_out, layer.has_bias = n_in, n_out, has_bias
     layer.in_panels, layer.out_panels = panels(k, n_in), panels(k, n_out)
     layer.turned = may_turn and n_out <= k.vl and n_out < n_in
     layer.far = n_in * n_out * k.item > FAR_BYTES
-    layer.Wp = weight_panels(k, memory, layer)
+    layer.Wp = weight_panels(k, memory, layer) if weights else NULL
     layer.b = bias_panels(k, memory, layer)
     layer.Wt = NULL
     return 0

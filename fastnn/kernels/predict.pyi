@@ -11,6 +11,7 @@ Norm = tuple[int, float, float]  # id, epsilon, momentum
 Column = tuple[int, int, int, int, int, Reals | None]  # kind, column, width, n, size, edges
 Phi = tuple[Sequence[Column], bool]  # columns in the order of features, whether they are scaled
 
+
 class Frozen:
     def __init__(
         self,
@@ -20,12 +21,13 @@ class Frozen:
         loss: tuple[int, dict[str, Any]],
         bias: Sequence[bool],
         dtype: str,
-        theta: Reals,
+        theta: Reals | None,
         norms: Sequence[Norm | None],
-        statistics: Reals,
+        statistics: Reals | None,
         input_scale: float = 1.0,
         phi: Phi | None = None,
         max_batch: int = 0,
+        int8: Sequence[tuple[Any, ...]] | None = None,
     ) -> None: ...
     def __call__(self, x: Any, out: Reals | None = None) -> Reals: ...
     def forward(self, X: Any, out: Reals) -> bool: ...

@@ -6,17 +6,18 @@ a tile could reuse: it passes over each layer's weights once. Both sum in the sa
 cimport numpy as np
 from cython.parallel cimport parallel, prange, threadid
 from libc.math cimport NAN
-from libc.stdint cimport int32_t
-from libc.string cimport memset
+from libc.stdint cimport int8_t, int32_t, uint8_t
+from libc.string cimport memcpy, memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_FORWARD, FNN_PARTIAL, FNN_SOFTMAX, Memory, allocate, fnn_activation, fnn_features, fnn_identity, fnn_kernels,
-    fnn_kind_float32, fnn_kind_float64, fnn_targets, fp_enter, fp_leave, kernels_for, plain, raise_signals, release, worth,
+    FNN_FORWARD, FNN_PARTIAL, FNN_SOFTMAX, FNN_SUMMED, Memory, allocate, fnn_activation, fnn_codes, fnn_features, fnn_identity,
+    fnn_int8, fnn_kernels, fnn_kind_float32, fnn_kind_float64, fnn_targets, fp_enter, fp_leave, has_dots, kernels_for, plain,
+    raise_signals, release, worth,
 )
 from fastnn.kernels.forward cimport forward_part, forward_sparse_part, parametric_part
 from fastnn.kernels.inputs cimport features_part
 from fastnn.kernels.net cimport (
-    THETA, Net, address, as_they_lie, flops, fold, load_net, load_statistics, make_net, set_features, set_targets, work,
+    THETA, Int8, Net, address, as_they_lie, flops, fold, load_net, load_statistics, make_net, set_features, set_targets, work,
     writable_address,
 )
 from fastnn.kernels.normalise cimport normalise_part
@@ -28,7 +29,6 @@ np.import_array()
 cdef extern from "platform.h" nogil:
     void *fnn_exchange(void **place, void *p)
 
-cdef Py_ssize_t CHUNK = 128     # rows that one thread takes through all layers
 cdef double BLOCK = 1e9         # operations between two looks at signals: 5 to 50 ms ...
 cdef double A_ROW = 200         # ... where a row costs so many beside its products
 # A pass alone wakes its threads, and between two passes they spin for a while: beside another process that costs both.
@@ -38,6 +38,7 @@ cdef double QUICK = 1e6         # operations, some 10 us, for which the GIL is n
 cdef Py_ssize_t BLOCK_ROWS = 8192  # that all networks of a mean have taken before any takes more: they stay in the cache
 
 cdef enum:
+    CHUNK = 128                 # rows that one thread takes through all layers
     PAGE = 4096
     ON_STACK = 1 << 14          # bytes of activations of one row that lie on the stack
 
@@ -133,25 +134,50 @@ cdef int forward_chunk(const Net *net, const fnn_features *X, const Py_ssize_t *
     room: two buffers of `size` bytes, the output layer's scratch, and entries.
     """
     cdef const fnn_kernels *k = net.k
+    cdef Py_ssize_t stride = row_room(rows) * k.nr, n_K = net.layers[net.n_layers - 1].n_out
+    cdef char *scratch = room + 2 * size
+    cdef const char *h
+    if net.int8 != NULL:
+        h = layers_in_8_bits(net, X, order, first, rows, y == NULL, size, room)
+    else:
+        h = layers(net, X, order, first, rows, y == NULL, size, room)
+    if h == NULL:
+        return 0
+    if y != NULL:
+        k.output_delta(rows, n_K, h, stride, <void *> h, NULL, y, first, net.output, &net.loss, 1.0, losses + first, scratch)
+    elif net.output.id == FNN_SOFTMAX:
+        k.softmax(rows, n_K, <void *> h, stride, scratch)
+    k.scatter(rows, n_K, h, stride, out)
+    return 1
+
+
+cdef inline fnn_activation activation_of(const Net *net, Py_ssize_t l, bint to_output) noexcept nogil:
+    """What layer l's product ends with. to_output: the last layer's with the network's output, but for softmax."""
+    if l == net.n_layers - 1 and to_output and net.output.id != FNN_SOFTMAX:
+        return net.output
+    return plain(fnn_identity) if net.alpha[l] != NULL else net.activations[l]
+
+
+cdef const char *layers(const Net *net, const fnn_features *X, const Py_ssize_t *order, Py_ssize_t first, Py_ssize_t rows,
+                        bint to_output, size_t size, char *room) noexcept nogil:
+    """h^(K), or where its output is left to do a^(K), in panels of `forward_chunk`'s room; NULL if X is not finite."""
+    cdef const fnn_kernels *k = net.k
     cdef Py_ssize_t stride = row_room(rows) * k.nr, K = net.n_layers, n_K = net.layers[K - 1].n_out, l
     cdef const char *h_prev = X.data + row_number(order, first) * X.row
     cdef char *h = room
     cdef char *other = room + size
-    cdef char *scratch = room + 2 * size
     cdef const Layer *layer
     cdef fnn_activation g
-    cdef Entries entries = entries_in(net, scratch + scratch_bytes(k, n_K), rows)
+    cdef Entries entries = entries_in(net, room + 2 * size + scratch_bytes(k, n_K), rows)
     if net.phi.used:
         if not inputs(net, X, order, first, other, h, stride, rows, &entries):
-            return 0
+            return NULL
         h_prev, h, other = h, other, h
     elif rows == 1 and X.indptr == NULL and not (net.layers[0].turned or as_they_lie(k, X)):
         k.gather_features(1, net.layers[0].n_in, X, order, first, other, k.nr)
         h_prev = other
     for l in range(K):
-        layer, g = &net.layers[l], plain(fnn_identity) if net.alpha[l] != NULL else net.activations[l]
-        if l == K - 1 and y == NULL and net.output.id != FNN_SOFTMAX:
-            g = net.output
+        layer, g = &net.layers[l], activation_of(net, l, to_output)
         if l == 0 and net.phi.n_looked:
             looking_layer(net, h_prev, h, stride, g, rows, &entries)
         elif l == 0 and X.indptr != NULL:
@@ -160,26 +186,57 @@ cdef int forward_chunk(const Net *net, const fnn_features *X, const Py_ssize_t *
             memset(h, 0, layer.out_panels * k.nr * k.item)
             k.row_product(layer.n_in, NULL, h_prev, layer.Wp, layer.n_in * k.nr, layer.out_panels, h)
             if l == 0 and not net.phi.used and not (k.all_finite(layer.n_out, h) or k.all_finite(layer.n_in, h_prev)):
-                return 0
+                return NULL
             k.row_activate(layer.n_out, h, layer.b, g, NULL)
         elif l == 0 and not net.phi.used:
             if not first_layer(k, layer, X, order, first, other, h, stride, g, rows):
-                return 0
+                return NULL
         else:
             forward_part(k, layer, h_prev, NULL, h, NULL, stride, g, 0, layer.out_panels, 0, rows)
-        if net.normalised and net.norms[l].kind:  # by layers: that by batches is in the weights (net.pyx: fold)
-            normalise_part(k, &net.norms[l], layer.n_out, False, h, NULL, NULL, NULL, stride, net.norms[l].g, 0,
-                           layer.out_panels, 0, rows)
-        if net.alpha[l] != NULL:
-            parametric_part(k, layer.n_out, net.activations[l], net.alpha[l], h, NULL, NULL, stride, 0, layer.out_panels, 0, rows)
+        after_product(net, l, h, stride, rows)
         h_prev, h, other = h, other, h
-    if y != NULL:
-        k.output_delta(rows, n_K, h_prev, stride, <void *> h_prev, NULL, y, first, net.output, &net.loss, 1.0,
-                       losses + first, scratch)
-    elif net.output.id == FNN_SOFTMAX:
-        k.softmax(rows, n_K, <void *> h_prev, stride, scratch)
-    k.scatter(rows, n_K, h_prev, stride, out)
-    return 1
+    return h_prev
+
+
+cdef inline void after_product(const Net *net, Py_ssize_t l, char *h, Py_ssize_t stride, Py_ssize_t rows) noexcept nogil:
+    """Normalisation by layers and parametric activations: that by batches is in the weights (net.pyx: fold)."""
+    cdef const fnn_kernels *k = net.k
+    cdef const Layer *layer = &net.layers[l]
+    if net.normalised and net.norms[l].kind:
+        normalise_part(k, &net.norms[l], layer.n_out, False, h, NULL, NULL, NULL, stride, net.norms[l].g, 0,
+                       layer.out_panels, 0, rows)
+    if net.alpha[l] != NULL:
+        parametric_part(k, layer.n_out, net.activations[l], net.alpha[l], h, NULL, NULL, stride, 0, layer.out_panels, 0, rows)
+
+
+cdef const char *layers_in_8_bits(const Net *net, const fnn_features *X, const Py_ssize_t *order, Py_ssize_t first,
+                                  Py_ssize_t rows, bint to_output, size_t size, char *room) noexcept nogil:
+    """As `layers`, from codes (src/int8.h): the first buffer has h, the second the codes of a layer's inputs."""
+    cdef const fnn_kernels *k = net.k
+    cdef Py_ssize_t stride = row_room(rows) * k.nr, K = net.n_layers, l, p
+    cdef Py_ssize_t row = X.row // k.item, x_stride = k.nr, each = net.int8[0].codes.inverse == 0
+    cdef const char *x = X.data + first * X.row
+    cdef char *h = room
+    cdef uint8_t *U = <uint8_t *> room + size
+    cdef const Layer *layer
+    cdef fnn_codes of_rows[CHUNK]
+    cdef const fnn_codes *codes
+    if order != NULL or not as_they_lie(k, X):
+        k.gather_features(rows, net.layers[0].n_in, X, order, first, h, stride)
+        x, row, x_stride = h, k.nr, stride
+    for l in range(K):
+        layer, codes = &net.layers[l], &net.int8[l].codes
+        if each:
+            k.code_range(rows, layer.n_in, x, row, x_stride, of_rows)
+            codes = of_rows
+        if not k.encode(rows, layer.n_in, x, row, x_stride, codes, each, U, layer.in_panels * k.nr) and l == 0:
+            return NULL
+        for p in range(layer.out_panels):
+            net.int8_product(rows, layer.n_in, U, layer.in_panels * k.nr, &net.int8[l].panels[p], codes, each,
+                             activation_of(net, l, to_output), at(k, h, p * stride))
+        after_product(net, l, h, stride, rows)
+        x, row, x_stride = h, k.nr, stride
+    return h
 
 
 cdef struct Entries:
@@ -287,6 +344,46 @@ cdef int rows_finite(const fnn_kernels *k, Py_ssize_t n, const fnn_features *X, 
     return 1
 
 
+cdef int load_int8(Net *net, Memory memory, layers) except -1:
+    """The weights in 8 bits, as `Frozen` takes them."""
+    cdef const fnn_kernels *k = net.k
+    cdef const Layer *layer
+    cdef Int8 *to
+    cdef Py_ssize_t l, p, n_fours, i, j, nr = k.nr
+    cdef const int8_t[:, ::1] w
+    cdef int8_t *W
+    cdef int32_t *sums
+    cdef char *scales
+    net.int8 = <Int8 *> memory.take(net.n_layers, sizeof(Int8))
+    net.int8_product = k.int8_product_vnni if k.int8_product_vnni != NULL and has_dots() else k.int8_product
+    for l in range(net.n_layers):
+        layer, to = &net.layers[l], &net.int8[l]
+        w, scale, b, gamma, alpha, codes = layers[l]
+        n_fours = (layer.n_in + 4 * FNN_SUMMED - 1) // (4 * FNN_SUMMED) * FNN_SUMMED
+        W = <int8_t *> memory.take(layer.out_panels, n_fours * nr * 4)
+        sums, scales = <int32_t *> memory.take(layer.out_panels, nr * 4), memory.take(layer.out_panels, nr * 4)
+        for i in range(layer.n_out):
+            for j in range(layer.n_in):
+                W[((i // nr * n_fours + j // 4) * nr + i % nr) * 4 + j % 4] = w[i, j]
+                sums[i] += w[i, j]
+        memcpy(scales, address(scale), layer.n_out * 4)
+        load_vector(layer.n_out, b, <char *> net.norms[l].beta if net.norms[l].kind else layer.b)
+        load_vector(layer.n_out, gamma, <char *> net.norms[l].gamma)
+        load_vector(layer.n_out, alpha, net.alpha[l])
+        to.panels = <fnn_int8 *> memory.take(layer.out_panels, sizeof(fnn_int8))
+        for p in range(layer.out_panels):
+            to.panels[p] = fnn_int8(W + p * n_fours * nr * 4, sums + p * nr, <float *> scales + p * nr, <float *> layer.b + p * nr)
+        if codes is not None:
+            to.codes.scale, to.codes.inverse, to.codes.zero = codes
+    return 0
+
+
+cdef int load_vector(Py_ssize_t n, vector, char *to) except -1:
+    if vector is not None:
+        memcpy(to, address(vector), n * 4)
+    return 0
+
+
 cdef class Frozen:
     """A network's weights in panels, for prediction alone. Trusts its caller but for the arguments of a call.
 
@@ -297,6 +394,9 @@ cdef class Frozen:
     theta : (n_parameters,) array of dtype
     norms, statistics, phi
         As of `engine.Engine`, and of its `load`.
+    int8 : list of tuples, optional
+        In place of theta and statistics, of each layer w (n_out, n_in) int8, its scale (n_out,), b, gamma and alpha, (n_out,) or
+        None, all float32; (scale, inverse, zero) of its inputs' codes, or in all layers None: each row has its own.
     max_batch : int
         The most rows of a call; 0: any number.
     """
@@ -310,11 +410,14 @@ cdef class Frozen:
     cdef size_t row_bytes            # of one buffer of a single row
 
     def __init__(self, sizes, activations, output, loss, bias, str dtype, theta, norms, statistics, double input_scale=1,
-                 phi=None, Py_ssize_t max_batch=0):
+                 phi=None, Py_ssize_t max_batch=0, int8=None):
         memory = Memory()
-        make_net(&self.net, memory, sizes, activations, output, loss, bias, dtype, False, norms, input_scale, phi)
-        load_net(&self.net, address(theta), THETA)
-        load_statistics(&self.net, address(statistics))
+        make_net(&self.net, memory, sizes, activations, output, loss, bias, dtype, False, norms, input_scale, phi, int8 is None)
+        if int8 is None:
+            load_net(&self.net, address(theta), THETA)
+            load_statistics(&self.net, address(statistics))
+        else:
+            load_int8(&self.net, memory, int8)
         fold(&self.net, memory)
         self.type_number = np.NPY_FLOAT32 if dtype == "float32" else np.NPY_FLOAT64
         self.kind = fnn_kind_float32 if dtype == "float32" else fnn_kind_float64
