@@ -153,7 +153,8 @@ class _File:
     def body(self) -> str:
         """What follows the functions; afterwards `used` names those."""
         model, name = self._model, self._name
-        arrays, code = [], []
+        arrays: list[str] = []
+        code: list[str] = []
         widest = self._widest()
         h, other = "h[0]", "h[1]"
         features: Any = slice(None)
