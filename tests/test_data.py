@@ -516,7 +516,6 @@ GOOD = ([0, 1, 2], [0, 1], [1.0, 2.0], (2, 3))
         ({1: [0.0, 1.0]}, TypeError, "X.indptr and X.indices must be integers"),
         ({2: ["a", "b"]}, TypeError, "X must be real numbers, got dtype"),
         ({3: (2, 4)}, ValueError, r"X must have shape \(n, 3\), got \(2, 4\)"),
-        ({0: [0], 3: (0, 3)}, ValueError, "X must have at least one row"),
     ],
 )
 def test_bad_csr(change, error, message):
@@ -533,6 +532,16 @@ def test_bad_csr(change, error, message):
             call()
     assert model.theta.tobytes() == before
     model.fit(Plain(*(np.array(part) for part in GOOD[:3]), GOOD[3]), [0, 1])
+
+
+def test_csr_without_rows():
+    """Refused, but by a predictor, which services call: it answers with nothing."""
+    X = Plain(np.array([0]), *(np.array(part) for part in GOOD[1:3]), (0, 3))
+    model = fastnn.Model([3, 2], seed=0)
+    for call in (lambda: model.fit(X, []), lambda: model.predict(X)):
+        with pytest.raises(ValueError, match="X must have at least one row"):
+            call()
+    assert model.predictor()(X).shape == (0, 2)
 
 
 def test_csr_without_entries():
