@@ -16,7 +16,7 @@
 #define CHUNK 128              /* rows that pass through all layers together, so that their activations stay near */
 #define FAR_BYTES (2 << 20)    /* weights that do not stay in L2 (kernels/panels.pyx) */
 #define PAGE 4096              /* rows that begin at the same place in each push each other out of L1 */
-#define HEADER_MAX 100000000   /* bytes: as the safetensors package has it */
+#define HEADER_MAX 25000000    /* bytes (files/safetensors.py) */
 #define MOST_COLUMNS 32        /* of a panel */
 #define MESSAGE 300
 
