@@ -369,7 +369,7 @@ def many_section(result: Result) -> str:
 
 def int8_section(result: Result) -> str:
     head = ["", "ms", "times fastnn int8's", "float32's class", "right on the test rows"]
-    parts = [f"### {cpu(result)}, {result['machine']['isa']}", where(result)]
+    parts = [f"### 8 bits, {cpu(result)}", where(result)]
     for one in result["measurements"]:
         ways = sorted(one["ways"].items(), key=lambda way: way[1]["median_s"])
         rows = [
