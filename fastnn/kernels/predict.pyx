@@ -135,16 +135,19 @@ cdef int forward_chunk(const Net *net, const fnn_features *X, const Py_ssize_t *
                        bint helped=False) noexcept nogil:
     """out <- h^(K) of the rows X[order[first..]], and their losses where y is given; 0 if X is not finite.
 
-    room: two buffers of `size` bytes, the output layer's scratch, and entries. helped: a row that a second core helps with.
+    room: two buffers of `size` bytes, the output layer's scratch, and entries. helped: whether a second core may help with a row.
     """
     cdef const fnn_kernels *k = net.k
     cdef Py_ssize_t stride = row_room(rows) * k.nr, n_K = net.layers[net.n_layers - 1].n_out
     cdef char *scratch = room + 2 * size
     cdef const char *h
+    cdef int how
     if net.int8 != NULL:
         h = layers_in_8_bits(net, X, order, first, rows, y == NULL, size, room)
     else:
-        h = layers(net, X, order, first, rows, y == NULL, size, room, helped)
+        how = begin_row() if helped else FNN_CROWDED
+        h = layers(net, X, order, first, rows, y == NULL, size, room, how == FNN_HELPED)
+        end_row(how)
     if h == NULL:
         return 0
     if y != NULL:
@@ -538,28 +541,20 @@ cdef class Frozen:
 
     cdef int run(self, const fnn_features *X, char *out, Py_ssize_t n) except -1:
         """out <- h^(K) of n rows; 0 if X is not finite."""
-        cdef int how
+        cdef size_t scratch_size = scratch_bytes(self.net.k, self.n_out)
+        cdef bint helped
         if n > 1:
             return forward_rows(&self.net, &self.idle, X, NULL, out, NULL, NULL, n,
                                 1 if n * self.row_flops < QUICK else self.threads())
-        if self.row_flops < QUICK or self.alone:
-            return self.run_row(X, out, False)
-        if helper_wanted():
+        helped = self.row_flops >= QUICK and not self.alone and not limited_to_one()
+        if helped and helper_wanted():
             start_helper(self.threads() > 1)
-        how = FNN_CROWDED if limited_to_one() else begin_row()
-        try:
-            return self.run_row(X, out, how == FNN_HELPED)
-        finally:
-            end_row(how)
-
-    cdef int run_row(self, const fnn_features *x, char *out, bint helped) except -1:
-        cdef size_t scratch_size = scratch_bytes(self.net.k, self.n_out)
-        if not as_they_lie(self.net.k, x) or 2 * self.row_bytes + scratch_size + entries_bytes(&self.net, 1) > ON_STACK:
-            return forward_rows(&self.net, &self.idle, x, NULL, out, NULL, NULL, 1, 1, helped)
+        if not as_they_lie(self.net.k, X) or 2 * self.row_bytes + scratch_size + entries_bytes(&self.net, 1) > ON_STACK:
+            return forward_rows(&self.net, &self.idle, X, NULL, out, NULL, NULL, 1, 1, helped)
         if self.row_flops < QUICK:
-            return forward_row(&self.net, x, out, self.row_bytes, False)
+            return forward_row(&self.net, X, out, self.row_bytes, False)
         with nogil:
-            return forward_row(&self.net, x, out, self.row_bytes, helped)
+            return forward_row(&self.net, X, out, self.row_bytes, helped)
 
 
 cdef class Mean:
