@@ -508,10 +508,10 @@ def test_a_result_says_what_a_core_could_do():
 
 def test_columns_at_0_are_timed_beside_dense_rows_and_reported(monkeypatch, tmp_path, capsys):
     rng, kept = np.random.default_rng(0), {}
-    X = rng.random((64, 784), np.float32)
+    X = rng.random((512, 784), np.float32)
     X[:, :196] = 0
     monkeypatch.setattr(machine, "peak", lambda isa="": 1.0)
-    monkeypatch.setattr(zeros, "mnist", lambda rows: (X, rng.integers(0, 10, 64)))
+    monkeypatch.setattr(zeros, "mnist", lambda rows: (X, rng.integers(0, 10, 512)))
     monkeypatch.setattr(zeros, "write", lambda result: kept.update(result) or tmp_path)
     zeros.main(Namespace(rounds=2, write=True))
     assert len(kept["measurements"]) == 10 and "75% of the columns used" in capsys.readouterr().out
