@@ -205,8 +205,8 @@ WASM = [
     ["clang", "--target=wasm32"],
     [sys.executable, "-m", "ziglang", "cc", "-target", "wasm32-freestanding"],
 ]
-WASM_FLAGS = ["-std=c99", "-O2" if LONG else "-O1", "-nostdlib", "-ffreestanding", "-mbulk-memory", "-Imath"]
-WASM_FLAGS += ["-Wl,--no-entry", "-Wl,--export=__heap_base"]
+WASM_FLAGS = ["-std=c99", "-O2" if LONG else "-O1", "-nostdlib", "-ffreestanding", "-mbulk-memory"]
+WASM_FLAGS += ["-Imath", "-Wl,--no-entry", "-Wl,--export=__heap_base"]
 #: All that a file may take of libm is an instruction there.
 MATH = """
 #define sqrtf __builtin_sqrtf
