@@ -98,7 +98,6 @@ def log_model(
     --------
     >>> import mlflow
     >>> import fastnn.mlflow
-    >>> mlflow.set_tracking_uri("sqlite:///runs.db")  # doctest: +SKIP
     >>> with mlflow.start_run():  # doctest: +SKIP
     ...     fastnn.mlflow.log_model(fastnn.Model([2, 3], seed=0), "net")
     """

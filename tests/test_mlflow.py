@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
 import fastnn
 
-mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
-pd = pytest.importorskip("pandas", reason="pandas is not installed")
-import mlflow.pyfunc  # noqa: E402, F811
+with warnings.catch_warnings():  # MLflow's own, while it is imported
+    warnings.simplefilter("ignore")
+    pytest.importorskip("pandas", reason="pandas is not installed")
+    pytest.importorskip("mlflow.pyfunc", reason="mlflow is not installed")
 
-import fastnn.mlflow  # noqa: E402
+import mlflow
+import pandas as pd
+
+import fastnn.mlflow
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own
 
@@ -23,7 +29,7 @@ BOUGHT = ["no", "yes", "yes", "no"] * 10
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/runs.db")
+    mlflow.set_tracking_uri((tmp_path / "runs").as_uri())
     return tmp_path
 
 
