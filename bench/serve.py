@@ -4,12 +4,13 @@ The same network behind `fastnn serve`, with its log and without, and behind ben
 on ONNX Runtime, on PyTorch, and on none: an answer that no model gives, so the rest is HTTP, JSON
 and Python. A process and a thread each, on one core; wrk asks from another. Requests of one row and
 of 100, from one connection that waits for each answer and from 16. All services stand from the
-first round to the last and take turns; their answers are compared before. Figures are medians of
-the rounds.
+first round to the last, and all take their turns in every way to ask in each round; their answers
+are compared before. Figures are medians of the rounds.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -44,7 +45,7 @@ SERVICES = {
 }
 # What wrk is told: the request, and in which line its figures come; microseconds.
 SCRIPT = """
-wrk.method, wrk.body = "POST", io.open("body.json"):read("*a")
+wrk.method, wrk.body = "POST", io.open(os.getenv("BODY")):read("*a")
 function done(summary, latency, requests)
   local e = summary.errors
   local figures = {summary.requests, summary.duration, latency:percentile(50),
@@ -75,14 +76,14 @@ def main(options: Namespace) -> None:
             except ChildProcessError as error:
                 print(f"without {name}: {error}")
         compare(ports, bodies)
-        for rows, connections in ((r, c) for r in ROWS for c in CONNECTIONS):
-            (folder / "body.json").write_bytes(bodies[rows])
-            title = f"{rows} row{'s' * (rows > 1)} a request, {connections} connection"
-            title += "s" * (connections > 1)
-            print(f"{title}:")
-            found = measure(ports, folder, connections, options)
-            head = {"workload": {"name": title}, "threads": 1, "commit": machine.commit()}
-            measurements.append({**head, "ways": found})
+        turns = measure(ports, folder, options.rounds, options.seconds)
+    for rows, connections in itertools.product(ROWS, CONNECTIONS):
+        title = f"{rows} row{'s' * (rows > 1)} a request, {connections} connection"
+        title += "s" * (connections > 1)
+        print(f"{title}:")
+        found = {name: summed_up(name, turns[rows, connections, name]) for name in ports}
+        head = {"workload": {"name": title}, "threads": 1, "commit": machine.commit()}
+        measurements.append({**head, "ways": found})
     if options.write:
         packages = ["onnxruntime", "torch", "starlette", "uvicorn", "msgspec"]
         result = {
@@ -105,7 +106,10 @@ def prepare(folder: Path) -> dict[int, bytes]:
     except ImportError:
         pass  # nor is there ONNX Runtime, then
     X = np.random.default_rng(0).standard_normal((max(ROWS), SIZES[0])).round(4).tolist()
-    return {n: json.dumps({"row": X[0]} if n == 1 else {"rows": X[:n]}).encode() for n in ROWS}
+    bodies = {n: json.dumps({"row": X[0]} if n == 1 else {"rows": X[:n]}).encode() for n in ROWS}
+    for n, body in bodies.items():
+        (folder / f"{n}.json").write_bytes(body)
+    return bodies
 
 
 @contextmanager
@@ -171,26 +175,29 @@ def told(answer: dict[str, Any]) -> np.ndarray:
     return np.array([[float(row["class"]), *row["probabilities"].values()] for row in rows])
 
 
-def measure(
-    ports: dict[str, int], folder: Path, connections: int, options: Namespace
-) -> dict[str, Any]:
-    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in ports}
-    for name in [*ports] * options.rounds:
-        rounds[name].append(turn(ports[name], folder, connections, options.seconds))
-    found: dict[str, Any] = {}
-    for name, turns in rounds.items():
-        medians = {figure: median(one[figure] for one in turns) for figure in turns[0]}
-        found[name] = {**medians, "rounds": turns}
-        figures = "   ".join(f"{figure} {value:9,.0f}" for figure, value in medians.items())
-        print(f"  {name:27} {figures}", flush=True)
-    return found
+def measure(ports: dict[str, int], folder: Path, rounds: int, seconds: int) -> dict[Any, Any]:
+    """What wrk saw in each round, by rows, connections and service."""
+    ways = list(itertools.product(ROWS, CONNECTIONS, ports))
+    turns: dict[Any, list[dict[str, float]]] = {way: [] for way in ways}
+    for rows, connections, name in ways * rounds:
+        figures = turn(ports[name], folder / f"{rows}.json", connections, seconds)
+        turns[rows, connections, name].append(figures)
+    return turns
 
 
-def turn(port: int, folder: Path, connections: int, seconds: int) -> dict[str, float]:
+def summed_up(name: str, turns: list[dict[str, float]]) -> dict[str, Any]:
+    medians = {figure: median(one[figure] for one in turns) for figure in turns[0]}
+    figures = "   ".join(f"{figure} {value:9,.0f}" for figure, value in medians.items())
+    print(f"  {name:27} {figures}", flush=True)
+    return {**medians, "rounds": turns}
+
+
+def turn(port: int, body: Path, connections: int, seconds: int) -> dict[str, float]:
     command = [*on_core(1), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", "ask.lua"]
     run = subprocess.run(
         [*command, f"http://127.0.0.1:{port}/predict"],
-        cwd=folder,
+        cwd=body.parent,
+        env=os.environ | {"BODY": body.name},
         capture_output=True,
         text=True,
         check=True,
