@@ -15,6 +15,7 @@ from bench import (
     report,
     rows,
     run,
+    serve,
     streams,
     sweep,
     threads,
@@ -30,7 +31,7 @@ def main() -> None:
     modules = {"run": run, "report": report, "sweep": sweep, "threads": threads}
     modules |= {"estimators": estimators, "many": many, "tables": tables, "before": before}
     modules |= {"rows": rows, "streams": streams, "zeros": zeros, "int8": int8}
-    modules |= {"linear": linear, "imports": imports}
+    modules |= {"linear": linear, "imports": imports, "serve": serve}
     for name, module in modules.items():
         command = commands.add_parser(name, help=module.__doc__.splitlines()[0].split(": ")[1])
         module.add_arguments(command)

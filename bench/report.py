@@ -37,8 +37,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def main(options: Namespace) -> None:
     results = latest(options.results)
-    kinds = "run sweep threads estimators many int8 zeros linear imports".split()
-    runs, sweeps, beside, estimators, many, int8, zeros, linear, imports = (
+    kinds = "run sweep threads estimators many int8 zeros linear imports serve".split()
+    runs, sweeps, beside, estimators, many, int8, zeros, linear, imports, serve = (
         [one for one in results if one["kind"] == kind] for kind in kinds
     )
     fits = records.read(options.results / "tables")
@@ -56,6 +56,7 @@ def main(options: Namespace) -> None:
         "zeros": "\n\n".join(map(zeros_section, zeros)),
         "linear": "\n\n".join(map(linear_section, linear)),
         "imports": "\n\n".join(map(imports_section, imports)),
+        "serve": "\n\n".join(map(serve_section, serve)),
         "tables": tables_section(fits),
     }
     drawn: dict[str, str] = {}
@@ -423,3 +424,15 @@ def imports_section(result: Result) -> str:
         title, ratio = (f"`import {name}`", f"{way['ratio']:.2f}") if way["ratio"] else (name, "")
         rows.append([title, number(1000 * way["median_s"]), ratio])
     return "\n\n".join(["### Import", where(result), table(head, rows)])
+
+
+def serve_section(result: Result) -> str:
+    head = ["", "requests/s", "p50, us", "p99, us", "p99.9, us"]
+    parts = [f"### HTTP, {cpu(result)}", where(result)]
+    for one in result["measurements"]:
+        rows = [
+            [name, f"{way['requests_s']:.0f}", *(f"{way[p]:.0f}" for p in PERCENTILES)]
+            for name, way in one["ways"].items()
+        ]
+        parts += [f"{one['workload']['name']}:", table(head, rows)]
+    return "\n\n".join(parts)
