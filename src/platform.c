@@ -372,8 +372,8 @@ __attribute__((constructor)) static void watch_for_fork(void) { pthread_atfork(N
 
 /* Helper ------------------------------------------------------------------------------------------------------- */
 
-#define STAYS 50e-6        /* seconds that the helper waits for a row; rows that lie no further apart follow closely */
-#define LATE 10e-6         /* seconds that a row waits for the helper's share, beyond the time that its own took */
+#define STAYS (waits() ? 0.1 : 50e-6) /* seconds that the helper waits for a row; rows no further apart follow closely */
+#define LATE (waits() ? 10 : 10e-6)   /* seconds that a row waits for the helper's share, beyond the time that its own took */
 #define PATIENCE 16        /* rows that must have followed closely before it comes, which costs about as much as one: ... */
 #define MOST_PATIENCE 4096 /* ... twice as many each time, until it has given GOOD shares */
 #define GOOD 256
@@ -381,6 +381,10 @@ __attribute__((constructor)) static void watch_for_fork(void) { pthread_atfork(N
 #define ROOM 65536         /* bytes of x, and of the helper's z */
 
 enum { AT_HOME, COMING, READY, ASKED };
+
+static int always; /* for tests: who has a helper waits for it, on cores that are busy, too */
+static int waits(void) { return __atomic_load_n(&always, __ATOMIC_RELAXED); }
+void fnn_helper_always(int on) { __atomic_store_n(&always, on, __ATOMIC_RELAXED); }
 
 static struct {
     _Alignas(64) int taken, crowded, wanted; /* by a row; there were others; helper */
@@ -428,7 +432,7 @@ static DWORD WINAPI helping_thread(void *nothing) {
 static void *helping_thread(void *nothing) {
 #endif
     (void)nothing;
-    stand_back();
+    if (!waits()) stand_back();
     help();
     return 0;
 }
@@ -458,7 +462,7 @@ void fnn_row_end(int how) {
     helper.rows = __atomic_exchange_n(&helper.crowded, 0, __ATOMIC_RELAXED) ? 0 : helper.rows + 1; /* others have use for the core */
     if (helper.rows >= helper.patience && state_of_helper() == AT_HOME) {
         helper.rows = helper.good = 0;
-        if (helper.patience < MOST_PATIENCE) helper.patience *= 2;
+        if (helper.patience < MOST_PATIENCE && !waits()) helper.patience *= 2;
         __atomic_store_n(&helper.wanted, 1, __ATOMIC_RELEASE);
     }
     helper.last = fnn_seconds();

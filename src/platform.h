@@ -102,8 +102,9 @@ FASTNN_API void fnn_row_product(const fnn_kernels *k, const void *owner, ptrdiff
 /* Waits until the helper does not read this owner's weights, as it may where nobody has waited for its share. */
 FASTNN_API void fnn_helper_leave(const void *owner);
 
-/* Shares that it has given so far, for tests. */
+/* For tests: shares that it has given so far, and that rows wait for it, and it for rows, also where the cores are busy. */
 FASTNN_API long fnn_helper_given(void);
+FASTNN_API void fnn_helper_always(int on);
 
 /* From here on the calling thread looks at *flag where the main thread looks for signals; NULL: at none. */
 FASTNN_API void fnn_watch(const int *flag);

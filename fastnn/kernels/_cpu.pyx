@@ -35,6 +35,7 @@ cdef extern from "platform.h" nogil:
                          Py_ssize_t panels, void *z)
     void fnn_helper_leave(const void *owner)
     long fnn_helper_given()
+    void fnn_helper_always(int on)
     void fnn_watch(const int *flag)
     int fnn_take_cancel()
 
@@ -403,9 +404,10 @@ cdef double _flops_a_thread = 5e6
 
 
 def set_flops_a_thread(double flops=5e6):
-    """For tests: with 0, small work too is shared by all threads, and their number is never tried."""
+    """For tests: with 0, small work too is shared by all threads, their number is never tried, and rows wait for a second core."""
     global _flops_a_thread
     _flops_a_thread = flops
+    fnn_helper_always(flops == 0)
 
 
 cdef bint all_share() noexcept nogil:
