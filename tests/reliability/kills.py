@@ -86,6 +86,7 @@ def tried(n: int, save: Callable[[fastnn.Model, Path], object]) -> Seen:
     "the file is the old or the new one; nothing else is left after the next save",
     "0 of 10,000 torn, 0 left",
     count=10_000,
+    limit=1800,
     few=20,
 )
 def kill_save(n: int) -> Seen:
@@ -97,6 +98,7 @@ def kill_save(n: int) -> Seen:
     "the file is the old or the new checkpoint; nothing else is left after the next",
     "0 of 10,000 torn, 0 left",
     count=10_000,
+    limit=1800,
 )
 def kill_checkpoint(n: int) -> Seen:
     def save(model: fastnn.Model, path: Path) -> None:
@@ -112,6 +114,7 @@ def kill_checkpoint(n: int) -> Seen:
     "the log is the old one, or lines of the new one, each whole",
     "0 of 10,000 torn, 0 left",
     count=10_000,
+    limit=1800,
     few=20,
 )
 def kill_log(n: int) -> Seen:
