@@ -48,6 +48,13 @@ def killed(work: Callable[[], None], seconds: float) -> None:
     assert os.WIFSIGNALED(status), "the work failed"
 
 
+def taken(work: Callable[[], object]) -> float:
+    """Seconds."""
+    begin = time.monotonic()
+    work()
+    return time.monotonic() - begin
+
+
 def whole(path: Path) -> bool:
     """Whether the model is one of those saved, all of it."""
     model = fastnn.load(path)
@@ -66,10 +73,7 @@ def tried(n: int, save: Callable[[fastnn.Model, Path], object]) -> Seen:
             for i in itertools.count():
                 save(models[i % 2], path)
 
-        begin = time.monotonic()
-        for i in range(10):
-            save(models[i % 2], path)
-        whole_save = (time.monotonic() - begin) / 10
+        whole_save = min(taken(lambda i=i: save(models[i % 2], path)) for i in range(10))
         for i in range(n):
             killed(work, rng.uniform(0, 2.5 * whole_save))
             torn += not whole(path)
@@ -131,9 +135,7 @@ def kill_log(n: int) -> Seen:
             for _ in itertools.count():
                 fit(40)
 
-        begin = time.monotonic()
-        fit(40)
-        whole_fit = time.monotonic() - begin
+        whole_fit = min(taken(lambda: fit(40)) for _ in range(10))
         header = path.read_text().splitlines()[0]
         for _ in range(n):
             killed(work, rng.uniform(0, 2.5 * whole_fit))
