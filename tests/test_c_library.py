@@ -338,6 +338,19 @@ def test_json_is_read_as_python_reads_it(here, snippet):
     assert taken == is_json
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        *('{"a', '{"a\\', '{"a"', '{"a":', '{"a":-', '{"a":0', '{"a":1', '{"a":1.', '{"a":1e'),
+        *('{"a":1e+', '{"a":[1', '{"a":{}', '{"a":1}}', '{"a":tru'),
+    ],
+)
+def test_headers_that_end_too_soon_or_late(header):
+    text = header.encode()
+    with pytest.raises(ValueError, match="header must be JSON"):
+        Predictor(len(text).to_bytes(8, "little") + text)
+
+
 def test_escapes_stand_for_what_they_say(here):
     escaped = joined(saved(), rb"\u0072elu", b"relu"), joined(saved(), rb"\u00e9elu", b"relu")
     assert Predictor(escaped[0]).n_out == 2
