@@ -293,7 +293,7 @@ setup(
             "initializedcheck": DEBUG,
             "cdivision": True,
             "auto_pickle": False,  # what is pickled says how, by __reduce__
-            "binding": False,  # functions as C has them: nothing asks for more, and it is smaller
+            "binding": False,  # functions as C has them, smaller; what River asks is in rows.pyx
             "freethreading_compatible": True,
         },
     ),
