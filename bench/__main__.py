@@ -5,7 +5,22 @@ from __future__ import annotations
 import argparse
 
 import bench
-from bench import before, estimators, int8, many, report, rows, run, serve, streams, sweep, threads
+from bench import (
+    before,
+    estimators,
+    imports,
+    int8,
+    linear,
+    many,
+    report,
+    rows,
+    run,
+    serve,
+    streams,
+    sweep,
+    threads,
+    zeros,
+)
 from bench.tables import run as tables
 
 
@@ -15,7 +30,8 @@ def main() -> None:
     commands = parser.add_subparsers(required=True, metavar="command")
     modules = {"run": run, "report": report, "sweep": sweep, "threads": threads}
     modules |= {"estimators": estimators, "many": many, "tables": tables, "before": before}
-    modules |= {"rows": rows, "streams": streams, "int8": int8, "serve": serve}
+    modules |= {"rows": rows, "streams": streams, "zeros": zeros, "int8": int8}
+    modules |= {"linear": linear, "imports": imports, "serve": serve}
     for name, module in modules.items():
         command = commands.add_parser(name, help=module.__doc__.splitlines()[0].split(": ")[1])
         module.add_arguments(command)
