@@ -75,6 +75,7 @@ class Predictor(Frozen):
             *(network.sizes, hidden, output, loss, network.bias, network.dtype, theta),
             *(norms, statistics, network.input_scale, inputs_of(network)),
             max_batch=max_batch or 0,
+            bfloat16=network.bfloat16,
         )
         self._network = network
         self._n_threads = n_threads

@@ -100,6 +100,12 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
         "--dtype", choices=("float32", "float64"), default="float32", help="(default: float32)"
     )
     group.add_argument(
+        "--compute-dtype",
+        choices=("float32", "float64", "bfloat16"),
+        help="what the layers' products are of; bfloat16 comes with --dtype float32 (default: as "
+        "--dtype)",
+    )
+    group.add_argument(
         "--missing",
         choices=MISSING,
         default="indicate",
@@ -336,6 +342,12 @@ def check(args: argparse.Namespace) -> None:
             raise BadUse("--optimizer lbfgs must come without --dropout")
         if args.norm == "batch":
             raise BadUse("--optimizer lbfgs must come without --norm batch")
+        if args.compute_dtype == "bfloat16":
+            raise BadUse("--optimizer lbfgs must come without --compute-dtype bfloat16")
+    if args.compute_dtype not in (None, args.dtype) and args.dtype == "float64":
+        raise BadUse(
+            f"--compute-dtype {args.compute_dtype} goes with --dtype float32, got {args.dtype}"
+        )
     if args.momentum is None:
         args.momentum = 0.9 if args.optimizer == "sgd" else 0.0
     elif args.momentum and args.optimizer not in ("sgd", "rmsprop"):
