@@ -88,6 +88,9 @@ const fnn_kernels TABLE_(FNN_ISA_NAME, FNN_REAL_BITS) = {
 
 #if FNN_REAL_BITS == 32
     .round_bfloat16 = round_bfloat16,
+#ifdef FNN_DOTS
+    .take_dots = take_dots,
+#endif
     .encode = encode,
     .code_range = code_range,
     .int8_product = int8_product,

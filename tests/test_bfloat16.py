@@ -6,8 +6,12 @@ from __future__ import annotations
 import copy
 import ctypes
 import dataclasses
+import itertools
 import json
 import pickle
+import shutil
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -188,6 +192,127 @@ def test_rounding_of_steps_is_that_of_float32():
     X, y = np.ones((1, 1), np.float32), np.zeros((1, 1), np.float32)
     one.partial_fit(X, y, learning_rate=2.0**-12)
     assert one.W[0][0, 0] == 1 - 2.0**-12 and one.predict(X) == 1
+
+
+# --- by the CPU's own instruction, which tests stand in for by two fmas (src/bfloat16.h)
+
+DOTS = """
+#include "bfloat16.h"
+#define OF(dots, kernel) ((dots) ? kernel##_dots : kernel)
+int width(void) { return NR; }
+int agree(void) { return dots_agree(); }
+void panel(int dots, idx rows, idx n, const real *A, idx stride, const real *B, int nv, int finish,
+           const real *X, int g, real *C) {
+    const fnn_activation of = {g, 0};
+    OF(dots, product_panel)(rows, n, A, NR, stride, B, NULL, 0, nv, finish, X, of, C);
+}
+void turned(int dots, idx rows, idx n, const real *A, idx stride, const real *W, idx panel,
+            idx columns, real *C) {
+    const fnn_activation of = {fnn_identity, 0};
+    OF(dots, product_turned)(rows, n, A, stride, W, panel, 0, columns, FNN_PARTIAL, NULL, of, C);
+}
+void block(int dots, idx batch, idx rows, const real *A, const real *B, int nv, real *G, int first,
+           real *W) {
+    const fnn_rates rates = {.learning_rate = 0.125};
+    OF(dots, gradient_block)(batch, rows, A, B, nv, G, first, W, &rates, NULL, NULL);
+}
+"""
+WIDE = 32, "-mavx2 -mfma"  # vectors of so many bytes, and the compiler's flags
+NARROW = 16, ""
+
+
+@pytest.fixture(scope="module")
+def dots(tmp_path_factory):
+    """The C of both roads, with the instruction played by fmas."""
+    compiler = shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    size, flags = WIDE if "avx2" in _cpu.isas() else NARROW
+    folder = tmp_path_factory.mktemp("dots")
+    (folder / "dots.c").write_text(DOTS)
+    values = {"REAL_BITS": 32, "VECTOR_BYTES": size, "MR": 6, "ROW_PANELS": 2, "DOTS_BY_FMA": 1}
+    defined = [f"-DFNN_{name}={value}" for name, value in values.items()]
+    source = Path(__file__).parent.parent / "src"
+    files = str(folder / "dots.c"), "-o", str(folder / "dots.so"), "-lm"
+    options = "-shared -fPIC -O1 -ffp-contract=off -Wno-psabi".split()
+    command = [compiler, *options, f"-I{source}", *flags.split(), *defined, *files]
+    subprocess.run(command, check=True)
+    return ctypes.CDLL(files[2])
+
+
+def called(function, *arguments):
+    """Arrays by their address, None as NULL."""
+    given = []
+    for one in arguments:
+        if isinstance(one, np.ndarray):
+            given.append(ctypes.c_void_p(one.ctypes.data))
+        else:
+            given.append(ctypes.c_void_p(None) if one is None else ctypes.c_ssize_t(one))
+    return function(*given)
+
+
+def numbers(*shape, seed=0):
+    """Of bfloat16, of many sizes."""
+    rng = np.random.default_rng(seed)
+    values = rng.standard_normal(shape) * 2.0 ** rng.integers(-9, 9, shape)
+    return ref.rounded(in_bfloat16(NETS["plain"]), values.astype(np.float32))
+
+
+SIZES = (1, 2, 3, 4, 5, 12, 13, 31, 67)
+
+
+@pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 127, 128, 129, 300])
+def test_products_by_dots_have_the_bits_of_fmas(dots, n):
+    width = called(dots.width)
+    panels = -(-n // width)
+    for rows_, vectors in itertools.product(SIZES, (1, 2)):
+        stride = (rows_ + 2) * width
+        A, B, X = numbers(panels, rows_ + 2, width), numbers(n, width), numbers(rows_, width)
+        for finish, g in ((0, "relu"), (0, "tanh"), (1, "relu"), (2, "identity")):
+            found = np.full((2, rows_, width), np.nan, np.float32)
+            given = rows_, n, A, stride, B, vectors, finish, X, _cpu.ACTIVATIONS[g]
+            for way in (0, 1):
+                called(dots.panel, way, *given, found[way])
+            used = found[:, :, : vectors * width // 2]
+            assert np.array_equal(used[0], used[1]) and np.isfinite(used).all()
+        columns = width - 3 if vectors == 2 else width // 2 - 1
+        W = numbers(panels, width + 1, width)
+        found = np.full((2, rows_, width), np.nan, np.float32)
+        given = rows_, n, A, stride, W, (width + 1) * width, columns
+        for way in (0, 1):
+            called(dots.turned, way, *given, found[way])
+        assert np.array_equal(found[0, :, :columns], found[1, :, :columns])
+        assert np.isfinite(found[:, :, :columns]).all()
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5, 127, 128, 129, 300])
+def test_gradients_by_dots_have_the_bits_of_fmas(dots, batch):
+    width = called(dots.width)
+    A, B = numbers(batch, width), numbers(batch, width, seed=1)
+    W, sums = numbers(width, width, seed=2) / 3, numbers(width, width, seed=3) / 3
+    for rows_, vectors, first, step in itertools.product((1, 3, 12, width), (1, 2), (0, 1), (0, 1)):
+        found = []
+        for way in (0, 1):
+            G, moved = sums.copy(), W.copy()
+            called(dots.block, way, batch, rows_, A, B, vectors, G, first, moved if step else None)
+            found.append((moved if step else G)[:rows_, : vectors * width // 2])
+        assert np.array_equal(*found)
+        assert not np.array_equal(found[0], (W if step else sums)[:rows_, : vectors * width // 2])
+
+
+def test_the_check_of_the_instruction(dots):
+    assert called(dots.agree) == 1
+
+
+def test_the_instruction_s_bits(isa):
+    """Of whole networks, where this CPU has it; elsewhere both are the same kernels."""
+    net = in_bfloat16(NETS["kept"])
+    runs = []
+    for on in (True, False):
+        _cpu.set_dots(on)
+        runs.append([part.tobytes() for part in trained(net, 2, 40)])
+    _cpu.set_dots()
+    assert runs[0] == runs[1]
 
 
 # --- a model

@@ -240,6 +240,7 @@ cdef bint keeps(fnn_activation g) noexcept nogil
 cdef void *allocate(size_t bytes) noexcept nogil
 cdef void release(void *p) noexcept nogil
 cdef const fnn_kernels *kernels_for(int item) noexcept nogil
+cdef const fnn_kernels *bfloat16_kernels() noexcept nogil
 cdef bint has_dots() noexcept nogil
 cdef int worth(int n_threads, double flops) except -1
 cdef int startable(int threads) noexcept nogil

@@ -5,8 +5,8 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, FNN_LAYER_NORM, Memory, as_activation, fnn_activation, fnn_draw, fnn_identity, fnn_kernels, fnn_norm,
-    fnn_targets, kernels_for, plain,
+    FNN_BATCH_NORM, FNN_LAYER_NORM, Memory, as_activation, bfloat16_kernels, fnn_activation, fnn_draw, fnn_identity, fnn_kernels,
+    fnn_norm, fnn_targets, kernels_for, plain,
 )
 from fastnn.kernels.inputs cimport Phi, copy_phi, fold_inputs, make_phi
 from fastnn.kernels.output_delta cimport set_loss
@@ -34,7 +34,8 @@ cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bia
     as `make_phi` takes it."""
     cdef Py_ssize_t K = len(sizes) - 1, l
     cdef fnn_norm *norm
-    net.k, net.n_layers, net.output = kernels_for(4 if dtype == "float32" else 8), K, as_activation(output)
+    net.k = bfloat16_kernels() if bfloat16 else kernels_for(4 if dtype == "float32" else 8)
+    net.n_layers, net.output = K, as_activation(output)
     net.input_scale = input_scale
     set_loss(&net.loss, memory, loss, net.k)
     make_phi(net.k, memory, sizes[0], phi, &net.phi)
