@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 import bench
-from bench import before, bfloat16, estimators, many, report, rows, run, streams, sweep, threads
+from bench import before, bfloat16, estimators, int8, many, report, rows, run, streams, sweep, threads
 from bench.tables import run as tables
 
 
@@ -15,7 +15,8 @@ def main() -> None:
     commands = parser.add_subparsers(required=True, metavar="command")
     modules = {"run": run, "report": report, "sweep": sweep, "threads": threads}
     modules |= {"estimators": estimators, "many": many, "tables": tables, "before": before}
-    modules |= {"rows": rows, "streams": streams, "bfloat16": bfloat16}
+    modules |= {"rows": rows, "streams": streams, "int8": int8}
+    modules["bfloat16"] = bfloat16
     for name, module in modules.items():
         command = commands.add_parser(name, help=module.__doc__.splitlines()[0].split(": ")[1])
         module.add_arguments(command)

@@ -37,9 +37,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def main(options: Namespace) -> None:
     results = latest(options.results)
-    runs, sweeps, beside, estimators, many = (
+    runs, sweeps, beside, estimators, many, int8 = (
         [one for one in results if one["kind"] == kind]
-        for kind in ("run", "sweep", "threads", "estimators", "many")
+        for kind in ("run", "sweep", "threads", "estimators", "many", "int8")
     )
     fits = records.read(options.results / "tables")
     standing = standings(tabulated(fits))
@@ -52,6 +52,7 @@ def main(options: Namespace) -> None:
         "threads": "\n\n".join(map(threads_section, beside)),
         "estimators": "\n\n".join(map(estimators_section, estimators)),
         "many": "\n\n".join(map(many_section, many)),
+        "int8": "\n\n".join(map(int8_section, int8)),
         "tables": tables_section(fits),
     }
     drawn: dict[str, str] = {}
@@ -363,4 +364,22 @@ def many_section(result: Result) -> str:
         ways = sorted(one["ways"].items(), key=lambda way: way[1]["median_s"])
         rows = [[name, number(way["median_s"]), f"**{way['ratio']:.2f}**"] for name, way in ways]
         parts += [f"{one['workload']['name']}, {threads(one['threads'])}:", table(head, rows)]
+    return "\n\n".join(parts)
+
+
+def int8_section(result: Result) -> str:
+    head = ["", "ms", "times fastnn int8's", "float32's class", "right on the test rows"]
+    parts = [f"### 8 bits, {cpu(result)}", where(result)]
+    for one in result["measurements"]:
+        ways = sorted(one["ways"].items(), key=lambda way: way[1]["median_s"])
+        rows = [
+            [
+                *(name, number(1000 * way["median_s"]), f"**{way['ratio']:.2f}**"),
+                f"{way['agreement']:.2%}" + ", not counted" * ("wrong" in way),
+                f"{way['accuracy']:.2%}" if "accuracy" in way else "",
+            ]
+            for name, way in ways
+        ]
+        title = f"{one['workload']['name']} of {one['workload']['data']}"
+        parts += [f"{title}, {threads(one['threads'])}:", table(head, rows)]
     return "\n\n".join(parts)

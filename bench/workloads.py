@@ -224,14 +224,14 @@ def sparse(workload: Workload, rng: np.random.Generator) -> tuple[Sparse, np.nda
     return Sparse(columns, values, n_in), rng.integers(0, workload.sizes[-1], n)
 
 
-def mnist(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first n training images as (n, 784) in [0, 1], and their labels; four in five are 0."""
+def mnist(n: int, part: str = "train") -> tuple[np.ndarray, np.ndarray]:
+    """The first n images of a part as (n, 784) in [0, 1], and their labels; four in five are 0."""
     folder = os.environ.get("FASTNN_DATA")
     path = Path(folder or "", "mnist.npz")
     if not folder or not path.exists():
         raise Unavailable("FASTNN_DATA names no folder with mnist.npz")
     with np.load(path) as files:
-        images, labels = files["train_images"][:n], files["train_labels"][:n]
+        images, labels = files[f"{part}_images"][:n], files[f"{part}_labels"][:n]
     return images.reshape(n, 784).astype("f4") / np.float32(255), labels.astype(np.int64)
 
 

@@ -51,13 +51,15 @@ typedef struct {
     fastnn_predictor *f;
 } loading;
 
-/* Says what must hold, and returns 0. */
+/* Says what must hold, in one line whatever of the file it shows, and returns 0. */
 static int refuse(loading *l, const char *format, ...) {
     if (l->text && l->size) {
         va_list arguments;
         va_start(arguments, format);
         vsnprintf(l->text, l->size, format, arguments);
         va_end(arguments);
+        for (char *c = l->text; *c; c++)
+            if (*c == '\n' || *c == '\r') *c = ' ';
     }
     return 0;
 }

@@ -19,7 +19,7 @@ import fastnn
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))  # at the end, and not for long: an installed fastnn comes first
 
-from bench import before, charts, estimators, machine, many, report, results, sweep  # noqa: E402
+from bench import before, charts, estimators, int8, machine, many, report, results, sweep  # noqa: E402
 from bench.entrants import ENTRANTS, Listing  # noqa: E402
 from bench.entrants.fastnn import Fastnn  # noqa: E402
 from bench.entrants.numpy_by_hand import NumpyByHand  # noqa: E402
@@ -400,6 +400,34 @@ def test_many_networks_are_timed_in_turns_and_reported(monkeypatch, capsys, tmp_
     text = report.many_section(kept)
     ratio = kept["measurements"][1]["ways"]["other"]["ratio"]
     assert "16 networks 32-64-64-1, 2 threads:" in text and f"**{ratio:.2f}**" in text
+
+
+def test_8_bits_are_timed_in_turns_checked_and_reported(monkeypatch, tmp_path, capsys):
+    pytest.importorskip("onnx")
+    monkeypatch.delenv("FASTNN_DATA", raising=False)
+    monkeypatch.setattr(machine, "peak", lambda isa="": 1.0)
+    monkeypatch.setattr(int8, "SIZES", (20, 16, 4))
+    monkeypatch.setattr(int8, "ROWS", 100)
+    noise = lambda model, *_: {"noise": lambda X: 1 - model.forward(X)}  # noqa: E731
+    monkeypatch.setattr(int8, "openvino_ways", noise)
+    kept = {}
+    monkeypatch.setattr(int8, "write", lambda result: kept.update(result) or tmp_path)
+    int8.main(Namespace(rounds=2, write=True))
+    (measured,) = kept["measurements"]
+    ways, told = measured["ways"], capsys.readouterr().out
+    assert "20-16-4, 100 rows of random rows" in told and "fastnn int8, dynamic" in told
+    assert all(len(way["seconds"]) == 2 for way in ways.values())
+    assert ways["fastnn int8"]["ratio"] == 1 and ways["fastnn int8"]["agreement"] > 0.95
+    assert [name for name, way in ways.items() if "wrong" in way] == ["noise"]
+    try:
+        import onnxruntime  # noqa: F401
+    except ImportError:
+        assert "without onnxruntime" in told
+    else:
+        assert sum(name.startswith("ONNX Runtime static") for name in ways) == 5
+    text = report.int8_section(kept)
+    assert "20-16-4, 100 rows of random rows, 1 thread:" in text
+    assert text.count("not counted") == 1
 
 
 # Against another build

@@ -3,6 +3,7 @@
     model ensemble    fastnn.load, and predictions of what loads
     csv npz npy parquet    fastnn.tables.read, and what is learned of it
     onnx    fastnn.onnx.load
+    library    fastnn.h's reader
 
 Everything else is a finding: another exception, a crash, a hang, memory beyond the limit. run.py
 looks for inputs that bring it about; tests/test_fuzz.py tries those that are kept in corpus/.
@@ -83,6 +84,17 @@ def onnx(path: Path) -> None:
         predictions(fastnn.onnx.load(path))
 
 
+def library(path: Path) -> None:
+    """As library.c does it, by the library that is built."""
+    import ctypes
+
+    found, error = ctypes.CDLL(fastnn.get_library()), ctypes.create_string_buffer(200)
+    found.fastnn_load.restype = ctypes.c_void_p
+    at = found.fastnn_load(str(path).encode(), error, len(error))
+    assert (at is None) == (error.value != b"") and b"\n" not in error.value, error.value
+    found.fastnn_free(ctypes.c_void_p(at))
+
+
 TARGETS: dict[str, Callable[[Path], None]] = {
     "model": model,
     "ensemble": ensemble,
@@ -91,8 +103,9 @@ TARGETS: dict[str, Callable[[Path], None]] = {
     "npy": npy,
     "parquet": parquet,
     "onnx": onnx,
+    "library": library,
 }
-ENDS = {"model": "safetensors", "ensemble": "safetensors"}
+ENDS = dict.fromkeys(["model", "ensemble", "library"], "safetensors")
 
 
 def tried(name: str, data: bytes, folder: Path) -> None:
