@@ -5,7 +5,19 @@ from __future__ import annotations
 import argparse
 
 import bench
-from bench import before, bfloat16, estimators, int8, many, report, rows, run, streams, sweep, threads
+from bench import (
+    before,
+    bfloat16,
+    estimators,
+    int8,
+    many,
+    report,
+    rows,
+    run,
+    streams,
+    sweep,
+    threads,
+)
 from bench.tables import run as tables
 
 

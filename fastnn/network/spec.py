@@ -38,6 +38,7 @@ from fastnn.network.norms import described as norm_to_json
 from fastnn.values import Value
 
 DTYPES = ("float32", "float64")
+COMPUTE_DTYPES = (*DTYPES, "bfloat16")
 UNITS = 1, 0, -1, 0  # directions of a hidden layer's units, over and over
 DEFAULT_LOSS = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy", "exp": "poisson"}
 # The outputs that a loss goes with. Of a sigmoid's two classes a quantile would say nothing.

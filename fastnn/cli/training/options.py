@@ -14,6 +14,7 @@ from fastnn.cli.common.messages import BadUse
 from fastnn.kernels._cpu import ACTIVATIONS, NORMS
 from fastnn.network import losses
 from fastnn.network.activations import CLASSES as ACTIVATION_SETTINGS
+from fastnn.network.spec import COMPUTE_DTYPES
 from fastnn.tables.columns import AMOUNT_LOSSES, CLASS_LOSSES, LABEL_LOSSES, Columns
 from fastnn.tables.columns import task_of as task_for
 from fastnn.tables.numbers import MISSING, SCALINGS
@@ -101,7 +102,7 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--compute-dtype",
-        choices=("float32", "float64", "bfloat16"),
+        choices=COMPUTE_DTYPES,
         help="what the layers' products are of; bfloat16 comes with --dtype float32 (default: as "
         "--dtype)",
     )
