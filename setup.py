@@ -31,7 +31,7 @@ KERNELS = [
     *("_cpu", "panels", "forward", "output_delta", "update", "backward", "normalise"),  # of a layer
     "inputs",
     *("net", "predict", "online", "step", "engine"),  # of a network
-    "measure",
+    "layer",  # the passes of one layer over arrays
 ]
 MODULES = [f"fastnn.kernels.{name}" for name in KERNELS]
 MODULES += ["fastnn.tables.cells", "fastnn.tables.reading.scan", "fastnn.online.rows"]
@@ -283,6 +283,8 @@ setup(
             "wraparound": False,
             "initializedcheck": DEBUG,
             "cdivision": True,
+            "auto_pickle": False,  # what is pickled says how, by __reduce__
+            "binding": False,  # functions as C has them: nothing asks for more, and it is smaller
             "freethreading_compatible": True,
         },
     ),

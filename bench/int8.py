@@ -1,10 +1,11 @@
 """`python -m bench int8`: prediction in 8 bits, by fastnn, ONNX Runtime and OpenVINO.
 
 1,024 rows of one trained network, one thread, NumPy in and NumPy out: fastnn's float32 and its
-`quantize`, calibrated and dynamic; ONNX Runtime on the exported network, and on what its own tools
-make of that: static quantisation as QDQ and as operators, signed and unsigned, weights a scale per
-channel, of 7 bits ("reduced") where 8 would saturate without VNNI, and dynamic; OpenVINO on the
-network and on each QDQ file. All are calibrated with the same rows. Ways take turns in one process.
+`quantize`, calibrated and dynamic; ONNX Runtime on both as they are exported, and on what its own
+tools make of the network: static quantisation as QDQ and as operators, signed and unsigned, weights
+a scale per channel, of 7 bits ("reduced") where 8 would saturate without VNNI, and dynamic;
+OpenVINO on the network and on each QDQ file. All are calibrated with the same rows. Ways take turns
+in one process.
 
 With FASTNN_DATA the network learns MNIST and each way is scored on the test rows; without,
 it is as it was initialised and rows are random. A way that gives another class than float32 for
@@ -154,7 +155,7 @@ def openvino_ways(model: fastnn.Model, calibration: np.ndarray, folder: Path) ->
 def onnx_files(model: fastnn.Model, calibration: np.ndarray, folder: Path) -> dict[str, Path]:
     """The network in float32, and quantised by ONNX Runtime in each way."""
     plain, ready = folder / "float32.onnx", folder / "ready.onnx"
-    files = {"float32": plain}
+    files = {"float32": plain, "QDQ that fastnn exports": folder / "ours.onnx"}
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -172,6 +173,7 @@ def onnx_files(model: fastnn.Model, calibration: np.ndarray, folder: Path) -> di
     if plain.exists():
         return files
     fastnn.onnx.export(model, plain)
+    fastnn.onnx.export(model.quantize(calibration)[0], folder / "ours.onnx")
     quant_pre_process(str(plain), str(ready))
     for name, (form, activations, weights, reduced) in static.items():
         quantization.quantize_static(

@@ -63,7 +63,7 @@ def test_every_name_is_there_and_in_dir():
 
 @pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="Python has its lock")
 def test_every_compiled_module_runs_without_the_interpreters_lock():
-    names = "kernels.engine", "kernels.measure", "tables.cells", "tables.reading.scan"
+    names = "kernels.engine", "kernels.layer", "tables.cells", "tables.reading.scan"
     names += ("online.rows",)
     lines = (f"import fastnn.{name}" for name in names)
     (enabled,) = run("\n".join(["import sys", *lines, "print(sys._is_gil_enabled())"]))

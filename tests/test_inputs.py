@@ -14,7 +14,7 @@ from test_reference import REAL, check_gradient, make
 
 import fastnn
 from fastnn.explain.passes import input_pass
-from fastnn.kernels import _cpu, inputs
+from fastnn.kernels import _cpu, layer
 from fastnn.random import keys
 
 WIDER = {"float32": np.float64, "float64": np.longdouble}
@@ -128,7 +128,7 @@ def test_kernels(isa, dtype):
             n = net.widths[0]
             plain, h = np.full((2, batch, n), np.nan, dtype)
             description = inputs_of(net, dtype)
-            inputs.features(X, theta, plain, h, description)
+            layer.features(X, theta, plain, h, description)
             wide_X, wide_theta = X.astype(wide), theta.astype(wide)
             phi, s = ref.unpack_inputs(net, wide_theta)
             want, bound = ref.features(net, phi, wide_X), ref.features_bound(net, phi, wide_X, u)
@@ -139,7 +139,7 @@ def test_kernels(isa, dtype):
 
             delta = rng.standard_normal((batch, n)).astype(dtype)
             grad = np.full(net.n_inputs, np.nan, dtype)
-            inputs.features_gradient(X, theta, plain, delta, grad, description)
+            layer.features_gradient(X, theta, plain, delta, grad, description)
             of_phi = delta.astype(wide) * (1 if s is None else s)
             wants = ref.features_gradient(net, phi, wide_X, of_phi)
             bounds = ref.features_gradient_bound(net, phi, wide_X, of_phi, u)
@@ -165,7 +165,7 @@ def test_cosines_of_any_angle(isa, dtype):
     quarters = np.arange(-40, 41) / 4
     x = np.concatenate([some, -some, quarters, most / 8 + quarters, [0]]).astype(dtype)[:, None]
     plain, h = np.full((2, len(x), 2), np.nan, dtype)
-    inputs.features(x, theta, plain, h, inputs_of(net, dtype))
+    layer.features(x, theta, plain, h, inputs_of(net, dtype))
     turns = x[:, 0].astype(WIDER[dtype])
     pi = 4 * np.arctan(turns.dtype.type(1))
     error = np.abs(plain[:, 1] - np.cos(2 * pi * (turns - np.round(turns))))
@@ -174,7 +174,7 @@ def test_cosines_of_any_angle(isa, dtype):
     for start in range(0, 2 * len(some), 97):  # sin by its gradient
         one = slice(start, start + 1)
         delta = np.array([[0, 1]], dtype)
-        inputs.features_gradient(x[one], theta, plain[one], delta, grad, inputs_of(net, dtype))
+        layer.features_gradient(x[one], theta, plain[one], delta, grad, inputs_of(net, dtype))
         want = -np.sin(2 * pi * (turns[one] - np.round(turns[one])))[0]
         own = 0 if abs(turns[one]) < 0.25 else 8 * ref.unit_roundoff(WIDER[dtype])  # pi's
         assert abs(grad[1] - want) <= 4 * ref.unit_roundoff(dtype) * abs(want) + own + 1e-38

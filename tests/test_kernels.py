@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import reference as ref
 
-from fastnn.kernels import _cpu, backward, forward, measure, output_delta, predict, update
+from fastnn.kernels import _cpu, layer, predict
 
 WIDER = {"float32": np.float64, "float64": np.longdouble}
 
@@ -73,7 +73,7 @@ def test_forward(isa, dtype, threads, rng, activation):
         W = rng.standard_normal((n_out, n_in)).astype(dtype)
         b = rng.standard_normal(n_out).astype(dtype) if i % 2 else None
         h = nan(batch, n_out, dtype=dtype)
-        forward.forward(h_prev, W, b, h, _cpu.OUTPUTS[activation], threads)
+        layer.forward(h_prev, W, b, h, _cpu.OUTPUTS[activation], threads)
         a_bound = ref.affine_bound(h_prev.astype(wide), W.astype(wide), b, u)
         a = h_prev.astype(wide) @ W.astype(wide).T + (0 if b is None else b.astype(wide))
         bound = ref.activation_bound(a, a_bound, activation, u)
@@ -90,7 +90,7 @@ def test_hidden_delta(isa, dtype, threads, rng, activation):
         table = ref.DG if kept else ref.G
         h_prev = table[activation](rng.standard_normal((batch, n_in))).astype(dtype)
         delta_prev = nan(batch, n_in, dtype=dtype)
-        backward.hidden_delta(delta, W, h_prev, delta_prev, _cpu.ACTIVATIONS[activation], threads)
+        layer.hidden_delta(delta, W, h_prev, delta_prev, _cpu.ACTIVATIONS[activation], threads)
         wide_delta, wide_W, wide_h = (array.astype(wide) for array in (delta, W, h_prev))
         slope = wide_h if kept else ref.DG_OF_H[activation](wide_h)
         want = (wide_delta @ wide_W) * slope
@@ -106,8 +106,8 @@ def test_activation_and_slope_over_the_range(isa, dtype, activation):
     some = np.geomspace(1e-12, far, 3000)
     a = np.concatenate([np.linspace(-5, 5, 5001), -some, some, [0]]).astype(dtype)[:, None]
     h, d = nan(*a.shape, dtype=dtype), nan(*a.shape, dtype=dtype)
-    forward.forward(a, np.ones((1, 1), dtype), None, h, _cpu.ACTIVATIONS[activation], 1)
-    forward.slope(a, d, _cpu.ACTIVATIONS[activation])
+    layer.forward(a, np.ones((1, 1), dtype), None, h, _cpu.ACTIVATIONS[activation], 1)
+    layer.slope(a, d, _cpu.ACTIVATIONS[activation])
     exact = a.astype(wide)
     bound = ref.activation_bound(exact, 0, activation, u)
     assert_within(h, ref.G[activation](exact), bound, activation)
@@ -124,14 +124,14 @@ def test_activation_and_slope_over_the_range(isa, dtype, activation):
 def test_parameters(isa, dtype, activation, name, p):
     a = np.linspace(-3, 3, 61).astype(dtype)[:, None]
     h, d = nan(61, 1, dtype=dtype), nan(61, 1, dtype=dtype)
-    forward.forward(a, np.ones((1, 1), dtype), None, h, activation, 1)
-    forward.slope(a, d, activation)
+    layer.forward(a, np.ones((1, 1), dtype), None, h, activation, 1)
+    layer.slope(a, d, activation)
     g = name if p is None else (name, p)
     u = ref.unit_roundoff(dtype)
     assert_within(h, ref.apply(ref.G, g, a.astype(np.float64)), 4 * u, g)
     assert_within(d, ref.apply(ref.DG, g, a.astype(np.float64)), 4 * u, g)
     one = np.ones((61, 1), dtype)
-    backward.hidden_delta(one, one[:1], h, out := np.empty_like(h), activation, 1)
+    layer.hidden_delta(one, one[:1], h, out := np.empty_like(h), activation, 1)
     assert out.tobytes() == d.tobytes()
 
 
@@ -142,7 +142,7 @@ def test_gradient(isa, dtype, threads, rng, bias):
         delta = rng.standard_normal((batch, n_out)).astype(dtype)
         h_prev = rng.standard_normal((batch, n_in)).astype(dtype)
         grad_W, grad_b = nan(n_out, n_in, dtype=dtype), nan(n_out, dtype=dtype) if bias else None
-        backward.gradient(delta, h_prev, grad_W, grad_b, threads)
+        layer.gradient(delta, h_prev, grad_W, grad_b, threads)
         W_bound, b_bound = ref.gradient_bounds(delta.astype(wide), h_prev.astype(wide), u)
         want = delta.astype(wide).T @ h_prev.astype(wide)
         assert_within(grad_W, want, W_bound, (batch, n_in, n_out))
@@ -187,7 +187,7 @@ def test_output_delta(isa, dtype, threads, rng, output, loss, labels):
             nan(batch, n, dtype=dtype),
             nan(batch, dtype="f8"),
         )
-        output_delta.output_delta(
+        layer.output_delta(
             *(a, y, h, delta, losses, _cpu.OUTPUTS[output]),
             *((_cpu.LOSSES[loss], settings), threads),
         )
@@ -239,7 +239,7 @@ def test_a_row_alone_has_the_bits_of_the_row_among_others(isa, dtype, rng, outpu
         def bits(a, y, settings=settings):
             found = np.empty_like(a), np.empty_like(a), np.empty(len(a))
             what = _cpu.OUTPUTS[output], (_cpu.LOSSES[loss], settings), 1
-            output_delta.output_delta(a, y, *found, *what)
+            layer.output_delta(a, y, *found, *what)
             return [part.tobytes() for part in found]
 
         alone = zip(*(bits(a[i : i + 1], y[i : i + 1]) for i in range(40)), strict=True)
@@ -250,7 +250,7 @@ def test_losses_do_not_overflow(isa, dtype):
     a = np.array([[1e4, -1e4, 0.0], [-1e4, 1e4, 0.0]], dtype)
     h, delta, losses = np.empty_like(a), np.empty_like(a), np.empty(2)
     y = np.array([1, 1], np.int32)
-    output_delta.output_delta(
+    layer.output_delta(
         *(a, y, h, delta, losses, _cpu.OUTPUTS["softmax"]),
         *((_cpu.LOSSES["cross_entropy"], {}), 1),
     )
@@ -258,7 +258,7 @@ def test_losses_do_not_overflow(isa, dtype):
     assert h.tolist() == [[1, 0, 0], [0, 1, 0]]
     assert delta.tolist() == [[1, -1, 0], [0, 0, 0]]
     y = np.array([[0, 1, 1], [0, 1, 0.5]], dtype)
-    output_delta.output_delta(
+    layer.output_delta(
         *(a, y, h, delta, losses, _cpu.OUTPUTS["sigmoid"]),
         *((_cpu.LOSSES["binary_cross_entropy"], {}), 1),
     )
@@ -281,7 +281,7 @@ def test_far_out_the_new_losses_stay_finite_and_nan_shows(isa, dtype, loss, batc
             if output == "exp":
                 a = np.minimum(a, 40)
             h, delta, losses = nan(batch, 3, dtype=dtype), np.empty_like(a), np.empty(batch)
-            output_delta.output_delta(
+            layer.output_delta(
                 *(a, y, h, delta, losses, _cpu.OUTPUTS[output]),
                 *((_cpu.LOSSES[loss], settings), 1),
             )
@@ -295,7 +295,7 @@ def test_far_out_the_new_losses_stay_finite_and_nan_shows(isa, dtype, loss, batc
 def test_nan_passes_through(isa, dtype, activation):
     a = np.full((3, 5), np.nan, dtype)
     one, h = np.eye(5, dtype=dtype), np.zeros((3, 5), dtype)
-    forward.forward(a, one, None, h, _cpu.ACTIVATIONS[activation], 1)
+    layer.forward(a, one, None, h, _cpu.ACTIVATIONS[activation], 1)
     assert np.isnan(h).all()
 
 
@@ -321,20 +321,20 @@ def test_update(isa, dtype, threads, rng, rule):
             state[1] = np.abs(state[1])
         want, want_state = ref.step(*(v.astype(wide) for v in (theta, grad, state)), 3, rule, rates)
         size = np.abs(theta) + 4 * (np.abs(grad) + np.abs(state).sum(0) + np.abs(grad) ** 2)
-        update.update(theta, grad, state, _cpu.OPTIMIZERS[rule], rates, 3, threads)
+        layer.update(theta, grad, state, _cpu.OPTIMIZERS[rule], rates, 3, threads)
         assert_within(theta, want, 4 * u * size, n)
         assert_within(state, want_state, 4 * u * size, n)
 
 
 def test_multiply_adds_do_what_they_count(isa, dtype, threads):
     _, vl, _ = _cpu.panel_sizes(np.dtype(dtype).itemsize)
-    a_round, _ = measure.multiply_adds(dtype, 1, threads)
+    a_round, _ = _cpu.multiply_adds(dtype, 1, threads)
     assert a_round % (2 * vl * threads) == 0
     assert a_round / (2 * vl * threads) >= 12  # chains
-    assert measure.multiply_adds(dtype, 1000, threads)[0] == 1000 * a_round
+    assert _cpu.multiply_adds(dtype, 1000, threads)[0] == 1000 * a_round
 
     def quickest(rounds):
-        return min(measure.multiply_adds(dtype, rounds, 1)[1] for _ in range(5))
+        return min(_cpu.multiply_adds(dtype, rounds, 1)[1] for _ in range(5))
 
     assert quickest(200_000) > 5 * quickest(20_000)
 
@@ -345,8 +345,8 @@ def test_layer_passes_take_their_time(isa, dtype, rng, rule):
     for batch, n_in, n_out in [(1, 1, 1), (37, 65, 33), (131, 7, 300)]:
         shapes = (batch, n_in), (n_out, n_in), (batch, n_out)
         arrays = [rng.random(shape, dtype) for shape in shapes]
-        layer = measure.LayerPasses(*arrays, _cpu.OPTIMIZERS[rule], rates)
-        for run in (layer.forward, layer.hidden_delta, layer.gradient):
+        passes = layer.LayerPasses(*arrays, _cpu.OPTIMIZERS[rule], rates)
+        for run in (passes.forward, passes.hidden_delta, passes.gradient):
             assert 0 < min(run(10) for _ in range(5)) < run(1000)
 
 

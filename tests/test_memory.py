@@ -7,7 +7,7 @@ import pytest
 import reference as ref
 from compiled import counted, engine_of
 
-from fastnn.kernels import _cpu, backward, forward, normalise, output_delta, update
+from fastnn.kernels import _cpu, layer
 from fastnn.kernels.predict import Frozen
 
 N = 5
@@ -76,28 +76,28 @@ MOMENTUM = _cpu.OPTIMIZERS["momentum"]
 RATES = {"learning_rate": 0.1}
 BATCH = _cpu.NORMS["batch"]
 PASSES = {  # function of its outputs, and their shapes
-    "forward": (lambda h: forward.forward(H, W, None, h, SOFTMAX, 1), [(N, 2)]),
-    "slope": (lambda d: forward.slope(H, d, RELU), [(N, 3)]),
+    "forward": (lambda h: layer.forward(H, W, None, h, SOFTMAX, 1), [(N, 2)]),
+    "slope": (lambda d: layer.slope(H, d, RELU), [(N, 3)]),
     "output_delta": (
-        lambda h, delta, losses: output_delta.output_delta(
+        lambda h, delta, losses: layer.output_delta(
             DELTA, Y, h, delta, losses, SOFTMAX, LOSS, 1
         ),
         [(N, 2), (N, 2), (N,)],
     ),
-    "hidden_delta": (lambda out: backward.hidden_delta(DELTA, W, H, out, RELU, 1), [(N, 3)]),
-    "gradient": (lambda W, b: backward.gradient(DELTA, H, W, b, 1), [(2, 3), (2,)]),
+    "hidden_delta": (lambda out: layer.hidden_delta(DELTA, W, H, out, RELU, 1), [(N, 3)]),
+    "gradient": (lambda W, b: layer.gradient(DELTA, H, W, b, 1), [(2, 3), (2,)]),
     "update": (
-        lambda theta, state: update.update(theta, zeros(4), state, MOMENTUM, RATES, 1, 1),
+        lambda theta, state: layer.update(theta, zeros(4), state, MOMENTUM, RATES, 1, 1),
         [(4,), (1, 4)],
     ),
     "normalise": (
-        lambda xhat, a, h, inv: normalise.normalise(
+        lambda xhat, a, h, inv: layer.normalise(
             H, zeros(3), None, None, None, xhat, a, h, inv, BATCH, 1e-5, RELU
         ),
         [(N, 3), (N, 3), (N, 3), (3,)],
     ),
     "normalise_delta": (
-        lambda du, grad: normalise.normalise_delta(H, H, zeros(3), zeros(3), du, grad, BATCH),
+        lambda du, grad: layer.normalise_delta(H, H, zeros(3), zeros(3), du, grad, BATCH),
         [(N, 3), (3,)],
     ),
 }

@@ -13,7 +13,7 @@ from compiled import counted, engine_of
 import fastnn
 from fastnn.explain import gradient_check
 from fastnn.kernels import _cpu
-from fastnn.kernels.normalise import normalise, normalise_delta
+from fastnn.kernels.layer import normalise, normalise_delta
 from fastnn.random import keys
 
 BATCH, LAYER = ("batch", 0.25, 0.0625), ("layer", 0.0, 0.0625)

@@ -12,8 +12,7 @@ from compiled import activation
 
 import fastnn
 from fastnn.kernels import _cpu
-from fastnn.kernels.backward import parametric_delta
-from fastnn.kernels.forward import parametric
+from fastnn.kernels.layer import parametric, parametric_delta
 from fastnn.network.activations import described, kernel, restored
 
 Parametric = fastnn.Parametric

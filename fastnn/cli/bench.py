@@ -112,7 +112,7 @@ class Bench:
 
 def fma_peak(dtype: str, threads: int) -> float:
     """GFLOP/s of fused multiply-adds on numbers in registers, now."""
-    from fastnn.kernels.measure import multiply_adds
+    from fastnn.kernels._cpu import multiply_adds
 
     flops, seconds = multiply_adds(dtype, FMA_ROUNDS, threads)
     return flops / seconds / 1e9
@@ -208,7 +208,7 @@ def step_flops(sizes: tuple[int, ...], rows: int) -> int:
 def kernels(bench: Bench) -> Iterator[list[dict[str, Any]]]:
     """Each pass over one layer, on one thread: a list for each shape."""
     from fastnn.kernels import _cpu
-    from fastnn.kernels.measure import LayerPasses
+    from fastnn.kernels.layer import LayerPasses
     from fastnn.training.optimizers import as_optimizer
 
     for n_in, n_out in SHAPES:

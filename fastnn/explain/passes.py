@@ -7,9 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn.kernels._cpu import NORMS, OUTPUTS
-from fastnn.kernels.forward import forward, parametric
-from fastnn.kernels.inputs import features
-from fastnn.kernels.normalise import normalise
+from fastnn.kernels.layer import features, forward, normalise, parametric
 from fastnn.network.activations import kernel
 from fastnn.network.parameters import alphas, gammas, inputs_of, statistics_of, views
 from fastnn.network.spec import NetworkSpec

@@ -9,12 +9,16 @@ import numpy as np
 from fastnn.checks import as_real, name_of
 from fastnn.explain.passes import forward_passes, input_pass
 from fastnn.kernels._cpu import KEEPING, NORMS, OPTIMIZERS, OUTPUTS
-from fastnn.kernels.backward import gradient, hidden_delta, parametric_delta
-from fastnn.kernels.forward import slope
-from fastnn.kernels.inputs import features_gradient
-from fastnn.kernels.normalise import normalise_delta
-from fastnn.kernels.output_delta import output_delta
-from fastnn.kernels.update import update
+from fastnn.kernels.layer import (
+    features_gradient,
+    gradient,
+    hidden_delta,
+    normalise_delta,
+    output_delta,
+    parametric_delta,
+    slope,
+    update,
+)
 from fastnn.network.activations import kernel
 from fastnn.network.arrays import as_dense, as_numbers, as_pair
 from fastnn.network.losses import for_kernel

@@ -4,6 +4,7 @@
 """
 import os
 
+from cython.parallel cimport prange
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.math cimport fabs
 from libc.stdint cimport uint64_t
@@ -432,6 +433,31 @@ cdef double seconds() noexcept nogil:
 cdef double thread_seconds() noexcept nogil:
     """A clock that only goes while the calling thread has a core."""
     return fnn_thread_seconds()
+
+
+def multiply_adds(str dtype, Py_ssize_t rounds, int n_threads):
+    """Fused multiply-adds in registers alone, on all threads at once.
+
+    Returns
+    -------
+    flops, taken : float
+        Floating-point operations of all threads together, and the seconds until the last of them was done.
+    """
+    cdef const fnn_kernels *k = kernels_for(4 if dtype == "float32" else 8)
+    cdef double flops = 0, start
+    cdef int _t
+    with nogil:
+        start = seconds()
+        for _t in prange(n_threads, num_threads=n_threads, schedule="static"):
+            flops += _multiply_adds(k, rounds)
+        start = seconds() - start
+    return flops, start
+
+
+cdef double _multiply_adds(const fnn_kernels *k, Py_ssize_t rounds) noexcept nogil:
+    cdef char x[64]  # the widest vector
+    memset(x, 0, sizeof(x))
+    return k.multiply_adds(rounds, x)
 
 
 cdef unsigned long long fp_enter() noexcept nogil:

@@ -1,14 +1,12 @@
 """delta_prev = (delta W) * g'(a_prev),  dL/dW = delta^T h_prev,  dL/db = sum of delta: the backward pass of one layer."""
-from cython cimport floating
-from cython.parallel cimport parallel, prange
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_BACKWARD, FNN_NEAR, FNN_OF_alpha, FNN_OF_b, FNN_OF_W, Memory, as_activation, bring_near, fnn_activation, fnn_features,
-    fnn_kernels, fnn_prefetch, fnn_rates, fnn_sgd, fnn_span, fnn_spans, fp_enter, fp_leave, kernels_for, worth,
+    FNN_BACKWARD, FNN_NEAR, FNN_OF_alpha, FNN_OF_b, FNN_OF_W, bring_near, fnn_activation, fnn_features, fnn_kernels,
+    fnn_prefetch, fnn_rates, fnn_sgd, fnn_span, fnn_spans,
 )
 from fastnn.kernels.panels cimport (
-    L2_BYTES, Layer, at, bias_panels, block, columns, make_layer, pack, panels, unpack, vectors, weight_panels,
+    L2_BYTES, Layer, at, block, columns, vectors,
 )
 from fastnn.kernels.update cimport Slots, Step, clear_padding, update_block, update_vector
 
@@ -266,99 +264,3 @@ cdef void _spans(const fnn_kernels *k, const Layer *layer, const fnn_spans *span
         k.gradient_block(batch, span.n, at(k, h, to), d, vectors(k, layer.n_out, p), at(k, g, to * k.nr), True,
                          NULL if W == NULL else at(k, W, to * k.nr), of, near, rows)
         near = NULL
-
-
-def hidden_delta(
-    const floating[:, ::1] delta,       # (batch, n_out)  in
-    const floating[:, ::1] W,           # (n_out, n_in)   in
-    const floating[:, ::1] slope,       # (batch, n_in)   in: h_prev = g(a_prev), or for activations of KEEPING g'(a_prev)
-    floating[:, ::1] delta_prev,        # (batch, n_in)   out
-    activation,                         # of the layer below: an id, or (id, parameter)
-    int n_threads,
-):
-    """delta_prev = (delta W) * g'(a_prev). One thread owns a panel of inputs."""
-    cdef Py_ssize_t batch = delta.shape[0], n_out = W.shape[0], n_in = W.shape[1], q
-    cdef const fnn_kernels *k = kernels_for(sizeof(floating))
-    cdef Memory memory = Memory()
-    cdef Layer layer
-    cdef fnn_activation g = as_activation(activation)
-    if batch == 0:
-        return
-    make_layer(k, memory, n_in, n_out, False, False, &layer)
-    cdef Py_ssize_t stride = batch * k.nr
-    cdef char *d = memory.take(layer.out_panels, stride, k.item)
-    cdef char *h = memory.take(layer.in_panels, stride, k.item)
-    cdef char *out = memory.take(layer.in_panels, stride, k.item)
-    cdef int nt = worth(n_threads, 2. * batch * n_in * n_out)
-    cdef unsigned long long mode = 0
-    pack(k, &layer, &W[0, 0], NULL, layer.Wp, NULL)
-    k.gather(batch, n_out, &delta[0, 0], NULL, d, stride)
-    k.gather(batch, n_in, &slope[0, 0], NULL, h, stride)
-    with nogil, parallel(num_threads=nt):
-        mode = fp_enter()
-        for q in prange(layer.in_panels, schedule="static"):
-            hidden_delta_part(k, &layer, d, h, out, stride, g, q, q + 1, 0, batch)
-        fp_leave(mode)
-    k.scatter(batch, n_in, out, stride, &delta_prev[0, 0])
-
-
-def gradient(
-    const floating[:, ::1] delta,       # (batch, n_out)  in
-    const floating[:, ::1] h_prev,      # (batch, n_in)   in
-    floating[:, ::1] grad_W,            # (n_out, n_in)   out
-    floating[::1] grad_b,               # (n_out,) or None  out
-    int n_threads,
-):
-    """grad_W = delta^T h_prev, an outer product for one sample; grad_b = the sum of delta. One thread owns a block."""
-    cdef Py_ssize_t batch = delta.shape[0], n_out = delta.shape[1], n_in = h_prev.shape[1], u
-    cdef const fnn_kernels *k = kernels_for(sizeof(floating))
-    cdef Memory memory = Memory()
-    cdef Layer layer
-    cdef Slots slots
-    cdef Step step
-    cdef unsigned long long mode = 0
-    make_layer(k, memory, n_in, n_out, grad_b is not None, False, &layer)
-    slots.G, slots.Gb = weight_panels(k, memory, &layer), bias_panels(k, memory, &layer)
-    step.summed, step.first, step.apply, step.n_states = True, True, False, 0
-    cdef Py_ssize_t stride = batch * k.nr
-    cdef char *d = memory.take(layer.out_panels, stride, k.item)
-    cdef char *h = memory.take(layer.in_panels, stride, k.item)
-    cdef int nt = worth(n_threads, 2. * batch * n_in * n_out)
-    if batch:
-        k.gather(batch, n_out, &delta[0, 0], NULL, d, stride)
-        k.gather(batch, n_in, &h_prev[0, 0], NULL, h, stride)
-        with nogil, parallel(num_threads=nt):
-            mode = fp_enter()
-            for u in prange(layer.in_panels * layer.out_panels, schedule="static"):
-                gradient_part(k, &layer, &slots, &step, d, h, NULL, stride, batch, u, u + 1, NULL, NULL)
-            fp_leave(mode)
-    unpack(k, &layer, slots.G, slots.Gb, &grad_W[0, 0], NULL if grad_b is None else &grad_b[0])
-
-
-def parametric_delta(
-    const floating[:, ::1] dh,       # (batch, n)  in: dL/dh
-    const floating[:, ::1] d,        # (batch, n)  in: dh/da
-    const floating[:, ::1] e,        # (batch, n)  in: dh/dalpha
-    floating[:, ::1] delta,          # (batch, n)  out: dL/da
-    floating[::1] grad_alpha,        # (n,)  out: dL/dalpha
-):
-    """delta = dL/dh dh/da, grad_alpha = the sum of dL/dh dh/dalpha. One thread."""
-    cdef Py_ssize_t batch = dh.shape[0], n = dh.shape[1], p
-    cdef const fnn_kernels *k = kernels_for(sizeof(floating))
-    cdef Memory memory = Memory()
-    cdef Py_ssize_t stride = batch * k.nr, width = panels(k, n)
-    cdef char *x = memory.take(width, stride, k.item)
-    cdef char *slope = memory.take(width, stride, k.item)
-    cdef char *by = memory.take(width, stride, k.item)
-    cdef char *out = memory.take(width, stride, k.item)
-    cdef char *grad = memory.take(width, k.nr, k.item)
-    cdef unsigned long long mode = fp_enter()
-    k.gather(batch, n, &dh[0, 0], NULL, x, stride)
-    k.gather(batch, n, &d[0, 0], NULL, slope, stride)
-    k.gather(batch, n, &e[0, 0], NULL, by, stride)
-    parametric_delta_part(k, n, x, slope, out, stride, 0, width, 0, batch)
-    for p in range(width):
-        k.scale_gradient(batch, at(k, x, p * stride), at(k, by, p * stride), at(k, grad, p * k.nr), True)
-    fp_leave(mode)
-    k.scatter(batch, n, out, stride, &delta[0, 0])
-    k.scatter(1, n, grad, k.nr, &grad_alpha[0])

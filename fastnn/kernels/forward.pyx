@@ -2,15 +2,10 @@
 
 A parametric activation, h = a + alpha (g(a) - a) with an alpha of each unit, is a pass of its own over a.
 """
-from cython cimport floating
-from cython.parallel cimport parallel, prange
-
 from fastnn.kernels._cpu cimport (
-    FNN_FORWARD, FNN_SOFTMAX, Memory, as_activation, fnn_activation, fnn_draw, fnn_features, fnn_identity, fnn_kernels, fnn_spans,
-    fp_enter, fp_leave, kernels_for, plain, worth,
+    FNN_FORWARD, fnn_activation, fnn_draw, fnn_features, fnn_identity, fnn_kernels, fnn_spans, plain,
 )
-from fastnn.kernels.output_delta cimport scratch_bytes
-from fastnn.kernels.panels cimport Layer, at, block, columns, make_layer, pack, panels, vectors
+from fastnn.kernels.panels cimport Layer, at, block, columns, vectors
 
 # Rows whose h_prev is used together, panel after panel of weights: 2 MiB of it comes from L2 and L3, and rereading weights for
 # fewer rows costs more (measured with 1 MiB of L2).
@@ -113,91 +108,3 @@ cdef void forward_sparse_part(
     k.sparse_product(rows, X, order, first, layer.Wp, layer.n_in * k.nr, layer.out_panels, layer.b, h, stride)
     for p in range(layer.out_panels):
         k.activate_panel(rows, vectors(k, layer.n_out, p), at(k, h, p * stride), g, NULL if d == NULL else at(k, d, p * stride))
-
-
-def forward(
-    const floating[:, ::1] h_prev,  # (batch, n_in)   in
-    const floating[:, ::1] W,       # (n_out, n_in)   in
-    const floating[::1] b,          # (n_out,) or None  in
-    floating[:, ::1] h,             # (batch, n_out)  out
-    activation,                     # of OUTPUTS: an id, or (id, parameter)
-    int n_threads,
-):
-    """h = g(h_prev W^T + b), with softmax too. One thread owns a panel of outputs, and later rows of the softmax."""
-    cdef Py_ssize_t batch = h_prev.shape[0], n_in = h_prev.shape[1], n_out = W.shape[0], p, i
-    cdef const fnn_kernels *k = kernels_for(sizeof(floating))
-    cdef Memory memory = Memory()
-    cdef Layer layer
-    if batch == 0:
-        return
-    make_layer(k, memory, n_in, n_out, b is not None, False, &layer)
-    cdef Py_ssize_t stride = batch * k.nr
-    cdef char *x = memory.take(panels(k, n_in), stride, k.item)
-    cdef char *out = memory.take(panels(k, n_out), stride, k.item)
-    cdef Py_ssize_t scratch_size = scratch_bytes(k, n_out)
-    cdef int nt = worth(n_threads, 2. * batch * n_in * n_out)
-    cdef char *scratch = memory.take(nt, scratch_size)
-    cdef fnn_activation g = as_activation(activation)
-    cdef unsigned long long mode = 0
-    pack(k, &layer, &W[0, 0], NULL if b is None else &b[0], layer.Wp, layer.b)
-    k.gather(batch, n_in, &h_prev[0, 0], NULL, x, stride)
-    with nogil, parallel(num_threads=nt):
-        mode = fp_enter()
-        for p in prange(layer.out_panels, schedule="static"):
-            forward_part(k, &layer, x, NULL, out, NULL, stride, g, p, p + 1, 0, batch)
-        if g.id == FNN_SOFTMAX:
-            for i in prange(nt, schedule="static"):
-                k.softmax(batch * (i + 1) // nt - batch * i // nt, n_out, at(k, out, batch * i // nt * k.nr), stride,
-                          scratch + i * scratch_size)
-        fp_leave(mode)
-    k.scatter(batch, n_out, out, stride, &h[0, 0])
-
-
-def slope(
-    const floating[:, ::1] a,       # (batch, n)  in
-    floating[:, ::1] d,             # (batch, n)  out
-    activation,                     # of ACTIVATIONS: an id, or (id, parameter)
-):
-    """d = g'(a)."""
-    cdef Py_ssize_t batch = a.shape[0], n = a.shape[1], p
-    cdef const fnn_kernels *k = kernels_for(sizeof(floating))
-    cdef Memory memory = Memory()
-    cdef fnn_activation g = as_activation(activation)
-    if batch == 0:
-        return
-    cdef Py_ssize_t stride = batch * k.nr
-    cdef char *h = memory.take(panels(k, n), stride, k.item)
-    cdef char *out = memory.take(panels(k, n), stride, k.item)
-    cdef unsigned long long mode = fp_enter()
-    k.gather(batch, n, &a[0, 0], NULL, h, stride)
-    for p in range(panels(k, n)):
-        k.activate_panel(batch, vectors(k, n, p), at(k, h, p * stride), g, at(k, out, p * stride))
-    fp_leave(mode)
-    k.scatter(batch, n, out, stride, &d[0, 0])
-
-
-def parametric(
-    const floating[:, ::1] a,        # (batch, n)  in
-    const floating[::1] alpha,       # (n,)  in
-    floating[:, ::1] h,              # (batch, n)  out
-    floating[:, ::1] d,              # (batch, n)  out: dh/da
-    floating[:, ::1] e,              # (batch, n)  out: dh/dalpha
-    activation,                      # of ACTIVATIONS: an id, or (id, parameter)
-):
-    """h = a + alpha (g(a) - a). One thread."""
-    cdef Py_ssize_t batch = a.shape[0], n = a.shape[1]
-    cdef const fnn_kernels *k = kernels_for(sizeof(floating))
-    cdef Memory memory = Memory()
-    cdef Py_ssize_t stride = batch * k.nr, width = panels(k, n)
-    cdef char *x = memory.take(width, stride, k.item)
-    cdef char *slope = memory.take(width, stride, k.item)
-    cdef char *by = memory.take(width, stride, k.item)
-    cdef char *w = memory.take(width, k.nr, k.item)
-    cdef unsigned long long mode = fp_enter()
-    k.gather(1, n, &alpha[0], NULL, w, k.nr)
-    k.gather(batch, n, &a[0, 0], NULL, x, stride)
-    parametric_part(k, n, as_activation(activation), w, x, slope, by, stride, 0, width, 0, batch)
-    fp_leave(mode)
-    k.scatter(batch, n, x, stride, &h[0, 0])
-    k.scatter(batch, n, slope, stride, &d[0, 0])
-    k.scatter(batch, n, by, stride, &e[0, 0])

@@ -8,13 +8,3 @@ Column = tuple[int, int, int, int, int, Reals | None]  # kind, column, width, n,
 Phi = tuple[Sequence[Column], bool]  # columns in the order of features, whether they are scaled
 
 KINDS: dict[str, int]
-
-def features(X: Reals, theta: Reals, plain: Reals, h: Reals, description: Phi) -> None: ...
-def features_gradient(
-    X: Reals,
-    theta: Reals,
-    plain: Reals,
-    delta: Reals,
-    grad: Reals,
-    description: Phi,
-) -> None: ...

@@ -9,7 +9,7 @@ from libc.string cimport memcpy, memset
 
 from fastnn.kernels._cpu cimport (
     FNN_CATEGORIES, FNN_MAX_STATES, FNN_OF_embedding, FNN_OF_scale, FNN_OF_table, FNN_PERIODIC, FNN_PIECEWISE, FNN_PLAIN,
-    Memory, fnn_column, fnn_kernels, fp_enter, fp_leave, kernels_for,
+    Memory, fnn_column, fnn_kernels, fp_enter, fp_leave,
 )
 from fastnn.kernels.panels cimport Layer, at, columns, make_layer, pack, panels, real_at, set_real, unpack, vectors
 from fastnn.kernels.update cimport Step
@@ -320,58 +320,3 @@ cdef inline Py_ssize_t my_first(Py_ssize_t n, int t, int threads) noexcept nogil
 cdef inline Py_ssize_t of_s(const fnn_kernels *k, const Phi *phi) noexcept nogil:
     """Panels of s."""
     return panels(k, phi.n_features) if phi.s != NULL else 0
-
-
-def features(
-    const floating[:, ::1] X,       # (batch, n_0)         in
-    const floating[::1] theta,      # its beginning: E, and s if scaled  in
-    floating[:, ::1] plain,         # (batch, n_features)  out: phi(x)
-    floating[:, ::1] h,             # (batch, n_features)  out: s phi(x)
-    description,                    # as of `make_phi`
-):
-    """h = s phi(x). One thread."""
-    cdef Py_ssize_t batch = X.shape[0]
-    cdef const fnn_kernels *k = kernels_for(sizeof(floating))
-    cdef Memory memory = Memory()
-    cdef Phi phi
-    cdef Py_ssize_t stride = batch * k.nr
-    make_phi(k, memory, X.shape[1], description, &phi)
-    copy_phi(k, &phi, phi.E, phi.s, <char *> &theta[0], False)
-    cdef char *x = memory.take(panels(k, phi.n_0), stride, k.item)
-    cdef char *of_x = memory.take(panels(k, phi.n_features), stride, k.item) if phi.n_columns else x
-    cdef char *out = memory.take(panels(k, phi.n_features), stride, k.item) if phi.s != NULL else of_x
-    k.gather(batch, phi.n_0, &X[0, 0], NULL, x, stride)
-    cdef unsigned long long mode = fp_enter()
-    features_part(k, &phi, x, stride, of_x, out, stride, 0, batch)
-    fp_leave(mode)
-    k.scatter(batch, phi.n_features, of_x, stride, &plain[0, 0])
-    k.scatter(batch, phi.n_features, out, stride, &h[0, 0])
-
-
-def features_gradient(
-    const floating[:, ::1] X,       # (batch, n_0)         in
-    const floating[::1] theta,      # as of `features`     in
-    const floating[:, ::1] plain,   # (batch, n_features)  in: phi(x)
-    const floating[:, ::1] delta,   # (batch, n_features)  in: dL/dh^(0)
-    floating[::1] grad,             # its beginning, like theta  out
-    description,
-):
-    """The gradient of E, and of s. One thread."""
-    cdef Py_ssize_t batch = X.shape[0]
-    cdef const fnn_kernels *k = kernels_for(sizeof(floating))
-    cdef Memory memory = Memory()
-    cdef Phi phi
-    cdef Py_ssize_t stride = batch * k.nr
-    make_phi(k, memory, X.shape[1], description, &phi)
-    prepare_phi(k, memory, 0, &phi)
-    copy_phi(k, &phi, phi.E, phi.s, <char *> &theta[0], False)
-    cdef char *x = memory.take(panels(k, phi.n_0), stride, k.item)
-    cdef char *of_x = memory.take(panels(k, phi.n_features), stride, k.item)
-    cdef char *d = memory.take(panels(k, phi.n_features), stride, k.item)
-    k.gather(batch, phi.n_0, &X[0, 0], NULL, x, stride)
-    k.gather(batch, phi.n_features, &plain[0, 0], NULL, of_x, stride)
-    k.gather(batch, phi.n_features, &delta[0, 0], NULL, d, stride)
-    cdef unsigned long long mode = fp_enter()
-    features_gradient_part(k, &phi, True, x, stride, of_x, d, stride, batch, 0, 1)
-    fp_leave(mode)
-    copy_phi(k, &phi, phi.G, phi.Gs, <char *> &grad[0], True)

@@ -4,11 +4,8 @@ Batch normalisation: mean and variance of each unit over the mini-batch, whose r
 Layer normalisation: of each row over the units, by the owner of the row. beta is the layer's b; Slots holds its gradient
 and state where those of a bias would be.
 """
-from cython cimport floating
-
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, FNN_LAYER_NORM, FNN_OF_b, FNN_OF_gamma, Memory, as_activation, fnn_activation, fnn_identity, fnn_kernels,
-    fnn_norm, fp_enter, fp_leave, kernels_for, plain,
+    FNN_BATCH_NORM, FNN_LAYER_NORM, FNN_OF_b, FNN_OF_gamma, fnn_activation, fnn_identity, fnn_kernels, fnn_norm, plain,
 )
 from fastnn.kernels.panels cimport at, panels, vectors
 from fastnn.kernels.update cimport Slots, Step, update_vector
@@ -104,84 +101,3 @@ cdef void normalise_update_part(const fnn_kernels *k, const fnn_norm *norm, cons
         update_vector(k, norm.gamma, slots.state_g, step, FNN_OF_gamma, p, at(k, slots.Gg, p * k.nr))
         if norm.has_beta:
             update_vector(k, norm.beta, slots.state_b, step, FNN_OF_b, p, at(k, slots.Gb, p * k.nr))
-
-
-def normalise(
-    const floating[:, ::1] u,        # (batch, n)  in
-    const floating[::1] gamma,       # (n,)  in
-    const floating[::1] beta,        # (n,) or None  in
-    const floating[::1] mean,        # (n,)  in: running, of batch normalisation; otherwise None
-    const floating[::1] variance,    # (n,)  in: running, of batch normalisation; otherwise None
-    floating[:, ::1] xhat,           # (batch, n)  out
-    floating[:, ::1] a,              # (batch, n)  out
-    floating[:, ::1] h,              # (batch, n)  out
-    floating[::1] inv,               # (n,) of batch, (batch,) of layer normalisation  out
-    int kind,                        # of _cpu.NORMS
-    double epsilon,
-    activation,                      # of ACTIVATIONS: an id, or (id, parameter)
-):
-    """a = gamma xhat + beta, h = g(a), inv = 1 / sqrt(variance + epsilon). One thread.
-
-    Batch normalisation takes a single row by the running statistics.
-    """
-    cdef Py_ssize_t batch = u.shape[0], n = u.shape[1], p
-    cdef const fnn_kernels *k = kernels_for(sizeof(floating))
-    cdef Memory memory = Memory()
-    cdef fnn_norm norm
-    cdef Py_ssize_t stride = batch * k.nr
-    cdef char *x = memory.take(panels(k, n), stride, k.item)
-    cdef char *out = memory.take(panels(k, n), stride, k.item)
-    cdef char *by = memory.take(max(panels(k, n) * k.nr, batch), k.item)
-    norm.kind, norm.epsilon, norm.momentum = kind, epsilon, 0
-    norm.gamma, norm.beta = lifted(k, memory, gamma), lifted(k, memory, beta)
-    norm.mean, norm.variance = lifted(k, memory, mean), lifted(k, memory, variance)
-    cdef unsigned long long mode = fp_enter()
-    k.gather(batch, n, &u[0, 0], NULL, x, stride)
-    normalise_part(k, &norm, n, False, x, out, by, NULL, stride, plain(fnn_identity), 0, panels(k, n), 0, batch)
-    k.scatter(batch, n, x, stride, &a[0, 0])
-    for p in range(panels(k, n)):
-        k.activate_panel(batch, vectors(k, n, p), at(k, x, p * stride), as_activation(activation), NULL)
-    fp_leave(mode)
-    k.scatter(batch, n, x, stride, &h[0, 0])
-    k.scatter(batch, n, out, stride, &xhat[0, 0])
-    k.scatter(1, inv.shape[0], by, k.nr, &inv[0])
-
-
-def normalise_delta(
-    const floating[:, ::1] delta,    # (batch, n)  in
-    const floating[:, ::1] xhat,     # (batch, n)  in
-    const floating[::1] gamma,       # (n,)  in
-    const floating[::1] inv,         # as of `normalise`  in
-    floating[:, ::1] du,             # (batch, n)  out
-    floating[::1] grad_gamma,        # (n,)  out
-    int kind,
-):
-    """du = dL/du from delta = dL/da, and dL/dgamma."""
-    cdef Py_ssize_t batch = delta.shape[0], n = delta.shape[1], p
-    cdef const fnn_kernels *k = kernels_for(sizeof(floating))
-    cdef Memory memory = Memory()
-    cdef fnn_norm norm
-    cdef Py_ssize_t stride = batch * k.nr
-    cdef char *d = memory.take(panels(k, n), stride, k.item)
-    cdef char *x = memory.take(panels(k, n), stride, k.item)
-    cdef char *out = memory.take(panels(k, n), stride, k.item)
-    cdef char *grad = memory.take(panels(k, n), k.nr, k.item)
-    norm.kind, norm.gamma = kind, lifted(k, memory, gamma)
-    cdef unsigned long long mode = fp_enter()
-    k.gather(batch, n, &delta[0, 0], NULL, d, stride)
-    k.gather(batch, n, &xhat[0, 0], NULL, x, stride)
-    normalise_delta_part(k, &norm, n, d, x, lifted(k, memory, inv), out, stride, 0, panels(k, n), 0, batch)
-    for p in range(panels(k, n)):
-        k.scale_gradient(batch, at(k, d, p * stride), at(k, x, p * stride), at(k, grad, p * k.nr), True)
-    fp_leave(mode)
-    k.scatter(batch, n, out, stride, &du[0, 0])
-    k.scatter(1, n, grad, k.nr, &grad_gamma[0])
-
-
-cdef char *lifted(const fnn_kernels *k, Memory memory, const floating[::1] v) except NULL:
-    """A vector in panels of one row; None: zeros."""
-    cdef Py_ssize_t n = 0 if v is None else v.shape[0]
-    cdef char *to = memory.take(panels(k, n) + 1, k.nr, k.item)
-    if n:
-        k.gather(1, n, &v[0], NULL, to, k.nr)
-    return to

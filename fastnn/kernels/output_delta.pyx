@@ -2,14 +2,7 @@
 
 Rows (samples) are independent: each thread owns some. The formulas stand in src/losses.h and output.h.
 """
-from cython cimport floating
-from cython.parallel cimport parallel, prange
-from libc.stdint cimport int32_t
-
-from fastnn.kernels._cpu cimport (
-    Memory, as_activation, fnn_activation, fnn_kernels, fnn_loss, fnn_targets, fp_enter, fp_leave, kernels_for, worth,
-)
-from fastnn.kernels.panels cimport at, panels
+from fastnn.kernels._cpu cimport Memory, fnn_kernels, fnn_loss
 
 
 cdef Py_ssize_t scratch_bytes(const fnn_kernels *k, Py_ssize_t n_out) noexcept nogil:
@@ -60,52 +53,3 @@ cdef double mean(const double *losses, Py_ssize_t n, double weight) noexcept nog
     for i in range(n4, n):
         s0 += losses[i]
     return ((s0 + s1) + (s2 + s3)) / weight if weight > 0 else 0
-
-
-def output_delta(
-    const floating[:, ::1] a,      # (batch, n_out)  in
-    y,                             # int32 (batch,) labels, or (batch, n_out) of a's dtype  in
-    floating[:, ::1] h,            # (batch, n_out)  out
-    floating[:, ::1] delta,        # (batch, n_out)  out, not divided by the batch
-    double[::1] losses,            # (batch,)  out
-    output,                        # of OUTPUTS: an id, or (id, parameter)
-    loss,                          # (id of LOSSES, dict of its settings)
-    int n_threads,
-):
-    """h = f(a), delta = dL/da, losses = L, for every row."""
-    cdef Py_ssize_t batch = a.shape[0], n_out = a.shape[1], i, start, stop
-    cdef const fnn_kernels *k = kernels_for(sizeof(floating))
-    cdef Memory memory = Memory()
-    cdef const int32_t[::1] labels
-    cdef const floating[:, ::1] values
-    cdef fnn_targets targets
-    cdef fnn_activation f = as_activation(output)
-    cdef fnn_loss of
-    if batch == 0:
-        return
-    set_loss(&of, memory, loss, k)
-    targets.labels, targets.values, targets.weights, targets.order = NULL, NULL, NULL, NULL
-    if y.ndim == 1:
-        labels = y
-        targets.labels = &labels[0]
-    else:
-        values = y
-        targets.values = &values[0, 0]
-    cdef Py_ssize_t stride = batch * k.nr
-    cdef char *ap = memory.take(panels(k, n_out), stride, k.item)
-    cdef char *dp = memory.take(panels(k, n_out), stride, k.item)
-    cdef Py_ssize_t scratch_size = scratch_bytes(k, n_out)
-    cdef int nt = worth(n_threads, 100. * batch * n_out)  # an exponential and its company: about a hundred operations
-    cdef char *scratch = memory.take(nt, scratch_size)
-    cdef unsigned long long mode = 0
-    k.gather(batch, n_out, &a[0, 0], NULL, ap, stride)
-    with nogil, parallel(num_threads=nt):
-        mode = fp_enter()
-        for i in prange(nt, schedule="static"):
-            start, stop = batch * i // nt, batch * (i + 1) // nt
-            k.output_delta(stop - start, n_out, at(k, ap, start * k.nr), stride, at(k, ap, start * k.nr),
-                           at(k, dp, start * k.nr), &targets, start, f, &of, 1.0, &losses[start],
-                           scratch + i * scratch_size)
-        fp_leave(mode)
-    k.scatter(batch, n_out, ap, stride, &h[0, 0])
-    k.scatter(batch, n_out, dp, stride, &delta[0, 0])

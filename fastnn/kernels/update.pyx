@@ -1,16 +1,13 @@
 """theta <- theta - alpha dL/dtheta and its relatives, in place. The rules stand in src/optimizers.h."""
-from cython cimport floating
-from cython.parallel cimport parallel, prange
 from libc.math cimport sqrt
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
     FNN_MAX_STATES, FNN_OF_b, FNN_OF_gamma, FNN_OF_W, fnn_kernels, fnn_momentum, fnn_nesterov, fnn_norm, fnn_rates, fnn_sgd,
-    fp_enter, fp_leave, kernels_for, worth,
 )
 from fastnn.kernels.panels cimport MOST_COLUMNS, Layer, at, block, columns, vectors
 
-from fastnn.kernels._cpu import GROUPS, STATES
+from fastnn.kernels._cpu import GROUPS
 
 RATES = {  # what fnn_rates takes, and what it is where not given
     "learning_rate": 0, "momentum": 0, "dampening": 0, "beta1": 0, "beta2": 0, "epsilon": 0, "epsilon_hat": 0, "psi": 0,
@@ -232,40 +229,3 @@ cdef void orient_part(const fnn_kernels *k, const Layer *layer, const char *inpu
                          at(k, layer.Wp, block(k, layer, p, q)))
         else:
             k.orient(layer.n_in, inputs, at(k, outputs, p * k.nr), False, at(k, layer.Wp, block(k, layer, p, 0)))
-
-
-def update(
-    floating[::1] theta,        # (n,)  in and out
-    const floating[::1] grad,   # (n,)  in
-    floating[:, ::1] state,     # (n_states, n)  in and out
-    int optimizer,              # id of OPTIMIZERS
-    dict rates,
-    long long n_step,           # from 1
-    int n_threads,
-):
-    """One step, in place. Elements are independent: each thread owns a run of them."""
-    cdef const fnn_kernels *k = kernels_for(sizeof(floating))
-    cdef Py_ssize_t n = theta.shape[0], i, s
-    cdef fnn_rates r = as_rates(rates)
-    cdef int n_states = STATES[optimizer], nt = worth(n_threads, 10. * n)
-    cdef char *first[FNN_MAX_STATES]
-    cdef unsigned long long mode = 0
-    if n == 0:
-        return
-    correct(&r, n_step)
-    for s in range(n_states):
-        first[s] = <char *> &state[s, 0]
-    with nogil, parallel(num_threads=nt):
-        mode = fp_enter()
-        for i in prange(nt, schedule="static"):
-            _run(k, optimizer, n * i // nt, n * (i + 1) // nt, <const char *> &grad[0], <char *> &theta[0], first, n_states, &r)
-        fp_leave(mode)
-
-
-cdef void _run(const fnn_kernels *k, int optimizer, Py_ssize_t start, Py_ssize_t stop, const char *grad, char *theta,
-               char **first, int n_states, const fnn_rates *rates) noexcept nogil:
-    cdef void *state[FNN_MAX_STATES]
-    cdef int s
-    for s in range(n_states):
-        state[s] = at(k, first[s], start)
-    k.update(optimizer, 1, stop - start, stop - start, at(k, grad, start), at(k, theta, start), state, rates)

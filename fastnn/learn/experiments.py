@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import DivergenceError
-from fastnn.kernels.forward import slope
+from fastnn.kernels.layer import slope
 from fastnn.learn.problems import Problem
 from fastnn.model import Model
 from fastnn.network.activations import Activation, kernel

@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.checks import as_name, as_real, name_of
-from fastnn.kernels.forward import forward
+from fastnn.kernels.layer import forward
 from fastnn.network.activations import Activation, kernel, parameter_of, plain
 from fastnn.network.arrays import as_finite, as_numbers
 from fastnn.network.spec import LayerSpec, NetworkSpec

@@ -19,7 +19,8 @@ from fastnn.model import Model
 from fastnn.names import LossName, OutputName
 from fastnn.network.activations import Activation
 from fastnn.network.losses import Loss
-from fastnn.onnx import ensemble, file, kept, structure, write
+from fastnn.onnx import ensemble, file, kept, quantized, structure, write
+from fastnn.quantized.predictor import Int8Predictor
 from fastnn.tabular.estimators import Tabular
 
 __all__ = ["export", "load"]
@@ -61,10 +62,14 @@ def export(model: Model | Any, path: str | PathLike[str]) -> None:
     `TabularRegressor` all members, their weights and the calibration are in the graph; its numbers
     are float64 outside of the networks, X of arrays, f and probabilities among them.
 
+    A predictor that `Model.quantize` calibrated has X and f of float32. Its graph has a
+    QuantizeLinear and a DequantizeLinear before each layer, and weights of int8 with a scale for
+    each unit, from which runtimes make products of 8 bits. `load` does not read it back.
+
     Parameters
     ----------
-    model : fastnn.Model, TabularClassifier, TabularRegressor, or an estimator or pipeline that
-        `fastnn.interop.from_sklearn` takes
+    model : fastnn.Model, TabularClassifier, TabularRegressor, what `Model.quantize` gives, or an
+        estimator or pipeline that `fastnn.interop.from_sklearn` takes
     path : path
         Such as "model.onnx".
 
@@ -75,7 +80,8 @@ def export(model: Model | Any, path: str | PathLike[str]) -> None:
     TypeError
         `model` is neither.
     ValueError
-        The weights are more than a file of this kind holds, 2 GiB; or the estimator is not fitted.
+        The weights are more than a file of this kind holds, 2 GiB; or the estimator is not fitted;
+        or the predictor in 8 bits is not calibrated.
     OSError
         The file cannot be written.
 
@@ -91,6 +97,8 @@ def export(model: Model | Any, path: str | PathLike[str]) -> None:
         proto = write.as_proto(model)
     elif isinstance(model, Tabular):
         proto = ensemble.as_proto(model)
+    elif isinstance(model, Int8Predictor):
+        proto = quantized.as_proto(model)
     elif hasattr(model, "get_params"):
         proto = write.as_proto(from_sklearn(model), hasattr(model, "predict_proba"))
     else:

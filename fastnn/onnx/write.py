@@ -110,22 +110,33 @@ def _inputs(graph: Graph, model: Model, x: str) -> str:
 
 
 def _layers(graph: Graph, model: Model, h: str) -> str:
-    for k, layer in enumerate(chain.plain(model), 1):
-        inputs = [h, graph.weight(f"W{k}", layer.W)]
-        b = [] if layer.b is None else [graph.weight(f"b{k}", layer.b)]
-        name = graph.name(f"a{k}")
-        if layer.gamma is None:
-            a = graph.node("Gemm", *inputs, *b, transB=1, result=name)
-        else:
-            u = graph.node("Gemm", *inputs, transB=1)
-            parts = [u, graph.weight(f"gamma{k}", layer.gamma), *b]
-            epsilon = layer.epsilon
-            a = graph.node("LayerNormalization", *parts, epsilon=epsilon, result=name)
-        h = _activation(graph, a, plain_activation(layer.activation))
-        if layer.alpha is not None:  # a + alpha (g(a) - a)
-            by = graph.node("Mul", graph.node("Sub", h, a), graph.weight(f"alpha{k}", layer.alpha))
-            h = graph.node("Add", a, by)
+    for k, of in enumerate(chain.plain(model), 1):
+        W = graph.weight(f"W{k}", of.W)
+        b = None if of.b is None else graph.weight(f"b{k}", of.b)
+        h = layer(graph, k, h, W, b, of)
     return h
+
+
+def layer(
+    graph: Graph, k: int, h: str, W: str, b: str | None, of: chain.Plain, apart: bool = False
+) -> str:
+    """h^(k) of h = h^(k-1); W and b by name, the rest `of`'s. apart: b is added by a node of its
+    own."""
+    name, last = graph.name(f"a{k}"), [] if b is None else [b]
+    if apart:
+        a = graph.node("Add", graph.node("Gemm", h, W, transB=1), *last, result=name)
+    elif of.gamma is None:
+        a = graph.node("Gemm", h, W, *last, transB=1, result=name)
+    else:
+        u = graph.node("Gemm", h, W, transB=1)
+        parts = [u, graph.weight(f"gamma{k}", of.gamma), *last]
+        a = graph.node("LayerNormalization", *parts, epsilon=of.epsilon, result=name)
+    h = _activation(graph, a, plain_activation(of.activation))
+    if of.alpha is None:
+        return h
+    # a + alpha (g(a) - a)
+    by = graph.node("Mul", graph.node("Sub", h, a), graph.weight(f"alpha{k}", of.alpha))
+    return graph.node("Add", a, by)
 
 
 def _activation(graph: Graph, a: str, activation: str | Activation) -> str:
