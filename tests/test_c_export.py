@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,8 @@ NETWORKS = {
         sizes=[2, 9, 2], norm="batch", embeddings=[fastnn.Categories(1, 7), fastnn.Categories(0, 3)]
     ),
 }
+
+NAMES = [f"n{i}" for i in range(len(NETWORKS))]
 
 BASELINE = """
 import sys
@@ -154,30 +157,120 @@ def trained(rng: np.random.Generator, arguments: dict, dtype: str) -> fastnn.Mod
     return model
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_bits_are_the_baselines(here, dtype):
+@pytest.fixture(scope="module", params=["float32", "float64"])
+def exported(request, tmp_path_factory):
+    """dtype, and a folder with all networks in all.c, their rows X and the baseline's f of them."""
+    dtype, folder = request.param, tmp_path_factory.mktemp("exported")
     rng = np.random.default_rng(17)
     real = {"float32": "float", "float64": "double"}[dtype]
-    names, sources = [f"n{i}" for i in range(len(NETWORKS))], []
-    for name, arguments in zip(names, NETWORKS.values(), strict=True):
-        model = trained(rng, arguments, dtype)
-        model.save(f"{name}.safetensors")
-        np.save(f"{name}.x.npy", rows_of(rng, model))
-        fastnn.c.export(model, f"{name}.c")
-        sources.append(with_rows(name, model.sizes[0], model.sizes[-1], real, real))
-    in_baseline(BASELINE, *names)
-    Path("all.c").write_text("".join(sources))
+    sources = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name, arguments in zip(NAMES, NETWORKS.values(), strict=True):
+            model = trained(rng, arguments, dtype)
+            model.save(f"{name}.safetensors")
+            np.save(f"{name}.x.npy", rows_of(rng, model))
+            fastnn.c.export(model, f"{name}.c")
+            sources.append(with_rows(name, model.sizes[0], model.sizes[-1], real, real))
+        in_baseline(BASELINE, *NAMES)
+        Path("all.c").write_text("".join(sources))
+    return dtype, folder
+
+
+def differing(given: Callable[[str, np.ndarray, np.ndarray], np.ndarray]) -> list[tuple]:
+    """Of the networks whose bits are others: how many rows, and the first of them.
+    given: what a network of NAMES gives for rows X, as an array like f."""
+    wrong = []
+    for name, network in zip(NAMES, NETWORKS, strict=True):
+        X, f = np.load(f"{name}.x.npy"), np.load(f"{name}.f.npy")
+        got = given(name, X, f)
+        if got.tobytes() != f.tobytes():
+            other = np.frombuffer(got.tobytes(), "u1") != np.frombuffer(f.tobytes(), "u1")
+            rows = np.flatnonzero(other.reshape(len(X), -1).any(axis=1))
+            wrong.append((network, len(rows), X[rows[0]], got[rows[0]], f[rows[0]]))
+    return wrong
+
+
+def test_bits_are_the_baselines(exported, monkeypatch):
+    dtype, folder = exported
+    monkeypatch.chdir(folder)
     for compiler, flags in EVERY if LONG else FEW[dtype]:
         library = compiled("all.c", compiler, *flags)
-        wrong = []
-        for name, network in zip(names, NETWORKS, strict=True):
-            X, f = np.load(f"{name}.x.npy"), np.load(f"{name}.f.npy")
-            got = through(library, name, X, f)
-            if got.tobytes() != f.tobytes():
-                other = np.frombuffer(got.tobytes(), "u1") != np.frombuffer(f.tobytes(), "u1")
-                rows = np.flatnonzero(other.reshape(len(X), -1).any(axis=1))
-                wrong.append((network, len(rows), X[rows[0]], got[rows[0]], f[rows[0]]))
+        wrong = differing(lambda name, X, f, library=library: through(library, name, X, f))
         assert not wrong, (compiler, flags, wrong)
+
+
+#: What makes a module of WebAssembly without a C library: clang with its linker, or PyPI's ziglang.
+WASM = [
+    ["clang", "--target=wasm32"],
+    [sys.executable, "-m", "ziglang", "cc", "-target", "wasm32-freestanding"],
+]
+WASM_FLAGS = ["-std=c99", "-O2" if LONG else "-O1", "-nostdlib", "-ffreestanding", "-mbulk-memory"]
+WASM_FLAGS += ["-Imath", "-Wl,--no-entry", "-Wl,--export=__heap_base"]
+#: All that a file may take of libm is an instruction there.
+MATH = """
+#define sqrtf __builtin_sqrtf
+#define sqrt __builtin_sqrt
+"""
+
+#: As its arguments a module, bytes of a number, and of each network name, numbers in and out a row.
+NODE = """
+const fs = require("fs");
+const [file, size, ...networks] = process.argv.slice(2);
+const { exports: all } = new WebAssembly.Instance(new WebAssembly.Module(fs.readFileSync(file)));
+const start = (all.__heap_base.value + 15) & ~15;
+for (let i = 0; i < networks.length; i += 3) {
+  const [name, n_in, n_out] = networks.slice(i, i + 3);
+  const X = fs.readFileSync(name + ".x.bin");
+  const rows = X.length / (n_in * size), end = start + X.length + rows * n_out * size;
+  const lacks = end - all.memory.buffer.byteLength;
+  if (lacks > 0) all.memory.grow(Math.ceil(lacks / 65536));
+  new Uint8Array(all.memory.buffer).set(X, start);
+  if (all[name + "_rows"](rows, start, start + X.length) !== rows) throw name;
+  const f = new Uint8Array(all.memory.buffer, start + X.length, end - start - X.length);
+  fs.writeFileSync(name + ".wasm.bin", f);
+}
+"""
+
+
+def as_wasm(source: str, *exports: str) -> str | None:
+    """The module; or None where nothing is installed that makes one."""
+    Path("math").mkdir(exist_ok=True)
+    Path("math/math.h").write_text(MATH)
+    Path("empty.c").write_text("")
+    module, named = f"{Path(source).stem}.wasm", [f"-Wl,--export={name}" for name in exports]
+    for command in WASM:
+        try:
+            run = [*command, *WASM_FLAGS]
+            subprocess.run([*run, "empty.c", "-o", "empty.wasm"], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        done = subprocess.run([*run, *named, source, "-o", module], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return module
+    return None
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
+def test_webassembly_has_the_bits(exported, monkeypatch):
+    """Of a browser's engine, V8, whose float32 and float64 are IEEE's."""
+    dtype, folder = exported
+    if dtype == "float64" and not LONG:
+        pytest.skip("FASTNN_LONG=1 compiles float64 for it, too")
+    monkeypatch.chdir(folder)
+    module = as_wasm("all.c", *(f"{name}_rows" for name in NAMES))
+    if module is None:
+        pytest.skip("neither clang with wasm-ld nor ziglang is installed")
+    networks: list[str] = []
+    for name in NAMES:
+        X, f = np.load(f"{name}.x.npy"), np.load(f"{name}.f.npy")
+        X.tofile(f"{name}.x.bin")
+        networks += [name, str(X.shape[1]), str(f.size // len(X))]
+    Path("rows.js").write_text(NODE)
+    size = str(np.dtype(dtype).itemsize)
+    subprocess.run(["node", "rows.js", module, size, *networks], check=True)
+    wrong = differing(lambda name, X, f: np.fromfile(f"{name}.wasm.bin", dtype).reshape(f.shape))
+    assert not wrong
 
 
 PREDICTIONS = """
