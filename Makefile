@@ -4,7 +4,9 @@
 # make test      all tests, docstrings, the pages' Python blocks and examples/*.py
 # make bench     how fast this machine runs fastnn
 # make asan      the tests under AddressSanitizer and UndefinedBehaviorSanitizer; TESTS="tests/test_x.py ..." some of them
-# make coverage  the tests, and which lines and branches of Python they do not reach; likewise
+# make leaks     what LeakSanitizer finds of ours when a process ends
+# make tsan      the tests under ThreadSanitizer, by clang; likewise
+# make coverage  the tests, and which lines and branches of Python and of the compiled core they do not reach; likewise
 # make reliability   the promises of docs/reliability.md, each as often as its figure says; ONLY="NAME ..." some of them
 # make fuzz      looks for files that break what reads them: FUZZ_SECONDS each, FUZZ="model csv ..." some of them
 # make docs      the site, into build/docs: any warning is an error
@@ -21,7 +23,7 @@
 
 PYTHON ?= python
 
-.PHONY: check build lint test bench bench-peers bench-tables asan coverage fuzz reliability docs drawings linkcheck notebooks wheel reproducible clean
+.PHONY: check build lint test bench bench-peers bench-tables asan leaks tsan coverage fuzz reliability docs drawings linkcheck notebooks wheel reproducible clean
 check: build lint test
 
 build:
@@ -62,7 +64,7 @@ $(PEERS)/installed $(TABLE_PEERS)/installed: pyproject.toml
 bench: build
 	$(PYTHON) -m fastnn bench
 
-# A report ends the run and is shown: pytest must leave stderr's descriptor alone.
+# Reports end the run and are shown: pytest must leave stderr's descriptor alone.
 # TESTS=tests/test_hostile_arrays.py FASTNN_CASES=100000: hostile arrays, so many of them.
 TESTS = tests
 ASAN = build/address-undefined
@@ -72,19 +74,44 @@ asan:
 	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	    $(PYTHON) -m pytest --capture=sys $(TESTS:%=$(CURDIR)/%)
 
-coverage: build
-	$(PYTHON) -m coverage run --branch --source=fastnn -m pytest $(TESTS)
-	$(PYTHON) -m coverage report --show-missing --skip-covered
+# What is lost when a process ends: of CPython a few objects, whose stacks name no file of ours.
+leaks:
+	FASTNN_SANITIZE=address,undefined $(PYTHON) setup.py -q build --build-lib $(ASAN)/lib
+	cd $(ASAN)/lib && PYTHONPATH=. PYTHONMALLOC=malloc ASAN_OPTIONS=fast_unwind_on_malloc=0:exitcode=0 \
+	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+	    $(PYTHON) $(CURDIR)/tests/leaks.py 2> leaks.txt
+	tail -n 1 $(ASAN)/lib/leaks.txt
+	! grep -E '^ +#[0-9]+ .* (src|$(ASAN)/cython)/' $(ASAN)/lib/leaks.txt
+
+# Debian: apt-get install clang-19 libomp-19-dev libclang-rt-19-dev llvm-19. LLVM's OpenMP tells the sanitizer of its barriers
+# (archer), gcc's would not. Locks of Python and NumPy are seen; what their own code reads and writes is not. The sanitizer has a
+# thread that makes system calls.
+CLANG = clang-19
+TSAN = build/thread
+tsan:
+	CC=$(CLANG) LDSHARED="$(CLANG) -shared" FASTNN_SANITIZE=thread $(PYTHON) setup.py -q build --build-lib $(TSAN)/lib
+	cd $(TSAN)/lib && OMP_TOOL_LIBRARIES=$$($(CLANG) -print-file-name=libarcher.so) \
+	    TSAN_OPTIONS=halt_on_error=1:ignore_noninstrumented_modules=1:die_after_fork=0 \
+	    LD_PRELOAD=$$($(CLANG) -print-file-name=libclang_rt.tsan-x86_64.so) \
+	    $(PYTHON) -m pytest --capture=sys -k "not system_call" $(TESTS:%=$(CURDIR)/%)
+
+# Counts of an earlier run are added to: rm -rf build/coverage begins anew.
+COVERAGE = build/coverage
+coverage:
+	FASTNN_COVERAGE=1 $(PYTHON) setup.py -q build --build-lib $(COVERAGE)/lib
+	cd $(COVERAGE)/lib && $(PYTHON) -m coverage run --append --branch --source=fastnn -m pytest $(TESTS:%=$(CURDIR)/%)
+	cd $(COVERAGE)/lib && $(PYTHON) -m coverage report --show-missing --skip-covered
+	$(PYTHON) tests/reached.py
 
 reliability: build
 	PYTHONPATH=tests $(PYTHON) -m reliability $(ONLY)
 
-# Needs atheris: pip install --group fuzz
-FUZZ = model ensemble csv npz npy parquet onnx
+# Needs atheris (pip install --group fuzz), and clang for `library`, the reader of libfastnn.
+FUZZ = model ensemble csv npz npy parquet onnx library
 FUZZ_SECONDS = 60
 fuzz: build
 	for target in $(FUZZ); do \
-	    PYTHONPATH=. $(PYTHON) tests/fuzz/run.py $$target -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	    PYTHONPATH=. CLANG=$(CLANG) $(PYTHON) tests/fuzz/run.py $$target -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
 
 docs linkcheck: build

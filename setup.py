@@ -3,6 +3,7 @@
 Switches (environment):
   FASTNN_DEBUG=1                      checks of bounds and C asserts on, no optimisation
   FASTNN_SANITIZE=address,undefined   instrumented build (also: thread)
+  FASTNN_COVERAGE=1                   counts which lines run (gcov; tests/reached.py adds them up)
   FASTNN_OPENMP=0                     serial, as where the compiler has no OpenMP
 Everything else is metadata, and stands in pyproject.toml.
 """
@@ -39,10 +40,14 @@ MODULES += ["fastnn.tables.cells", "fastnn.tables.reading.scan", "fastnn.online.
 SHARED = "fastnn.kernels._shared"
 DEBUG = os.environ.get("FASTNN_DEBUG", "") not in ("", "0")
 SANITIZE = os.environ.get("FASTNN_SANITIZE", "")
+COVERAGE = os.environ.get("FASTNN_COVERAGE", "") not in ("", "0")
 SERIAL = os.environ.get("FASTNN_OPENMP", "") == "0"
 # Each kind of build has a folder of its own: its objects never mix with another's.
 KIND = "-".join(
-    ["debug"] * DEBUG + ["serial"] * SERIAL + (SANITIZE.split(",") if SANITIZE else [])
+    ["debug"] * DEBUG
+    + ["coverage"] * COVERAGE
+    + ["serial"] * SERIAL
+    + (SANITIZE.split(",") if SANITIZE else [])
 )
 BUILD = Path("build", KIND)
 
@@ -88,12 +93,15 @@ if not DEBUG and sys.platform != "win32":  # nothing is ever thrown through it; 
 KERNEL = [] if DEBUG else ["-funswitch-loops"]
 # Modules in Cython that do more than to prepare the kernels' calls: all others are small, not fast.
 FAST = ["panels", "predict", "online", "step", "cells", "scan", "rows"]
-SMALL = [] if DEBUG else ["-Os"]
+SMALL = [] if DEBUG or COVERAGE else ["-Os"]
 COMPILE += ["-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
 LINK = [] if DEBUG or sys.platform == "darwin" else ["-Wl,-s"]
 if SANITIZE:
     COMPILE += [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-g"]
     LINK = [f"-fsanitize={SANITIZE}"]
+if COVERAGE:
+    COMPILE += ["-O1", "--coverage", "-fprofile-update=prefer-atomic"]
+    LINK = ["--coverage"]
 if sys.platform == "darwin":
     OPENMP = ["-Xpreprocessor", "-fopenmp"], ["-lomp"]
 elif sys.platform == "win32":  # by clang-cl: the vectors are GNU C
@@ -277,6 +285,7 @@ setup(
         shared_utility_qualified_name=SHARED,
         include_path=["."],
         build_dir=str(BUILD / "cython"),
+        emit_linenums=COVERAGE,  # so that gcov tells lines of the .pyx
         compiler_directives={
             "language_level": 3,
             "boundscheck": DEBUG,
@@ -284,7 +293,7 @@ setup(
             "initializedcheck": DEBUG,
             "cdivision": True,
             "auto_pickle": False,  # what is pickled says how, by __reduce__
-            "binding": False,  # functions as C has them: nothing asks for more, and it is smaller
+            "binding": False,  # functions as C has them, smaller; what River asks is in rows.pyx
             "freethreading_compatible": True,
         },
     ),

@@ -14,6 +14,7 @@ from bench import (
     report,
     rows,
     run,
+    serve,
     streams,
     sweep,
     threads,
@@ -27,7 +28,7 @@ def main() -> None:
     commands = parser.add_subparsers(required=True, metavar="command")
     modules = {"run": run, "report": report, "sweep": sweep, "threads": threads}
     modules |= {"estimators": estimators, "many": many, "tables": tables, "before": before}
-    modules |= {"rows": rows, "streams": streams, "int8": int8}
+    modules |= {"rows": rows, "streams": streams, "int8": int8, "serve": serve}
     modules["bfloat16"] = bfloat16
     for name, module in modules.items():
         command = commands.add_parser(name, help=module.__doc__.splitlines()[0].split(": ")[1])

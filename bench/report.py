@@ -37,9 +37,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def main(options: Namespace) -> None:
     results = latest(options.results)
-    runs, sweeps, beside, estimators, many, int8 = (
+    runs, sweeps, beside, estimators, many, int8, serve = (
         [one for one in results if one["kind"] == kind]
-        for kind in ("run", "sweep", "threads", "estimators", "many", "int8")
+        for kind in ("run", "sweep", "threads", "estimators", "many", "int8", "serve")
     )
     fits = records.read(options.results / "tables")
     standing = standings(tabulated(fits))
@@ -53,6 +53,7 @@ def main(options: Namespace) -> None:
         "estimators": "\n\n".join(map(estimators_section, estimators)),
         "many": "\n\n".join(map(many_section, many)),
         "int8": "\n\n".join(map(int8_section, int8)),
+        "serve": "\n\n".join(map(serve_section, serve)),
         "tables": tables_section(fits),
     }
     drawn: dict[str, str] = {}
@@ -382,4 +383,16 @@ def int8_section(result: Result) -> str:
         ]
         title = f"{one['workload']['name']} of {one['workload']['data']}"
         parts += [f"{title}, {threads(one['threads'])}:", table(head, rows)]
+    return "\n\n".join(parts)
+
+
+def serve_section(result: Result) -> str:
+    head = ["", "requests/s", "p50, us", "p99, us", "p99.9, us"]
+    parts = [f"### HTTP, {cpu(result)}", where(result)]
+    for one in result["measurements"]:
+        rows = [
+            [name, f"{way['requests_s']:.0f}", *(f"{way[p]:.0f}" for p in PERCENTILES)]
+            for name, way in one["ways"].items()
+        ]
+        parts += [f"{one['workload']['name']}:", table(head, rows)]
     return "\n\n".join(parts)

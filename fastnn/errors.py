@@ -8,6 +8,7 @@ from typing import Any
 DISTRIBUTION = "fastnn-cpu"  # what pip calls fastnn, as in pyproject.toml
 EXTRAS = {  # which of its extras brings a library
     "matplotlib": "plot",
+    "mlflow": "mlflow",
     "msgspec": "serve",
     "onnx": "onnx",
     "prometheus_client": "serve",

@@ -25,10 +25,13 @@ FASTNN_API void *fnn_alloc(size_t bytes);
 FASTNN_API void fnn_free(void *p);
 
 /* All `threads` threads of a team wait for the last. It spins for a short while, then gives the core away: a thread whose
- * partner is not running must not keep it from running. Starts as zeros. */
+ * partner is not running must not keep it from running. Starts as zeros. Its words lie in two lines of the cache wherever it begins:
+ * objects of Python's, which hold one, begin at multiples of 16 bytes. */
 typedef struct {
-    _Alignas(64) unsigned waiting;
-    _Alignas(64) unsigned round;
+    unsigned waiting;
+    char apart[60];
+    unsigned round;
+    char behind[60];
 } fnn_barrier;
 FASTNN_API void fnn_barrier_wait(fnn_barrier *b, int threads);
 

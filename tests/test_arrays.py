@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -98,6 +100,11 @@ def test_unaligned_arrays_are_copied(dtype):
     array = raw.view(dtype).reshape(2, 3)
     assert not array.flags.aligned
     assert as_features(array, network(dtype=dtype)).flags.aligned
+    data = raw.view(dtype)[:3]
+    matrix = SimpleNamespace(indptr=[0, 2, 3], indices=[0, 2, 1], data=data, shape=(2, 3))
+    assert as_features(matrix, network(dtype=dtype)).data.flags.aligned
+    labels = raw[:8].view(np.int32)
+    assert not labels.flags.aligned and as_targets(labels, network()).flags.aligned
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib.util
 import json
 import math
 import re
@@ -19,7 +21,19 @@ import fastnn
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))  # at the end, and not for long: an installed fastnn comes first
 
-from bench import before, charts, estimators, int8, machine, many, report, results, sweep  # noqa: E402
+from bench import (  # noqa: E402
+    before,
+    by_hand,
+    charts,
+    estimators,
+    int8,
+    machine,
+    many,
+    report,
+    results,
+    serve,
+    sweep,
+)
 from bench.entrants import ENTRANTS, Listing  # noqa: E402
 from bench.entrants.fastnn import Fastnn  # noqa: E402
 from bench.entrants.numpy_by_hand import NumpyByHand  # noqa: E402
@@ -419,15 +433,62 @@ def test_8_bits_are_timed_in_turns_checked_and_reported(monkeypatch, tmp_path, c
     assert all(len(way["seconds"]) == 2 for way in ways.values())
     assert ways["fastnn int8"]["ratio"] == 1 and ways["fastnn int8"]["agreement"] > 0.95
     assert [name for name, way in ways.items() if "wrong" in way] == ["noise"]
-    try:
-        import onnxruntime  # noqa: F401
-    except ImportError:
-        assert "without onnxruntime" in told
+    try:  # needs sympy, which onnxruntime does not install
+        import onnxruntime.quantization.shape_inference  # noqa: F401
+    except ImportError as missing:
+        assert f"without {missing.name}" in told
     else:
         assert sum(name.startswith("ONNX Runtime static") for name in ways) == 5
     text = report.int8_section(kept)
     assert "20-16-4, 100 rows of random rows, 1 thread:" in text
     assert text.count("not counted") == 1
+
+
+def test_services_by_hand_answer_as_ours_does(tmp_path):
+    """What `bench serve` asks and compares, without servers."""
+    for package in ("starlette", "msgspec", "prometheus_client"):
+        pytest.importorskip(package)
+    from fastnn.serve.contract import Contract
+
+    bodies = serve.prepare(tmp_path)
+    ours = Contract(fastnn.load(tmp_path / "model.safetensors"), "v", 1000)
+    predict = by_hand.none(tmp_path)
+    if (tmp_path / "model.onnx").exists() and importlib.util.find_spec("onnxruntime"):
+        predict = by_hand.onnxruntime(tmp_path)
+        assert predict(np.zeros((3, serve.SIZES[0]), np.float32)).shape == (3, serve.SIZES[-1])
+    app = by_hand.create_app(predict, serve.SIZES[0], serve.SIZES[-1])
+    for n, body in bodies.items():
+        status, told = asyncio.run(asked(app, body))
+        want = serve.told(json.loads(ours.answer(body)[0]))
+        got = serve.told(told)
+        assert status == 200 and got.shape == want.shape == (n, 1 + serve.SIZES[-1])
+        if predict.__qualname__.startswith("onnxruntime"):
+            np.testing.assert_allclose(got, want, atol=1e-5)
+    for bad in (b"", b'{"row": [1, 2]}', b'{"rows": [[1], [1, 2]]}'):
+        assert asyncio.run(asked(app, bad))[0] == 422
+
+
+async def asked(app, body):
+    """Status and answer of POST /predict."""
+    said = []
+
+    async def receive():
+        return {"type": "http.request", "body": body}
+
+    async def send(message):
+        said.append(message)
+
+    scope = {"type": "http", "http_version": "1.1", "method": "POST", "path": "/predict"}
+    await app({**scope, "root_path": "", "query_string": b"", "headers": []}, receive, send)
+    return said[0]["status"], json.loads(said[1]["body"])
+
+
+def test_services_are_reported():
+    way = {"requests_s": 1234.5, "p50_us": 800.0, "p99_us": 900.0, "p99.9_us": 1000.0}
+    measured = {"workload": {"name": "1 row a request"}, "commit": "abc", "ways": {"ours": way}}
+    here = dict.fromkeys(("cpu", "isa", "compiler", "python", "numpy", "fastnn"), "x")
+    result = {"machine": here, "packages": {}, "date": "today", "measurements": [measured]}
+    assert "| ours | 1234 | 800 | 900 | 1000 |" in report.serve_section(result)
 
 
 # Against another build
@@ -436,7 +497,10 @@ def test_8_bits_are_timed_in_turns_checked_and_reported(monkeypatch, tmp_path, c
 def test_another_build_is_told_from_this_one(tmp_path, monkeypatch):
     """A copy whose training sleeps is slower; the same package is not."""
     monkeypatch.setattr("bench.rounds.GOOD", 0.0)  # other tests may run beside this one
-    shutil.copytree(Path(fastnn.__file__).parent, tmp_path / "fastnn")
+    package = Path(fastnn.__file__).parent
+    for folder in package, package.with_name("fastnn_cpu.libs"):
+        if folder.exists():  # the second: of a repaired wheel
+            shutil.copytree(folder, tmp_path / folder.name)
     shutil.copytree(Path(before.__file__).parent, tmp_path / "bench")
     entrant = tmp_path / "bench" / "entrants" / "fastnn.py"
     ratios = []

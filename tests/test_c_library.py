@@ -415,7 +415,7 @@ COMPILERS = {
 }  # fmt: skip
 # A program of the compiler's own cannot load a library that asks for a sanitizer's.
 unlike_python = pytest.mark.skipif(
-    "libasan" in os.environ.get("LD_PRELOAD", "") or os.name != "posix",
+    "san" in os.environ.get("LD_PRELOAD", "") or os.name != "posix",
     reason="an instrumented library, or no compiler that takes these options",
 )
 

@@ -22,7 +22,7 @@ LAYERS = (
     *("drawing", "network", "files", "tables", "training", "explain", "report"),
     *("predictor", "quantized", "model", "many", "sklearn_callbacks", "tabular", "online", "saved"),
     "data",
-    *("interop", "bits", "onnx", "c", "sklearn", "learn", "serve", "cli"),
+    *("interop", "bits", "onnx", "c", "sklearn", "mlflow", "learn", "serve", "cli"),
 )
 TOP = ("fastnn", "fastnn.__main__")  # what users see: above everything
 MOST_MODULES = 14  # of a folder, beside __init__

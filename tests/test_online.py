@@ -608,6 +608,7 @@ def test_rivers_own_checks(which):
     from river import checks
 
     model = river_models()[which]
+    assert [*inspect.signature(model.learn_one).parameters] == ["x", "y"]  # evaluate asks
     names = []
     for check in checks.yield_checks(model):
         if check.__name__ in ("check_bounded_memory_growth", *names):

@@ -211,7 +211,7 @@ def _finite_entries(
     indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, used: slice, dtype: str
 ) -> np.ndarray:
     with np.errstate(all="ignore"):
-        values = np.ascontiguousarray(data, dtype)
+        values = _together(data, dtype)
         finite = np.isfinite(values[used].sum()) or np.isfinite(values[used])
     if np.all(finite):
         return values
@@ -314,9 +314,7 @@ def _table(name: str, table: Any) -> np.ndarray:
 def as_finite(name: str, values: np.ndarray, dtype: str) -> np.ndarray:
     """`values` as an aligned C-contiguous array of `dtype` with neither NaN nor infinity."""
     with np.errstate(all="ignore"):
-        array = np.asarray(values, dtype, order="C")
-    if not array.flags.aligned:
-        array = array.copy()
+        array = _together(values, dtype)
     _check_finite(name, array, dtype, values)
     return array
 
@@ -375,7 +373,13 @@ def _labels(y: np.ndarray, n_classes: int) -> np.ndarray:
     if n_classes == 1:
         hint = '; for two classes and one output, use output="sigmoid"'
     _check_range(y, 0, n_classes - 1, f"y must hold labels 0 to {n_classes - 1}", hint)
-    return np.ascontiguousarray(y, np.int32)
+    return _together(y, np.int32)
+
+
+def _together(values: np.ndarray, dtype: str | type[np.int32]) -> np.ndarray:
+    """As a C-contiguous array whose numbers begin at multiples of their size."""
+    array = np.asarray(values, dtype, order="C")
+    return array if array.flags.aligned else array.copy()
 
 
 def _check_range(y: np.ndarray, low: float, high: float, must: str, hint: str = "") -> None:

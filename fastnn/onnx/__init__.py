@@ -166,7 +166,8 @@ def load(
             model.columns  # noqa: B018  what is damaged shows now
             return model
     except ValueError as error:  # ModelFileError among them
-        raise ModelFileError(f"{os.fspath(path)!s}: {error}") from None
+        line = " ".join(str(error).splitlines())  # names in the file may have several
+        raise ModelFileError(f"{os.fspath(path)!s}: {line}") from None
 
 
 def _as_model(proto: Any, output: Any, loss: Any) -> Model:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-MODULES = "forks", "runtimes", "threads", "interrupts", "kills", "faults", "hostile", "life"
+MODULES = "forks runtimes threads interrupts kills faults hostile life serving".split()
 
 ROOT = Path(__file__).parents[2]
 

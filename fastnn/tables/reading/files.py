@@ -110,7 +110,8 @@ def _read_parquet(path: str) -> Table:
                 raise TableError(f"{path}: must have {n} rows, its groups have {sum(rows)}")
             check_unpacked(path, 8 * n * about.num_columns)
             arrow = file.read()
-        except (pyarrow.ArrowException, OSError) as error:  # of the file's content, too
+            arrow.validate(full=True)  # texts are UTF-8
+        except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:  # of content, too
             raise TableError(f"{path}: not a Parquet file ({_line(error)})") from None
     if not arrow.num_rows or not arrow.num_columns:
         raise TableError(f"{path}: no rows")

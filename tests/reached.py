@@ -1,0 +1,72 @@
+"""Which lines and branches of the compiled core no test has reached: python tests/reached.py
+
+Of what runs of build/coverage have counted (`make coverage`), by gcov. A line that several objects
+hold (one for each instruction set and real) has been reached where any of them has reached it; a
+branch likewise, where they have as many on that line. Branches are counted in src alone: those of
+Cython's C are mostly errors of Python's own.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+BUILD = ROOT / "build" / "coverage"
+
+
+def counted() -> tuple[dict, dict]:
+    """Times that {file: {line: ...}} has run, and each of {file: {line: {branches: [...]}}}."""
+    lines: dict = defaultdict(lambda: defaultdict(int))
+    branches: dict = defaultdict(lambda: defaultdict(dict))
+    with tempfile.TemporaryDirectory() as folder:
+        found = [str(path.resolve()) for path in BUILD.rglob("*.gcda")]
+        command = ["gcov", "--json-format", "--branch-probabilities", *found]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        for path in Path(folder).glob("*.gcov.json.gz"):
+            for file in json.loads(gzip.decompress(path.read_bytes()))["files"]:
+                name = os.path.normpath(file["file"]).removeprefix(f"{ROOT}/")
+                if not name.startswith(("src/", "fastnn/")) or name.endswith(".pxd"):
+                    continue
+                for line in file["lines"]:
+                    at = line["line_number"]
+                    lines[name][at] += line["count"]
+                    ways = [way["count"] for way in line["branches"] if not way["throw"]]
+                    seen = branches[name][at]
+                    before = seen.get(len(ways), [0] * len(ways))
+                    seen[len(ways)] = [a + b for a, b in zip(before, ways, strict=True)]
+    return lines, branches
+
+
+def main() -> None:
+    lines, branches = counted()
+    total = defaultdict(int)
+    for name in sorted(lines):
+        text = (ROOT / name).read_text().splitlines()
+        is_c = name.startswith("src/")
+        for at, count in sorted(lines[name].items()):
+            if at > len(text):  # what Cython's compiler adds behind the last line that it names
+                continue
+            ways = max(branches[name][at].values(), key=len, default=[]) if is_c else []
+            total["lines"] += 1
+            total["lines reached"] += count > 0
+            total["branches"] += len(ways)
+            total["branches reached"] += sum(way > 0 for way in ways)
+            if not count:
+                print(f"{name}:{at}: not reached: {text[at - 1].strip()}")
+            elif not all(ways):
+                missed = ", ".join(str(i) for i, way in enumerate(ways) if not way)
+                print(f"{name}:{at}: branch {missed} of {len(ways)}: {text[at - 1].strip()}")
+    for what in ("lines", "branches"):
+        reached, of = total[f"{what} reached"], total[what]
+        print(f"{reached} of {of} {what} reached, {100 * reached / max(of, 1):.1f}%")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
