@@ -9,7 +9,9 @@ from bench import (
     before,
     bfloat16,
     estimators,
+    imports,
     int8,
+    linear,
     many,
     report,
     rows,
@@ -18,6 +20,7 @@ from bench import (
     streams,
     sweep,
     threads,
+    zeros,
 )
 from bench.tables import run as tables
 
@@ -28,7 +31,8 @@ def main() -> None:
     commands = parser.add_subparsers(required=True, metavar="command")
     modules = {"run": run, "report": report, "sweep": sweep, "threads": threads}
     modules |= {"estimators": estimators, "many": many, "tables": tables, "before": before}
-    modules |= {"rows": rows, "streams": streams, "int8": int8, "serve": serve}
+    modules |= {"rows": rows, "streams": streams, "zeros": zeros, "int8": int8}
+    modules |= {"linear": linear, "imports": imports, "serve": serve}
     modules["bfloat16"] = bfloat16
     for name, module in modules.items():
         command = commands.add_parser(name, help=module.__doc__.splitlines()[0].split(": ")[1])

@@ -37,9 +37,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def main(options: Namespace) -> None:
     results = latest(options.results)
-    runs, sweeps, beside, estimators, many, int8, serve = (
-        [one for one in results if one["kind"] == kind]
-        for kind in ("run", "sweep", "threads", "estimators", "many", "int8", "serve")
+    kinds = "run sweep threads estimators many int8 zeros linear imports serve".split()
+    runs, sweeps, beside, estimators, many, int8, zeros, linear, imports, serve = (
+        [one for one in results if one["kind"] == kind] for kind in kinds
     )
     fits = records.read(options.results / "tables")
     standing = standings(tabulated(fits))
@@ -53,6 +53,9 @@ def main(options: Namespace) -> None:
         "estimators": "\n\n".join(map(estimators_section, estimators)),
         "many": "\n\n".join(map(many_section, many)),
         "int8": "\n\n".join(map(int8_section, int8)),
+        "zeros": "\n\n".join(map(zeros_section, zeros)),
+        "linear": "\n\n".join(map(linear_section, linear)),
+        "imports": "\n\n".join(map(imports_section, imports)),
         "serve": "\n\n".join(map(serve_section, serve)),
         "tables": tables_section(fits),
     }
@@ -114,7 +117,7 @@ def where(result: Result) -> str:
     versions = [f"{name} {version}" for name, version in sorted(result["packages"].items())]
     commits = sorted({one["commit"] for one in result["measurements"]})
     text = f"{cpu(result)}, {info['isa']}, {info['compiler']}, Python {info['python']}"
-    text += f", NumPy {info['numpy']}; {', '.join(versions)}."
+    text += f", NumPy {info['numpy']}{'; ' * bool(versions)}{', '.join(versions)}."
     if result.get("mkl_as_intel"):
         text += " PyTorch's MKL is told that the CPU is Intel's."
     if "peak" in info:
@@ -384,6 +387,43 @@ def int8_section(result: Result) -> str:
         title = f"{one['workload']['name']} of {one['workload']['data']}"
         parts += [f"{title}, {threads(one['threads'])}:", table(head, rows)]
     return "\n\n".join(parts)
+
+
+def zeros_section(result: Result) -> str:
+    head = ["", "dense, us a step", "MNIST, us a step", "columns used", "ratio"]
+    rows = [
+        [
+            one["workload"]["name"],
+            *(number(one["ways"][data]["median_us"]) for data in ("dense", "MNIST")),
+            f"{one['ways']['MNIST']['columns_used']:.0%}",
+            f"**{one['ratio']:.2f}**",
+        ]
+        for one in result["measurements"]
+    ]
+    return "\n\n".join(["### Columns at 0", where(result), table(head, rows)])
+
+
+def linear_section(result: Result) -> str:
+    head, rows = ["", "", "ms", "iterations", "objective", "right"], []
+    for one in result["measurements"]:
+        rows += [
+            [
+                *(one["workload"]["name"], name, number(1000 * way["median_s"])),
+                *(str(way["n_iter"]), f"{way['objective']:.4f}", f"{way['score']:.2%}"),
+            ]
+            for name, way in one["ways"].items()
+        ]
+    return "\n\n".join(["### Linear models", where(result), table(head, rows)])
+
+
+def imports_section(result: Result) -> str:
+    (one,) = result["measurements"]
+    head = ["", "ms of the process", "beyond Python's own, times NumPy's"]
+    rows = []
+    for name, way in one["ways"].items():
+        title, ratio = (f"`import {name}`", f"{way['ratio']:.2f}") if way["ratio"] else (name, "")
+        rows.append([title, number(1000 * way["median_s"]), ratio])
+    return "\n\n".join(["### Import", where(result), table(head, rows)])
 
 
 def serve_section(result: Result) -> str:

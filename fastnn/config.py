@@ -6,7 +6,6 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -14,11 +13,10 @@ import numpy as np
 from fastnn.checks import as_int, as_name
 from fastnn.kernels import _cpu
 from fastnn.kernels._cpu import at_most, default_threads
+from fastnn.kernels._cpu import limit as _limit
 
 __version__ = "0.1.0"  # pyproject.toml's
 BITS_VERSION = 1  # raised where the same training comes to other bits; CHANGELOG.md names each
-
-_limit: ContextVar[int | None] = ContextVar("fastnn_threads", default=None)
 
 
 @contextmanager

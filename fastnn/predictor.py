@@ -10,6 +10,7 @@ import numpy as np
 from fastnn.checks import listed
 from fastnn.config import n_threads
 from fastnn.errors import TableError
+from fastnn.kernels._cpu import openmp
 from fastnn.kernels.predict import Frozen
 from fastnn.network.activations import Activation, hidden_kernel, kernel
 from fastnn.network.arrays import as_features, as_finite, as_numbers
@@ -76,6 +77,7 @@ class Predictor(Frozen):
             *(norms, statistics, network.input_scale, inputs_of(network)),
             max_batch=max_batch or 0,
             bfloat16=network.bfloat16,
+            alone=n_threads == 1 or openmp() == "none",
         )
         self._network = network
         self._n_threads = n_threads

@@ -165,6 +165,14 @@ static void give_core_away(void) {
 #endif
 }
 
+static void rest_a_little(void) {
+#ifdef X86
+    _mm_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
 #define SPINS 400 /* about 10 us: most waits of a step end sooner; beside a busy process longer spinning only takes its core */
 
 void fnn_barrier_wait(fnn_barrier *b, int threads) {
@@ -175,17 +183,8 @@ void fnn_barrier_wait(fnn_barrier *b, int threads) {
         __atomic_store_n(&b->round, round + 1, __ATOMIC_RELEASE);
         return;
     }
-    for (int spins = 0; __atomic_load_n(&b->round, __ATOMIC_ACQUIRE) == round; spins++) {
-        if (spins >= SPINS) {
-            give_core_away();
-        } else {
-#ifdef X86
-            _mm_pause();
-#elif defined(__aarch64__)
-            __asm__ volatile("yield");
-#endif
-        }
-    }
+    for (int spins = 0; __atomic_load_n(&b->round, __ATOMIC_ACQUIRE) == round; spins++)
+        spins < SPINS ? rest_a_little() : give_core_away();
 }
 
 /* Clock -------------------------------------------------------------------------------------------------------- */
@@ -214,6 +213,27 @@ double fnn_thread_seconds(void) {
 #endif
 
 /* Scouts ------------------------------------------------------------------------------------------------------- */
+
+#ifdef _WIN32
+static void stand_back(void) { SetThreadPriority(GetCurrentThread(), THREAD_PRIORITY_IDLE); }
+
+static int start_thread(LPTHREAD_START_ROUTINE run, void *with) { /* 0: refused */
+    HANDLE thread = CreateThread(NULL, 0, run, with, 0, NULL);
+    return thread && CloseHandle(thread);
+}
+#elif !defined(__EMSCRIPTEN__) /* no threads there, and nobody asks */
+static void stand_back(void) { /* from here on the calling thread runs where nobody else wants to */
+#ifdef SCHED_IDLE
+    const struct sched_param any = {0};
+    pthread_setschedparam(pthread_self(), SCHED_IDLE, &any); /* refused: giving the core away must do */
+#endif
+}
+
+static int start_thread(void *(*run)(void *), void *with) {
+    pthread_t thread;
+    return !pthread_create(&thread, NULL, run, with) && !pthread_detach(thread);
+}
+#endif
 
 #define ALONE 0.005 /* seconds without a gap that show a core of its own: longer than time slices, so that others would be seen */
 #define GAP 0.0003  /* others take more, interrupts less */
@@ -247,30 +267,15 @@ static void scout(fnn_scouts *s) {
     leave(s);
 }
 
+#ifndef __EMSCRIPTEN__
 #ifdef _WIN32
 static DWORD WINAPI scout_thread(void *s) {
-    SetThreadPriority(GetCurrentThread(), THREAD_PRIORITY_IDLE);
+#else
+static void *scout_thread(void *s) {
+#endif
+    stand_back();
     scout(s);
     return 0;
-}
-
-static int send_one(fnn_scouts *s) { /* 0: refused */
-    HANDLE thread = CreateThread(NULL, 0, scout_thread, s, 0, NULL);
-    return thread && CloseHandle(thread);
-}
-#elif !defined(__EMSCRIPTEN__) /* no threads there, and nobody asks */
-static void *scout_thread(void *s) {
-#ifdef SCHED_IDLE
-    const struct sched_param any = {0};
-    pthread_setschedparam(pthread_self(), SCHED_IDLE, &any); /* refused: giving the core away must do */
-#endif
-    scout(s);
-    return NULL;
-}
-
-static int send_one(fnn_scouts *s) {
-    pthread_t thread;
-    return !pthread_create(&thread, NULL, scout_thread, s) && !pthread_detach(thread);
 }
 #endif
 
@@ -295,7 +300,7 @@ int fnn_free_cores(fnn_scouts **scouts, int wanted) {
     *s = (fnn_scouts){1, 0, until};
     for (int i = 0; i < wanted; i++) {
         __atomic_add_fetch(&s->users, 1, __ATOMIC_ACQ_REL);
-        if (!send_one(s)) {
+        if (!start_thread(scout_thread, s)) {
             leave(s);
             __atomic_add_fetch(&s->found, 1, __ATOMIC_ACQ_REL); /* a trial will tell */
         }
@@ -382,3 +387,149 @@ int fnn_is_forked_child(void) { return forked_child; }
 static void in_child(void) { forked_child = 1; }
 __attribute__((constructor)) static void watch_for_fork(void) { pthread_atfork(NULL, NULL, in_child); }
 #endif
+
+/* Helper ------------------------------------------------------------------------------------------------------- */
+
+#define STAYS (waits() ? 0.1 : 50e-6) /* seconds that the helper waits for a row; rows no further apart follow closely */
+#define LATE (waits() ? 10 : 10e-6)   /* seconds that a row waits for the helper's share, beyond the time that its own took */
+#define PATIENCE 16        /* rows that must have followed closely before it comes, which costs about as much as one: ... */
+#define MOST_PATIENCE 4096 /* ... twice as many each time, until it has given GOOD shares */
+#define GOOD 256
+#define SHARED 131072      /* bytes of weights, some 2 us, from which on a product is shared */
+#define ROOM 65536         /* bytes of x, and of the helper's z */
+
+enum { AT_HOME, COMING, READY, ASKED };
+
+static int always; /* for tests: who has a helper waits for it, on cores that are busy, too */
+static int waits(void) { return __atomic_load_n(&always, __ATOMIC_RELAXED); }
+void fnn_helper_always(int on) { __atomic_store_n(&always, on, __ATOMIC_RELAXED); }
+
+static struct {
+    _Alignas(64) int taken, crowded, wanted; /* by a row; there were others; helper */
+    _Alignas(64) int state;                  /* a row: READY -> ASKED; the helper: ASKED -> READY, and then z is there */
+    _Alignas(64) long rows, patience, good;  /* these and what follows only the row that has taken it touches */
+    double last;                             /* the end of the row before */
+    const fnn_kernels *k;                    /* the share: z = W^T x */
+    const void *owner, *W;
+    ptrdiff_t n, stride, panels;
+    long given;
+} helper = {.patience = PATIENCE};
+
+/* Copies: a row that has not waited must not see its own written, nor read when it is gone. */
+static _Alignas(64) char helper_x[ROOM], helper_z[ROOM];
+
+static int state_of_helper(void) { return __atomic_load_n(&helper.state, __ATOMIC_ACQUIRE); }
+
+static int turn_helper(int from, int to) {
+    return __atomic_compare_exchange_n(&helper.state, &from, to, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+#ifndef __EMSCRIPTEN__
+static void help(void) {
+    double until = fnn_seconds() + STAYS;
+    turn_helper(COMING, READY);
+    for (;;) {
+        if (state_of_helper() == ASKED) {
+            const unsigned long long mode = fnn_fp_enter();
+            memset(helper_z, 0, (size_t)(helper.panels * helper.k->nr * helper.k->item));
+            helper.k->row_product(helper.n, NULL, helper_x, helper.W, helper.stride, helper.panels, helper_z);
+            fnn_fp_leave(mode);
+            until = fnn_seconds() + STAYS;
+            turn_helper(ASKED, READY);
+        } else if (fnn_seconds() < until) {
+            rest_a_little();
+        } else if (turn_helper(READY, AT_HOME)) {
+            return;
+        }
+    }
+}
+
+#ifdef _WIN32
+static DWORD WINAPI helping_thread(void *nothing) {
+#else
+static void *helping_thread(void *nothing) {
+#endif
+    (void)nothing;
+    if (!waits()) stand_back();
+    help();
+    return 0;
+}
+#endif
+
+int fnn_helper_wanted(void) { return __atomic_load_n(&helper.wanted, __ATOMIC_RELAXED); }
+
+void fnn_helper_start(int allowed) {
+    if (!__atomic_exchange_n(&helper.wanted, 0, __ATOMIC_ACQ_REL) || !allowed) return;
+#ifndef __EMSCRIPTEN__
+    if (turn_helper(AT_HOME, COMING) && !start_thread(helping_thread, NULL)) turn_helper(COMING, AT_HOME);
+#endif
+}
+
+int fnn_row_begin(void) {
+    if (forked_child) return FNN_CROWDED; /* its helper is gone, maybe with a row of the parent's */
+    if (__atomic_exchange_n(&helper.taken, 1, __ATOMIC_ACQ_REL)) {
+        __atomic_store_n(&helper.crowded, 1, __ATOMIC_RELAXED);
+        return FNN_CROWDED;
+    }
+    if (fnn_seconds() - helper.last > STAYS) helper.rows = 0;
+    return helper.rows && state_of_helper() == READY ? FNN_HELPED : FNN_ALONE;
+}
+
+void fnn_row_end(int how) {
+    if (how == FNN_CROWDED) return;
+    helper.rows = __atomic_exchange_n(&helper.crowded, 0, __ATOMIC_RELAXED) ? 0 : helper.rows + 1; /* others have use for the core */
+    if (helper.rows >= helper.patience && state_of_helper() == AT_HOME) {
+        helper.rows = helper.good = 0;
+        if (helper.patience < MOST_PATIENCE && !waits()) helper.patience *= 2;
+        __atomic_store_n(&helper.wanted, 1, __ATOMIC_RELEASE);
+    }
+    helper.last = fnn_seconds();
+    __atomic_store_n(&helper.taken, 0, __ATOMIC_RELEASE);
+}
+
+void fnn_row_product(const fnn_kernels *k, const void *owner, ptrdiff_t n, const void *x, const void *W, ptrdiff_t stride,
+                     ptrdiff_t panels, void *z) {
+    const ptrdiff_t theirs = panels / 2, own = panels - theirs, panel = k->nr * k->item;
+    const void *their_W = (const char *)W + own * stride * k->item;
+    char *their_z = (char *)z + own * panel;
+    const double begin = fnn_seconds();
+    double end;
+    int asked;
+    if (panels * stride * k->item < SHARED || n * k->item > ROOM || theirs * panel > ROOM || state_of_helper() != READY) {
+        k->row_product(n, NULL, x, W, stride, panels, z);
+        return;
+    }
+    helper.k = k;
+    helper.n = n;
+    helper.W = their_W;
+    helper.stride = stride;
+    helper.panels = theirs;
+    memcpy(helper_x, x, (size_t)(n * k->item));
+    __atomic_store_n(&helper.owner, owner, __ATOMIC_RELAXED);
+    asked = turn_helper(READY, ASKED); /* 0: it has just gone home */
+    k->row_product(n, NULL, x, W, stride, own, z);
+    end = fnn_seconds();
+    while (asked && state_of_helper() == ASKED && fnn_seconds() < 2 * end - begin + LATE) rest_a_little();
+    if (!asked || state_of_helper() == ASKED) {
+        k->row_product(n, NULL, x, their_W, stride, theirs, their_z);
+        return;
+    }
+    memcpy(their_z, helper_z, (size_t)(theirs * panel));
+    __atomic_add_fetch(&helper.given, 1, __ATOMIC_RELAXED);
+    if (++helper.good == GOOD) helper.patience = PATIENCE;
+}
+
+static void nap(void) { /* long enough for a thread that stands back to be let in */
+#ifdef _WIN32
+    Sleep(1);
+#else
+    nanosleep(&(struct timespec){0, 100000}, NULL);
+#endif
+}
+
+void fnn_helper_leave(const void *owner) {
+    while (!forked_child && state_of_helper() == ASKED && __atomic_load_n(&helper.owner, __ATOMIC_RELAXED) == owner)
+        nap();
+}
+
+long fnn_helper_given(void) { return __atomic_load_n(&helper.given, __ATOMIC_RELAXED); }

@@ -86,6 +86,32 @@ FASTNN_API double fnn_thread_seconds(void);
 typedef struct fnn_scouts fnn_scouts;
 FASTNN_API int fnn_free_cores(fnn_scouts **scouts, int wanted);
 
+/* A second core for single rows whose weights are large, one helping thread for the whole process. It comes where rows follow each
+ * other closely, waits for the next one awake, and goes home where none comes for 50 us. It holds nobody up: whoever finds it with
+ * another row, or not answering, computes alone.
+ *
+ *     if (fnn_helper_wanted()) fnn_helper_start(may the caller use two threads?);
+ *     how = fnn_row_begin();
+ *     ... fnn_row_product where how is FNN_HELPED ...
+ *     fnn_row_end(how);
+ */
+enum { FNN_CROWDED, FNN_ALONE, FNN_HELPED };
+FASTNN_API int fnn_helper_wanted(void);
+FASTNN_API void fnn_helper_start(int allowed);
+FASTNN_API int fnn_row_begin(void);
+FASTNN_API void fnn_row_end(int how);
+
+/* z += W^T x, as k->row_product of all n inputs and from z = 0, half of the panels by the helper. owner: whose weights these are. */
+FASTNN_API void fnn_row_product(const fnn_kernels *k, const void *owner, ptrdiff_t n, const void *x, const void *W,
+                                ptrdiff_t stride, ptrdiff_t panels, void *z);
+
+/* Waits until the helper does not read this owner's weights, as it may where nobody has waited for its share. */
+FASTNN_API void fnn_helper_leave(const void *owner);
+
+/* For tests: shares that it has given so far, and that rows wait for it, and it for rows, also where the cores are busy. */
+FASTNN_API long fnn_helper_given(void);
+FASTNN_API void fnn_helper_always(int on);
+
 /* From here on the calling thread looks at *flag where the main thread looks for signals; NULL: at none. */
 FASTNN_API void fnn_watch(const int *flag);
 

@@ -26,13 +26,16 @@ from bench import (  # noqa: E402
     by_hand,
     charts,
     estimators,
+    imports,
     int8,
+    linear,
     machine,
     many,
     report,
     results,
     serve,
     sweep,
+    zeros,
 )
 from bench.entrants import ENTRANTS, Listing  # noqa: E402
 from bench.entrants.fastnn import Fastnn  # noqa: E402
@@ -555,3 +558,41 @@ def test_runs_of_several_cpus_stand_side_by_side(tmp_path):
 def test_a_result_says_what_a_core_could_do():
     info = machine.describe("baseline")  # which every CPU has
     assert info["isa"] == "baseline" and info["peak"] > 0
+
+
+def test_columns_at_0_are_timed_beside_dense_rows_and_reported(monkeypatch, tmp_path, capsys):
+    rng, kept = np.random.default_rng(0), {}
+    X = rng.random((512, 784), np.float32)
+    X[:, :196] = 0
+    monkeypatch.setattr(machine, "peak", lambda isa="": 1.0)
+    monkeypatch.setattr(zeros, "mnist", lambda rows: (X, rng.integers(0, 10, 512)))
+    monkeypatch.setattr(zeros, "write", lambda result: kept.update(result) or tmp_path)
+    zeros.main(Namespace(rounds=2, write=True))
+    assert len(kept["measurements"]) == 10 and "75% of the columns used" in capsys.readouterr().out
+    ways = kept["measurements"][0]["ways"]
+    assert ways["dense"]["columns_used"] == 1 and ways["MNIST"]["columns_used"] == 0.75
+    assert "784-128-10, batch 8" in (text := report.zeros_section(kept)) and "75%" in text
+
+
+def test_linear_models_minimise_the_same_and_are_reported(monkeypatch, tmp_path, capsys):
+    pytest.importorskip("sklearn")
+    kept = {}
+    monkeypatch.setattr(machine, "peak", lambda isa="": 1.0)
+    monkeypatch.setattr(linear, "write", lambda result: kept.update(result) or tmp_path)
+    linear.main(Namespace(workloads=["breast_cancer"], rounds=1, write=True))
+    ways = kept["measurements"][0]["ways"]
+    assert list(ways) == list(linear.makers(1)) and "LogisticRegression" in capsys.readouterr().out
+    ours, theirs = (ways[name]["objective"] for name in ("fastnn, L-BFGS", "LogisticRegression"))
+    assert abs(ours - theirs) < 0.02 * theirs
+    assert "breast_cancer" in report.linear_section(kept)
+
+
+def test_imports_are_timed_in_processes_and_reported(monkeypatch, tmp_path, capsys):
+    kept = {}
+    monkeypatch.setattr(machine, "peak", lambda isa="": 1.0)
+    monkeypatch.setattr(imports, "MODULES", ("numpy", "no_such_module"))
+    monkeypatch.setattr(imports, "write", lambda result: kept.update(result) or tmp_path)
+    imports.main(Namespace(rounds=1, write=True))
+    ways = kept["measurements"][0]["ways"]
+    assert list(ways) == [imports.ALONE, "numpy"] and ways["numpy"]["ratio"] == 1
+    assert "`import numpy`" in report.imports_section(kept) and capsys.readouterr().out

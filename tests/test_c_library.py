@@ -245,10 +245,27 @@ def changed(file: bytes, of_header=None, **changes) -> bytes:
     return len(text).to_bytes(8, "little") + text + file[8 + n :]
 
 
+def text_of(file: bytes) -> str:
+    """The architecture as its file says it."""
+    header = json.loads(file[8 : 8 + int.from_bytes(file[:8], "little")])
+    return header["__metadata__"]["architecture"]
+
+
+def joined(file: bytes, new: bytes, old: bytes) -> bytes:
+    """A file whose header has `new` where it first had `old`."""
+    n = int.from_bytes(file[:8], "little")
+    header = file[8 : 8 + n].replace(old, new, 1)
+    return len(header).to_bytes(8, "little") + header + file[8 + n :]
+
+
 def nan_weight() -> bytes:
     file = bytearray(saved())
     file[-4:] = np.float32(np.nan).tobytes()
     return bytes(file)
+
+
+def with_architecture(text: str) -> bytes:
+    return changed(saved(), lambda header: header["__metadata__"].update(architecture=text))
 
 
 REFUSED = {
@@ -287,7 +304,71 @@ REFUSED = {
     ),
     "must hold the tensor \"b1\"": lambda: changed(saved(), lambda header: header.pop("b1")),
     "\"b2\" must be finite": nan_weight,
+    "each of bias must": lambda: changed(saved(), bias=[True, 1]),
+    "loss must be a name": lambda: changed(saved(), loss={"weight": 1}),
+    "__metadata__ once": lambda: joined(saved(), b'{"__metadata__":{},', b"{"),
+    "\"W1\" must have two": lambda: changed(saved(), partial(put, "W1", "data_offsets", 2, 9)),
+    "\"b1\" must have another": lambda: changed(saved(), partial(put, "b1", "shape", 2, [1])),
+    "metadata must be": lambda: changed(
+        saved(), lambda header: header["__metadata__"].update(metadata="none")
+    ),
+    "got {\"name\": \"parametric\"": lambda: changed(
+        saved(), activations=[{"name": "parametric", "activation": "elu", "alpha": 1}]
+    ),
+    "got {\"name\": \"leaky_relu\"": lambda: changed(
+        saved(), activations=[{"name": "leaky_relu", "slope": 0.1, "alpha": 0.1}]
+    ),
+    "got {\"name\":\"elu\",\"alpha\":0.0": lambda: with_architecture(
+        text_of(saved()).replace('["relu"]', f'[{{"name":"elu","alpha":0.{70 * "0"}1}}]')
+    ),
 }  # fmt: skip
+
+SNIPPETS = [
+    *("1", "-1", "0", "-0.5e-3", "1E+5", "01", "-", "1.", ".5", "1e", "1e-", "+1", "- 1", "1 2"),
+    *('""', r'"\u00eF"', r'"\u00g0"', r'"\u12"', r'"\x"', r'"\/\n"', '"a\tb"', '"\x7f"', "'a'"),
+    *("[]", "[1, [2]]", "[1,]", "[,1]", "[1", "[1 2]"),
+    *("{}", '{"a": {}}', '{"a"}', '{"a": 1,}', "{a: 1}"),
+    *("true", "null", "tru", "nulL", "NaN", "-Infinity", "", "\r\n 1\t "),
+]
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS)
+def test_json_is_read_as_python_reads_it(here, snippet):
+    """As a setting of the loss that prediction does not need."""
+    text = json.dumps(json.loads(text_of(saved())) | {"loss": {"name": "focal", "gamma": "@"}})
+    text = text.replace('"@"', snippet)
+    try:
+        json.loads(text, parse_constant=lambda name: 1 / 0)
+        is_json = True
+    except (ValueError, ZeroDivisionError):
+        is_json = False
+    try:
+        Predictor(with_architecture(text))
+        taken = True
+    except ValueError as error:
+        taken = False
+        assert "must be a JSON object" in str(error)
+    assert taken == is_json
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *('{"a', '{"a\\', '{"a"', '{"a":', '{"a":-', '{"a":0', '{"a":1', '{"a":1.', '{"a":1e'),
+        *('{"a":1e+', '{"a":[1', '{"a":{}', '{"a":1}}', '{"a":tru'),
+    ],
+)
+def test_headers_that_end_too_soon_or_late(header):
+    text = header.encode()
+    with pytest.raises(ValueError, match="header must be JSON"):
+        Predictor(len(text).to_bytes(8, "little") + text)
+
+
+def test_escapes_stand_for_what_they_say(here):
+    escaped = joined(saved(), rb"\u0072elu", b"relu"), joined(saved(), rb"\u00e9elu", b"relu")
+    assert Predictor(escaped[0]).n_out == 2
+    with pytest.raises(ValueError, match=r'got "\?elu"'):
+        Predictor(escaped[1])
 
 
 @pytest.mark.parametrize("what", REFUSED)
@@ -355,7 +436,7 @@ def test_hostile_files(here):
 
 
 def put(name: str, key: str, i: int, value: object, header: dict) -> None:
-    header[name][key][i] = value
+    header[name][key][i:] = [value, *header[name][key][i + 1 :]]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the tool is of GNU's binutils")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import shutil
 import signal
@@ -16,6 +17,7 @@ import pytest
 import fastnn
 from fastnn.kernels import _cpu
 from fastnn.kernels.predict import Mean
+from fastnn.predictor import Predictor
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -262,6 +264,95 @@ def test_rows_and_threads_change_no_bit():
     assert len(want) == 1
     predict = fastnn.Model(sizes, seed=1, n_threads=2).predictor()
     assert b"".join(predict(X[i : i + 77]).tobytes() for i in range(0, 2000, 77)) in want
+
+
+# --- two cores a row
+
+LARGE = [784, 512, 512, 10]  # a row's products are worth a second core
+
+
+def rows_and_answers(predict, n=7):
+    """Rows, and what they are answered among others."""
+    X = np.random.default_rng(0).normal(size=(n, predict.sizes[0])).astype(predict.dtype)
+    return X, [f.tobytes() for f in predict(X)]
+
+
+def shared_rows(predict, wanted=20):
+    """Predicts single rows, and holds their bits, until two cores have shared so many products."""
+    X, want = rows_and_answers(predict)
+    begin, before = time.perf_counter(), _cpu.shares_given()
+    while _cpu.shares_given() < before + wanted:
+        assert time.perf_counter() < begin + 60
+        for i in range(len(X)):
+            assert predict(X[i]).tobytes() == want[i]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("sizes", [LARGE, [2100, 300, 250, 3]])  # beyond the stack's room, too
+@pytest.mark.skipif(_cpu.openmp() == "none", reason="built for one thread")
+def test_two_cores_give_a_row_the_bits_of_one(isa, dtype, sizes):
+    shared_rows(fastnn.Model(sizes, dtype=dtype, seed=1, n_threads=2).predictor())
+
+
+def test_a_row_keeps_to_one_core_where_it_is_to():
+    model = fastnn.Model(LARGE, seed=1)
+    X, want = rows_and_answers(model.predictor(n_threads=1))
+    ways = [(model.predictor(n_threads=1), 9), (model.predictor(n_threads=2), 1)]
+    for predict, limit in [*ways, (model.predictor(), 1)]:
+        before = _cpu.shares_given()
+        with fastnn.threads(limit):
+            for _ in range(100):
+                assert predict(X[0]).tobytes() == want[0]
+        assert _cpu.shares_given() == before
+
+
+def test_rows_of_many_threads_wait_for_none(isa):
+    """They meet at one helper, which only one of them may have."""
+    predict = fastnn.Model(LARGE, seed=1, n_threads=2).predictor()
+    X, want = rows_and_answers(predict)
+    wrong = []
+
+    def ask(i):
+        wrong.extend(i for _ in range(50) if predict(X[i]).tobytes() != want[i])
+
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs a thread's own CPUs")
+def test_a_helper_that_does_not_answer_is_done_without(monkeypatch):
+    """Both on one CPU: the helper runs where the row does not, and predictors die meanwhile."""
+    monkeypatch.setattr(Predictor, "threads", lambda self: 2)
+    model = fastnn.Model(LARGE, seed=1, n_threads=2)
+    X, want = rows_and_answers(model.predictor())
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cpus)})
+    try:
+        for _ in range(30):
+            predict = model.predictor(max_batch=1)
+            for _ in range(40):
+                assert predict(X[0]).tobytes() == want[0]
+            del predict
+    finally:
+        os.sched_setaffinity(0, cpus)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_predicts_rows_without_its_parents_helper():
+    predict = fastnn.Model(LARGE, seed=1, n_threads=2).predictor()
+    X, want = rows_and_answers(predict)
+    for _ in range(20):
+        for _ in range(40):
+            assert predict(X[0]).tobytes() == want[0]
+        child = os.fork()
+        if child == 0:
+            same = all(predict(X[0]).tobytes() == want[0] for _ in range(40))
+            os._exit(0 if same else 1)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 # --- means of several networks

@@ -243,6 +243,14 @@ cdef const fnn_kernels *kernels_for(int item) noexcept nogil
 cdef const fnn_kernels *bfloat16_kernels() noexcept nogil
 cdef bint has_dots() noexcept nogil
 cdef int worth(int n_threads, double flops) except -1
+cdef bint limited_to_one() except -1
+cdef bint helper_wanted() noexcept nogil
+cdef void start_helper(bint allowed) noexcept nogil
+cdef int begin_row() noexcept nogil
+cdef void end_row(int how) noexcept nogil
+cdef void helped_row_product(const fnn_kernels *k, const void *owner, Py_ssize_t n, const void *x, const void *W, Py_ssize_t stride,
+                             Py_ssize_t panels, void *z) noexcept nogil
+cdef void leave_helper(const void *owner) noexcept nogil
 cdef int startable(int threads) noexcept nogil
 cdef bint all_share() noexcept nogil
 cdef int check_signals() noexcept

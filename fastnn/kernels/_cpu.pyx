@@ -3,6 +3,7 @@
 ``FASTNN_ISA`` forces an instruction set by name; otherwise feature bits choose the best one.
 """
 import os
+from contextvars import ContextVar
 
 from cython.parallel cimport prange
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -27,6 +28,15 @@ cdef extern from "platform.h" nogil:
     int fnn_is_forked_child()
     int fnn_team_limit()
     int fnn_startable(int threads)
+    int fnn_helper_wanted()
+    void fnn_helper_start(int allowed)
+    int fnn_row_begin()
+    void fnn_row_end(int how)
+    void fnn_row_product(const fnn_kernels *k, const void *owner, Py_ssize_t n, const void *x, const void *W, Py_ssize_t stride,
+                         Py_ssize_t panels, void *z)
+    void fnn_helper_leave(const void *owner)
+    long fnn_helper_given()
+    void fnn_helper_always(int on)
     void fnn_watch(const int *flag)
     int fnn_take_cancel()
 
@@ -258,6 +268,13 @@ cdef double _read = -1  # ... and when it was read: files take 70 us
 _initial_limit = fnn_team_limit()
 
 
+limit = ContextVar("fastnn_threads", default=None)  # of `fastnn.threads`
+
+
+cdef bint limited_to_one() except -1:
+    return limit.get() == 1
+
+
 def usable_cpus():
     """CPUs that this process may use now: the affinity mask and the cgroup's quota, read once a second, bound them."""
     global _quota, _read
@@ -397,9 +414,10 @@ cdef double _flops_a_thread = 5e6
 
 
 def set_flops_a_thread(double flops=5e6):
-    """For tests: with 0, small work too is shared by all threads, and their number is never tried."""
+    """For tests: with 0, small work too is shared by all threads, their number is never tried, and rows wait for a second core."""
     global _flops_a_thread
     _flops_a_thread = flops
+    fnn_helper_always(flops == 0)
 
 
 cdef bint all_share() noexcept nogil:
@@ -419,6 +437,38 @@ cdef int worth(int n_threads, double flops) except -1:
 cdef int startable(int threads) noexcept nogil:
     """How many of so many threads a parallel region can have (platform.h)."""
     return fnn_startable(threads)
+
+
+# A second core for a single row (platform.h).
+
+cdef bint helper_wanted() noexcept nogil:
+    return fnn_helper_wanted()
+
+
+cdef void start_helper(bint allowed) noexcept nogil:
+    fnn_helper_start(allowed)
+
+
+cdef int begin_row() noexcept nogil:
+    return fnn_row_begin()
+
+
+cdef void end_row(int how) noexcept nogil:
+    fnn_row_end(how)
+
+
+cdef void helped_row_product(const fnn_kernels *k, const void *owner, Py_ssize_t n, const void *x, const void *W, Py_ssize_t stride,
+                             Py_ssize_t panels, void *z) noexcept nogil:
+    fnn_row_product(k, owner, n, x, W, stride, panels, z)
+
+
+cdef void leave_helper(const void *owner) noexcept nogil:
+    fnn_helper_leave(owner)
+
+
+def shares_given():
+    """Products of single rows so far that two cores have shared: for tests."""
+    return fnn_helper_given()
 
 
 cdef void wait(fnn_barrier *barrier, int threads) noexcept nogil:

@@ -10,9 +10,10 @@ from libc.stdint cimport int8_t, int32_t, uint8_t
 from libc.string cimport memcpy, memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_FORWARD, FNN_PARTIAL, FNN_SOFTMAX, FNN_SUMMED, Memory, allocate, fnn_activation, fnn_codes, fnn_features, fnn_identity,
-    fnn_int8, fnn_kernels, fnn_kind_float32, fnn_kind_float64, fnn_targets, fp_enter, fp_leave, has_dots, kernels_for, plain,
-    raise_signals, release, worth,
+    FNN_FORWARD, FNN_PARTIAL, FNN_SOFTMAX, FNN_SUMMED, Memory, allocate, begin_row, end_row, fnn_activation, fnn_codes,
+    fnn_features, fnn_identity, fnn_int8, fnn_kernels, fnn_kind_float32, fnn_kind_float64, fnn_targets, fp_enter, fp_leave,
+    has_dots, helped_row_product, helper_wanted, kernels_for, leave_helper, limited_to_one, plain, raise_signals, release,
+    start_helper, worth,
 )
 from fastnn.kernels.forward cimport forward_part, forward_sparse_part, parametric_part
 from fastnn.kernels.inputs cimport features_part
@@ -28,13 +29,15 @@ np.import_array()
 
 cdef extern from "platform.h" nogil:
     void *fnn_exchange(void **place, void *p)
+    enum:
+        FNN_CROWDED, FNN_HELPED
 
 cdef double BLOCK = 1e9         # operations between two looks at signals: 5 to 50 ms ...
 cdef double A_ROW = 200         # ... where a row costs so many beside its products
 # A pass alone wakes its threads, and between two passes they spin for a while: beside another process that costs both.
 # Below 30 million operations, some 150 us on one thread, it does not pay.
 cdef double ALONE = 1. / 3
-cdef double QUICK = 1e6         # operations, some 10 us, for which the GIL is not worth giving away
+cdef double QUICK = 1e6         # operations, some 10 us, for which neither is the GIL worth giving away, nor a second core for a row
 cdef Py_ssize_t BLOCK_ROWS = 8192  # that all networks of a mean have taken before any takes more: they stay in the cache
 
 cdef enum:
@@ -69,7 +72,7 @@ cdef void free_room(void **idle) noexcept:
 
 
 cdef int forward_rows(const Net *net, void **idle, const fnn_features *X, const Py_ssize_t *order, char *out,
-                      const fnn_targets *y, double *losses, Py_ssize_t n, int n_threads) except -1:
+                      const fnn_targets *y, double *losses, Py_ssize_t n, int n_threads, bint helped=False) except -1:
     """out (n, n_K) <- h^(K) of the rows X[order], NULL: 0..n-1; with y, losses (n,) <- L too. Returns 0 if X is not finite (then
     out is not complete).
 
@@ -106,7 +109,7 @@ cdef int forward_rows(const Net *net, void **idle, const fnn_features *X, const 
                 for c in prange(n_chunks, schedule="dynamic"):
                     l = start + c * chunk
                     if not forward_chunk(net, X, order, at(k, out, l * n_K), min(chunk, stop - l), l, y, losses,
-                                         size, rooms + threadid() * part):
+                                         size, rooms + threadid() * part, helped):
                         finite = 0
                 fp_leave(mode)
             if stop < n:
@@ -128,19 +131,23 @@ cdef Py_ssize_t widest_panels(const Net *net, const fnn_features *X) noexcept no
 
 
 cdef int forward_chunk(const Net *net, const fnn_features *X, const Py_ssize_t *order, char *out, Py_ssize_t rows,
-                       Py_ssize_t first, const fnn_targets *y, double *losses, size_t size, char *room) noexcept nogil:
+                       Py_ssize_t first, const fnn_targets *y, double *losses, size_t size, char *room,
+                       bint helped=False) noexcept nogil:
     """out <- h^(K) of the rows X[order[first..]], and their losses where y is given; 0 if X is not finite.
 
-    room: two buffers of `size` bytes, the output layer's scratch, and entries.
+    room: two buffers of `size` bytes, the output layer's scratch, and entries. helped: whether a second core may help with a row.
     """
     cdef const fnn_kernels *k = net.k
     cdef Py_ssize_t stride = row_room(rows) * k.nr, n_K = net.layers[net.n_layers - 1].n_out
     cdef char *scratch = room + 2 * size
     cdef const char *h
+    cdef int how
     if net.int8 != NULL:
         h = layers_in_8_bits(net, X, order, first, rows, y == NULL, size, room)
     else:
-        h = layers(net, X, order, first, rows, y == NULL, size, room)
+        how = begin_row() if helped else FNN_CROWDED
+        h = layers(net, X, order, first, rows, y == NULL, size, room, how == FNN_HELPED)
+        end_row(how)
     if h == NULL:
         return 0
     if y != NULL:
@@ -159,7 +166,7 @@ cdef inline fnn_activation activation_of(const Net *net, Py_ssize_t l, bint to_o
 
 
 cdef const char *layers(const Net *net, const fnn_features *X, const Py_ssize_t *order, Py_ssize_t first, Py_ssize_t rows,
-                        bint to_output, size_t size, char *room) noexcept nogil:
+                        bint to_output, size_t size, char *room, bint helped) noexcept nogil:
     """h^(K), or where its output is left to do a^(K), in panels of `forward_chunk`'s room; NULL if X is not finite."""
     cdef const fnn_kernels *k = net.k
     cdef Py_ssize_t stride = row_room(rows) * k.nr, K = net.n_layers, n_K = net.layers[K - 1].n_out, l
@@ -188,7 +195,10 @@ cdef const char *layers(const Net *net, const fnn_features *X, const Py_ssize_t 
             forward_sparse_part(k, layer, X, order, first, h, NULL, stride, g, rows)
         elif rows == 1 and not layer.turned:
             memset(h, 0, layer.out_panels * k.nr * k.item)
-            k.row_product(layer.n_in, NULL, h_prev, layer.Wp, layer.n_in * k.nr, layer.out_panels, h)
+            if helped:
+                helped_row_product(k, net.layers, layer.n_in, h_prev, layer.Wp, layer.n_in * k.nr, layer.out_panels, h)
+            else:
+                k.row_product(layer.n_in, NULL, h_prev, layer.Wp, layer.n_in * k.nr, layer.out_panels, h)
             if l == 0 and not net.phi.used and not (
                     k.all_finite(layer.n_out, h) or rows_finite(k, layer.n_in, X, order, first, 1)):
                 return NULL
@@ -412,6 +422,8 @@ cdef class Frozen:
         As of `engine.Engine`.
     max_batch : int
         The most rows of a call; 0: any number.
+    alone : bool
+        Whether a single row is to keep to one core.
     """
 
     cdef Net net
@@ -420,10 +432,11 @@ cdef class Frozen:
     cdef int type_number, kind       # of the weights, as NumPy and as kernels.h count them
     cdef Py_ssize_t n_in, n_out, most
     cdef double row_flops
+    cdef bint alone                  # no other core may help with a row
     cdef size_t row_bytes            # of one buffer of a single row
 
     def __init__(self, sizes, activations, output, loss, bias, str dtype, theta, norms, statistics, double input_scale=1,
-                 phi=None, Py_ssize_t max_batch=0, int8=None, bint bfloat16=False):
+                 phi=None, Py_ssize_t max_batch=0, int8=None, bint bfloat16=False, bint alone=False):
         memory = Memory()
         make_net(&self.net, memory, sizes, activations, output, loss, bias, dtype, False, norms, input_scale, phi, int8 is None,
                  bfloat16)
@@ -436,12 +449,14 @@ cdef class Frozen:
         self.type_number = np.NPY_FLOAT32 if dtype == "float32" else np.NPY_FLOAT64
         self.kind = fnn_kind_float32 if dtype == "float32" else fnn_kind_float64
         self.n_in, self.n_out, self.most = sizes[0], sizes[len(sizes) - 1], max_batch
+        self.alone = alone or int8 is not None
         self.row_flops = flops(&self.net, 1, 1)
         self.row_bytes = (widest_panels(&self.net, NULL) * self.net.k.nr * self.net.k.item + 63) // 64 * 64
         self.memory = memory  # last: from here on it can be called
 
     def __dealloc__(self):
         free_room(&self.idle)
+        leave_helper(self.net.layers)
 
     cdef int check_made(self) except -1:
         if self.memory is None:
@@ -541,13 +556,19 @@ cdef class Frozen:
     cdef int run(self, const fnn_features *X, char *out, Py_ssize_t n) except -1:
         """out <- h^(K) of n rows; 0 if X is not finite."""
         cdef size_t scratch_size = scratch_bytes(self.net.k, self.n_out)
-        if n > 1 or not as_they_lie(self.net.k, X) or 2 * self.row_bytes + scratch_size + entries_bytes(&self.net, 1) > ON_STACK:
+        cdef bint helped
+        if n > 1:
             return forward_rows(&self.net, &self.idle, X, NULL, out, NULL, NULL, n,
                                 1 if n * self.row_flops < QUICK else self.threads())
+        helped = self.row_flops >= QUICK and not self.alone and not limited_to_one()
+        if helped and helper_wanted():
+            start_helper(self.threads() > 1)
+        if not as_they_lie(self.net.k, X) or 2 * self.row_bytes + scratch_size + entries_bytes(&self.net, 1) > ON_STACK:
+            return forward_rows(&self.net, &self.idle, X, NULL, out, NULL, NULL, 1, 1, helped)
         if self.row_flops < QUICK:
-            return forward_row(&self.net, X, out, self.row_bytes)
+            return forward_row(&self.net, X, out, self.row_bytes, False)
         with nogil:
-            return forward_row(&self.net, X, out, self.row_bytes)
+            return forward_row(&self.net, X, out, self.row_bytes, helped)
 
 
 cdef class Mean:
@@ -652,11 +673,11 @@ def calibrate(
     fp_leave(mode)
 
 
-cdef int forward_row(const Net *net, const fnn_features *x, char *out, size_t size) noexcept nogil:
+cdef int forward_row(const Net *net, const fnn_features *x, char *out, size_t size, bint helped) noexcept nogil:
     """forward_chunk of one row, with its buffers on the stack."""
     cdef char stack[ON_STACK + 64]
     cdef char *room = stack + 64 - <size_t> stack % 64
     cdef unsigned long long mode = fp_enter()
-    cdef int finite = forward_chunk(net, x, NULL, out, 1, 0, NULL, NULL, size, room)
+    cdef int finite = forward_chunk(net, x, NULL, out, 1, 0, NULL, NULL, size, room, helped)
     fp_leave(mode)
     return finite

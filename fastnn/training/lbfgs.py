@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import cache
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -107,17 +108,21 @@ def minimize(
         )
 
 
-@contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    """SciPy's sums take BLAS no time, but its threads spin after each call, on the cores that the
-    engine needs next. Where threadpoolctl is installed, which scikit-learn brings."""
+def _one_blas_thread() -> Any:
+    """A context. SciPy's sums take BLAS no time, but its threads spin after each call, on the cores
+    that the engine needs next. Where threadpoolctl is installed, which scikit-learn brings."""
     try:
-        from threadpoolctl import threadpool_limits
+        return _libraries().limit(limits=1, user_api="blas")
     except ImportError:
-        yield
-        return
-    with threadpool_limits(1, user_api="blas"):
-        yield
+        return nullcontext()
+
+
+@cache
+def _libraries() -> Any:
+    """What threadpoolctl finds, once SciPy is there: to look takes as long as many iterations."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def train(run: Any, course: Any, fit: Fit, progress: Watcher | None) -> None:
