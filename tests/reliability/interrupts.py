@@ -224,6 +224,6 @@ def ended(command: list[str], after: float) -> tuple[float, int, str]:
     time.sleep(after)
     begin = time.monotonic()
     process.send_signal(signal.SIGINT)
-    process.wait(30)
+    process.wait()  # with a timeout it would look every 50 ms alone; promises.py has a limit
     seconds = time.monotonic() - begin
     return seconds, process.returncode, first + process.stderr.read()

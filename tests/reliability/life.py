@@ -198,17 +198,17 @@ def tails_spread(n: int) -> Seen:
     predictor = fastnn.Model([30, 64, 5], seed=1).predictor()
     x, out, clock = np.ones(30, "f4"), np.empty(5, "f4"), time.perf_counter_ns
     ours, floor = np.empty(n), np.empty(n)
-    size, few = 4096, min(n, 2000)
-    for tried in range(2):  # texts whose comparison takes as long as a prediction
+    size, few = 16384, min(n, 20_000)
+    for last in (False, False, True):  # first: texts whose comparison takes as long as a prediction
         text, same = bytes(size), bytes(bytearray(size))
-        for i in range(n if tried else few):
+        for i in range(n if last else few):
             begin = clock()
             predictor(x, out)
             ours[i] = clock() - begin
             begin = clock()
             text == same  # noqa: B015
             floor[i] = clock() - begin
-        if not tried:
+        if not last:
             size = round(size * np.median(ours[:few]) / np.median(floor[:few]))
     return Seen(f"{spread(ours)}; comparing {size:,} bytes {spread(floor)}", True)
 
