@@ -7,6 +7,7 @@ import argparse
 import bench
 from bench import (
     before,
+    bfloat16,
     estimators,
     imports,
     int8,
@@ -32,6 +33,7 @@ def main() -> None:
     modules |= {"estimators": estimators, "many": many, "tables": tables, "before": before}
     modules |= {"rows": rows, "streams": streams, "zeros": zeros, "int8": int8}
     modules |= {"linear": linear, "imports": imports, "serve": serve}
+    modules["bfloat16"] = bfloat16
     for name, module in modules.items():
         command = commands.add_parser(name, help=module.__doc__.splitlines()[0].split(": ")[1])
         module.add_arguments(command)

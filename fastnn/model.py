@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Never, overload
@@ -41,7 +42,7 @@ from fastnn.network.parameters import (
     gammas,
     statistics_of,
 )
-from fastnn.network.spec import as_network, is_open
+from fastnn.network.spec import as_network, check_float, is_bfloat16, is_open
 from fastnn.predictor import Kept, Predictor, RowPredictor, told
 from fastnn.random import as_seed
 from fastnn.training import evaluate as evaluation
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from fastnn.explain.trace import Trace
     from fastnn.names import (
         ActivationName,
+        ComputeDtypeName,
         Doubles,
         DtypeName,
         Floats,
@@ -165,10 +167,16 @@ class Model:
         gelu_tanh, silu, mish, `Parametric`), without norm; of embeddings a `PiecewiseLinear`
         without width may take such a column. docs/maths.md, section 7.
 
+    compute_dtype : {"float32", "float64", "bfloat16"}, optional
+        What the layers' products are of, by default dtype. "bfloat16", with dtype float32: inputs,
+        h, delta and W are rounded to it as operands of the products; sums, biases, activations and
+        the weights that training moves stay float32. X must be dense. It can be set: the weights
+        stay. docs/maths.md, section 13.
+
     Attributes
     ----------
     sizes, activations, output, loss, bias, dtype, seed, n_threads, dropout, noise, norm, \
-            input_scale, embeddings, feature_scale, monotone
+            input_scale, embeddings, feature_scale, monotone, compute_dtype
         As above; activations and norm (of hidden layers), bias, dropout and noise written out for
         each layer.
     n_parameters, n_features : int
@@ -215,10 +223,11 @@ class Model:
         embeddings: Sequence[Embedding] | None = None,
         feature_scale: bool = False,
         monotone: Mapping[int, int] | Sequence[int] | None = None,
+        compute_dtype: ComputeDtypeName | None = None,
     ) -> None:
         rest = (
             *(activation, output, loss, bias, dtype, dropout, noise, norm, input_scale),
-            *(embeddings, feature_scale, monotone),
+            *(embeddings, feature_scale, monotone, compute_dtype),
         )
         self.n_threads = None if n_threads is None else as_int("n_threads", n_threads, 1)
         self.seed: int = as_seed(seed)
@@ -294,6 +303,16 @@ class Model:
     @property
     def dtype(self) -> str:
         return self._network.dtype
+
+    @property
+    def compute_dtype(self) -> str:
+        return self._network.compute_dtype
+
+    @compute_dtype.setter
+    def compute_dtype(self, compute_dtype: ComputeDtypeName | None) -> None:
+        network = replace(self._network, bfloat16=is_bfloat16(compute_dtype, self.dtype))
+        self._parameters.compute_in(network)
+        self._network, self._kept = network, Kept()
 
     @property
     def dropout(self) -> list[float]:
@@ -440,6 +459,8 @@ class Model:
             parts.append("feature_scale=True")
         if network.monotone:
             parts.append(f"monotone={self.monotone}")
+        if network.bfloat16:
+            parts.append("compute_dtype='bfloat16'")
         return f"Model({', '.join(parts)})"
 
     def summary(self) -> str:
@@ -455,9 +476,10 @@ class Model:
         2      softmax     (3, 8)  (3,)          27    108
                                                  67    268
         """
-        from fastnn.network.summary import aligned, layer_table
+        from fastnn.network.summary import aligned, dtypes_of, layer_table
 
-        lines = [f"{self.sizes[0]} inputs, {self.loss} loss, {self.dtype}"]
+        dtypes = dtypes_of(self._network)
+        lines = [f"{self.sizes[0]} inputs, {self.loss} loss, {dtypes}"]
         lines += aligned(layer_table(self._network))
         if self.columns is not None:
             lines += ["", *(f"{name:8} {value}" for name, value in self.columns.lines())]
@@ -1322,6 +1344,7 @@ class Model:
         """
         from fastnn.explain.trace import Trace
 
+        check_float(self._network, "a trace")
         _, theta, statistics = self._parameters.weights()
         x, y = self._encoded(x, y)
         return Trace(self._network, theta, x, y, learning_rate, statistics)

@@ -26,6 +26,7 @@ OptimizerName = Literal[
     "sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "lion", "rprop", "lbfgs"
 ]
 DtypeName = Literal["float32", "float64"]
+ComputeDtypeName = Literal["float32", "float64", "bfloat16"]
 
 Floats = np.ndarray[tuple[Any, ...], np.dtype[np.floating[Any]]]  # of the model's dtype
 Doubles = np.ndarray[tuple[Any, ...], np.dtype[np.float64]]

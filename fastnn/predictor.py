@@ -76,6 +76,7 @@ class Predictor(Frozen):
             *(network.sizes, hidden, output, loss, network.bias, network.dtype, theta),
             *(norms, statistics, network.input_scale, inputs_of(network)),
             max_batch=max_batch or 0,
+            bfloat16=network.bfloat16,
             alone=n_threads == 1 or openmp() == "none",
         )
         self._network = network

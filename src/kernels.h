@@ -292,6 +292,13 @@ typedef struct fnn_kernels {
     int (*all_finite)(ptrdiff_t n, const void *x);                                   /* no NaN, no infinity */
     int (*activate_finite)(ptrdiff_t rows, int vectors, void *C, fnn_activation g);  /* C = g(C); 0 if C was not finite */
 
+    /* Of float alone (double's table has NULL): y <- x, n reals, a multiple of VL, each the nearest bfloat16, of two equally near
+     * ones the even one. y may be x. */
+    void (*round_bfloat16)(ptrdiff_t n, const void *x, void *y);
+    /* k, a copy of this table, <- products by the CPU's instruction for bfloat16, which take rounded numbers in panels alone; 0: they
+     * would round otherwise. NULL where the ISA has none. */
+    int (*take_dots)(struct fnn_kernels *k);
+
     /* In 8 bits, of float alone (double's table has NULL). each: 1 where each row has codes of its own, 0 where all have the same.
      * U <- codes of x, n columns as of product_panel; ld: bytes from one row of U to the next, a multiple of NR. 0 if x is not
      * finite. codes <- those that hold all numbers of a row, and 0. C <- g(a), one panel of rows of NR. */

@@ -30,13 +30,15 @@
 extern const fnn_kernels fnn_kernels_baseline_32, fnn_kernels_baseline_64, fnn_kernels_avx2_32, fnn_kernels_avx2_64,
     fnn_kernels_avx512_32, fnn_kernels_avx512_64;
 
-static void cpuid(unsigned leaf, unsigned r[4]) {
+static void cpuid_of(unsigned leaf, unsigned part, unsigned r[4]) {
 #ifdef _MSC_VER
-    __cpuidex((int *)r, (int)leaf, 0);
+    __cpuidex((int *)r, (int)leaf, (int)part);
 #else
-    __cpuid_count(leaf, 0, r[0], r[1], r[2], r[3]);
+    __cpuid_count(leaf, part, r[0], r[1], r[2], r[3]);
 #endif
 }
+
+static void cpuid(unsigned leaf, unsigned r[4]) { cpuid_of(leaf, 0, r); }
 
 /* What the operating system saves of the vector registers (XCR0). */
 static unsigned long long enabled_state(void) {
@@ -75,14 +77,25 @@ int fnn_has_vnni(void) { /* AVX512-VNNI */
     cpuid(7, r);
     return (r[2] & 1u << 11) != 0;
 }
+
+static int has_bfloat16(void) { /* AVX512-BF16 */
+    unsigned r[4];
+    if (!has_avx512()) return 0;
+    cpuid(7, r);
+    if (r[0] < 1) return 0;
+    cpuid_of(7, 1, r);
+    return (r[0] & 1u << 5) != 0;
+}
 #elif defined(__aarch64__) || defined(_M_ARM64)
 extern const fnn_kernels fnn_kernels_neon_32, fnn_kernels_neon_64;
 static int any(void) { return 1; }
 int fnn_has_vnni(void) { return 0; }
+static int has_bfloat16(void) { return 0; }
 #else
 extern const fnn_kernels fnn_kernels_baseline_32, fnn_kernels_baseline_64;
 static int any(void) { return 1; }
 int fnn_has_vnni(void) { return 0; }
+static int has_bfloat16(void) { return 0; }
 #endif
 
 static const struct {
@@ -104,6 +117,11 @@ const fnn_kernels *fnn_supported_kernels(int i, int bits) {
     for (size_t k = 0; k < sizeof isas / sizeof *isas; k++)
         if (isas[k].supported() && i-- == 0) return bits == 32 ? isas[k].kernels_32 : isas[k].kernels_64;
     return NULL;
+}
+
+const fnn_kernels *fnn_bfloat16_kernels(const fnn_kernels *k, fnn_kernels *room) {
+    *room = *k;
+    return k->take_dots && has_bfloat16() && k->take_dots(room) ? room : k;
 }
 
 /* Memory ------------------------------------------------------------------------------------------------------- */

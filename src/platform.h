@@ -14,6 +14,9 @@
 /* The tables of this build, best first, that this CPU can run; bits: 32 or 64. i past the last: NULL. */
 FASTNN_API const fnn_kernels *fnn_supported_kernels(int i, int bits);
 
+/* The table for products of bfloat16 beside k: k, or with vdpbf16ps in `room`. */
+FASTNN_API const fnn_kernels *fnn_bfloat16_kernels(const fnn_kernels *k, fnn_kernels *room);
+
 /* Whether the CPU has vpdpbusd on the vectors of avx512's tables. */
 FASTNN_API int fnn_has_vnni(void);
 

@@ -35,6 +35,7 @@ struct fastnn_predictor {
     const fnn_kernels *k;
     ptrdiff_t n_layers, n_in, n_out, n_classes, widest; /* widest: panels of what passes through the network */
     fnn_activation output;
+    int bfloat16;              /* products are of numbers rounded to that */
     layer *layers;
 };
 
@@ -123,9 +124,9 @@ static int read_norm(loading *l, json_text value, fnn_norm *norm) {
 }
 
 static int read_architecture(loading *l, json_text text, size_t n_tensors) {
-    enum { SIZES, ACTIVATIONS, OUTPUT, LOSS, BIAS, DTYPE, NORM, EMBEDDINGS, FEATURE_SCALE, N_READ, N = N_READ + 4 };
+    enum { SIZES, ACTIVATIONS, OUTPUT, LOSS, BIAS, DTYPE, NORM, EMBEDDINGS, FEATURE_SCALE, COMPUTE_DTYPE, N_READ, N = N_READ + 4 };
     static const char *const names[N] = {"sizes", "activations", "output", "loss", "bias", "dtype", "norm", "embeddings",
-                                         "feature_scale", "dropout", "noise", "input_scale", "monotone"};
+                                         "feature_scale", "compute_dtype", "dropout", "noise", "input_scale", "monotone"};
     static const char *const of_loss[] = {"name"};
     json_text v[N], loss;
     fastnn_predictor *f = l->f;
@@ -136,6 +137,8 @@ static int read_architecture(loading *l, json_text text, size_t n_tensors) {
     if (json_is(v[FEATURE_SCALE], "true")) return refuse(l, "the network must have no feature_scale: this needs Python");
     const int single = json_is(v[DTYPE], "\"float32\"");
     if (!single && !json_is(v[DTYPE], "\"float64\"")) return refuse(l, "architecture: dtype must be float32 or float64");
+    f->bfloat16 = json_is(v[COMPUTE_DTYPE], "\"bfloat16\"");
+    if (v[COMPUTE_DTYPE].n && !(f->bfloat16 && single)) return refuse(l, "architecture: compute_dtype must be bfloat16, of float32");
     for (int i = 0; (f->k = fnn_supported_kernels(i, single ? 32 : 64)); i++)
         if (!isa || !*isa || !strcmp(isa, f->k->isa)) break;
     if (!f->k) return refuse(l, "FASTNN_ISA must be an instruction set that this machine can run, got %.60s", isa);
@@ -362,8 +365,11 @@ static int read_file(loading *l, const char *bytes, size_t size) {
         const json_text name = json_name(&r), value = json_value(&r);
         if (!json_is(name, "__metadata__") && !read_entry(l, name, value)) return 0;
     }
-    for (ptrdiff_t i = 0; i < l->f->n_layers; i++)
-        if (!load_layer(l, &l->f->layers[i])) return 0;
+    for (ptrdiff_t i = 0; i < l->f->n_layers; i++) {
+        layer *a = &l->f->layers[i];
+        if (!load_layer(l, a)) return 0;
+        if (l->f->bfloat16) l->f->k->round_bfloat16(a->panels * a->n_in * l->f->k->nr, a->W, a->W);
+    }
     return 1;
 }
 
@@ -432,6 +438,13 @@ size_t fastnn_scratch_bytes(const fastnn_predictor *f, size_t rows) {
     return 64 + 2 * pass_bytes(f, chunk) + softmax_bytes(f) + lines((size_t)(chunk * f->n_out * f->k->item));
 }
 
+/* Panels of a layer's inputs, n columns, to bfloat16, if products are of that. */
+static void round_inputs(const fastnn_predictor *f, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t stride, void *h) {
+    const fnn_kernels *k = f->k;
+    for (ptrdiff_t p = 0; f->bfloat16 && p < panels(k, n); p++)
+        k->round_bfloat16(rows * k->nr, at(k, h, p * stride), at(k, h, p * stride));
+}
+
 /* y <- h^(K) of rows x; 0 if x is not finite. room: two buffers of pass_bytes, and the softmax's. */
 static int forward(const fastnn_predictor *f, const void *x, ptrdiff_t rows, void *y, char *room) {
     const fnn_kernels *k = f->k;
@@ -440,8 +453,9 @@ static int forward(const fastnn_predictor *f, const void *x, ptrdiff_t rows, voi
     const void *h_prev = x;
     ptrdiff_t row = f->n_in, panel = k->nr; /* the tile reads x as it lies */
     if (!k->all_finite(rows * f->n_in, x)) return 0;
-    if (rows > 1 && f->n_in * k->item % PAGE == 0) {
+    if (f->bfloat16 || (rows > 1 && f->n_in * k->item % PAGE == 0)) {
         k->gather(rows, f->n_in, x, NULL, other, stride);
+        round_inputs(f, rows, f->n_in, stride, other);
         h_prev = other;
         row = k->nr;
         panel = stride;
@@ -463,6 +477,7 @@ static int forward(const fastnn_predictor *f, const void *x, ptrdiff_t rows, voi
         }
         for (ptrdiff_t p = 0; a->parametric && p < a->panels; p++)
             k->parametric_panel(rows, vectors(k, a->n_out, p), at(k, h, p * stride), a->of, at(k, a->alpha, p * k->nr), NULL, NULL);
+        if (i + 1 < f->n_layers) round_inputs(f, rows, a->n_out, stride, h);
         h_prev = h;
         h = other;
         other = (char *)h_prev;

@@ -1,5 +1,6 @@
 /* The kernels (contracts: kernels.h), and their table, for one ISA and type of real: the stub in isa/ that includes this file
  * says which ISA, the build which real. One translation unit, so that what is small is inlined across its parts. */
+#include "bfloat16.h"
 #include "gather.h"
 #include "inputs.h"
 #include "int8.h"
@@ -86,6 +87,10 @@ const fnn_kernels TABLE_(FNN_ISA_NAME, FNN_REAL_BITS) = {
     .activate_finite = activate_finite,
 
 #if FNN_REAL_BITS == 32
+    .round_bfloat16 = round_bfloat16,
+#ifdef FNN_DOTS
+    .take_dots = take_dots,
+#endif
     .encode = encode,
     .code_range = code_range,
     .int8_product = int8_product,

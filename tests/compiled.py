@@ -76,4 +76,5 @@ def engine_of(net, dtype, batch=1, optimizer="sgd"):
         [norm and (_cpu.NORMS[norm[0]], norm[2], norm[1]) for norm in net.norms[1:-1]],
         phi=inputs_of(net, dtype),
         directions=net.directions and [np.array(one, dtype) for one in net.directions],
+        bfloat16=net.bfloat16,
     )

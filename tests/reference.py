@@ -388,6 +388,7 @@ class Net:
     embeddings: tuple = ()  # as `features` takes them
     feature_scale: bool = False
     directions: tuple | None = None  # of the features and of each layer's units: -1, 0, 1
+    bfloat16: bool = False  # operands of the layers' products are rounded to it
 
     @property
     def K(self):
@@ -601,6 +602,16 @@ def pack(W, b, gamma=None, alpha=None, of_inputs=()):
     return np.concatenate([part.ravel() for part in parts])
 
 
+def rounded(net, x):
+    """What a product of a layer takes in x's place: in bfloat16 the nearest one, of two equally
+    near ones the even one."""
+    if not net.bfloat16:
+        return x
+    bits = np.asarray(x, np.float32).view(np.uint32)
+    nearest = bits + 0x7FFF + (bits >> 16 & 1) & 0xFFFF0000
+    return nearest.astype(np.uint32).view(np.float32).astype(np.asarray(x).dtype)
+
+
 def forward(net, theta, x, draws=None, running=None):
     """a[k] and h[k] of every layer for the rows of x (batch, n_0); h[0] = x, or s * phi(x).
 
@@ -618,7 +629,7 @@ def passes(net, theta, x, draws=None, running=None, predicts=False, learn=False)
     xhat, inv = [None] * (net.K + 1), [None] * (net.K + 1)
     for k in range(net.K + 1):
         if k > 0:
-            u = h[k - 1] @ W[k].T
+            u = h[k - 1] @ rounded(net, W[k]).T
             if norm := net.norms[k]:
                 fixed = norm[0] == "batch" and (predicts or len(u) == 1)
                 xhat[k], inv[k], mean, variance = normalised(norm, u, running[k] if fixed else None)
@@ -631,13 +642,15 @@ def passes(net, theta, x, draws=None, running=None, predicts=False, learn=False)
             h.append(apply(OUTPUTS, net.g[k], a[k], alpha[k]))
         if draws is not None and k < net.K:
             h[k] = (h[k] + draws[k][0]) * draws[k][1]
+        if k < net.K:
+            h[k] = rounded(net, h[k])
     return a, h, xhat, inv
 
 
-def backward(net, theta, x, y, weights=None, draws=None, running=None, learn=False):
+def backward(net, theta, x, y, weights=None, draws=None, running=None, learn=False, by=1):
     """losses (batch,), delta[k] (batch, n_k), and grad_W[k], grad_b[k], grad_gamma[k],
     grad_alpha[k] and the input layer's gradient summed over the rows, all times the rows' weights
-    (batch,) where given."""
+    (batch,) where given, and but for the losses divided by `by`."""
     W, b, gamma, alpha = unpack(net, theta)
     a, h, xhat, inv = passes(net, theta, x, draws, running, learn=learn)
     K = net.K
@@ -645,16 +658,18 @@ def backward(net, theta, x, y, weights=None, draws=None, running=None, learn=Fal
     losses, delta[K] = losses_and_delta(a[K], y, net.output, net.loss_name, **dict(net.settings))
     if weights is not None:  # sum_i w_i L_i
         losses, delta[K] = weights * losses, weights[:, None] * delta[K]
+    delta[K] = delta[K] / theta.dtype.type(by)
     for k in range(K, 0, -1):
         du = delta[k]
         if norm := net.norms[k]:
             grad_gamma[k] = (delta[k] * xhat[k]).sum(0)  # dL/dgamma[k]
             fixed = norm[0] == "batch" and len(x) == 1
             du = normalised_delta(norm, delta[k], xhat[k], gamma[k], inv[k], fixed)
+        du = rounded(net, du)
         grad_W[k] = du.T @ h[k - 1]  # dL/dW[k]
         if b[k] is not None:
-            grad_b[k] = delta[k].sum(0)  # dL/db[k]
-        dh = du @ W[k]  # dL/dh[k-1]
+            grad_b[k] = (delta[k] if norm else du).sum(0)  # dL/db[k]
+        dh = du @ rounded(net, W[k])  # dL/dh[k-1]
         if draws is not None:
             dh = dh * draws[k - 1][1]
         if k == 1:
@@ -680,11 +695,12 @@ def loss_and_gradient(
 ):
     """Mean loss over the rows, and its gradient laid out like theta; 0 where all weights are.
     least: weight a row, at least, that the gradient is divided by."""
-    losses, _, *grads = backward(net, theta, x, y, weights, draws, running, learn)
-    total = len(losses) if weights is None else weights.sum()
+    total = len(x) if weights is None else weights.sum()
+    by = max(total, least * len(x)) if total else 1
+    losses, _, *grads = backward(net, theta, x, y, weights, draws, running, learn, by)
     if total == 0:
         return 0 * losses.sum(), 0 * pack(*grads)
-    return losses.sum() / total, pack(*grads) / max(total, least * len(losses))
+    return losses.sum() / total, pack(*grads)
 
 
 # --- Optimizers and training ----------------------------------------------------------------------

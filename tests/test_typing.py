@@ -37,6 +37,7 @@ def test_the_names_are_those_that_are_known():
         (names.InitName, initialize.RULES),
         (names.OptimizerName, optimizers.NAMES),
         (names.DtypeName, spec.DTYPES),
+        (names.ComputeDtypeName, spec.COMPUTE_DTYPES),
     ):
         listed = list(every(literal))
         assert sorted(listed) == sorted(set(listed)) == sorted(known)

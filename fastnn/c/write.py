@@ -19,6 +19,7 @@ from fastnn.network.activations import plain as plain_activation
 from fastnn.network.arrays import as_finite
 from fastnn.network.embeddings import Categories, in_order
 from fastnn.network.norms import BatchNorm, LayerNorm
+from fastnn.network.spec import check_float
 from fastnn.tables.columns import Columns
 from fastnn.tables.inputs import TableInputs
 from fastnn.tables.numbers import Numeric
@@ -47,6 +48,7 @@ def _check(model: Model, data: Columns | None) -> None:
             raise ValueError(f"a C file has no embeddings but Categories; this model has {one!r}")
         if data is not None:
             raise ValueError("a C file has no embeddings of columns that a model learned")
+    check_float(network, "a C file")
     if network.feature_scale:
         raise ValueError("a C file has no feature_scale; this model has one")
     if data is None:

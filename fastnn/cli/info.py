@@ -69,6 +69,7 @@ def network_content(model: Any) -> dict[str, Any]:
         "loss": to_json(model.loss),
         "norm": [norm_to_json(one) for one in model.norm],
         "dtype": model.dtype,
+        "compute_dtype": model.compute_dtype,
         "parameters": model.n_parameters,
         "bits_version": bits_version(model),
         "metadata": model.metadata,
@@ -92,6 +93,8 @@ def ensemble_content(model: Any) -> dict[str, Any]:
 
 
 def network_lines(model: Model) -> list[tuple[str, str]]:
+    from fastnn.network.summary import dtypes_of
+
     names = [str(one) for one in model.activations]
     hidden = f", {'/'.join(names if len(set(names)) > 1 else names[:1])} hidden units"
     inputs = [repr(one) for one in model.embeddings] + ["feature_scale"] * model.feature_scale
@@ -103,5 +106,5 @@ def network_lines(model: Model) -> list[tuple[str, str]]:
         ),
         *([("inputs", ", ".join(inputs))] if inputs else []),
         *([("norm", norms)] if any(model.norm) else []),
-        ("parameters", f"{model.n_parameters:,} ({model.dtype})"),
+        ("parameters", f"{model.n_parameters:,} ({dtypes_of(model._network)})"),
     ]

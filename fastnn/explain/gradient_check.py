@@ -55,7 +55,7 @@ def gradient_check(
     eps = STEP if eps is None else as_real("eps", eps)
     if eps == 0:
         raise ValueError("eps must be above 0, got 0.0")
-    network = replace(network, dtype="float64")
+    network = replace(network, dtype="float64", bfloat16=False)
     X, y = as_pair(X, y, network)
     X = as_dense(X, network)
     weights = as_weights(sample_weight, len(X))

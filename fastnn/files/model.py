@@ -275,7 +275,8 @@ def as_saved_network(architecture: dict[str, Any], n_tensors: int | None = None)
         architecture |= {"dropout": 0.0, "noise": 0.0}
     architecture.setdefault("norm", None)
     architecture.setdefault("input_scale", 1.0)
-    _check_keys("architecture", architecture, optional={"embeddings", "feature_scale", "monotone"})
+    optional = {"embeddings", "feature_scale", "monotone", "compute_dtype"}
+    _check_keys("architecture", architecture, optional=optional)
     sizes, activations, norm = (architecture[name] for name in ("sizes", "activations", "norm"))
     if isinstance(sizes, list) and n_tensors is not None and len(sizes) > n_tensors + 1:
         raise ModelFileError(
@@ -284,6 +285,8 @@ def as_saved_network(architecture: dict[str, Any], n_tensors: int | None = None)
         )
     if not (isinstance(activations, list) and isinstance(architecture["bias"], list)):
         raise ModelFileError("architecture: activations and bias must be lists")
+    if architecture.get("compute_dtype", "bfloat16") != "bfloat16":
+        raise ModelFileError("architecture: compute_dtype must be bfloat16, or left out")
     if architecture["dtype"] not in list(CODES):
         raise ModelFileError(f"architecture: dtype must be one of {', '.join(CODES)}")
     embeddings = architecture.get("embeddings", [])
@@ -304,6 +307,7 @@ def as_saved_network(architecture: dict[str, Any], n_tensors: int | None = None)
             [embedding_restored(one) for one in embeddings],
             architecture.get("feature_scale", False),
             architecture.get("monotone"),
+            architecture.get("compute_dtype"),
         )
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"architecture: {error!s:.300}") from None

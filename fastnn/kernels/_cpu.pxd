@@ -164,6 +164,7 @@ cdef extern from "kernels.h" nogil:
         Py_ssize_t (*nonzeros)(Py_ssize_t n, const void *x, const void *y, int32_t *list) noexcept nogil
         int (*all_finite)(Py_ssize_t n, const void *x) noexcept nogil
         int (*activate_finite)(Py_ssize_t rows, int vectors, void *C, fnn_activation g) noexcept nogil
+        void (*round_bfloat16)(Py_ssize_t n, const void *x, void *y) noexcept nogil
         int (*encode)(Py_ssize_t rows, Py_ssize_t n, const void *x, Py_ssize_t row, Py_ssize_t stride, const fnn_codes *codes,
                       Py_ssize_t each, uint8_t *U, Py_ssize_t ld) noexcept nogil
         void (*code_range)(Py_ssize_t rows, Py_ssize_t n, const void *x, Py_ssize_t row, Py_ssize_t stride,
@@ -239,6 +240,7 @@ cdef bint keeps(fnn_activation g) noexcept nogil
 cdef void *allocate(size_t bytes) noexcept nogil
 cdef void release(void *p) noexcept nogil
 cdef const fnn_kernels *kernels_for(int item) noexcept nogil
+cdef const fnn_kernels *bfloat16_kernels() noexcept nogil
 cdef bint has_dots() noexcept nogil
 cdef int worth(int n_threads, double flops) except -1
 cdef bint limited_to_one() except -1

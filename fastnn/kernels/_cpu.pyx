@@ -15,6 +15,7 @@ from libc.string cimport memset
 
 cdef extern from "platform.h" nogil:
     const fnn_kernels *fnn_supported_kernels(int i, int bits)
+    const fnn_kernels *fnn_bfloat16_kernels(const fnn_kernels *k, fnn_kernels *room)
     int fnn_has_vnni()
     void *fnn_alloc(size_t bytes)
     void fnn_free(void *p)
@@ -157,6 +158,8 @@ cdef bint keeps(fnn_activation g) noexcept nogil:
 
 
 cdef const fnn_kernels *_kernels_32 = NULL
+cdef const fnn_kernels *_kernels_bfloat16 = NULL
+cdef fnn_kernels _of_bfloat16
 cdef const fnn_kernels *_kernels_64 = NULL
 
 
@@ -180,12 +183,13 @@ def use(name=""):
 
     What was built before keeps its kernels. Raises ValueError for a name that this machine cannot run.
     """
-    global _kernels_32, _kernels_64
+    global _kernels_32, _kernels_64, _kernels_bfloat16
     known = isas()
     if name and name not in known:
         raise ValueError(f"the instruction set must be one of {', '.join(known)} on this machine, got {name!r}")
     i = known.index(name) if name else 0
     _kernels_32 = fnn_supported_kernels(i, 32)
+    _kernels_bfloat16 = fnn_bfloat16_kernels(_kernels_32, &_of_bfloat16)
     _kernels_64 = fnn_supported_kernels(i, 64)
 
 
@@ -200,9 +204,10 @@ cdef bint _dots = fnn_has_vnni()
 
 
 def set_dots(bint on=True):
-    """Whether predictors in 8 bits that are made from now on use vpdpbusd, on a CPU that has it: for tests."""
-    global _dots
+    """Whether what is made from now on uses vpdpbusd (in 8 bits) and vdpbf16ps (bfloat16), on a CPU that has them: for tests."""
+    global _dots, _kernels_bfloat16
     _dots = on and fnn_has_vnni()
+    _kernels_bfloat16 = fnn_bfloat16_kernels(_kernels_32, &_of_bfloat16) if on else _kernels_32
 
 
 cdef bint has_dots() noexcept nogil:
@@ -387,6 +392,11 @@ cdef void release(void *p) noexcept nogil:
 
 cdef const fnn_kernels *kernels_for(int item) noexcept nogil:
     return _kernels_32 if item == 4 else _kernels_64
+
+
+cdef const fnn_kernels *bfloat16_kernels() noexcept nogil:
+    """Of float, for products of bfloat16."""
+    return _kernels_bfloat16
 
 
 def all_finite(array, int item):

@@ -31,6 +31,7 @@ class Engine:
         input_scale: float = 1.0,
         phi: Phi | None = None,
         directions: Sequence[Reals] | None = None,
+        bfloat16: bool = False,
     ) -> None: ...
     def load(
         self, theta: Reals, state: Reals | None = None, statistics: Reals | None = None

@@ -5,12 +5,12 @@ from libc.string cimport memcpy, memset
 
 from fastnn.kernels._cpu cimport (
     FNN_BATCH_NORM, FNN_GROUPS, FNN_MAX_STATES, FNN_OF_b, FNN_OF_W, Choice, Memory, Pace, all_share, choice_of, dismiss, fnn_features,
-    fnn_kernels, fnn_norm, fnn_rates, fnn_sgd, fnn_targets, fp_enter, fp_leave, free_cores, keeps, next_stretch,
+    fnn_kernels, fnn_norm, fnn_rates, fnn_sgd, fnn_targets, fp_enter, fp_leave, free_cores, next_stretch,
     raise_cancel, seconds, took, worth,
 )
 from fastnn.kernels.inputs cimport phi_finite, prepare_phi
 from fastnn.kernels.net cimport (
-    GRADIENT, THETA, Buffers, Net, Run, address, folded, load_net, load_statistics, make_net, set_features, set_targets,
+    GRADIENT, THETA, Buffers, Net, Run, address, folded, hides_slope, load_net, load_statistics, make_net, prepare_products, set_features, set_targets,
     store_net, store_statistics, work, writable_address,
 )
 from fastnn.kernels.online cimport catch_up, train_online
@@ -70,8 +70,7 @@ cdef class Workspace:
         for l in range(1, K + 1):
             n = net.layers[l - 1].out_panels
             b.h[l] = memory.take(n, row, rows)
-            if l < K and (keeps(net.activations[l - 1]) or net.alpha[l - 1] != NULL or net.draws[l].noise
-                          or net.draws[l].dropout):
+            if l < K and (hides_slope(net, l) or net.draws[l].noise or net.draws[l].dropout):
                 b.d[l] = memory.take(n, row, rows)
             if net.alpha[l - 1] != NULL:  # dL/da takes the place of dh/da
                 b.dh[l], b.e[l], b.delta[l] = memory.take(n, row, rows), memory.take(n, row, rows), b.d[l]
@@ -134,14 +133,18 @@ cdef class Engine:
     directions : list of array, optional
         Of the features and of the units of each layer, (n_l,) of the network's dtype: -1, 0 or 1. After a step a weight from an
         input that has one is 0 unless it has the sign of the product of its two ends' (docs/maths.md, section 7).
+    bfloat16 : bool
+        Whether the operands of the layers' products are rounded to that; of float32 alone, and not of CSR rows.
     """
 
     def __init__(self, sizes, activations, output, loss, bias, dtype, Py_ssize_t batch=1, int optimizer=0, dropout=(),
-                 noise=(), norms=(), double input_scale=1, phi=None, directions=None):
+                 noise=(), norms=(), double input_scale=1, phi=None, directions=None, bint bfloat16=False):
         cdef Py_ssize_t l, n
         self.memory, self.mini_batches, self.row = Memory(), Workspace(), Workspace()
         self.single, self.optimizer, self.n_states = batch == 1, optimizer, STATES[optimizer]
-        make_net(&self.net, self.memory, sizes, activations, output, loss, bias, dtype, batch > 1, norms, input_scale, phi)
+        make_net(&self.net, self.memory, sizes, activations, output, loss, bias, dtype, batch > 1, norms, input_scale, phi, True,
+                 bfloat16)
+        prepare_products(&self.net, self.memory)
         for l in range(len(dropout)):
             self.net.draws[l].dropout, self.net.draws[l].noise = dropout[l], noise[l]
         self.net.perturbed = any(dropout) or any(noise)
@@ -317,7 +320,7 @@ cdef class Engine:
 
     cdef bint online(self, const Run *run, weights):
         """Whether the steps are those of online.pyx."""
-        return run.batch == 1 and self.single and plain_sgd(&self.net, run) and weights is None
+        return run.batch == 1 and self.single and not self.net.bfloat16 and plain_sgd(&self.net, run) and weights is None
 
     cdef bint can_be_sure(self):
         """Whether a step of online.pyx can be known beforehand to leave all weights finite."""

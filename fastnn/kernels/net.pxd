@@ -2,7 +2,8 @@ from libc.stdint cimport int32_t
 
 from fastnn.kernels._cpu cimport (
     FNN_FACTOR, Memory, fnn_activation, fnn_barrier, fnn_codes, fnn_draw, fnn_features, fnn_identity, fnn_int8,
-    fnn_int8_product, fnn_kernels, fnn_kind_float32, fnn_kind_float64, fnn_loss, fnn_norm, fnn_spans, fnn_targets, keeps, plain,
+    fnn_int8_product, fnn_kernels, fnn_kind_float32, fnn_kind_float64, fnn_loss, fnn_norm, fnn_relu, fnn_spans, fnn_targets,
+    keeps, plain,
 )
 from fastnn.kernels.backward cimport Entries
 from fastnn.kernels.inputs cimport Phi
@@ -18,6 +19,8 @@ cdef struct Net:
     const fnn_kernels *k
     Py_ssize_t n_layers
     Layer *layers              # [n_layers]
+    Layer *products            # [n_layers]: as products read them: the layers, or these with W in bfloat16
+    bint bfloat16              # products are of numbers in bfloat16 (docs/maths.md, section 13)
     Slots *slots               # [n_layers]
     fnn_activation *activations  # [n_layers], the last identity: output_delta applies the output's
     fnn_activation output
@@ -99,7 +102,7 @@ cdef inline bint as_they_lie(const fnn_kernels *k, const fnn_features *X) noexce
             and X.row % k.item == 0)
 
 cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bias, str dtype, bint may_turn,
-                  norms, double input_scale, phi, bint weights=*) except -1
+                  norms, double input_scale, phi, bint weights=*, bint bfloat16=*) except -1
 cdef enum:  # beside the numbers of the optimizer's states: vectors laid out like theta
     THETA = -1
     GRADIENT = -2
@@ -109,6 +112,8 @@ cdef void store_net(const Net *net, char *vector, Py_ssize_t which) noexcept nog
 cdef void load_statistics(const Net *net, const char *vector) noexcept nogil
 cdef size_t statistics_bytes(const Net *net) noexcept nogil
 cdef void store_statistics(const Net *net, char *vector) noexcept nogil
+cdef int prepare_products(Net *net, Memory memory) except -1
+cdef void round_weights(const Net *net, int t, int threads) noexcept nogil
 cdef int fold(Net *net, Memory memory) except -1
 cdef int folded(const Net *net, Net *to, Memory memory) except -1
 cdef double flops(const Net *net, Py_ssize_t batch, int passes) noexcept nogil
@@ -118,9 +123,13 @@ cdef char *writable_address(str name, array) except NULL
 cdef int set_features(const Net *net, fnn_features *features, X) except -1
 cdef int set_targets(fnn_targets *targets, y, weights) except -1
 
+cdef inline bint hides_slope(const Net *net, Py_ssize_t l) noexcept nogil:
+    """Whether h[l] does not tell dh[l]/da[l], as it lacks a or is rounded."""
+    return keeps(net.activations[l - 1]) or net.alpha[l - 1] != NULL or net.bfloat16 and net.activations[l - 1].id != fnn_relu
+
 cdef inline char *kept(const Net *net, const Buffers *buffers, const Run *run, Py_ssize_t l) noexcept nogil:
     """Where dh[l]/da[l] goes in this run; NULL where h[l] tells it."""
-    return buffers.d[l] if run.perturbs or keeps(net.activations[l - 1]) or net.alpha[l - 1] != NULL else NULL
+    return buffers.d[l] if run.perturbs or hides_slope(net, l) else NULL
 
 cdef inline const char *slope_of(const Net *net, const Buffers *buffers, const Run *run, Py_ssize_t l,
                                  fnn_activation *g) noexcept nogil:

@@ -5,8 +5,8 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, FNN_LAYER_NORM, Memory, as_activation, fnn_activation, fnn_draw, fnn_identity, fnn_kernels, fnn_norm,
-    fnn_targets, kernels_for, plain,
+    FNN_BATCH_NORM, FNN_LAYER_NORM, Memory, as_activation, bfloat16_kernels, fnn_activation, fnn_draw, fnn_identity, fnn_kernels,
+    fnn_norm, fnn_targets, kernels_for, plain,
 )
 from fastnn.kernels.inputs cimport Phi, copy_phi, fold_inputs, make_phi
 from fastnn.kernels.output_delta cimport set_loss
@@ -28,17 +28,19 @@ cdef const char *NEVER_USED = <const char *> 64  # where no element lies
 
 
 cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bias, str dtype, bint may_turn,
-                  norms, double input_scale, phi, bint weights=True) except -1:
-    """Room for the weights, but for W where not `weights`. sizes: n_0..n_K; activations: of hidden layers (`_cpu.as_activation`); bias: of each layer;
+                  norms, double input_scale, phi, bint weights=True, bint bfloat16=False) except -1:
+    """Room for the weights, but for W where not `weights`; bfloat16: what products are of. sizes: n_0..n_K; activations: of hidden layers (`_cpu.as_activation`); bias: of each layer;
     loss: as `set_loss` takes it; norms: of hidden layers, (kind, epsilon, momentum) or None; empty: none; phi: the input layer,
     as `make_phi` takes it."""
     cdef Py_ssize_t K = len(sizes) - 1, l
     cdef fnn_norm *norm
-    net.k, net.n_layers, net.output = kernels_for(4 if dtype == "float32" else 8), K, as_activation(output)
+    net.k = bfloat16_kernels() if bfloat16 else kernels_for(4 if dtype == "float32" else 8)
+    net.n_layers, net.output = K, as_activation(output)
     net.input_scale = input_scale
     set_loss(&net.loss, memory, loss, net.k)
     make_phi(net.k, memory, sizes[0], phi, &net.phi)
-    net.layers = <Layer *> memory.take(K, sizeof(Layer))
+    net.layers = net.products = <Layer *> memory.take(K, sizeof(Layer))
+    net.bfloat16 = bfloat16
     net.slots = <Slots *> memory.take(K, sizeof(Slots))
     net.draws = <fnn_draw *> memory.take(K, sizeof(fnn_draw))
     net.norms = <fnn_norm *> memory.take(K, sizeof(fnn_norm))
@@ -63,6 +65,27 @@ cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bia
             norm.mean = bias_panels(net.k, memory, &net.layers[l])
             norm.variance = bias_panels(net.k, memory, &net.layers[l])
     return 0
+
+
+cdef int prepare_products(Net *net, Memory memory) except -1:
+    """Room for W in bfloat16, where products are of that: for `round_weights`."""
+    cdef Py_ssize_t l
+    if net.bfloat16:
+        net.products = <Layer *> memory.take(net.n_layers, sizeof(Layer))
+        for l in range(net.n_layers):
+            net.products[l] = net.layers[l]
+            net.products[l].Wp = weight_panels(net.k, memory, &net.layers[l])
+    return 0
+
+
+cdef void round_weights(const Net *net, int t, int threads) noexcept nogil:
+    """products <- layers: thread t's part of W in bfloat16."""
+    cdef const fnn_kernels *k = net.k
+    cdef Py_ssize_t l, n, start
+    for l in range(net.n_layers):
+        n = weight_bytes(k, &net.layers[l]) // k.item // k.nr
+        start = n * t // threads * k.nr
+        k.round_bfloat16(n * (t + 1) // threads * k.nr - start, at(k, net.layers[l].Wp, start), at(k, net.products[l].Wp, start))
 
 
 cdef struct Panels:
@@ -175,23 +198,25 @@ cdef int folded(const Net *net, Net *to, Memory memory) except -1:
     cdef Py_ssize_t K = net.n_layers, l
     cdef Layer *layer
     to[0] = net[0]
-    to.layers = <Layer *> memory.take(K, sizeof(Layer))
+    to.layers = to.products = <Layer *> memory.take(K, sizeof(Layer))
     memcpy(to.layers, net.layers, K * sizeof(Layer))
     to.norms = <fnn_norm *> memory.take(K, sizeof(fnn_norm))
     to.activations = <fnn_activation *> memory.take(K, sizeof(fnn_activation))
     for l in range(K):
         layer = &to.layers[l]
         to.norms[l], to.activations[l] = net.norms[l], net.activations[l]
-        if net.norms[l].kind == FNN_BATCH_NORM:
-            layer.Wp, layer.b = weight_panels(net.k, memory, layer), bias_panels(net.k, memory, layer)
+        if net.bfloat16 or net.norms[l].kind == FNN_BATCH_NORM:
+            layer.Wp = weight_panels(net.k, memory, layer)
             memcpy(layer.Wp, net.layers[l].Wp, weight_bytes(net.k, layer))
+        if net.norms[l].kind == FNN_BATCH_NORM:
+            layer.b = bias_panels(net.k, memory, layer)
     return fold(to, memory)
 
 
 cdef int fold(Net *net, Memory memory) except -1:
     """For prediction: batch normalisation goes into weights and biases, by the running statistics: W <- s W, b = beta - s mean,
     s = gamma / sqrt(variance + epsilon). A layer that is normalised by rows has its activation after that. Layer 1 takes in what
-    it looks up of the input layer (`fold_inputs`)."""
+    it looks up of the input layer (`fold_inputs`). In bfloat16 the weights become that here, and nothing is looked up."""
     cdef const fnn_kernels *k = net.k
     cdef Py_ssize_t l, p, q, i, j
     cdef double by[MOST_COLUMNS]
@@ -217,6 +242,9 @@ cdef int fold(Net *net, Memory memory) except -1:
                     k.scale_rows(columns(k, layer.n_out, p), by, at(k, layer.Wp, block(k, layer, p, q)))
             else:
                 k.scale_columns(layer.n_in, by, at(k, layer.Wp, block(k, layer, p, 0)))
+    if net.bfloat16:
+        round_weights(net, 0, 1)
+        return 0
     return fold_inputs(k, memory, &net.phi, &net.layers[0])
 
 

@@ -60,3 +60,5 @@ cdef char *bias_panels(const fnn_kernels *k, Memory memory, const Layer *layer) 
 cdef void pack(const fnn_kernels *k, const Layer *layer, const void *W, const void *b, void *Wp, void *bp) noexcept nogil
 cdef void unpack(const fnn_kernels *k, const Layer *layer, const void *Wp, const void *bp, void *W, void *b) noexcept nogil
 cdef void transpose(const fnn_kernels *k, const Layer *layer) noexcept nogil
+cdef void round_part(const fnn_kernels *k, char *h, Py_ssize_t stride, Py_ssize_t p0, Py_ssize_t p1, Py_ssize_t r0,
+                     Py_ssize_t r1) noexcept nogil

@@ -71,3 +71,13 @@ cdef void transpose(const fnn_kernels *k, const Layer *layer) noexcept nogil:
         for q in range(layer.in_panels):
             k.transpose_block(columns(k, layer.n_in, q), vectors(k, layer.n_out, p),
                               at(k, layer.Wp, block(k, layer, p, q)), at(k, layer.Wt, block_t(k, layer, p, q)))
+
+
+cdef void round_part(const fnn_kernels *k, char *h, Py_ssize_t stride, Py_ssize_t p0, Py_ssize_t p1, Py_ssize_t r0,
+                     Py_ssize_t r1) noexcept nogil:
+    """Rows r0..r1 of panels p0..p1 of h, in place, to bfloat16."""
+    cdef Py_ssize_t p
+    cdef char *rows
+    for p in range(p0, p1):
+        rows = at(k, h, p * stride + r0 * k.nr)
+        k.round_bfloat16((r1 - r0) * k.nr, rows, rows)

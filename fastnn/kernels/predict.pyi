@@ -28,6 +28,7 @@ class Frozen:
         phi: Phi | None = None,
         max_batch: int = 0,
         int8: Sequence[tuple[Any, ...]] | None = None,
+        bfloat16: bool = False,
         alone: bool = False,
     ) -> None: ...
     def __call__(self, x: Any, out: Reals | None = None) -> Reals: ...

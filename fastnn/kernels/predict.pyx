@@ -23,7 +23,7 @@ from fastnn.kernels.net cimport (
 )
 from fastnn.kernels.normalise cimport normalise_part
 from fastnn.kernels.output_delta cimport mean, scratch_bytes, set_loss, weight_of
-from fastnn.kernels.panels cimport Layer, at, block, columns, panels, row_room, vectors
+from fastnn.kernels.panels cimport Layer, at, block, columns, panels, round_part, row_room, vectors
 
 np.import_array()
 
@@ -179,9 +179,13 @@ cdef const char *layers(const Net *net, const fnn_features *X, const Py_ssize_t 
     if net.phi.used:
         if not inputs(net, X, order, first, other, h, stride, rows, &entries):
             return NULL
+        if net.bfloat16:
+            round_part(k, h, stride, 0, net.layers[0].in_panels, 0, rows)
         h_prev, h, other = h, other, h
-    elif rows == 1 and X.indptr == NULL and not (net.layers[0].turned or as_they_lie(k, X)):
+    elif rows == 1 and X.indptr == NULL and not (net.layers[0].turned or as_they_lie(k, X) and not net.bfloat16):
         k.gather_features(1, net.layers[0].n_in, X, order, first, other, k.nr)
+        if net.bfloat16:
+            round_part(k, other, stride, 0, net.layers[0].in_panels, 0, 1)
         h_prev = other
     for l in range(K):
         layer, g = &net.layers[l], activation_of(net, l, to_output)
@@ -195,15 +199,18 @@ cdef const char *layers(const Net *net, const fnn_features *X, const Py_ssize_t 
                 helped_row_product(k, net.layers, layer.n_in, h_prev, layer.Wp, layer.n_in * k.nr, layer.out_panels, h)
             else:
                 k.row_product(layer.n_in, NULL, h_prev, layer.Wp, layer.n_in * k.nr, layer.out_panels, h)
-            if l == 0 and not net.phi.used and not (k.all_finite(layer.n_out, h) or k.all_finite(layer.n_in, h_prev)):
+            if l == 0 and not net.phi.used and not (
+                    k.all_finite(layer.n_out, h) or rows_finite(k, layer.n_in, X, order, first, 1)):
                 return NULL
             k.row_activate(layer.n_out, h, layer.b, g, NULL)
         elif l == 0 and not net.phi.used:
-            if not first_layer(k, layer, X, order, first, other, h, stride, g, rows):
+            if not first_layer(net, X, order, first, other, h, stride, g, rows):
                 return NULL
         else:
             forward_part(k, layer, h_prev, NULL, h, NULL, stride, g, 0, layer.out_panels, 0, rows)
         after_product(net, l, h, stride, rows)
+        if net.bfloat16 and l + 1 < K:
+            round_part(k, h, stride, 0, layer.out_panels, 0, rows)
         h_prev, h, other = h, other, h
     return h_prev
 
@@ -293,22 +300,26 @@ cdef inline Py_ssize_t row_number(const Py_ssize_t *order, Py_ssize_t r) noexcep
     return r if order == NULL else order[r]
 
 
-cdef int first_layer(const fnn_kernels *k, const Layer *layer, const fnn_features *X, const Py_ssize_t *order, Py_ssize_t first,
-                     char *h0, char *h, Py_ssize_t stride, fnn_activation g, Py_ssize_t rows) noexcept nogil:
+cdef int first_layer(const Net *net, const fnn_features *X, const Py_ssize_t *order, Py_ssize_t first, char *h0, char *h,
+                     Py_ssize_t stride, fnn_activation g, Py_ssize_t rows) noexcept nogil:
     """h = g(X W^T + b) from the user's rows order[first..]; 0 if X is not finite. h0: room for X in panels.
 
-    The tile reads rows of X as they lie, unless they are picked, are of another kind, or start at the same place in every page of
-    memory and so would push each other out of L1. A number that is not finite makes every sum of its row so: the first panel is
-    looked at before g hides it.
+    The tile reads rows of X as they lie, unless they are picked, are of another kind or to be rounded, or start at the same place
+    in every page of memory and so would push each other out of L1. A number that is not finite makes every sum of its row so: the
+    first panel is looked at before g hides it.
     """
+    cdef const fnn_kernels *k = net.k
+    cdef const Layer *layer = &net.layers[0]
     cdef Py_ssize_t p, row = X.row // k.item, x_stride = k.nr
     cdef const char *x = X.data + (first * X.row if order == NULL else 0)
     cdef int finite = 1
-    if layer.turned or order != NULL or not as_they_lie(k, X) or X.row % PAGE == 0:
+    if layer.turned or net.bfloat16 or order != NULL or not as_they_lie(k, X) or X.row % PAGE == 0:
         if as_they_lie(k, X) and row == layer.n_in:
             k.gather(rows, layer.n_in, x, NULL if order == NULL else order + first, h0, stride)
         else:
             k.gather_features(rows, layer.n_in, X, order, first, h0, stride)
+        if net.bfloat16:
+            round_part(k, h0, stride, 0, layer.in_panels, 0, rows)
         x, row, x_stride = h0, k.nr, stride
     for p in range(layer.out_panels):
         if layer.turned:
@@ -407,6 +418,8 @@ cdef class Frozen:
     int8 : list of tuples, optional
         In place of theta and statistics, of each layer w (n_out, n_in) int8, its scale (n_out,), b, gamma and alpha, (n_out,) or
         None, all float32; (scale, inverse, zero) of its inputs' codes, or in all layers None: each row has its own.
+    bfloat16 : bool
+        As of `engine.Engine`.
     max_batch : int
         The most rows of a call; 0: any number.
     alone : bool
@@ -423,9 +436,10 @@ cdef class Frozen:
     cdef size_t row_bytes            # of one buffer of a single row
 
     def __init__(self, sizes, activations, output, loss, bias, str dtype, theta, norms, statistics, double input_scale=1,
-                 phi=None, Py_ssize_t max_batch=0, int8=None, bint alone=False):
+                 phi=None, Py_ssize_t max_batch=0, int8=None, bint bfloat16=False, bint alone=False):
         memory = Memory()
-        make_net(&self.net, memory, sizes, activations, output, loss, bias, dtype, False, norms, input_scale, phi, int8 is None)
+        make_net(&self.net, memory, sizes, activations, output, loss, bias, dtype, False, norms, input_scale, phi, int8 is None,
+                 bfloat16)
         if int8 is None:
             load_net(&self.net, address(theta), THETA)
             load_statistics(&self.net, address(statistics))

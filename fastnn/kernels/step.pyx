@@ -19,6 +19,7 @@ that is normalised before it becomes a. `rows` of a mini-batch, a chunk, pass th
               that of phi, and the step on it               columns of X; panels of s               before the step
     clip      the gradient's norm; the step                 output panels; blocks of W              before each of the two
     limit     signs of W, s; max-norm: rows of W            output panels; panels of s              before
+    round     W in bfloat16, where products are of that     an even part                            before
     gather    the next chunk's h[0], in a second buffer     its rows                                the chunk ends with one
 
 A thread owns the same panels in the forward pass and in the gradient, so its part of W stays in its own L2. No element has two
@@ -49,13 +50,14 @@ from fastnn.kernels.inputs cimport (
     features_gradient_part, features_part, features_squares, features_squares_part, features_update_part, orient_scale_part,
 )
 from fastnn.kernels.net cimport (
-    Buffers, Net, Run, as_they_lie, draw_of, flops, kept, load_statistics, slope_of, statistics_bytes, store_statistics,
+    Buffers, Net, Run, as_they_lie, draw_of, flops, kept, load_statistics, round_weights, slope_of, statistics_bytes,
+    store_statistics,
 )
 from fastnn.kernels.normalise cimport (
     normalise_delta_part, normalise_gradient_part, normalise_part, normalise_update_part,
 )
 from fastnn.kernels.output_delta cimport mean, weight_of
-from fastnn.kernels.panels cimport Layer, at
+from fastnn.kernels.panels cimport Layer, at, round_part
 from fastnn.kernels.update cimport (
     Step, correct, enter_layer, limit_part, orient_part, share_rates, squares_part, unit_squares, update_part,
 )
@@ -155,6 +157,8 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
     my.h0, my.h0_next = buffers.h0[0], buffers.h0[1]
     my.rows = chunk_at(run, 0)
     gather_rows(net, run, &my, my.h0, buffers.stride, 0, begin(&my, my.rows), end(&my, my.rows))
+    if net.bfloat16:
+        round_weights(net, t, threads)
     wait(&run.barrier, threads)
     while my.rows:
         enter_chunk(net, run, &my)
@@ -167,6 +171,9 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
             clip(net, run, &my)
         if my.last and (my.step.rates.max_norm > 0 or net.directions != NULL) and run.step.apply:
             limit(net, run, &my)
+        if my.last and net.bfloat16 and run.step.apply:
+            wait(&run.barrier, threads)  # all blocks have moved
+            round_weights(net, t, threads)
         if not leave_chunk(net, buffers, run, &my):
             break
     fp_leave(my.mode)
@@ -325,8 +332,8 @@ cdef bint forward(const Net *net, const Buffers *buffers, Run *run, Thread *my) 
                 p = of.p0
                 while p < of.p1:
                     q = p + 1 if near else of.p1
-                    forward_part(k, layer, below(net, buffers, my, l), NULL if l else my.spans, h, d_part, stride, g, p, q,
-                                 of.r0, of.r1)
+                    forward_part(k, &net.products[l], below(net, buffers, my, l), NULL if l else my.spans, h, d_part, stride,
+                                 g, p, q, of.r0, of.r1)
                     if near:
                         finish_part(net, buffers, run, my, l, d, p, q, of.r0, of.r1)
                     p = q
@@ -340,6 +347,8 @@ cdef bint forward(const Net *net, const Buffers *buffers, Run *run, Thread *my) 
                            NULL if net.alpha[l] != NULL else d, stride, g, part.p0, part.p1, part.r0, part.r1)
         if not near:
             finish_part(net, buffers, run, my, l, d, part.p0, part.p1, part.r0, part.r1)
+        if net.bfloat16 and l + 1 < net.n_layers:
+            round_part(k, h, stride, part.p0, part.p1, part.r0, part.r1)
     return True
 
 
@@ -358,6 +367,8 @@ cdef bint inputs(const Net *net, const Buffers *buffers, Run *run, Thread *my) n
             return False
     if run.perturbs:
         perturb_inputs(net, run, buffers.h[0], buffers.d[0], buffers.stride, my.first, part.r0, part.r1)
+    if net.bfloat16:
+        round_part(k, buffers.h[0], buffers.stride, part.p0, part.p1, part.r0, part.r1)
     look_at_columns(net, run, my, buffers.h[0], buffers.stride, part.r0, part.r1)
     return True
 
@@ -416,6 +427,8 @@ cdef void output(const Net *net, const Buffers *buffers, Run *run, Thread *my) n
         at(k, buffers.delta[K], my.r0 * k.nr), &run.y, my.first + my.r0, net.output, &net.loss,
         1.0 / max(my.weight, run.least * my.b) if my.weight > 0 else 0, buffers.losses + my.first - my.start + my.r0, my.scratch)
     ) and (begins or run.finite[my.t])
+    if net.bfloat16:
+        round_part(k, buffers.delta[K], buffers.stride, 0, net.layers[K - 1].out_panels, my.r0, my.r1)
 
 
 cdef bint backward(const Net *net, const Buffers *buffers, Run *run, Thread *my) noexcept nogil:
@@ -441,7 +454,7 @@ cdef bint backward(const Net *net, const Buffers *buffers, Run *run, Thread *my)
     share_rates(&my.step)
     for l in range(net.n_layers - 1, 0, -1):
         layer, norm, slope = &net.layers[l], &net.norms[l - 1], slope_of(net, buffers, run, l, &g)
-        if step_at_once(layer, &my.step, my.rows):
+        if step_at_once(net, layer, &my.step, my.rows):
             take_panels(run, my)
             if not all_finite(run, my.threads):  # known before theta moves: all threads stop here
                 break
@@ -464,7 +477,8 @@ cdef bint backward(const Net *net, const Buffers *buffers, Run *run, Thread *my)
                 p = of.p0
                 while p < of.p1:
                     q = p + 1 if net.alpha[l - 1] != NULL else of.p1
-                    hidden_delta_part(k, layer, buffers.du[l + 1], slope, buffers.dh[l], stride, g, p, q, of.r0, of.r1)
+                    hidden_delta_part(k, &net.products[l], buffers.du[l + 1], slope, buffers.dh[l], stride, g, p, q, of.r0,
+                                      of.r1)
                     if net.alpha[l - 1] != NULL:  # while the panel is near
                         parametric_delta_part(k, layer.n_in, buffers.dh[l], buffers.d[l], buffers.delta[l], stride, p, q, of.r0,
                                               of.r1)
@@ -476,6 +490,8 @@ cdef bint backward(const Net *net, const Buffers *buffers, Run *run, Thread *my)
             part = part_of(my, layer.in_panels)
             normalise_delta_part(k, norm, layer.n_in, buffers.delta[l], buffers.xhat[l], buffers.inv[l], buffers.du[l],
                                  stride, part.p0, part.p1, part.r0, part.r1)
+        if net.bfloat16:
+            round_part(k, buffers.du[l], stride, part.p0, part.p1, part.r0, part.r1)
     if net.phi.trained and not delta_of_inputs(net, buffers, run, my):
         return False
     wait(&run.barrier, my.threads)
@@ -501,7 +517,7 @@ cdef bint delta_of_inputs(const Net *net, const Buffers *buffers, Run *run, Thre
     part = part_of(my, layer.in_panels)
     for i in range(my.blocks):
         of = block_of(my, &part, i)
-        hidden_delta_part(k, layer, buffers.du[1], buffers.d[0] if perturbed else buffers.h[0], buffers.delta[0],
+        hidden_delta_part(k, &net.products[0], buffers.du[1], buffers.d[0] if perturbed else buffers.h[0], buffers.delta[0],
                           buffers.stride, g, of.p0, of.p1, of.r0, of.r1)
         if my.blocks > 1 and not my.moved and leaves(run, my, my.rows // my.blocks):
             return False
@@ -563,7 +579,7 @@ cdef void gradient_rows(const Net *net, const Buffers *buffers, Run *run, Thread
             parametric_gradient_part(k, net.alpha[l], &net.slots[l], &my.step, at(k, buffers.dh[l + 1], at_row),
                                      at(k, buffers.e[l + 1], at_row), stride, r1 - r0, begin(my, layer.out_panels),
                                      end(my, layer.out_panels), my.scratch)
-        if l and step_at_once(layer, &my.step, my.rows):
+        if l and step_at_once(net, layer, &my.step, my.rows):
             continue
         if l == 0 and run.X.indptr != NULL:
             gradient_sparse_part(k, layer, &net.slots[0], &my.step, du, &run.X, run.order, my.first + r0, stride, r1 - r0,
@@ -674,10 +690,10 @@ cdef double clip_factor(const Net *net, double most) noexcept nogil:
     return by if by < 1 else 1  # one that is not a number stops at the loss that follows
 
 
-cdef inline bint step_at_once(const Layer *layer, const Step *step, Py_ssize_t rows) noexcept nogil:
+cdef inline bint step_at_once(const Net *net, const Layer *layer, const Step *step, Py_ssize_t rows) noexcept nogil:
     """Whether the backward pass of a layer and the step on its weights go through them together: where few rows make
     that the larger part of the time."""
-    return layer.far and step.apply and rows <= SHORT
+    return layer.far and step.apply and rows <= SHORT and not net.bfloat16
 
 
 cdef void gather_rows(const Net *net, const Run *run, const Thread *my, char *h0, Py_ssize_t stride, Py_ssize_t first,
@@ -698,6 +714,8 @@ cdef void gather_rows(const Net *net, const Run *run, const Thread *my, char *h0
     if not net.phi.used:
         if run.perturbs:
             perturb_inputs(net, run, h0, NULL, stride, first, r0, r1)
+        if net.bfloat16:
+            round_part(k, h0, stride, 0, net.layers[0].in_panels, r0, r1)
         look_at_columns(net, run, my, h0, stride, r0, r1)
 
 

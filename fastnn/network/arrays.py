@@ -92,7 +92,7 @@ def as_pair(
         X = as_features(X, network)
         y = as_targets(y, network)
     else:
-        traits = network.n_in, network.n_out, network.dtype, network.input_scale
+        traits = network.n_in, network.n_out, network.dtype, network.input_scale, network.bfloat16
         X = once(as_features, (X,), traits, network)
         y = once(as_targets, (y,), (traits, network.output, network.loss), network)
     if len(X) != len(y):
@@ -110,10 +110,11 @@ def as_features(X: Any, network: NetworkSpec, looked_at: bool = False) -> Featur
 
     looked_at: what follows looks itself at rows of the network's own reals that lie together.
     """
-    if network.has_inputs and (hasattr(X, "tocsr") or hasattr(X, "indptr")):
+    dense = network.has_inputs or network.bfloat16
+    if dense and (hasattr(X, "tocsr") or hasattr(X, "indptr")):
+        has = "computes in bfloat16" if network.bfloat16 else "has embeddings or feature_scale"
         raise ValueError(
-            "X must be dense where the network has embeddings or feature_scale, got a sparse "
-            "matrix: X.toarray()"
+            f"X must be dense where the network {has}, got a sparse matrix: X.toarray()"
         )
     if hasattr(X, "tocsr"):
         return _as_csr(X.tocsr(), network)

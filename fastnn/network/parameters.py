@@ -220,6 +220,14 @@ class Parameters:
         with self.turn:
             self.theta[:] = theta
 
+    def compute_in(self, network: NetworkSpec) -> None:
+        """Go on as `network`, which differs in what its products are of alone."""
+        self.refuse_nested()
+        with self.turn, self.guard:
+            self.sync()
+            self.network, self._engine, self._key = network, None, None
+            self.version += 1
+
     # Copies
 
     @property
@@ -684,6 +692,7 @@ def new_engine(network: NetworkSpec, batch: int = 1, optimizer: str = "sgd") -> 
         input_scale=network.input_scale,
         phi=inputs_of(network),
         directions=network.directions,
+        bfloat16=network.bfloat16,
     )
 
 

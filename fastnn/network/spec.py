@@ -38,6 +38,7 @@ from fastnn.network.norms import described as norm_to_json
 from fastnn.values import Value
 
 DTYPES = ("float32", "float64")
+COMPUTE_DTYPES = (*DTYPES, "bfloat16")
 UNITS = 1, 0, -1, 0  # directions of a hidden layer's units, over and over
 DEFAULT_LOSS = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy", "exp": "poisson"}
 # The outputs that a loss goes with. Of a sigmoid's two classes a quantile would say nothing.
@@ -107,6 +108,11 @@ class NetworkSpec(Value):
     embeddings: tuple[Embedding, ...] = ()
     feature_scale: bool = False
     monotone: tuple[int, ...] = ()  # a sign for each column of X, 0 where free; (): all are
+    bfloat16: bool = False  # operands of the layers' products are rounded to it
+
+    @property
+    def compute_dtype(self) -> str:
+        return "bfloat16" if self.bfloat16 else self.dtype
 
     @property
     def n_in(self) -> int:
@@ -219,7 +225,7 @@ class NetworkSpec(Value):
     @property
     def architecture(self) -> dict[str, Any]:
         """What JSON can hold of it."""
-        inputs: dict[str, Any] = {}
+        inputs: dict[str, Any] = {"compute_dtype": "bfloat16"} if self.bfloat16 else {}
         if self.embeddings:
             inputs["embeddings"] = [embedding_to_json(one) for one in self.embeddings]
         if self.feature_scale:
@@ -255,6 +261,7 @@ def as_network(
     embeddings: Any = None,
     feature_scale: Any = False,
     monotone: Any = None,
+    compute_dtype: Any = None,
 ) -> NetworkSpec:
     """Check a user's description of a network and write out what it leaves open."""
     sizes = _sizes(sizes)
@@ -298,6 +305,7 @@ def as_network(
         as_embeddings(embeddings, sizes[0], dtype, scale),
         as_bool("feature_scale", feature_scale),
         _as_signs(monotone, sizes[0]),
+        is_bfloat16(compute_dtype, dtype),
     )
     if network.monotone:
         _check_monotone(network)
@@ -394,3 +402,25 @@ def _dtype(dtype: Any) -> str:
     if name not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
     return name
+
+
+def is_bfloat16(compute_dtype: Any, dtype: str) -> bool:
+    """Whether products are of bfloat16; None stands for dtype."""
+    if compute_dtype is None or str(compute_dtype) == dtype:
+        return False
+    if str(compute_dtype) != "bfloat16":
+        raise ValueError(
+            f"compute_dtype must be {dtype}, as dtype, or bfloat16, got {compute_dtype!r}"
+        )
+    if dtype != "float32":
+        raise ValueError(f"compute_dtype bfloat16 must come with dtype float32, got {dtype}")
+    return True
+
+
+def check_float(network: NetworkSpec, what: str) -> None:
+    """Refuse bfloat16, which `what` does not know."""
+    if network.bfloat16:
+        raise ValueError(
+            f"{what} computes in {network.dtype}, this network in bfloat16: set "
+            f"model.compute_dtype = {network.dtype!r} first, which leaves the weights as they are"
+        )

@@ -36,6 +36,11 @@ def layer_table(network: NetworkSpec) -> list[list[str]]:
     return [*rows, ["", "", *("" for _ in head), f"{n:,}", f"{n * size:,}"]]
 
 
+def dtypes_of(network: NetworkSpec) -> str:
+    """What its numbers are, in words."""
+    return network.dtype + (", products of bfloat16" if network.bfloat16 else "")
+
+
 def aligned(rows: list[list[str]]) -> list[str]:
     """Lines of a table, to be printed."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -22,6 +22,7 @@ from fastnn.model import Model
 from fastnn.network.activations import TABLE, Activation, parameter_of
 from fastnn.network.activations import plain as plain_activation
 from fastnn.network.embeddings import Periodic, in_order
+from fastnn.network.spec import check_float
 from fastnn.onnx.features import features, in_units
 from fastnn.onnx.file import BYTES_MAX, onnx_package
 from fastnn.onnx.graph import Graph
@@ -46,6 +47,7 @@ def as_proto(model: Model, probabilities: bool = False) -> Any:
     """The ModelProto. probabilities: of a classifier as scikit-learn gives them, a column for each
     class."""
     onnx_package()
+    check_float(model._network, "an ONNX file")
     check_size(model.theta.nbytes)
     graph = Graph(model.dtype)
     data = _data(model)

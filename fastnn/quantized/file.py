@@ -95,7 +95,7 @@ def _check(texts: dict[str, str], n_tensors: int) -> tuple[NetworkSpec, list[Cod
         )
     network = as_saved_network(loads(texts["architecture"], "architecture"), n_tensors)
     batch = any(norm is not None and norm.name == "batch" for norm in network.norm)
-    if network.dtype != "float32" or network.has_inputs or batch:
+    if network.compute_dtype != "float32" or network.has_inputs or batch:
         raise ModelFileError(
             "architecture: must be of float32, without embeddings, feature_scale and batch "
             "normalisation"

@@ -61,6 +61,7 @@ def plain_spec(network: NetworkSpec) -> NetworkSpec:
         norm=tuple(None if of else n for n, of in zip(network.norm, batch, strict=True)),
         dropout=none,
         noise=none,
+        bfloat16=False,
     )
 
 

@@ -6,7 +6,7 @@ from fastnn.checks import counted
 from fastnn.drawing import page
 from fastnn.drawing.card import card, folded
 from fastnn.network.parameters import Parameters
-from fastnn.network.summary import TEXTS, layer_table
+from fastnn.network.summary import TEXTS, dtypes_of, layer_table
 from fastnn.tables.columns import Columns
 
 LINES = 8  # on columns that are shown without a click
@@ -23,7 +23,7 @@ def network_card(
     head, *rows = layer_table(network)
     rows[-1][0] = "all"
     facts = [
-        ("output", f"{network.output}, {network.loss} loss, {network.dtype}"),
+        ("output", f"{network.output}, {network.loss} loss, {dtypes_of(network)}"),
         ("trained", _trained(parameters)),
     ]
     more = [] if columns is None else columns.lines()

@@ -471,6 +471,11 @@ def _check_lbfgs(network: NetworkSpec, resume: Any) -> None:
         )
     if network.monotone:
         raise ValueError("LBFGS must have a network without monotone, whose steps are cut short")
+    if network.bfloat16:
+        raise ValueError(
+            "LBFGS must have a network that computes in float32 or float64: its line searches see "
+            "what bfloat16 rounds"
+        )
     if resume is not None:
         raise ValueError("LBFGS must come without resume: its memory is in no checkpoint")
     optional("scipy.optimize", "LBFGS")  # before threads of fit_many: Ctrl-C ends no import there

@@ -77,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
         activation=args.activation[0] if len(args.activation) == 1 else list(args.activation),
         loss=options.loss_of(args, columns),
         dtype=args.dtype,
+        compute_dtype=args.compute_dtype,
         seed=args.seed,
         n_threads=args.threads,
         dropout=args.dropout[0] if len(args.dropout) == 1 else list(args.dropout),
@@ -152,7 +153,8 @@ def check_checkpoint(args: argparse.Namespace, model: fastnn.Model) -> None:
             f"--resume {args.resume}: columns, scaling or classes of the data are not those of the "
             "checkpoint"
         )
-    for name in ("sizes", "activations", "output", "loss", "dtype", "dropout", "norm"):
+    names = "sizes", "activations", "output", "loss", "dtype", "compute_dtype", "dropout", "norm"
+    for name in names:
         _same(args.resume, name, getattr(saved, name), getattr(model, name))
     was, now = saved.metadata["training"], model.metadata["training"]
     free = {"file", "fastnn", *RESULTS}

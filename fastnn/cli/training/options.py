@@ -14,6 +14,7 @@ from fastnn.cli.common.messages import BadUse
 from fastnn.kernels._cpu import ACTIVATIONS, NORMS
 from fastnn.network import losses
 from fastnn.network.activations import CLASSES as ACTIVATION_SETTINGS
+from fastnn.network.spec import COMPUTE_DTYPES
 from fastnn.tables.columns import AMOUNT_LOSSES, CLASS_LOSSES, LABEL_LOSSES, Columns
 from fastnn.tables.columns import task_of as task_for
 from fastnn.tables.numbers import MISSING, SCALINGS
@@ -98,6 +99,12 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--dtype", choices=("float32", "float64"), default="float32", help="(default: float32)"
+    )
+    group.add_argument(
+        "--compute-dtype",
+        choices=COMPUTE_DTYPES,
+        help="what the layers' products are of; bfloat16 comes with --dtype float32 (default: as "
+        "--dtype)",
     )
     group.add_argument(
         "--missing",
@@ -336,6 +343,12 @@ def check(args: argparse.Namespace) -> None:
             raise BadUse("--optimizer lbfgs must come without --dropout")
         if args.norm == "batch":
             raise BadUse("--optimizer lbfgs must come without --norm batch")
+        if args.compute_dtype == "bfloat16":
+            raise BadUse("--optimizer lbfgs must come without --compute-dtype bfloat16")
+    if args.compute_dtype not in (None, args.dtype) and args.dtype == "float64":
+        raise BadUse(
+            f"--compute-dtype {args.compute_dtype} goes with --dtype float32, got {args.dtype}"
+        )
     if args.momentum is None:
         args.momentum = 0.9 if args.optimizer == "sgd" else 0.0
     elif args.momentum and args.optimizer not in ("sgd", "rmsprop"):
