@@ -283,6 +283,8 @@ setup(
     ext_modules=cythonize(
         [*(extension(name) for name in MODULES), extension(SHARED, ".c")],
         shared_utility_qualified_name=SHARED,
+        # ... less what no module has need of, by the directives below
+        shared_utility_features_disabled=["AutoPickle", "CythonFunction", "PythonClasses"],
         include_path=["."],
         build_dir=str(BUILD / "cython"),
         emit_linenums=COVERAGE,  # so that gcov tells lines of the .pyx

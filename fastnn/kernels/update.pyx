@@ -23,9 +23,17 @@ cdef fnn_rates as_rates(dict rates):
     unknown = set(rates) - set(RATES) | set(factors) - set(GROUPS)
     if unknown:
         raise ValueError(f"rates: unknown {unknown}")
-    r = {**RATES, **rates, "factors": [factors.get(group, 1) for group in GROUPS], "regular": False,
-         "bias_l2": rates.get("l2", 0), "alpha1": 0, "root2": 0, "damped": 1, "alpha_g": 0, "alpha_m": 0, "product": 1, "keep": 1,
-         "clip": 1, "n": 0}
+    memset(&r, 0, sizeof(r))
+    r.damped = r.product = r.keep = r.clip = 1
+    for group in GROUPS:
+        r.factors[<int> GROUPS[group]] = factors.get(group, 1)
+    of = {**RATES, **rates}
+    r.learning_rate, r.momentum, r.dampening, r.psi = of["learning_rate"], of["momentum"], of["dampening"], of["psi"]
+    r.beta1, r.beta2, r.epsilon, r.epsilon_hat = of["beta1"], of["beta2"], of["epsilon"], of["epsilon_hat"]
+    r.shrink, r.grow, r.least, r.most = of["shrink"], of["grow"], of["least"], of["most"]
+    r.l1, r.l2, r.bias_l2, r.ridge, r.weight_decay = of["l1"], of["l2"], of["l2"], of["ridge"], of["weight_decay"]
+    r.clip_value, r.clip_norm, r.max_norm = of["clip_value"], of["clip_norm"], of["max_norm"]
+    r.decay_bias, r.ntk = of["decay_bias"], of["ntk"]
     r.regular = r.l1 != 0 or r.l2 != 0 or r.ridge != 0 or r.weight_decay != 0 or r.clip_value != 0 or r.clip_norm != 0
     correct(&r, 1)
     return r

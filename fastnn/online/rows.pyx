@@ -286,7 +286,8 @@ cdef class Rows:
         """An engine of the same weights with an output more, whose weights are 0, likewise."""
         raise NotImplementedError
 
-    @cython.binding(True)  # River reads its signature
+    @cython.embedsignature(True)  # River reads it
+    @cython.embedsignature.format("clinic")
     def learn_one(self, x, y):
         """Take a step on one row.
 
@@ -452,7 +453,8 @@ cdef class Rows:
         X.data, X.kind, X.row, X.column, X.scale = <char *> self.data, fnn_kind_float32, 0, 0, 1
         X.indptr, X.indices = self.ends, self.indices
 
-    @cython.binding(True)  # River reads its signature
+    @cython.embedsignature(True)  # River reads it
+    @cython.embedsignature.format("clinic")
     def predict_one(self, x):
         """Class or amount of one row.
 
@@ -468,7 +470,8 @@ cdef class Rows:
         """
         return self.predicted(x, False)
 
-    @cython.binding(True)  # River reads its signature
+    @cython.embedsignature(True)  # River reads it
+    @cython.embedsignature.format("clinic")
     def predict_proba_one(self, x):
         """Probabilities of the classes for one row.
 
