@@ -27,7 +27,8 @@ CELLS = [
     *("2/3/2021", "13/3/2021", "31 Jan 2020", "1969-12-31", "0001-01-01", "9999-12-31", "13:30"),
     *(dt.date(2020, 2, 29), dt.datetime(2021, 3, 1, 23, 59, 59, 999_999), dt.time(13, 30)),
     dt.datetime(2021, 3, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=2))),
-    *(np.datetime64("2021-03-01"), np.datetime64("NaT", "D"), np.timedelta64(3, "s"), np.str_("Ulm")),
+    *(np.datetime64("2021-03-01"), np.datetime64("NaT", "D"), np.timedelta64(3, "s")),
+    np.str_("Ulm"),
     *(float("inf"), "inf", 10**400, b"Ulm", [1], object()),
 ]
 DAYS = ["2020-02-29", "2021-12-31 06:00", "1969-07-20", None, "2024-01-01", "2023-05-05 12:30:15"]
