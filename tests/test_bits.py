@@ -263,6 +263,30 @@ def test_columns_that_no_row_uses_change_no_bit(isa, used, optimizer, shaped, ba
     assert len(set(found)) == 1
 
 
+@pytest.mark.parametrize("isa", _cpu.isas())
+@pytest.mark.parametrize("batch", [4, 40])
+def test_columns_that_come_and_go_change_no_bit(isa, batch):
+    """One call looks for them ever more rarely while it finds none; a call for each mini-batch, in
+    each."""
+    _cpu.use(isa)
+    rng, net, found = np.random.default_rng(5), ref.Net((131, 19, 4), "tanh", "softmax"), []
+    used = np.ones((70, 131), bool)
+    used[[5, 6, 7, 30, *range(40, 70)]] = rng.random((34, 131)) < 0.3
+    X = rng.standard_normal((70 * batch, 131)).astype(np.float32) * used.repeat(batch, 0)
+    y = rng.integers(0, 4, len(X)).astype(np.int32)
+    theta = (rng.random(net.n_parameters) - 0.5).astype(np.float32)
+    for threads in (1, 3):
+        for rows in (len(X), batch):
+            e = engine_of(net, "float32", batch, "momentum")
+            e.load(theta, np.zeros((e.n_states, len(theta)), np.float32))
+            for first in range(0, len(X), rows):
+                order, losses = np.arange(first, first + rows), np.full(rows // batch, np.nan)
+                assert e.train(X, y, order, batch, RATES, counted(), losses, threads)
+            e.store(got := np.empty_like(theta))
+            found.append(sha256(got))
+    assert len(set(found)) == 1
+
+
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_gradient_and_loss(name, dtype):

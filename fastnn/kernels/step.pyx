@@ -69,6 +69,7 @@ cdef Py_ssize_t GRADIENT_BLOCK = 512  # ... and of a gradient, which is read and
 cdef double CLOCK_WORK = 1e6    # operations between two looks at the clock: a microsecond would notice them
 cdef double LOOK = 0.04         # seconds between two looks for signals
 cdef Py_ssize_t MOST_SPANS = 8  # of a panel of at most 32 columns: they are more than 3 apart
+cdef int MOST_UNSEEN = 31       # chunks that pass before columns are looked at again
 
 cdef extern from *:
     """
@@ -93,6 +94,7 @@ cdef struct Thread:
     char *h0                   # its rows h[0], in panels
     char *h0_next              # ... and those of the next
     const fnn_spans *spans     # of layer 1's inputs, the columns that the chunk's rows use; NULL: all
+    int pause, unseen          # nobody looks for them in so many chunks; ... that are yet to come
     # Ownership: who wrote what comes to be read next.
     Py_ssize_t r0, r1          # rows of the chunk that are mine where rows are owned
     bint rows_owned            # I read what I wrote, if I read my rows; otherwise panels were owned
@@ -375,20 +377,30 @@ cdef bint inputs(const Net *net, const Buffers *buffers, Run *run, Thread *my) n
 
 cdef void look_at_columns(const Net *net, const Run *run, const Thread *my, const char *h, Py_ssize_t stride, Py_ssize_t r0,
                           Py_ssize_t r1) noexcept nogil:
-    """run.used: which columns of layer 1's inputs h my rows r0..r1 use."""
+    """run.used: which columns of layer 1's inputs h my rows r0..r1 use, unless they are not to be asked for."""
     cdef const fnn_kernels *k = net.k
     cdef const Layer *layer = &net.layers[0]
-    if run.used != NULL:
+    if run.used != NULL and my.unseen == 0:
         k.used_columns(r1 - r0, layer.n_in, at(k, h, r0 * k.nr), stride, at(k, run.used, my.t * layer.in_panels * k.nr))
 
 
-cdef const fnn_spans *spans_of(const Net *net, const Run *run, const Thread *my) noexcept nogil:
-    """The spans of this chunk, where all threads have met since they looked; NULL: all columns matter."""
+cdef const fnn_spans *spans_of(const Net *net, const Run *run, Thread *my) noexcept nogil:
+    """The spans of this chunk, where all threads have met since they looked; NULL: all columns matter.
+
+    After a chunk whose columns all matter nobody looks for a while, which becomes longer: all threads see the same.
+    """
     cdef fnn_spans *spans
     if run.used == NULL or net.phi.used and my.rows_owned:
         return NULL
+    if my.unseen:
+        my.unseen -= 1
+        return NULL
     spans = &run.spans[my.t]
-    return spans if net.k.find_spans(net.layers[0].n_in, my.threads, run.used, spans) else NULL
+    if net.k.find_spans(net.layers[0].n_in, my.threads, run.used, spans):
+        my.pause = 0
+        return spans
+    my.pause = my.unseen = min(2 * my.pause + 1, MOST_UNSEEN)
+    return NULL
 
 
 cdef inline char *below(const Net *net, const Buffers *buffers, const Thread *my, Py_ssize_t l) noexcept nogil:
