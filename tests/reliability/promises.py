@@ -17,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import fastnn
+
 MODULES = "forks runtimes threads interrupts kills faults hostile life serving".split()
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +71,8 @@ def load() -> dict[str, Promise]:
 def kept(name: str, count: int) -> Seen:
     """What is seen of so many tries, in a new process."""
     begin = time.monotonic()
-    path = [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
+    path = [str(Path(fastnn.__file__).parents[1]), str(ROOT / "tests")]  # this fastnn
+    path.append(os.environ.get("PYTHONPATH", ""))
     process = subprocess.Popen(
         [sys.executable, "-m", "reliability.promises", name, str(count)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
