@@ -53,7 +53,7 @@ def main(options: Namespace) -> None:
             try:
                 ways |= more(model, calibration, Path(folder))
             except ImportError as missing:
-                print(f"without {missing.name}")
+                print(f"not measured: {missing}")
         found = measure(ways, X, y, options.rounds)
     if options.write:
         head = {"workload": {"name": name, "data": data}, "threads": 1, "commit": machine.commit()}
