@@ -15,7 +15,7 @@ import numpy as np
 
 import fastnn
 from bench import machine
-from bench.results import write
+from bench.results import keep
 from fastnn.config import n_threads
 
 NETWORKS = {  # sizes, and what they are trained with
@@ -47,12 +47,7 @@ def main(options: Namespace) -> None:
         head = {"workload": workload, "threads": threads, "commit": machine.commit()}
         measurements.append({**head, "seeds": runs})
     if options.write:
-        result = {
-            **{"kind": "bfloat16", "date": machine.today(), "isa_limited_to": None},
-            **{"machine": machine.describe(), "measurements": measurements},
-            "packages": machine.packages([]),
-        }
-        print("wrote", os.path.relpath(write(result)))
+        keep("bfloat16", measurements)
 
 
 def trained(name: str, seed: int, epochs: int, X: Any, y: Any, *test: Any) -> dict[str, Any]:

@@ -7,7 +7,6 @@ float32. Both must stop after the same epoch. Then the last two predict, in turn
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
 from argparse import ArgumentParser, Namespace
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from bench import machine
-from bench.results import write
+from bench.results import keep
 from bench.workloads import Unavailable, mnist
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -40,11 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def main(options: Namespace) -> None:
-    result = {
-        **{"kind": "estimators", "date": machine.today(), "isa_limited_to": None},
-        **{"machine": machine.describe(), "measurements": []},
-        "packages": machine.packages(["scikit-learn", "scipy"]),
-    }
+    measurements = []
     for name in options.workloads:
         try:
             X, y = load(name)
@@ -54,9 +49,9 @@ def main(options: Namespace) -> None:
         found = measure(name, X, y, min(options.rounds, MOST_ROUNDS.get(name, options.rounds)))
         print(f"{name:14} {line(found)}", flush=True)
         head = {"workload": {"name": name}, "threads": 1, "commit": machine.commit()}
-        result["measurements"].append({**head, **found})
-    if options.write and result["measurements"]:
-        print("wrote", os.path.relpath(write(result)))
+        measurements.append({**head, **found})
+    if options.write and measurements:
+        keep("estimators", measurements, ["scikit-learn", "scipy"])
 
 
 def load(name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ from statistics import median
 from typing import Any
 
 from bench import machine
-from bench.results import write
+from bench.results import keep
 
 MODULES = "numpy", "fastnn", "sklearn.neural_network", "onnxruntime", "torch"
 ALONE = "Python alone"
@@ -33,12 +33,7 @@ def main(options: Namespace) -> None:
         print(f"{name:24} {1e3 * one['median_s']:8.1f} ms   {one['ratio']:5.2f} times NumPy's")
     if options.write:
         head = {"workload": {"name": "import"}, "threads": 1, "commit": machine.commit()}
-        result = {
-            **{"kind": "imports", "date": machine.today(), "isa_limited_to": None},
-            **{"machine": machine.describe(), "measurements": [{**head, "ways": ways}]},
-            "packages": machine.packages(["scikit-learn", "onnxruntime", "torch"]),
-        }
-        print("wrote", os.path.relpath(write(result)))
+        keep("imports", [{**head, "ways": ways}], ["scikit-learn", "onnxruntime", "torch"])
 
 
 def measure(rounds: int) -> dict[str, Any]:

@@ -14,7 +14,6 @@ more than one row in twenty is not counted.
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from argparse import ArgumentParser, Namespace
@@ -27,7 +26,7 @@ import numpy as np
 
 import fastnn
 from bench import machine
-from bench.results import write
+from bench.results import keep
 from bench.workloads import Unavailable, mnist
 
 SIZES, ROWS, CALIBRATION = (784, 512, 512, 10), 1024, 2000
@@ -57,12 +56,7 @@ def main(options: Namespace) -> None:
         found = measure(ways, X, y, options.rounds)
     if options.write:
         head = {"workload": {"name": name, "data": data}, "threads": 1, "commit": machine.commit()}
-        result = {
-            **{"kind": "int8", "date": machine.today(), "isa_limited_to": None},
-            **{"machine": machine.describe(), "measurements": [{**head, "ways": found}]},
-            "packages": machine.packages(["onnxruntime", "onnx", "openvino"]),
-        }
-        print("wrote", os.path.relpath(write(result)))
+        keep("int8", [{**head, "ways": found}], ["onnxruntime", "onnx", "openvino"])
 
 
 def problem() -> tuple[fastnn.Model, np.ndarray, np.ndarray, np.ndarray | None]:

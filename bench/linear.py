@@ -11,7 +11,6 @@ Softmax and log loss in all, features of mean 0 and variance 1 (MNIST: the first
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
 from argparse import ArgumentParser, Namespace
@@ -23,7 +22,7 @@ import numpy as np
 
 from bench import machine
 from bench.estimators import load
-from bench.results import write
+from bench.results import keep
 from bench.workloads import Unavailable, mnist
 
 TABLES = "breast_cancer", "digits", "mnist"
@@ -56,12 +55,7 @@ def main(options: Namespace) -> None:
         head = {"workload": {"name": name}, "threads": 1, "commit": machine.commit()}
         measurements.append({**head, "ways": ways})
     if options.write:
-        result = {
-            **{"kind": "linear", "date": machine.today(), "isa_limited_to": None},
-            **{"machine": machine.describe(), "measurements": measurements},
-            "packages": machine.packages(["scikit-learn", "scipy"]),
-        }
-        print("wrote", os.path.relpath(write(result)))
+        keep("linear", measurements, ["scikit-learn", "scipy"])
 
 
 def makers(n: int) -> dict[str, Callable[[], Any]]:

@@ -13,7 +13,6 @@ each in this process:
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
 from argparse import ArgumentParser, Namespace
@@ -27,7 +26,7 @@ import numpy as np
 
 import fastnn
 from bench import machine
-from bench.results import write
+from bench.results import keep
 
 ROWS, EPOCHS, BATCH, RATE = 10_000, 20, 256, 0.001
 N_THREADS = 2
@@ -81,12 +80,7 @@ def main(options: Namespace) -> None:
         head = {"workload": {"name": task.title}, "threads": N_THREADS, "commit": machine.commit()}
         measurements.append({**head, "ways": ways})
     if options.write:
-        result = {
-            **{"kind": "many", "date": machine.today(), "isa_limited_to": None},
-            **{"machine": machine.describe(), "measurements": measurements},
-            "packages": machine.packages(["torch", "scikit-learn", "joblib"]),
-        }
-        print("wrote", os.path.relpath(write(result)))
+        keep("many", measurements, ["torch", "scikit-learn", "joblib"])
 
 
 def measure(task: Task, names: list[str], rounds: int) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,18 @@ from bench import machine
 
 Result = dict[str, Any]
 RESULTS = Path(__file__).parent / "results"
+
+
+def keep(
+    kind: str, measurements: list[Result], packages: Sequence[str] = (), **versions: str
+) -> None:
+    """Write what a command has measured here, and say where. versions: of what is no package."""
+    result = {
+        **{"kind": kind, "date": machine.today(), "isa_limited_to": None},
+        **{"machine": machine.describe(), "measurements": measurements},
+        "packages": machine.packages([*packages]) | versions,
+    }
+    print("wrote", os.path.relpath(write(result)))
 
 
 def write(result: dict[str, Any], folder: Path = RESULTS) -> Path:

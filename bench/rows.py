@@ -22,7 +22,7 @@ import numpy as np
 
 import fastnn
 from bench import machine
-from bench.results import write
+from bench.results import keep
 
 HIDDEN, EPOCHS = (64, 32), 5
 SIZES, CALLS = (32, 64, 32, 1), 1_000_000
@@ -38,12 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def main(options: Namespace) -> None:
     measurements = [adult(options.ensemble, options.rounds), even()]
     if options.write:
-        result = {
-            **{"kind": "rows", "date": machine.today(), "isa_limited_to": None},
-            **{"machine": machine.describe(), "measurements": measurements},
-            "packages": machine.packages(["scikit-learn", "pandas"]),
-        }
-        print("wrote", os.path.relpath(write(result)))
+        keep("rows", measurements, ["scikit-learn", "pandas"])
 
 
 def adult(ensemble: Path | None, rounds: int) -> dict[str, Any]:

@@ -33,7 +33,7 @@ import numpy as np
 import fastnn
 from bench import machine
 from bench.environment import environment
-from bench.results import write
+from bench.results import keep
 
 SIZES, ROWS, CONNECTIONS = (32, 64, 32, 4), (1, 100), (1, 16)
 SERVICES = {
@@ -86,12 +86,7 @@ def main(options: Namespace) -> None:
         measurements.append({**head, "ways": found})
     if options.write:
         packages = ["onnxruntime", "torch", "starlette", "uvicorn", "msgspec"]
-        result = {
-            **{"kind": "serve", "date": machine.today(), "isa_limited_to": None},
-            **{"machine": machine.describe(), "measurements": measurements},
-            "packages": machine.packages(packages) | {"wrk": wrk_version()},
-        }
-        print("wrote", os.path.relpath(write(result)))
+        keep("serve", measurements, packages, wrk=wrk_version())
 
 
 def prepare(folder: Path) -> dict[int, bytes]:

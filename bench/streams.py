@@ -8,7 +8,6 @@ the rounds'. River's network is in releases before 0.23 alone.
 
 from __future__ import annotations
 
-import os
 import random
 import time
 import warnings
@@ -21,7 +20,7 @@ import numpy as np
 
 import fastnn
 from bench import machine
-from bench.results import write
+from bench.results import keep
 
 FEATURES, ROWS, HIDDEN = 20, 500, 32
 Learn = Callable[[Any, Any], Any]
@@ -34,20 +33,16 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def main(options: Namespace) -> None:
     warnings.simplefilter("ignore")  # of rows that scikit-learn calls a poor mini-batch
-    packages = machine.packages(["river", "scikit-learn"])
-    result = {
-        **{"kind": "streams", "date": machine.today(), "isa_limited_to": None},
-        **{"machine": machine.describe(), "measurements": [], "packages": packages},
-    }
+    measurements = []
     for name, of in (("classification", classifiers), ("regression", regressors)):
         entrants = measure(name, of(), options.rounds)
         print(f"{name}, us a row")
         for one, of_one in entrants.items():
             print(f"  {one:24}{of_one['median_us']:9.2f}")
         head = {"workload": {"name": name, "kind": "stream"}, "threads": 1}
-        result["measurements"].append({**head, "commit": machine.commit(), "entrants": entrants})
+        measurements.append({**head, "commit": machine.commit(), "entrants": entrants})
     if options.write:
-        print("wrote", os.path.relpath(write(result)))
+        keep("streams", measurements, ["river", "scikit-learn"])
 
 
 def measure(name: str, learners: dict[str, tuple[Learn, bool]], rounds: int) -> dict[str, Any]:

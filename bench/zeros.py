@@ -7,7 +7,6 @@ take turns, an epoch each, and a ratio compares two turns of one round.
 
 from __future__ import annotations
 
-import os
 import time
 from argparse import ArgumentParser, Namespace
 from statistics import fmean, median
@@ -17,7 +16,7 @@ import numpy as np
 
 import fastnn
 from bench import machine
-from bench.results import write
+from bench.results import keep
 from bench.workloads import mnist
 
 ROWS = 12_800
@@ -42,11 +41,7 @@ def main(options: Namespace) -> None:
             head = {"workload": {"name": title}, "threads": 1, "commit": machine.commit()}
             measurements.append({**head, **found})
     if options.write:
-        result = {
-            **{"kind": "zeros", "date": machine.today(), "isa_limited_to": None},
-            **{"machine": machine.describe(), "measurements": measurements, "packages": {}},
-        }
-        print("wrote", os.path.relpath(write(result)))
+        keep("zeros", measurements)
 
 
 def measure(

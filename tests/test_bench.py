@@ -410,7 +410,7 @@ def test_many_networks_are_timed_in_turns_and_reported(monkeypatch, capsys, tmp_
     }
     kept = {}
     monkeypatch.setattr(many, "WAYS", ways)
-    monkeypatch.setattr(many, "write", lambda result: kept.update(result) or tmp_path)
+    monkeypatch.setattr(results, "write", lambda result: kept.update(result) or tmp_path)
     many.main(Namespace(ways=list(ways), rounds=2, write=True))
     assert called == [(task.networks, way) for task in many.TASKS for way in [*ways] * 3]
     assert capsys.readouterr().out.count("times fit_many's") == 4
@@ -428,7 +428,7 @@ def test_8_bits_are_timed_in_turns_checked_and_reported(monkeypatch, tmp_path, c
     noise = lambda model, *_: {"noise": lambda X: 1 - model.forward(X)}  # noqa: E731
     monkeypatch.setattr(int8, "openvino_ways", noise)
     kept = {}
-    monkeypatch.setattr(int8, "write", lambda result: kept.update(result) or tmp_path)
+    monkeypatch.setattr(results, "write", lambda result: kept.update(result) or tmp_path)
     int8.main(Namespace(rounds=2, write=True))
     (measured,) = kept["measurements"]
     ways, told = measured["ways"], capsys.readouterr().out
@@ -565,7 +565,7 @@ def test_columns_at_0_are_timed_beside_dense_rows_and_reported(monkeypatch, tmp_
     X[:, :196] = 0
     monkeypatch.setattr(machine, "peak", lambda isa="": 1.0)
     monkeypatch.setattr(zeros, "mnist", lambda rows: (X, rng.integers(0, 10, 512)))
-    monkeypatch.setattr(zeros, "write", lambda result: kept.update(result) or tmp_path)
+    monkeypatch.setattr(results, "write", lambda result: kept.update(result) or tmp_path)
     zeros.main(Namespace(rounds=2, write=True))
     assert len(kept["measurements"]) == 10 and "75% of the columns used" in capsys.readouterr().out
     ways = kept["measurements"][0]["ways"]
@@ -577,7 +577,7 @@ def test_linear_models_minimise_the_same_and_are_reported(monkeypatch, tmp_path,
     pytest.importorskip("sklearn")
     kept = {}
     monkeypatch.setattr(machine, "peak", lambda isa="": 1.0)
-    monkeypatch.setattr(linear, "write", lambda result: kept.update(result) or tmp_path)
+    monkeypatch.setattr(results, "write", lambda result: kept.update(result) or tmp_path)
     linear.main(Namespace(workloads=["breast_cancer"], rounds=1, write=True))
     ways = kept["measurements"][0]["ways"]
     assert list(ways) == list(linear.makers(1)) and "LogisticRegression" in capsys.readouterr().out
@@ -590,7 +590,7 @@ def test_imports_are_timed_in_processes_and_reported(monkeypatch, tmp_path, caps
     kept = {}
     monkeypatch.setattr(machine, "peak", lambda isa="": 1.0)
     monkeypatch.setattr(imports, "MODULES", ("numpy", "no_such_module"))
-    monkeypatch.setattr(imports, "write", lambda result: kept.update(result) or tmp_path)
+    monkeypatch.setattr(results, "write", lambda result: kept.update(result) or tmp_path)
     imports.main(Namespace(rounds=1, write=True))
     ways = kept["measurements"][0]["ways"]
     assert list(ways) == [imports.ALONE, "numpy"] and ways["numpy"]["ratio"] == 1
