@@ -1,5 +1,5 @@
-# fastnn.h for Cython: `from fastnn.c cimport fastnn_predict`. Importing this loads nothing: a module that cimports it is linked to
-# libfastnn (docs/services.md), and calls it without Python and without the GIL.
+# fastnn.h for Cython: `from fastnn.c cimport fastnn_predict`. Importing this loads nothing: a module that cimports it is linked
+# to libfastnn (docs/services.md), and calls it without Python and without the GIL.
 from libc.stdint cimport int32_t
 
 cdef extern from "fastnn.h" nogil:

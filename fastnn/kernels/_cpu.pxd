@@ -248,8 +248,8 @@ cdef bint helper_wanted() noexcept nogil
 cdef void start_helper(bint allowed) noexcept nogil
 cdef int begin_row() noexcept nogil
 cdef void end_row(int how) noexcept nogil
-cdef void helped_row_product(const fnn_kernels *k, const void *owner, Py_ssize_t n, const void *x, const void *W, Py_ssize_t stride,
-                             Py_ssize_t panels, void *z) noexcept nogil
+cdef void helped_row_product(const fnn_kernels *k, const void *owner, Py_ssize_t n, const void *x, const void *W,
+                             Py_ssize_t stride, Py_ssize_t panels, void *z) noexcept nogil
 cdef void leave_helper(const void *owner) noexcept nogil
 cdef int startable(int threads) noexcept nogil
 cdef bint all_share() noexcept nogil

@@ -414,7 +414,7 @@ cdef double _flops_a_thread = 5e6
 
 
 def set_flops_a_thread(double flops=5e6):
-    """For tests: with 0, small work too is shared by all threads, their number is never tried, and rows wait for a second core."""
+    """For tests: with 0, small work too is shared by all threads, their number never tried, and rows wait for a second core."""
     global _flops_a_thread
     _flops_a_thread = flops
     fnn_helper_always(flops == 0)
@@ -457,8 +457,8 @@ cdef void end_row(int how) noexcept nogil:
     fnn_row_end(how)
 
 
-cdef void helped_row_product(const fnn_kernels *k, const void *owner, Py_ssize_t n, const void *x, const void *W, Py_ssize_t stride,
-                             Py_ssize_t panels, void *z) noexcept nogil:
+cdef void helped_row_product(const fnn_kernels *k, const void *owner, Py_ssize_t n, const void *x, const void *W,
+                             Py_ssize_t stride, Py_ssize_t panels, void *z) noexcept nogil:
     fnn_row_product(k, owner, n, x, W, stride, panels, z)
 
 

@@ -4,14 +4,13 @@ from libc.stdint cimport int32_t
 from libc.string cimport memcpy, memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, FNN_GROUPS, FNN_MAX_STATES, FNN_OF_b, FNN_OF_W, Choice, Memory, Pace, all_share, choice_of, dismiss, fnn_features,
-    fnn_kernels, fnn_norm, fnn_rates, fnn_sgd, fnn_targets, fp_enter, fp_leave, free_cores, next_stretch,
-    raise_cancel, seconds, took, worth,
+    FNN_BATCH_NORM, FNN_GROUPS, FNN_MAX_STATES, FNN_OF_b, FNN_OF_W, Choice, Memory, all_share, choice_of, dismiss, fnn_features,
+    fnn_kernels, fnn_norm, fnn_sgd, fnn_targets, fp_enter, fp_leave, free_cores, next_stretch, raise_cancel, seconds, took, worth,
 )
 from fastnn.kernels.inputs cimport phi_finite, prepare_phi
 from fastnn.kernels.net cimport (
-    GRADIENT, THETA, Buffers, Net, Run, address, folded, hides_slope, load_net, load_statistics, make_net, prepare_products, set_features, set_targets,
-    store_net, store_statistics, work, writable_address,
+    GRADIENT, THETA, Buffers, Net, Run, address, folded, hides_slope, load_net, load_statistics, make_net, prepare_products,
+    set_features, set_targets, store_net, store_statistics, work, writable_address,
 )
 from fastnn.kernels.online cimport catch_up, train_online
 from fastnn.kernels.output_delta cimport mean, scratch_bytes, set_loss, weight_of
@@ -529,7 +528,7 @@ cdef class Engine:
         return run.done
 
     cdef void row_forward(self, const fnn_features *X, char *out) noexcept nogil:
-        """out (n_K,) <- h^(K) of the finite row X of a plain network (`plain_sgd`), once there is room. Touches no Python object."""
+        """out (n_K,) <- h^(K) of the finite row X of a plain network (`plain_sgd`), once there is room. No Python object."""
         cdef unsigned long long mode = fp_enter()
         catch_up(&self.net, &self.row.b)
         forward_chunk(&self.net, X, NULL, out, 1, 0, NULL, NULL, self.room_size, self.room)

@@ -8,11 +8,11 @@ from fastnn.kernels.inputs import Phi
 Reals = npt.NDArray[Any]
 Activation = int | tuple[int, float]  # an id, or id and parameter
 
-def features(X: Reals, theta: Reals, plain: Reals, h: Reals, description: Phi) -> None: ...
+def features(X: Reals, theta: Reals, phi_of_x: Reals, h: Reals, description: Phi) -> None: ...
 def features_gradient(
     X: Reals,
     theta: Reals,
-    plain: Reals,
+    phi_of_x: Reals,
     delta: Reals,
     grad: Reals,
     description: Phi,

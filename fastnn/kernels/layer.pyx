@@ -58,7 +58,7 @@ cdef int lower(const fnn_kernels *k, const char *h, array) except -1:
 def features(
     X,              # (batch, n_0)         in
     theta,          # its beginning: E, and s if scaled  in
-    plain,          # (batch, n_features)  out: phi(x)
+    phi_of_x,       # (batch, n_features)  out: phi(x)
     h,              # (batch, n_features)  out: s phi(x)
     description,    # as of `make_phi`
 ):
@@ -76,14 +76,14 @@ def features(
     cdef unsigned long long mode = fp_enter()
     features_part(k, &phi, x, stride, of_x, out, stride, 0, batch)
     fp_leave(mode)
-    lower(k, of_x, plain)
+    lower(k, of_x, phi_of_x)
     lower(k, out, h)
 
 
 def features_gradient(
     X,              # (batch, n_0)         in
     theta,          # as of `features`     in
-    plain,          # (batch, n_features)  in: phi(x)
+    phi_of_x,       # (batch, n_features)  in: phi(x)
     delta,          # (batch, n_features)  in: dL/dh^(0)
     grad,           # its beginning, like theta  out
     description,
@@ -98,7 +98,7 @@ def features_gradient(
     prepare_phi(k, memory, 0, &phi)
     copy_phi(k, &phi, phi.E, phi.s, <char *> reals(k, theta), False)
     cdef char *x = lifted(k, memory, X)
-    cdef char *of_x = lifted(k, memory, plain)
+    cdef char *of_x = lifted(k, memory, phi_of_x)
     cdef char *d = lifted(k, memory, delta)
     cdef char *to = writable(k, grad)
     cdef unsigned long long mode = fp_enter()
@@ -521,8 +521,8 @@ cdef class LayerPasses:
         cdef Py_ssize_t _i
         with nogil:
             for _i in range(times):
-                gradient_part(self.k, &self.layer, &self.slots, &self.step, self.delta, self.h_prev, NULL, self.stride, self.batch,
-                              0, self.layer.in_panels * self.layer.out_panels, self.scratch, NULL)
+                gradient_part(self.k, &self.layer, &self.slots, &self.step, self.delta, self.h_prev, NULL, self.stride,
+                              self.batch, 0, self.layer.in_panels * self.layer.out_panels, self.scratch, NULL)
         start = seconds() - start
         fp_leave(mode)
         return start

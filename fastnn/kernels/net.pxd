@@ -75,7 +75,7 @@ cdef struct Run:
     Py_ssize_t scratch_size
     Py_ssize_t row_bytes       # of X, whose rows can be brought near in time; 0: they cannot
     Entries *entries           # [threads]: of CSR rows; NULL: dense ones
-    char *used                 # [threads][n_in, padded]: bits, 0 where a thread's rows of layer 1's inputs are all 0; NULL: no matter
+    char *used                 # [threads][n_in, padded]: bits, 0 where a thread's rows of layer 1's inputs are; NULL: no matter
     fnn_spans *spans           # [threads]: room for those of a chunk
     int *finite                # [threads]: this thread's losses of this step were finite
     Py_ssize_t done            # steps taken

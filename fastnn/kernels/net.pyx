@@ -29,9 +29,9 @@ cdef const char *NEVER_USED = <const char *> 64  # where no element lies
 
 cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bias, str dtype, bint may_turn,
                   norms, double input_scale, phi, bint weights=True, bint bfloat16=False) except -1:
-    """Room for the weights, but for W where not `weights`; bfloat16: what products are of. sizes: n_0..n_K; activations: of hidden layers (`_cpu.as_activation`); bias: of each layer;
-    loss: as `set_loss` takes it; norms: of hidden layers, (kind, epsilon, momentum) or None; empty: none; phi: the input layer,
-    as `make_phi` takes it."""
+    """Room for the weights, but for W where not `weights`; bfloat16: what products are of. sizes: n_0..n_K; activations: of
+    hidden layers (`_cpu.as_activation`); bias: of each layer; loss: as `set_loss` takes it; norms: of hidden layers, (kind,
+    epsilon, momentum) or None; empty: none; phi: the input layer, as `make_phi` takes it."""
     cdef Py_ssize_t K = len(sizes) - 1, l
     cdef fnn_norm *norm
     net.k = bfloat16_kernels() if bfloat16 else kernels_for(4 if dtype == "float32" else 8)

@@ -5,9 +5,9 @@ Layer normalisation: of each row over the units, by the owner of the row. beta i
 and state where those of a bias would be.
 """
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, FNN_LAYER_NORM, FNN_OF_b, FNN_OF_gamma, fnn_activation, fnn_identity, fnn_kernels, fnn_norm, plain,
+    FNN_BATCH_NORM, FNN_LAYER_NORM, FNN_OF_b, FNN_OF_gamma, fnn_activation, fnn_identity, fnn_kernels, fnn_norm,
 )
-from fastnn.kernels.panels cimport at, panels, vectors
+from fastnn.kernels.panels cimport at, vectors
 from fastnn.kernels.update cimport Slots, Step, update_vector
 
 

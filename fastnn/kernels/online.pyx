@@ -134,8 +134,8 @@ cdef void train_online(const Net *net, Buffers *buffers, Run *run) noexcept nogi
 
 
 cdef bint is_small(const Net *net, const Buffers *buffers, const char *x, Py_ssize_t n, double alpha) noexcept nogil:
-    """x: the n inputs that may not be 0. Whether no finite weight can leave the range of its kind: no |alpha delta_i h_j| comes near the distance between the
-    largest number and infinity, half a unit in its last place: 2^103 (float), 2^970 (double)."""
+    """x: the n inputs that may not be 0. Whether no finite weight can leave the range of its kind: no |alpha delta_i h_j| comes
+    near the distance between the largest number and infinity, half a unit in its last place: 2^103 (float), 2^970 (double)."""
     cdef double most = 2.**100 if net.k.item == 4 else 2.**960, steepest
     cdef Py_ssize_t l
     for l in range(net.n_layers):

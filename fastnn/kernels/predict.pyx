@@ -37,7 +37,7 @@ cdef double A_ROW = 200         # ... where a row costs so many beside its produ
 # A pass alone wakes its threads, and between two passes they spin for a while: beside another process that costs both.
 # Below 30 million operations, some 150 us on one thread, it does not pay.
 cdef double ALONE = 1. / 3
-cdef double QUICK = 1e6         # operations, some 10 us, for which neither is the GIL worth giving away, nor a second core for a row
+cdef double QUICK = 1e6         # operations, some 10 us, for which neither giving the GIL away nor a second core for a row pays
 cdef Py_ssize_t BLOCK_ROWS = 8192  # that all networks of a mean have taken before any takes more: they stay in the cache
 
 cdef enum:
@@ -393,7 +393,8 @@ cdef int load_int8(Net *net, Memory memory, layers) except -1:
         load_vector(layer.n_out, alpha, net.alpha[l])
         to.panels = <fnn_int8 *> memory.take(layer.out_panels, sizeof(fnn_int8))
         for p in range(layer.out_panels):
-            to.panels[p] = fnn_int8(W + p * n_fours * nr * 4, sums + p * nr, <float *> scales + p * nr, <float *> layer.b + p * nr)
+            to.panels[p] = fnn_int8(W + p * n_fours * nr * 4, sums + p * nr, <float *> scales + p * nr,
+                                    <float *> layer.b + p * nr)
         if codes is not None:
             to.codes.scale, to.codes.inverse, to.codes.zero = codes
     return 0

@@ -231,7 +231,7 @@ cdef class Rows:
     cdef int ready(self, Engine engine) except -1:
         """Have it take single steps."""
         if not (engine.all_finite() and engine.can_be_sure()):
-            raise ValueError("hidden must have at most 2 MiB of weights between two layers: larger ones are for Model.partial_fit")
+            raise ValueError("hidden must have at most 2 MiB of weights between two layers: more is for Model.partial_fit")
         engine.prepare_row()
         return 0
 
@@ -425,8 +425,8 @@ cdef class Rows:
         return False
 
     cdef void draw(self, const Entry *e, double limit) noexcept:
-        """The weights from its input <- uniform within `limit` of 0, as its name and the seed will have it: of he_uniform sqrt(6 / n)
-        where a row has n features."""
+        """The weights from its input <- uniform within `limit` of 0, as its name and the seed will have it: of he_uniform
+        sqrt(6 / n) where a row has n features."""
         cdef const Layer *layer = &self.engine.net.layers[0]
         cdef Py_ssize_t nr = self.engine.net.k.nr, j
         cdef double u

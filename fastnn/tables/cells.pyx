@@ -64,7 +64,7 @@ cdef class Rule:
     """What becomes of one column's cell.
 
     read: of a cell that compiled code does not know the number (NaN: missing), place (-1: unknown) or moment (None: missing) that
-    it is in a table of this row alone; ValueError or OverflowError where the table must tell. decimal: before a number's fraction.
+    it is in a table of this row alone; ValueError or OverflowError where the table must tell. decimal: before its fraction.
     parts: of a date, each as a rule of numbers under its name. n: of categories, more than any place.
     """
     cdef object name, read
@@ -76,7 +76,8 @@ cdef class Rule:
     cdef bint smooth, indicator, plain
     cdef double shift, scale, median, floor
 
-    def __init__(self, name, kind, start, places=None, read=None, parts=None, decimal=".", shift=0, scale=1, median=0, smooth=False,
+    def __init__(self, name, kind, start, places=None, read=None, parts=None, decimal=".", shift=0, scale=1, median=0,
+                 smooth=False,
                  indicator=False, floor=None, n=0):
         self.name, self.kind, self.start, self.read = name, KINDS[kind], start, read
         self.places, self.parts, self.plain = places or {}, parts, decimal == "."

@@ -403,7 +403,7 @@ cdef bint more_slots(Column *c) noexcept nogil:
 
 
 cdef np.ndarray plain_numbers(Column *c):
-    """(n_words,) numbers, NaN of the empty word; None where a word is no number as `number_of` reads them, or may be a code as 00731."""
+    """(n_words,) numbers, NaN of the empty word; None where a word is no number (`number_of`), or may be a code: 00731."""
     cdef np.ndarray values = np.empty(c.n_words)
     cdef double *value = <double *> np.PyArray_DATA(values)
     cdef const char *word
