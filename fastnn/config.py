@@ -77,6 +77,7 @@ def show_config(mode: Literal["print", "dict"] = "print") -> dict[str, Any] | No
         "bits_version": BITS_VERSION,
         "isa": _cpu.isa(),
         "isas": _cpu.isas(),
+        "bfloat16": _cpu.bfloat16_by(),
         "openmp": _cpu.openmp(),
         "threads": n_threads(None),
         **_cpu.build_info(),

@@ -1,13 +1,16 @@
-/* Operands of products in bfloat16 (docs/maths.md, section 13): the upper half of a float's bits, kept in a float, whose tiles
- * then sum up exact products, so every ISA has the same bits. Of float alone.
+/* Products of numbers of bfloat16 (docs/maths.md, section 13): the upper half of a float's bits, kept in a float. Of float alone.
  *
- * Where the CPU has AVX512-BF16, vdpbf16ps adds two such products at once, that of the upper halves of 32 bits first, each rounded
- * as an fma rounds it: numbers k and k + 1 of a sum go into a pair, the first one up, and the sum has its order and its bits.
+ *   C = C + (E + O)   for each block of FNN_BLOCK numbers k of a sum
+ *   E, O              from 0, the products of even k and those of odd k, in order; each is exact, and added with one rounding
+ *
+ * So AMX's TDPBF16PS sums; AVX512-BF16's vdpbf16ps, which adds two products one after the other, does for pairs k and k + 2; and
+ * floats' fma does on every CPU. All have the same bits. Behind a sum's last number a block has zeros.
  */
 #ifndef FNN_BFLOAT16_H
 #define FNN_BFLOAT16_H
 
 #include "panels.h"
+#include "platform.h"
 
 #if FNN_REAL_BITS == 32
 
@@ -23,87 +26,87 @@ static void round_bfloat16(idx n, const void *x_, void *y_) {
     }
 }
 
-/* acc + the two products of pairs a and b, the upper one first. */
-INLINE V dot_by_fma(V acc, VI a, VI b) {
+/* C += A B over n <= KB numbers. A: number k of row r at k / NR stride + k % NR step + r row; B: rows of NR, nv vectors of each. */
+typedef void products_fn(idx rows, idx n, const real *A, idx row, idx step, idx stride, const real *B, int nv, real *C);
+
+#define KB 256       /* steps of a product before it moves on: those of B stay near for all rows */
+#define SOME (MR > 4 ? 4 : 2)
+#define FEW_ROWS 4   /* to bring numbers into pairs takes longer than so many rows' products */
+#define PAIRS_OF_BLOCK (FNN_BLOCK / 2)
+
+/* acc + the two products of pairs a and b, that of the upper halves first. */
+INLINE V dot(V acc, VI a, VI b) {
+#if FNN_VECTOR_BYTES == 64 && !defined(FNN_PLAYED) /* tests play instructions of CPUs that have them */
+    __asm__("vdpbf16ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
+    return acc;
+#else
     return fma_v((V)(a << 16), (V)(b << 16), fma_v((V)(a & ~0xffff), (V)(b & ~0xffff), acc));
-}
-
-#if FNN_VECTOR_BYTES == 64
-#define FNN_DOTS __attribute__((target("avx512bf16")))
-INLINE FNN_DOTS V dot(V acc, VI a, VI b) { return (V)_mm512_dpbf16_ps((__m512)acc, (__m512bh)a, (__m512bh)b); }
-#elif defined(FNN_DOTS_BY_FMA) /* for tests, of machines without the instruction */
-#define FNN_DOTS
-INLINE V dot(V acc, VI a, VI b) { return dot_by_fma(acc, a, b); }
 #endif
-
-#ifdef FNN_DOTS
-
-INLINE VI bits_at(const real *x) { return (VI)load(x); }
-INLINE void store_bits(real *to, VI v) { store(to, (V)v); }
-
-/* Pairs of numbers of bfloat16, row k over row k + 1 of n rows; beyond the last a row of zeros. */
-static void pair_rows(idx n, const real *x, real *pairs) {
-    for (idx k = 0; k < n; k += 2, x += 2 * NR, pairs += NR)
-        for (int v = 0; v < NR; v += VL)
-            store_bits(pairs + v, bits_at(x + v) | (k + 1 < n ? (VI)((VU)bits_at(x + NR + v) >> 16) : (VI){0}));
 }
 
-/* Pairs of neighbours, within a row of a panel: where the first lies, with what follows each number in its lower half. */
-INLINE void pair_columns(const real *x, real *pairs) {
-    for (int v = 0; v < NR; v += VL) {
-        typedef uint64_t V64 __attribute__((vector_size(FNN_VECTOR_BYTES)));
-        const V64 both = (V64)bits_at(x + v); /* the first is the lower half of 64 bits */
-        store_bits(pairs + v, (VI)((both & 0xffffffff) | both >> 48));
-    }
-}
-
-#define DOT_ROWS 12 /* x 2 sums, 2 vectors of pairs and a broadcast: 27 of AVX-512's registers */
-
-/* C[m, nv] (+)= A B over K pairs. A: pair k of row r is at r row + k step; B: rows of NR. */
-INLINE FNN_DOTS void dot_tile(const int m, const int nv, idx K, const real *A, idx row, idx step, const real *B, real *C, int first) {
-    V acc[DOT_ROWS][NV];
-    UNROLL for (int r = 0; r < m; r++) UNROLL for (int v = 0; v < nv; v++) acc[r][v] = first ? (V){0} : load(C + r * NR + v * VL);
-    NO_UNROLL for (; K > 0; K--, A += step, B += NR) {
-        VI b[NV];
-        UNROLL for (int v = 0; v < nv; v++) b[v] = bits_at(B + v * VL);
-        UNROLL for (int r = 0; r < m; r++) {
-            int32_t pair;
-            memcpy(&pair, A + r * row, sizeof pair);
-            UNROLL for (int v = 0; v < nv; v++) acc[r][v] = dot(acc[r][v], (VI){0} + pair, b[v]);
+/* m rows. dots: of pairs, those of a block's E before those of its O; A: pair k of row r at k step + r row. */
+INLINE void sums_tile(const int m, const int dots, idx n, const real *A, idx row, idx step, idx stride, const real *B, int nv_stored,
+                      real *C) {
+    const int nv = NV;
+    NO_UNROLL for (; n > 0; n -= FNN_BLOCK) {
+        V acc[MR][NV], sums[2][MR][NV];
+        const idx in_block = n < FNN_BLOCK ? n : FNN_BLOCK;
+        NO_UNROLL for (int odd = 0; odd < 2; odd++) {
+            const int start = dots ? odd * PAIRS_OF_BLOCK / 2 : odd, on = dots ? 1 : 2;
+            ALL(r, v) acc[r][v] = (V){0};
+            NO_UNROLL for (idx j = 0; j < in_block; j += NR) {
+                const real *from[(MR + ROWS_FROM - 1) / ROWS_FROM], *b_from = B + (j + start) * NR;
+                const idx end = dots ? start + PAIRS_OF_BLOCK / 2 : in_block - j < NR ? in_block - j : NR;
+                UNROLL for (int i = 0; i < m; i += ROWS_FROM) from[i / ROWS_FROM] = A + j / NR * stride + start * step + i * row;
+                NO_UNROLL for (idx k = start; k < end; k += on) {
+                    V b[NV];
+                    UNROLL for (int v = 0; v < nv; v++) b[v] = load(b_from + v * VL);
+                    UNROLL for (int r = 0; r < m; r++) {
+                        const real *a = from[r / ROWS_FROM] + r % ROWS_FROM * row;
+                        int32_t pair;
+                        memcpy(&pair, a, sizeof pair);
+                        UNROLL for (int v = 0; v < nv; v++)
+                            acc[r][v] = dots ? dot(acc[r][v], (VI){0} + pair, (VI)b[v]) : fma_v(splat(*a), b[v], acc[r][v]);
+                    }
+                    UNROLL for (int i = 0; i < m; i += ROWS_FROM) from[i / ROWS_FROM] += on * step;
+                    b_from += on * NR;
+                }
+            }
+            if (in_block < FNN_BLOCK) ALL(r, v) acc[r][v] += splat(0); /* the zeros: -0 becomes 0 */
+            ALL(r, v) sums[odd][r][v] = acc[r][v];
         }
-    }
-    UNROLL for (int r = 0; r < m; r++) UNROLL for (int v = 0; v < nv; v++) store(C + r * NR + v * VL, acc[r][v]);
-}
-
-#define F(m, nv)                                                                                                             \
-    NOINLINE FNN_DOTS void dot_tile_##m##x##nv(idx K, const real *A, idx row, idx step, const real *B, real *C, int first) { \
-        dot_tile(m, nv, K, A, row, step, B, C, first);                                                                       \
-    }
-F(1, 1) F(4, 1) F(12, 1) F(1, 2) F(4, 2) F(12, 2)
-#undef F
-
-/* The same of any number of rows. */
-static void dot_rows(idx rows, int nv, idx K, const real *A, idx row, idx step, const real *B, real *C, int first) {
-    for (idx m; rows > 0; rows -= m, A += m * row, C += m * NR) {
-        m = rows >= DOT_ROWS ? DOT_ROWS : rows >= 4 ? 4 : 1;
-        (nv == 1 ? m == 1 ? dot_tile_1x1 : m == 4 ? dot_tile_4x1 : dot_tile_12x1
-                 : m == 1 ? dot_tile_1x2 : m == 4 ? dot_tile_4x2 : dot_tile_12x2)(K, A, row, step, B, C, first);
+        ALL(r, v) if (v < nv_stored) store(C + r * NR + v * VL, load(C + r * NR + v * VL) + (sums[0][r][v] + sums[1][r][v]));
+        A += dots ? PAIRS_OF_BLOCK * step : FNN_BLOCK / NR * stride;
+        B += (dots ? PAIRS_OF_BLOCK : FNN_BLOCK) * NR;
     }
 }
 
-/* C (+)= A B over n <= KC columns of A's panels. */
-static void product_dots(idx rows, int nv, idx n, const real *A, idx stride, const real *B, real *C, int first) {
-    real pairs[DOT_ROWS * KC] __attribute__((aligned(64))), of_B[KC / 2 * NR] __attribute__((aligned(64)));
-    pair_rows(n, B, of_B);
-    for (idx r = 0, m; r < rows; r += m) {
-        m = rows - r < DOT_ROWS ? rows - r : DOT_ROWS;
-        for (idx i = 0; i < m; i++)
-            for (idx k = 0; k < n; k += NR) pair_columns(A + k / NR * stride + (r + i) * NR, pairs + i * KC + k);
-        dot_rows(m, nv, (n + 1) / 2, pairs, KC, 2, of_B, C + r * NR, first);
+#define SUMS(name, m, dots)                                                                                                 \
+    NOINLINE void name(idx n, const real *A, idx row, idx step, idx stride, const real *B, int nv, real *C) {              \
+        sums_tile(m, dots, n, A, row, step, stride, B, nv, C);                                                             \
     }
+#define ROWS_OF_SUMS(name, dots)                                                                                            \
+    SUMS(name##_1, 1, dots) SUMS(name##_some, SOME, dots) SUMS(name##_most, MR, dots)                                       \
+    static void name(idx rows, idx n, const real *A, idx row, idx step, idx stride, const real *B, int nv, real *C) {      \
+        for (idx m; rows > 0; rows -= m, A += m * row, C += m * NR) {                                                      \
+            m = rows >= MR ? MR : rows >= SOME ? SOME : 1;                                                                 \
+            (m == 1 ? name##_1 : m == SOME ? name##_some : name##_most)(n, A, row, step, stride, B, nv, C);                \
+        }                                                                                                                  \
+    }
+ROWS_OF_SUMS(products_by_fma, 0)
+
+static products_fn *products_by = products_by_fma; /* as all have the same bits, it may change at any time */
+
+INLINE void add_products(idx rows, idx n, const real *A, idx row, idx step, idx stride, const real *B, int nv, real *C) {
+    products_fn *const by = rows < FEW_ROWS ? products_by_fma : __atomic_load_n(&products_by, __ATOMIC_RELAXED);
+    by(rows, n, A, row, step, stride, B, nv, C);
 }
 
-static void finish_dots(idx rows, int nv, int finish, const real *X, fnn_activation g, real *C) {
+INLINE void clear(idx rows, int nv, real *C) {
+    for (idx r = 0; r < rows; r++) for (int v = 0; v < nv; v++) store(C + r * NR + v * VL, (V){0});
+}
+
+static void finish_products(idx rows, int nv, int finish, const real *X, fnn_activation g, real *C) {
     if (finish == FNN_FORWARD) {
         for (idx r = 0; r < rows; r++)
             for (int v = 0; v < nv; v++) store(C + r * NR + v * VL, load(C + r * NR + v * VL) + load(X + v * VL));
@@ -115,63 +118,46 @@ static void finish_dots(idx rows, int nv, int finish, const real *X, fnn_activat
 
 /* product_panel, product_turned and gradient_block (kernels.h) of numbers of bfloat16. Columns of zeros are not left out, and what
  * comes next is not brought near. */
-static void product_panel_dots(idx rows, idx n, const void *A_, idx row, idx stride, const void *B_, const fnn_spans *spans, int far,
-                               int nv, int finish, const void *X, fnn_activation g, void *C) {
-    (void)row, (void)spans, (void)far;
+static void product_panel_bfloat16(idx rows, idx n, const void *A_, idx row, idx stride, const void *B_, const fnn_spans *spans,
+                                   int far, int nv, int finish, const void *X, fnn_activation g, void *C) {
+    (void)spans, (void)far;
     assert(rows > 0 && n > 0 && row == NR);
     const real *A = A_, *B = B_;
-    for (idx k = 0; k < n; k += KC)
-        product_dots(rows, nv, n - k < KC ? n - k : KC, A + k / NR * stride, stride, B + k * NR, C, k == 0);
-    finish_dots(rows, nv, finish, X, g, C);
+    clear(rows, nv, C);
+    for (idx k = 0; k < n; k += KB)
+        add_products(rows, n - k < KB ? n - k : KB, A + k / NR * stride, row, 1, stride, B + k * NR, nv, C);
+    finish_products(rows, nv, finish, X, g, C);
 }
 
-static void product_turned_dots(idx rows, idx n, const void *A_, idx stride, const void *W_, idx panel, int far, idx columns,
-                                int finish, const void *X, fnn_activation g, void *C) {
+static void product_turned_bfloat16(idx rows, idx n, const void *A_, idx stride, const void *W_, idx panel, int far, idx columns,
+                                    int finish, const void *X, fnn_activation g, void *C) {
     (void)far;
     assert(rows > 0 && n > 0 && columns > 0 && columns <= NR);
     const real *A = A_, *W = W_;
     const int nv = columns > VL ? 2 : 1;
-    real B[KC * NR] __attribute__((aligned(64)));
-    for (idx k = 0; k < n; k += KC) {
-        const idx steps = n - k < KC ? n - k : KC;
+    real B[KB * NR] __attribute__((aligned(64)));
+    clear(rows, nv, C);
+    for (idx k = 0; k < n; k += KB) {
+        const idx steps = n - k < KB ? n - k : KB;
         for (idx j = 0; j < steps; j += NR) turn(columns, steps - j > VL ? 2 : 1, W + (k + j) / NR * panel, B + j * NR, NULL);
-        product_dots(rows, nv, steps, A + k / NR * stride, stride, B, C, k == 0);
+        add_products(rows, steps, A + k / NR * stride, NR, 1, stride, B, nv, C);
     }
-    finish_dots(rows, nv, finish, X, g, C);
+    finish_products(rows, nv, finish, X, g, C);
 }
 
-static void gradient_block_dots(idx batch, idx m_rows, const void *A_, const void *B_, int nv, void *G_, int first, void *W_,
-                                const fnn_rates *rates, void *const near[FNN_NEAR], fnn_prefetch *rows) {
+static void gradient_block_bfloat16(idx batch, idx m_rows, const void *A_, const void *B_, int nv, void *G_, int first, void *W_,
+                                    const fnn_rates *rates, void *const near[FNN_NEAR], fnn_prefetch *rows) {
     (void)near;
     assert(batch > 0 && m_rows > 0 && m_rows <= NR);
     const real *A = A_, *B = B_;
-    real *G = G_, *W = W_, of_A[KG / 2 * NR] __attribute__((aligned(64))), of_B[KG / 2 * NR] __attribute__((aligned(64)));
-    for (idx k = 0; k < batch; k += KG) {
-        const idx n = batch - k < KG ? batch - k : KG;
+    real *G = G_, *W = W_;
+    if (first) clear(m_rows, nv, G);
+    for (idx k = 0; k < batch; k += KB) {
         bring_rows(rows);
-        pair_rows(n, A + k * NR, of_A);
-        pair_rows(n, B + k * NR, of_B);
-        dot_rows(m_rows, nv, (n + 1) / 2, of_A, 1, NR, of_B, G, first && k == 0);
+        add_products(m_rows, batch - k < KB ? batch - k : KB, A + k * NR, 1, NR, NR * NR, B + k * NR, nv, G);
     }
     for (idx i = 0; W && i < m_rows * NR; i += VL)
         if (i % NR < nv * VL) store(W + i, fma_v(splat(-(real)rates->learning_rate), load(G + i), load(W + i)));
-}
-
-/* Whether this CPU's dot is that of two fmas, bit for bit: of numbers from 2^-15 to 2 with any sign, in sums that go on. */
-static FNN_DOTS int dots_agree(void) {
-    VU a, b = (VU){0} + 0x3abcdef1u;
-    V by_dot = {0}, by_fma = {0};
-    VI differ = {0};
-    for (unsigned e = 0; e < VL; e++) a[e] = 2654435769u * (e + 1);
-    for (int i = 0; i < 4096; i++) { /* xorshift */
-        a ^= a << 13; a ^= a >> 17; a ^= a << 5;
-        b ^= a; b ^= b << 13; b ^= b >> 17; b ^= b << 5;
-        const VI x = (VI)((a & ~0x40004000u) | 0x38003800u), y = (VI)((b & ~0x40004000u) | 0x38003800u);
-        by_dot = dot(by_dot, x, y);
-        by_fma = dot_by_fma(by_fma, x, y);
-        differ |= (VI)by_dot ^ (VI)by_fma;
-    }
-    return !any(differ);
 }
 
 static idx no_spans(idx n, idx parts, const void *used, fnn_spans *spans) {
@@ -179,16 +165,24 @@ static idx no_spans(idx n, idx parts, const void *used, fnn_spans *spans) {
     return 0;
 }
 
-static int take_dots(fnn_kernels *k) {
-    if (!dots_agree()) return 0;
-    k->product_panel = product_panel_dots;
-    k->product_turned = product_turned_dots;
-    k->gradient_block = gradient_block_dots;
+#if FNN_VECTOR_BYTES == 64
+#include "pairs.h"
+#endif
+
+static int take_bfloat16(fnn_kernels *k, int ways) {
+    int way = FNN_BY_FMA;
+    k->product_panel = product_panel_bfloat16;
+    k->product_turned = product_turned_bfloat16;
+    k->gradient_block = gradient_block_bfloat16;
     k->find_spans = no_spans;
-    return 1;
+#if FNN_VECTOR_BYTES == 64
+    way = best_way(ways);
+#else
+    (void)ways;
+#endif
+    return way;
 }
 
-#endif
 #endif
 
 #endif

@@ -164,6 +164,8 @@ typedef struct {
 typedef void (*fnn_int8_product)(ptrdiff_t rows, ptrdiff_t n, const uint8_t *U, ptrdiff_t ld, const fnn_int8 *layer,
                                  const fnn_codes *codes, ptrdiff_t each, fnn_activation g, void *C);
 
+enum { FNN_BLOCK = 32 }; /* numbers of a sum of bfloat16 that are added up apart (bfloat16.h) */
+enum { FNN_BY_FMA, FNN_BY_DOTS, FNN_BY_TILES };
 enum { FNN_SUMMED = 2, FNN_WEIGHT_SUM = 128 };
 enum { FNN_FORWARD, FNN_BACKWARD, FNN_PARTIAL };
 enum { FNN_BATCH_NORM = 1, FNN_LAYER_NORM };
@@ -295,9 +297,9 @@ typedef struct fnn_kernels {
     /* Of float alone (double's table has NULL): y <- x, n reals, a multiple of VL, each the nearest bfloat16, of two equally near
      * ones the even one. y may be x. */
     void (*round_bfloat16)(ptrdiff_t n, const void *x, void *y);
-    /* k, a copy of this table, <- products by the CPU's instruction for bfloat16, which take rounded numbers in panels alone; 0: they
-     * would round otherwise. NULL where the ISA has none. */
-    int (*take_dots)(struct fnn_kernels *k);
+    /* k, a copy of this table, <- products of bfloat16, which take rounded numbers in panels alone, by the best of `ways` (bits
+     * 1 << FNN_BY_...), if it has fma's bits. Returns it. */
+    int (*take_bfloat16)(struct fnn_kernels *k, int ways);
 
     /* In 8 bits, of float alone (double's table has NULL). each: 1 where each row has codes of its own, 0 where all have the same.
      * U <- codes of x, n columns as of product_panel; ld: bytes from one row of U to the next, a multiple of NR. 0 if x is not

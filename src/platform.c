@@ -14,6 +14,10 @@
 #include <sys/mman.h>
 #include <time.h>
 #endif
+#ifdef __linux__
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #if defined(__x86_64__) || defined(_M_X64)
 #define X86 1
 #include <immintrin.h>
@@ -78,7 +82,7 @@ int fnn_has_vnni(void) { /* AVX512-VNNI */
     return (r[2] & 1u << 11) != 0;
 }
 
-static int has_bfloat16(void) { /* AVX512-BF16 */
+static int has_dots(void) { /* AVX512-BF16 */
     unsigned r[4];
     if (!has_avx512()) return 0;
     cpuid(7, r);
@@ -86,16 +90,47 @@ static int has_bfloat16(void) { /* AVX512-BF16 */
     cpuid_of(7, 1, r);
     return (r[0] & 1u << 5) != 0;
 }
+
+static int has_tiles(void) { /* AMX-BF16, AMX-TILE, with tiles saved, for processes that ask Linux for them */
+#ifdef __linux__
+    enum { REQUEST = 0x1023, TILES = 18 };
+    unsigned r[4];
+    if (!has_avx512() || (enabled_state() & 0x60000) != 0x60000) return 0;
+    cpuid(7, r);
+    return (r[3] & 1u << 22) && (r[3] & 1u << 24) && syscall(SYS_arch_prctl, REQUEST, TILES) == 0;
+#else
+    return 0;
+#endif
+}
+
+static int tiles_asked; /* whether any thread ever did */
+static _Thread_local int tiles_ours;
+
+void fnn_use_tiles(void) {
+    static const struct {
+        unsigned char palette, start, none[14];
+        unsigned short bytes[16];
+        unsigned char rows[16];
+    } eight = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
+    if (tiles_ours) return;
+    __asm__ volatile("ldtilecfg %0" : : "m"(eight));
+    tiles_ours = 1;
+    __atomic_store_n(&tiles_asked, 1, __ATOMIC_RELAXED);
+}
+
+static void leave_tiles(void) {
+    if (!__atomic_load_n(&tiles_asked, __ATOMIC_RELAXED) || !tiles_ours) return;
+    __asm__ volatile("tilerelease");
+    tiles_ours = 0;
+}
 #elif defined(__aarch64__) || defined(_M_ARM64)
 extern const fnn_kernels fnn_kernels_neon_32, fnn_kernels_neon_64;
 static int any(void) { return 1; }
 int fnn_has_vnni(void) { return 0; }
-static int has_bfloat16(void) { return 0; }
 #else
 extern const fnn_kernels fnn_kernels_baseline_32, fnn_kernels_baseline_64;
 static int any(void) { return 1; }
 int fnn_has_vnni(void) { return 0; }
-static int has_bfloat16(void) { return 0; }
 #endif
 
 static const struct {
@@ -119,9 +154,21 @@ const fnn_kernels *fnn_supported_kernels(int i, int bits) {
     return NULL;
 }
 
-const fnn_kernels *fnn_bfloat16_kernels(const fnn_kernels *k, fnn_kernels *room) {
+int fnn_bfloat16_kernels(const fnn_kernels *k, int most, fnn_kernels *room) {
+    static int known = -1; /* the CPU's ways, asked for once */
+    const unsigned long long mode = fnn_fp_enter();
+    int ways = __atomic_load_n(&known, __ATOMIC_RELAXED), way;
+    if (ways < 0) {
+        ways = 1 << FNN_BY_FMA;
+#ifdef X86
+        ways |= has_dots() << FNN_BY_DOTS | has_tiles() << FNN_BY_TILES;
+#endif
+        __atomic_store_n(&known, ways, __ATOMIC_RELAXED);
+    }
     *room = *k;
-    return k->take_dots && has_bfloat16() && k->take_dots(room) ? room : k;
+    way = k->take_bfloat16(room, ways & ((2 << most) - 1));
+    fnn_fp_leave(mode);
+    return way;
 }
 
 /* Memory ------------------------------------------------------------------------------------------------------- */
@@ -342,6 +389,7 @@ unsigned long long fnn_fp_enter(void) {
 void fnn_fp_leave(unsigned long long mode) {
 #ifdef X86
     _mm_setcsr((unsigned)mode);
+    leave_tiles();
 #elif defined(__aarch64__)
     __asm__ volatile("msr fpcr, %0" : : "r"(mode));
 #else

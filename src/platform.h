@@ -14,8 +14,11 @@
 /* The tables of this build, best first, that this CPU can run; bits: 32 or 64. i past the last: NULL. */
 FASTNN_API const fnn_kernels *fnn_supported_kernels(int i, int bits);
 
-/* The table for products of bfloat16 beside k: k, or with vdpbf16ps in `room`. */
-FASTNN_API const fnn_kernels *fnn_bfloat16_kernels(const fnn_kernels *k, fnn_kernels *room);
+/* room <- k, a table of float, with products of bfloat16: by the best way (FNN_BY_...) up to `most`, which is returned. */
+FASTNN_API int fnn_bfloat16_kernels(const fnn_kernels *k, int most, fnn_kernels *room);
+
+/* AMX's tiles are the calling thread's from here to fnn_fp_leave: each of 16 rows of 64 bytes. */
+void fnn_use_tiles(void);
 
 /* Whether the CPU has vpdpbusd on the vectors of avx512's tables. */
 FASTNN_API int fnn_has_vnni(void);

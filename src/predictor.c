@@ -33,6 +33,7 @@ typedef struct {
 
 struct fastnn_predictor {
     const fnn_kernels *k;
+    fnn_kernels own;           /* bfloat16: *k */
     ptrdiff_t n_layers, n_in, n_out, n_classes, widest; /* widest: panels of what passes through the network */
     fnn_activation output;
     int bfloat16;              /* products are of numbers rounded to that */
@@ -142,6 +143,10 @@ static int read_architecture(loading *l, json_text text, size_t n_tensors) {
     for (int i = 0; (f->k = fnn_supported_kernels(i, single ? 32 : 64)); i++)
         if (!isa || !*isa || !strcmp(isa, f->k->isa)) break;
     if (!f->k) return refuse(l, "FASTNN_ISA must be an instruction set that this machine can run, got %.60s", isa);
+    if (f->bfloat16) {
+        fnn_bfloat16_kernels(f->k, FNN_BY_TILES, &f->own);
+        f->k = &f->own;
+    }
     const size_t K = json_length(v[SIZES]) - 1; /* a list of none: as many as there can be */
     if (!K || K > n_tensors) return refuse(l, "architecture: sizes must have a layer for a tensor at most");
     f->layers = calloc(K, sizeof(layer));
@@ -460,14 +465,15 @@ static int forward(const fastnn_predictor *f, const void *x, ptrdiff_t rows, voi
         row = k->nr;
         panel = stride;
     }
+    const int alone = rows == 1 && !f->bfloat16; /* a row by itself, whose sums run on from panel to panel */
     for (ptrdiff_t i = 0; i < f->n_layers; i++) {
         const layer *a = &f->layers[i];
-        if (rows == 1) {
+        if (alone) {
             memset(h, 0, (size_t)(a->panels * k->nr * k->item));
             k->row_product(a->n_in, NULL, h_prev, a->W, a->n_in * k->nr, a->panels, h);
             k->row_activate(a->n_out, h, a->b, a->g, NULL);
         }
-        for (ptrdiff_t p = 0; rows > 1 && p < a->panels; p++)
+        for (ptrdiff_t p = 0; !alone && p < a->panels; p++)
             k->product_panel(rows, a->n_in, h_prev, row, panel, at(k, a->W, p * a->n_in * k->nr), NULL, a->far,
                              vectors(k, a->n_out, p), FNN_FORWARD, at(k, a->b, p * k->nr), a->g, at(k, h, p * stride));
         if (a->norm.kind) {

@@ -88,9 +88,7 @@ const fnn_kernels TABLE_(FNN_ISA_NAME, FNN_REAL_BITS) = {
 
 #if FNN_REAL_BITS == 32
     .round_bfloat16 = round_bfloat16,
-#ifdef FNN_DOTS
-    .take_dots = take_dots,
-#endif
+    .take_bfloat16 = take_bfloat16,
     .encode = encode,
     .code_range = code_range,
     .int8_product = int8_product,

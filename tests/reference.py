@@ -612,6 +612,20 @@ def rounded(net, x):
     return nearest.astype(np.uint32).view(np.float32).astype(np.asarray(x).dtype)
 
 
+def product(net, A, B):
+    """A B; in bfloat16 by blocks of 32 numbers k of a sum: the products of even k are summed from 0,
+    in order, and so are those of odd k, and what both come to is added."""
+    if not net.bfloat16:
+        return A @ B
+    total = np.zeros((len(A), B.shape[1]), np.result_type(A, B))
+    for start in range(0, A.shape[1], 32):
+        sums = [np.zeros_like(total), np.zeros_like(total)]
+        for k in range(start, min(start + 32, A.shape[1])):
+            sums[k % 2] += np.outer(A[:, k], B[k])
+        total += sums[0] + sums[1]
+    return total
+
+
 def forward(net, theta, x, draws=None, running=None):
     """a[k] and h[k] of every layer for the rows of x (batch, n_0); h[0] = x, or s * phi(x).
 
@@ -629,7 +643,7 @@ def passes(net, theta, x, draws=None, running=None, predicts=False, learn=False)
     xhat, inv = [None] * (net.K + 1), [None] * (net.K + 1)
     for k in range(net.K + 1):
         if k > 0:
-            u = h[k - 1] @ rounded(net, W[k]).T
+            u = product(net, h[k - 1], rounded(net, W[k]).T)
             if norm := net.norms[k]:
                 fixed = norm[0] == "batch" and (predicts or len(u) == 1)
                 xhat[k], inv[k], mean, variance = normalised(norm, u, running[k] if fixed else None)
@@ -666,10 +680,10 @@ def backward(net, theta, x, y, weights=None, draws=None, running=None, learn=Fal
             fixed = norm[0] == "batch" and len(x) == 1
             du = normalised_delta(norm, delta[k], xhat[k], gamma[k], inv[k], fixed)
         du = rounded(net, du)
-        grad_W[k] = du.T @ h[k - 1]  # dL/dW[k]
+        grad_W[k] = product(net, du.T, h[k - 1])  # dL/dW[k]
         if b[k] is not None:
             grad_b[k] = (delta[k] if norm else du).sum(0)  # dL/db[k]
-        dh = du @ rounded(net, W[k])  # dL/dh[k-1]
+        dh = product(net, du, rounded(net, W[k]))  # dL/dh[k-1]
         if draws is not None:
             dh = dh * draws[k - 1][1]
         if k == 1:

@@ -131,25 +131,25 @@ def test_gradients_are_the_reference_s(isa, name):
     assert got == pytest.approx(loss, rel=1e-4)
 
 
-def test_a_layer_s_bits_where_sums_are_exact(isa):
-    """Of integers, most of more than 8 bits, whose products and sums float32 holds."""
-    net = in_bfloat16(ref.Net((33, 17), (), "identity"))
-    rng = np.random.default_rng(0)
-    X = rng.integers(-900, 900, (32, 33)).astype(np.float32)
-    theta = rng.integers(-500, 500, net.n_parameters).astype(np.float32) / 2**9
-    y = rng.integers(-(2**12), 2**12, (32, 17)).astype(np.float32)
-    want = ref.loss_and_gradient(net, theta.astype(np.float64), X, y)[1]
-    grad = np.full_like(theta, np.nan)
-    e = engine_of(net, "float32", 32)
-    e.load(theta)
-    e.gradient(X, y, grad, 1)
-    assert np.abs(grad - want).max() < 1e-6 * np.abs(want).max()
-    out = np.empty((32, 17), np.float32)
-    e.forward(X, out, 1)
-    assert np.array_equal(out, ref.forward(net, theta.astype(np.float64), X)[1][1])
+@pytest.mark.parametrize("batch", [1, 31, 33, 300, 1100])
+def test_bits_are_the_reference_s(isa, batch):
+    """Of all three products; where mini-batches are cut, too (1100)."""
+    for sizes, activation in (((37, 70, 33), "relu"), ((70, 5), "relu"), ((301, 33, 2), "identity")):
+        net = in_bfloat16(ref.Net(sizes, activation if len(sizes) > 2 else (), "identity"))
+        X, y, theta = data(net, batch)
+        want = ref.loss_and_gradient(net, theta, X, y)[1]
+        e = engine_of(net, "float32", batch)
+        e.load(theta)
+        for threads in (1, 3):
+            grad = np.full_like(theta, np.nan)
+            e.gradient(X, y, grad, threads)
+            assert np.array_equal(grad, want)
+        out = np.empty((batch, sizes[-1]), np.float32)
+        e.forward(X, out, 1)
+        assert np.array_equal(out, ref.forward(net, theta, X)[1][-1])
 
 
-@pytest.mark.parametrize("batch", [1, 3, 20, 300])
+@pytest.mark.parametrize("batch", [1, 3, 20, 700])
 @pytest.mark.parametrize("name", NETS)
 def test_the_same_bits(name, batch):
     """For one, two and three threads, and each instruction set with FMA."""
@@ -194,50 +194,64 @@ def test_rounding_of_steps_is_that_of_float32():
     assert one.W[0][0, 0] == 1 - 2.0**-12 and one.predict(X) == 1
 
 
-# --- by the CPU's own instruction, which tests stand in for by two fmas (src/bfloat16.h)
+# --- by instructions of some CPUs, which C plays here (tests/played.h)
 
-DOTS = """
+WAYS = """
+#include "played.h"
 #include "bfloat16.h"
-#define OF(dots, kernel) ((dots) ? kernel##_dots : kernel)
-int width(void) { return NR; }
-int agree(void) { return dots_agree(); }
-void panel(int dots, idx rows, idx n, const real *A, idx stride, const real *B, int nv, int finish,
+static products_fn *const ways[] = {products_by_fma, products_by_dots, products_by_tiles};
+#if defined(__x86_64__)
+#define FLUSHED(call) { const unsigned mode = _mm_getcsr(); _mm_setcsr(0x9fc0); call; _mm_setcsr(mode); }
+#else
+#define FLUSHED(call) call;
+#endif
+int agree(int way) { fnn_use_tiles(); return agrees(ways[way]); }
+int best(int ways) { return best_way(ways); }
+void break_tiles(int broken) { order_of_index = broken; }
+void panel(int way, idx rows, idx n, const real *A, idx stride, const real *B, int nv, int finish,
            const real *X, int g, real *C) {
     const fnn_activation of = {g, 0};
-    OF(dots, product_panel)(rows, n, A, NR, stride, B, NULL, 0, nv, finish, X, of, C);
+    products_by = ways[way];
+    FLUSHED(product_panel_bfloat16(rows, n, A, NR, stride, B, NULL, 0, nv, finish, X, of, C))
 }
-void turned(int dots, idx rows, idx n, const real *A, idx stride, const real *W, idx panel,
+void turned(int way, idx rows, idx n, const real *A, idx stride, const real *W, idx panel,
             idx columns, real *C) {
     const fnn_activation of = {fnn_identity, 0};
-    OF(dots, product_turned)(rows, n, A, stride, W, panel, 0, columns, FNN_PARTIAL, NULL, of, C);
+    products_by = ways[way];
+    FLUSHED(product_turned_bfloat16(rows, n, A, stride, W, panel, 0, columns, FNN_PARTIAL, NULL, of, C))
 }
-void block(int dots, idx batch, idx rows, const real *A, const real *B, int nv, real *G, int first,
+void block(int way, idx batch, idx rows, const real *A, const real *B, int nv, real *G, int first,
            real *W) {
     const fnn_rates rates = {.learning_rate = 0.125};
-    OF(dots, gradient_block)(batch, rows, A, B, nv, G, first, W, &rates, NULL, NULL);
+    products_by = ways[way];
+    FLUSHED(gradient_block_bfloat16(batch, rows, A, B, nv, G, first, W, &rates, NULL, NULL))
 }
 """
-WIDE = 32, "-mavx2 -mfma"  # vectors of so many bytes, and the compiler's flags
-NARROW = 16, ""
+WIDTH = 32  # of a panel of AVX-512
 
 
 @pytest.fixture(scope="module")
-def dots(tmp_path_factory):
-    """The C of both roads, with the instruction played by fmas."""
+def library(tmp_path_factory):
+    """The file of the C of all ways."""
     compiler = shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         pytest.skip("no C compiler")
-    size, flags = WIDE if "avx2" in _cpu.isas() else NARROW
-    folder = tmp_path_factory.mktemp("dots")
-    (folder / "dots.c").write_text(DOTS)
-    values = {"REAL_BITS": 32, "VECTOR_BYTES": size, "MR": 6, "ROW_PANELS": 2, "DOTS_BY_FMA": 1}
+    folder = tmp_path_factory.mktemp("ways")
+    (folder / "ways.c").write_text(WAYS)
+    values = {"REAL_BITS": 32, "VECTOR_BYTES": 64, "MR": 14, "ROW_PANELS": 4}
     defined = [f"-DFNN_{name}={value}" for name, value in values.items()]
-    source = Path(__file__).parent.parent / "src"
-    files = str(folder / "dots.c"), "-o", str(folder / "dots.so"), "-lm"
-    options = "-shared -fPIC -O1 -ffp-contract=off -Wno-psabi".split()
-    command = [compiler, *options, f"-I{source}", *flags.split(), *defined, *files]
-    subprocess.run(command, check=True)
-    return ctypes.CDLL(files[2])
+    root = Path(__file__).parent.parent
+    folders = [f"-I{root / part}" for part in ("src", "fastnn/c", "tests")]
+    flags = ["-mavx2", "-mfma"] if "avx2" in _cpu.isas() else []
+    options = "-shared -fPIC -O1 -ffp-contract=off -fno-math-errno -Wno-psabi".split()
+    files = str(folder / "ways.c"), "-o", str(folder / "ways.so"), "-lm"
+    subprocess.run([compiler, *options, *folders, *flags, *defined, *files], check=True)
+    return folder / "ways.so"
+
+
+@pytest.fixture(scope="module")
+def ways(library):
+    return ctypes.CDLL(str(library))
 
 
 def called(function, *arguments):
@@ -251,68 +265,91 @@ def called(function, *arguments):
     return function(*given)
 
 
-def numbers(*shape, seed=0):
+def numbers(*shape, seed=0, scale=1.0):
     """Of bfloat16, of many sizes."""
     rng = np.random.default_rng(seed)
-    values = rng.standard_normal(shape) * 2.0 ** rng.integers(-9, 9, shape)
+    values = scale * rng.standard_normal(shape) * 2.0 ** rng.integers(-9, 9, shape)
     return ref.rounded(in_bfloat16(NETS["plain"]), values.astype(np.float32))
 
 
-SIZES = (1, 2, 3, 4, 5, 12, 13, 31, 67)
+def same(found):
+    """Whether all have the bits of the first, the signs of zeros, too."""
+    first, *others = (one.view(np.uint32) for one in found)
+    return all(np.array_equal(first, one) for one in others)
 
 
-@pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 127, 128, 129, 300])
-def test_products_by_dots_have_the_bits_of_fmas(dots, n):
-    width = called(dots.width)
-    panels = -(-n // width)
-    for rows_, vectors in itertools.product(SIZES, (1, 2)):
-        stride = (rows_ + 2) * width
-        A, B, X = numbers(panels, rows_ + 2, width), numbers(n, width), numbers(rows_, width)
+SCALES = (1.0, 2.0**-62)  # of the latter most products are flushed to zeros of either sign
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("n", [1, 2, 31, 32, 33, 64, 255, 257, 600])
+def test_products_by_every_way_have_the_same_bits(ways, n, scale):
+    panels = -(-n // WIDTH)
+    for rows_, vectors in itertools.product((1, 4, 5, 14, 16, 17, 31, 32, 33, 67), (1, 2)):
+        stride = (rows_ + 2) * WIDTH
+        A = numbers(panels, rows_ + 2, WIDTH, scale=scale)
+        A[-1, :, (n - 1) % WIDTH + 1 :] = np.nan  # padding may hold anything
+        B, X = numbers(n, WIDTH, scale=scale), numbers(rows_, WIDTH)
         for finish, g in ((0, "relu"), (0, "tanh"), (1, "relu"), (2, "identity")):
-            found = np.full((2, rows_, width), np.nan, np.float32)
+            found = np.full((3, rows_, WIDTH), np.nan, np.float32)
             given = rows_, n, A, stride, B, vectors, finish, X, _cpu.ACTIVATIONS[g]
-            for way in (0, 1):
-                called(dots.panel, way, *given, found[way])
-            used = found[:, :, : vectors * width // 2]
-            assert np.array_equal(used[0], used[1]) and np.isfinite(used).all()
-        columns = width - 3 if vectors == 2 else width // 2 - 1
-        W = numbers(panels, width + 1, width)
-        found = np.full((2, rows_, width), np.nan, np.float32)
-        given = rows_, n, A, stride, W, (width + 1) * width, columns
-        for way in (0, 1):
-            called(dots.turned, way, *given, found[way])
-        assert np.array_equal(found[0, :, :columns], found[1, :, :columns])
-        assert np.isfinite(found[:, :, :columns]).all()
+            for way in range(3):
+                called(ways.panel, way, *given, found[way])
+            used = found[:, :, : vectors * WIDTH // 2]
+            assert same(used) and np.isfinite(used).all()
+        if scale == 1:  # the last one is the product alone
+            rows_of_A = np.concatenate(A[:, :rows_], 1)[:, :n]
+            want = ref.product(in_bfloat16(NETS["plain"]), rows_of_A, B)
+            assert same((used[0], np.ascontiguousarray(want[:, : vectors * WIDTH // 2])))
+        columns = WIDTH - 3 if vectors == 2 else WIDTH // 2 - 1
+        W = numbers(panels, WIDTH + 1, WIDTH, scale=scale)
+        found = np.full((3, rows_, WIDTH), np.nan, np.float32)
+        given = rows_, n, A, stride, W, (WIDTH + 1) * WIDTH, columns
+        for way in range(3):
+            called(ways.turned, way, *given, found[way])
+        assert same(found[:, :, :columns]) and np.isfinite(found[:, :, :columns]).all()
 
 
-@pytest.mark.parametrize("batch", [1, 2, 5, 127, 128, 129, 300])
-def test_gradients_by_dots_have_the_bits_of_fmas(dots, batch):
-    width = called(dots.width)
-    A, B = numbers(batch, width), numbers(batch, width, seed=1)
-    W, sums = numbers(width, width, seed=2) / 3, numbers(width, width, seed=3) / 3
-    for rows_, vectors, first, step in itertools.product((1, 3, 12, width), (1, 2), (0, 1), (0, 1)):
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("batch", [1, 2, 31, 32, 33, 128, 255, 257, 600])
+def test_gradients_by_every_way_have_the_same_bits(ways, batch, scale):
+    A, B = numbers(batch, WIDTH, scale=scale), numbers(batch, WIDTH, seed=1, scale=scale)
+    W, sums = numbers(WIDTH, WIDTH, seed=2) / 3, -0.0 * numbers(WIDTH, WIDTH, seed=3)
+    if scale == 1:
+        sums += numbers(WIDTH, WIDTH, seed=3) / 3
+    cases = itertools.product((1, 3, 4, 15, 16, 17, WIDTH), (1, 2), (0, 1), (0, 1))
+    for rows_, vectors, first, step in cases:
         found = []
-        for way in (0, 1):
+        for way in range(3):
             G, moved = sums.copy(), W.copy()
-            called(dots.block, way, batch, rows_, A, B, vectors, G, first, moved if step else None)
-            found.append((moved if step else G)[:rows_, : vectors * width // 2])
-        assert np.array_equal(*found)
-        assert not np.array_equal(found[0], (W if step else sums)[:rows_, : vectors * width // 2])
+            given = batch, rows_, A, B, vectors, G, first, moved if step else None
+            called(ways.block, way, *given)
+            found.append((moved if step else G)[:rows_, : vectors * WIDTH // 2])
+        assert same(found) and np.isfinite(found[0]).all()
+        if scale == 1:
+            assert not same((found[0], (W if step else sums)[:rows_, : vectors * WIDTH // 2]))
 
 
-def test_the_check_of_the_instruction(dots):
-    assert called(dots.agree) == 1
+def test_the_check_of_the_instructions(library, tmp_path):
+    """One that sums in another order is not taken; the next best way is."""
+    other = ctypes.CDLL(str(shutil.copy(library, tmp_path / "other.so")))
+    assert [called(other.agree, way) for way in range(3)] == [1, 1, 1]
+    called(other.break_tiles, 1)
+    assert [called(other.agree, way) for way in range(3)] == [1, 1, 0]
+    assert [called(other.best, 1 | of) for of in (0, 2, 4, 6)] == [0, 1, 0, 1]
+    whole = ctypes.CDLL(str(shutil.copy(library, tmp_path / "whole.so")))
+    assert [called(whole.best, 1 | of) for of in (0, 2, 4, 6)] == [0, 1, 2, 2]
 
 
-def test_the_instruction_s_bits(isa):
-    """Of whole networks, where this CPU has it; elsewhere both are the same kernels."""
+def test_the_ways_bits(isa):
+    """Of whole networks, by what this CPU has; where that is fma alone, all are the same kernels."""
     net = in_bfloat16(NETS["kept"])
     runs = []
-    for on in (True, False):
-        _cpu.set_dots(on)
+    for most in range(3):
+        _cpu.set_dots(most)
         runs.append([part.tobytes() for part in trained(net, 2, 40)])
     _cpu.set_dots()
-    assert runs[0] == runs[1]
+    assert runs[0] == runs[1] == runs[2]
 
 
 # --- a model

@@ -178,6 +178,12 @@ cdef extern from "kernels.h" nogil:
         FNN_PARTIAL
 
     enum:
+        FNN_BLOCK
+        FNN_BY_FMA
+        FNN_BY_DOTS
+        FNN_BY_TILES
+
+    enum:
         FNN_BATCH_NORM
         FNN_LAYER_NORM
 
@@ -240,7 +246,7 @@ cdef bint keeps(fnn_activation g) noexcept nogil
 cdef void *allocate(size_t bytes) noexcept nogil
 cdef void release(void *p) noexcept nogil
 cdef const fnn_kernels *kernels_for(int item) noexcept nogil
-cdef const fnn_kernels *bfloat16_kernels() noexcept nogil
+cdef int bfloat16_kernels(fnn_kernels *room) noexcept nogil
 cdef bint has_dots() noexcept nogil
 cdef int worth(int n_threads, double flops) except -1
 cdef bint limited_to_one() except -1

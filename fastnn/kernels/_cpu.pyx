@@ -15,7 +15,7 @@ from libc.string cimport memset
 
 cdef extern from "platform.h" nogil:
     const fnn_kernels *fnn_supported_kernels(int i, int bits)
-    const fnn_kernels *fnn_bfloat16_kernels(const fnn_kernels *k, fnn_kernels *room)
+    int fnn_bfloat16_kernels(const fnn_kernels *k, int most, fnn_kernels *room)
     int fnn_has_vnni()
     void *fnn_alloc(size_t bytes)
     void fnn_free(void *p)
@@ -158,8 +158,6 @@ cdef bint keeps(fnn_activation g) noexcept nogil:
 
 
 cdef const fnn_kernels *_kernels_32 = NULL
-cdef const fnn_kernels *_kernels_bfloat16 = NULL
-cdef fnn_kernels _of_bfloat16
 cdef const fnn_kernels *_kernels_64 = NULL
 
 
@@ -183,13 +181,12 @@ def use(name=""):
 
     What was built before keeps its kernels. Raises ValueError for a name that this machine cannot run.
     """
-    global _kernels_32, _kernels_64, _kernels_bfloat16
+    global _kernels_32, _kernels_64
     known = isas()
     if name and name not in known:
         raise ValueError(f"the instruction set must be one of {', '.join(known)} on this machine, got {name!r}")
     i = known.index(name) if name else 0
     _kernels_32 = fnn_supported_kernels(i, 32)
-    _kernels_bfloat16 = fnn_bfloat16_kernels(_kernels_32, &_of_bfloat16)
     _kernels_64 = fnn_supported_kernels(i, 64)
 
 
@@ -201,13 +198,21 @@ except ValueError as error:
 
 SUMMED, WEIGHT_SUM = FNN_SUMMED, FNN_WEIGHT_SUM  # what weights in 8 bits keep to (src/int8.h)
 cdef bint _dots = fnn_has_vnni()
+cdef int _most = FNN_BY_TILES
+_WAYS = {FNN_BY_FMA: "fma", FNN_BY_DOTS: "avx512_bf16", FNN_BY_TILES: "amx_bf16"}
 
 
-def set_dots(bint on=True):
-    """Whether what is made from now on uses vpdpbusd (in 8 bits) and vdpbf16ps (bfloat16), on a CPU that has them: for tests."""
-    global _dots, _kernels_bfloat16
-    _dots = on and fnn_has_vnni()
-    _kernels_bfloat16 = fnn_bfloat16_kernels(_kernels_32, &_of_bfloat16) if on else _kernels_32
+def set_dots(int most=FNN_BY_TILES):
+    """What is made from now on uses, on a CPU that has them: vpdpbusd (in 8 bits) and vdpbf16ps (bfloat16) if most is at least 1,
+    AMX's tiles (bfloat16) if it is 2. For tests."""
+    global _dots, _most
+    _dots, _most = most >= FNN_BY_DOTS and fnn_has_vnni(), most
+
+
+def bfloat16_by():
+    """By what products of bfloat16 are made: fma, avx512_bf16 or amx_bf16."""
+    cdef fnn_kernels room
+    return _WAYS[bfloat16_kernels(&room)]
 
 
 cdef bint has_dots() noexcept nogil:
@@ -394,9 +399,9 @@ cdef const fnn_kernels *kernels_for(int item) noexcept nogil:
     return _kernels_32 if item == 4 else _kernels_64
 
 
-cdef const fnn_kernels *bfloat16_kernels() noexcept nogil:
-    """Of float, for products of bfloat16."""
-    return _kernels_bfloat16
+cdef int bfloat16_kernels(fnn_kernels *room) noexcept nogil:
+    """room <- the table of float, with products of bfloat16; returns by what."""
+    return fnn_bfloat16_kernels(_kernels_32, _most, room)
 
 
 def all_finite(array, int item):

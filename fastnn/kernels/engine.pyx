@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t
 from libc.string cimport memcpy, memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, FNN_GROUPS, FNN_MAX_STATES, FNN_OF_b, FNN_OF_W, Choice, Memory, all_share, choice_of, dismiss, fnn_features,
+    FNN_BATCH_NORM, FNN_BLOCK, FNN_GROUPS, FNN_MAX_STATES, FNN_OF_b, FNN_OF_W, Choice, Memory, all_share, choice_of, dismiss, fnn_features,
     fnn_kernels, fnn_norm, fnn_sgd, fnn_targets, fp_enter, fp_leave, free_cores, next_stretch, raise_cancel, seconds, took, worth,
 )
 from fastnn.kernels.inputs cimport phi_finite, prepare_phi
@@ -192,7 +192,7 @@ cdef class Engine:
         """Rows that pass through the network at a time: so many that their activations stay in L2, but outweigh theta.
 
         For fewer rows than that, reading and writing weights and their gradient once more would cost more. Batch normalisation
-        needs the whole mini-batch.
+        needs the whole mini-batch. Of blocks of sums, none is cut.
         """
         cdef Py_ssize_t l, row = 0, weights = 0
         if self.net.batch_normalised:
@@ -200,7 +200,7 @@ cdef class Engine:
         for l in range(self.net.n_layers):
             row += (self.net.layers[l].in_panels + self.net.layers[l].out_panels) * self.net.k.nr * self.net.k.item
             weights += self.net.layers[l].n_in * self.net.layers[l].n_out * self.net.k.item
-        return max(CHUNK, max(L2_BYTES, weights) // row)
+        return max(CHUNK, max(L2_BYTES, weights) // row // FNN_BLOCK * FNN_BLOCK)
 
     cdef int set_keys(self, const unsigned long long[:, ::1] keys) except -1:
         cdef Py_ssize_t l

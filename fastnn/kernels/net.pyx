@@ -34,7 +34,12 @@ cdef int make_net(Net *net, Memory memory, sizes, activations, output, loss, bia
     epsilon, momentum) or None; empty: none; phi: the input layer, as `make_phi` takes it."""
     cdef Py_ssize_t K = len(sizes) - 1, l
     cdef fnn_norm *norm
-    net.k = bfloat16_kernels() if bfloat16 else kernels_for(4 if dtype == "float32" else 8)
+    cdef fnn_kernels *own
+    net.k = kernels_for(4 if dtype == "float32" else 8)
+    if bfloat16:
+        own = <fnn_kernels *> memory.take(1, sizeof(fnn_kernels))
+        bfloat16_kernels(own)
+        net.k = own
     net.n_layers, net.output = K, as_activation(output)
     net.input_scale = input_scale
     set_loss(&net.loss, memory, loss, net.k)

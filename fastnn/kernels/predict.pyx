@@ -175,6 +175,7 @@ cdef const char *layers(const Net *net, const fnn_features *X, const Py_ssize_t 
     cdef char *other = room + size
     cdef const Layer *layer
     cdef fnn_activation g
+    cdef bint alone = rows == 1 and not net.bfloat16  # a row by itself, whose sums run on from panel to panel
     cdef Entries entries = entries_in(net, room + 2 * size + scratch_bytes(k, n_K), rows)
     if net.phi.used:
         if not inputs(net, X, order, first, other, h, stride, rows, &entries):
@@ -182,10 +183,8 @@ cdef const char *layers(const Net *net, const fnn_features *X, const Py_ssize_t 
         if net.bfloat16:
             round_part(k, h, stride, 0, net.layers[0].in_panels, 0, rows)
         h_prev, h, other = h, other, h
-    elif rows == 1 and X.indptr == NULL and not (net.layers[0].turned or as_they_lie(k, X) and not net.bfloat16):
+    elif alone and X.indptr == NULL and not (net.layers[0].turned or as_they_lie(k, X)):
         k.gather_features(1, net.layers[0].n_in, X, order, first, other, k.nr)
-        if net.bfloat16:
-            round_part(k, other, stride, 0, net.layers[0].in_panels, 0, 1)
         h_prev = other
     for l in range(K):
         layer, g = &net.layers[l], activation_of(net, l, to_output)
@@ -193,7 +192,7 @@ cdef const char *layers(const Net *net, const fnn_features *X, const Py_ssize_t 
             looking_layer(net, h_prev, h, stride, g, rows, &entries)
         elif l == 0 and X.indptr != NULL:
             forward_sparse_part(k, layer, X, order, first, h, NULL, stride, g, rows)
-        elif rows == 1 and not layer.turned:
+        elif alone and not layer.turned:
             memset(h, 0, layer.out_panels * k.nr * k.item)
             if helped:
                 helped_row_product(k, net.layers, layer.n_in, h_prev, layer.Wp, layer.n_in * k.nr, layer.out_panels, h)
@@ -450,7 +449,7 @@ cdef class Frozen:
         self.type_number = np.NPY_FLOAT32 if dtype == "float32" else np.NPY_FLOAT64
         self.kind = fnn_kind_float32 if dtype == "float32" else fnn_kind_float64
         self.n_in, self.n_out, self.most = sizes[0], sizes[len(sizes) - 1], max_batch
-        self.alone = alone or int8 is not None
+        self.alone = alone or int8 is not None or bfloat16
         self.row_flops = flops(&self.net, 1, 1)
         self.row_bytes = (widest_panels(&self.net, NULL) * self.net.k.nr * self.net.k.item + 63) // 64 * 64
         self.memory = memory  # last: from here on it can be called

@@ -37,7 +37,7 @@ from libc.stdint cimport int32_t
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, FNN_FACTOR, FNN_LAYER_NORM, FNN_OF_b, FNN_OF_W, Memory, check_signals, fnn_activation, fnn_barrier, fnn_count,
+    FNN_BATCH_NORM, FNN_BLOCK, FNN_FACTOR, FNN_LAYER_NORM, FNN_OF_b, FNN_OF_W, Memory, check_signals, fnn_activation, fnn_barrier, fnn_count,
     fnn_draw, fnn_entry, fnn_identity, fnn_kernels, fnn_norm, fnn_prefetch, fnn_rates, fnn_sgd, fnn_span, fnn_spans,
     fnn_team_size, fp_enter, fp_leave, had_core, plain, seconds, startable, thread_seconds, wait,
 )
@@ -239,11 +239,17 @@ cdef inline Part block_of(const Thread *my, const Part *part, Py_ssize_t i) noex
     return block
 
 
+cdef inline Py_ssize_t in_blocks(Py_ssize_t rows, Py_ssize_t i, Py_ssize_t n) noexcept nogil:
+    """Where part i of n of the rows begins, so that sums over them are cut between their blocks (src/bfloat16.h) alone."""
+    return rows * i // n // FNN_BLOCK * FNN_BLOCK
+
+
 cdef inline Py_ssize_t chunk_at(const Run *run, Py_ssize_t first) noexcept nogil:
-    """Rows that pass through the network together from row `first` on: an even share of its mini-batch."""
+    """Rows that pass through the network together from row `first` on: an even share of its mini-batch, in whole blocks of sums."""
     cdef Py_ssize_t start = first // run.batch * run.batch, b = min(run.batch, run.n - start)
     cdef Py_ssize_t n_chunks = (b + run.chunk - 1) // run.chunk
-    return min((b + n_chunks - 1) // n_chunks, start + b - first) if first < run.n else 0
+    cdef Py_ssize_t share = (b + n_chunks - 1) // n_chunks
+    return min((share + FNN_BLOCK - 1) // FNN_BLOCK * FNN_BLOCK, start + b - first) if first < run.n else 0
 
 
 cdef inline bint all_finite(const Run *run, int threads) noexcept nogil:
@@ -541,7 +547,7 @@ cdef bint gradient(const Net *net, const Buffers *buffers, Run *run, Thread *my)
 
     Blocks of W, and their gradient, are mine: nobody meets here. The rows of the next chunk come near meanwhile.
     """
-    cdef Py_ssize_t n_blocks = (my.rows + GRADIENT_BLOCK - 1) // GRADIENT_BLOCK if my.rows > run.block else 1, i
+    cdef Py_ssize_t n_blocks = (my.rows + GRADIENT_BLOCK - 1) // GRADIENT_BLOCK if my.rows > run.block else 1, i, stop
     cdef bint apply = my.step.apply
     cdef fnn_prefetch coming
     my.next_rows = chunk_at(run, my.first + my.rows)
@@ -553,7 +559,8 @@ cdef bint gradient(const Net *net, const Buffers *buffers, Run *run, Thread *my)
     my.step.summed = True
     for i in range(n_blocks):
         my.step.apply = apply and i == n_blocks - 1
-        gradient_rows(net, buffers, run, my, my.rows * i // n_blocks, my.rows * (i + 1) // n_blocks, &coming)
+        stop = in_blocks(my.rows, i + 1, n_blocks) if i < n_blocks - 1 else my.rows
+        gradient_rows(net, buffers, run, my, in_blocks(my.rows, i, n_blocks), stop, &coming)
         my.step.first = False
         if i < n_blocks - 1 and leaves(run, my, my.rows // n_blocks):
             return False
