@@ -30,7 +30,7 @@ static void round_bfloat16(idx n, const void *x_, void *y_) {
 typedef void products_fn(idx rows, idx n, const real *A, idx row, idx step, idx stride, const real *B, int nv, real *C);
 
 #define KB 256       /* steps of a product before it moves on: those of B stay near for all rows */
-#define SOME (MR > 4 ? 4 : 2)
+#define SR (MR < 6 ? MR : 6) /* rows of a tile of sums: so many hide the latency of one */
 #define FEW_ROWS 4   /* to bring numbers into pairs takes longer than so many rows' products */
 #define PAIRS_OF_BLOCK (FNN_BLOCK / 2)
 
@@ -45,17 +45,17 @@ INLINE V dot(V acc, VI a, VI b) {
 }
 
 /* m rows. dots: of pairs, those of a block's E before those of its O; A: pair k of row r at k step + r row. */
-INLINE void sums_tile(const int m, const int dots, idx n, const real *A, idx row, idx step, idx stride, const real *B, int nv_stored,
+INLINE void sums_tile(const int m, const int dots, idx n, const real *A, idx row, idx step, idx stride, const real *B, int stored,
                       real *C) {
     const int nv = NV;
     NO_UNROLL for (; n > 0; n -= FNN_BLOCK) {
-        V acc[MR][NV], sums[2][MR][NV];
+        V acc[SR][NV], sums[2][SR][NV];
         const idx in_block = n < FNN_BLOCK ? n : FNN_BLOCK;
         NO_UNROLL for (int odd = 0; odd < 2; odd++) {
             const int start = dots ? odd * PAIRS_OF_BLOCK / 2 : odd, on = dots ? 1 : 2;
             ALL(r, v) acc[r][v] = (V){0};
             NO_UNROLL for (idx j = 0; j < in_block; j += NR) {
-                const real *from[(MR + ROWS_FROM - 1) / ROWS_FROM], *b_from = B + (j + start) * NR;
+                const real *from[(SR + ROWS_FROM - 1) / ROWS_FROM], *b_from = B + (j + start) * NR;
                 const idx end = dots ? start + PAIRS_OF_BLOCK / 2 : in_block - j < NR ? in_block - j : NR;
                 UNROLL for (int i = 0; i < m; i += ROWS_FROM) from[i / ROWS_FROM] = A + j / NR * stride + start * step + i * row;
                 NO_UNROLL for (idx k = start; k < end; k += on) {
@@ -75,7 +75,8 @@ INLINE void sums_tile(const int m, const int dots, idx n, const real *A, idx row
             if (in_block < FNN_BLOCK) ALL(r, v) acc[r][v] += splat(0); /* the zeros: -0 becomes 0 */
             ALL(r, v) sums[odd][r][v] = acc[r][v];
         }
-        ALL(r, v) if (v < nv_stored) store(C + r * NR + v * VL, load(C + r * NR + v * VL) + (sums[0][r][v] + sums[1][r][v]));
+        NO_UNROLL for (int r = 0; r < m; r++)
+            for (int v = 0; v < stored; v++) store(C + r * NR + v * VL, load(C + r * NR + v * VL) + (sums[0][r][v] + sums[1][r][v]));
         A += dots ? PAIRS_OF_BLOCK * step : FNN_BLOCK / NR * stride;
         B += (dots ? PAIRS_OF_BLOCK : FNN_BLOCK) * NR;
     }
@@ -85,15 +86,14 @@ INLINE void sums_tile(const int m, const int dots, idx n, const real *A, idx row
     NOINLINE void name(idx n, const real *A, idx row, idx step, idx stride, const real *B, int nv, real *C) {              \
         sums_tile(m, dots, n, A, row, step, stride, B, nv, C);                                                             \
     }
-#define ROWS_OF_SUMS(name, dots)                                                                                            \
-    SUMS(name##_1, 1, dots) SUMS(name##_some, SOME, dots) SUMS(name##_most, MR, dots)                                       \
-    static void name(idx rows, idx n, const real *A, idx row, idx step, idx stride, const real *B, int nv, real *C) {      \
-        for (idx m; rows > 0; rows -= m, A += m * row, C += m * NR) {                                                      \
-            m = rows >= MR ? MR : rows >= SOME ? SOME : 1;                                                                 \
-            (m == 1 ? name##_1 : m == SOME ? name##_some : name##_most)(n, A, row, step, stride, B, nv, C);                \
-        }                                                                                                                  \
+SUMS(fmas_of_row, 1, 0) SUMS(fmas, SR, 0)
+
+static void products_by_fma(idx rows, idx n, const real *A, idx row, idx step, idx stride, const real *B, int nv, real *C) {
+    for (idx m; rows > 0; rows -= m, A += m * row, C += m * NR) {
+        m = rows < SR ? 1 : SR;
+        (rows < SR ? fmas_of_row : fmas)(n, A, row, step, stride, B, nv, C);
     }
-ROWS_OF_SUMS(products_by_fma, 0)
+}
 
 static products_fn *products_by = products_by_fma; /* as all have the same bits, it may change at any time */
 
@@ -102,11 +102,11 @@ INLINE void add_products(idx rows, idx n, const real *A, idx row, idx step, idx 
     by(rows, n, A, row, step, stride, B, nv, C);
 }
 
-INLINE void clear(idx rows, int nv, real *C) {
+NOINLINE void clear(idx rows, int nv, real *C) {
     for (idx r = 0; r < rows; r++) for (int v = 0; v < nv; v++) store(C + r * NR + v * VL, (V){0});
 }
 
-static void finish_products(idx rows, int nv, int finish, const real *X, fnn_activation g, real *C) {
+INLINE void finish_products(idx rows, int nv, int finish, const real *X, fnn_activation g, real *C) {
     if (finish == FNN_FORWARD) {
         for (idx r = 0; r < rows; r++)
             for (int v = 0; v < nv; v++) store(C + r * NR + v * VL, load(C + r * NR + v * VL) + load(X + v * VL));
@@ -116,33 +116,34 @@ static void finish_products(idx rows, int nv, int finish, const real *X, fnn_act
     }
 }
 
-/* product_panel, product_turned and gradient_block (kernels.h) of numbers of bfloat16. Columns of zeros are not left out, and what
- * comes next is not brought near. */
-static void product_panel_bfloat16(idx rows, idx n, const void *A_, idx row, idx stride, const void *B_, const fnn_spans *spans,
-                                   int far, int nv, int finish, const void *X, fnn_activation g, void *C) {
-    (void)spans, (void)far;
-    assert(rows > 0 && n > 0 && row == NR);
-    const real *A = A_, *B = B_;
-    clear(rows, nv, C);
-    for (idx k = 0; k < n; k += KB)
-        add_products(rows, n - k < KB ? n - k : KB, A + k / NR * stride, row, 1, stride, B + k * NR, nv, C);
-    finish_products(rows, nv, finish, X, g, C);
-}
-
-static void product_turned_bfloat16(idx rows, idx n, const void *A_, idx stride, const void *W_, idx panel, int far, idx columns,
-                                    int finish, const void *X, fnn_activation g, void *C) {
-    (void)far;
-    assert(rows > 0 && n > 0 && columns > 0 && columns <= NR);
-    const real *A = A_, *W = W_;
-    const int nv = columns > VL ? 2 : 1;
-    real B[KB * NR] __attribute__((aligned(64)));
+/* product_panel (columns 0), product_turned and gradient_block (kernels.h) of numbers of bfloat16. Columns of zeros are not left out,
+ * and what comes next is not brought near. */
+NOINLINE void sum_product(idx rows, idx n, const real *A, idx stride, const real *B, idx panel, idx columns, int nv, int finish,
+                          const real *X, fnn_activation g, real *C) {
+    real turned[KB * NR] __attribute__((aligned(64)));
+    assert(rows > 0 && n > 0);
     clear(rows, nv, C);
     for (idx k = 0; k < n; k += KB) {
         const idx steps = n - k < KB ? n - k : KB;
-        for (idx j = 0; j < steps; j += NR) turn(columns, steps - j > VL ? 2 : 1, W + (k + j) / NR * panel, B + j * NR, NULL);
-        add_products(rows, steps, A + k / NR * stride, NR, 1, stride, B, nv, C);
+        for (idx j = 0; columns && j < steps; j += NR)
+            transpose_block(columns, steps - j > VL ? 2 : 1, B + (k + j) / NR * panel, turned + j * NR);
+        add_products(rows, steps, A + k / NR * stride, NR, 1, stride, columns ? turned : B + k * NR, nv, C);
     }
     finish_products(rows, nv, finish, X, g, C);
+}
+
+static void product_panel_bfloat16(idx rows, idx n, const void *A, idx row, idx stride, const void *B, const fnn_spans *spans, int far,
+                                   int nv, int finish, const void *X, fnn_activation g, void *C) {
+    (void)row, (void)spans, (void)far;
+    assert(row == NR);
+    sum_product(rows, n, A, stride, B, 0, 0, nv, finish, X, g, C);
+}
+
+static void product_turned_bfloat16(idx rows, idx n, const void *A, idx stride, const void *W, idx panel, int far, idx columns,
+                                    int finish, const void *X, fnn_activation g, void *C) {
+    (void)far;
+    assert(columns > 0 && columns <= NR);
+    sum_product(rows, n, A, stride, W, panel, columns, columns > VL ? 2 : 1, finish, X, g, C);
 }
 
 static void gradient_block_bfloat16(idx batch, idx m_rows, const void *A_, const void *B_, int nv, void *G_, int first, void *W_,

@@ -298,7 +298,7 @@ typedef struct fnn_kernels {
      * ones the even one. y may be x. */
     void (*round_bfloat16)(ptrdiff_t n, const void *x, void *y);
     /* k, a copy of this table, <- products of bfloat16, which take rounded numbers in panels alone, by the best of `ways` (bits
-     * 1 << FNN_BY_...), if it has fma's bits. Returns it. */
+     * 1 << FNN_BY_FMA and so on) that has fma's bits. Returns it. */
     int (*take_bfloat16)(struct fnn_kernels *k, int ways);
 
     /* In 8 bits, of float alone (double's table has NULL). each: 1 where each row has codes of its own, 0 where all have the same.

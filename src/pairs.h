@@ -14,49 +14,47 @@ INLINE VI bits_at(const real *x) { return (VI)load(x); }
 INLINE void store_bits(real *to, VI v) { store(to, (V)v); }
 
 /* Pairs of n rows of NR numbers, with zeros behind the last. */
-INLINE void pair_rows(const int tiles, idx n, const real *x, real *pairs) {
+NOINLINE void pair_rows(int tiles, idx n, const real *x, real *pairs) {
     for (idx k = 0; k < n; k += FNN_BLOCK, x += FNN_BLOCK * NR)
-        for (int i = 0; i < PAIRS_OF_BLOCK; i++, pairs += NR)
+        for (int i = 0; i < PAIRS_OF_BLOCK; i++, pairs += NR) {
+            const idx upper = UPPER(tiles, i), lower = LOWER(tiles, i);
             for (int v = 0; v < NR; v += VL) {
-                const VI upper = k + UPPER(tiles, i) < n ? bits_at(x + UPPER(tiles, i) * NR + v) : (VI){0};
-                const VI lower = k + LOWER(tiles, i) < n ? bits_at(x + LOWER(tiles, i) * NR + v) : (VI){0};
-                store_bits(pairs + v, upper | (VI)((VU)lower >> 16));
+                const VI a = k + upper < n ? bits_at(x + upper * NR + v) : (VI){0}, b = k + lower < n ? bits_at(x + lower * NR + v) : (VI){0};
+                store_bits(pairs + v, a | (VI)((VU)b >> 16));
             }
+        }
 }
 
-/* Pairs of m rows of n numbers, in panels (NR is a block). */
+/* Pairs of m rows of n numbers, in panels (NR is a block); ROOM of them from one row to the next. */
+#define ROOM (KB / 2)
 typedef uint16_t V16 __attribute__((vector_size(FNN_VECTOR_BYTES)));
 #define HALF(tiles, w) (2 * ((w) % 2 ? UPPER(tiles, (w) / 2) : LOWER(tiles, (w) / 2)) + 1) /* which of 64 halves stands at place w */
 #define FOUR(tiles, w) HALF(tiles, w), HALF(tiles, (w) + 1), HALF(tiles, (w) + 2), HALF(tiles, (w) + 3)
 #define HALVES(tiles) FOUR(tiles, 0), FOUR(tiles, 4), FOUR(tiles, 8), FOUR(tiles, 12), FOUR(tiles, 16), FOUR(tiles, 20), \
                       FOUR(tiles, 24), FOUR(tiles, 28)
-INLINE void pair_columns(const int tiles, idx m, idx n, const real *A, idx stride, real *pairs, idx row, idx block) {
-    for (; n > 0; n -= FNN_BLOCK, A += stride, pairs += block)
+NOINLINE void pair_columns(int tiles, idx m, idx n, const real *A, idx stride, real *pairs) {
+    for (; n > 0; n -= FNN_BLOCK, A += stride, pairs += PAIRS_OF_BLOCK)
         for (idx r = 0; r < m; r++) {
             real whole[NR] = {0};
             const real *x = A + r * NR;
             if (n < NR) x = memcpy(whole, x, (size_t)n * sizeof(real));
             const V16 a = (V16)load(x), b = (V16)load(x + VL);
-            store_bits(pairs + r * row, (VI)(tiles ? __builtin_shufflevector(a, b, HALVES(1)) : __builtin_shufflevector(a, b, HALVES(0))));
+            store_bits(pairs + r * ROOM, (VI)(tiles ? __builtin_shufflevector(a, b, HALVES(1)) : __builtin_shufflevector(a, b, HALVES(0))));
         }
 }
 
-ROWS_OF_SUMS(dot_rows, 1)
+SUMS(dots, SR, 1)
 
 static void products_by_dots(idx rows, idx n, const real *A, idx row, idx step, idx stride, const real *B, int nv, real *C) {
-    enum { room = KB / 2 };
-    real of_A[room * NR] __attribute__((aligned(64))), of_B[room * NR] __attribute__((aligned(64)));
+    real of_A[ROOM * NR] __attribute__((aligned(64))), of_B[ROOM * NR] __attribute__((aligned(64)));
     pair_rows(0, n, B, of_B);
-    if (step != 1) {
-        pair_rows(0, n, A, of_A);
-        dot_rows(rows, n, of_A, 1, NR, 0, of_B, nv, C);
-        return;
+    if (step != 1) pair_rows(0, n, A, of_A);
+    idx r = 0;
+    for (; r + SR <= rows; r += SR) {
+        if (step == 1) pair_columns(0, SR, n, A + r * row, stride, of_A);
+        dots(n, step == 1 ? of_A : of_A + r, step == 1 ? ROOM : 1, step == 1 ? 1 : NR, 0, of_B, nv, C + r * NR);
     }
-    for (idx r = 0; r < rows; r += MR) {
-        const idx m = rows - r < MR ? rows - r : MR;
-        pair_columns(0, m, n, A + r * row, stride, of_A, room, PAIRS_OF_BLOCK);
-        dot_rows(m, n, of_A, room, 1, 0, of_B, nv, C + r * NR);
-    }
+    products_by_fma(rows - r, n, A + r * row, row, step, stride, B, nv, C + r * NR); /* too few for it */
 }
 
 #define SIDE 16                  /* rows of a tile, and 32-bit columns */
@@ -70,56 +68,48 @@ static void products_by_dots(idx rows, idx n, const real *A, idx row, idx step, 
 #define tile_dot(t, a, b) __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #t : : : "memory")
 #endif
 
-/* Tiles 0 to 3: sums, two by two. 4 and 5: of A, its rows; 6 and 7: of B, its columns. Rows beyond the last may hold anything. */
+NOINLINE void copy_sums(idx rows, int nv, const real *from, real *to) {
+    for (idx r = 0; r < rows; r++) for (int v = 0; v < nv; v++) store(to + r * NR + v * VL, load(from + r * NR + v * VL));
+}
+
+/* Tiles 0 to 3: sums, two by two. 4 and 5: of A, its rows; 6 and 7: of B, its columns. Rows and columns beyond the last may hold
+ * anything. */
 static void products_by_tiles(idx rows, idx n, const real *A, idx row, idx step, idx stride, const real *B, int nv, real *C) {
-    enum { block_A = TILE_ROWS * SIDE, block_B = SIDE * NR };
-    real of_A[KB / FNN_BLOCK * block_A] __attribute__((aligned(64))), of_B[KB / FNN_BLOCK * block_B] __attribute__((aligned(64)));
+    real of_A[ROOM * NR] __attribute__((aligned(64))), of_B[ROOM * NR] __attribute__((aligned(64)));
     real part[TILE_ROWS * NR] __attribute__((aligned(64)));
+    const idx a_row = step == 1 ? ROOM : NR;
     pair_rows(1, n, B, of_B);
     fnn_use_tiles();
-    for (idx r = 0; r < rows; r += TILE_ROWS) {
+    for (idx r = 0; r < rows; r += TILE_ROWS, C += TILE_ROWS * NR) {
         const idx m = rows - r < TILE_ROWS ? rows - r : TILE_ROWS;
-        const int right = nv > 1, low = m > SIDE;
-        real *to = m < TILE_ROWS ? part : C + r * NR;
-        if (step == 1) {
-            pair_columns(1, m, n, A + r * row, stride, of_A, SIDE, block_A);
-        } else { /* A's columns are the rows */
-            pair_rows(1, n, A, of_A);
-            for (idx k = 0; k < n; k += FNN_BLOCK) {
-                V v[2][SIDE];
-                real *block = of_A + k / FNN_BLOCK * block_A;
-                for (int h = 0; h < 2; h++) {
-                    UNROLL for (int e = 0; e < SIDE; e++) v[h][e] = load(block + e * NR + h * SIDE);
-                    transpose(v[h]);
-                }
-                UNROLL for (int e = 0; e < TILE_ROWS; e++) store(block + e * SIDE, v[e / SIDE][e % SIDE]);
-            }
+        real *to = m < TILE_ROWS || nv < NV ? part : C;
+        if (step == 1) pair_columns(1, m, n, A + r * row, stride, of_A);
+        else for (idx k = 0; k < n; k += 2 * FNN_BLOCK) { /* A's columns are the rows: two blocks are turned at once */
+            const idx some = n - k < 2 * FNN_BLOCK ? n - k : 2 * FNN_BLOCK;
+            pair_rows(1, some, A + k * NR, part);
+            transpose_block((some + FNN_BLOCK - 1) / FNN_BLOCK * PAIRS_OF_BLOCK, NV, part, of_A + k / 2 * NR);
         }
-        if (to == part) memcpy(part, C + r * NR, (size_t)(m * NR) * sizeof(real));
+        if (to == part) copy_sums(m, nv, C, part);
         tile_load(0, to, NR);
-        if (right) tile_load(1, to + SIDE, NR);
-        if (low) tile_load(2, to + SIDE * NR, NR);
-        if (right && low) tile_load(3, to + SIDE * NR + SIDE, NR);
+        tile_load(1, to + SIDE, NR);
+        tile_load(2, to + SIDE * NR, NR);
+        tile_load(3, to + SIDE * NR + SIDE, NR);
         for (idx k = 0; k < n; k += FNN_BLOCK) {
-            const real *a = of_A + k / FNN_BLOCK * block_A, *b = of_B + k / FNN_BLOCK * block_B;
-            tile_load(4, a, SIDE);
+            const real *a = of_A + (step == 1 ? k / 2 : k / (2 * FNN_BLOCK) * NR * NR + k % (2 * FNN_BLOCK) / 2), *b = of_B + k / 2 * NR;
+            tile_load(4, a, a_row);
             tile_load(6, b, NR);
             tile_dot(0, 4, 6);
-            if (right) {
-                tile_load(7, b + SIDE, NR);
-                tile_dot(1, 4, 7);
-            }
-            if (low) {
-                tile_load(5, a + SIDE * SIDE, SIDE);
-                tile_dot(2, 5, 6);
-                if (right) tile_dot(3, 5, 7);
-            }
+            tile_load(7, b + SIDE, NR);
+            tile_dot(1, 4, 7);
+            tile_load(5, a + SIDE * a_row, a_row);
+            tile_dot(2, 5, 6);
+            tile_dot(3, 5, 7);
         }
         tile_store(0, to, NR);
-        if (right) tile_store(1, to + SIDE, NR);
-        if (low) tile_store(2, to + SIDE * NR, NR);
-        if (right && low) tile_store(3, to + SIDE * NR + SIDE, NR);
-        if (to == part) memcpy(C + r * NR, part, (size_t)(m * NR) * sizeof(real));
+        tile_store(1, to + SIDE, NR);
+        tile_store(2, to + SIDE * NR, NR);
+        tile_store(3, to + SIDE * NR + SIDE, NR);
+        if (to == part) copy_sums(m, nv, part, C);
     }
 }
 
@@ -140,7 +130,7 @@ static int agrees(products_fn *by) {
     return !memcmp(C[0], C[1], sizeof C[0]);
 }
 
-/* The best of `ways` (bits 1 << FNN_BY_...) that this CPU has. */
+/* The best of `ways`, bits 1 << FNN_BY_FMA and so on, which this CPU has. */
 static int best_way(int ways) {
     static products_fn *const by[] = {products_by_fma, products_by_dots, products_by_tiles};
     static int known[3]; /* 1: it agrees, -1: it does not */

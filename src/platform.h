@@ -14,7 +14,7 @@
 /* The tables of this build, best first, that this CPU can run; bits: 32 or 64. i past the last: NULL. */
 FASTNN_API const fnn_kernels *fnn_supported_kernels(int i, int bits);
 
-/* room <- k, a table of float, with products of bfloat16: by the best way (FNN_BY_...) up to `most`, which is returned. */
+/* room <- k, a table of float, with products of bfloat16: by the best way, FNN_BY_FMA or another, up to `most`. Returns it. */
 FASTNN_API int fnn_bfloat16_kernels(const fnn_kernels *k, int most, fnn_kernels *room);
 
 /* AMX's tiles are the calling thread's from here to fnn_fp_leave: each of 16 rows of 64 bytes. */

@@ -134,7 +134,11 @@ def test_gradients_are_the_reference_s(isa, name):
 @pytest.mark.parametrize("batch", [1, 31, 33, 300, 1100])
 def test_bits_are_the_reference_s(isa, batch):
     """Of all three products; where mini-batches are cut, too (1100)."""
-    for sizes, activation in (((37, 70, 33), "relu"), ((70, 5), "relu"), ((301, 33, 2), "identity")):
+    for sizes, activation in (
+        ((37, 70, 33), "relu"),
+        ((70, 5), "relu"),
+        ((301, 33, 2), "identity"),
+    ):
         net = in_bfloat16(ref.Net(sizes, activation if len(sizes) > 2 else (), "identity"))
         X, y, theta = data(net, batch)
         want = ref.loss_and_gradient(net, theta, X, y)[1]
