@@ -613,8 +613,8 @@ def rounded(net, x):
 
 
 def product(net, A, B):
-    """A B; in bfloat16 by blocks of 32 numbers k of a sum: the products of even k are summed from 0,
-    in order, and so are those of odd k, and what both come to is added."""
+    """A B; in bfloat16 by blocks of 32 numbers k of a sum: the products of even k are summed from
+    0, in order, and so are those of odd k, and what both come to is added."""
     if not net.bfloat16:
         return A @ B
     total = np.zeros((len(A), B.shape[1]), np.result_type(A, B))

@@ -205,7 +205,7 @@ WAYS = """
 #include "bfloat16.h"
 static products_fn *const ways[] = {products_by_fma, products_by_dots, products_by_tiles};
 #if defined(__x86_64__)
-#define FLUSHED(call) { const unsigned mode = _mm_getcsr(); _mm_setcsr(0x9fc0); call; _mm_setcsr(mode); }
+#define FLUSHED(call) { const unsigned m = _mm_getcsr(); _mm_setcsr(0x9fc0); call; _mm_setcsr(m); }
 #else
 #define FLUSHED(call) call;
 #endif
@@ -222,7 +222,8 @@ void turned(int way, idx rows, idx n, const real *A, idx stride, const real *W, 
             idx columns, real *C) {
     const fnn_activation of = {fnn_identity, 0};
     products_by = ways[way];
-    FLUSHED(product_turned_bfloat16(rows, n, A, stride, W, panel, 0, columns, FNN_PARTIAL, NULL, of, C))
+    FLUSHED(product_turned_bfloat16(rows, n, A, stride, W, panel, 0, columns, FNN_PARTIAL, NULL, of,
+                                    C))
 }
 void block(int way, idx batch, idx rows, const real *A, const real *B, int nv, real *G, int first,
            real *W) {
@@ -346,7 +347,7 @@ def test_the_check_of_the_instructions(library, tmp_path):
 
 
 def test_the_ways_bits(isa):
-    """Of whole networks, by what this CPU has; where that is fma alone, all are the same kernels."""
+    """Of whole networks, by what this CPU has; where that is fma alone, all are the same."""
     net = in_bfloat16(NETS["kept"])
     runs = []
     for most in range(3):

@@ -1,12 +1,13 @@
-"""How many threads train: the choice follows what a step costs, and costs little itself."""
+"""How many threads train, and which part of a step is whose, by what steps cost."""
 
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 
-from fastnn.kernels._cpu import simulate
+from fastnn.kernels._cpu import share_out, simulate
 
 
 def busy_until(when, others=1):
@@ -208,3 +209,39 @@ def test_steps_of_several_sizes_by_turns(sizes):
     late = after(4, timeline(machine, 2, 15.0, sizes))
     for size in sizes:
         assert shares([s for s in late if s[-1] == size])[1 if size < 100 else 2] > 0.85
+
+
+def parts(ends):
+    return [b - a for a, b in pairwise(ends)]
+
+
+def runs(speeds, n, noise=0.0, seconds=0.004):
+    """Threads that sum so many blocks a second, give or take, in so long."""
+    rng = random.Random(1)
+    return [
+        [(v * seconds * rng.gauss(1, noise), seconds) for v in speeds] for _ in range(n)
+    ]
+
+
+@pytest.mark.parametrize("speeds", [(1, 1), (1, 0.75), (0.7, 1, 1), (2, 2, 1, 1), (1,) * 7])
+def test_parts_become_as_large_as_threads_are_fast(speeds):
+    last = share_out(len(speeds), runs([1e6 * v for v in speeds], 8))[-1]
+    assert last[0] == 0 and last[-1] == 1
+    assert parts(last) == pytest.approx([v / sum(speeds) for v in speeds], rel=1e-3)
+
+
+def test_parts_of_cores_that_are_alike_stay_where_they_are():
+    for ends in share_out(4, runs([1e6] * 4, 200, noise=0.01)):
+        assert ends == [0, 0.25, 0.5, 0.75, 1]
+
+
+def test_a_thread_that_loses_its_core_keeps_a_part_and_gets_its_own_back():
+    found = share_out(2, runs([1e6, 1e3], 10) + runs([1e6, 1e6], 10))
+    assert parts(found[9])[1] == pytest.approx(0.5 * 0.5 / (0.5 * 0.5 + 1), rel=0.01)
+    assert found[-1] == [0, 0.5, 1]
+
+
+def test_short_looks_are_added_up():
+    found = share_out(2, runs([1e6, 5e5], 100, seconds=1e-4))
+    assert found[10] == [0, 0.5, 1]
+    assert parts(found[-1]) == pytest.approx([2 / 3, 1 / 3], rel=1e-3)

@@ -294,6 +294,23 @@ cdef struct Pace:
     double clock               # seconds of training so far: what lies between two calls does not count
     Choice choices[SIZES]      # for mini-batches of 1, 2 to 3, 4 to 7, ... rows
 
+cdef struct Parts:
+    # Which part of a step is each thread's, of panels, rows or blocks. Zeros at first.
+    int threads                # of so many
+    double *ends               # [threads + 1]: thread t's part lies between ends[t] and ends[t + 1], of 0 to 1
+    double *blocks             # [threads]: of weights, of whose gradient it has summed a row since the last look, ...
+    double *seconds            # [threads]: ... in so many
+    double *speed              # [threads]: blocks a second, over some looks
+    int leans                  # in tests: which way
+
+cdef class Shares:
+    """Parts by how fast each thread was."""
+    cdef Parts parts
+    cdef Memory memory
+    cdef Parts *among(self, int threads) except? NULL
+
+cdef void learn(Parts *parts) noexcept nogil
+
 cdef bint had_core(double seconds, double ran) noexcept nogil
 cdef Choice *choice_of(Pace *pace, Py_ssize_t batch) noexcept nogil
 cdef Py_ssize_t next_stretch(Choice *c, int most, Py_ssize_t steps, Py_ssize_t batch, int *threads) noexcept nogil

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 
 from cython.parallel cimport prange
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from libc.math cimport fabs
+from libc.math cimport fabs, pow
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
@@ -664,6 +664,85 @@ cdef void dismiss(Pace *pace) noexcept nogil:
     cdef int i
     for i in range(SIZES):
         forget(&pace.choices[i])
+
+
+# Shares: how much of a step is whose? Cores are not equally fast: a virtual one has neighbours, some CPUs have cores of two
+# kinds, and whoever is done waits for the slowest. So a thread's part is as large as what it got through before, in blocks of
+# the gradient a second. Whose a part is changes no bit.
+
+cdef double ENOUGH = 0.002     # seconds of sums, each thread's, that tell its speed
+cdef double ALIKE = 0.03       # parts that differ from even ones by less are even
+cdef double LEAST = 0.5        # of the mean speed: a thread that is slower has lost its core, which Pace is there for
+
+
+cdef class Shares:
+    cdef Parts *among(self, int threads) except? NULL:
+        """Those of so many threads, even ones where there were none of so many; NULL: one takes all."""
+        cdef Memory memory
+        cdef Parts parts
+        if threads == 1:
+            return NULL
+        if threads == self.parts.threads:
+            return &self.parts
+        memory = Memory()
+        memset(&parts, 0, sizeof(Parts))
+        parts.threads = threads
+        parts.ends = <double *> memory.take(threads + 1, sizeof(double))
+        parts.blocks = <double *> memory.take(threads, sizeof(double))
+        parts.seconds = <double *> memory.take(threads, sizeof(double))
+        parts.speed = <double *> memory.take(threads, sizeof(double))
+        for t in range(threads + 1):
+            parts.ends[t] = <double> t / threads
+        self.parts, self.memory = parts, memory
+        return &self.parts
+
+
+cdef void learn(Parts *p) noexcept nogil:
+    """New ends, once there are blocks and seconds enough, which then begin anew. NULL: nothing to learn."""
+    cdef int t
+    cdef double speed, mean = 0, total = 0, end = 0
+    cdef bint alike = True
+    if p == NULL:
+        return
+    if all_share():  # in tests each run's lean another way
+        p.leans = (p.leans + 1) % 3
+        for t in range(1, p.threads):
+            p.ends[t] = pow(<double> t / p.threads, 0.6 + 0.4 * p.leans)
+        return
+    for t in range(p.threads):
+        if p.blocks[t] == 0 or p.seconds[t] < ENOUGH:
+            return
+    for t in range(p.threads):
+        speed = p.blocks[t] / p.seconds[t]
+        p.speed[t] += (speed - p.speed[t]) / (2 if p.speed[t] > 0 else 1)
+        p.blocks[t] = p.seconds[t] = 0
+        mean += p.speed[t] / p.threads
+    for t in range(p.threads):
+        alike = alike and fabs(p.speed[t] - mean) < ALIKE * mean
+        total += max(p.speed[t], LEAST * mean)
+    for t in range(1, p.threads):
+        end += max(p.speed[t - 1], LEAST * mean) / total
+        p.ends[t] = <double> t / p.threads if alike else end
+
+
+def share_out(int threads, runs):
+    """Where the parts of so many threads end after each of these runs: (blocks, seconds) of each thread.
+
+    Returns
+    -------
+    list of list of float
+        Of each run: from 0 to 1.
+    """
+    cdef Shares shares = Shares()
+    cdef Parts *parts = shares.among(threads)
+    ends = []
+    for run in runs:
+        for t, (blocks, passed) in enumerate(run):
+            parts.blocks[t] += blocks
+            parts.seconds[t] += passed
+        learn(parts)
+        ends.append([parts.ends[t] for t in range(threads + 1)])
+    return ends
 
 
 def simulate(machine, int most, double duration, sizes=(1,)):

@@ -1,4 +1,4 @@
-from fastnn.kernels._cpu cimport Memory, Pace, fnn_features, fnn_rates, fnn_targets
+from fastnn.kernels._cpu cimport Memory, Pace, Shares, fnn_features, fnn_rates, fnn_targets
 from fastnn.kernels.net cimport Buffers, Net, Run
 
 cdef class Workspace:
@@ -22,6 +22,7 @@ cdef class Engine:
     cdef readonly int n_states
     cdef fnn_rates plain       # of plain SGD
     cdef Pace pace
+    cdef Shares shares
     cdef double ended          # when the last stretch of training did
     cdef Run one               # of a sure step, but for its row and its rate; with it the row's scratch
     cdef char *room            # for one row's activations in a forward pass: two buffers of room_size bytes, and scratch

@@ -4,8 +4,9 @@ from libc.stdint cimport int32_t
 from libc.string cimport memcpy, memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, FNN_BLOCK, FNN_GROUPS, FNN_MAX_STATES, FNN_OF_b, FNN_OF_W, Choice, Memory, all_share, choice_of, dismiss, fnn_features,
-    fnn_kernels, fnn_norm, fnn_sgd, fnn_targets, fp_enter, fp_leave, free_cores, next_stretch, raise_cancel, seconds, took, worth,
+    FNN_BATCH_NORM, FNN_BLOCK, FNN_GROUPS, FNN_MAX_STATES, FNN_OF_b, FNN_OF_W, Choice, Memory, Shares, all_share, choice_of,
+    dismiss, fnn_features, fnn_kernels, fnn_norm, fnn_sgd, fnn_targets, fp_enter, fp_leave, free_cores, learn, next_stretch, raise_cancel,
+    seconds, took, worth,
 )
 from fastnn.kernels.inputs cimport phi_finite, prepare_phi
 from fastnn.kernels.net cimport (
@@ -139,7 +140,7 @@ cdef class Engine:
     def __init__(self, sizes, activations, output, loss, bias, dtype, Py_ssize_t batch=1, int optimizer=0, dropout=(),
                  noise=(), norms=(), double input_scale=1, phi=None, directions=None, bint bfloat16=False):
         cdef Py_ssize_t l, n
-        self.memory, self.mini_batches, self.row = Memory(), Workspace(), Workspace()
+        self.memory, self.mini_batches, self.row, self.shares = Memory(), Workspace(), Workspace(), Shares()
         self.single, self.optimizer, self.n_states = batch == 1, optimizer, STATES[optimizer]
         make_net(&self.net, self.memory, sizes, activations, output, loss, bias, dtype, batch > 1, norms, input_scale, phi, True,
                  bfloat16)
@@ -461,12 +462,14 @@ cdef class Engine:
             run.dropout_factors = NULL if dropout_factors is None else &dropout_factors[done]
             run.squares = NULL if squares is None else &squares[done]
             run.done, run.own, start = 0, nt, seconds()
+            run.parts = self.shares.among(nt)
             try:
                 self._run(&run, y, weights, min(stretch * batch, n - done * batch), nt)
             finally:  # no exception can come between the steps and their counts
                 counts[0] += run.done
                 counts[1] += run.done
             self.ended = seconds()
+            learn(run.parts)
             if not all_share():
                 took(&self.pace, choice, run.done * batch, self.ended - start, run.own, free_cores(choice))
             done += run.done
@@ -544,7 +547,7 @@ cdef class Engine:
         run.step.rates, run.taken, run.learning_rates = as_rates({"learning_rate": 0}), 0, NULL
         run.weight_decays, run.dropout_factors = NULL, NULL
         run.number, run.perturbs, run.squares, run.least, run.sure, run.step.n_groups = 0, False, NULL, 0, False, 0
-        run.order = NULL if order is None else &order[0]
+        run.order, run.parts = NULL if order is None else &order[0], NULL
         run.batch, run.chunk, run.losses = n, n if self.net.batch_normalised else KEEP, &loss
         prepare_phi(self.net.k, self.memory, 0, &self.net.phi)
         set_features(&self.net, &run.X, X)

@@ -1,7 +1,7 @@
 from libc.stdint cimport int32_t
 
 from fastnn.kernels._cpu cimport (
-    FNN_FACTOR, Memory, fnn_activation, fnn_barrier, fnn_codes, fnn_draw, fnn_features, fnn_identity, fnn_int8,
+    FNN_FACTOR, Memory, Parts, fnn_activation, fnn_barrier, fnn_codes, fnn_draw, fnn_features, fnn_identity, fnn_int8,
     fnn_int8_product, fnn_kernels, fnn_kind_float32, fnn_kind_float64, fnn_loss, fnn_norm, fnn_relu, fnn_spans, fnn_targets,
     keeps, plain,
 )
@@ -71,6 +71,7 @@ cdef struct Run:
     double *losses             # mean loss of each mini-batch
     double *squares            # sum of all W_ij^2 before each step; NULL: not wanted
     fnn_barrier barrier
+    Parts *parts               # of its threads; NULL: even ones
     char *scratch              # a thread's: scratch_size bytes from thread * scratch_size
     Py_ssize_t scratch_size
     Py_ssize_t row_bytes       # of X, whose rows can be brought near in time; 0: they cannot

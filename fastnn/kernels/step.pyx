@@ -68,6 +68,8 @@ cdef Py_ssize_t BLOCK = 64      # ... but so many rows at least, against which r
 cdef Py_ssize_t GRADIENT_BLOCK = 512  # ... and of a gradient, which is read and written again, more
 cdef double CLOCK_WORK = 1e6    # operations between two looks at the clock: a microsecond would notice them
 cdef double LOOK = 0.04         # seconds between two looks for signals
+cdef Py_ssize_t WHOLE = 16      # panels a thread from which on a gradient's blocks go by whole panels: the parts are even enough
+cdef Py_ssize_t TIMED = 4       # steps, of which one is timed: two looks at the clock would be seen in the shortest
 cdef Py_ssize_t MOST_SPANS = 8  # of a panel of at most 32 columns: they are more than 3 apart
 cdef int MOST_UNSEEN = 31       # chunks that pass before columns are looked at again
 
@@ -81,6 +83,8 @@ cdef extern from *:
 cdef struct Thread:
     # What one thread knows while it takes its part of a run.
     int t, threads             # its number, of so many
+    double begins, ends        # its part of what they share, between 0 and 1
+    double summed, took        # blocks of weights, of whose gradient it has summed a row, and the seconds that took
     unsigned long long mode    # floating-point mode of its caller
     char *scratch              # its own: run.scratch_size bytes
     Step step                  # the run's, as it stands for this chunk
@@ -155,6 +159,9 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
     cdef double ran = thread_seconds() if threads > 1 else 0
     memset(&my, 0, sizeof(Thread))
     my.t, my.threads, my.mode = t, threads, fp_enter()
+    my.begins, my.ends = <double> t / threads, <double> (t + 1) / threads
+    if run.parts != NULL and run.parts.threads == threads:
+        my.begins, my.ends = run.parts.ends[t], run.parts.ends[t + 1]
     my.scratch, my.step = run.scratch + t * run.scratch_size, run.step
     my.h0, my.h0_next = buffers.h0[0], buffers.h0[1]
     my.rows = chunk_at(run, 0)
@@ -179,18 +186,21 @@ cdef void train_thread(const Net *net, const Buffers *buffers, Run *run, int t, 
         if not leave_chunk(net, buffers, run, &my):
             break
     fp_leave(my.mode)
+    if run.parts != NULL:
+        run.parts.blocks[t] += my.summed
+        run.parts.seconds[t] += my.took
     if threads > 1 and had_core(seconds() - run.began, thread_seconds() - ran):
         fnn_count(&run.own)
 
 
 cdef inline Py_ssize_t begin(const Thread *my, Py_ssize_t n) noexcept nogil:
-    """Where my share of n begins ..."""
-    return n * my.t // my.threads
+    """Where my part of n begins ..."""
+    return <Py_ssize_t> (n * my.begins + 0.5)
 
 
 cdef inline Py_ssize_t end(const Thread *my, Py_ssize_t n) noexcept nogil:
     """... and where it ends."""
-    return n * (my.t + 1) // my.threads
+    return <Py_ssize_t> (n * my.ends + 0.5)
 
 
 cdef inline void take_rows(Run *run, Thread *my) noexcept nogil:
@@ -580,13 +590,16 @@ cdef void gradient_rows(const Net *net, const Buffers *buffers, Run *run, Thread
                         fnn_prefetch *coming) noexcept nogil:
     """What rows r0..r1 of the chunk add to the gradient, of all layers; my blocks."""
     cdef const fnn_kernels *k = net.k
-    cdef Py_ssize_t l, units, at_row = r0 * k.nr, stride = buffers.stride
+    cdef Py_ssize_t l, units, whole, u0, u1, at_row = r0 * k.nr, stride = buffers.stride
+    cdef bint timed = run.parts != NULL and my.s % TIMED == 0
+    cdef double start
     cdef const Layer *layer
     cdef const char *du
     if net.phi.trained:
         features_gradient_part(k, &net.phi, my.step.first or not my.step.summed, at(k, my.h0, at_row), stride,
                                at(k, buffers.xhat[0] if buffers.xhat[0] != NULL else my.h0, at_row),
                                at(k, buffers.delta[0], at_row), stride, r1 - r0, my.t, my.threads)
+    start = seconds() if timed else 0
     for l in range(net.n_layers):
         layer, du = &net.layers[l], at(k, buffers.du[l + 1], at_row)
         enter_layer(&my.step, layer)
@@ -603,10 +616,15 @@ cdef void gradient_rows(const Net *net, const Buffers *buffers, Run *run, Thread
         if l == 0 and run.X.indptr != NULL:
             gradient_sparse_part(k, layer, &net.slots[0], &my.step, du, &run.X, run.order, my.first + r0, stride, r1 - r0,
                                  begin(my, layer.in_panels), end(my, layer.in_panels), my.scratch, &run.entries[my.t])
+            start = seconds() if timed else 0  # entries lie thick and thin: their time says nothing of a core
             continue
-        units = layer.in_panels * layer.out_panels
+        whole = layer.in_panels if layer.out_panels >= WHOLE * my.threads else 1
+        units = layer.in_panels * layer.out_panels // whole
+        u0, u1 = begin(my, units) * whole, end(my, units) * whole
         gradient_part(k, layer, &net.slots[l], &my.step, du, at(k, below(net, buffers, my, l), at_row),
-                      NULL if l else my.spans, stride, r1 - r0, begin(my, units), end(my, units), my.scratch, coming)
+                      NULL if l else my.spans, stride, r1 - r0, u0, u1, my.scratch, coming)
+        my.summed += <double> (u1 - u0) * (r1 - r0) if timed else 0
+    my.took += seconds() - start if timed else 0
 
 
 cdef fnn_prefetch next_rows_near(const Net *net, const Run *run, const Thread *my) noexcept nogil:
