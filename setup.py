@@ -90,7 +90,8 @@ def isas() -> dict[str, list[str]]:
 COMPILE = ["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-O2", "-g0", "-DNDEBUG"]
 if not DEBUG and sys.platform != "win32":  # nothing is ever thrown through it; Windows wants tables
     COMPILE += ["-fno-asynchronous-unwind-tables"]
-KERNEL = [] if DEBUG else ["-funswitch-loops"]
+# Two of each loop that asks something again and again: larger, so not for float64.
+UNSWITCH = [] if DEBUG else ["-funswitch-loops"]
 # Modules in Cython that do more than to prepare the kernels' calls: all others are small, not fast.
 FAST = ["panels", "predict", "online", "step", "cells", "scan", "rows"]
 SMALL = [] if DEBUG or COVERAGE else ["-Os"]
@@ -106,7 +107,7 @@ if sys.platform == "darwin":
     OPENMP = ["-Xpreprocessor", "-fopenmp"], ["-lomp"]
 elif sys.platform == "win32":  # by clang-cl: the vectors are GNU C
     OPENMP, LINK = (["/openmp"], []), []
-    KERNEL = []  # gcc's loops
+    UNSWITCH = []  # gcc's
 else:
     OPENMP = ["-fopenmp"], ["-fopenmp"]
 
@@ -214,11 +215,10 @@ class BuildKernels(build_ext):
 
     def kernel_objects(self) -> list[str]:
         jobs = [(name, C / f"{name}.c", []) for name in ("platform", "predictor")]
-        for isa, flags in isas().items():
+        for isa, of_isa in isas().items():
             for bits in (32, 64):
-                jobs.append(
-                    (f"{isa}_{bits}", C / "isa" / f"{isa}.c", [*flags, f"-DFNN_REAL_BITS={bits}"])
-                )
+                flags = [*of_isa, *(UNSWITCH if bits == 32 else []), f"-DFNN_REAL_BITS={bits}"]
+                jobs.append((f"{isa}_{bits}", C / "isa" / f"{isa}.c", flags))
 
         def compile_one(job):
             name, source, flags = job
@@ -228,7 +228,7 @@ class BuildKernels(build_ext):
                 output_dir=str(out),
                 include_dirs=[str(C), str(C_API)],
                 macros=[("FASTNN_BUILDS", None)],
-                extra_postargs=for_driver([*COMPILE, *KERNEL, *flags]),
+                extra_postargs=for_driver([*COMPILE, *flags]),
             )
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
