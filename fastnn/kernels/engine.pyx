@@ -5,8 +5,8 @@ from libc.string cimport memcpy, memset
 
 from fastnn.kernels._cpu cimport (
     FNN_BATCH_NORM, FNN_BLOCK, FNN_GROUPS, FNN_MAX_STATES, FNN_OF_b, FNN_OF_W, Choice, Memory, Shares, all_share, choice_of,
-    dismiss, fnn_features, fnn_kernels, fnn_norm, fnn_sgd, fnn_targets, fp_enter, fp_leave, free_cores, learn, next_stretch, raise_cancel,
-    seconds, took, worth,
+    dismiss, fnn_features, fnn_kernels, fnn_norm, fnn_sgd, fnn_targets, fp_enter, fp_leave, free_cores, learn, next_stretch,
+    raise_cancel, seconds, took, worth,
 )
 from fastnn.kernels.inputs cimport phi_finite, prepare_phi
 from fastnn.kernels.net cimport (

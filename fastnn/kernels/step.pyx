@@ -37,9 +37,9 @@ from libc.stdint cimport int32_t
 from libc.string cimport memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, FNN_BLOCK, FNN_FACTOR, FNN_LAYER_NORM, FNN_OF_b, FNN_OF_W, Memory, check_signals, fnn_activation, fnn_barrier, fnn_count,
-    fnn_draw, fnn_entry, fnn_identity, fnn_kernels, fnn_norm, fnn_prefetch, fnn_rates, fnn_sgd, fnn_span, fnn_spans,
-    fnn_team_size, fp_enter, fp_leave, had_core, plain, seconds, startable, thread_seconds, wait,
+    FNN_BATCH_NORM, FNN_BLOCK, FNN_FACTOR, FNN_LAYER_NORM, FNN_OF_b, FNN_OF_W, Memory, check_signals, fnn_activation,
+    fnn_barrier, fnn_count, fnn_draw, fnn_entry, fnn_identity, fnn_kernels, fnn_norm, fnn_prefetch, fnn_rates, fnn_sgd,
+    fnn_span, fnn_spans, fnn_team_size, fp_enter, fp_leave, had_core, plain, seconds, startable, thread_seconds, wait,
 )
 from fastnn.kernels.backward cimport (
     Entries, delta_and_gradient_part, gradient_part, gradient_sparse_part, hidden_delta_part, parametric_delta_part,
@@ -255,7 +255,7 @@ cdef inline Py_ssize_t in_blocks(Py_ssize_t rows, Py_ssize_t i, Py_ssize_t n) no
 
 
 cdef inline Py_ssize_t chunk_at(const Run *run, Py_ssize_t first) noexcept nogil:
-    """Rows that pass through the network together from row `first` on: an even share of its mini-batch, in whole blocks of sums."""
+    """Rows that pass through the network together from row `first` on: an even share of its mini-batch, whole blocks of sums."""
     cdef Py_ssize_t start = first // run.batch * run.batch, b = min(run.batch, run.n - start)
     cdef Py_ssize_t n_chunks = (b + run.chunk - 1) // run.chunk
     cdef Py_ssize_t share = (b + n_chunks - 1) // n_chunks
