@@ -162,6 +162,15 @@ def test_x_is_checked_once_for_networks_that_take_it_alike(monkeypatch):
     assert looked.count("X") == 2
 
 
+def test_sparse_rows_are_refused_for_the_networks_that_take_none():
+    sparse = pytest.importorskip("scipy.sparse")
+    X, y = data()
+    embedded = fastnn.Model([6, 5, 3], embeddings=[fastnn.Periodic([0])], seed=0)
+    models = [*networks(1), embedded]
+    with pytest.raises(ValueError, match=r"models\[1\]: X must be dense where the network has"):
+        fastnn.fit_many(models, sparse.csr_matrix(X), y, epochs=1)
+
+
 def test_once_is_by_identity_and_traits():
     once, network = Once(), fastnn.Model([2, 1], output="identity")._network
     X = [[1.0, 2.0], [3.0, 4.0]]

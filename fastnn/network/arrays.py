@@ -92,7 +92,10 @@ def as_pair(
         X = as_features(X, network)
         y = as_targets(y, network)
     else:
-        traits = network.n_in, network.n_out, network.dtype, network.input_scale, network.bfloat16
+        traits = (
+            *(network.n_in, network.n_out, network.dtype, network.input_scale),
+            *(network.bfloat16, network.has_inputs),
+        )
         X = once(as_features, (X,), traits, network)
         y = once(as_targets, (y,), (traits, network.output, network.loss), network)
     if len(X) != len(y):
