@@ -171,8 +171,12 @@ ABOUT = {
     "settings unknown": (in_about(pack={"name": "Value"}), "settings must be fastnn's own"),
     "pack none": (in_about(pack=None), "pack must be one"),
     "pack deep": (
+        lambda about: about.update(pack=json.loads("[" * 60 + "]" * 60)),
+        "within each other 50 deep",
+    ),
+    "pack very deep": (
         lambda about: about.update(pack=json.loads("[" * 900 + "]" * 900)),
-        "pack must be one|JSON",
+        "within each other 50 deep|JSON",
     ),
     "spread too many": (in_about(n_spread=2), "n_spread must be below 2"),
     "spread negative": (in_about(n_spread=-1), "n_spread must be below 2"),

@@ -418,19 +418,24 @@ def to_json(value: Any) -> Any:
     raise TypeError(f"what is saved must be numbers, texts or fastnn's own settings, got {value!r}")
 
 
-def from_json(value: Any) -> Any:
+DEEPEST = 50  # of what lies in what: `to_json` makes five levels or so
+
+
+def from_json(value: Any, depth: int = 0) -> Any:
     """What `to_json` made, its lists as tuples; ValueError where it is damaged."""
+    if depth > DEEPEST:
+        raise ValueError(f"settings must lie within each other {DEEPEST} deep at most")
     if isinstance(value, list):
-        return tuple(map(from_json, value))
+        return tuple(from_json(one, depth + 1) for one in value)
     if not isinstance(value, dict):
         return value
     name = value.get("name")
     if name == "dict":
-        return dict(from_json(value["pairs"]))
+        return dict(from_json(value["pairs"], depth + 1))
     if not isinstance(name, str) or name not in SETTINGS:
         raise ValueError(f"settings must be fastnn's own, got {name!r:.50}")
     try:
-        own = {key: from_json(one) for key, one in value.items() if key != "name"}
+        own = {key: from_json(one, depth + 1) for key, one in value.items() if key != "name"}
         return SETTINGS[name](**own)
     except TypeError as error:
         raise ValueError(str(error)) from None
