@@ -36,6 +36,7 @@ PACKAGES += ("river", "starlette", "msgspec", "prometheus_client", "uvicorn")
 PARTS = ("c", "data", "interop", "mlflow", "online", "online.river", "onnx", "serve", "sklearn")
 PARTS += ("tables", "tabular")
 PACKAGES += ("sklearn.callback",)  # scikit-learn 1.9
+WANT = (("plot", "matplotlib"), ("as_frame", "pandas"), ("fastnn.serve", "msgspec"))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -86,8 +87,9 @@ def test_page(page, tmp_path, monkeypatch):
         for package in PACKAGES:
             if re.search(rf"\b{package}\b", code):
                 pytest.importorskip(package, reason=f"{package} is not installed")
-        if "plot" in code:
-            pytest.importorskip("matplotlib")
+        for sign, package in WANT:
+            if sign in code:
+                pytest.importorskip(package)
         where = f"{name_of(page)}:{line}"
         if ">>>" in code:
             test = doctest.DocTestParser().get_doctest(code, namespace, where, str(page), line)
@@ -115,6 +117,8 @@ def test_docstrings(name, tmp_path, monkeypatch):
         pytest.skip("runs the command line when imported")
     if name == "fastnn.sklearn":
         pytest.importorskip("sklearn")
+    if name == "fastnn.online.river":
+        pytest.importorskip("river")
     if name.startswith("fastnn.serve."):
         for package in ("starlette", "msgspec", "prometheus_client"):
             pytest.importorskip(package)
@@ -122,7 +126,8 @@ def test_docstrings(name, tmp_path, monkeypatch):
     module = importlib.import_module(name)
     for test in doctest.DocTestFinder(exclude_empty=True).find(module):
         imported = re.findall(r"^ *>>> (?:import|from) (\w+)", test.docstring, re.MULTILINE)
-        if all(map(importlib.util.find_spec, {*imported}.intersection(PACKAGES))):
+        wanted = [package for sign, package in WANT if sign in test.docstring]
+        if all(map(importlib.util.find_spec, {*imported}.intersection(PACKAGES).union(wanted))):
             run_doctest(test)
 
 

@@ -323,7 +323,7 @@ def test_digits(run):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("learn square", "invalid choice: 'square' (choose from 'xor',"),
+        ("learn square", "invalid choice: 'square' (choose from "),
         ("learn xro", "did you mean xor?"),
         ("learn --trouble flood", "invalid choice: 'flood'"),
         ("learn circles --trouble saturation", "has problems and settings of its own, got circles"),

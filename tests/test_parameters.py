@@ -136,7 +136,9 @@ def test_a_fit_with_a_callback_packs_what_the_callback_changed_alone():
     with Watched(model._parameters, "load") as loads:
         call = fastnn.LambdaCallback(on_epoch_end=look)
         model.fit(X, y, epochs=6, callbacks=[call])
-    assert loads.count == 1 and len(set(seen)) == 6
+    assert len(set(seen)) == 6
+    if getattr(sys, "_is_gil_enabled", lambda: True)():  # without it nobody knows who holds W
+        assert loads.count == 1
 
 
 def test_views_are_live_however_they_are_held():
