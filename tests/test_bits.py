@@ -411,6 +411,21 @@ def test_threads_on_every_isa(isa):
     )
 
 
+@pytest.mark.parametrize("name", NETS)
+def test_uneven_parts_of_threads_change_no_bit(name):
+    """From one call to the next parts lean one way and the other."""
+    net, results = NETS[name], set()
+    X, y, theta = data(net, "float32", 300)
+    for threads in (1, 2, 3, 7):
+        e, counts = engine_of(net, "float32"), counted()
+        e.load(theta)
+        for _ in range(6):
+            e.train(X, y, np.arange(300), 40, RATES, counts, np.empty(8), threads)
+        e.store(out := np.empty_like(theta))
+        results.add(sha256(out))
+    assert len(results) == 1
+
+
 def test_what_an_engine_did_before_does_not_matter():
     net = NETS["deep"]
     X, y, theta = data(net, "float32", 300)
