@@ -51,10 +51,12 @@ INLINE V expm1_reduced(V x, V *scale) {
     return fma_v(p, r * r, r);
 }
 
-INLINE V exp_v(V x) {
-    V scale, p = expm1_reduced(at_most(at_least(x, splat(EXP_LOW)), splat(EXP_HIGH)), &scale);
+/* x <= EXP_HIGH */
+INLINE V exp_below(V x) {
+    V scale, p = expm1_reduced(at_least(x, splat(EXP_LOW)), &scale);
     return select_v(x < splat(EXP_LOW), splat(0), (p + splat(1)) * scale);
 }
+INLINE V exp_v(V x) { return exp_below(at_most(x, splat(EXP_HIGH))); }
 
 /* (e^2|x| - 1) / (e^2|x| + 1): e^t - 1 keeps its digits where x is small. */
 INLINE V tanh_v(V x) {

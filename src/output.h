@@ -131,7 +131,7 @@ INLINE void softmax_of(const int lanes, idx n, V *a) {
     const V peak = peak_of(lanes, n, a);
     ordered_sum total = {0};
     for (idx t = 0; t < vectors_of(lanes, n); t++) {
-        a[t] = exp_v(a[t] - peak);
+        a[t] = exp_below(a[t] - peak);
         add(lanes, n, t, &total, a[t]);
     }
     for (idx t = 0; t < vectors_of(lanes, n); t++) a[t] = a[t] / value(lanes, total);
@@ -145,7 +145,60 @@ INLINE void softmax_rows(const int lanes, idx rows, idx n, real *h, idx stride, 
     }
 }
 
-static void softmax(idx rows, idx n, void *a, idx stride, void *scratch) {
+/* Many outputs are worked on where they lie, VL samples at a time: their e^x are transposed for the sums alone, which run in
+ * order of j, and lie transposed nowhere. */
+#define WHERE_THEY_LIE(n) ((n) > 6 * VL)
+
+/* Of VL samples' panels: to <- e^(a - peak), may be a; *total, its sums; *peak and *least, each sample's largest and smallest a_j. */
+NOINLINE void exponentials(idx n, const real *a, idx stride, real *to, V *total, V *peak, V *least) {
+    V high[VL], low[VL], part[VL];
+    real peaks[VL];
+    const idx last = (n - 1) / VL;
+    for (int e = 0; e < VL; e++) {
+        const real *row = a + e * NR;
+        const V end = inside(OUTPUTS, n, last, load(row + last / NV * stride + last % NV * VL), splat(row[0]));
+        V most = end, fewest = end;
+        for (idx t = 0; t < last; t++) {
+            const V x = load(row + t / NV * stride + t % NV * VL);
+            most = at_least(x, most);
+            fewest = at_most(x, fewest);
+        }
+        high[e] = most;
+        low[e] = fewest;
+    }
+    transpose(high);
+    transpose(low);
+    *peak = high[0], *least = low[0];
+    for (int e = 1; e < VL; e++) {
+        *peak = at_least(high[e], *peak);
+        *least = at_most(low[e], *least);
+    }
+    store(peaks, *peak);
+    V sum = splat(0);
+    for (idx t = 0; t <= last; t++) {
+        const idx at = t / NV * stride + t % NV * VL;
+        for (int e = 0; e < VL; e++) {
+            part[e] = exp_below(load(a + at + e * NR) - splat(peaks[e]));
+            if (t == last) part[e] = inside(OUTPUTS, n, t, part[e], splat(0));
+            store(to + at + e * NR, part[e]);
+        }
+        transpose(part);
+        if (t < last) { UNROLL for (int e = 0; e < VL; e++) sum += part[e]; }
+        else for (idx e = 0; e < outputs_in(n, t); e++) sum += part[e];
+    }
+    *total = sum;
+}
+
+static void softmax(idx rows, idx n, void *a_, idx stride, void *scratch) {
+    real *a = a_;
+    for (; WHERE_THEY_LIE(n) && rows >= VL; rows -= VL, a += VL * NR) {
+        V total, peak, least;
+        exponentials(n, a, stride, a, &total, &peak, &least);
+        for (int e = 0; e < VL; e++) for (idx j = 0; j < n; j += VL) {
+            real *h = a + e * NR + j / NR * stride + j % NR;
+            store(h, load(h) / splat(total[e]));
+        }
+    }
     if (LANES_PAY(rows)) softmax_rows(SAMPLES, rows, n, a, stride, scratch);
     else softmax_rows(OUTPUTS, rows, n, a, stride, scratch);
 }
@@ -244,7 +297,7 @@ INLINE V cross_entropy(const int lanes, const output_layer *o) {
             add_product(lanes, o->n, t, &below, y, -x);
             add(lanes, o->n, t, &weight, y);
         }
-        o->a[t] = exp_v(x);
+        o->a[t] = exp_below(x);
         add(lanes, o->n, t, &total, o->a[t]);
     }
     const V all = value(lanes, total), w = hard ? splat(1) : value(lanes, weight);
@@ -455,11 +508,52 @@ INLINE int output_delta_rows(const int lanes, idx rows, idx n, const real *from,
     return finite;
 }
 
-static int output_delta(idx rows, idx n, const void *a, idx stride, void *h, void *delta, const fnn_targets *y, idx first_row,
+/* Cross-entropy of softmax and labels, of VL samples where they lie: `cross_entropy` without its terms that are 0. */
+NOINLINE int output_delta_block(idx n, const real *from, idx stride, real *h, real *delta, const fnn_targets *y, idx row,
+                                double scale, double *losses) {
+    real *to = h ? h : delta;
+    V total, peak, least, own = {0}, by = {0};
+    int finite = 1;
+    for (int e = 0; e < VL; e++) {
+        const idx j = y->labels[sample_of(y, row + e)];
+        own[e] = from[e * NR + j / NR * stride + j % NR];
+        by[e] = (real)(weight_of(y, row + e) * scale);
+    }
+    exponentials(n, from, stride, to, &total, &peak, &least);
+    own = own - peak;
+    const VI bad = not_finite(total) | not_finite(least); /* NaN or infinity, and -infinity, whose e^x is 0 */
+    const V L = log_v(total) + select_v(bad, splat((real)NAN), splat(0) - own);
+    own = (exp_below(own) / total - splat(1)) * by;
+    for (int e = 0; e < VL; e++) {
+        losses[e] = weight_of(y, row + e) * (double)L[e];
+        finite &= L[e] - L[e] == 0;
+        for (idx j = 0; j < n; j += VL) {
+            const idx at = e * NR + j / NR * stride + j % NR;
+            const V p = load(to + at) / splat(total[e]);
+            if (h) store(h + at, p);
+            if (delta) store(delta + at, p * splat(by[e]));
+        }
+        const idx j = y->labels[sample_of(y, row + e)];
+        if (delta) delta[e * NR + j / NR * stride + j % NR] = own[e];
+    }
+    return finite;
+}
+
+static int output_delta(idx rows, idx n, const void *a_, idx stride, void *h_, void *delta_, const fnn_targets *y, idx first_row,
                         fnn_activation output, const fnn_loss *loss, double scale, double *losses, void *scratch) {
+    const real *a = a_;
+    real *h = h_, *delta = delta_;
+    int finite = 1;
+    if (WHERE_THEY_LIE(n) && loss->id == fnn_cross_entropy && y->labels && loss->smoothing == 0 && (h || delta))
+        for (; rows >= VL; rows -= VL, first_row += VL, losses += VL, a += VL * NR) {
+            finite &= output_delta_block(n, a, stride, h, delta, y, first_row, scale, losses);
+            if (h) h += VL * NR;
+            if (delta) delta += VL * NR;
+        }
     if (LANES_PAY(rows))
-        return output_delta_rows(SAMPLES, rows, n, a, stride, h, delta, y, first_row, output, loss, scale, losses, scratch);
-    return output_delta_rows(OUTPUTS, rows, n, a, stride, h, delta, y, first_row, output, loss, scale, losses, scratch);
+        finite &= output_delta_rows(SAMPLES, rows, n, a, stride, h, delta, y, first_row, output, loss, scale, losses, scratch);
+    else finite &= output_delta_rows(OUTPUTS, rows, n, a, stride, h, delta, y, first_row, output, loss, scale, losses, scratch);
+    return finite;
 }
 
 #endif

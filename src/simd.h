@@ -54,9 +54,24 @@ INLINE V load(const real *p) { return *(const V_unaligned *)p; }
 INLINE void store(real *p, V v) { *(V_unaligned *)p = v; }
 INLINE V splat(real x) { return x - (V){0}; }
 INLINE V select_v(VI mask, V yes, V no) { return (V)((mask & (VI)yes) | (~mask & (VI)no)); }
-/* NaN passes through: both comparisons with it are false. */
+/* x < low ? low : x and x > high ? high : x. NaN passes through: both comparisons with it are false, and x is the operand that
+ * x86's instructions then give, as between 0 and -0. */
+#if FNN_VECTOR_BYTES == 64 && FNN_REAL_BITS == 32
+INLINE V at_least(V x, V low) { return (V)_mm512_max_ps((__m512)low, (__m512)x); }
+INLINE V at_most(V x, V high) { return (V)_mm512_min_ps((__m512)high, (__m512)x); }
+#elif FNN_VECTOR_BYTES == 64
+INLINE V at_least(V x, V low) { return (V)_mm512_max_pd((__m512d)low, (__m512d)x); }
+INLINE V at_most(V x, V high) { return (V)_mm512_min_pd((__m512d)high, (__m512d)x); }
+#elif FNN_VECTOR_BYTES == 32 && FNN_REAL_BITS == 32
+INLINE V at_least(V x, V low) { return (V)_mm256_max_ps((__m256)low, (__m256)x); }
+INLINE V at_most(V x, V high) { return (V)_mm256_min_ps((__m256)high, (__m256)x); }
+#elif FNN_VECTOR_BYTES == 32
+INLINE V at_least(V x, V low) { return (V)_mm256_max_pd((__m256d)low, (__m256d)x); }
+INLINE V at_most(V x, V high) { return (V)_mm256_min_pd((__m256d)high, (__m256d)x); }
+#else
 INLINE V at_least(V x, V low) { return select_v(x < low, low, x); }
 INLINE V at_most(V x, V high) { return select_v(x > high, high, x); }
+#endif
 INLINE V magnitude(V x) { return (V)((VI)x & ~(VI)splat((real)-0.0)); }
 INLINE V sign_v(V x) { return select_v(x > splat(0), splat(1), select_v(x < splat(0), splat(-1), x)); } /* 0 and NaN stay */
 INLINE V with_sign_of(V x, V sign) { return (V)((VI)x | ((VI)sign & (VI)splat((real)-0.0))); }

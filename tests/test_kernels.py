@@ -266,6 +266,41 @@ def test_losses_do_not_overflow(isa, dtype):
     assert h.tolist() == [[1, 0, 0.5], [0, 1, 0.5]]
 
 
+@pytest.mark.parametrize("n", [49, 64, 97, 101, 112])
+def test_many_classes_have_the_bits_of_a_row_alone(isa, dtype, rng, n):
+    """They are worked on where they lie, those of a row alone in vectors of their own."""
+    a = (3 * rng.standard_normal((37, n))).astype(dtype)
+    a[20:] = np.round(a[20:])
+    a[5, n - 1], a[6, 0] = 90, -200
+    y = rng.integers(0, n, 37).astype(np.int32)
+    y[5:7] = n - 1, 0
+
+    def bits(a, y):
+        found = np.empty_like(a), np.empty_like(a), np.empty(len(a))
+        layer.output_delta(
+            a, y, *found, _cpu.OUTPUTS["softmax"], (_cpu.LOSSES["cross_entropy"], {}), 1
+        )
+        softmax = np.empty_like(a)
+        layer.forward(a, np.eye(n, dtype=dtype), None, softmax, _cpu.OUTPUTS["softmax"], 1)
+        return [part.tobytes() for part in (*found, softmax)]
+
+    alone = zip(*(bits(a[i : i + 1], y[i : i + 1]) for i in range(37)), strict=True)
+    assert bits(a, y) == [b"".join(parts) for parts in alone]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_many_classes_show_what_is_not_finite(isa, dtype, value):
+    for at in (0, 50, 119):
+        a = np.zeros((37, 120), dtype)
+        a[30, at] = value
+        losses = np.empty(37)
+        layer.output_delta(
+            *(a, np.full(37, 7, np.int32), np.empty_like(a), np.empty_like(a), losses),
+            *(_cpu.OUTPUTS["softmax"], (_cpu.LOSSES["cross_entropy"], {}), 1),
+        )
+        assert np.flatnonzero(np.isnan(losses)).tolist() == [30]
+
+
 @pytest.mark.parametrize("batch", [1, 37])
 @pytest.mark.parametrize("loss", _cpu.LOSSES)
 def test_far_out_the_new_losses_stay_finite_and_nan_shows(isa, dtype, loss, batch):

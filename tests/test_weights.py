@@ -52,6 +52,16 @@ def test_whole_weights_repeat_rows_and_zero_leaves_them_out(case, optimizer):
     np.testing.assert_allclose(g, k, rtol=0, atol=1e-13)
 
 
+def test_many_classes_weigh_rows_likewise():
+    y, weights = rng.integers(0, 150, 60), rng.integers(0, 4, 60)
+    rows = np.repeat(np.arange(60), weights)
+    model = fastnn.Model([5, 6, 150], "tanh", dtype="float64", seed=2)
+    L, g = model.loss_and_gradient(X, y, sample_weight=weights)
+    M, k = model.loss_and_gradient(X[rows], y[rows])
+    assert L == pytest.approx(M, rel=1e-12)
+    np.testing.assert_allclose(g, k, rtol=0, atol=1e-14)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_gradient_check(case):
     y, weights = targets(*case), rng.uniform(size=60)
