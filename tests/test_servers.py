@@ -1,4 +1,4 @@
-"""examples/servers: a model file behind BentoML and KServe, asked over HTTP."""
+"""A model behind BentoML and KServe (examples/servers) and MLflow, asked over HTTP."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import fastnn
+import fastnn.mlflow
 
 SERVERS = Path(__file__).parents[1] / "examples" / "servers"
 SHOP = {"age": [31, 47, 52, 28] * 10, "town": ["Rome", "Oslo", "Rome", "Oslo"] * 10}
@@ -92,3 +93,19 @@ def test_kserve(want):
     with served(*command, "--http_port", str(port), "--enable_grpc", "false", port=port):
         got = post(port, "/v1/models/fastnn:predict", {"instances": ROWS})
         assert got == {"predictions": want}
+
+
+@pytest.mark.skipif(
+    not all(importlib.util.find_spec(name) for name in ("mlflow", "pandas", "fastapi", "uvicorn")),
+    reason="mlflow, or its server, is not installed",
+)
+@pytest.mark.filterwarnings("ignore")  # MLflow's own
+def test_mlflow(want):
+    fastnn.mlflow.save_model(fastnn.load("model.safetensors"), "shop", probabilities=True)
+    port = free_port()
+    command = "-m", "mlflow", "models", "serve", "-m", "shop", "--env-manager", "local"
+    scripts = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])  # uvicorn
+    with served(*command, "-p", str(port), port=port, PATH=scripts):
+        table = {"columns": ["age", "town"], "data": [list(row.values()) for row in ROWS]}
+        got = post(port, "/invocations", {"dataframe_split": table})
+        assert got == {"predictions": [list(one["probabilities"].values()) for one in want]}
