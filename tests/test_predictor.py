@@ -378,6 +378,27 @@ def test_a_mean_is_the_sum_in_order_of_its_members(dtype):
     assert mean(X[:0], weights).shape == (2, 0, 3)
 
 
+def test_a_mean_counts_every_member_while_other_threads_call_it():
+    mean, weights = Mean(members_of([7, 200, 3], 5)), np.full((1, 5), 0.2)
+    X = np.random.default_rng(0).normal(size=(40, 7)).astype(np.float32)
+    want, wrong = mean(X, weights).tobytes(), []
+
+    def ask():
+        wrong.extend(1 for _ in range(1000) if mean(X, weights).tobytes() != want)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not wrong
+
+
 def test_a_mean_refuses_what_its_members_do_not_take():
     with pytest.raises(ValueError, match="members must take and give the same numbers"):
         Mean([*members_of([3, 2], 1), *members_of([4, 2], 1)])

@@ -605,6 +605,7 @@ cdef class Mean:
         cdef Frozen member = self.members[0]
         cdef fnn_features features
         cdef char *f
+        cdef bint back
         if not (np.PyArray_CheckExact(X) and np.PyArray_TYPE(X) == member.type_number and np.PyArray_ISCARRAY_RO(X)
                 and np.PyArray_NDIM(X) == 2 and np.PyArray_DIMS(X)[1] == member.n_in and weights.shape[1] == M):
             raise ValueError(f"X must be an array of shape (n, {member.n_in}) of the members' dtype, weights of shape (n, {M})")
@@ -617,15 +618,16 @@ cdef class Mean:
         for start in range(0, np.PyArray_DIMS(X)[0], BLOCK_ROWS):
             rows = min(BLOCK_ROWS, np.PyArray_DIMS(X)[0] - start)
             features.data = <const char *> np.PyArray_DATA(X) + start * features.row
+            back = self.back  # of this block to its end: other threads call, too
             for turn in range(M):
-                m = M - 1 - turn if self.back else turn
+                m = M - 1 - turn if back else turn
                 if not takes_part(weights, m):
                     continue
                 member = self.members[m]
                 f = <char *> np.PyArray_DATA(each) + m * rows * member.n_out * member.net.k.item
                 if not member.run(&features, f, rows):
                     return member.convert(X, None)  # says where
-            self.back = not self.back
+            self.back = not back
             add_means(&weights[0, 0], weights.shape[0], M, np.PyArray_DATA(each), member.kind, rows * member.n_out,
                       <double *> np.PyArray_DATA(means) + start * member.n_out, np.PyArray_DIMS(X)[0] * member.n_out)
         return means
