@@ -849,8 +849,9 @@ class Model:
         X, y, optimizer, learning_rate, sample_weight, class_weight
             As of `fit`; "balanced" counts the rows of this call.
         batch_size : int, default 1
-            Samples a step. Weights that differ need more than 1: a mini-batch is divided by the
-            sum of its weights, so one sample's own would cancel.
+            Samples a step. Calls with whole mini-batches, the last of which may be smaller, give the
+            bits of one call with all rows. Weights that differ need more than 1: a mini-batch is
+            divided by the sum of its weights, so one sample's own would cancel.
 
         Returns
         -------

@@ -123,6 +123,23 @@ def test_rows_in_calls_of_their_own_take_the_steps_of_one_call(kind, look):
     assert one._parameters.steps == twin._parameters.steps
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"dtype": "float64"}, {"norm": "layer"}, {"dropout": 0.3}, {"compute_dtype": "bfloat16"}],
+    ids=str,
+)
+@pytest.mark.parametrize("rule", [*RULES, fastnn.SGD(fastnn.InverseScaling(0.1)), "rprop"], ids=str)
+def test_pieces_of_whole_mini_batches_give_the_bits_of_one_call(rule, settings):
+    """Also where the last piece is a row alone."""
+    X, y = data(65)
+    whole, pieces = make(**settings), make(**settings)
+    whole.partial_fit(X, y, batch_size=8, optimizer=rule)
+    for start in range(0, 65, 16):
+        rows = slice(start, start + 16)
+        pieces.partial_fit(X[rows], y[rows], batch_size=8, optimizer=rule)
+    assert state(pieces) == state(whole)
+
+
 def test_a_fit_with_a_callback_packs_what_the_callback_changed_alone():
     X, y = data()
     model, seen = make(), []

@@ -58,8 +58,9 @@ def test_a_stream_is_its_blocks_one_after_another(batch, optimizer):
         assert one.theta.tobytes() == two.theta.tobytes()
 
 
-def test_a_stream_of_one_block_is_fit():
-    X, y = blocks()[0]
+@pytest.mark.parametrize("n", [None, 9, 1], ids=["", "a last row alone", "one row"])
+def test_a_stream_of_one_block_is_fit(n):
+    X, y = (part[:n] for part in blocks()[0])
     one, two = make(), make()
     a = one.fit([(X, y)], epochs=3, batch_size=8, validation_data=(X, y))
     b = two.fit(X, y, epochs=3, batch_size=8, validation_data=(X, y))

@@ -100,7 +100,7 @@ class Plan(NamedTuple):
     def n_epoch(self) -> int:
         """Rows that an epoch trains on."""
         n = len(self.rows)
-        return n - n % self.batch if self.drop_last else n
+        return n - n % self.batch if self.drop_last and n > 1 else n
 
     @property
     def least(self) -> float:
@@ -366,14 +366,15 @@ def _check_resumed(
 
 
 def _as_batch(batch_size: int, n: int | None, network: NetworkSpec) -> int:
-    """Rows of a mini-batch out of n; None: of a stream."""
-    batch = min(batch_size, MOST_ROWS if n is None else n)
-    if batch == 1 and network.batch_normalised:
+    """Rows of a mini-batch out of n; None: of a stream. 1 is for batch_size=1 alone, whose steps
+    round in a way of their own: one row of what may be more is stepped as the last of many is."""
+    most = MOST_ROWS if n is None else n
+    if min(batch_size, most) == 1 and network.batch_normalised:
         raise ValueError(
             "batch normalisation must have mini-batches of at least 2 rows, got "
             + ("batch_size=1" if batch_size == 1 else "1 row in all")
         )
-    return batch
+    return min(batch_size, max(most, 2))
 
 
 def _hold_out(
