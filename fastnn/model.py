@@ -849,9 +849,9 @@ class Model:
         X, y, optimizer, learning_rate, sample_weight, class_weight
             As of `fit`; "balanced" counts the rows of this call.
         batch_size : int, default 1
-            Samples a step. Calls with whole mini-batches, the last of which may be smaller, give the
-            bits of one call with all rows. Weights that differ need more than 1: a mini-batch is
-            divided by the sum of its weights, so one sample's own would cancel.
+            Samples a step. Calls with whole mini-batches, the last of which may be smaller, give
+            the bits of one call with all rows. Weights that differ need more than 1: a mini-batch
+            is divided by the sum of its weights, so one sample's own would cancel.
 
         Returns
         -------
@@ -1386,7 +1386,10 @@ class Model:
     def __getstate__(self) -> dict[str, Any]:
         """With weights of its own, so that copies share none."""
         kept_out = ("_kept", "_columns")
-        state = {name: value for name, value in vars(self).items() if name not in kept_out}
+        state = dict(vars(self))  # at once: another thread's first prediction adds to them
+        state = {name: value for name, value in state.items() if name not in kept_out}
+        if isinstance(self.metadata, dict):
+            state["metadata"] = dict(self.metadata)  # a fit of the copy may note its columns there
         if self._open is None:
             state["_parameters"] = self._parameters.copy()
         return state

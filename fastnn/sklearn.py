@@ -162,7 +162,9 @@ class Learned:
         return known
 
     def _take(self, name: str) -> None:
-        parts, own = self.lists[name] or [], self.own[name]
+        parts, own = self.lists[name], self.own[name]
+        if parts is None:  # another thread has forgotten them meanwhile
+            return
         if len(own) != len(parts) or any(a is not b for a, b in zip(parts, own, strict=True)):
             for target, part in zip(self._views(name), parts, strict=True):
                 if not np.array_equal(target, part):
@@ -170,7 +172,8 @@ class Learned:
     def references(self, name: str) -> tuple[int, int]:
         """Those to a list, and the most that others than we have to one of its arrays."""
         parts, own = self.lists[name] or [], {id(part) for part in self.own[name]}
-        return sys.getrefcount(parts), max(sys.getrefcount(one) - (id(one) in own) for one in parts)
+        each = (sys.getrefcount(one) - (id(one) in own) for one in parts)
+        return sys.getrefcount(parts), max(each, default=0)
 
 
 _probe = Learned()

@@ -6,6 +6,7 @@ The baseline, which has no FMA, is outside the promise over ISAs, but keeps it o
 from __future__ import annotations
 
 import hashlib
+import platform
 
 import numpy as np
 import pytest
@@ -440,6 +441,21 @@ def test_what_an_engine_did_before_does_not_matter():
         e.store(out := np.empty_like(theta))
         results.add(sha256(out))
     assert len(results) == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_where_arm_parts_from_x86(dtype):
+    """A product within half a unit in the last place below the smallest normal number: x86-64
+    rounds it up to that, arm64 has made it 0 before. Half of that number is 0 on both."""
+    digits = np.finfo(dtype).nmant // 2 + 2  # (1 - e) (1 + e) = 1 - e^2 needs twice as many
+    e, root = 2.0**-digits, np.sqrt(np.finfo(dtype).tiny)
+    x = np.array([[(1 - e) * root]], dtype)
+    model = fastnn.Model([1, 1], output="identity", dtype=dtype, seed=0)
+    arm = platform.machine().lower() in ("arm64", "aarch64")
+    for w, want in (((1 + e) * root, 0 if arm else np.finfo(dtype).tiny), (root / 2, 0)):
+        model.W[0][:] = w
+        results = over_isas_and_threads(lambda threads: model.network_only().forward(x).item())
+        assert set(results.values()) == {want}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

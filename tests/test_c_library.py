@@ -206,6 +206,19 @@ def test_threads_share_a_predictor(here):
     assert right == [True] * 4
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_has_a_predictors_bits(here):
+    model = fastnn.Model([20, 64, 5], seed=0)
+    model.save("m.safetensors")
+    f, X = Predictor("m.safetensors"), np.ones((130, 20), np.float32)
+    want = model.predictor()(X).tobytes()
+    child = os.fork()
+    if child == 0:
+        os._exit(f(X).tobytes() != want)
+    assert os.waitpid(child, 0)[1] == 0
+
+
 def test_checkpoints_plain_columns_and_states_of_optimizers(here):
     X, y = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 2
     model = fastnn.Model([3, 4, 2], seed=0)

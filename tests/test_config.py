@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import subprocess
 import sys
 import threading
@@ -47,6 +48,15 @@ def test_threads_hold_for_their_own_thread(ten_cpus):
         thread.start()
         thread.join()
     assert seen == [7]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_threads_hold_in_a_child_that_is_forked_within(ten_cpus):
+    with fastnn.threads(3):
+        child = os.fork()
+        if child == 0:
+            os._exit(n_threads(7))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3 and n_threads(7) == 7
 
 
 @pytest.mark.parametrize("wanted", [300, 10**6, 10**30])

@@ -148,9 +148,10 @@ class Columns:
         """The compiled road of `encode_row`, if there is one."""
         if not isinstance(self.inputs, TableInputs):
             return None
-        if self._cells is None or self._cells[0] != dtype:
-            self._cells = dtype, self.inputs.cells(dtype)
-        return self._cells[1]
+        made = self._cells
+        if made is None or made[0] != dtype:
+            made = self._cells = dtype, self.inputs.cells(dtype)
+        return made[1]
 
     def encode_targets(self, y: Any) -> Any:
         """y as the network learns it.

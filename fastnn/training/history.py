@@ -53,13 +53,18 @@ class History:
         self._columns = {name: list(values) for name, values in (columns or {}).items()}
 
     def append(self, **row: float) -> None:
-        """Add an epoch."""
+        """Add an epoch; an interrupt adds none."""
         before = len(self)
-        for name in row:
-            if name not in self._columns:
-                self._columns[name] = [math.nan] * before
-        for name, values in self._columns.items():
-            values.append(row.get(name, math.nan))
+        try:
+            for name in row:
+                if name not in self._columns:
+                    self._columns[name] = [math.nan] * before
+            for name, values in self._columns.items():
+                values.append(row.get(name, math.nan))
+        except BaseException:
+            for values in self._columns.values():
+                del values[before:]
+            raise
 
     def set(self, **values: float) -> None:
         """Put values into the last epoch's row."""
