@@ -294,6 +294,33 @@ def test_warm_start(solver, early_stopping):
         pair[0].fit(X, y + 1)
 
 
+def test_a_warm_start_that_finds_nothing_better_keeps_the_best_weights():
+    """scikit-learn goes on in the very arrays that hold them, and ends with its last epoch's."""
+    X, y = data("breast_cancer")
+    given = {"early_stopping": True, "warm_start": True, "max_iter": 15, "random_state": 0}
+    mine, theirs = fitted(MLPClassifier, X, y, learning_rate_init=0.05, **given)
+    assert_same(mine, theirs)
+    best, score = [coef.copy() for coef in mine.coefs_], mine.best_validation_score_
+    for one in (mine, theirs):
+        one.fit(X, y)
+        assert one.best_validation_score_ == score
+    assert all(map(np.array_equal, mine.coefs_, best))
+    assert abs(theirs.coefs_[0] - best[0]).max() > 0.01
+
+
+def test_lbfgs_stays_in_float32_and_parts_from_scikit_learns_by_rounding():
+    X, y = data("diabetes")
+    given = {"hidden_layer_sizes": (20,), "solver": "lbfgs", "random_state": 0}
+    narrow = fitted(MLPRegressor, X.astype(np.float32), y, max_iter=5, **given)
+    assert [one.coefs_[0].dtype for one in narrow] == [np.float32, np.float64]
+    apart = []
+    for n in (10, 300):
+        mine, theirs = fitted(MLPRegressor, X, y, max_iter=n, **given)
+        apart.append(abs(mine.coefs_[0] - theirs.coefs_[0]).max())
+    assert apart[0] < 1e-9 < 1e-6 < apart[1]
+    assert abs(mine.loss_ / theirs.loss_ - 1) < 0.05
+
+
 @pytest.mark.parametrize("given", [{}, {"solver": "sgd"}, {"solver": "sgd", "momentum": 0.5}])
 def test_partial_fit(given):
     X, y = data("iris")
