@@ -411,6 +411,39 @@ def test_an_interrupted_row_is_learned_or_not():
         learner.learn_one({"a": 2.0}, 1)
 
 
+@pytest.mark.parametrize("rate", [0.03, 1e30], ids=["", "diverging"])
+@pytest.mark.parametrize("y", [1, "other"], ids=["known class", "new class"])
+def test_rows_that_threads_learn_at_once_follow_each_other(y, rate):
+    """While one is read, another is learned; that it diverges takes nothing of the other back."""
+    x, other = Reading({"a": 1.0, "town": "Bern"}), {"a": 2.0}
+
+    def learn_other():
+        learner.learning_rate = 0.03
+        learner.learn_one(other, y)
+        learner.learning_rate = rate
+
+    def learn(row):
+        learner.learning_rate = rate
+        with contextlib.suppress(fastnn.DivergenceError):
+            learner.learn_one(row, "new")
+
+    begun = Learner(seed=0)
+    for i in range(6):
+        begun.learn_one({"a": i}, i % 2)
+    learner = copy.copy(begun)
+    learn_other()
+    learn(x.cells)
+    want = contents(learner)
+    assert learner.rows == 7 + (rate < 1)
+    functions = [Reading.__getitem__, Reading.__iter__, Learner.as_class, Learner.grown]
+    for moment in moments(functions, learn_other):
+        learner = copy.copy(begun)
+        with moment:
+            learn(x)
+        if moment.came:
+            assert contents(learner) == want
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_a_handler_may_raise_while_a_row_is_handed_in(tmp_path):
     """The row counts or not; later ones do, and nothing waits for one that never was."""

@@ -68,7 +68,8 @@ class Learner(Rows):
 
     Notes
     -----
-    One thread may learn, and any number may predict at the same time: what they see is whole.
+    Any number of threads may learn and predict at the same time: rows are learned one after
+    another, each as a whole, and predictions see what was known between two.
 
     Examples
     --------

@@ -307,10 +307,13 @@ cdef class Rows:
         """
         cdef Entry near[NEAR]
         cdef Entry *entries = near
-        cdef Py_ssize_t n, label = 0, n_known = self.n_known, room
+        cdef Py_ssize_t n, label = 0, room
         cdef double amount = 0
         cdef int taken
-        cdef Engine engine = self.engine
+        cdef bint is_new = False
+        cdef PyObject *found
+        cdef long long rows
+        cdef Engine engine, grown
         cdef dict row = as_row(x)
         self.check_made()
         room = len(row)
@@ -320,17 +323,35 @@ cdef class Rows:
                 raise MemoryError
         try:
             n = read(row, entries, room)
-            if self.classifies:
-                label = self.label_of(y)
-            else:
+            if not self.classifies:
                 amount = amount_of(y)
-            with cython.critical_section(self):
-                taken = self.step(entries, n, label, amount)
+            while True:  # again where another thread has learned meanwhile: what was found out is of before
+                engine, rows = self.engine, self.rows
+                grown, is_new = engine, False
+                if self.classifies:
+                    found = PyDict_GetItemWithError(self.labels, y)
+                    if found != NULL:
+                        label = <Py_ssize_t> <object> found
+                    else:
+                        y, is_new, label = self.as_class(y), True, self.n_known
+                        if label >= self.n_out:
+                            grown = self.grown()
+                            self.ready(grown)
+                with cython.critical_section(self):
+                    if engine is self.engine and rows == self.rows:
+                        if is_new:
+                            self.known.append(y)
+                            self.labels[y] = label
+                        self.use(grown)
+                        self.n_known += is_new
+                        taken = self.step(entries, n, label, amount)
+                        if not taken:
+                            self.use(engine)
+                            self.n_known -= is_new
+                            if is_new:
+                                self.labels.pop(self.known.pop())
+                        break
             if not taken:
-                if self.n_known > n_known:  # the class came with this row
-                    self.labels.pop(self.known.pop())
-                    self.n_known = n_known
-                    self.use(engine)
                 raise DivergenceError(
                     "training diverged: the step would leave weights that are not finite; use a smaller learning_rate. "
                     "The learner is as before the call."
@@ -338,28 +359,6 @@ cdef class Rows:
         finally:
             if entries != near:
                 PyMem_Free(entries)
-
-    cdef Py_ssize_t label_of(self, y) except -1:
-        """Its number; a class that is new gets the next one."""
-        cdef PyObject *found = PyDict_GetItemWithError(self.labels, y)
-        cdef Py_ssize_t number
-        cdef Engine engine, grown
-        if found != NULL:
-            return <Py_ssize_t> <object> found
-        y = self.as_class(y)
-        while True:
-            engine, number = self.engine, self.n_known
-            grown = engine
-            if number >= self.n_out:
-                grown = self.grown()
-                self.ready(grown)
-            with cython.critical_section(self):
-                if engine is self.engine and number == self.n_known:
-                    self.use(grown)
-                    self.known.append(y)
-                    self.labels[y] = number
-                    self.n_known = number + 1
-                    return number
 
     cdef int step(self, Entry *entries, Py_ssize_t n, Py_ssize_t label, double amount) noexcept:
         """Count the row and take its step; 0: neither, as weights might not stay finite. Touches no Python object."""
