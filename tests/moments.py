@@ -4,12 +4,14 @@ instructions of Python."""
 from __future__ import annotations
 
 import dis
+import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from types import CodeType, FrameType
 from typing import Any
 
-# After these CPython looks for signals, but not between a lock's __enter__ and its `with` block.
+# After these CPython looks for signals: not between a lock's __enter__ and its `with` block, nor
+# where a function of Python returns.
 LOOKS = "CALL", "RESUME", "JUMP_BACKWARD", "JUMP_ABSOLUTE"
 
 
@@ -42,6 +44,8 @@ class Moment:
         self.last.clear()
 
     def _called(self, frame: FrameType, event: str, _: Any) -> Any:
+        if frame.f_back in self.last and not frame.f_code.co_flags & inspect.CO_GENERATOR:
+            self.last[frame.f_back] = ""
         if frame.f_code not in self.codes or self.came:
             return None
         frame.f_trace_opcodes = True

@@ -22,6 +22,7 @@ import pytest
 from moments import interrupts, moments
 
 import fastnn
+from fastnn.files import atomic
 from fastnn.network.parameters import Parameters
 from fastnn.online import Learner, Live
 from fastnn.predictor import Kept
@@ -462,6 +463,21 @@ def test_a_handler_may_raise_while_a_row_is_handed_in(tmp_path):
                 again.learn_one(*json.loads(line))
             assert len(lines) == live.rows
             assert contents(live.latest) == contents(again)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files that are locked")
+def test_an_interrupted_save_leaves_a_whole_file_and_the_next_one_saves(tmp_path):
+    path = tmp_path / "m.safetensors"
+    old, new = fastnn.Model([2, 2], seed=0), fastnn.Model([2, 2], seed=1)
+    functions = [atomic.replacing, atomic._claim, atomic._is, atomic._release, atomic._sync_folder]
+    for function in functions:
+        for moment in interrupts([function]):
+            old.save(path)
+            with contextlib.suppress(KeyboardInterrupt), moment:
+                new.save(path)
+            assert fastnn.load(path).theta.tobytes() in (old.theta.tobytes(), new.theta.tobytes())
+            old.save(path)
+            assert os.listdir(tmp_path) == [path.name]
 
 
 # Forks

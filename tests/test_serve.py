@@ -342,6 +342,20 @@ def test_a_new_file_takes_the_old_ones_place(here, eager):
     assert "Row" not in ask(app, "GET", "/openapi.json")[1]["components"]["schemas"]
 
 
+def test_a_thread_that_the_system_refuses_is_asked_for_again(here, eager, monkeypatch):
+    people("m.safetensors")
+    app = create_app("m.safetensors")
+    fastnn.Model([2, 3, 2], seed=0).save("m.safetensors")
+
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert app.routes[0].endpoint.__self__.current.served().contract
+    until(lambda: ask(app, *POST, {"row": [1, 2]})[0] == 200)
+
+
 def test_a_broken_file_changes_nothing(here, eager, caplog):
     model = people("m.safetensors")
     app = create_app("m.safetensors")

@@ -51,7 +51,11 @@ class Current:
             if _traits(self._path) == self._seen:
                 self._turn.release()
             else:  # a daemon: no exit waits for it
-                threading.Thread(target=self._reload, name="fastnn-reload", daemon=True).start()
+                thread = threading.Thread(target=self._reload, name="fastnn-reload", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # the system lets no more start: the next look tries again
+                    self._turn.release()
         return self._served
 
     def _load(self) -> tuple[Any, Served]:
