@@ -92,25 +92,24 @@ def measure_one(session: Session, shape: Workload, plan: Plan) -> dict[str, Any]
     alone = found.pop("fastnn@1", {}) if n_threads > 1 else {}
     entrants = {key.partition("@")[0]: _short(one) for key, one in found.items()}
     peer = best_peer(entrants)
-    measured = peer and "median_us" in entrants["fastnn"]
     return {
         "workload": shape.as_dict(),
         "threads": n_threads,
         "commit": machine.commit(),
         "entrants": entrants,
         "best_peer": peer,
-        "ratio": entrants[peer].get("ratio") if measured else None,
-        "ratio_to_one_thread": alone.get("ratio"),
+        "ratio": entrants[peer].get("ratio") if peer else None,
+        "ratio_to_one_thread": _short(alone).get("ratio"),
     }
 
 
 def _short(result: dict[str, Any]) -> dict[str, Any]:
-    """Without the single rounds: a sweep's file holds hundreds of shapes."""
+    """Without the single rounds (a sweep holds hundreds of shapes), and what none could tell (nan)."""
     kept = ("variant", "median_us", "iqr_us", "ratio", "ratio_iqr", "wrong", "failed")
     return {
         key: round(result[key], 4) if isinstance(result[key], float) else result[key]
         for key in kept
-        if key in result
+        if key in result and result[key] == result[key]
     }
 
 
