@@ -104,7 +104,7 @@ def measure_one(session: Session, shape: Workload, plan: Plan) -> dict[str, Any]
 
 
 def _short(result: dict[str, Any]) -> dict[str, Any]:
-    """Without the single rounds (a sweep holds hundreds of shapes), and what none could tell (nan)."""
+    """Without the single rounds, as there are hundreds of shapes; nor what none of them tells."""
     kept = ("variant", "median_us", "iqr_us", "ratio", "ratio_iqr", "wrong", "failed")
     return {
         key: round(result[key], 4) if isinstance(result[key], float) else result[key]
