@@ -21,6 +21,14 @@ static inline __m512 played_root(__m512 x) {
     for (int e = 0; e < 16; e++) x[e] = __builtin_sqrtf(x[e]);
     return x;
 }
+static inline __m512 played_max(__m512 a, __m512 b) {
+    for (int e = 0; e < 16; e++) b[e] = a[e] > b[e] ? a[e] : b[e];
+    return b;
+}
+static inline __m512 played_min(__m512 a, __m512 b) {
+    for (int e = 0; e < 16; e++) b[e] = a[e] < b[e] ? a[e] : b[e];
+    return b;
+}
 static inline __m512 played_load(__mmask16 some, const void *p) {
     __m512 v = {0};
     for (int e = 0; e < 16; e++) if (some >> e & 1) v[e] = ((const float *)p)[e];
@@ -38,6 +46,8 @@ static inline __mmask16 played_test(__m512i a, __m512i b) {
 }
 #define _mm512_fmadd_ps played_fma
 #define _mm512_sqrt_ps played_root
+#define _mm512_max_ps played_max
+#define _mm512_min_ps played_min
 #define _mm512_maskz_loadu_ps played_load
 #define _mm512_mask_storeu_ps played_store
 #define _mm512_test_epi32_mask played_test
