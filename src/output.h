@@ -145,8 +145,7 @@ INLINE void softmax_rows(const int lanes, idx rows, idx n, real *h, idx stride, 
     }
 }
 
-/* Many outputs are worked on where they lie, VL samples at a time: their e^x are transposed for the sums alone, which run in
- * order of j, and lie transposed nowhere. */
+/* Many outputs are worked on where they lie, VL samples at a time: e^x is transposed in registers alone, for sums in order of j. */
 #define WHERE_THEY_LIE(n) ((n) > 6 * VL)
 
 /* Of VL samples' panels: to <- e^(a - peak), may be a; *total, its sums; *peak and *least, each sample's largest and smallest a_j. */

@@ -30,7 +30,7 @@ def here() -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "isa": config["isa"],
         "compiler": config["compiler"],
-        "kernel": f"{platform.system()} {platform.release()}",
+        "kernel": f"{platform.system()} {platform.release().partition('-')[0]}",
         "python": platform.python_version(),
         "numpy": np.__version__,
         "fastnn": fastnn.__version__,
@@ -48,12 +48,12 @@ def commit() -> str:
     return git("log", "-1", "--format=%h") + ("+" if git("diff", "--stat", "HEAD") else "")
 
 
-def recorded(where: dict[str, str]) -> dict[str, dict[str, object]]:
-    """The rows of the record, if it is of this machine and these versions."""
+def recorded(where: dict[str, str]) -> dict[str, dict[str, object]] | None:
+    """The rows of the record; None if it is of another machine or other versions."""
     if not RECORD.exists():
         return {}
     record = json.loads(RECORD.read_text())
-    return record["rows"] if record["where"] == where else {}
+    return record["rows"] if record["where"] == where else None
 
 
 def write(where: dict[str, str], rows: dict[str, dict[str, object]]) -> None:
@@ -93,13 +93,18 @@ def main(names: list[str]) -> int:
         print(f"no such promise: {', '.join(sorted(unknown))}; there are {', '.join(promises)}")
         return 2
     where, failed = here(), False
+    rows = recorded(where)
+    if rows is None and names:
+        print(f"{RECORD.name} is of another machine or versions: only a run of all rows replaces it")
     for name in names or promises:
         seen = kept(name, promises[name].count)
         show(promises[name], seen)
         failed = failed or seen.holds is False
         date = datetime.now(UTC).date().isoformat()
         row = {**asdict(seen), "count": promises[name].count, "date": date, "commit": commit()}
-        write(where, {**recorded(where), name: row})
+        if rows is not None or not names:
+            rows = {**(rows or {}), name: row}
+            write(where, rows)
     return int(failed)
 
 
