@@ -95,7 +95,7 @@ def main(names: list[str]) -> int:
     where, failed = here(), False
     rows = recorded(where)
     if rows is None and names:
-        print(f"{RECORD.name} is of another machine or versions: only a run of all rows replaces it")
+        print(f"{RECORD.name} is of another machine or versions: a run of all rows replaces it")
     for name in names or promises:
         seen = kept(name, promises[name].count)
         show(promises[name], seen)
