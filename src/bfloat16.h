@@ -30,9 +30,15 @@ static void round_bfloat16(idx n, const void *x_, void *y_) {
 typedef void products_fn(idx rows, idx n, const real *A, idx row, idx step, idx stride, const real *B, int nv, real *C);
 
 #define KB 256       /* steps of a product before it moves on: those of B stay near for all rows */
-#define SR (MR < 6 ? MR : 6) /* rows of a tile of sums: so many hide the latency of one */
+#define SR (MR < 12 ? 3 : 4) /* rows of a tile: their sums E and O stay in registers */
 #define FEW_ROWS 4   /* to bring numbers into pairs takes longer than so many rows' products */
 #define PAIRS_OF_BLOCK (FNN_BLOCK / 2)
+
+INLINE V splat_bits(const real *x) {
+    real_int bits;
+    memcpy(&bits, x, sizeof bits);
+    return (V)((VI){0} + bits);
+}
 
 /* acc + the two products of pairs a and b, that of the upper halves first. */
 INLINE V dot(V acc, VI a, VI b) {
@@ -44,54 +50,56 @@ INLINE V dot(V acc, VI a, VI b) {
 #endif
 }
 
-/* m rows. dots: of pairs, those of a block's E before those of its O; A: pair k of row r at k step + r row. */
-INLINE void sums_tile(const int m, const int dots, idx n, const real *A, idx row, idx step, idx stride, const real *B, int stored,
-                      real *C) {
+/* m rows, of which C has the first `rows`. dots: of pairs, E's and O's in turn; A: pair k of row r at k step + r row. */
+INLINE void sums_tile(const int m, const int dots, idx rows, idx n, const real *A, idx row, idx step, idx stride, const real *B,
+                      int stored, real *C) {
     const int nv = NV;
     NO_UNROLL for (; n > 0; n -= FNN_BLOCK) {
-        V acc[SR][NV], sums[2][SR][NV];
-        const idx in_block = n < FNN_BLOCK ? n : FNN_BLOCK;
-        NO_UNROLL for (int odd = 0; odd < 2; odd++) {
-            const int start = dots ? odd * PAIRS_OF_BLOCK / 2 : odd, on = dots ? 1 : 2;
-            ALL(r, v) acc[r][v] = (V){0};
-            NO_UNROLL for (idx j = 0; j < in_block; j += NR) {
-                const real *from[(SR + ROWS_FROM - 1) / ROWS_FROM], *b_from = B + (j + start) * NR;
-                const idx end = dots ? start + PAIRS_OF_BLOCK / 2 : in_block - j < NR ? in_block - j : NR;
-                UNROLL for (int i = 0; i < m; i += ROWS_FROM) from[i / ROWS_FROM] = A + j / NR * stride + start * step + i * row;
-                NO_UNROLL for (idx k = start; k < end; k += on) {
-                    V b[NV];
-                    UNROLL for (int v = 0; v < nv; v++) b[v] = load(b_from + v * VL);
-                    UNROLL for (int r = 0; r < m; r++) {
-                        const real *a = from[r / ROWS_FROM] + r % ROWS_FROM * row;
-                        int32_t pair;
-                        memcpy(&pair, a, sizeof pair);
-                        UNROLL for (int v = 0; v < nv; v++)
-                            acc[r][v] = dots ? dot(acc[r][v], (VI){0} + pair, (VI)b[v]) : fma_v(splat(*a), b[v], acc[r][v]);
-                    }
-                    UNROLL for (int i = 0; i < m; i += ROWS_FROM) from[i / ROWS_FROM] += on * step;
-                    b_from += on * NR;
-                }
+        V even[SR][NV], odd[SR][NV];
+        const idx in_block = dots ? PAIRS_OF_BLOCK : n < FNN_BLOCK ? n : FNN_BLOCK;
+        ALL(r, v) even[r][v] = odd[r][v] = (V){0};
+#define STEP(acc, u)                                                                                                        \
+    {                                                                                                                      \
+        V b[NV];                                                                                                           \
+        UNROLL for (int v = 0; v < nv; v++) b[v] = load(b_from + (u) * NR + v * VL);                                       \
+        UNROLL for (int r = 0; r < m; r++) {                                                                               \
+            const real *x = from[r / ROWS_FROM] + r % ROWS_FROM * row + (u) * step;                                        \
+            const V a = dots ? splat_bits(x) : splat(*x);                                                                  \
+            UNROLL for (int v = 0; v < nv; v++) acc[r][v] = dots ? dot(acc[r][v], (VI)a, (VI)b[v]) : fma_v(a, b[v], acc[r][v]); \
+        }                                                                                                                  \
+    }
+        NO_UNROLL for (idx j = 0; j < in_block; j += NR) {
+            const real *from[(SR + ROWS_FROM - 1) / ROWS_FROM], *b_from = B + j * NR;
+            idx k = in_block - j < NR ? in_block - j : NR;
+            UNROLL for (int i = 0; i < m; i += ROWS_FROM) from[i / ROWS_FROM] = A + j / NR * stride + i * row;
+            NO_UNROLL for (; k > 1; k -= 2) {
+                STEP(even, 0)
+                STEP(odd, 1)
+                UNROLL for (int i = 0; i < m; i += ROWS_FROM) from[i / ROWS_FROM] += 2 * step;
+                b_from += 2 * NR;
             }
-            if (in_block < FNN_BLOCK) ALL(r, v) acc[r][v] += splat(0); /* the zeros: -0 becomes 0 */
-            ALL(r, v) sums[odd][r][v] = acc[r][v];
+            if (k) STEP(even, 0)
         }
-        NO_UNROLL for (int r = 0; r < m; r++)
-            for (int v = 0; v < stored; v++) store(C + r * NR + v * VL, load(C + r * NR + v * VL) + (sums[0][r][v] + sums[1][r][v]));
+#undef STEP
+        if (n < FNN_BLOCK) ALL(r, v) { even[r][v] += splat(0); odd[r][v] += splat(0); } /* the zeros: -0 becomes 0 */
+        UNROLL for (int r = 0; r < m; r++) if (r < rows)
+            UNROLL for (int v = 0; v < nv; v++) if (v < stored)
+                store(C + r * NR + v * VL, load(C + r * NR + v * VL) + (even[r][v] + odd[r][v]));
         A += dots ? PAIRS_OF_BLOCK * step : FNN_BLOCK / NR * stride;
         B += (dots ? PAIRS_OF_BLOCK : FNN_BLOCK) * NR;
     }
 }
 
 #define SUMS(name, m, dots)                                                                                                 \
-    NOINLINE void name(idx n, const real *A, idx row, idx step, idx stride, const real *B, int nv, real *C) {              \
-        sums_tile(m, dots, n, A, row, step, stride, B, nv, C);                                                             \
+    NOINLINE void name(idx rows, idx n, const real *A, idx row, idx step, idx stride, const real *B, int nv, real *C) {    \
+        sums_tile(m, dots, rows, n, A, row, step, stride, B, nv, C);                                                       \
     }
 SUMS(fmas_of_row, 1, 0) SUMS(fmas, SR, 0)
 
 static void products_by_fma(idx rows, idx n, const real *A, idx row, idx step, idx stride, const real *B, int nv, real *C) {
     for (idx m; rows > 0; rows -= m, A += m * row, C += m * NR) {
         m = rows < SR ? 1 : SR;
-        (rows < SR ? fmas_of_row : fmas)(n, A, row, step, stride, B, nv, C);
+        (rows < SR ? fmas_of_row : fmas)(m, n, A, row, step, stride, B, nv, C);
     }
 }
 

@@ -7,23 +7,26 @@
 #define FNN_PAIRS_H
 
 /* Pair i of a block holds these two of its numbers, in its upper half and in its lower one. */
-#define UPPER(tiles, i) ((tiles) ? 2 * (i) + 1 : (i) % 8 * 4 + (i) / 8)
+#define UPPER(tiles, i) ((tiles) ? 2 * (i) + 1 : (i) / 2 * 4 + (i) % 2)
 #define LOWER(tiles, i) ((tiles) ? 2 * (i) : UPPER(0, i) + 2)
 
 INLINE VI bits_at(const real *x) { return (VI)load(x); }
 INLINE void store_bits(real *to, VI v) { store(to, (V)v); }
 
 /* Pairs of n rows of NR numbers, with zeros behind the last. */
-NOINLINE void pair_rows(int tiles, idx n, const real *x, real *pairs) {
-    for (idx k = 0; k < n; k += FNN_BLOCK, x += FNN_BLOCK * NR)
-        for (int i = 0; i < PAIRS_OF_BLOCK; i++, pairs += NR) {
-            const idx upper = UPPER(tiles, i), lower = LOWER(tiles, i);
-            for (int v = 0; v < NR; v += VL) {
-                const VI a = k + upper < n ? bits_at(x + upper * NR + v) : (VI){0}, b = k + lower < n ? bits_at(x + lower * NR + v) : (VI){0};
-                store_bits(pairs + v, a | (VI)((VU)b >> 16));
-            }
+INLINE void pair_rows(const int tiles, idx n, const real *x, real *pairs) {
+    real whole[FNN_BLOCK * NR] __attribute__((aligned(64)));
+    NO_UNROLL for (; n > 0; n -= FNN_BLOCK, x += FNN_BLOCK * NR, pairs += PAIRS_OF_BLOCK * NR) {
+        if (n < FNN_BLOCK) {
+            memset(whole, 0, sizeof whole);
+            x = memcpy(whole, x, (size_t)(n * NR) * sizeof(real));
         }
+        UNROLL for (int i = 0; i < PAIRS_OF_BLOCK; i++) UNROLL for (int v = 0; v < NR; v += VL)
+            store_bits(pairs + i * NR + v, bits_at(x + UPPER(tiles, i) * NR + v) | (VI)((VU)bits_at(x + LOWER(tiles, i) * NR + v) >> 16));
+    }
 }
+NOINLINE void pair_rows_for_dots(idx n, const real *x, real *pairs) { pair_rows(0, n, x, pairs); }
+NOINLINE void pair_rows_for_tiles(idx n, const real *x, real *pairs) { pair_rows(1, n, x, pairs); }
 
 /* Pairs of m rows of n numbers, in panels (NR is a block); ROOM of them from one row to the next. */
 #define ROOM (KB / 2)
@@ -47,14 +50,12 @@ SUMS(dots, SR, 1)
 
 static void products_by_dots(idx rows, idx n, const real *A, idx row, idx step, idx stride, const real *B, int nv, real *C) {
     real of_A[ROOM * NR] __attribute__((aligned(64))), of_B[ROOM * NR] __attribute__((aligned(64)));
-    pair_rows(0, n, B, of_B);
-    if (step != 1) pair_rows(0, n, A, of_A);
-    idx r = 0;
-    for (; r + SR <= rows; r += SR) {
-        if (step == 1) pair_columns(0, SR, n, A + r * row, stride, of_A);
-        dots(n, step == 1 ? of_A : of_A + r, step == 1 ? ROOM : 1, step == 1 ? 1 : NR, 0, of_B, nv, C + r * NR);
+    pair_rows_for_dots(n, B, of_B);
+    if (step != 1) pair_rows_for_dots(n, A, of_A);
+    for (idx r = 0; r < rows; r += SR) {
+        if (step == 1) pair_columns(0, rows - r < SR ? rows - r : SR, n, A + r * row, stride, of_A);
+        dots(rows - r, n, step == 1 ? of_A : of_A + r, step == 1 ? ROOM : 1, step == 1 ? 1 : NR, 0, of_B, nv, C + r * NR);
     }
-    products_by_fma(rows - r, n, A + r * row, row, step, stride, B, nv, C + r * NR); /* too few for it */
 }
 
 #define SIDE 16                  /* rows of a tile, and 32-bit columns */
@@ -78,7 +79,7 @@ static void products_by_tiles(idx rows, idx n, const real *A, idx row, idx step,
     real of_A[ROOM * NR] __attribute__((aligned(64))), of_B[ROOM * NR] __attribute__((aligned(64)));
     real part[TILE_ROWS * NR] __attribute__((aligned(64)));
     const idx a_row = step == 1 ? ROOM : NR;
-    pair_rows(1, n, B, of_B);
+    pair_rows_for_tiles(n, B, of_B);
     fnn_use_tiles();
     for (idx r = 0; r < rows; r += TILE_ROWS, C += TILE_ROWS * NR) {
         const idx m = rows - r < TILE_ROWS ? rows - r : TILE_ROWS;
@@ -86,7 +87,7 @@ static void products_by_tiles(idx rows, idx n, const real *A, idx row, idx step,
         if (step == 1) pair_columns(1, m, n, A + r * row, stride, of_A);
         else for (idx k = 0; k < n; k += 2 * FNN_BLOCK) { /* A's columns are the rows: two blocks are turned at once */
             const idx some = n - k < 2 * FNN_BLOCK ? n - k : 2 * FNN_BLOCK;
-            pair_rows(1, some, A + k * NR, part);
+            pair_rows_for_tiles(some, A + k * NR, part);
             transpose_block((some + FNN_BLOCK - 1) / FNN_BLOCK * PAIRS_OF_BLOCK, NV, part, of_A + k / 2 * NR);
         }
         if (to == part) copy_sums(m, nv, C, part);
