@@ -94,11 +94,11 @@ if not DEBUG and sys.platform != "win32":  # nothing is ever thrown through it; 
 UNSWITCH = [] if DEBUG else ["-funswitch-loops"]
 # Modules in Cython that do more than to prepare the kernels' calls: all others are small, not fast.
 FAST = ["panels", "predict", "online", "step", "cells", "scan", "rows"]
-SMALL = [] if DEBUG or COVERAGE else ["-Os"]
+SMALL = [] if DEBUG or COVERAGE or SANITIZE else ["-Os"]
 COMPILE += ["-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
 LINK = [] if DEBUG or sys.platform == "darwin" else ["-Wl,-s"]
 if SANITIZE:
-    COMPILE += [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-g"]
+    COMPILE += ["-O1", f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-g"]
     LINK = [f"-fsanitize={SANITIZE}"]
 if COVERAGE:
     COMPILE += ["-O1", "--coverage", "-fprofile-update=prefer-atomic"]

@@ -83,6 +83,7 @@ print(fit(64) == alone, len(os.listdir("/proc/self/task")) - before < _cpu.usabl
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="no /proc here")
+@pytest.mark.skipif("san" in os.environ.get("LD_PRELOAD", ""), reason="needs memory of its own")
 def test_threads_that_the_system_refuses_are_done_without():
     """No room for a stack: libgomp would end the process."""
     code = """

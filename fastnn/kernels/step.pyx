@@ -256,10 +256,14 @@ cdef inline Py_ssize_t in_blocks(Py_ssize_t rows, Py_ssize_t i, Py_ssize_t n) no
 
 cdef inline Py_ssize_t chunk_at(const Run *run, Py_ssize_t first) noexcept nogil:
     """Rows that pass through the network together from row `first` on: an even share of its mini-batch, whole blocks of sums."""
-    cdef Py_ssize_t start = first // run.batch * run.batch, b = min(run.batch, run.n - start)
-    cdef Py_ssize_t n_chunks = (b + run.chunk - 1) // run.chunk
-    cdef Py_ssize_t share = (b + n_chunks - 1) // n_chunks
-    return min((share + FNN_BLOCK - 1) // FNN_BLOCK * FNN_BLOCK, start + b - first) if first < run.n else 0
+    cdef Py_ssize_t start, b, n_chunks, share
+    if first >= run.n:
+        return 0
+    start = first // run.batch * run.batch
+    b = min(run.batch, run.n - start)
+    n_chunks = (b + run.chunk - 1) // run.chunk
+    share = (b + n_chunks - 1) // n_chunks
+    return min((share + FNN_BLOCK - 1) // FNN_BLOCK * FNN_BLOCK, start + b - first)
 
 
 cdef inline bint all_finite(const Run *run, int threads) noexcept nogil:
