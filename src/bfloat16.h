@@ -16,23 +16,32 @@
 
 typedef uint32_t VU __attribute__((vector_size(FNN_VECTOR_BYTES)));
 
+INLINE V to_bfloat16(V v) {
+    const VI nan = v != v, bits = (VI)v & ~nan, odd = bits >> 16 & 1;
+    return (V)(((bits + 0x7fff + odd) & ~0xffff) | (nan & 0x7fc00000));
+}
+
 static void round_bfloat16(idx n, const void *x_, void *y_) {
     const real *x = x_;
     real *y = y_;
-    for (idx i = 0; i < n; i += VL) {
-        const V v = load(x + i);
-        const VI nan = v != v, bits = (VI)v & ~nan, odd = bits >> 16 & 1;
-        store(y + i, (V)(((bits + 0x7fff + odd) & ~0xffff) | (nan & 0x7fc00000)));
-    }
+    for (idx i = 0; i < n; i += VL) store(y + i, to_bfloat16(load(x + i)));
 }
 
-/* C += A B over n <= KB numbers. A: number k of row r at k / NR stride + k % NR step + r row; B: rows of NR, nv vectors of each. */
-typedef void products_fn(idx rows, idx n, const real *A, idx row, idx step, idx stride, const real *B, int nv, real *C);
-
-#define KB 256       /* steps of a product before it moves on: those of B stay near for all rows */
+#define KB 256               /* steps of a product before it moves on: those of B stay near for all rows */
 #define SR (MR < 12 ? 3 : 4) /* rows of a tile: their sums E and O stay in registers */
-#define FEW_ROWS 4   /* to bring numbers into pairs takes longer than so many rows' products */
 #define PAIRS_OF_BLOCK (FNN_BLOCK / 2)
+
+/* A way to make products. Where paired, B has half as many rows, of pairs: two numbers of a column side by side. */
+typedef struct {
+    int paired;
+    /* C += A B over n <= KB numbers. A: number k of row r at k / NR stride + k % NR step + r row; B: nv vectors of each row. */
+    void (*products)(idx rows, idx n, const real *A, idx row, idx step, idx stride, const real *B, int nv, real *C);
+    void (*pair)(idx n, const real *x, real *B);           /* B <- n rows of numbers */
+    void (*turn)(idx rows, idx n, const real *W, real *B); /* B <- the transpose of a block W, `rows` x n, that is such a B itself */
+} products_way;
+
+/* How many pairs a block's n numbers make (pairs.h). */
+INLINE idx pairs_of(int tiles, idx n) { return tiles ? (n + 1) / 2 : n / 4 * 2 + (n % 4 < 2 ? n % 4 : 2); }
 
 INLINE V splat_bits(const real *x) {
     real_int bits;
@@ -50,13 +59,13 @@ INLINE V dot(V acc, VI a, VI b) {
 #endif
 }
 
-/* m rows, of which C has the first `rows`. dots: of pairs, E's and O's in turn; A: pair k of row r at k step + r row. */
-INLINE void sums_tile(const int m, const int dots, idx rows, idx n, const real *A, idx row, idx step, idx stride, const real *B,
-                      int stored, real *C) {
+/* m rows. dots: of pairs, E's and O's in turn; A: pair k of row r at k step + r row. */
+INLINE void sums_tile(const int m, const int dots, idx n, const real *A, idx row, idx step, idx stride, const real *B, int stored,
+                      real *C) {
     const int nv = NV;
     NO_UNROLL for (; n > 0; n -= FNN_BLOCK) {
         V even[SR][NV], odd[SR][NV];
-        const idx in_block = dots ? PAIRS_OF_BLOCK : n < FNN_BLOCK ? n : FNN_BLOCK;
+        const idx numbers = n < FNN_BLOCK ? n : FNN_BLOCK, in_block = dots ? pairs_of(0, numbers) : numbers;
         ALL(r, v) even[r][v] = odd[r][v] = (V){0};
 #define STEP(acc, u)                                                                                                        \
     {                                                                                                                      \
@@ -82,33 +91,26 @@ INLINE void sums_tile(const int m, const int dots, idx rows, idx n, const real *
         }
 #undef STEP
         if (n < FNN_BLOCK) ALL(r, v) { even[r][v] += splat(0); odd[r][v] += splat(0); } /* the zeros: -0 becomes 0 */
-        UNROLL for (int r = 0; r < m; r++) if (r < rows)
-            UNROLL for (int v = 0; v < nv; v++) if (v < stored)
-                store(C + r * NR + v * VL, load(C + r * NR + v * VL) + (even[r][v] + odd[r][v]));
+        ALL(r, v) if (v < stored) store(C + r * NR + v * VL, load(C + r * NR + v * VL) + (even[r][v] + odd[r][v]));
         A += dots ? PAIRS_OF_BLOCK * step : FNN_BLOCK / NR * stride;
         B += (dots ? PAIRS_OF_BLOCK : FNN_BLOCK) * NR;
     }
 }
 
 #define SUMS(name, m, dots)                                                                                                 \
-    NOINLINE void name(idx rows, idx n, const real *A, idx row, idx step, idx stride, const real *B, int nv, real *C) {    \
-        sums_tile(m, dots, rows, n, A, row, step, stride, B, nv, C);                                                       \
+    NOINLINE void name(idx n, const real *A, idx row, idx step, idx stride, const real *B, int nv, real *C) {              \
+        sums_tile(m, dots, n, A, row, step, stride, B, nv, C);                                                             \
     }
 SUMS(fmas_of_row, 1, 0) SUMS(fmas, SR, 0)
 
 static void products_by_fma(idx rows, idx n, const real *A, idx row, idx step, idx stride, const real *B, int nv, real *C) {
     for (idx m; rows > 0; rows -= m, A += m * row, C += m * NR) {
         m = rows < SR ? 1 : SR;
-        (rows < SR ? fmas_of_row : fmas)(m, n, A, row, step, stride, B, nv, C);
+        (rows < SR ? fmas_of_row : fmas)(n, A, row, step, stride, B, nv, C);
     }
 }
 
-static products_fn *products_by = products_by_fma; /* as all have the same bits, it may change at any time */
-
-INLINE void add_products(idx rows, idx n, const real *A, idx row, idx step, idx stride, const real *B, int nv, real *C) {
-    products_fn *const by = rows < FEW_ROWS ? products_by_fma : __atomic_load_n(&products_by, __ATOMIC_RELAXED);
-    by(rows, n, A, row, step, stride, B, nv, C);
-}
+static void turn_numbers(idx rows, idx n, const real *W, real *B) { transpose_block(rows, n > VL ? 2 : 1, W, B); }
 
 NOINLINE void clear(idx rows, int nv, real *C) {
     for (idx r = 0; r < rows; r++) for (int v = 0; v < nv; v++) store(C + r * NR + v * VL, (V){0});
@@ -126,48 +128,65 @@ INLINE void finish_products(idx rows, int nv, int finish, const real *X, fnn_act
 
 /* product_panel (columns 0), product_turned and gradient_block (kernels.h) of numbers of bfloat16. Columns of zeros are not left out,
  * and what comes next is not brought near. */
-NOINLINE void sum_product(idx rows, idx n, const real *A, idx stride, const real *B, idx panel, idx columns, int nv, int finish,
-                          const real *X, fnn_activation g, real *C) {
+INLINE void sum_product(const products_way *by, idx rows, idx n, const real *A, idx stride, const real *B, idx panel, idx columns,
+                        int nv, int finish, const real *X, fnn_activation g, real *C) {
     real turned[KB * NR] __attribute__((aligned(64)));
-    assert(rows > 0 && n > 0);
+    assert(rows > 0 && n > 0 && columns <= NR);
     clear(rows, nv, C);
     for (idx k = 0; k < n; k += KB) {
         const idx steps = n - k < KB ? n - k : KB;
         for (idx j = 0; columns && j < steps; j += NR)
-            transpose_block(columns, steps - j > VL ? 2 : 1, B + (k + j) / NR * panel, turned + j * NR);
-        add_products(rows, steps, A + k / NR * stride, NR, 1, stride, columns ? turned : B + k * NR, nv, C);
+            by->turn(columns, steps - j < NR ? steps - j : NR, B + (k + j) / NR * panel, turned + (j * NR >> by->paired));
+        by->products(rows, steps, A + k / NR * stride, NR, 1, stride, columns ? turned : B + (k * NR >> by->paired), nv, C);
     }
     finish_products(rows, nv, finish, X, g, C);
 }
 
-static void product_panel_bfloat16(idx rows, idx n, const void *A, idx row, idx stride, const void *B, const fnn_spans *spans, int far,
-                                   int nv, int finish, const void *X, fnn_activation g, void *C) {
-    (void)row, (void)spans, (void)far;
-    assert(row == NR);
-    sum_product(rows, n, A, stride, B, 0, 0, nv, finish, X, g, C);
-}
-
-static void product_turned_bfloat16(idx rows, idx n, const void *A, idx stride, const void *W, idx panel, int far, idx columns,
-                                    int finish, const void *X, fnn_activation g, void *C) {
-    (void)far;
-    assert(columns > 0 && columns <= NR);
-    sum_product(rows, n, A, stride, W, panel, columns, columns > VL ? 2 : 1, finish, X, g, C);
-}
-
-static void gradient_block_bfloat16(idx batch, idx m_rows, const void *A_, const void *B_, int nv, void *G_, int first, void *W_,
-                                    const fnn_rates *rates, void *const near[FNN_NEAR], fnn_prefetch *rows) {
-    (void)near;
+INLINE void sum_gradient(const products_way *by, idx batch, idx m_rows, const real *A, const real *B, int nv, real *G, int first,
+                         real *W, const fnn_rates *rates, fnn_prefetch *rows) {
+    real paired[KB * NR / 2] __attribute__((aligned(64)));
     assert(batch > 0 && m_rows > 0 && m_rows <= NR);
-    const real *A = A_, *B = B_;
-    real *G = G_, *W = W_;
     if (first) clear(m_rows, nv, G);
     for (idx k = 0; k < batch; k += KB) {
+        const idx steps = batch - k < KB ? batch - k : KB;
         bring_rows(rows);
-        add_products(m_rows, batch - k < KB ? batch - k : KB, A + k * NR, 1, NR, NR * NR, B + k * NR, nv, G);
+        if (by->paired) by->pair(steps, B + k * NR, paired);
+        by->products(m_rows, steps, A + k * NR, 1, NR, NR * NR, by->paired ? paired : B + k * NR, nv, G);
     }
     for (idx i = 0; W && i < m_rows * NR; i += VL)
         if (i % NR < nv * VL) store(W + i, fma_v(splat(-(real)rates->learning_rate), load(G + i), load(W + i)));
 }
+
+/* The way `by`, and take_by, which puts it into a table; round: B <- n rows of W, rounded. */
+#define WAY(by, paired_, products, pair, turn, round)                                                                            \
+    static const products_way by = {paired_, products, pair, turn};                                                              \
+    static void by##_panel(idx rows, idx n, const void *A, idx row, idx stride, const void *B, const fnn_spans *spans, int far,  \
+                           int nv, int finish, const void *X, fnn_activation g, void *C) {                                      \
+        (void)row, (void)spans, (void)far;                                                                                      \
+        assert(row == NR);                                                                                                      \
+        sum_product(&by, rows, n, A, stride, B, 0, 0, nv, finish, X, g, C);                                                     \
+    }                                                                                                                           \
+    static void by##_turned(idx rows, idx n, const void *A, idx stride, const void *W, idx panel, int far, idx columns,          \
+                            int finish, const void *X, fnn_activation g, void *C) {                                             \
+        (void)far;                                                                                                              \
+        sum_product(&by, rows, n, A, stride, W, panel, columns, columns > VL ? 2 : 1, finish, X, g, C);                         \
+    }                                                                                                                           \
+    static void by##_gradient(idx batch, idx m_rows, const void *A, const void *B, int nv, void *G, int first, void *W,          \
+                              const fnn_rates *rates, void *const near[FNN_NEAR], fnn_prefetch *rows) {                         \
+        (void)near;                                                                                                             \
+        sum_gradient(&by, batch, m_rows, A, B, nv, G, first, W, rates, rows);                                                   \
+    }                                                                                                                           \
+    static void by##_round(idx n, const void *W, void *B) { round(n, W, B); }                                                    \
+    static void take_##by(fnn_kernels *k) {                                                                                     \
+        k->product_panel = by##_panel;                                                                                          \
+        k->product_turned = by##_turned;                                                                                        \
+        k->gradient_block = by##_gradient;                                                                                      \
+        k->round_weights = by##_round;                                                                                          \
+        k->paired = by.paired;                                                                                                  \
+    }
+
+INLINE void round_rows(idx n, const real *W, real *B) { round_bfloat16(n * NR, W, B); }
+WAY(by_fma, 0, products_by_fma, NULL, turn_numbers, round_rows)
 
 static idx no_spans(idx n, idx parts, const void *used, fnn_spans *spans) {
     (void)n, (void)parts, (void)used, (void)spans;
@@ -179,15 +198,14 @@ static idx no_spans(idx n, idx parts, const void *used, fnn_spans *spans) {
 #endif
 
 static int take_bfloat16(fnn_kernels *k, int ways) {
-    int way = FNN_BY_FMA;
-    k->product_panel = product_panel_bfloat16;
-    k->product_turned = product_turned_bfloat16;
-    k->gradient_block = gradient_block_bfloat16;
     k->find_spans = no_spans;
 #if FNN_VECTOR_BYTES == 64
-    way = best_way(ways);
+    const int way = best_way(ways);
+    take_ways[way](k);
 #else
+    const int way = FNN_BY_FMA;
     (void)ways;
+    take_by_fma(k);
 #endif
     return way;
 }

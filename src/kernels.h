@@ -176,6 +176,7 @@ enum { FNN_PLAIN, FNN_PERIODIC, FNN_PIECEWISE, FNN_CATEGORIES };
 typedef struct fnn_kernels {
     const char *isa;
     int item, nr, vl, mr; /* bytes of a real; panel width; vector width; rows of the largest tile */
+    int paired;           /* of bfloat16: 1 where products read panels of W in pairs of rows, as round_weights leaves them */
 
     /* Between the user's layout (row-major) and panels. cols: outputs of this panel (1..NR). */
     void (*pack_panel)(ptrdiff_t n_in, ptrdiff_t cols, const void *W, void *Wp);     /* W: its rows of (n_out, n_in) */
@@ -297,9 +298,12 @@ typedef struct fnn_kernels {
     /* Of float alone (double's table has NULL): y <- x, n reals, a multiple of VL, each the nearest bfloat16, of two equally near
      * ones the even one. y may be x. */
     void (*round_bfloat16)(ptrdiff_t n, const void *x, void *y);
-    /* k, a copy of this table, <- products of bfloat16, which take rounded numbers in panels alone, by the best of `ways` (bits
-     * 1 << FNN_BY_FMA and so on) that has fma's bits. Returns it. */
+    /* k, a copy of this table, <- products of bfloat16, which take rounded numbers in panels alone, of W as by round_weights, by the
+     * best of `ways` (bits 1 << FNN_BY_FMA and so on) that has fma's bits. Returns it. */
     int (*take_bfloat16)(struct fnn_kernels *k, int ways);
+    /* B <- n rows of a panel, W, from a multiple of FNN_BLOCK on, as products of bfloat16 read them, in half as many rows where
+     * paired. B may be W. */
+    void (*round_weights)(ptrdiff_t n, const void *W, void *B);
 
     /* In 8 bits, of float alone (double's table has NULL). each: 1 where each row has codes of its own, 0 where all have the same.
      * U <- codes of x, n columns as of product_panel; ld: bytes from one row of U to the next, a multiple of NR. 0 if x is not

@@ -373,7 +373,10 @@ static int read_file(loading *l, const char *bytes, size_t size) {
     for (ptrdiff_t i = 0; i < l->f->n_layers; i++) {
         layer *a = &l->f->layers[i];
         if (!load_layer(l, a)) return 0;
-        if (l->f->bfloat16) l->f->k->round_bfloat16(a->panels * a->n_in * l->f->k->nr, a->W, a->W);
+        for (ptrdiff_t p = 0; l->f->bfloat16 && p < a->panels; p++) {
+            void *W = at(l->f->k, a->W, p * a->n_in * l->f->k->nr);
+            l->f->k->round_weights(a->n_in, W, W);
+        }
     }
     return 1;
 }

@@ -203,33 +203,38 @@ def test_rounding_of_steps_is_that_of_float32():
 WAYS = """
 #include "played.h"
 #include "bfloat16.h"
-static products_fn *const ways[] = {products_by_fma, products_by_dots, products_by_tiles};
 #if defined(__x86_64__)
 #define FLUSHED(call) { const unsigned m = _mm_getcsr(); _mm_setcsr(0x9fc0); call; _mm_setcsr(m); }
 #else
 #define FLUSHED(call) call;
 #endif
-int agree(int way) { fnn_use_tiles(); return agrees(ways[way]); }
+int agree(int way) { fnn_use_tiles(); return agrees(way); }
 int best(int ways) { return best_way(ways); }
 void break_tiles(int broken) { order_of_index = broken; }
+static real ready[700 * 2 * NR];
 void panel(int way, idx rows, idx n, const real *A, idx stride, const real *B, int nv, int finish,
            const real *X, int g, real *C) {
     const fnn_activation of = {g, 0};
-    products_by = ways[way];
-    FLUSHED(product_panel_bfloat16(rows, n, A, NR, stride, B, NULL, 0, nv, finish, X, of, C))
+    fnn_kernels k;
+    take_ways[way](&k);
+    k.round_weights(n, memcpy(ready, B, n * NR * sizeof *B), ready);
+    FLUSHED(k.product_panel(rows, n, A, NR, stride, ready, NULL, 0, nv, finish, X, of, C))
 }
 void turned(int way, idx rows, idx n, const real *A, idx stride, const real *W, idx panel,
             idx columns, real *C) {
     const fnn_activation of = {fnn_identity, 0};
-    products_by = ways[way];
-    FLUSHED(product_turned_bfloat16(rows, n, A, stride, W, panel, 0, columns, FNN_PARTIAL, NULL, of,
-                                    C))
+    fnn_kernels k;
+    take_ways[way](&k);
+    for (idx j = 0; j * NR < n; j++) k.round_weights(columns, W + j * panel, ready + j * panel);
+    FLUSHED(k.product_turned(rows, n, A, stride, ready, panel, 0, columns, FNN_PARTIAL, NULL, of,
+                             C))
 }
 void block(int way, idx batch, idx rows, const real *A, const real *B, int nv, real *G, int first,
            real *W) {
     const fnn_rates rates = {.learning_rate = 0.125};
-    products_by = ways[way];
-    FLUSHED(gradient_block_bfloat16(batch, rows, A, B, nv, G, first, W, &rates, NULL, NULL))
+    fnn_kernels k;
+    take_ways[way](&k);
+    FLUSHED(k.gradient_block(batch, rows, A, B, nv, G, first, W, &rates, NULL, NULL))
 }
 """
 WIDTH = 32  # of a panel of AVX-512

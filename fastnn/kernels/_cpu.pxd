@@ -85,7 +85,7 @@ cdef extern from "kernels.h" nogil:
     # The contracts stand in kernels.h.
     ctypedef struct fnn_kernels:
         const char *isa
-        int item, nr, vl, mr
+        int item, nr, vl, mr, paired
         void (*pack_panel)(Py_ssize_t n_in, Py_ssize_t cols, const void *W, void *Wp) noexcept nogil
         void (*unpack_panel)(Py_ssize_t n_in, Py_ssize_t cols, const void *Wp, void *W) noexcept nogil
         void (*transpose_block)(Py_ssize_t rows, int vectors, const void *Wp, void *Wt) noexcept nogil
@@ -165,6 +165,7 @@ cdef extern from "kernels.h" nogil:
         int (*all_finite)(Py_ssize_t n, const void *x) noexcept nogil
         int (*activate_finite)(Py_ssize_t rows, int vectors, void *C, fnn_activation g) noexcept nogil
         void (*round_bfloat16)(Py_ssize_t n, const void *x, void *y) noexcept nogil
+        void (*round_weights)(Py_ssize_t n, const void *W, void *B) noexcept nogil
         int (*encode)(Py_ssize_t rows, Py_ssize_t n, const void *x, Py_ssize_t row, Py_ssize_t stride, const fnn_codes *codes,
                       Py_ssize_t each, uint8_t *U, Py_ssize_t ld) noexcept nogil
         void (*code_range)(Py_ssize_t rows, Py_ssize_t n, const void *x, Py_ssize_t row, Py_ssize_t stride,

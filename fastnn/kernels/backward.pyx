@@ -38,7 +38,8 @@ cdef void hidden_delta_part(
             continue
         for q in range(q0, q1):
             d, h = at(k, delta, start * k.nr), at(k, slope, q * stride + start * k.nr)
-            out, W = at(k, delta_prev, q * stride + start * k.nr), at(k, layer.Wp, block(k, layer, 0, q))
+            out = at(k, delta_prev, q * stride + start * k.nr)
+            W = at(k, layer.Wp, block(k, layer, 0, q) >> (0 if layer.turned else k.paired))
             if layer.turned:
                 k.product_panel(stop - start, layer.n_out, d, k.nr, stride, W, NULL, layer.far, vectors(k, layer.n_in, q),
                                 FNN_BACKWARD, h, g, out)

@@ -5,8 +5,8 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
 from fastnn.kernels._cpu cimport (
-    FNN_BATCH_NORM, FNN_LAYER_NORM, Memory, as_activation, bfloat16_kernels, fnn_activation, fnn_draw, fnn_identity, fnn_kernels,
-    fnn_norm, fnn_targets, kernels_for, plain,
+    FNN_BATCH_NORM, FNN_BLOCK, FNN_LAYER_NORM, Memory, as_activation, bfloat16_kernels, fnn_activation, fnn_draw, fnn_identity,
+    fnn_kernels, fnn_norm, fnn_targets, kernels_for, plain,
 )
 from fastnn.kernels.inputs cimport Phi, copy_phi, fold_inputs, make_phi
 from fastnn.kernels.output_delta cimport set_loss
@@ -86,11 +86,17 @@ cdef int prepare_products(Net *net, Memory memory) except -1:
 cdef void round_weights(const Net *net, int t, int threads) noexcept nogil:
     """products <- layers: thread t's part of W in bfloat16."""
     cdef const fnn_kernels *k = net.k
-    cdef Py_ssize_t l, n, start
+    cdef const Layer *layer
+    cdef Py_ssize_t l, i, n, n_panels, blocks, start, first
     for l in range(net.n_layers):
-        n = weight_bytes(k, &net.layers[l]) // k.item // k.nr
-        start = n * t // threads * k.nr
-        k.round_bfloat16(n * (t + 1) // threads * k.nr - start, at(k, net.layers[l].Wp, start), at(k, net.products[l].Wp, start))
+        layer = &net.layers[l]
+        n_panels = layer.in_panels if layer.turned else layer.out_panels
+        n = layer.n_out if layer.turned else layer.n_in
+        blocks = (n + FNN_BLOCK - 1) // FNN_BLOCK
+        for i in range(n_panels * blocks * t // threads, n_panels * blocks * (t + 1) // threads):
+            start, first = i // blocks * n * k.nr, i % blocks * FNN_BLOCK
+            k.round_weights(min(n - first, FNN_BLOCK), at(k, layer.Wp, start + first * k.nr),
+                            at(k, net.products[l].Wp, start + (first * k.nr >> k.paired)))
 
 
 cdef struct Panels:

@@ -46,8 +46,7 @@ static void count(const char *text, long n) {
 }
 
 enum { ROWS = 67, N = 600, PANELS = (N + NR - 1) / NR };
-static products_fn *const ways[] = {products_by_fma, products_by_dots, products_by_tiles};
-static real A[N * ROWS * NR], B[N * NR], W[PANELS * (NR + 1) * NR], X[ROWS * NR], C[3][ROWS * NR], moved[3][NR * NR];
+static real A[N * ROWS * NR], B[N * NR], W[PANELS * (NR + 1) * NR], ready[PANELS * (NR + 1) * NR], X[ROWS * NR], C[3][ROWS * NR], moved[3][NR * NR];
 static long cases, wrong[3];
 
 static uint32_t random_bits(void) {
@@ -78,13 +77,17 @@ static void products(idx n, idx rows, int nv, int exponent) {
     fill(W, sizeof W / sizeof *W, exponent);
     fill(X, rows * NR, 0);
     for (int way = 0; way < 3; way++) {
-        products_by = ways[way];
-        product_panel_bfloat16(rows, n, A, NR, stride, B, NULL, 0, nv, FNN_FORWARD, X, (fnn_activation){fnn_relu, 0}, C[way]);
+        fnn_kernels k;
+        take_ways[way](&k);
+        k.round_weights(n, B, ready);
+        k.product_panel(rows, n, A, NR, stride, ready, NULL, 0, nv, FNN_FORWARD, X, (fnn_activation){fnn_relu, 0}, C[way]);
     }
     compare(C[0], ROWS * NR, rows, nv * VL);
     for (int way = 0; way < 3; way++) {
-        products_by = ways[way];
-        product_turned_bfloat16(rows, n, A, stride, W, (NR + 1) * NR, 0, columns, FNN_PARTIAL, NULL, (fnn_activation){0, 0}, C[way]);
+        fnn_kernels k;
+        take_ways[way](&k);
+        for (idx i = 0; i < PANELS * (NR + 1) * NR; i += (NR + 1) * NR) k.round_weights(columns, W + i, ready + i);
+        k.product_turned(rows, n, A, stride, ready, (NR + 1) * NR, 0, columns, FNN_PARTIAL, NULL, (fnn_activation){0, 0}, C[way]);
     }
     compare(C[0], ROWS * NR, rows, columns);
 }
@@ -100,8 +103,9 @@ static void gradients(idx batch, idx rows, int nv, int first, int exponent) {
         memcpy(moved[way], moved[0], sizeof moved[0]);
     }
     for (int way = 0; way < 3; way++) {
-        products_by = ways[way];
-        gradient_block_bfloat16(batch, rows, A, B, nv, C[way], first, moved[way], &rates, NULL, NULL);
+        fnn_kernels k;
+        take_ways[way](&k);
+        k.gradient_block(batch, rows, A, B, nv, C[way], first, moved[way], &rates, NULL, NULL);
     }
     compare(C[0], ROWS * NR, rows, nv * VL);
     compare(moved[0], NR * NR, rows, nv * VL);
@@ -117,8 +121,8 @@ static void try_all(void) {
     count(", AMX-BF16 ", d >> 22 & 1);
     __cpuid_count(7, 1, a, b, c, d);
     count(", AVX512-BF16 ", a >> 5 & 1);
-    count("; agree: dots ", agrees(products_by_dots));
-    count(", tiles ", agrees(products_by_tiles));
+    count("; agree: dots ", agrees(FNN_BY_DOTS));
+    count(", tiles ", agrees(FNN_BY_TILES));
     for (int exponent = 0; exponent >= -62; exponent -= 62) /* products of the latter become 0 */
         for (int i = 0; i < 9; i++) {
             for (int j = 0; j < 9; j++)
