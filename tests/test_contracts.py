@@ -29,6 +29,7 @@ from fastnn.predictor import Kept
 from fastnn.tables.columns import Columns
 from fastnn.tabular import Pack, Recipe
 from fastnn.training.history import History
+from fastnn.training.lbfgs import Objective
 from fastnn.training.plan import plan_fit
 
 N, FEATURES = 60, 4
@@ -288,6 +289,31 @@ def test_threads_hand_in_rows_at_once(tmp_path):
             assert [row["i"] for row in rows if row["thread"] == k] == [*range(50)]
 
 
+def test_rows_handed_in_at_once_are_counted_and_learned_once(tmp_path):
+    """Whatever the one who hands one in has done as another comes, who may have to wait."""
+    threads, n = [], 0
+    with Live(Learner(seed=0), tmp_path) as live:
+
+        def another():
+            threads.append(threading.Thread(target=live.learn, args=({"i": n}, 1)))
+            threads[-1].start()
+            threads[-1].join(0.01)
+
+        for moment in moments([Live.learn], another):
+            with moment:
+                live.learn({"i": -n}, 0)
+            for thread in threads:
+                thread.join()
+            n += 1 + moment.came
+            assert live.rows == n
+        live.flush()
+        lines = (tmp_path / "rows.jsonl").read_text().splitlines()[1:]
+        again = Learner(seed=0)
+        for line in lines:
+            again.learn_one(*json.loads(line))
+        assert len(lines) == n and contents(live.latest) == contents(again)
+
+
 def test_threads_share_a_stream_of_files(tmp_path):
     pytest.importorskip("pyarrow")
     X, y = data()
@@ -375,6 +401,46 @@ def test_an_interrupted_first_fit_leaves_a_model_that_can_be_fitted():
         if moment.came:
             made.fit(X, y, epochs=2)
         assert made.theta.tobytes() == want.theta.tobytes()
+
+
+def test_an_interrupted_line_search_leaves_the_last_iteration(monkeypatch):
+    pytest.importorskip("scipy")
+    X, y = data()
+
+    def fit(**more):
+        made = fastnn.Model([FEATURES, 8, 3], seed=0)
+        with contextlib.suppress(KeyboardInterrupt):
+            made.fit(X, y, epochs=5, optimizer="lbfgs", **more)
+        return made
+
+    def note(fit):
+        whole.append(fit.model.theta.tobytes())
+
+    whole, of, searches = [], Objective.__call__, set()
+    note_each = fastnn.LambdaCallback(on_fit_begin=note, on_epoch_end=note)
+    fit(callbacks=[note_each])
+    for evaluations in itertools.count(1):
+        left = evaluations
+
+        def stop(self, p):
+            nonlocal left
+            answer, left = of(self, p), left - 1
+            if not left:
+                raise KeyboardInterrupt
+            return answer
+
+        monkeypatch.setattr(Objective, "__call__", stop)
+        made = fit()
+        if left:
+            break
+        monkeypatch.undo()
+        searches.add(made._parameters.epoch)
+        assert made.theta.tobytes() == whole[made._parameters.epoch]
+        twin = fastnn.Model([FEATURES, 8, 3], seed=0)
+        twin.theta[:] = made.theta
+        gradients = [one.loss_and_gradient(X, y)[1].tobytes() for one in (made, twin)]
+        assert gradients[0] == gradients[1]
+    assert searches == {*range(5)} and evaluations > 6
 
 
 class Reading(Mapping):

@@ -248,26 +248,47 @@ def test_a_fork_answers_and_does_no_more(tmp_path):
     for x, y in rows(20):
         live.learn(x, y)
     live.flush()
+    held, go, told, ends = threading.Event(), threading.Event(), os.pipe(), os.pipe()
+
+    def hold():  # the lock, as it is forked
+        with live._changed:
+            held.set()
+            go.wait(20)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a fork of several threads
         pid = os.fork()
     if not pid:
         status = 1
         try:
+            signal.alarm(20)
+            os.close(ends[1])
             answer = live.latest.predict_one({"a": 3.0})
             live.close()
             try:
                 live.learn({}, "yes")
             except RuntimeError:
                 status = 0 if answer == "yes" else 2
+            os.write(told[1], b"x")
+            os.read(ends[0], 1)  # it stays
         finally:
             os._exit(status)
-    assert os.waitpid(pid, 0)[1] == 0
+    go.set()
+    thread.join()
+    os.close(told[1])
+    assert os.read(told[0], 1) == b"x"
     live.learn({"a": 1.0}, "yes")
     live.close()
     assert live.rows == 21
     with Live(Learner(seed=0), tmp_path) as again:  # nobody keeps it
         assert again.rows == 21
+    os.close(ends[1])
+    assert os.waitpid(pid, 0)[1] == 0
+    for end in (told[0], ends[0]):
+        os.close(end)
 
 
 @pytest.mark.skipif(module.fcntl is None, reason="locks")

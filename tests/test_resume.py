@@ -230,6 +230,7 @@ def test_states_of_users_callbacks(tmp_path):
         ({"optimizer": fastnn.Adam(ntk=True)}, "resume: optimizer must be .*got .*'ntk': True"),
         ({"learning_rate": 0.5}, "resume: optimizer must be .*'learning_rate': 0.5"),
         ({"shuffle": False}, "resume: shuffle must be True"),
+        ({"drop_last": True}, "resume: drop_last must be None as in the checkpoint, got True"),
         ({"validation_split": 0.5}, "resume: rows must be 300 as in the checkpoint, got 150"),
         ({"callbacks": []}, "callbacks .* must be those of the checkpoint, Checkpoint, got none"),
         ({"validation_data": data(20)}, r"resume: metrics must be \[\] as in"),
@@ -244,6 +245,14 @@ def test_other_arguments_are_refused(change, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         model.fit(X, y, **arguments(path, **change))
     assert full_state(model) == before
+
+
+def test_a_checkpoint_from_before_there_was_drop_last(tmp_path):
+    X, y = data()
+    path = tmp_path / "m"
+    make().fit(X, y, **arguments(path, epochs=2))
+    edited(path, "fit", lambda fit: fit["settings"].pop("drop_last"))
+    make().fit(X, y, **arguments(path, epochs=3))
 
 
 def test_other_files_are_refused(tmp_path):

@@ -285,6 +285,27 @@ def test_one_split():
     assert "of 80% of the rows" in model.summary()
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"epochs": 4},
+        {"batch_size": 15},
+        {"drop_last": True},
+        {"optimizer": fastnn.Adam(0.02)},
+        {"dropout_schedule": fastnn.FlatCosine(0.5)},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_networks_are_trained_as_their_recipe_says(other):
+    X, kind, _ = rows(50)
+    recipe = Recipe((8,), epochs=3, batch_size=16, dropout=0.2, monitor=None)
+    one, two = (
+        TabularClassifier(recipe=Pack((of,), n_folds=2), random_state=0).fit(X, kind)
+        for of in (recipe, replace(recipe, **other))
+    )
+    assert one.predict_proba(X).tobytes() != two.predict_proba(X).tobytes()
+
+
 def test_weights_and_rows_of_weight_0():
     X, kind, _ = rows()
     weight = np.where(kind == "mid", 0.0, 1.0)

@@ -172,19 +172,16 @@ def train(run: Any, course: Any, fit: Fit, progress: Watcher | None) -> None:
         if fit.done:
             raise StopIteration
 
-    try:
-        result = minimize(
-            evaluate,
-            tried.astype(np.float64),
-            iterated,
-            maxiter=fit.epochs,
-            maxfun=100 * fit.epochs,
-            maxcor=rule.memory,
-            gtol=rule.tol,
-            ftol=64 * np.finfo(np.float64).eps,
-        )
-        if not len(fit.history):
-            epoch_ended(result)
-    finally:  # not where a line search may have been
-        run.load()
+    result = minimize(
+        evaluate,
+        tried.astype(np.float64),
+        iterated,
+        maxiter=fit.epochs,
+        maxfun=100 * fit.epochs,
+        maxcor=rule.memory,
+        gtol=rule.tol,
+        ftol=64 * np.finfo(np.float64).eps,
+    )
+    if not len(fit.history):
+        epoch_ended(result)
     fit.stop()
