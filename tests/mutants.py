@@ -60,7 +60,7 @@ PYTHON = {
     "network/initialize.py": ["test_initialize.py"],
     "random.py": ["test_initialize.py", "test_train.py", "test_golden.py"],
     "tables/numbers.py": ["test_tables.py", "test_columns.py"],
-    "tables/words.py": ["test_tables.py", "test_columns.py"],
+    "tables/words.py": ["test_tables.py", "test_awkward.py", "test_columns.py"],
     "training/history.py": ["test_history.py"],
     "training/metrics.py": ["test_metrics.py"],
     "training/schedules.py": ["test_schedules.py"],

@@ -113,7 +113,14 @@ def test_sampled_values_come_near_as_their_errors_say(many, monkeypatch):
         monkeypatch.setattr("fastnn.explain.shapley.MOST_EXACT", 900)
         monkeypatch.setattr("fastnn.explain.shapley.AT_ONCE", 100)
         del sampling["orders"]
-    found = fastnn.shapley_values(both, X, [0, 5], **sampling)
+    at_once = []
+
+    def counted(X):
+        at_once.append(len(X))
+        return both(X)
+
+    found = fastnn.shapley_values(counted, X, [0, 5], **sampling)
+    assert not many or max(at_once) <= 100
     off = np.abs(found.values - exact.values)
     assert 1e-4 < off.max() < 0.2 and (off <= 4 * found.error + 1e-12).all()
     np.testing.assert_allclose(found.base, exact.base)

@@ -11,6 +11,7 @@ from fastnn.errors import TableError
 from fastnn.tables import Columns, TableWarning, learn, read
 from fastnn.tables.frames import as_column, as_table
 from fastnn.tables.inputs import ArrayInputs, TableInputs
+from fastnn.tables.numbers import floor_of
 from fastnn.tables.reading import delimited
 from fastnn.tables.table import Arrays, Numbers, Table, Words
 from fastnn.tables.targets import Amount, Classes, infer_task
@@ -573,6 +574,21 @@ def test_missing_numbers_in_arrays():
     X[0, 0] = np.inf
     with pytest.raises(TableError, match=r"a.npz, X\[0, 0\]: must be finite"):
         inputs.transform(arrays)
+
+
+def test_which_numbers_have_a_long_tail():
+    """The 99th percentile over three quartiles' widths above the median, of 21 values at least."""
+    tail = [*range(1, 100), 200]
+    assert floor_of(np.array(tail * 2)) is None
+    tail[-4:] = [250] * 4  # 50.5 + 3 * 49.5 = 199
+    assert floor_of(np.array(tail)) == 0.5
+    assert floor_of(np.array([0, np.nan, np.inf, *tail])) == 0.5
+    assert floor_of(np.array([-1, *tail])) is None
+    assert floor_of(1000.0 + np.arange(100)) is None
+    assert floor_of(np.zeros(100)) is None
+    few = [*np.arange(1.0, 20.0), 1e6]
+    assert floor_of(np.array(few * 5)) is None and floor_of(np.array([*few, 1.5] * 5)) == 0.5
+    assert floor_of(np.array(few)) is None and floor_of(np.array([*few, 1.5])) == 0.5
 
 
 def test_robust_scaling_is_clipped_smoothly():

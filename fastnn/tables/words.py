@@ -218,8 +218,8 @@ class Places:
         self.exact = {name: i for i, name in enumerate(names)}
 
     @cached_property
-    def _alike(self) -> tuple[dict[float, int], dict[str, int], dict[bool | None, int]]:
-        by_number: dict[float, int] = {}
+    def _alike(self) -> tuple[dict[float | None, int], dict[str, int], dict[bool | None, int]]:
+        by_number: dict[float | None, int] = {}
         folded: dict[str, int] = {}
         for name, i in self.exact.items():
             value = number_or_none(name)
@@ -236,8 +236,7 @@ class Places:
         if i >= 0 or not word:
             return i
         by_number, folded, senses = self._alike
-        value = number_or_none(word)
-        i = -1 if value is None else by_number.get(value, -1)
+        i = by_number.get(number_or_none(word), -1)
         i = folded.get(word.casefold(), -1) if i < 0 else i
         i = senses.get(sense(word), -1) if i < 0 else i
         return self.exact.get("", -1) if i < 0 and word.lower() in MISSING else i
