@@ -605,6 +605,11 @@ for _ in range(5):
     if not child:
         steps = model._parameters.steps
         assert steps == model._parameters.all_steps > 0
+        before = model.theta.tobytes()
+        try:
+            model.fit(X, y, epochs=9, learning_rate=1e30)
+        except fastnn.DivergenceError:
+            assert model.theta.tobytes() == before and model._parameters.steps == steps
         model.fit(X, y, epochs=1)
         assert model._parameters.steps == steps + 4
         os._exit(0)

@@ -15,7 +15,7 @@ from fastnn.tables.numbers import floor_of
 from fastnn.tables.reading import delimited
 from fastnn.tables.table import Arrays, Numbers, Table, Words
 from fastnn.tables.targets import Amount, Classes, infer_task
-from fastnn.tables.words import number, number_name
+from fastnn.tables.words import are_booleans, number, number_name, places
 from fastnn.training.split import split
 
 
@@ -465,6 +465,15 @@ def test_categories_that_are_numbers_are_known_however_they_are_written():
     np.testing.assert_array_equal(
         inputs.transform(table_of(a=["01", "1", "1.0"])), np.eye(3)[[0, 1, 1]]
     )
+
+
+def test_words_that_say_yes_or_no_are_known_by_their_sense():
+    names = ["no", "yes"]
+    assert places(["N", "0", "0.0", "off", "T", "1", "2", "maybe"], names).tolist() == [
+        *(0, 0, 0, 0, 1, 1, -1, -1)
+    ]
+    assert places(["no", "2"], ["0", "1"]).tolist() == [-1, -1]  # which are but numbers
+    assert are_booleans(["0", "yes", ""]) and not are_booleans(["0", "1"])
 
 
 def test_numbers_too_large_to_square_are_refused():
