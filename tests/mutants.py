@@ -63,7 +63,7 @@ PYTHON = {
     "tables/words.py": ["test_tables.py", "test_awkward.py", "test_columns.py"],
     "training/history.py": ["test_history.py"],
     "training/metrics.py": ["test_metrics.py"],
-    "training/schedules.py": ["test_schedules.py"],
+    "training/schedules.py": ["test_schedules.py", "test_resume.py"],
 }
 
 FLIPS = {

@@ -224,7 +224,9 @@ def test_tables_stay_what_they_are(kind):
     assert found.names == ["number", "word"]
     np.testing.assert_allclose(found.values, want.values, rtol=1e-12)
     shuffled = fastnn.permutation_importance(predict, table, predict(table), squared)
-    assert (shuffled.mean > 0).all()
+    assert (shuffled.mean > 0).all() and shuffled.increases.shape == (2, 5)
+    again = fastnn.permutation_importance(predict, table, predict(table), squared, seed=0)
+    np.testing.assert_array_equal(again.increases, shuffled.increases)
 
 
 def test_a_models_probabilities_are_explained():

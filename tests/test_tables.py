@@ -15,7 +15,7 @@ from fastnn.tables.numbers import floor_of
 from fastnn.tables.reading import delimited
 from fastnn.tables.table import Arrays, Numbers, Table, Words
 from fastnn.tables.targets import Amount, Classes, infer_task
-from fastnn.tables.words import are_booleans, number, number_name, places
+from fastnn.tables.words import are_booleans, number, number_name, numbers_of, places
 from fastnn.training.split import split
 
 
@@ -184,6 +184,12 @@ def test_many_distinct_texts_stay_texts(csv_file, monkeypatch):
 def test_what_is_no_number(word):
     with pytest.raises(ValueError):
         number(word)
+
+
+def test_infinity_is_a_number_beside_commas_too():
+    for decimal in ".,":
+        words = [f"1{decimal}5", "inf", ""]
+        np.testing.assert_array_equal(numbers_of(words, decimal), [1.5, np.inf, np.nan])
 
 
 def test_number_names():
