@@ -55,7 +55,7 @@ PYTHON = {
     "checks.py": ["test_awkward.py", "test_parameters.py"],
     "explain/importance.py": ["test_explain.py"],
     "explain/shapley.py": ["test_explain.py"],
-    "files/atomic.py": ["test_storage.py"],
+    "files/atomic.py": ["test_contracts.py", "test_storage.py"],
     "files/safetensors.py": ["test_hostile_files.py", "test_storage.py"],
     "network/initialize.py": ["test_initialize.py"],
     "random.py": ["test_initialize.py", "test_train.py", "test_golden.py"],
