@@ -244,6 +244,17 @@ def test_distributions(init, std, dtype):
     assert largest <= 3**0.5 * std * (1 + 1e-7) if uniform_ else 3.5 * std < largest < 7 * std
 
 
+def test_what_streams_are_for_has_its_number_for_good():
+    """Another number is another stream: other weights, folds and explanations of the same seed."""
+    names = (name for name in vars(fastnn.random) if name.isupper() and name[0] != "_")
+    assert {name: getattr(fastnn.random, name) for name in names} == {
+        **{"WEIGHTS": 0, "SHUFFLE": 1, "GRADIENT_CHECK": 2, "DROPOUT": 3, "NOISE": 4},
+        **{"EMBEDDINGS": 5, "BIASES": 6, "ROWS": 7, "FEATURES": 8, "HELD_OUT": 1000},
+        **{"FOLDS": 1001, "MEMBERS": 1002, "EXPLAIN": 1003, "SPREAD": 1004, "SEARCH": 1005},
+        **{"SCALES": 1006, "POINTS": 1007},
+    }
+
+
 def test_normal_quantiles():
     special = pytest.importorskip("scipy.special")
     p = np.concatenate([uniform(1, 9, 0, 100_000), 2.0 ** -np.arange(1, 54)])

@@ -42,6 +42,11 @@ def test_by_hand():
     assert warm[4] == 1 and (np.diff(warm[4:]) < 0).all()
     restarts = rates(fastnn.CosineDecay(1.0, period=1, grow=2), 15, per_epoch=1)
     assert [t for t in range(15) if restarts[t] == 1] == [0, 1, 3, 7]
+    period = (1 + np.cos(np.pi * np.arange(4) / 4)) / 2
+    restarts = rates(fastnn.CosineDecay(1.0, period=2, warmup=1), 14, per_epoch=2)
+    np.testing.assert_allclose(restarts, [0.5, 1, *period, *period, *period])
+    over = rates(fastnn.CosineDecay(1.0, minimum=0.1), 50, total=20)
+    assert (np.diff(over[:21]) < 0).all() and over[20:] == pytest.approx(0.1)
     cycle = rates(fastnn.OneCycle(1.0), 100)
     assert cycle[0] == pytest.approx(1 / 25) and cycle.argmax() == 29 and cycle[29] == 1
     assert cycle[-1] == pytest.approx(1 / 25e4)

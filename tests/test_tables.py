@@ -11,7 +11,7 @@ from fastnn.errors import TableError
 from fastnn.tables import Columns, TableWarning, learn, read
 from fastnn.tables.frames import as_column, as_table
 from fastnn.tables.inputs import ArrayInputs, TableInputs
-from fastnn.tables.numbers import floor_of
+from fastnn.tables.numbers import floor_of, resolved
 from fastnn.tables.reading import delimited
 from fastnn.tables.table import Arrays, Numbers, Table, Words
 from fastnn.tables.targets import Amount, Classes, infer_task
@@ -538,6 +538,15 @@ def test_pixels_are_divided_by_their_greatest_value_and_others_standardised():
     assert not X[:, 0].any()  # constant
     few = Arrays("a.npz", images.reshape(50, 100)[:, :10], (10,))
     assert ArrayInputs.fit(few, np.arange(50)).shift.any()
+
+
+def test_columns_that_reach_the_same_share_a_unit():
+    def scaling(most, least=0.0, n=64):
+        return resolved("auto", np.full(n, least), np.resize(most, n))
+
+    assert scaling([1.0, 0.95]) == ("maximum", 1.0) and scaling([255.0]) == ("maximum", 255.0)
+    assert scaling([1.0, 0.5, 0.5])[0] == scaling([1.0], n=63)[0] == "standard"
+    assert scaling([1.0], -0.5)[0] == "standard" and scaling([0.0]) == ("standard", 1.0)
 
 
 def test_a_rare_value_does_not_stand_out_too_far():
