@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import math
 import os
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 import fastnn
 from fastnn.files import atomic
 from fastnn.files import model as storage
+from fastnn.files.safetensors import read_header
 
 NETS = [
     {"sizes": [4, 3]},
@@ -461,6 +463,13 @@ except fastnn.ModelFileError:
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     times = 4 if what == "too many" else 30
     assert int(done.stdout) < times * path.stat().st_size + 2**23
+
+
+def test_a_header_may_be_all_of_a_file():
+    whole, cut = (n.to_bytes(8, "little") + b"{}" for n in (2, 3))
+    assert read_header(io.BytesIO(whole), 10) == ({}, {})
+    with pytest.raises(fastnn.ModelFileError, match="of 3 bytes, can hold 2: truncated"):
+        read_header(io.BytesIO(cut), 10)
 
 
 def test_every_truncation_is_refused(saved):
