@@ -23,6 +23,7 @@ sys.path.append(str(ROOT))  # at the end, and not for long: an installed fastnn 
 
 from bench import (  # noqa: E402
     before,
+    bfloat16,
     by_hand,
     charts,
     estimators,
@@ -444,6 +445,21 @@ def test_8_bits_are_timed_in_turns_checked_and_reported(monkeypatch, tmp_path, c
     text = report.int8_section(kept)
     assert "20-16-4, 100 rows of random rows, 1 thread:" in text
     assert text.count("not counted") == 1
+
+
+def test_products_of_bfloat16_are_timed_in_turns_beside_float32(monkeypatch, capsys):
+    monkeypatch.setattr(bfloat16, "ROWS", {(20, 16, 4): 200})
+    kept = {}
+    keep = lambda kind, measurements, packages: kept.update({kind: measurements})  # noqa: E731
+    monkeypatch.setattr(bfloat16, "keep", keep)
+    bfloat16.main(Namespace(part="speed", rounds=2, threads=[1], write=True))
+    ((measured,),) = kept.values()
+    for what in ("fit", "predict"):
+        ways = measured[what]
+        assert all(len(way["seconds"]) == 2 and way["speed"] > 0 for way in ways.values())
+        assert ways["fastnn float32"]["speed"] == 1 and "fastnn bfloat16" in ways
+        assert ("PyTorch autocast" in ways) == bool(importlib.util.find_spec("torch"))
+    assert "speed of 20-16-4, 200 rows, 1 threads, by " in capsys.readouterr().out
 
 
 def test_services_by_hand_answer_as_ours_does(tmp_path):
