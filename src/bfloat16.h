@@ -127,7 +127,7 @@ INLINE void finish_products(idx rows, int nv, int finish, const real *X, fnn_act
 }
 
 /* product_panel (columns 0), product_turned and gradient_block (kernels.h) of numbers of bfloat16. Columns of zeros are not left out,
- * and what comes next is not brought near. */
+ * and of what comes next only a gradient's blocks are brought near. */
 INLINE void sum_product(const products_way *by, idx rows, idx n, const real *A, idx stride, const real *B, idx panel, idx columns,
                         int nv, int finish, const real *X, fnn_activation g, real *C) {
     real turned[KB * NR] __attribute__((aligned(64)));
@@ -143,10 +143,12 @@ INLINE void sum_product(const products_way *by, idx rows, idx n, const real *A, 
 }
 
 INLINE void sum_gradient(const products_way *by, idx batch, idx m_rows, const real *A, const real *B, int nv, real *G, int first,
-                         real *W, const fnn_rates *rates, fnn_prefetch *rows) {
+                         real *W, const fnn_rates *rates, void *const near[FNN_NEAR], fnn_prefetch *rows) {
     real paired[KB * NR / 2] __attribute__((aligned(64)));
     assert(batch > 0 && m_rows > 0 && m_rows <= NR);
     if (first) clear(m_rows, nv, G);
+    for (int b = 0; near && b < FNN_NEAR && near[b]; b++)
+        for (idx i = 0; i < NR * NR; i += LINE / (idx)sizeof(real)) prefetch_write((const real *)near[b] + i);
     for (idx k = 0; k < batch; k += KB) {
         const idx steps = batch - k < KB ? batch - k : KB;
         bring_rows(rows);
@@ -173,8 +175,7 @@ INLINE void sum_gradient(const products_way *by, idx batch, idx m_rows, const re
     }                                                                                                                           \
     static void by##_gradient(idx batch, idx m_rows, const void *A, const void *B, int nv, void *G, int first, void *W,          \
                               const fnn_rates *rates, void *const near[FNN_NEAR], fnn_prefetch *rows) {                         \
-        (void)near;                                                                                                             \
-        sum_gradient(&by, batch, m_rows, A, B, nv, G, first, W, rates, rows);                                                   \
+        sum_gradient(&by, batch, m_rows, A, B, nv, G, first, W, rates, near, rows);                                             \
     }                                                                                                                           \
     static void by##_round(idx n, const void *W, void *B) { round(n, W, B); }                                                    \
     static void take_##by(fnn_kernels *k) {                                                                                     \

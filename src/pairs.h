@@ -42,7 +42,8 @@ NOINLINE void pair_columns(int tiles, idx m, idx n, const real *A, idx stride, r
             const real *x = A + r * NR;
             if (n < NR) x = memcpy(whole, x, (size_t)n * sizeof(real));
             const V16 a = (V16)load(x), b = (V16)load(x + VL);
-            store_bits(pairs + r * ROOM, (VI)(tiles ? __builtin_shufflevector(a, b, HALVES(1)) : __builtin_shufflevector(a, b, HALVES(0))));
+            store_bits(pairs + r * ROOM,
+                       (VI)(tiles ? __builtin_shufflevector(a, b, HALVES(1)) : __builtin_shufflevector(a, b, HALVES(0))));
         }
 }
 
