@@ -163,10 +163,35 @@ def test_a_resumed_fit_goes_on_with_its_schedule(tmp_path, schedule):
 
 
 @pytest.mark.parametrize(
+    ("kind", "name", "good", "bad"),
+    [
+        (fastnn.StepDecay, "gamma", (0.0, 1.0), (-0.1, 1.1)),
+        (fastnn.InverseScaling, "power", (0.0, 99.0), (-0.1, 100.0)),
+        (fastnn.InverseScaling, "scale", (0.0, 1e9), (-0.1, math.inf)),
+        (fastnn.CosineDecay, "minimum", (0.0, 1.0), (-0.1, 1.1)),
+        (fastnn.CosineDecay, "warmup", (0.0, 1e9), (-0.1, math.inf)),
+        (fastnn.CosineDecay, "period", (0.01, 1e9), (0.0, math.inf)),
+        (fastnn.CosineDecay, "grow", (1.0, 9.0), (0.9, math.inf)),
+        (fastnn.OneCycle, "pct_start", (0.0, 0.99), (-0.1, 1.0)),
+        (fastnn.OneCycle, "div_factor", (0.01, 1e9), (0.0, math.inf)),
+        (fastnn.OneCycle, "final_div_factor", (0.01, 1e9), (0.0, math.inf)),
+        (fastnn.ReduceOnPlateau, "factor", (0.0, 0.99), (-0.1, 1.0)),
+        (fastnn.ReduceOnPlateau, "threshold", (0.0, 1e9), (-0.1, math.inf)),
+        (fastnn.Adaptive, "tol", (0.0, 1e9), (-0.1, math.inf)),
+    ],
+)
+def test_limits(kind, name, good, bad):
+    for value in good:
+        assert getattr(kind(1.0, **{name: value}), name) == value
+    for value in bad:
+        with pytest.raises(ValueError, match=f"^{name} must be "):
+            kind(1.0, **{name: value})
+
+
+@pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [
         (lambda: fastnn.OneCycle(-1.0), ValueError, "learning_rate must be at least 0"),
-        (lambda: fastnn.OneCycle(1.0, pct_start=1.0), ValueError, "pct_start must be at least 0"),
         (lambda: fastnn.StepDecay(1.0, epochs=0), ValueError, "epochs must be at least 1"),
         (lambda: fastnn.CosLog(1.0, cycles=0), ValueError, "cycles must be at least 1"),
         (lambda: fastnn.CosLog(1.0, cycles=51), ValueError, "cycles must be at most 50, got 51"),
