@@ -192,32 +192,32 @@ def linked(name: str) -> bool:
     return compiled(name, "objects/mutant.o") and run(*link, "-o", library)
 
 
-def passed(names: list[str], *options: str) -> bool:
+def object_of(file: str) -> str:
+    return "predictor" if file in ("json.h", "predictor.c") else "avx2_32"
+
+
+def built(file: str) -> bool:
+    """Whether the library of a mutant of C can be made, and verifies."""
+    name = object_of(file)
+    verifies = sys.executable, "-m", "fastnn", "verify"
+    return linked(name) and (name == "predictor" or run(*verifies))
+
+
+def passed(names: list[str], only: str = "") -> bool:
+    """only: the tests that see what is mutated."""
     files = [f"tests/{name}" for name in names]
-    return run(sys.executable, "-m", "pytest", "-x", "-q", *files, *options)
+    return run(sys.executable, "-m", "pytest", "-x", "-q", *files, *(["-k", only] if only else []))
 
 
-def noticed_in_c(file: str) -> bool:
-    name = "predictor" if file in ("json.h", "predictor.c") else "avx2_32"
-    if not linked(name):
-        return True
-    if name == "avx2_32" and not run(sys.executable, "-m", "fastnn", "verify"):
-        return True
-    return not passed(
-        C[file], "-k", "not float64 and not baseline" if name == "avx2_32" else "not programs"
-    )
-
-
-def noticed_in_python(file: str) -> bool:
-    return not passed(PYTHON[file])
+ONLY = {"predictor": "not programs", "avx2_32": "not float64 and not baseline"}
 
 
 def main() -> None:
     global limit
     kind, n, *seed = sys.argv[1:]
-    where, tests, flips, noticed = {
-        "c": ("src", C, flips_of_c, noticed_in_c),
-        "python": ("fastnn", PYTHON, flips_of_python, noticed_in_python),
+    where, tests, flips = {
+        "c": ("src", C, flips_of_c),
+        "python": ("fastnn", PYTHON, flips_of_python),
     }[kind]
     shutil.rmtree(COPY, ignore_errors=True)
     for folder in ("fastnn", "src", "tests"):
@@ -227,18 +227,25 @@ def main() -> None:
     if kind == "c":
         (COPY / "objects").mkdir()
         assert all(compiled(name, f"objects/{name}.o") for name in OBJECTS)
-    places = [(file, *flip) for file in tests for flip in flips((ROOT / where / file).read_text())]
+    texts = {file: (COPY / where / file).read_text() for file in tests}
+    places = [(file, *flip) for file in tests for flip in flips(texts[file])]
     chosen = random.Random(int(*seed or [0])).sample(places, min(int(n), len(places)))
-    survivors, limits = [], {}
-    for file in dict.fromkeys(file for file, _, _ in chosen):
-        began = time.monotonic()
-        assert not noticed(file), f"the tests of {file} fail without a mutant"
-        limits[file] = 30 + 4 * (time.monotonic() - began)
+    files = dict.fromkeys(file for file, _, _ in chosen)
+    only = {file: ONLY[object_of(file)] if kind == "c" else "" for file in files}
+    survivors, seconds = [], {}
+    if kind == "c":
+        assert all(built(file) for file in {object_of(file): file for file in files}.values())
+    for file in files:
+        for test in tests[file]:
+            if test not in seconds:
+                began = time.monotonic()
+                assert passed([test], only[file]), f"{test} fails without a mutant"
+                seconds[test] = time.monotonic() - began
     for file, line, make in chosen:
-        path, text, mutant = COPY / where / file, (ROOT / where / file).read_text(), make()
+        path, text, mutant = COPY / where / file, texts[file], make()
         path.write_text(mutant)
-        limit = limits[file]
-        there = noticed(file)
+        limit = 60 + 4 * sum(seconds[test] for test in tests[file])
+        there = (kind == "c" and not built(file)) or not passed(tests[file], only[file])
         path.write_text(text)
         lines = (text if kind == "c" else ast.unparse(ast.parse(text))).splitlines()
         pairs = zip(lines, mutant.splitlines(), strict=False)
