@@ -78,10 +78,10 @@ Flips = Iterator[tuple[int, Callable[[], str]]]
 
 
 def flips_of_c(text: str) -> Flips:
-    """Line of every operator, outside comments and directives' first lines, and what makes the text
-    with another one."""
+    """Line of every operator, outside comments, asserts and directives' first lines, and what makes
+    the text with another one."""
     hidden = re.sub(
-        r"/\*.*?\*/|^#[^\n]*",
+        r"/\*.*?\*/|^#[^\n]*|\bassert\([^\n]*",
         lambda found: re.sub(r"[^\n]", "~", found[0]),
         text,
         flags=re.S | re.M,
