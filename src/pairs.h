@@ -12,20 +12,17 @@
 
 INLINE void store_bits(real *to, VI v) { store(to, (V)v); }
 
-/* Pairs of a block's n rows of NR numbers, which are rounded first where `round`. They may lie where the numbers do. */
-INLINE void pair_block(const int tiles, const int round, idx n, const real *x, real *pairs) {
-    const idx end = pairs_of(tiles, n);
-    UNROLL for (idx i = 0; i < end; i++) UNROLL for (int v = 0; v < NR; v += VL) {
-        const idx upper = UPPER(tiles, i), lower = LOWER(tiles, i);
-        V a = upper < n ? load(x + upper * NR + v) : (V){0}, b = lower < n ? load(x + lower * NR + v) : (V){0};
-        if (round) { a = to_bfloat16(a); b = to_bfloat16(b); }
-        store_bits(pairs + i * NR + v, (VI)a | (VI)((VU)b >> 16));
-    }
-}
+/* Pairs of n rows of NR numbers, which are rounded first where `round`. They may lie where the numbers do. */
 INLINE void pair_rows(const int tiles, const int round, idx n, const real *x, real *pairs) {
-    NO_UNROLL for (; n >= FNN_BLOCK; n -= FNN_BLOCK, x += FNN_BLOCK * NR, pairs += PAIRS_OF_BLOCK * NR)
-        pair_block(tiles, round, FNN_BLOCK, x, pairs);
-    if (n) pair_block(tiles, round, n, x, pairs);
+    for (; n > 0; n -= FNN_BLOCK, x += FNN_BLOCK * NR, pairs += PAIRS_OF_BLOCK * NR) {
+        const idx end = pairs_of(tiles, n < FNN_BLOCK ? n : FNN_BLOCK);
+        NO_UNROLL for (idx i = 0; i < end; i++) UNROLL for (int v = 0; v < NR; v += VL) {
+            const idx upper = UPPER(tiles, i), lower = LOWER(tiles, i);
+            V a = upper < n ? load(x + upper * NR + v) : (V){0}, b = lower < n ? load(x + lower * NR + v) : (V){0};
+            if (round) { a = to_bfloat16(a); b = to_bfloat16(b); }
+            store_bits(pairs + i * NR + v, (VI)a | (VI)((VU)b >> 16));
+        }
+    }
 }
 
 /* Pairs of m rows of n numbers, in panels (NR is a block); ROOM of them from one row to the next. */
