@@ -190,6 +190,15 @@ def test_the_class_is_argmaxs(here):
     assert f.classify(X).tolist() == f(X).argmax(1).tolist() == model.predict(X).tolist()
 
 
+def test_one_half_is_the_first_class(here):
+    model = fastnn.Model([2, 1], output="sigmoid", seed=0)
+    model.theta[:] = 0
+    model.save("m.safetensors")
+    X = np.ones((3, 2), np.float32)
+    assert Predictor("m.safetensors").classify(X).tolist() == [0, 0, 0]
+    assert model.predict(X).ravel().tolist() == [0, 0, 0]
+
+
 def test_threads_share_a_predictor(here):
     model = fastnn.Model([20, 1024, 5], seed=0)
     model.save("m.safetensors")
