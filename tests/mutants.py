@@ -38,7 +38,7 @@ C = {
     "layout.h": KERNELS,
     "normalise.h": ["test_norm.py"],
     "optimizers.h": [*KERNELS, "test_optimizers.py"],
-    "output.h": [*KERNELS, "test_losses.py"],
+    "output.h": ["test_losses.py", *KERNELS],
     "panels.h": KERNELS,
     "parametric.h": ["test_parametric.py"],
     "perturb.h": ["test_dropout.py"],
@@ -46,7 +46,7 @@ C = {
     "random.h": ["test_dropout.py"],
     "rows.h": [*KERNELS, "test_predictor.py", "test_online.py"],
     "spans.h": [*KERNELS, "test_bits.py"],
-    "sparse.h": ["test_inputs.py"],
+    "sparse.h": ["test_data.py"],
     "tiles.h": KERNELS,
     "update.h": [*KERNELS, "test_optimizers.py", "test_parameters.py"],
 }
