@@ -266,7 +266,7 @@ def test_losses_do_not_overflow(isa, dtype):
     assert h.tolist() == [[1, 0, 0.5], [0, 1, 0.5]]
 
 
-@pytest.mark.parametrize("n", [49, 64, 97, 101, 112])
+@pytest.mark.parametrize("n", [49, 64, 97, 101, 111, 112])
 def test_many_classes_have_the_bits_of_a_row_alone(isa, dtype, rng, n):
     """They are worked on where they lie, those of a row alone in vectors of their own."""
     a = (3 * rng.standard_normal((37, n))).astype(dtype)
