@@ -78,16 +78,16 @@ cdef int prepare_phi(const fnn_kernels *k, Memory memory, int n_states, Phi *phi
 cdef char *copy_phi(const fnn_kernels *k, const Phi *phi, char *E, char *s, char *vector, bint store) noexcept nogil:
     """The beginning of a vector laid out like theta <- E and s, or what is laid out like them (store), or the other way.
     Returns where the vector goes on."""
-    cdef size_t of_E = phi.n_parameters * k.item, of_s = phi.n_features * k.item if phi.s != NULL else 0
     if not phi.trained:
         return vector
-    if store:
-        memcpy(vector, E, of_E)
-        memcpy(vector + of_E, s, of_s)
-    else:
-        memcpy(E, vector, of_E)
-        memcpy(s, vector + of_E, of_s)
-    return vector + of_E + of_s
+    vector = copy_bytes(phi.n_parameters * k.item, E, vector, store)
+    return copy_bytes(phi.n_features * k.item if phi.s != NULL else 0, s, vector, store)
+
+
+cdef char *copy_bytes(size_t n, char *part, char *vector, bint store) noexcept nogil:
+    if n:  # where there are none, part may be NULL
+        memcpy(vector if store else part, part if store else vector, n)
+    return vector + n
 
 
 cdef bint looked_up(const fnn_column *c) noexcept nogil:
