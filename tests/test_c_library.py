@@ -220,7 +220,6 @@ def test_threads_share_a_predictor(here):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_has_a_predictors_bits(here):
     model = fastnn.Model([20, 64, 5], seed=0)
     model.save("m.safetensors")

@@ -198,7 +198,6 @@ def test_threads_share_it(name):
 
 @fork
 @each
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_child_forked_while_another_thread_calls_it_has_its_bits(name):
     ask, _ = asked(name)
     want, done = bits(ask()), threading.Event()
@@ -550,7 +549,6 @@ def test_an_interrupted_save_leaves_a_whole_file_and_the_next_one_saves(tmp_path
 
 
 @fork
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_child_has_a_whole_state_of_a_learner_that_learns():
     rows = [({"a": i % 11, "town": "OR"[i % 2]}, i % 3) for i in range(200)]
     learner, done = Learner(seed=0), threading.Event()
@@ -579,7 +577,6 @@ def test_a_child_has_a_whole_state_of_a_learner_that_learns():
 
 
 @fork
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_child_forked_within_a_fit_goes_on_as_its_parent():
     X, y = data()
     made, want = (fastnn.Model([FEATURES, 8, 3], seed=0) for _ in range(2))
@@ -605,7 +602,6 @@ def test_a_child_forked_within_a_fit_goes_on_as_its_parent():
 
 
 @fork
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_child_forked_within_a_save_may_save_there(tmp_path):
     from fastnn.files.model import write_atomically
 

@@ -106,7 +106,6 @@ def train(model):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork")
 def test_a_child_forked_after_parallel_work_trains_the_same_bits():
     expected = train(fastnn.Model([300, 200, 5], seed=1, n_threads=2))
     read_end, write_end = os.pipe()

@@ -561,7 +561,6 @@ def _child(queue, dense):
 
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_csr_in_a_forked_child():
     _, plain = few_nonzeros()
     _cpu.set_flops_a_thread(0)

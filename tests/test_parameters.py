@@ -588,7 +588,6 @@ def test_what_forks_must_know_of_is_forgotten_with_the_models():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_child_forked_while_a_thread_trains_can_train():
     code = """
 import os, threading, time, numpy as np, fastnn

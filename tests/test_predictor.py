@@ -343,7 +343,6 @@ def test_a_helper_that_does_not_answer_is_done_without(monkeypatch):
 
 @pytest.mark.skipif(_cpu.openmp() == "none", reason="built for one thread")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_child_predicts_rows_without_its_parents_helper(isa):
     """It waits neither for an answer nor, as its predictor ends, for the helper to be done."""
     predict = fastnn.Model(LARGE, seed=1, n_threads=2).predictor()

@@ -262,7 +262,6 @@ def _child(queue):
 
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_in_a_child_forked_while_a_stream_is_read():
     context = multiprocessing.get_context("fork")
     queue = context.Queue()

@@ -47,6 +47,8 @@ def preloaded(function: str, n: int, **environment: str) -> Seen:
     compiler = shutil.which("cc")
     if compiler is None:
         raise NotHere("no C compiler")
+    if "san" in os.environ.get("LD_PRELOAD", ""):
+        raise NotHere("a sanitizer has to be loaded first")
     with tempfile.TemporaryDirectory() as folder:
         library = str(Path(folder) / "failing.so")
         source = str(Path(__file__).with_name("failing.c"))
