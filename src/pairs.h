@@ -44,9 +44,9 @@ NOINLINE void pair_columns(int tiles, idx m, idx n, const real *A, idx stride, r
         }
 }
 
-/* A block of pairs, W (rows, n), transposed: its n columns' pairs. Number c of a column stands at half PLACE of its pairs. */
-#define PLACE(tiles, c) ((tiles) ? (c) : ((c) / 4 * 2 + (c) % 2) * 2 + ((c) % 4 < 2))
-#define TWO(tiles, c) PLACE(tiles, c), 32 + PLACE(tiles, c)
+/* A block of pairs, W (rows, n), transposed: its n columns' pairs. Number c of a column stands at half HALF_OF of its pairs. */
+#define HALF_OF(tiles, c) ((tiles) ? (c) : ((c) / 4 * 2 + (c) % 2) * 2 + ((c) % 4 < 2))
+#define TWO(tiles, c) HALF_OF(tiles, c), 32 + HALF_OF(tiles, c)
 #define EIGHT(tiles, c) TWO(tiles, c), TWO(tiles, (c) + 1), TWO(tiles, (c) + 2), TWO(tiles, (c) + 3)
 #define SIXTEEN(tiles, c) EIGHT(tiles, c), EIGHT(tiles, (c) + 4), EIGHT(tiles, (c) + 8), EIGHT(tiles, (c) + 12)
 #define TURN_PAIRS(name, tiles)                                                                                             \
