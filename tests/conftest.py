@@ -6,12 +6,19 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fastnn.kernels import _cpu
+
+# The checkout's bench, at the end of the path, and not for long: an installed fastnn comes first.
+sys.path.append(str(Path(__file__).parents[1]))
+import bench  # noqa: F401
+
+sys.path.pop()
 
 CHROMIUM = os.environ.get("FASTNN_CHROMIUM") or shutil.which("chromium")
 

@@ -9,7 +9,6 @@ import math
 import os
 import re
 import shutil
-import sys
 from argparse import ArgumentTypeError, Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +17,7 @@ import numpy as np
 import pytest
 
 import fastnn
-
-ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT))  # at the end, and not for long: an installed fastnn comes first
-
-from bench import (  # noqa: E402
+from bench import (
     before,
     bfloat16,
     by_hand,
@@ -39,15 +34,15 @@ from bench import (  # noqa: E402
     sweep,
     zeros,
 )
-from bench.entrants import ENTRANTS, Listing  # noqa: E402
-from bench.entrants.fastnn import Fastnn  # noqa: E402
-from bench.entrants.numpy_by_hand import NumpyByHand  # noqa: E402
-from bench.environment import environment  # noqa: E402
-from bench.measure import Plan, measure  # noqa: E402
-from bench.processes import EntrantProcess, Failed  # noqa: E402
-from bench.rounds import Turn, best_rates, is_good, median_ratio  # noqa: E402
-from bench.session import Session, names_of  # noqa: E402
-from bench.workloads import (  # noqa: E402
+from bench.entrants import ENTRANTS, Listing
+from bench.entrants.fastnn import Fastnn
+from bench.entrants.numpy_by_hand import NumpyByHand
+from bench.environment import environment
+from bench.measure import Plan, measure
+from bench.processes import EntrantProcess, Failed
+from bench.rounds import Turn, best_rates, is_good, median_ratio
+from bench.session import Session, names_of
+from bench.workloads import (
     REGRESSION,
     WORKLOADS,
     Unavailable,
@@ -57,8 +52,6 @@ from bench.workloads import (  # noqa: E402
     reference_forward,
     training,
 )
-
-sys.path.pop()
 
 SMALL = [
     training("softmax", (7, 9, 5, 3), 4, 8),

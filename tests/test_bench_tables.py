@@ -6,24 +6,18 @@ No peer is needed.
 from __future__ import annotations
 
 import re
-import sys
 from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT))  # at the end, and not for long: an installed fastnn comes first
-
-import bench.report  # noqa: E402
-from bench import charts  # noqa: E402
-from bench.processes import Failed  # noqa: E402
-from bench.tables import records, report, run, scores, tables, worker  # noqa: E402
-from bench.tables.entrants import ENTRANTS, Entrant  # noqa: E402
-from bench.workloads import Unavailable  # noqa: E402
-
-sys.path.pop()
+import bench.report
+from bench import charts
+from bench.processes import Failed
+from bench.tables import records, report, run, scores, tables, worker
+from bench.tables.entrants import ENTRANTS, Entrant
+from bench.workloads import Unavailable
 
 
 class Frequent:
@@ -324,4 +318,5 @@ def test_the_listed_are_known():
 def test_the_page_shows_the_committed_records():
     """`python -m bench report` has been run since; every entrant was tested on the same rows."""
     text = report.section(records.read())
-    assert text in (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    page = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+    assert text in page.read_text(encoding="utf-8")
