@@ -97,10 +97,12 @@ tsan:
 
 # Counts of an earlier run are added to: rm -rf build/coverage begins anew.
 COVERAGE = build/coverage
+COUNT = $(PYTHON) -m coverage
+coverage: export COVERAGE_RCFILE = $(CURDIR)/pyproject.toml
 coverage:
 	FASTNN_COVERAGE=1 $(PYTHON) setup.py -q build --build-lib $(COVERAGE)/lib
-	cd $(COVERAGE)/lib && $(PYTHON) -m coverage run --append --branch --source=fastnn -m pytest $(TESTS:%=$(CURDIR)/%)
-	cd $(COVERAGE)/lib && $(PYTHON) -m coverage report --show-missing --skip-covered
+	cd $(COVERAGE)/lib && $(COUNT) run -m pytest $(TESTS:%=$(CURDIR)/%)
+	cd $(COVERAGE)/lib && $(COUNT) combine --append && $(COUNT) report --show-missing --skip-covered
 	$(PYTHON) tests/reached.py
 
 reliability: build
