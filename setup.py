@@ -94,7 +94,9 @@ if not DEBUG and sys.platform != "win32":  # nothing is ever thrown through it; 
 UNSWITCH = [] if DEBUG else ["-funswitch-loops"]
 # Modules in Cython that do more than to prepare the kernels' calls: all others are small, not fast.
 FAST = ["panels", "predict", "online", "step", "cells", "scan", "rows"]
-SMALL = [] if DEBUG or COVERAGE or SANITIZE else ["-Os"]
+SMALL = [] if DEBUG or SANITIZE else ["-Os"]
+if COVERAGE:  # of lines that become one the compiler counts but one
+    FAST, SMALL = [], ["-O0"]
 COMPILE += ["-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
 LINK = [] if DEBUG or sys.platform == "darwin" else ["-Wl,-s"]
 if SANITIZE:
