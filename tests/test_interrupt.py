@@ -84,18 +84,24 @@ def test_a_gradient_is_left(alarm, rng, threads):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("norm", [None, (BATCH_NORM, ("layer", 0.1, 1e-5))])
-def test_blocks_change_no_bit(rng, norm, threads):
-    """A step in blocks, which a wide layer makes short, is the step of the reference."""
-    net = ref.Net((2, 4096, 4096, 3), norm=norm)
-    n = 200
+@pytest.mark.parametrize(
+    ("norm", "width", "n"),
+    [
+        (None, 4096, 200),
+        ((BATCH_NORM, ("layer", 0.1, 1e-5)), 4096, 200),
+        ((BATCH_NORM, ("layer", 0.1, 1e-5)), 1024, 1200),  # the gradient, too, in three of them
+    ],
+)
+def test_blocks_change_no_bit(rng, norm, width, n, threads):
+    """A step in blocks, of which one thread makes more than three, has the bits of any other."""
+    net = ref.Net((2, width, width, 3), norm=norm)
     theta = 0.01 * rng.standard_normal(net.n_parameters).astype("f")
     X = rng.standard_normal((n, 2)).astype("f")
     y = rng.integers(0, 3, n).astype(np.int32)
     results = []
     for threads_now in (1, threads):
         engine = engine_of(net, "float32", n)
-        engine.load(theta, None, np.ones(2 * 4096 if norm else 0, "f"))
+        engine.load(theta, None, np.ones(2 * width if norm else 0, "f"))
         grad = np.full_like(theta, np.nan)
         _cpu.set_flops_a_thread(0)
         try:
