@@ -57,6 +57,56 @@ print(n_threads(None))
     assert run(code).stdout.split() == ["True"] * 6 + ["1"]
 
 
+def test_threadpoolctls_limit_is_kept():
+    pytest.importorskip("threadpoolctl")
+    code = """
+import threadpoolctl
+from fastnn.kernels import _cpu
+before = _cpu.default_threads()
+with threadpoolctl.threadpool_limits(1):
+    print(_cpu.default_threads())
+print(_cpu.default_threads() == before)
+"""
+    result = run(code)
+    assert result.stdout.split() == ["1", "True"], result.stderr
+
+
+MAX = "max 100000"
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "quota"),
+    [
+        ("0::/a/b", {"a/b/cpu.max": "150000 100000", "cpu.max": MAX}, 1.5),
+        ("0::/a/b", {"a/b/cpu.max": "150000 100000", "a/cpu.max": "50000 100000"}, 0.5),
+        ("0::/a/b", {"a/b/cpu.max": MAX, "cpu.max": "300000 100000"}, 3),
+        ("0::/", {"cpu.max": MAX}, None),
+        ("0::/", {"cpu.max": "no number"}, None),
+        ("0::/gone", {}, None),
+        ("4:memory:/a\n3:cpu,cpuacct:/a", {"cpu,cpuacct/a": ("50000", "100000")}, 0.5),
+        ("3:cpu:/a", {"cpu/a": ("-1", "100000"), "cpu": ("250000", "100000")}, 2.5),
+        ("4:memory:/a", {"memory/a": ("1", "2")}, None),
+        ("", {}, None),
+        (None, {}, None),
+    ],
+)
+def test_the_least_quota_of_a_cgroup_and_those_above_it(tmp_path, groups, files, quota):
+    """Of files as Linux has them: cgroup v2's cpu.max, v1's two."""
+    if groups is not None:
+        (tmp_path / "proc/self").mkdir(parents=True)
+        (tmp_path / "proc/self/cgroup").write_text(groups + "\n" if groups else "")
+    for name, text in files.items():
+        path = tmp_path / "sys/fs/cgroup" / name
+        if isinstance(text, str):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text + "\n")
+        else:
+            path.mkdir(parents=True, exist_ok=True)
+            for what, value in zip(("quota", "period"), text, strict=True):
+                (path / f"cpu.cfs_{what}_us").write_text(value + "\n")
+    assert _cpu.cgroup_quota(str(tmp_path)) == quota
+
+
 FIT = """
 import os
 import numpy as np

@@ -236,16 +236,16 @@ def panel_sizes(int item=4):
     return k.nr, k.vl, k.mr
 
 
-def _cgroup_quota():
-    """CPUs' worth of time that the process's cgroup may use (v2 or v1), or None."""
+def cgroup_quota(machine=""):
+    """CPUs' worth of time that the process's cgroup may use (v2 or v1), or None; machine: a folder in the place of /."""
     try:
-        with open("/proc/self/cgroup") as f:
+        with open(f"{machine}/proc/self/cgroup") as f:
             paths = [line.rstrip("\n").split(":", 2) for line in f]
     except OSError:
         return None
     quotas = []
     for _, controllers, path in paths:
-        root = "/sys/fs/cgroup" if controllers == "" else f"/sys/fs/cgroup/{controllers}"
+        root = f"{machine}/sys/fs/cgroup/{controllers}"
         if controllers != "" and "cpu" not in controllers.split(","):
             continue
         while True:  # a limit of any ancestor counts
@@ -285,7 +285,7 @@ def usable_cpus():
     global _quota, _read
     n = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if _read < 0 or fnn_seconds() - _read > 1:
-        _quota, _read = _cgroup_quota(), fnn_seconds()
+        _quota, _read = cgroup_quota(), fnn_seconds()
     return n if _quota is None else min(n, max(1, int(_quota)))
 
 
