@@ -289,7 +289,6 @@ setup(
         shared_utility_features_disabled=["AutoPickle", "CythonFunction", "PythonClasses"],
         include_path=["."],
         build_dir=str(BUILD / "cython"),
-        emit_linenums=COVERAGE,  # so that gcov tells lines of the .pyx
         compiler_directives={
             "language_level": 3,
             "boundscheck": DEBUG,

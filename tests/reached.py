@@ -22,13 +22,16 @@ ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "coverage"
 
 
-def named() -> set[tuple[str, int]]:
-    """Lines of Cython's sources that its C names as where it comes from. gcov counts on behind each
-    of them, where C of several lines follows, as far as lines that hold no code."""
-    found = set()
-    for path in (BUILD / "cython").rglob("*.c"):
-        for line, name in re.findall(r'^#line (\d+) "(.*)"$', path.read_text(), re.M):
-            found.add((name, int(line)))
+def sources(path: Path) -> dict[int, tuple[str, int]]:
+    """Lines of Cython's C: the source and its line that each is made of, as comments say."""
+    found, of = {}, None
+    for at, line in enumerate(path.read_text().splitlines(), 1):
+        if told := re.match(r' */\* "(.*)":(\d+)$', line):
+            of = told[1], int(told[2])
+        elif "/* function exit code */" in line or "/* #### Code section" in line:
+            of = None
+        elif of:
+            found[at] = of
     return found
 
 
@@ -43,28 +46,29 @@ def counted() -> tuple[dict, dict]:
         for path in Path(folder).glob("*.gcov.json.gz"):
             for file in json.loads(gzip.decompress(path.read_bytes()))["files"]:
                 name = os.path.normpath(file["file"]).removeprefix(f"{ROOT}/")
-                if not name.startswith(("src/", "fastnn/")) or name.endswith(".pxd"):
-                    continue
-                for line in file["lines"]:
-                    at = line["line_number"]
-                    lines[name][at] += line["count"]
-                    ways = [way["count"] for way in line["branches"] if not way["throw"]]
-                    seen = branches[name][at]
-                    before = seen.get(len(ways), [0] * len(ways))
-                    seen[len(ways)] = [a + b for a, b in zip(before, ways, strict=True)]
-    return lines, branches
+                if name.startswith("src/"):
+                    for line in file["lines"]:
+                        at = line["line_number"]
+                        lines[name][at] += line["count"]
+                        ways = [way["count"] for way in line["branches"] if not way["throw"]]
+                        seen = branches[name][at]
+                        before = seen.get(len(ways), [0] * len(ways))
+                        seen[len(ways)] = [a + b for a, b in zip(before, ways, strict=True)]
+                elif name.startswith("build/") and name.endswith(".c"):
+                    of = sources(ROOT / name)
+                    for line in file["lines"]:
+                        if told := of.get(line["line_number"]):
+                            lines[told[0]][told[1]] += line["count"]
+    return {name: of for name, of in lines.items() if not name.endswith(".pxd")}, branches
 
 
 def main() -> None:
     lines, branches = counted()
-    of_cython = named()
     total = defaultdict(int)
     for name in sorted(lines):
         text = (ROOT / name).read_text().splitlines()
         is_c = name.startswith("src/")
         for at, count in sorted(lines[name].items()):
-            if not is_c and (name, at) not in of_cython:
-                continue
             ways = max(branches[name][at].values(), key=len, default=[]) if is_c else []
             total["lines"] += 1
             total["lines reached"] += count > 0
