@@ -844,12 +844,47 @@ def test_numbers_are_the_nearest_float64(tmp_path, monkeypatch):
     for i in range(2000):  # halfway between two neighbours, and next to it
         whole = 2**53 + 2 * int(rng.integers(0, 2**52)) + 1
         words += [str(whole), f"{whole}.0", f"{whole + i % 3 - 1}e3", f"{5 * whole}e-1"]
-    words += ["9007199254740993", "0.1", "1e22", "1e23", "4.35", ".5", "5.", "-0", "0e9", "1E+05"]
+    words += ["9007199254740993", "0.1", "1e22", "1e23", "4.35", ".5", "5.", "-0", "0e9", "1E+05", "1e0005", "2e-0005"]
     path = tmp_path / "t.csv"
     path.write_text("a,b\n" + "".join(f"{word},1\n" for word in words))
     _, fast, _ = of_both(path, monkeypatch)
     values = fast.column("a").values
     np.testing.assert_array_equal(values.view(np.uint64), np.array([*map(float, words)]).view("u8"))
+
+
+MOMENTS = ["", "NA", "2020-02-29", "2019-12-31T23:59", "2000-02-29 23:59:59.123456", "0001-01-01"]
+NO_MOMENTS = [
+    "x", "5", "2020-02", "2020/02-02", "2020-02/02", "x020-02-02", "20x0-02-02", "2020-13-01",
+    "2020-00-01", "2020-01-x1", "2020-01-00", "2020-02-30", "2021-02-29", "1900-02-29",
+    "2020-04-31", "0000-01-01", "2020-01-01 1:00", "2020-01-01_11:00", "2020-01-01 11.00",
+    "2020-01-01 24:00", "2020-01-01 11:60", "2020-01-01 11:00:60", "2020-01-01 11:00:5",
+    "2020-01-01 11:00.05", "2020-01-01 11:00:05.", "2020-01-01 11:00:05;5",
+    "2020-01-01 11:00:05.x", "2020-01-01 11:00:05.1234567",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("cell", [*MOMENTS, *NO_MOMENTS])
+def test_a_cell_among_moments(tmp_path, monkeypatch, cell):
+    """What is no date, and does not say that it is missing, is for the csv module's reader."""
+    days = [np.datetime64("1969-01-01") + i * 17 for i in range(99)]
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n" + "".join(f"{day},1\n" for day in [*days, cell, *days]))
+    slow, fast, error = of_both(path, monkeypatch)
+    assert error is None and slow.n_rows == 199
+    assert (fast is not None) == (cell in MOMENTS)
+    if fast is not None:
+        moment = np.datetime64("NaT" if cell in ("", "NA") else cell)
+        want = np.array([*days, moment, *days], "M8[us]")
+        np.testing.assert_array_equal(fast.column("a").values, want)
+
+
+def test_a_cell_among_numbers_that_is_not_utf_8(tmp_path, monkeypatch):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"a\n" + b"".join(b"%d.5\n" % i for i in range(99)) + b"\xe9\n")
+    with pytest.warns(TableWarning, match="row 101: not UTF-8; the file is read as Windows-1252"):
+        slow, fast, error = of_both(path, monkeypatch)
+    assert fast is None and error is None
+    assert "\u00e9" in slow.column("a").coded()[1]
 
 
 def test_what_is_plain_is_read_by_compiled_code(tmp_path, monkeypatch):
