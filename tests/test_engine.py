@@ -176,6 +176,33 @@ def test_every_way_through_a_step_against_the_reference(optimizer, sizes, batch,
             assert_near(state, want_state, "float64", "state")
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_a_number_that_is_not_finite_is_found_wherever_it_stands(dtype):
+    norms = ("batch", 0.25, 0.5), ("layer", 0.25, 0.5)
+    features = {"embeddings": (("categories", (0,), 3, 2),), "feature_scale": True}
+    net = ref.Net((3, 4, 5, 2), (PARAMETRIC, "tanh"), norm=norms, **features)
+    engine, good = engine_of(net, dtype), (np.ones(net.n_parameters, dtype), np.ones(8, dtype))
+    for vector in (0, 1):
+        for i in range(good[vector].size):
+            theta, running = (one.copy() for one in good)
+            (theta, running)[vector][i] = (np.nan, np.inf, -np.inf)[i % 3]
+            engine.load(theta, None, running)
+            assert not engine.all_finite(), (vector, i)
+    engine.load(good[0], None, good[1])
+    assert engine.all_finite()
+
+
+def test_rates_are_told_by_name():
+    engine = engine_of(ref.Net((2, 2)), "float64")
+    rest = np.zeros((1, 2)), np.zeros(1, np.int32), np.zeros(1, np.intp), 1
+    for rates in (
+        {"learning_rate": 0.1, "rate": 1},
+        {"learning_rate": 0.1, "factors": {"rate": 1}},
+    ):
+        with pytest.raises(ValueError, match="rates: unknown {'rate'}"):
+            engine.train(*rest, rates, counted(), np.zeros(1), 1)
+
+
 def test_a_loss_that_is_no_number_stops_before_its_step(isa):
     for batch in (1, 4):
         engine = engine_of(ref.Net((2, 3, 1), "relu", output="identity"), "float32", batch)

@@ -12,6 +12,7 @@ import random
 import subprocess
 import sys
 import threading
+import types
 
 import numpy as np
 import pytest
@@ -253,6 +254,16 @@ def test_numbers_of_every_kind_and_what_is_missing():
         )
     assert state(one) == state(other)
     assert (one.contents()[1][:, 0] > 0).sum() == 4
+
+
+def test_rows_are_mappings_of_any_kind():
+    learners = Learner(seed=0), Learner(seed=0)
+    for row, label in stream(20):
+        learners[0].learn_one(row, label)
+        learners[1].learn_one(types.MappingProxyType(row), label)
+        some = [learners[0].predict_proba_one(one) for one in (row, types.MappingProxyType(row))]
+        assert some[0] == some[1]
+    assert state(learners[0]) == state(learners[1])
 
 
 @pytest.mark.parametrize(

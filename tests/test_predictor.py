@@ -102,6 +102,12 @@ def test_out_may_overlap_x_in_part(shift):
     assert predict(x, out).tobytes() == want.tobytes()
 
 
+def test_one_that_was_not_made_has_no_answers():
+    predict = fastnn.Model([2, 3, 2], seed=0).predictor()
+    with pytest.raises(TypeError, match="must be made by Model.predictor: this one has no weights"):
+        type(predict).__new__(type(predict))(np.ones((1, 2), np.float32))
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("n", [1, 2, 300])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
