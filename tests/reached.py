@@ -65,24 +65,24 @@ def counted() -> tuple[dict, dict]:
 
 def main() -> None:
     lines, branches = counted()
-    total = defaultdict(int)
+    totals = []
     for name in sorted(lines):
         text = (ROOT / name).read_text().splitlines()
-        is_c = name.startswith("src/")
+        of_lines, of_branches = [], []
         for at, count in sorted(lines[name].items()):
-            ways = max(branches[name][at].values(), key=len, default=[]) if is_c else []
-            total["lines"] += 1
-            total["lines reached"] += count > 0
-            total["branches"] += len(ways)
-            total["branches reached"] += sum(way > 0 for way in ways)
+            ways = max(branches[name][at].values(), key=len, default=[])
+            of_lines.append(count > 0)
+            of_branches += [way > 0 for way in ways]
             if not count:
                 print(f"{name}:{at}: not reached: {text[at - 1].strip()}")
             elif not all(ways):
                 missed = ", ".join(str(i) for i, way in enumerate(ways) if not way)
                 print(f"{name}:{at}: branch {missed} of {len(ways)}: {text[at - 1].strip()}")
-    for what in ("lines", "branches"):
-        reached, of = total[f"{what} reached"], total[what]
-        print(f"{reached} of {of} {what} reached, {100 * reached / max(of, 1):.1f}%")
+        totals.append((name, sum(of_lines), len(of_lines), sum(of_branches), len(of_branches)))
+    sums = (sum(column) for column in list(zip(*totals, strict=True))[1:])
+    for name, *counts in [*totals, ("all", *sums)]:
+        told = "{} of {} lines, {} of {} branches".format(*counts)
+        print(f"{name:36} {told.removesuffix(', 0 of 0 branches')}")
 
 
 if __name__ == "__main__":
