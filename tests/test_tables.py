@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from datetime import datetime, time, timedelta
 from decimal import Decimal
 
 import numpy as np
@@ -11,9 +12,10 @@ from fastnn.errors import TableError
 from fastnn.tables import Columns, TableWarning, learn, read
 from fastnn.tables.frames import as_column, as_table
 from fastnn.tables.inputs import ArrayInputs, TableInputs
+from fastnn.tables.leaks import leak_notes
 from fastnn.tables.numbers import floor_of, resolved
 from fastnn.tables.reading import delimited
-from fastnn.tables.table import Arrays, Numbers, Table, Words
+from fastnn.tables.table import Arrays, Moments, Numbers, Table, Words
 from fastnn.tables.targets import Amount, Classes, infer_task
 from fastnn.tables.words import are_booleans, number, number_name, numbers_of, places
 from fastnn.training.split import split
@@ -82,6 +84,7 @@ def test_without_header(csv_file):
         ("a,b\n1,2\n1,2,3\n", "row 3: must have 2 cells like the first line, got 3"),
         ("a,b\n1,2\n\n1\n", "row 4: must have 2 cells like the first line, got 1"),
         ("", "the first line must name the columns, it is empty"),
+        ("sep=;\n", "the first line must name the columns, there is none"),
         ("a,b\n", "no rows after the header"),
         ("a,a\n1,2\n", 'two columns are called "a"'),
         ("1,2\n3,4\n", "it holds numbers: 1, 2; or header=False (--no-header)"),
@@ -104,6 +107,31 @@ def test_absent_files_and_folders(tmp_path, name):
     (tmp_path / name).mkdir()
     with pytest.raises(IsADirectoryError, match=name):
         read(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "bad"),
+    [("utf-8", b"\xff"), ("utf-16-le", b"\0\xdc"), ("utf-16-be", b"\xdc\0"), ("utf-16", b"9")],
+)
+def test_what_is_not_of_the_encoding_is_told_with_its_row(csv_file, encoding, bad):
+    path = csv_file("a,b\n1,Ċ\n3,".encode(encoding) + bad)
+    with pytest.raises(TableError, match=rf"data.csv, row 3: must be {encoding} text \("):
+        read(path, encoding=encoding)
+
+
+@pytest.mark.parametrize(("byte", "want"), [(b"\x80", "€"), (b"\x81", "\x81")])
+@pytest.mark.parametrize("n", [1, 5000])  # within the first block that is decoded, and behind it
+def test_other_text_is_windows_1252_or_latin_1(csv_file, byte, want, n):
+    text = "a,b\n" + "".join(f"{i},x\n" for i in range(n))
+    with pytest.warns(TableWarning, match=f"data.csv, row {n + 2}: not UTF-8; the file is read as"):
+        table = read(csv_file(text.encode() + b"1," + byte + b"\n"))
+    assert words(table, "b") == ["x"] * n + [want]
+
+
+def test_a_header_of_several_lines(csv_file):
+    table = read(csv_file('"a\nb",c\n1,2\n3,4\n'))
+    assert list(table.columns) == ["a\nb", "c"] and words(table, "c") == ["2", "4"]
+    assert table.where(0, "c").endswith('row 3, column "c"')
 
 
 def test_delimiters_inside_quotes_are_text(csv_file):
@@ -222,6 +250,9 @@ def test_parquet(tmp_path):
     pq.write_table(pa.table({"bytes": pa.array([b"0"])}), path)
     with pytest.raises(TableError, match=r'column "bytes": must hold numbers, text, booleans or d'):
         read(path)
+    pq.write_table(pa.table({"x": pa.array([], pa.float64())}), path)
+    with pytest.raises(TableError, match=r"data.parquet: no rows"):
+        read(path)
     (tmp_path / "data.parquet").write_bytes(b"no parquet")
     with pytest.raises(TableError, match="not a Parquet file"):
         read(path)
@@ -263,6 +294,8 @@ def test_npy_with_target_file(tmp_path):
         (np.ones((3, 2)), [0, 1], r"y must have shape \(3,\), .* got \(2,\)"),
         (np.ones((3, 2)), np.eye(3), r"y must have shape \(3,\), .* got \(3, 3\)"),
         (np.array([[object()]]), [0], "must hold numbers or text, got Python objects"),
+        (np.array([[b"a"]]), [0], "X: arrays must hold numbers or text, their dtype is S1"),
+        (np.ones((1, 2)), [1j], "y must hold numbers or text, its dtype is complex128"),
     ],
 )
 def test_bad_arrays(tmp_path, X, y, message):
@@ -277,6 +310,13 @@ def test_files_that_are_no_arrays(tmp_path, name):
     (tmp_path / name).write_bytes(b"PK\x03\x04 nonsense")
     with pytest.raises(TableError, match=r"not a readable NP[YZ] file"):
         read(str(tmp_path / name))
+
+
+def test_an_npz_by_another_name(tmp_path):
+    with open(tmp_path / "data.npy", "wb") as file:
+        np.savez(file, X=np.ones((2, 2)))
+    with pytest.raises(TableError, match=r"data.npy: an NPZ file by content; name it .npz"):
+        read(tmp_path / "data.npy")
 
 
 # --- frames
@@ -327,6 +367,62 @@ def test_columns_of_every_library(library, kind, cells, want, declared):
         kind in ("numbers", "decimals")
         or (library == "python" and kind == "categories of numbers")
     )
+
+
+SPANS = [timedelta(seconds=1.5), None, -timedelta(days=1)]
+MOMENTS = [datetime(2020, 2, 29, 13, 45), None, datetime(1969, 12, 31)]
+
+
+@pytest.mark.parametrize(
+    ("library", "kind"),
+    [
+        ("numpy", "ms"),
+        ("pandas", None),
+        ("pandas", "[us][pyarrow]"),
+        ("polars", None),
+        ("pyarrow", None),
+    ],
+)
+def test_durations_are_seconds_and_moments_are_moments(library, kind):
+    package = pytest.importorskip(library)
+    if kind and "pyarrow" in kind:
+        pytest.importorskip("pyarrow")
+
+    def made(cells, name):
+        if library == "numpy":
+            return np.array(cells, f"{name}64[{kind}]")
+        if kind:
+            return package.Series(cells, dtype=f"{name.replace('date', '')}{kind}")
+        return package.array(cells) if library == "pyarrow" else package.Series(cells)
+
+    spans = as_column("c", made(SPANS, "timedelta" if library == "numpy" else "duration"))
+    assert isinstance(spans, Numbers)
+    np.testing.assert_array_equal(spans.values, [1.5, np.nan, -86400])
+    column = as_column("c", made(MOMENTS, "datetime" if library == "numpy" else "timestamp"))
+    assert isinstance(column, Moments)
+    np.testing.assert_array_equal(column.values, np.array(MOMENTS, "M8[us]"))
+
+
+def test_times_are_moments_of_a_day():
+    column = as_column("c", [time(13, 30), None])
+    np.testing.assert_array_equal(column.values, np.array(["1970-01-01T13:30", "NaT"], "M8[us]"))
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_cells_of_no_kind_are_refused_by_their_type(library):
+    package = pytest.importorskip(library)
+    cells, kind = {"pandas": ([1j], "complex128"), "polars": ([[1]], r"List\(Int64\)")}[library]
+    with pytest.raises(TableError, match=f"or dates, it holds {kind}"):
+        as_column("c", package.Series(cells))
+
+
+def test_columns_of_a_table_are_taken_as_they_are(csv_file):
+    table = read(csv_file("x,s,d\n1,u,2020-01-01\n2,v,2020-01-02\n"))
+    for name, column in table.columns.items():
+        assert as_table({name: column}).column(name) is column
+    day = Moments(np.array(["2020-01-01", "2020-01-02"], "M8[us]"))
+    assert as_column("c", day) is day
+    assert learn(table.select(["x"]), table.column("s")).class_names == ["u", "v"]
 
 
 @pytest.mark.parametrize(
@@ -505,8 +601,32 @@ def test_slips_and_free_text_are_refused():
     texts = table_of(s=[f"name {i}" for i in range(40)])
     with pytest.raises(TableError, match=r'to learn from: s: text such as "name 0", 40 diff'):
         TableInputs.fit(texts, np.arange(40))
+    nothing = table_of(x=["", ""])
     with pytest.raises(TableError, match=r"t.csv: no column to learn from: x: no training row has"):
-        TableInputs.fit(table_of(x=["", ""]).select(["x"]), np.arange(2))
+        TableInputs.fit(nothing, np.arange(2))
+    with pytest.raises(TableError, match=r'column "x": no training row has a value; drop=\["x"\]'):
+        TableInputs.fit(nothing, np.arange(2), categorical=("x",))
+
+
+def test_many_texts_are_told_by_a_part_of_them():
+    rows = np.arange(12_000)
+    table = table_of(s=[f"name {i}" for i in rows])
+    with pytest.raises(TableError, match=r's: text such as "name 0", 12,000 different in 12,000'):
+        TableInputs.fit(table, rows)
+    table = table_of(s=[*map(str, rows[1:]), "name"])
+    with pytest.raises(TableError, match=r'row 12000, column "s": "name" is not a number'):
+        TableInputs.fit(table, rows)
+
+
+def test_numbers_beside_decimal_commas():
+    halves = [f"{i},5" for i in range(30)]
+    for other, note in (
+        ([f"{i}.013" for i in range(1, 31)], 'z: numbers such as "1.013", read as 1013; a comma m'),
+        ([*map(str, range(29)), "."], None),  # SAS writes a missing number so
+    ):
+        notes = TableInputs.fit(table_of(x=halves, z=other), np.arange(30), missing="impute").notes
+        assert notes[0] == 'x: numbers such as "0,5", read as 0.5'
+        assert notes[1].startswith(note or "missing cells: z 1 row")
 
 
 def test_absent_columns_and_wrong_kinds_of_data():
@@ -773,6 +893,12 @@ def test_labels_with_a_full_stop_are_taken_and_said():
 
 def test_targets_with_nothing_to_learn():
     table = table_of(y=["a", "a"], z=[2.0, 2.0], ids=[f"id{i}" for i in range(2)])
+    with pytest.raises(TableError, match=r't.csv, row 2, column "z": must be finite, got inf'):
+        Amount.fit(table_of(z=[0.0, np.inf]), "z", np.arange(2), True)
+    logs = Amount("z", log=True)
+    with pytest.raises(TableError, match=r'row 2, column "z": must be above 0, .* got -1'):
+        logs.encode(table_of(z=[2.0, -1.0]), "z")
+    np.testing.assert_allclose(logs.encode(table_of(z=[2.0, 4.0]), "z"), np.log([2, 4]))
     with pytest.raises(TableError, match='every row holds "a"'):
         Classes.fit(table, "y")
     with pytest.raises(TableError, match="every row holds 2; nothing to learn"):
@@ -810,6 +936,15 @@ def test_the_description_goes_through_json():
 
 
 # --- split
+
+
+@pytest.mark.parametrize(("on_both_sides", "n"), [(True, 1), (False, 0)])
+def test_groups_on_both_sides_of_the_split_are_told(on_both_sides, n):
+    rows = np.arange(120)
+    table = table_of(patient_id=(rows // 4).astype(float), x=rows / 7)
+    held_out = rows % 4 == 0 if on_both_sides else rows < 40
+    notes = leak_notes(table, rows[~held_out], rows[held_out])
+    assert [note.split(" with")[0] for note in notes] == ["patient_id: held-out rows share it"] * n
 
 
 def test_the_split_is_stratified_seeded_and_whole():

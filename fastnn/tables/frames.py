@@ -135,7 +135,7 @@ def as_arrays(X: Any) -> Arrays:
 
 def as_column(where: str, values: Any) -> Column:
     """One column, by the library it comes from."""
-    if isinstance(values, (Numbers, Words)):
+    if isinstance(values, Column):
         return values
     library = type(values).__module__.partition(".")[0]
     column = {"pandas": _pandas, "polars": _polars, "pyarrow": _arrow}.get(library, _cells)(values)
@@ -241,7 +241,7 @@ def _pandas(values: Any) -> Column | None:
         return _booleans(values.to_numpy(bool))
     if kind.kind in "mM":
         aware = getattr(kind, "tz", None) is not None
-        if not aware and not isinstance(kind, np.dtype):  # of pyarrow
+        if kind.kind == "M" and not aware and not isinstance(kind, np.dtype):  # of pyarrow
             return _objects(values.to_numpy(object).tolist())
         values = values.dt.tz_convert(None) if aware and hasattr(values, "dt") else values
         return _moments(values.to_numpy())

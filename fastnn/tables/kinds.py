@@ -252,7 +252,7 @@ class _Column:
         """Of numbers that are not spelled as programs do."""
         word = column.spelled
         if not word and decimal == ",":  # 1.013 beside columns of decimal commas
-            word = next(one for one in column.present if "." in one)
+            word = next((one for one in column.present if "." in one), "")
         if not word:
             return ""
         text = f'{self.name}: numbers such as "{word}", read as {number(word, decimal):g}'

@@ -150,13 +150,14 @@ class _Source:
         """The file and, where it can be read once more, the row that is not of the encoding."""
         if not self.lasts:
             return self.name
+        decoder, row = codecs.getincrementaldecoder(encoding)(), 1
         with self.open() as stream:
-            for row, line in enumerate(stream, 1):
-                try:
-                    line.decode(encoding)
-                except UnicodeDecodeError:
-                    return f"{self.name}, row {row}"
-        return self.name
+            try:
+                for line in stream:  # which in UTF-16 ends within a character
+                    row += decoder.decode(line).count("\n")
+            except UnicodeDecodeError as error:
+                row += error.object[: error.start].decode(error.encoding).count("\n")
+        return f"{self.name}, row {row}"
 
 
 @dataclass
