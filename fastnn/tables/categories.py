@@ -239,15 +239,14 @@ def located(
     if isinstance(c, Ordered):
         strange &= ~absent
     if warn_unknown and strange.any() and not (isinstance(c, Categorical) and c.some):
-        unknown = np.flatnonzero(strange[word_codes])
-        if len(unknown):
-            row = int(unknown[0])
-            word = words[word_codes[row]] or "(missing)"
-            warnings.warn(
-                f'{table.where(row, c.name)}: "{word}" is unknown to the model; '
-                f"{counted(len(unknown), 'row')} of {len(found):,} with unknown categories here, "
-                "taken as none of the known",
-                TableWarning,
-                stacklevel=2,
-            )
+        unknown = np.flatnonzero(strange[word_codes])  # each word is in some row
+        row = int(unknown[0])
+        word = words[word_codes[row]] or "(missing)"
+        warnings.warn(
+            f'{table.where(row, c.name)}: "{word}" is unknown to the model; '
+            f"{counted(len(unknown), 'row')} of {len(found):,} with unknown categories here, "
+            "taken as none of the known",
+            TableWarning,
+            stacklevel=2,
+        )
     return found

@@ -375,10 +375,6 @@ class PlainInputs:
     kind = "plain"
     codes: ClassVar[dict[int, int]] = {}
 
-    @property
-    def numbers(self) -> list[int]:
-        return list(range(self.width))
-
     def select(self, X: Any) -> Any:
         """X, its columns as in training; itself where they stand so."""
         names, came = self.names, column_names(X)
