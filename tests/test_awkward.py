@@ -190,7 +190,10 @@ def test_what_a_word_is_as_a_moment(word, want):
     np.testing.assert_array_equal(moments([word])[0], np.array([want], "M8[us]"))
 
 
-@pytest.mark.parametrize("word", ["2020-13-01", "30.02.2020", "1.2.10", "4:3", "25:00", "may", "x"])
+@pytest.mark.parametrize(
+    "word",
+    ["2020-13-01", "30.02.2020", "1.2.10", "4:3", "25:00", "13:00 pm", "0:30 am", "may", "x"],
+)
 def test_what_is_no_moment(word):
     with pytest.raises(ValueError):
         moments([word])

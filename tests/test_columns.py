@@ -305,6 +305,28 @@ def test_what_a_model_of_columns_refuses():
         model.predict(table[:2].assign(city="Rom"))
 
 
+def test_what_learn_and_its_columns_refuse_of_arrays():
+    X = np.arange(6.0).reshape(3, 2)
+    for bad, error, message in (
+        (X.astype(str), TypeError, "X must be real numbers, got dtype <U"),
+        (X[:, 0], ValueError, r"X must have shape \(n, features, ...\), n > 0, got \(3,\)"),
+        (X[:0], ValueError, r"n > 0, got \(0, 2\)"),
+        (X[:2], ValueError, "X and y must have as many rows as each other, got 2 and 3"),
+    ):
+        with pytest.raises(error, match=message):
+            learn(bad, [0, 1, 0])
+    with pytest.raises(TableError, match="y must have at least one row, it has none"):
+        learn(X, [])
+    columns = learn(X, np.array([[0.5], [1.7], [2]]))  # a matrix of one column is a column
+    assert columns.names == ["y"]
+    with pytest.raises(TableError, match="y must have 1 column, y, got 2"):
+        columns.encode_targets(X)
+    with pytest.raises(TableError, match=r"X must be an array of shape \(n, 2\), got a table"):
+        columns.encode_row({"a": 1, "b": 2})
+    with pytest.raises(TypeError, match=r"X must be an iterable of pairs .* got int"):
+        fastnn.Model([None, None], columns=columns).fit(3)
+
+
 def test_encoded_rows_go_to_the_network_alone():
     model, table = classifier(epochs=1)
     network = model.network_only()
@@ -651,6 +673,32 @@ def test_a_row_with_a_missing_cell_is_refused_where_tables_are():
     )
     with pytest.raises(TableError, match="missing value"):
         model.predict_one(rows_of(table)[0] | {"age": None})
+
+
+def test_a_moment_that_is_missing_in_a_row():
+    days = ["2020-01-01", "2021-06-01", None, "2022-12-31"] * 5
+    columns = learn({"day": days}, [0, 1] * 10)
+    missing = columns.encode_row({"day": None})
+    np.testing.assert_array_equal(columns.encode_row({"day": pandas.NaT}), missing)
+    assert (columns.encode_row({"day": days[0]}) != missing).any()
+
+
+@pytest.mark.parametrize(
+    ("network", "names", "want"),
+    [
+        ({"sizes": [2, 3]}, ["a", "b", "c"], ["y"]),
+        ({"sizes": [2, 3], "output": "sigmoid"}, ["a", "b", 7], ["a", "b", "7"]),
+        ({"sizes": [2, 3], "output": "identity"}, ["a", "b", "c"], ["a", "b", "c"]),
+        ({"sizes": [2, 3], "output": "identity"}, ["a", "b"], ["y1", "y2", "y3"]),
+        ({"sizes": [2, 1], "output": "identity"}, None, ["y"]),
+    ],
+)
+def test_targets_of_a_plain_model_are_called_as_it_says(network, names, want):
+    model = fastnn.Model(**network, seed=0)
+    model.metadata["classes"] = names
+    columns = model._described()
+    assert columns.names == want
+    assert columns.class_names == (names if want == ["y"] and names else None)
 
 
 def test_rows_need_columns_that_were_learned():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import fastnn
+from fastnn import config
 from fastnn.config import default_threads, n_threads
 from fastnn.errors import DISTRIBUTION
 from fastnn.kernels import _cpu
@@ -90,6 +92,29 @@ def test_show_config(capsys):
         assert f"{name} " in printed
     with pytest.raises(ValueError, match="mode must be one of print, dict, got 'yaml'"):
         fastnn.show_config("yaml")
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "name"),
+    [
+        ("processor\t: 0\nmodel name\t: A B (R)\n", "A B (R)"),
+        ("processor\t: 0\n", "arm"),
+        (None, "arm"),
+    ],
+)
+def test_the_name_of_the_processor(monkeypatch, cpuinfo, name):
+    """As Linux tells it; on ARM it does not, and elsewhere there is no such file."""
+
+    def opened(path):
+        assert path == "/proc/cpuinfo"
+        if cpuinfo is None:
+            raise FileNotFoundError(path)
+        return io.StringIO(cpuinfo)
+
+    monkeypatch.setattr(config, "open", opened, raising=False)
+    monkeypatch.setattr(config.platform, "processor", lambda: "")
+    monkeypatch.setattr(config.platform, "machine", lambda: "arm")
+    assert config.cpu_name() == name
 
 
 def test_version_is_that_of_the_distribution():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import io
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -277,6 +279,20 @@ def test_the_memory_there_is():
     assert 2**28 < limits.memory() <= 2**63
 
 
+def test_the_memory_there_is_where_the_system_tells_little(monkeypatch, tmp_path):
+    """As on Windows, which has neither the module nor the call; with a container's limit."""
+    monkeypatch.delattr(os, "sysconf", raising=False)
+    monkeypatch.setitem(sys.modules, "resource", None)
+    found = importlib.util.spec_from_file_location("limits_anew", limits.__file__)
+    anew = importlib.util.module_from_spec(found)
+    found.loader.exec_module(anew)
+    (tmp_path / "max").write_text("max\n")
+    (tmp_path / "limit").write_text("4096\n")
+    for name, most in (("absent", 2**63), ("max", 2**63), ("limit", 4096)):
+        anew.CGROUPS = (str(tmp_path / name),)
+        assert anew.memory() == most
+
+
 @pytest.fixture
 def little(monkeypatch):
     monkeypatch.setattr(limits, "memory", lambda: 2**24)
@@ -320,6 +336,16 @@ def test_a_zip_that_says_less_than_it_holds(tmp_path):
     data[at : at + 4] = (200).to_bytes(4, "little")
     (tmp_path / "t.npz").write_bytes(data)
     with pytest.raises(fastnn.TableError, match=r"must be whole|Bad CRC"):
+        fastnn.tables.read(tmp_path / "t.npz")
+
+
+def test_a_zip_that_says_more_than_it_holds(tmp_path):
+    X = npy(np.zeros((4, 3)), shape=(8, 3))
+    data = bytearray(zipped(X=X))
+    at = data.index(b"PK\1\2") + 24
+    data[at : at + 4] = (len(X) + 96).to_bytes(4, "little")
+    (tmp_path / "t.npz").write_bytes(data)
+    with pytest.raises(fastnn.TableError, match="an array of 192 bytes must be whole, got 96"):
         fastnn.tables.read(tmp_path / "t.npz")
 
 

@@ -246,8 +246,48 @@ def test_a_plain_array_is_predicted_without_scikit_learns_validation(kind, dtype
         np.testing.assert_array_equal(one, same)
         if one.dtype.kind == "f":
             np.testing.assert_allclose(one, near, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(model._predict(few, check_input=False), found[0])
     with pytest.raises(AssertionError, match="validated"):
         model.predict(few.astype(int))
+
+
+def test_sparse_labels_are_predicted_as_sparse_ones():
+    sparse = pytest.importorskip("scipy.sparse")
+    X, y = data("iris")
+    labels = sparse.csr_matrix(np.stack([y > 0, y > 1], 1).astype(int))
+    mine, theirs = fitted(MLPClassifier, X, labels, random_state=0, max_iter=20)
+    found, want = mine.predict(X), theirs.predict(X)
+    assert type(found) is type(want) and found.dtype == want.dtype and not (found != want).nnz
+
+
+def test_coefs_that_are_held_may_be_written_into():
+    X, y = data("iris")
+    model = MLPClassifier(random_state=0, max_iter=5).fit(X, y)
+    held = model.coefs_
+    before = model.predict_proba(X)
+    np.testing.assert_array_equal(model.predict_proba(X), before)
+    assert model.coefs_ is held
+    held[-1] = np.zeros_like(held[-1])  # another array in the list
+    at_0 = model.predict_proba(X[:1])
+    np.testing.assert_array_equal(model.predict_proba(X), np.repeat(at_0, len(X), 0))
+    assert model.coefs_ is held and (held[-1] == 0).all()
+
+
+def test_coefs_that_another_thread_forgets_meanwhile():
+    class Forgotten(dict):
+        """Its lists go with the first look at them."""
+
+        def __getitem__(self, name):
+            found = super().__getitem__(name)
+            self[name] = None
+            return found
+
+    X, y = data("iris")
+    model = MLPClassifier(random_state=0, max_iter=5).fit(X, y)
+    want = model.predict_proba(X)
+    assert model.coefs_ and model.intercepts_
+    model._learned.lists = Forgotten(model._learned.lists)
+    np.testing.assert_array_equal(model.predict_proba(X), want)
 
 
 def test_what_is_wrong_with_rows_to_predict_is_said_by_scikit_learn():
@@ -579,6 +619,11 @@ def test_clone_and_pickle():
     np.testing.assert_array_equal(back.predict_proba(X), model.predict_proba(X))
     theirs = THEIRS[MLPClassifier](random_state=0, max_iter=3).fit(X, y)
     assert len(text) < 1.05 * len(pickle.dumps(theirs))
+    state = model.__getstate__()
+    del state["_learned"]  # the first releases kept the lists alone
+    old = MLPClassifier.__new__(MLPClassifier)
+    old.__setstate__(state | {"coefs_": model.coefs_, "intercepts_": model.intercepts_})
+    np.testing.assert_array_equal(old.predict_proba(X), model.predict_proba(X))
 
 
 def test_pipeline_grid_search_and_calibration():
@@ -640,6 +685,14 @@ def test_divergence():
         MLPRegressor(**given).fit(X, y)
     best = MLPRegressor(early_stopping=True, **given).fit(X, y)
     assert np.isnan(best.validation_scores_[-1]) and np.isfinite(best.predict(X)).all()
+
+
+def test_a_batch_of_more_rows_than_there_are_is_all_rows():
+    X, y = data("iris")
+    with pytest.warns(UserWarning, match="`batch_size` less than 1 or larger than sample size"):
+        mine, theirs = fitted(MLPClassifier, X, y, random_state=0, max_iter=5, batch_size=151)
+    assert_same(mine, theirs)
+    assert mine.t_ == 150 * 5
 
 
 def test_bad_input():

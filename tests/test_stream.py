@@ -323,6 +323,21 @@ def test_a_folder_of_files(tmp_path, kind):
         fastnn.data.ArrowStream(folder, target="y", batch_rows=0)
 
 
+def test_files_that_hold_nothing_to_learn_from(tmp_path):
+    pytest.importorskip("pyarrow")
+    for name, text in {".note": "x", "_SUCCESS": "", "a.csv": "x,y\n"}.items():
+        (tmp_path / name).write_text(text)
+    stream = fastnn.data.ArrowStream(tmp_path, target="y")  # the first name that counts tells
+    assert not [*stream]  # no block is empty
+    with pytest.raises(ValueError, match="at least one block"):
+        fastnn.Model([1, 1], output="identity").fit(stream)
+    with pytest.raises(ValueError, match="must have a column beside 'y'"):
+        fastnn.data.ArrowStream(tmp_path, target="y", columns=[])
+    (tmp_path / "README").write_text("x")
+    with pytest.raises(ValueError, match=r"the format must be given where names end in none of"):
+        fastnn.data.ArrowStream(tmp_path, target="y")
+
+
 def test_files_that_are_not_there(tmp_path, monkeypatch):
     pytest.importorskip("pyarrow")
     with pytest.raises(FileNotFoundError, match="must be a file or a folder"):
