@@ -210,6 +210,20 @@ def test_numbers_of_an_ensemble_that_are_none(tensor, value, tmp_path):
     refused(tmp_path, odd.joined(header, body), "must")
 
 
+@pytest.mark.parametrize(("more", "n_out", "fits"), [(0, 1, True), (1, 1, False), (0, 2, False)])
+def test_networks_of_the_spread_go_with_the_columns(more, n_out, fits, tmp_path):
+    model = fastnn.load(ENSEMBLES / "regressor.safetensors")
+    width = model.columns_.width
+    spread = fastnn.Model([width + more, n_out], output="identity", seed=0)
+    model._ensemble.spread.append(spread.predictor())
+    model.save(tmp_path / "saved")
+    if fits:
+        assert len(fastnn.load(tmp_path / "saved")._ensemble.spread) == 1
+    else:
+        told = f"networks of the spread must have {width} inputs and 1 output"
+        refused(tmp_path, (tmp_path / "saved").read_bytes(), told)
+
+
 # --- a pickle
 
 

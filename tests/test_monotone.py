@@ -15,6 +15,7 @@ from fastnn import TabularClassifier, TabularRegressor
 from fastnn.network.activations import SLOPES, slopes
 from fastnn.network.spec import as_network
 from fastnn.tabular import Pack, Recipe
+from fastnn.tabular.monotone import prove
 
 FAST = {"optimizer": fastnn.Adam(fastnn.OneCycle(0.03)), "epochs": 12, "batch_size": 32}
 PACK = Pack(
@@ -367,6 +368,23 @@ def test_what_an_estimator_refuses():
         with pytest.raises(error, match=why):
             model.fit(X, y)
         assert not model.__sklearn_is_fitted__()
+
+
+@pytest.mark.parametrize(
+    ("output", "theta"),
+    [("identity", [2, -1, 0]), ("softmax", [-1, 1, 1, 0, 0, 0])],  # the second of two rises by 2
+)
+def test_an_ensemble_that_is_not_monotone_is_not_handed_out(output, theta):
+    model = fastnn.Model([2, 1 if output == "identity" else 2], output=output)
+    model.theta = np.array(theta, np.float32)
+    members = [model.predictor()]
+    prove(members, {0: 1, 1: -1})
+    prove(members, {})
+    for wrong in ({0: 1, 1: 1}, {1: 1}):
+        with pytest.raises(RuntimeError, match="feature 1 is not monotone"):
+            prove(members, wrong)
+    with pytest.raises(RuntimeError, match="feature 0 is not monotone"):
+        prove(members, {0: -1})
 
 
 def test_directions_are_the_papers_signs():

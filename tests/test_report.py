@@ -10,6 +10,7 @@ import pytest
 
 import fastnn
 from fastnn.drawing.charts import Range, Series, plot
+from fastnn.report import scores
 from fastnn.report.scores import alike
 from fastnn.tabular import Pack, Recipe, report
 
@@ -158,6 +159,30 @@ def test_arrays_with_gaps(tmp_path):
     assert "x0" in page.text and "P(1)" in page.text
 
 
+@pytest.mark.parametrize("arrays", [True, False])
+def test_a_column_without_a_number_has_no_dependence(tmp_path, arrays):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(90, 2)), rng.normal(size=90)
+    known, new = X.copy(), X.copy()
+    known[::7, 1], new[:, 1] = np.nan, np.nan
+    if not arrays:
+        known, new = ({"x0": X[:, 0], "x1": X[:, 1]} for X in (known, new))
+    model = fastnn.TabularRegressor(recipe=SMALL, random_state=0).fit(known, y)
+    for rows, drawn in ((known, ["x0", "x1"]), (new, ["x0"])):
+        labels = [one.get("aria-label", "") for one in page_of(model, rows, y, tmp_path).all("svg")]
+        told = [one.split(":")[0] for one in labels if one.startswith("Partial dependence on")]
+        assert sorted(told) == [f"Partial dependence on {name}" for name in drawn]
+
+
+def test_lines_on_columns_are_no_more_than_can_be_read(tmp_path, monkeypatch):
+    X, amount = rows()
+    model = fastnn.TabularRegressor(recipe=SMALL, random_state=0).fit(X, amount)
+    lines = model.columns_.lines()
+    monkeypatch.setattr(report, "LINES", len(lines) - 2)
+    told = page_of(model, X, amount, tmp_path).text.split("Columns as they were read")[1]
+    assert "... and 2 lines" in told and lines[-3][1] in told and lines[-2][1] not in told
+
+
 @pytest.mark.parametrize("held_out", [True, False])
 def test_columns_are_shuffled_among_some_of_many_rows(monkeypatch, held_out):
     """Each of them answered as it is among all."""
@@ -250,3 +275,13 @@ def test_numbers_with_digits_alike():
     assert alike(np.array([1.0, -0.001]), "+") == ["+1.00", "+0.00"]
     assert alike(np.array([12345.6, 7.0])) == ["12,346", "7"]
     assert alike(np.array([0.0])) == ["0.00"] and alike(np.array([])) == []
+
+
+def test_scores_that_are_not_defined_say_why():
+    found = {**scores.regression(np.ones(3), np.array([1.0, 2, 3])), "auc": None}
+    assert scores.told(found) == [
+        ("AUC", "undefined (one class)"),
+        ("RMSE", "1.29099"),
+        ("MAE", "1"),
+        ("r2", "undefined (all targets are equal)"),
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -155,7 +156,7 @@ def test_the_ensemble_is_chosen_from_the_best_alone(tmp_path, monkeypatch):
     assert {model.trials_[i].recipe for i in ranking[:2]} >= set(model._pack.recipes)
 
 
-def test_one_that_diverges_is_a_trial_without_networks(tmp_path, monkeypatch):
+def test_one_that_diverges_is_a_trial_without_networks(tmp_path, monkeypatch, capsys):
     wild = Recipe((4,), optimizer=fastnn.SGD(1e30), epochs=2)
     real = trials.drawn
     monkeypatch.setattr(
@@ -167,8 +168,10 @@ def test_one_that_diverges_is_a_trial_without_networks(tmp_path, monkeypatch):
     assert content["entries"][2]["score"] is None
     assert saved(model, tmp_path / "a") == saved(searched(tmp_path, n=4), tmp_path / "b")
     monkeypatch.setattr(trials, "drawn", lambda *of: wild)
+    capsys.readouterr()
     with pytest.raises(fastnn.DivergenceError, match="all trials diverged"):
-        searched(n=1)
+        searched(n=1, verbose=True)
+    assert re.match(r"trial 1 of at most 1, \S+ s: diverged; ", capsys.readouterr().err)
 
 
 def test_each_trial_is_a_line(capsys):

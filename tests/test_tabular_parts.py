@@ -216,6 +216,26 @@ def test_quantiles_in_units_of_the_spread():
     assert np.array_equal(scores.quantiles(f, s, np.arange(1, 41)), every)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"members": np.eye(3)}, "scores must be of groups of 2 members"),
+        ({"score": np.ones(4)}, "scores must be of groups of 2 members"),
+        ({"fold": np.zeros(3, int)}, "groups must be of 1 folds"),
+        ({"fold": np.array([0, 1])}, "groups must be of 1 folds"),
+        ({"group": np.ones((5, 1), int), "score": np.ones((5, 1))}, "be of the 2 groups"),
+        ({"group": np.full(5, 2)}, "scores must be of the 2 groups"),
+    ],
+)
+def test_scores_that_no_ensemble_has(change, message):
+    scores = Scores(np.eye(2), np.zeros(2, int), np.array([0, 1, 0, 0, 1]), np.ones(5))
+    scores.check(2, 1)
+    for name, value in change.items():
+        setattr(scores, name, value)
+    with pytest.raises(ValueError, match=message):
+        scores.check(2, 1)
+
+
 def test_blocks_of_rows_change_nothing(monkeypatch):
     rng = np.random.default_rng(0)
     scores = Scores(np.eye(2), np.zeros(2, int), rng.integers(0, 2, 30), rng.normal(size=30))
@@ -485,6 +505,12 @@ def test_bad_rows(X, message):
         as_data(X)
 
 
+@pytest.mark.parametrize("X", [None, "rows.csv", b"rows"])
+def test_what_are_no_rows(X):
+    with pytest.raises(TypeError, match=f"X must be a table or an array, got {X!r}"):
+        as_data(X)
+
+
 def test_masked_cells_are_not_taken_for_numbers():
     masked = np.ma.array([[1.0, 2.0], [3.0, 4.0]], mask=[[0, 1], [0, 0]])
     for take in (as_data, as_arrays):
@@ -528,6 +554,7 @@ def test_classes_are_what_they_were(y, classes):
         (np.array([1.0, np.nan]), r"a class in each row, got nan in y\[1\]"),
         (np.array(["a", None], object), r"a class in each row, got None in y\[1\]"),
         (np.array(["a", 1], object), "of one kind"),
+        (np.array([1j, 2]), "y must hold numbers or texts, got complex128"),
     ],
 )
 def test_bad_classes(y, message):

@@ -81,6 +81,7 @@ def test_hash_and_signature():
     ours, theirs = (inspect.signature(cls).parameters for cls in (Base, TheirBase))
     assert list(ours.values()) == list(theirs.values())
     assert list(inspect.signature(Ours).parameters) == ["a", "c", "d", "b"]
+    assert list(inspect.signature(Value).parameters) == ["args", "kwargs"]
     assert "momentum: float = 0.0" in str(inspect.signature(fastnn.SGD)).replace("'", "")
 
 
