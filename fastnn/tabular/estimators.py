@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -153,9 +154,9 @@ class Tabular(Estimator):
             raise learned.stopped
         return self
 
+    @abstractmethod
     def _check_teacher(self, name: str, teacher: np.ndarray, target: Table) -> None:
         """Refuse what is not of the target's rows and classes."""
-        raise NotImplementedError
 
     def _compressed(self, X: Any, y: Any, sample_weight: Any, teacher: np.ndarray) -> Self:
         """A new estimator of a single network."""
@@ -190,9 +191,9 @@ class Tabular(Estimator):
     def _bound(self) -> AbstractContextManager[None]:
         return nullcontext() if self.n_threads is None else threads(self.n_threads)
 
+    @abstractmethod
     def _as_numbers(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """y as numbers; of classes 0, 1, ..., and what these stand for."""
-        raise NotImplementedError
 
     def _as_data(self, X: Any) -> Table | Arrays:
         """X as the columns take it."""
@@ -361,12 +362,13 @@ class Tabular(Estimator):
             )
         return self.held_out_
 
+    @abstractmethod
     def _truth(self, y: Any) -> np.ndarray:
         """y as `_loss` takes it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _loss(self, y: np.ndarray, f: np.ndarray, weights: np.ndarray | None) -> float:
-        raise NotImplementedError
+        """What measures the answers f."""
 
     def report(
         self,
