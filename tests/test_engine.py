@@ -156,7 +156,8 @@ def test_every_optimizer_has_its_rates():
 def test_every_way_through_a_step_against_the_reference(optimizer, sizes, batch, settings):
     rates = {**RATES[optimizer], **settings}
     rng = np.random.default_rng(0)
-    net = ref.Net(sizes, ("tanh", ("parametric", "gelu")) if len(sizes) > 3 else (PARAMETRIC,))
+    hidden = PARAMETRIC, ("parametric", "gelu")
+    net = ref.Net(sizes, hidden[: len(sizes) - 2])
     theta = 0.02 * rng.standard_normal(net.n_parameters)
     n = 2 * batch + 1
     X, y = rng.standard_normal((n, sizes[0])), rng.integers(0, sizes[-1], n).astype(np.int32)
@@ -190,6 +191,23 @@ def test_a_number_that_is_not_finite_is_found_wherever_it_stands(dtype):
             assert not engine.all_finite(), (vector, i)
     engine.load(good[0], None, good[1])
     assert engine.all_finite()
+
+
+def test_nadams_product_of_momenta_becomes_nothing():
+    """After some 40 steps of momenta below 1/2 no digit is left of it."""
+    net, n = ref.Net((2, 3, 2)), 100
+    rates = {"learning_rate": 0.01, "beta1": 0.5, "beta2": 0.75, "epsilon": 0.1, "psi": 0.004}
+    rng = np.random.default_rng(7)
+    theta = 0.1 * rng.standard_normal(net.n_parameters)
+    X, y = rng.standard_normal((n, 2)), rng.integers(0, 2, n).astype(np.int32)
+    order = np.arange(n)
+    want, _, _ = ref.train(net, theta.copy(), X, y, order, 1, "nadam", rates, None, 0)
+    engine = engine_of(net, "float64", 1, "nadam")
+    engine.load(theta, np.zeros((2, theta.size)))
+    assert engine.train(X, y, order, 1, rates, counted(), np.zeros(n), 1) == n
+    got = np.empty_like(theta)
+    engine.store(got, np.empty((2, theta.size)))
+    assert_near(got, want, "float64", "theta")
 
 
 def test_rates_are_told_by_name():
