@@ -217,7 +217,7 @@ def test_rates_are_told_by_name():
         {"learning_rate": 0.1, "rate": 1},
         {"learning_rate": 0.1, "factors": {"rate": 1}},
     ):
-        with pytest.raises(ValueError, match="rates: unknown {'rate'}"):
+        with pytest.raises(ValueError, match=r"rates: unknown \{'rate'\}"):
             engine.train(*rest, rates, counted(), np.zeros(1), 1)
 
 
