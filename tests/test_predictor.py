@@ -104,7 +104,7 @@ def test_out_may_overlap_x_in_part(shift):
 
 def test_one_that_was_not_made_has_no_answers():
     predict = fastnn.Model([2, 3, 2], seed=0).predictor()
-    with pytest.raises(TypeError, match="must be made by Model.predictor: this one has no weights"):
+    with pytest.raises(TypeError, match=r"must be made by Model\.predictor: this one has no"):
         type(predict).__new__(type(predict))(np.ones((1, 2), np.float32))
 
 
