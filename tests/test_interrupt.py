@@ -58,21 +58,22 @@ def made(rng, norm=None, n=N):
 @pytest.mark.parametrize("norm", [None, (BATCH_NORM, BATCH_NORM)], ids=["chunks", "one chunk"])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_step_that_is_left_moves_nothing(rng, norm, threads):
-    """Wherever it stands: at the first time that it looks for signals, at the second, ..."""
+    """Wherever it stands: at the first time that it looks for signals, at the second, at the third,
+    and where it takes long at every third of the times so far."""
     engine, vectors, X, y = made(rng, norm, 1 << 12)
     rates = {"learning_rate": 0.1, "momentum": 0.9}
     order, counts = np.arange(len(X), dtype=np.intp), np.zeros(2, np.int64)
-    looks, left = 0, 0
+    most, looks, left = 0, 0, 0
 
     def ring_at_last(*_):
         nonlocal looks
-        looks -= 1
-        if not looks:
+        looks += 1
+        if looks == most:
             raise Rings
 
     signal.signal(signal.SIGALRM, ring_at_last)
     while not counts.any():  # until the step is done before it looks so often
-        looks = left + 1
+        most, looks = max(most + 1, most * 4 // 3), 0
         signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
         try:
             engine.train(X, y, order, len(X), rates, counts, np.full(1, np.nan), threads)
