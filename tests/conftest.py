@@ -3,6 +3,7 @@ tabular/*.csv."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -19,6 +20,10 @@ sys.path.append(str(Path(__file__).parents[1]))
 import bench  # noqa: F401
 
 sys.path.pop()
+
+# Keras asks for TensorFlow by default; by NumPy it keeps float64 as well.
+if importlib.util.find_spec("tensorflow") is None:
+    os.environ.setdefault("KERAS_BACKEND", "numpy")
 
 CHROMIUM = os.environ.get("FASTNN_CHROMIUM") or shutil.which("chromium")
 

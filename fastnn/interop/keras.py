@@ -99,13 +99,22 @@ def _check_sequential(model: Any) -> None:
             f"{len(model.outputs)}"
         )
     for before, layer in zip(model.layers, model.layers[1:], strict=False):
-        if len(layer._inbound_nodes) != 1 or layer.input is not before.output:
+        gives, takes = _tensor(before, "output"), _tensor(layer, "input")
+        if len(layer._inbound_nodes) != 1 or takes is not gives:
             raise ValueError(
                 f"layer {layer.name!r} must follow {before.name!r}, and nothing else: a network "
                 "with branches is not sequential"
             )
-    if model.outputs[0] is not model.layers[-1].output:
+    if model.outputs[0] is not _tensor(model.layers[-1], "output"):
         raise ValueError(f"model {model.name!r} must end in its last layer")
+
+
+def _tensor(layer: Any, end: str) -> Any:
+    """What a layer takes or gives where it stands; a model among the layers has others of its own.
+    Of several they are all in one list, which is no layer's."""
+    tensors = getattr(layer._inbound_nodes[0], f"{end}_tensors")
+    alone = isinstance(tensors, (list, tuple)) and len(tensors) == 1
+    return tensors[0] if alone else tensors
 
 
 def _activation(function: Any, where: str) -> list[Step]:
@@ -113,9 +122,7 @@ def _activation(function: Any, where: str) -> list[Step]:
     own = getattr(function, "__module__", None) == __name__  # of `to_keras`
     if name in FUNCTIONS and (own or _of_keras(function)):
         return FUNCTIONS[name](where)
-    raise ValueError(
-        f"{where}: fastnn has no activation {name!r}; it knows {', '.join(FUNCTIONS)}"
-    )
+    raise ValueError(f"{where}: fastnn has no activation {name!r}; it knows {', '.join(FUNCTIONS)}")
 
 
 def _named(activation: str | Activation) -> Callable[[str], list[Step]]:
@@ -134,9 +141,20 @@ FUNCTIONS: dict[str, Callable[[str], list[Step]]] = {
 }
 
 
-def _dense(layer: Any, config: dict[str, Any], where: str) -> list[Step]:
+def _check_rows(layer: Any, where: str) -> None:
     if len(layer.input.shape) != 2:
         raise ValueError(f"{where}: must take rows, after Flatten; got shape {layer.input.shape}")
+
+
+def _applied(layer: Any, config: dict[str, Any], where: str) -> list[Step]:
+    steps = _activation(layer.activation, where)
+    if any(isinstance(step, Apply) and step.activation == "softmax" for step in steps):
+        _check_rows(layer, where)
+    return steps
+
+
+def _dense(layer: Any, config: dict[str, Any], where: str) -> list[Step]:
+    _check_rows(layer, where)
     weights = [np.asarray(w) for w in layer.get_weights()]
     if getattr(layer, "lora_enabled", False) or len(weights) != 1 + bool(config["use_bias"]):
         raise ValueError(f"{where}: must have kernel and bias alone")
@@ -193,13 +211,14 @@ def _relu(layer: Any, config: dict[str, Any], where: str) -> list[Step]:
 def _softmax(layer: Any, config: dict[str, Any], where: str) -> list[Step]:
     if config.get("axis", -1) not in (-1, 1):
         raise ValueError(f"{where}: must be over axis -1, got {config['axis']}")
+    _check_rows(layer, where)
     return [Apply("softmax", where)]
 
 
 LAYERS: dict[str, Callable[[Any, dict[str, Any], str], list[Step]]] = {
     "InputLayer": lambda layer, config, where: [],
     "Dense": _dense,
-    "Activation": lambda layer, config, where: _activation(layer.activation, where),
+    "Activation": _applied,
     "BatchNormalization": _batch_norm,
     "LayerNormalization": _layer_norm,
     "Normalization": _normalization,
@@ -228,7 +247,8 @@ def to_keras(model: Model, *, logits: bool = False) -> Any:
     Returns
     -------
     keras.Sequential
-        Not compiled; of the model's dtype, weights copied; dropout and noise as layers.
+        Not compiled; of the model's dtype, weights copied; dropout and noise as layers. float64 is
+        computed by TensorFlow; on JAX its weights become float32 without JAX_ENABLE_X64=1.
 
     Raises
     ------
