@@ -330,6 +330,22 @@ def test_from_torch_says_what_it_cannot_take(torch):
     )
     assert "the network ends in tanh" in refused(nn.Linear(6, 3), nn.Tanh(), output="softmax")
     assert "must be known" in refused(nn.ReLU())
+    assert "module 0 (LayerNorm): must be over one dimension, got (2, 3)" in refused(
+        nn.LayerNorm((2, 3))
+    )
+    assert "module 1 (PReLU): must have one slope for all units, got 3" in refused(
+        nn.Linear(6, 3), nn.PReLU(3)
+    )
+    assert "module 0 (Flatten): must keep the rows, start_dim=1" in refused(nn.Flatten(0))
+    assert "module 1 (Softplus): its factor must not be 0" in refused(
+        nn.Linear(6, 3), nn.Softplus(beta=0)
+    )
+    assert "module 1 (Linear): must have 6 entries to scale, got shape (5,)" in refused(
+        nn.BatchNorm1d(5), nn.Linear(6, 3)
+    )
+    assert "module 0 (Linear): W must not be empty, got shape (0, 6)" in refused(
+        nn.Linear(6, 0), nn.Linear(0, 3)
+    )
 
     class Mine(nn.Module):
         pass
@@ -422,6 +438,16 @@ def test_a_layers_norm_after_a_bias_is_refused(torch):
         interop.from_torch(nn.Sequential(nn.Linear(6, 9), nn.LayerNorm(9), nn.Linear(9, 3)))
     with pytest.raises(ValueError, match="must be in a hidden layer, not at the output"):
         interop.from_torch(nn.Sequential(nn.Linear(6, 9, bias=False), nn.LayerNorm(9)))
+
+
+def test_a_layers_norm_of_no_parameters(torch):
+    nn = torch.nn
+    norm = nn.LayerNorm(9, elementwise_affine=False)
+    net = nn.Sequential(nn.Linear(6, 9, bias=False), norm, nn.Tanh(), nn.Linear(9, 3))
+    model = interop.from_torch(net)
+    assert (model.gamma[0] == 1).all() and model.bias == [False, True]
+    with torch.no_grad():
+        agree(model.forward(X), net(torch.tensor(X)))
 
 
 def test_to_torch_has_no_noise(torch):
@@ -872,6 +898,22 @@ def test_to_sklearn_says_what_it_cannot_be(model, what):
         interop.to_sklearn(model)
 
 
+@pytest.mark.parametrize(
+    "classes, what",
+    [
+        (["a", "b"], r"must name 3 classes, got \['a', 'b'\]"),
+        (["a", "b", "b"], r"must name 3 classes, got \['a', 'b', 'b'\]"),
+        (["b", "a", "c"], r"must be sorted for scikit-learn, got \['b', 'a', 'c'\]"),
+    ],
+)
+def test_to_sklearn_takes_classes_in_its_order(classes, what):
+    pytest.importorskip("sklearn")
+    model = fastnn.Model([6, 9, 3], seed=0)
+    model.metadata["classes"] = classes
+    with pytest.raises(ValueError, match=rf'metadata\["classes"\] {what}'):
+        interop.to_sklearn(model)
+
+
 def test_from_sklearn_wants_a_fitted_network():
     neural_network = pytest.importorskip("sklearn.neural_network")
     with pytest.raises(ValueError, match="must be fitted"):
@@ -1050,9 +1092,11 @@ def test_the_alphabet_tells_no_order_of_layers(tmp_path):
     for sizes, names in (((6, 6, 6, 3), ["b", "a", "end"]), ((6, 6, 6), ["fc1", "last"])):
         with pytest.raises(ValueError, match="must tell their order"):
             interop.from_state_dict(weights_file(path, chain_of(*sizes), names), **options)
-    many = weights_file(path, chain_of(*[4] * 40), [f"l{chr(200 + k)}" for k in range(39)])
-    with pytest.raises(ValueError, match="must tell their order"):
-        interop.from_state_dict(many, **options)
+    names = [f"l{chr(200 + k)}" for k in range(39)]
+    for pairs in (chain_of(*[4] * 40), [*chain_of(*[4] * 39), *chain_of(7, 5)]):
+        many = weights_file(path, pairs, names)  # of the latter no order fits, which none finds
+        with pytest.raises(ValueError, match="must tell their order"):
+            interop.from_state_dict(many, **options)
 
 
 def test_a_sorted_dict_tells_no_order_either(tmp_path):

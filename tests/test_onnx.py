@@ -111,6 +111,18 @@ def test_normalised_networks(tmp_path, norm, dtype, bias):
         assert back.norm == [None, None]  # folded
 
 
+def test_other_properties_are_left_alone(tmp_path):
+    path = tmp_path / "model.onnx"
+    model = fastnn.Model([3, 4], output="softmax", loss=fastnn.Focal(1.5), seed=3)
+    fastnn.onnx.export(model, path)
+    proto = onnx.load(path)
+    ours = proto.metadata_props.pop()
+    proto.metadata_props.add(key="author", value="somebody")
+    proto.metadata_props.append(ours)
+    onnx.save(proto, path)
+    assert repr(fastnn.onnx.load(path)) == repr(model)
+
+
 def test_losses_come_back(tmp_path):
     model = fastnn.Model([3, 4], output="softmax", loss=fastnn.Focal(1.5), dtype="float64")
     fastnn.onnx.export(model, tmp_path / "model.onnx")
@@ -156,6 +168,14 @@ def test_names_of_classes_give_labels(tmp_path):
         assert fastnn.onnx.load(path).metadata["classes"] == classes
         without_our_property(path)
         assert fastnn.onnx.load(path).metadata.get("classes") == classes
+
+
+def test_names_that_are_not_the_outputs_give_no_labels(tmp_path):
+    for output, sizes in (("softmax", [6, 5, 3]), ("sigmoid", [6, 5, 2])):
+        model = fastnn.Model(sizes, "tanh", output, seed=4)
+        model.metadata["classes"] = ["no", "yes"]
+        fastnn.onnx.export(model, tmp_path / "model.onnx")
+        assert list(runtime(tmp_path / "model.onnx", X=X.astype(np.float32))) == ["f"]
 
 
 @pytest.mark.parametrize("library", ["fastnn", "sklearn"])
@@ -412,6 +432,81 @@ def test_skl2onnxs_labels_and_values(tmp_path):
         agree(model.predict_proba(x), net.predict_proba(x), 1e-5)
 
 
+CLASSES = [("MatMul", "x W", "a", {}), ("Softmax", "a", "p", {}), ("ArgMax", "p", "i", {"axis": 1})]
+ZIPMAP = ("ZipMap", "p", "z", {"domain": "ai.onnx.ml", "classlabels_strings": ["a", "b", "c"]})
+SIGMOIDS = [("MatMul", "x W", "a", {}), ("Sigmoid", "a", "p", {})]
+
+
+def test_labels_of_several_each(tmp_path):
+    binary = ("Binarizer", "p", "l", {"domain": "ai.onnx.ml", "threshold": 0.5})
+    W, x = f32(4, 3), f32(5, 4)
+    proto = graph([*SIGMOIDS, binary], {"W": W}, outputs=["l", "p"])
+    agree(load(tmp_path, proto).forward(x), 1 / (1 + np.exp(-x @ W)), AGREE)
+    proto.graph.node[-1].attribute[0].f = 0.4
+    with pytest.raises(fastnn.ModelFileError, match=r"\(Binarizer\): must decide at 1/2"):
+        load(tmp_path, proto)
+
+
+def test_names_in_a_node(tmp_path):
+    names = ("Constant", "", "names", {"value_strings": ["a", "b", "c"]})
+    nodes = [*CLASSES, names, ("Gather", "names i", "l", {})]
+    model = load(tmp_path, graph(nodes, {"W": f32(4, 3)}, outputs=["l", "p"]))
+    assert model.metadata == {"classes": ["a", "b", "c"]}
+
+
+def test_columns_with_names(tmp_path):
+    W, x = f32(4, 3), f32(5, 4)
+    model = load(tmp_path, graph([*CLASSES[:2], ZIPMAP], {"W": W}, outputs=["z"]))
+    assert model.metadata == {"classes": ["a", "b", "c"]}
+    agree(model.forward(x), np.exp(x @ W) / np.exp(x @ W).sum(1, keepdims=True), AGREE)
+
+
+@pytest.mark.parametrize(
+    "nodes, outputs, message",
+    [
+        (CLASSES, ["i"], "must have an output of numbers"),
+        (
+            [*CLASSES[:1], ("Relu", "a", "y", {}), ("ArgMax", "a", "i", {"axis": 1})],
+            ["y", "i"],
+            "must decide on labels by its output, got others",
+        ),
+        (
+            [*CLASSES, ZIPMAP, ("Identity", "z", "y", {})],
+            ["y"],
+            "columns with names must be an output",
+        ),
+        (
+            [*SIGMOIDS, ("Sub", "one p", "q", {}), ("Concat", "q p", "y", {"axis": 1})],
+            ["y"],
+            r"\(Concat\): joins branches",
+        ),
+        (
+            [("MatMul", "x w", "a", {}), ("Sub", "one a", "q", {}),
+             ("Concat", "q a", "y", {"axis": 1})],
+            ["y"],
+            r"\(Concat\): joins branches",  # 1 - a and a, of no sigmoid
+        ),
+        (
+            [("MatMul", "x w", "a", {}), ("Sigmoid", "a", "p", {}), ("Sub", "two p", "q", {}),
+             ("Concat", "q p", "y", {"axis": 1})],
+            ["y"],
+            r"\(Concat\): joins branches",  # 2 - p and p
+        ),
+        (
+            [*SIGMOIDS, ("Mul", "p p", "q", {}), ("Greater", "q nought", "g", {}),
+             ("Cast", "g", "l", {"to": TensorProto.INT64})],
+            ["p", "l"],
+            r"\(Cast\): must be a sigmoid's probability above 1/2",  # unless it is 0
+        ),
+    ],
+)  # fmt: skip
+def test_labels_that_a_model_would_not_give(tmp_path, nodes, outputs, message):
+    constants = {"W": f32(4, 3), "w": f32(4, 1), "one": np.float32(1), "two": np.float32(2)}
+    constants["nought"] = np.float32(0)
+    with pytest.raises(fastnn.ModelFileError, match=message):
+        load(tmp_path, graph(nodes, constants, outputs=outputs))
+
+
 # --- in: the onnx package's own node tests
 
 OPERATORS = [
@@ -655,8 +750,8 @@ BODIES = {
     "silu": [("Sigmoid", "a", "s", {}), ("Mul", "s a", "y", {})],
     "mish": [("Softplus", "a", "s", {}), ("Tanh", "s", "t", {}), ("Mul", "a t", "y", {})],
     "gelu": [
-        ("Div", "a root2", "s", {}), ("Erf", "s", "e", {}), ("Add", "e one", "p", {}),
-        ("Mul", "a half", "h", {}), ("Mul", "h p", "y", {}),
+        ("Div", "a root2", "s", {}), ("Erf", "s", "e", {}), ("Identity", "e", "i", {}),
+        ("Add", "i one", "p", {}), ("Mul", "a half", "h", {}), ("Mul", "h p", "y", {}),
     ],
     "gelu_tanh": [
         ("Pow", "a three", "c", {}), ("Mul", "c cubic", "k", {}), ("Add", "a k", "s", {}),
@@ -778,6 +873,13 @@ def test_refused_by_node_operator_and_reason(tmp_path, what):
     assert "graph.onnx: " in str(error.value)
 
 
+SPARSE = helper.make_sparse_tensor(
+    numpy_helper.from_array(np.float32([1]), "values"),
+    numpy_helper.from_array(np.array([0]), "indices"),
+    [4],
+)
+
+
 def test_messages_are_ours(tmp_path):
     """What is refused, and why, in words; no other library's, and no warning."""
     W = f32(4, 3)
@@ -804,12 +906,62 @@ def test_messages_are_ours(tmp_path):
         ([("Elu", "x", "y", {"alpha": 1})], "(Elu): attribute alpha must be of type float, got 1"),
         ([("Relu", "x", "y", {}), ("Tanh", "x", "y", {})], "(Tanh): must give names that are not"),
         ([("Add", "x", "y", {})], "(Add): must have 2 inputs, got 1"),
+        ([("Constant", "", "c", {"sparse_value": SPARSE}), ("Mul", "x c", "y", {})],
+         "(Constant): its value must be a tensor or numbers"),
+        ([("Identity", "", "c", {}), ("Mul", "x c", "y", {})], "(Identity): must have an input"),
+        ([("Neg", "words", "c", {}), ("Mul", "x c", "y", {})], "must have numbers for constants"),
+        ([("Sqrt", "shape", "c", {}), ("Mul", "x c", "y", {})],
+         "(Sqrt): must have floats for constants, got int64"),
+        ([("Div", "shape whole", "c", {}), ("Reshape", "x c", "y", {})],
+         "(Div): must divide by numbers other than 0"),
+        ([("Cast", "one", "c", {"to": TensorProto.STRING}), ("Mul", "x c", "y", {})],
+         "(Cast): must cast to numbers, got type 8"),
+        ([("Cast", "words", "c", {"to": TensorProto.FLOAT}), ("Mul", "x c", "y", {})],
+         "(Cast): must cast numbers to numbers"),
+        ([("Cast", "big", "c", {"to": TensorProto.INT8}), ("Reshape", "x c", "y", {})],
+         "(Cast): must cast numbers that int8 has"),
+        ([("Reshape", "v less", "c", {}), ("Mul", "x c", "y", {})],
+         "(Reshape): must have a shape of numbers from -1, got [-2, 2]"),
+        ([("PRelu", "v x", "y", {})], "(PRelu): its first input must be data"),
+        ([("PRelu", "x deep", "y", {})],
+         "(PRelu): must have slopes of its data's dimensions, got shape (1, 1, 1)"),
+        ([("Add", "x words", "y", {})], "(Add): must have numbers for constants, got object"),
+        ([("Abs", "x", "e", {}), ("Cast", "e", "y", {"to": TensorProto.INT64})],
+         "(Cast): must cast to FLOAT, DOUBLE, FLOAT16 or BFLOAT16, got INT64"),
+        ([("Cast", "x", "y", {"to": TensorProto.STRING})], "must cast to numbers, got STRING"),
+        ([("CastLike", "x", "y", {})], "(CastLike): must cast to the type of data or constants"),
+        ([("Squeeze", "x", "y", {})], "(Squeeze): must name the axes to squeeze"),
+        ([("Squeeze", "x at1", "y", {})],
+         "(Squeeze): must squeeze axes of length 1 after the first, got [1]"),
+        ([("BatchNormalization", "x v v v five", "y", {})], "(BatchNormalization): must have "
+         "vectors for scale, bias, mean and variance, got [(4,), (4,), (4,), (5,)]"),
+        ([("MatMul", "x x", "y", {})], "(MatMul): must multiply data by a constant"),
+        ([("Clip", "x v", "y", {})],
+         "(Clip): its input 2 must be one number, got float32 of shape (4,)"),
+        ([("Reshape", "v x", "y", {})], "(Reshape): its first input must be data"),
+        ([("Reshape", "x thirds", "y", {})],
+         "(Reshape): must keep each row's 4 entries in its row, got shape [0, -1, 3]"),
+        ([("Reshape", "x one", "y", {})],
+         "(Reshape): its input 2 must be a list of integers, got float32 of shape ()"),
+        ([("ArgMax", "x", "i", {"axis": 1}), ("Add", "x i", "y", {})],
+         "(Add): must have data and constants for its inputs"),
+        ([("ArgMax", "x", "i", {"axis": 1}), ("Gather", "i shape", "y", {})],
+         "(Gather): its input 2 must be labels"),
+        ([("ArgMax", "x", "i", {"axis": 1}), ("Neg", "i", "y", {})],
+         "(Neg): labels must be an output"),
+        ([("ArgMax", "x", "i", {"axis": 1}), ("Gather", "W i", "y", {})],
+         "(Gather): must pick from a vector of names"),
+        ([("Swish", "x", "y", {"alpha": 0.0})], "(Swish): its factor must not be 0"),
+        ([("Mul", "x x", "x0", {}), *(("Mul", f"x{i} x", f"x{i + 1}", {}) for i in range(64)),
+          ("Relu", "x64", "y", {})], "(Mul): must follow fewer functions of the same entries"),
     ):  # fmt: skip
         constants = {
             "W": W, "shape": np.array([4, 3]), "one": np.float32(1), "five": f32(5),
             "deep": f32(1, 1, 1), "nought": np.float32([1, 0, 1, 1]), "nan": np.float32(np.nan),
             "v": np.ones(4, np.float32), "minus": np.float32([1, -1, 1, 1]), "yes": np.array(True),
-            "big": np.full((4, 3), 1e3, np.float32),
+            "big": np.full((4, 3), 1e3, np.float32), "words": np.array(["a"], object),
+            "whole": np.array([1, 0]), "less": np.array([-2, 2]), "at1": np.array([1]),
+            "thirds": np.array([0, -1, 3]),
         }  # fmt: skip
         with warnings.catch_warnings(), pytest.raises(fastnn.ModelFileError) as error:
             warnings.simplefilter("error")
@@ -871,6 +1023,31 @@ def test_functions_are_told_apart_at_their_edges(tmp_path, threshold, kind):
             load(tmp_path, proto)
 
 
+def test_an_edge_that_is_only_touched(tmp_path):
+    """x, but where x x is not above 0: there may be any number beside it that no point finds."""
+    nodes = [
+        ("MatMul", "x W", "a", {}),
+        ("Mul", "a a", "q", {}),
+        ("Greater", "q nought", "b", {}),
+        ("Where", "b a nought", "y", {}),
+    ]
+    with pytest.raises(fastnn.ModelFileError, match=r"\(Where\): what it computes is none of"):
+        load(tmp_path, graph(nodes, {"W": f32(4, 3), "nought": np.float32(0)}))
+
+
+@pytest.mark.parametrize("limit, slope", [("POINTS_MAX", 0.0371), ("ROUNDS_MAX", 0.0372)])
+def test_looking_at_functions_has_an_end(tmp_path, monkeypatch, limit, slope):
+    nodes = [("MatMul", "x W", "a", {}), ("Mul", "a s", "b", {}), ("Max", "a b", "y", {})]
+    constants = {"W": f32(4, 3), "s": np.float32(slope)}
+    monkeypatch.setattr(f"fastnn.onnx.functions.{limit}", 10)
+    with pytest.raises(fastnn.ModelFileError, match=r"\(Max\): what it computes is none of"):
+        load(tmp_path, graph(nodes, constants))
+    monkeypatch.undo()
+    constants["s"] = np.float32(slope + 0.01)
+    output = load(tmp_path, graph(nodes, constants)).output
+    assert output == fastnn.LeakyReLU(float(str(constants["s"])))
+
+
 def test_integers_are_computed_as_integers(tmp_path):
     nodes = [
         ("Div", "seven two", "q", {}),
@@ -887,6 +1064,43 @@ def test_integers_are_computed_as_integers(tmp_path):
     proto.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
     with pytest.raises(fastnn.ModelFileError, match=r"\(Div\): its data are int64, they must"):
         load(tmp_path, proto)
+
+
+FOLDED = {  # what operators make of constants, by which x is then multiplied
+    "quotients": ([("Div", "v half", "c", {})], [2, 4, 6, 8]),
+    "short floats": ([("Cast", "third", "c", {"to": TensorProto.FLOAT16})], np.float16(1 / 3)),
+    "the type of another": (
+        [("CastLike", "seven half", "a", {}), ("Div", "a v", "c", {})],
+        [7, 3.5, 7 / 3, 1.75],
+    ),
+    "axes": ([("Squeeze", "row first", "c", {})], [1, 2, 3, 4]),
+    "all axes": ([("Squeeze", "row", "c", {})], [1, 2, 3, 4]),
+    "a part": ([("Slice", "v first three", "c", {})], [1, 2, 3]),
+    "the last first": ([("Slice", "v last least first last", "c", {})], [4, 3, 2, 1]),
+    "sizes": (
+        [("Shape", "row", "s", {}), ("Cast", "s", "c", {"to": TensorProto.FLOAT})],
+        [1, 4],
+    ),
+    "some sizes": (
+        [("Shape", "row", "s", {"start": 1}), ("Cast", "s", "c", {"to": TensorProto.FLOAT})],
+        [4],
+    ),
+    "a shape": ([("Reshape", "row last", "a", {}), ("Transpose", "a", "c", {})], [1, 2, 3, 4]),
+}
+
+
+@pytest.mark.parametrize("what", FOLDED)
+def test_operators_of_constants(tmp_path, what):
+    nodes, want = FOLDED[what]
+    want = np.atleast_1d(np.float64(want))
+    constants = {
+        "v": np.float32([1, 2, 3, 4]), "row": np.float32([[1, 2, 3, 4]]), "half": np.float32(0.5),
+        "third": np.float32(1 / 3), "seven": np.array(7), "first": np.array([0]),
+        "three": np.array([3]), "last": np.array([-1]), "least": np.array([-100]),
+    }  # fmt: skip
+    x = f32(5, len(want))
+    proto = graph([*nodes, ("Mul", "x c", "y", {})], constants, inputs=[("x", ["n", len(want)])])
+    agree(load(tmp_path, proto).forward(x), x * want, AGREE)
 
 
 @pytest.mark.parametrize("half", [TensorProto.FLOAT16, TensorProto.BFLOAT16])
@@ -962,6 +1176,62 @@ def test_views_by_the_size_of_the_batch(tmp_path):
         agree(model.forward(x.numpy().reshape(5, 12)), net(x).detach().numpy(), 1e-5)
 
 
+ROWS = {  # an input's shape, nodes, and their f of x (5, 4)
+    "nothing known": (
+        None,
+        [("Reshape", "x keep", "r", {}), ("MatMul", "r W", "y", {})],
+        lambda x, W: x @ W,
+    ),
+    "one row alone": (
+        [4],
+        [("Add", "x v", "a", {}), ("Relu", "a", "y", {})],
+        lambda x, W: np.maximum(x + np.arange(1, 5), 0),
+    ),
+    "no name for the mask": (
+        ["n", 4],
+        [("Dropout", "x", "d -", {}), ("MatMul", "d W", "y", {})],
+        lambda x, W: x @ W,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ROWS)
+def test_shapes_of_inputs(tmp_path, what):
+    shape, nodes, f = ROWS[what]
+    constants = {"W": f32(4, 3), "v": np.float32([1, 2, 3, 4]), "keep": np.array([0, -1])}
+    proto = graph(nodes, constants, inputs=[("x", shape)])
+    proto.graph.node[0].output[:] = [n.strip("-") for n in proto.graph.node[0].output]
+    x = f32(5, 4)
+    agree(load(tmp_path, proto).forward(x), f(x, constants["W"]), AGREE)
+
+
+@pytest.mark.parametrize(
+    "shape, message",
+    [
+        (["n"], r"input 'x' must have two dimensions, got \[None\]"),
+        (["n", 4, None], r"\(BatchNormalization\): the widths of its input must be known"),
+    ],
+)
+def test_shapes_that_tell_too_little(tmp_path, shape, message):
+    proto = graph(
+        [("BatchNormalization", "x v v v v", "y", {})],
+        {"v": np.ones(4, np.float32)},
+        inputs=[("x", shape)],
+    )
+    with pytest.raises(fastnn.ModelFileError, match=message):
+        load(tmp_path, proto)
+
+
+def test_functions_of_a_files_own_are_refused(tmp_path):
+    """Also where one is called as an operator is."""
+    proto = graph([("MatMul", "x W", "a", {}), ("Relu", "a", "y", {})], {"W": f32(4, 3)})
+    body = helper.make_node("Neg", ["u"], ["v"])
+    own = helper.make_function("", "Relu", ["u"], ["v"], [body], list(proto.opset_import))
+    proto.functions.append(own)
+    with pytest.raises(fastnn.ModelFileError, match=r"\(Relu\): is a function of the file's own"):
+        load(tmp_path, proto)
+
+
 def test_the_number_of_rows_is_no_constant(tmp_path):
     nodes = [
         ("Shape", "x", "s", {}),
@@ -993,6 +1263,12 @@ def test_old_opsets(tmp_path):
     model = load(tmp_path, graph(nodes, {"W": W}, opset=9))
     h = np.exp(np.clip(x @ W, -1, 1))
     agree(model.forward(x), h / h.sum(1, keepdims=True), AGREE)
+    part = [("Slice", "C", "c", {"starts": [1, 0], "ends": [2, 3], "axes": [0, 1]})]
+    whole = [("Slice", "C", "c", {"starts": [1], "ends": [2]})]
+    C = f32(2, 3)
+    for slices in (part, whole):
+        proto = graph([*slices, nodes[0], ("Add", "a c", "y", {})], {"W": W, "C": C}, opset=9)
+        agree(load(tmp_path, proto).forward(x), x @ W + C[1], AGREE)
     with pytest.raises(fastnn.ModelFileError, match="opset 7 at least, got 6"):
         load(tmp_path, graph(nodes, {"W": W}, opset=6))
 
@@ -1026,6 +1302,40 @@ def test_damaged_files(tmp_path):
         fastnn.onnx.load(tmp_path)
     with pytest.raises(FileNotFoundError):
         fastnn.onnx.load(tmp_path / "none.onnx")
+
+
+COMPLEX = numpy_helper.from_array(np.ones(2, complex), "C")
+BATCH = numpy_helper.from_array(np.array([-(2**62)]), "n")
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda g: g.ClearField("output"), "must be an ONNX model, and whole: it has no output"),
+        (lambda g: g.sparse_initializer.append(SPARSE), "must have no sparse tensors"),
+        (lambda g: g.initializer.append(g.initializer[0]), "tensor 'W' must be there once"),
+        (lambda g: g.initializer.append(COMPLEX), "'C' must be numbers or text, got complex128"),
+        (lambda g: g.initializer.append(BATCH), "tensor 'n' must not hold -4611686018427387904"),
+    ],
+)
+def test_what_no_file_may_hold(tmp_path, change, message):
+    proto = graph([("MatMul", "x W", "y", {})], {"W": f32(4, 3)})
+    change(proto.graph)
+    with pytest.raises(fastnn.ModelFileError, match=message):
+        load(tmp_path, proto)
+
+
+def test_files_larger_than_a_message_are_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("fastnn.onnx.file.BYTES_MAX", 100)
+    with pytest.raises(fastnn.ModelFileError, match="must be at most 100 bytes, got 101"):
+        load(tmp_path, b"\x08" * 101)
+
+
+def test_weights_larger_than_a_message_are_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("fastnn.onnx.write.BYTES_MAX", 2**24 + 11)
+    fastnn.onnx.export(fastnn.Model([1, 1], output="identity"), tmp_path / "m.onnx")
+    with pytest.raises(ValueError, match="an ONNX file must be below 2 GiB, got 12 of weights"):
+        fastnn.onnx.export(fastnn.Model([2, 1], output="identity"), tmp_path / "m.onnx")
 
 
 def test_huge_shapes_allocate_nothing(tmp_path):
@@ -1139,6 +1449,32 @@ def test_external_data_of_constants(tmp_path, monkeypatch):
         load(inner, proto)
     (inner / "W.data").write_bytes(W.tobytes())
     assert (load(inner, proto).W[0] == W.T).all()
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda tensor: tensor.dims.__setitem__(0, -4), r"have dimensions from 0, got \[-4, 3\]"),
+        (lambda tensor: setattr(tensor, "data_type", 99), "be numbers, got type 99"),
+    ],
+)
+def test_external_data_of_no_size(tmp_path, change, message):
+    proto, _ = external(tmp_path, "W.data")
+    (tmp_path / "W.data").write_bytes(bytes(48))
+    change(proto.graph.initializer[0])
+    with pytest.raises(fastnn.ModelFileError, match=f"'W': its external data must {message}"):
+        load(tmp_path, proto)
+
+
+def test_arrays_are_never_read_from_the_current_directory(tmp_path, monkeypatch):
+    """As the package onnx would, of a tensor whose data were not brought in before."""
+    from fastnn.onnx.file import as_array
+
+    monkeypatch.chdir(tmp_path)
+    proto, _ = external(tmp_path, "W.data")
+    (tmp_path / "W.data").write_bytes(bytes(48))
+    with pytest.raises(fastnn.ModelFileError, match="tensor W must not have external data here"):
+        as_array(proto.graph.initializer[0], "tensor W")
 
 
 def test_external_data_is_read_about_once(tmp_path):

@@ -267,7 +267,8 @@ def _after(steps: tuple[Step, ...] | list[Step], part: Function) -> Function:
             factor, shift = float(step.factor), float(step.shift)
             part = part if factor == 1 else function(OPERATORS["Mul"], part, factor)
             part = part if shift == 0 else function(OPERATORS["Add"], part, shift)
-        elif isinstance(step, Apply):
+        else:
+            assert isinstance(step, Apply)
             part = function(_operator(step.activation), part)
     return part
 
