@@ -430,4 +430,8 @@ def test_at_the_shell(here, run):
     fastnn.c.export(model, "again.c", name="of_m")
     assert Path("m.c").read_bytes() == Path("again.c").read_bytes()
     assert run("export m.st m.onnx --name a")[0] == 2
+    X, recipe = np.arange(60.0).reshape(30, 2), fastnn.tabular.Recipe((4,), epochs=1)
+    fastnn.TabularRegressor(recipe=recipe).fit(X, X[:, 0]).save("e.st")
+    status, _, err = run("export --c e.st e.c")
+    assert status == 2 and "e.st: --c takes a network, this is an ensemble" in err
     assert run("export --c m.st no/m.c")[0] == 2

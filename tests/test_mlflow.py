@@ -84,6 +84,14 @@ def test_what_is_kept_is_the_file(here):
     assert fastnn.load(here / "shop/data/model.safetensors").columns.inputs.names == ["age", "town"]
 
 
+@pytest.mark.parametrize("options", [{"pip_requirements": ["numpy"]}, {"conda_env": "env.yaml"}])
+def test_requirements_of_ones_own(here, options):
+    (here / "env.yaml").write_text("name: mine\ndependencies: [numpy]\n")
+    fastnn.mlflow.save_model(fastnn.Model([4, 3], seed=0), "net", **options)
+    texts = [path.read_text() for path in (here / "net").iterdir() if path.is_file()]
+    assert not any("fastnn-cpu" in text for text in texts) and any("numpy" in t for t in texts)
+
+
 def test_a_run_logs_and_registers(here):
     model = buyers()
     with mlflow.start_run():

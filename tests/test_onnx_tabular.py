@@ -3,6 +3,7 @@ unseen cells, every part of a network that a recipe may ask for."""
 
 from __future__ import annotations
 
+import datetime as dt
 import warnings
 
 import numpy as np
@@ -204,6 +205,38 @@ def test_the_file(tmp_path, fitted, run):
     }
     with pytest.raises(fastnn.ModelFileError, match="one network, this is a TabularClassifier"):
         fastnn.onnx.load(path)
+
+
+@pytest.mark.parametrize("classes", [[dt.date(2020, 1, 1), dt.date(2021, 1, 1)], [2, 2**70]])
+def test_classes_that_no_graph_has_are_refused(tmp_path, classes):
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    one = Pack((Recipe((8,), **FAST),), n_folds=1)
+    y = np.array(classes, object)[(X[:, 0] > 0).astype(int)]
+    model = TabularClassifier(recipe=one, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="classes of an ONNX graph must be text, whole numbers, "):
+        fastnn.onnx.export(model, tmp_path / "m.onnx")
+    assert not (tmp_path / "m.onnx").exists()
+
+
+@pytest.mark.parametrize("arrays", [False, True])
+def test_no_column_has_missing_cells(tmp_path, arrays):
+    """Numbers have nothing to be filled with, and a date has no indicator."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(3, 2, size=(60, 2))
+    given = X if arrays else {"a": X[:, 0], "b": X[:, 1], "t": rng.choice(DAYS, 60)}
+    columns = fastnn.tables.learn(given, X[:, 0], missing="refuse", task="regression")
+    model = fastnn.Model([None, None], columns=columns, dtype="float64", seed=0)
+    fastnn.onnx.export(model, tmp_path / "m.onnx")
+    nodes = onnx.load(tmp_path / "m.onnx").graph.node
+    fed = {"X": X}
+    if not arrays:
+        assert not columns.inputs.columns[2].indicator
+        t = given["t"].astype("M8[us]").astype(np.int64)
+        fed = {"a": X[:, :1], "b": X[:, 1:], "t": t[:, None]}
+    filled = [node.input[0] for node in nodes if node.op_type == "IsNaN"]
+    assert not {*fed}.intersection(filled)
+    got = runtime(tmp_path / "m.onnx", fed)
+    np.testing.assert_allclose(got["f"][:, 0], model.predict(given), rtol=1e-12)
 
 
 def test_what_is_not_fitted_is_refused(tmp_path):
