@@ -11,6 +11,7 @@ import fastnn
 from fastnn.explain.mixing import Mixer
 from fastnn.random import EXPLAIN, permutation, raw
 from fastnn.tables.frames import as_table
+from fastnn.tables.table import Arrays
 from fastnn.tabular import Pack, Recipe
 
 rng = np.random.default_rng(0)
@@ -211,6 +212,14 @@ def columns_of(kind):
     if kind == "lists":
         return {name: column.tolist() for name, column in columns.items()}
     return as_table(columns) if kind == "table" else columns
+
+
+def test_an_array_beside_its_names_stays_one():
+    """As an NPZ is read."""
+    arrays = Arrays("some.npz", X, X.shape[1:], as_table({"y": X[:, 0]}).columns["y"])
+    mixed = Mixer(arrays)([np.array([3, 0]), *[np.array([5, 5])] * 4])
+    assert type(mixed) is Arrays and mixed.y is None and mixed.path == "some.npz"
+    np.testing.assert_array_equal(mixed.X, np.hstack([X[[3, 0], :1], X[[5, 5], 1:]]))
 
 
 @pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow", "dict", "lists", "table"])

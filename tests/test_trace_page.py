@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
+import xml.etree.ElementTree as ET
 import zlib
 
 import numpy as np
 import pytest
 from test_report import Page
+from test_trace import BARE, with_inputs
 
 import fastnn
-from fastnn.drawing.formula import Numbers, parse, show, value, written
+from fastnn.drawing.formula import FUNCTIONS, SPELT, Numbers, parse, show, value, written
 from fastnn.explain.formulas import DELTAS, LOSS_FORMULAS, SLOPES
+from fastnn.explain.steps import Steps
 from fastnn.network.activations import TABLE
 
 
@@ -352,6 +356,129 @@ def test_a_large_network_is_told_as_text(tmp_path):
     assert "delta^(2) = dL/da^(2) = h - e(y)" in page.text
 
 
+def trained(norm, bias, X):
+    """Of running statistics that are none of the rows' own."""
+    model = fastnn.Model([3, 4, 2], "tanh", norm=norm, bias=bias, seed=1, dtype="float64")
+    model.fit(np.random.default_rng(2).normal(1, 2, (20, 3)), [0, 1] * 10, epochs=1)
+    return model.trace(X, [0, 1][: len(X)] if X.ndim > 1 else 0, learning_rate=0.1)
+
+
+def of_loss(loss, output, y, sizes=(3, 4, 3)):
+    model = fastnn.Model(sizes, "tanh", output, loss, seed=1, dtype="float64")
+    return model.trace(ROWS[: len(y)], y, learning_rate=0.1)
+
+
+def parametric():
+    g = [fastnn.Parametric("silu"), fastnn.Parametric("leaky_relu")]
+    model = fastnn.Model([3, 4, 3, 2], g, bias=False, seed=1, dtype="float64")
+    model.alpha[0][:], model.alpha[1][:] = (0.3, 0.7, -0.4, 1.2), (0.25, 1.5, 0.6)
+    return model.trace(ROWS, [0, 1], learning_rate=0.1)
+
+
+ROWS = np.random.default_rng(0).normal(size=(2, 3))
+TARGETS = np.array([[0.1, 0.9, 0.4], [0.8, 0.2, 0.3]])
+EQUATIONS = {
+    **CASES,
+    "parametric": parametric,
+    "running statistics": lambda: trained("batch", True, ROWS[0]),
+    "layer normalisation": lambda: trained("layer", False, ROWS),
+    "hinge": lambda: of_loss("hinge", "identity", [2, 0]),
+    "focal": lambda: of_loss("focal", "softmax", [2, 0]),
+    "focal of distributions": lambda: of_loss("focal", "sigmoid", TARGETS),
+    "squared error of softmax": lambda: of_loss("squared_error", "softmax", [2, 0]),
+    "absolute error": lambda: of_loss("absolute_error", "tanh", TARGETS),
+    "huber": lambda: of_loss(fastnn.Huber(0.5), "identity", TARGETS),
+    "poisson": lambda: of_loss("poisson", "exp", TARGETS),
+    "quantiles": lambda: of_loss(fastnn.Quantile([0.1, 0.5, 0.9]), "relu", TARGETS[:, :1]),
+}
+SPOKEN = {"−": "-", "·": "*", "\u2061": "", "[": "(", "]": ")"}
+SPOKEN |= {sign: name for name, sign in SPELT.items()}
+
+
+def code(element):
+    """Python that says what MathML of numbers does."""
+    text, inside = element.text or "", [code(one) for one in element]
+    whole = "".join(inside)
+    match element.tag:
+        case "mfrac":
+            return f"(({inside[0]}) / ({inside[1]}))"
+        case "msup":
+            return f"(({inside[0]}) ** ({inside[1]}))"
+        case "msqrt":
+            return f"sqrt({whole})"
+        case "mrow" if "<mspace>" in inside:
+            return f"{inside[0]}({inside[2]})"
+        case "mrow" if inside[0] == "|":
+            return f"abs({whole[1:-1]})"
+        case "mspace":
+            return "<mspace>"
+    return whole or SPOKEN.get(text, text)
+
+
+def equations(step):
+    """What stands between the equals signs of each line, and what it should come to."""
+    for line in ET.fromstring(f"<div>{''.join(step.rows)}{step.all}</div>").iter("p"):
+        maths = [code(one) for one in line.findall("math")]
+        if len(maths) > 2 and line.find(".//mtable") is None:
+            yield " ".join(maths[1:-1]), maths[-1].removeprefix("=")
+
+
+@pytest.mark.parametrize("case", EQUATIONS)
+def test_every_equation_comes_to_the_number_at_its_end(case):
+    trace = EQUATIONS[case]()
+    n, counted = 1 if trace._single else len(trace.x), 0
+    for step in Steps(trace, n):
+        for shown, result in equations(step):
+            got, want = (eval(one, {"e": math.e, **FUNCTIONS}) for one in (shown, result))
+            assert got == pytest.approx(want, rel=1e-4, abs=1e-5), (step.title, shown)
+            counted += 1
+    n_units = sum(trace._network.sizes[1:])
+    assert counted >= 5 * n * n_units + 2 * n, counted  # a and h, each again; delta; L, again
+
+
+def test_the_input_layer_shows(tmp_path):
+    model, X, y = with_inputs([*BARE, fastnn.Periodic([0], 2, 1)], feature_scale=True)
+    trace = model.trace(X, y, learning_rate=0.5)
+    steps = {step.title: step for step in Steps(trace, 1)}
+    titles = list(steps)
+    assert titles[1] == "The input layer"
+    assert titles[titles.index("Delta of layer 1") + 1] == "Back through the input layer"
+    for title, parts in (
+        ("The input layer", ("phi(x_1) = ", "h^(0) = s * phi(x)")),
+        ("Back through the input layer", ("dL/ds = ", "d_0 = ", "dL/dw_0 = ")),
+        ("Update", ("s &lt;- s - 0.5 dL/ds", "w_0 &lt;- w_0 - 0.5 dL/dw_0")),
+    ):
+        assert all(part in steps[title].all for part in parts), title
+    assert "d_1" not in steps["Back through the input layer"].all  # it has no parameters
+    assert steps["The data"].formulas == []  # x is not h^(0)
+    trace.to_html(tmp_path / "t.html")
+    page = (tmp_path / "t.html").read_text()
+    for i, (h, delta) in enumerate(zip(trace.h_0[0], trace.delta_0[0], strict=True)):
+        assert f"Unit {i} of layer 0: h {written(h, 4)}, δ {written(delta, 4)}" in page
+
+
+def test_of_many_rows_the_first_are_shown(tmp_path):
+    model = fastnn.Model([2, 3, 2], seed=0)
+    trace = model.trace(np.random.default_rng(0).normal(size=(9, 2)), [0, 1, 1] * 3)
+    trace.to_html(tmp_path / "t.html")
+    page = Page((tmp_path / "t.html").read_text())
+    assert "Of 9 rows the first 8 rows can be looked at; slopes are of all." in page.text
+    assert [attrs["value"] for attrs in page.all("option")] == list("01234567")
+    steps = {step.title.split(":")[0]: step for step in Steps(trace, 8)}
+    assert len(steps["Loss"].rows) == 8
+    assert formula_text(trace.loss) in steps["Loss"].all and "mfrac" not in steps["Loss"].all
+    whole = Page(steps["Outer product"].all)
+    assert len(whole.all("mtable")) == 1  # not each row's delta and h
+
+
+def test_a_step_that_was_too_long_is_told():
+    model = fastnn.Model([1, 1], output="identity", loss="squared_error", bias=False)
+    model.W[0][:] = 1
+    for rate, told in ((0.5, "It has fallen."), (3, "It has risen. The step was too long: ")):
+        trace = model.trace([1.0], [0.0], learning_rate=rate)  # h: 1, then 1 - rate
+        assert [*Steps(trace, 1)][-1].told.startswith(told)
+
+
 @pytest.mark.parametrize("name", [name for name in TABLE if name != "softmax"])
 def test_formulas_come_to_what_the_network_computes(name):
     for x in (-1.3, -0.4, 0.3, 1.7):
@@ -369,9 +496,11 @@ def test_formulas_come_to_what_the_network_computes(name):
 def test_formulas_are_read_whole():
     for text in (*LOSS_FORMULAS.values(), *SLOPES.values(), *DELTAS.values()):
         assert show(parse(text.replace("{y}", "e(y)")))
-    for text in ("h +", "(h", "a where b", "h ) 1", "ä"):
+    for text in ("h +", "(h", "a where b", "h ) 1", "ä", "h + )"):
         with pytest.raises(ValueError):
             parse(text)
+    with pytest.raises(ValueError, match="no value"):
+        value(parse("sum h"), Numbers({"h": 1.0}))
     assert show(parse("h^2 - a"), Numbers({"h": -0.5, "a": -1e-7})) == (
         "<mrow><mrow><msup><mrow><mo>(</mo><mrow><mo>−</mo><mn>0.5</mn></mrow><mo>)</mo></mrow>"
         "<mn>2</mn></msup><mo>−</mo><mrow><mo>(</mo><mrow><mo>−</mo><mn>1</mn><mo>·</mo><msup>"

@@ -252,12 +252,9 @@ def _index(one: str) -> str:
 
 
 def show(node: Node, numbers: Numbers | None = None, guarded: bool = False) -> str:
-    """MathML of a node, without <math>. With numbers cases are the one that holds, and definitions
-    stand where their names were."""
-    definitions: dict[str, Node] = {}
-    if node[0] == "formula":
-        definitions = node[3] if numbers else {}
-    return _Shown(numbers, definitions).of(node, guarded)
+    """MathML of a formula, without <math>. With numbers cases are the one that holds, and
+    definitions stand where their names were."""
+    return _Shown(numbers, node[3] if numbers else {}).of(node, guarded)
 
 
 class _Shown:
@@ -290,12 +287,11 @@ class _Shown:
         return f"<mn>{text}</mn>"
 
     def _name(self, name: str, guarded: bool) -> str:
-        if self.numbers is not None:
-            if name in self.numbers.values:
-                return number(self.numbers.values[name], guarded)
-            if name in self.definitions:
-                return self._brackets("(", self.definitions[name], False)
-        return letter(name)
+        if self.numbers is None:
+            return letter(name)
+        if name in self.numbers.values:
+            return number(self.numbers.values[name], guarded)
+        return self._brackets("(", self.definitions[name], False)
 
     def _call(self, name: str, arguments: list[Node], _: bool) -> str:
         if name == "sqrt":
@@ -366,9 +362,8 @@ class _Shown:
 
 
 def value(node: Node, numbers: Numbers) -> float:
-    """What a formula comes to."""
-    definitions = node[3] if node[0] == "formula" else {}
-    return _value(node, numbers, definitions)
+    """What a formula without sums comes to."""
+    return _value(node, numbers, node[3])
 
 
 def _value(node: Node, numbers: Numbers, definitions: dict[str, Node]) -> float:
@@ -399,9 +394,6 @@ def _value(node: Node, numbers: Numbers, definitions: dict[str, Node]) -> float:
             return sum(-of(term) if sign == "-" else of(term) for sign, term in pairs)
         case ("cases", first, sides, signs, other):
             return of(first if _compared(sides, signs, numbers, definitions) else other)
-        case ("sum", _, inner):
-            each = (Numbers({**numbers.values, **one}, numbers.each) for one in numbers.each)
-            return sum(_value(inner, one, definitions) for one in each)
     raise ValueError(f"no value: {node}")
 
 

@@ -576,8 +576,7 @@ def line(at: str, *pieces: str) -> str:
 
 def bracketed(node: Node, numbers: Numbers) -> str:
     """In brackets, where it is more than a number."""
-    inner = node[1][0] if node[0] == "formula" else node
-    shown = show(node, numbers, True)
+    inner, shown = node[1][0], show(node, numbers, True)
     return shown if inner[0] in ("number", "name") else f"<mrow><mo>(</mo>{shown}<mo>)</mo></mrow>"
 
 
