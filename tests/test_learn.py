@@ -16,7 +16,7 @@ import fastnn
 from fastnn.drawing.formula import parse, show
 from fastnn.learn import COMPARISONS, PROBLEMS, TROUBLES, experiments, pictures, terminal, troubles
 from fastnn.learn import problems as of_problems
-from fastnn.learn.experiments import DEFAULTS, Settings, early_norms, spaced
+from fastnn.learn.experiments import DEFAULTS, Settings, early_norms, number, spaced
 from fastnn.learn.words import STEPS, named
 
 PLANES = ("xor", "circles", "spirals")
@@ -120,6 +120,35 @@ def test_a_run_that_diverges_is_shown():
     assert run.diverged == 1 and run.last.epoch == 0
     text = "\n".join(terminal.run_text(run, terminal.Screen(80, False, True)))
     assert "in epoch 1 the loss was no number any more" in text
+
+
+def test_numbers_are_short():
+    told = {0.00001234: "1.23e-5", 12345.6: "1.23e4", 0.5: "0.5"}
+    told |= {np.nan: "no number", np.inf: "infinite", -np.inf: "infinite"}
+    assert {value: number(value) for value in told} == told
+
+
+def test_where_no_gradient_is_a_curve_is_empty():
+    run = short(hidden=(4,), activation="tanh", learning_rate=0.5, epochs=5, init="zeros")
+    lines = [*terminal.run_text(run, terminal.Screen(80, False, True))]
+    for k in (1, 2):
+        (line,) = (line for line in lines if line.startswith(f"|dL/dW^({k})|"))
+        assert line.split() == [f"|dL/dW^({k})|", "0", "->", "0"]
+
+
+def test_shares_of_digits_in_colours():
+    pytest.importorskip("sklearn")
+    run = short("digits", hidden=(16,), activation="relu", learning_rate=0.1, epochs=1)
+    coloured, plain = (
+        [*terminal.run_text(run, terminal.Screen(80, colours, True))] for colours in (True, False)
+    )
+    reset, blocks = "\x1b[0m", dict(zip(" ░▒▓█", terminal.SHARES, strict=True))
+    for k in range(10):
+        (line,), (want,) = ([one for one in many if one.startswith(f"{k}  ")]
+                            for many in (coloured, plain))  # fmt: skip
+        for block, shade in blocks.items():
+            line = line.replace(f"\x1b[48;5;{shade}m  ", 2 * block)
+        assert reset in line and line.replace(reset, "").split() == want.split()
 
 
 # --- troubles: what is said of them, and that the remedy is one
@@ -309,6 +338,8 @@ def test_settings_are_taken(run):
     assert "2 epochs of 10 steps, learning rate 0.5, first weights normal:2, seed 7" in out
     assert run("learn --epochs 2")[1] != run("learn --epochs 2 --seed 1")[1]
     assert "2-2, outputs softmax" in run("learn --hidden none --epochs 2")[1]
+    out = " ".join(run("learn --init uniform:2 --epochs 2")[1].split())
+    assert "first weights uniform:2, seed 0" in out
 
 
 def test_digits(run):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -65,7 +64,6 @@ class Run(Value, eq=False):
     seed: int
     frames: list[Frame]  # of every epoch; of a long run of about a hundred
     diverged: int | None  # the epoch in which the loss was no number any more
-    warning: str  # of fit; or none
 
     @property
     def last(self) -> Frame:
@@ -93,8 +91,7 @@ def run(problem: Problem, settings: Settings, seed: int) -> Run:
     )
     observer = _Observer(problem, settings.epochs)
     diverged = None
-    with warnings.catch_warnings(record=True) as warned, np.errstate(all="ignore"):
-        warnings.simplefilter("always")
+    with np.errstate(all="ignore"):
         try:
             model.fit(
                 problem.X,
@@ -106,8 +103,7 @@ def run(problem: Problem, settings: Settings, seed: int) -> Run:
             )
         except DivergenceError:
             diverged = observer.epoch
-    warning = str(warned[0].message) if warned else ""
-    return Run(problem, settings, seed, observer.frames, diverged, warning)
+    return Run(problem, settings, seed, observer.frames, diverged)
 
 
 def early_norms(of: Run) -> np.ndarray:
@@ -124,7 +120,8 @@ def number(value: float, digits: int = 3) -> str:
     """With so many significant digits."""
     if not math.isfinite(value):
         return "no number" if math.isnan(value) else "infinite"
-    return f"{value:.{digits}g}".replace("e+", "e").replace("e-0", "e-")
+    figures, e, power = f"{value:.{digits}g}".partition("e")
+    return f"{figures}e{int(power)}" if e else figures
 
 
 def spaced(epochs: int, most: int) -> list[int]:

@@ -195,5 +195,4 @@ def _case(name: str, case: Case, shared: _Shared) -> str:
         _ends(runs, shared, " two"),
         pictures.legend(case.ill),
         page.figures(pictures.SIGNS[trouble.sign](case.ill, case.well)),
-        page.text(f"fit warns: {case.ill.warning}.") if case.ill.warning else "",
     )

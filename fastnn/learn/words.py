@@ -44,8 +44,6 @@ def lesson(run: Run) -> list[str]:
     """What is to be seen in it."""
     first, last = run.frames[0], run.last
     told = []
-    if run.warning:
-        told.append(f"fit warns: {run.warning}.")
     if run.diverged:
         told.append(
             f"It diverged: in epoch {run.diverged} the loss was no number any more. Try a smaller "
