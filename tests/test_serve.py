@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import http.client
 import json
 import logging
@@ -15,12 +16,14 @@ import sys
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import fastnn
 from fastnn.serve import create_app
+from fastnn.tables.frames import as_table
 
 for package in ("starlette", "msgspec", "prometheus_client", "uvicorn"):
     pytest.importorskip(package, reason=f"{package} of the extra serve is not installed")
@@ -102,6 +105,32 @@ def test_a_plain_model_takes_rows_of_numbers(here, dtype, output):
     p = np.array([[*one["probabilities"].values()] for one in got])
     assert (p == model.predict_proba(X)).all()
     assert [one["class"] for one in got] == model.predict(X).tolist()
+
+
+def test_a_plain_model_of_named_columns_takes_them_by_name(here):
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    model = fastnn.Model([2, 5, 2], seed=0)
+    model.fit(dict(zip("ab", X.T, strict=True)), (X[:, 0] > 0) * 1, epochs=1)
+    model.save("m.safetensors")
+    app = create_app("m.safetensors")
+    got = predictions(app, [{"b": b, "a": a} for a, b in X.tolist()])
+    assert [[*one["probabilities"].values()] for one in got] == model.predict_proba(X).tolist()
+    status, told = ask(app, *POST, {"row": [1, 2]})
+    assert status == 422 and told["detail"] == "Expected `object`, got `array` - at `$.row`"
+
+
+def test_of_logarithms_no_number_is_too_large(here):
+    tail = np.exp(np.linspace(0, 12, 50))
+    table = {"a": tail, "b": tail}
+    columns = fastnn.tables.learn(table, tail)
+    logged = columns.inputs.logged_where_long(as_table(table), np.arange(50))
+    logged.columns[1] = columns.inputs.columns[1]
+    model = fastnn.Model([None, 3, None], columns=replace(columns, inputs=logged), seed=0)
+    model.save("m.safetensors")
+    app = create_app("m.safetensors")
+    (got,) = predictions(app, [{"a": 1e300, "b": 1.0}])
+    assert got["value"] == model.predict({"a": [1e300], "b": [1.0]})[0]
+    assert ask(app, *POST, {"row": {"a": 1.0, "b": 1e300}})[0] == 422
 
 
 def test_values(here):
@@ -304,6 +333,40 @@ def test_a_line_for_each_request(here, caplog):
     assert not caplog.messages
 
 
+def test_a_client_that_has_gone_is_told_as_499(here, caplog):
+    people("m.safetensors")
+    app = create_app("m.safetensors")
+    caplog.clear()
+    scope = {"type": "http", "method": "POST", "path": "/predict", "headers": [], "root_path": ""}
+    scope |= {"query_string": b""}
+    coming, sent = [{"type": "http.request", "body": b"{", "more_body": True}], []
+
+    async def receive():
+        return coming.pop(0) if coming else {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    (told,) = map(json.loads, caplog.messages)
+    assert (told["status"], told["path"], sent) == (499, "/predict", [])
+
+
+def test_what_else_is_logged_is_a_line_too():
+    from fastnn.cli.serve import Lines
+
+    try:
+        raise OSError("no socket")
+    except OSError:
+        seen = sys.exc_info()
+    for error in (None, seen):
+        record = logging.LogRecord("uvicorn", logging.ERROR, "", 0, "it %s", ("ended",), error)
+        told = json.loads(Lines().format(record))
+        assert (told["level"], told["message"]) == ("error", "it ended") and "time" in told
+        assert ("error" in told) == bool(error)
+    assert told["error"].startswith("Traceback") and told["error"].endswith("OSError: no socket")
+
+
 def test_inside_an_app_of_ones_own(here):
     from starlette.applications import Starlette
     from starlette.routing import Mount
@@ -340,6 +403,26 @@ def test_a_new_file_takes_the_old_ones_place(here, eager):
     assert ask(app, *POST, {"row": [1, 2]})[1]["model"] != old["model"]
     assert ask(app, *POST, {"rows": ROWS})[0] == 422
     assert "Row" not in ask(app, "GET", "/openapi.json")[1]["components"]["schemas"]
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_read_again(here, monkeypatch):
+    from fastnn.serve import current
+
+    people("m.safetensors")
+    loaded = []
+
+    def load(path):
+        loaded.append(fastnn.load(path))
+        if len(loaded) == 1:
+            fastnn.Model([2, 3, 2], seed=0).save(path)
+        return loaded[-1]
+
+    monkeypatch.setattr(current, "load", load)
+    app = create_app("m.safetensors")
+    status, told = ask(app, *POST, {"row": [1, 2]})
+    with open("m.safetensors", "rb") as file:
+        version = hashlib.file_digest(file, "sha256").hexdigest()[:12]
+    assert (status, told["model"], len(loaded)) == (200, version, 2)
 
 
 def test_a_thread_that_the_system_refuses_is_asked_for_again(here, eager, monkeypatch):
