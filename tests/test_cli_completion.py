@@ -90,6 +90,49 @@ def parsers():
     return commands.choices
 
 
+@pytest.mark.parametrize(
+    ("shell", "lines"),
+    [
+        (
+            "zsh",
+            [
+                "'*--recipe=[auto, an ensemble]: :(auto td td-s)'",
+                "'*--journal=[where trials are written down]: :_files -/'",
+                "'*-o+[model file]: :_files'",
+                "'*--compress[",
+                r"': :((train\:" + '"learn from a data file" tune',
+                r"'*--sample-weight=[column of the rows'\'' weights, no input]: : '",
+            ],
+        ),
+        (
+            "fish",
+            [
+                " -l recipe -xa 'auto td td-s' -d 'auto, an ensemble'",
+                " -l journal -xa '(__fish_complete_directories)' -d ",
+                " -s o -l output -rF -d ",
+                " -l compress  -d ",
+                " -a train -d 'learn from a data file'",
+                r" -l sample-weight -x -d 'column of the rows\' weights, no input'",
+            ],
+        ),
+    ],
+)
+def test_scripts_tell_each_option_and_what_it_takes(run, shell, lines):
+    """Where the shell itself is not installed, too."""
+    status, script, err = run("completion", shell)
+    assert (status, err) == (0, "") and all(line in script for line in lines)
+    for command, parser in parsers().items():
+        if shell == "zsh":
+            block = script.partition(f"    '{command}') _arguments ")[2].partition(" ;;\n")[0]
+            found = set(re.findall(r"^ +'\*(-[\w-]+?)[=+]?\[", block, re.MULTILINE))
+        else:
+            begin = rf"^complete -c fastnn -n '__fastnn_command {command}' (.*?) -d '"
+            told = " ".join(re.findall(begin, script, re.MULTILINE))
+            found = {f"-{one}" for one in re.findall(r"-s (\w)", told)}
+            found |= {f"--{one}" for one in re.findall(r"-l ([\w-]+)", told)}
+        assert found == {name for one in parser._actions for name in one.option_strings}, command
+
+
 def test_commands(offered):
     assert offered("fastnn ") - {"-h", "--help", "--version"} == set(COMMANDS)
     assert offered("fastnn tr") == {"train"}
