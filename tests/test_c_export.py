@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -298,6 +299,7 @@ def test_columns_of_numbers_and_amounts(here):
         "plain": ({"missing": "impute"}, amount, {"clamp": True}),
         "robust": ({"missing": "indicate", "scaling": "robust"}, kind, {}),
         "words": ({"missing": "impute", "missing_values": ["-999"]}, kind, {}),
+        "unclamped": ({"missing": "indicate", "missing_values": ["-999"]}, amount, {}),
     }
     sources = []
     for name, (how, y, more) in made.items():
@@ -329,6 +331,10 @@ def test_names_sizes_and_comments(here):
     assert "(and link with -lm)" in Path("net.c").read_text()
     fastnn.c.export(fastnn.Model([4, 2], input_scale=1 / 255), "net.c")
     assert "(float)i * 0x1.010102p-8f" in Path("net.c").read_text()
+    columns = fastnn.tables.learn({"a": np.arange(9.0)}, ["yes", "no", "no"] * 3)
+    model = fastnn.Model([None, None], loss="binary_cross_entropy", columns=columns)
+    fastnn.c.export(model, "net.c")
+    assert "y[0]: of yes; the other class is no." in Path("net.c").read_text()
 
 
 #: What docs/services.md tells sizes of.
@@ -371,6 +377,17 @@ def test_what_is_not_finite(here):
         assert (y == 7).all()
 
 
+def test_missing_cells_that_are_refused(here):
+    columns = fastnn.tables.learn({"a": [1.0, 2.0, 4.0]}, [0.5, 1.5, 1.0], missing="refuse")
+    fastnn.c.export(fastnn.Model([None, None], columns=columns), "net.c")
+    assert "x, as the table has them:" in Path("net.c").read_text()
+    predict, y = compiled("net.c", COMPILERS[0], "-O2").net_predict, np.full(1, 7.0)
+    for cell, taken in ((np.nan, 0), (3.0, 1)):
+        x = np.array([cell])
+        assert predict(ctypes.c_void_p(x.ctypes.data), ctypes.c_void_p(y.ctypes.data)) == taken
+        assert (y == 7).all() == (not taken)
+
+
 @pytest.mark.parametrize("flags", [["-ffast-math"], ["-Ofast"]])
 def test_flags_that_change_bits_do_not_compile(here, flags):
     fastnn.c.export(fastnn.Model([2, 3]), "net.c")
@@ -388,6 +405,19 @@ def of_columns(column, y, **how):
     return fastnn.Model([None, None], columns=fastnn.tables.learn({"a": column}, y, **how))
 
 
+def of_logarithms(of):
+    """As a tabular estimator learns long tails."""
+    tail = np.exp(np.linspace(0, 12, 50))
+    columns = fastnn.tables.learn({"a": tail}, tail)
+    inputs, (target,) = columns.inputs, columns.targets
+    if of == "inputs":
+        table = fastnn.tables.frames.as_table({"a": tail})
+        columns = replace(columns, inputs=inputs.logged_where_long(table, np.arange(50)))
+    else:
+        columns = replace(columns, targets=[target.logged(tail)])
+    return fastnn.Model([None, None], columns=columns)
+
+
 REFUSED = {
     r"embeddings but Categories; this model has Periodic": lambda: fastnn.Model(
         [2, 3], embeddings=[fastnn.Categories(1, 3), fastnn.Periodic([0])]
@@ -399,6 +429,13 @@ REFUSED = {
         [None, None],
         columns=fastnn.tables.learn(np.random.default_rng(0).random((9, 2)), [*"abababaab"]),
     ),
+    "embeddings of columns that a model learned": lambda: fastnn.Model(
+        [None, None],
+        columns=fastnn.tables.learn({"a": np.arange(9.0)}, [0, 1, 1] * 3),
+        embeddings=[fastnn.Categories(0, 3)],
+    ),
+    "no logarithms of columns; 'a' is scaled as one": lambda: of_logarithms("inputs"),
+    "no exponentials of targets; 'y' was learned as ln": lambda: of_logarithms("targets"),
     "finite": nan_weights,
 }
 

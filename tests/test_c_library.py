@@ -661,6 +661,12 @@ def test_the_programs_of_the_page(here, language):
     assert done.stdout == f"{want[0]:.3f} {want[1]:.3f}\n"
 
 
+def test_a_build_without_it_is_told(monkeypatch):
+    monkeypatch.setattr("fastnn.c.library.LIBRARY", "lib/none.so")
+    with pytest.raises(FileNotFoundError, match=r"has no library for C: .*lib.none\.so$"):
+        fastnn.get_library()
+
+
 EXAMPLE = Path(__file__).parents[1] / "examples/cython_scores"
 
 
