@@ -1,6 +1,7 @@
 """The command line as its users meet it."""
 
 import csv
+import errno
 import gzip
 import hashlib
 import io
@@ -9,6 +10,7 @@ import os
 import re
 import shlex
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -20,6 +22,8 @@ import pytest
 import fastnn
 from fastnn.cli import main
 from fastnn.cli.common import metrics, output
+from fastnn.cli.common.messages import BadUse
+from fastnn.cli.common.model_file import reading
 from fastnn.cli.training.options import default_batch_size
 from fastnn.report import scores
 
@@ -205,6 +209,19 @@ def test_missing_values_refused_or_imputed(here, run):
         'fastnn: warning: new.csv, row 3, column "b": "w" is unknown to the model; '
         "2 rows of 3 with unknown categories here, taken as none of the known\n"
     )
+
+
+def test_a_table_is_read_as_options_say(here, run):
+    text = "a,b,c\té\n" + "".join(f"{i % 7}\t{i % 2}\n" for i in range(60))
+    (here / "odd.txt").write_bytes(text.encode("cp437"))
+    options = ("--delimiter", "tab", "--encoding", "cp437")
+    command = ("odd.txt", "-t", "é", "-o", "m.st", "-q", "--epochs", 1)
+    assert run(*TRAIN, *command, *options) == (0, "", "")
+    columns = fastnn.load("m.st").columns
+    assert (columns.inputs.names, columns.names) == (["a,b,c"], ["é"])
+    assert run(*TRAIN, *command, *options[:2])[0] == 2  # no column is called so
+    status, _, err = run(*TRAIN, *command, "--encoding", "utf-9")
+    assert status == 2 and 'must be an encoding such as utf-8, latin-1 or utf-16, got "utf-9' in err
 
 
 def test_a_table_without_header_is_read_so_again(here, run):
@@ -605,6 +622,11 @@ def test_predictions_in_other_formats(here, run):
             f"{NETWORK} --epochs 1 --resume model.st",
             "resume: model.st must be a file that Checkpoint wrote, not Model.save",
         ),
+        (f"{NETWORK} --log=", "--log: must name a file, got an empty name"),
+        (
+            "train minus.csv -t a -o m.st --sample-weight b --drop b",
+            '--drop is for inputs, "b" is --sample-weight',
+        ),
         ("train other.csv -t a,a -o m.st", '--target must name each column once, got "a", "a"'),
         (
             "train --network minus.csv -t a,y -o m.st",
@@ -690,6 +712,7 @@ def test_bad_use(here, run, command, message):
     assert sorted(os.listdir()) == before
 
 
+@pytest.mark.filterwarnings("default:column 0 of X has values around")
 def test_divergence_fails_and_keeps_the_old_model(here, run):
     slope(here / "data.csv")
     (here / "m.st").write_text("old")
@@ -699,6 +722,11 @@ def test_divergence_fails_and_keeps_the_old_model(here, run):
         err.startswith("fastnn: error: training diverged in epoch 1") and "--learning-rate" in err
     )
     assert (here / "m.st").read_text() == "old" and len(os.listdir()) == 2
+    options = ("--optimizer", "lbfgs", "--scale", "none", "--task", "regression")
+    (here / "data.csv").write_text("x,z\n" + "".join(f"{i}e34,{i}\n" for i in range(1, 40)))
+    status, _, err = run(*TRAIN, "data.csv", "-t", "z", "-o", "m.st", "-q", *options)
+    assert status == 1 and err.endswith("; try --l2, or another --scale\n")
+    assert (here / "m.st").read_text() == "old"
 
 
 def test_absent_extras_are_named(here, run, monkeypatch):
@@ -709,6 +737,19 @@ def test_absent_extras_are_named(here, run, monkeypatch):
     (here / "data.parquet").touch()
     status, _, err = run(*TRAIN, "data.parquet", "-t", "y", "-o", "m.st")
     assert status == 1 and 'pip install "fastnn-cpu[parquet]"' in err
+    monkeypatch.setitem(sys.modules, "matplotlib.backend_bases", None)
+    flowers(here / "flowers.csv")
+    status, _, err = run(*TRAIN, "flowers.csv", "-t", "kind", "-o", "m.st", "--plot", "p.png")
+    assert status == 2 and '--plot needs matplotlib: pip install "fastnn-cpu[plot]"' in err
+
+
+def test_what_may_not_be_read_or_written_is_bad_use(here, monkeypatch):
+    with pytest.raises(BadUse, match=r"^x\.csv: no permission to read it$"):
+        with reading("model.st", "model"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "x.csv")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(BadUse, match=r"^-o m\.st: no permission to write in \.$"):
+        output.check_writable("m.st")
 
 
 # --- output
@@ -733,6 +774,18 @@ def test_output_keeps_links_and_permissions(here):
         file.write("new")
     assert (here / "link.csv").is_symlink() and (here / "real.csv").read_text() == "new"
     assert (here / "real.csv").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_predictions_go_into_a_pipe(here, run):
+    flowers(here / "flowers.csv")
+    assert run(*TRAIN, "flowers.csv", "-t", "kind", "-o", "m.st", "-q", "--epochs", 1)[0] == 0
+    os.mkfifo("pipe")
+    with subprocess.Popen(["cat", "pipe"], stdout=subprocess.PIPE, text=True) as reader:
+        status, out, err = run("predict", "m.st", "flowers.csv", "-o", "pipe")
+        assert (status, out, err) == (0, "", "fastnn: 120 predictions written to pipe\n")
+        assert reader.stdout.read() == run("predict", "m.st", "flowers.csv")[1]
+    assert stat.S_ISFIFO(os.stat("pipe").st_mode)
 
 
 # --- measures and defaults
@@ -761,6 +814,11 @@ def test_classification_measures_by_hand():
     np.testing.assert_allclose(result["log_loss"], -np.log([0.625] * 3 + [0.125] * 3).mean())
     assert result["auc"] == pytest.approx((6 / 9 + 4 / 8 + 1 / 2) / 3)
     assert " -  " in metrics.scores_text(result)
+    names = [f"c{i}" for i in range(26)]
+    labels = np.arange(26)
+    for n, told in ((25, " (rows: true class"), (26, ": 26 classes are too wide, --json holds it")):
+        result = scores.classification(labels[:n], np.eye(n), names[:n])
+        assert metrics.confusion_text(result).startswith(f"confusion matrix{told}")
 
 
 def test_regression_measures_by_hand():
@@ -793,6 +851,9 @@ def test_python_m_and_pipes(here):
     with open("flowers.csv") as file:
         done = subprocess.run(predict, stdin=file, capture_output=True, text=True, check=True)
     assert len(rows_of(done.stdout)) == 121 and done.stderr == ""
+    import fastnn.__main__  # of whoever imports every module: no command runs
+
+    assert fastnn.__main__.main is main
     version = subprocess.run([*COMMAND, "--version"], capture_output=True, text=True, check=True)
     assert version.stdout == f"fastnn {fastnn.__version__}\n"
 

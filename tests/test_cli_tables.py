@@ -167,6 +167,8 @@ def test_what_training_tells_programs(here, run, target):
     shared = ("fastnn", "data", "rows", "target", "task", "why", "found")
     assert [plain[name] for name in shared] == [told[name] for name in shared]
     assert plain["sizes"][1:3] == [128, 64] and plain["held_out"]["loss"] > 0
+    unmeasured = json.loads(run(*command, "--json", "--validation-split", 0)[1])
+    assert unmeasured.keys() == plain.keys() - {"held_out"}
 
 
 def test_importance_is_of_rows_that_were_not_seen(here, run):
@@ -204,6 +206,10 @@ def test_reports(here, run):
         ("train people.csv -t kind -o m.st --report m.st", "must be another file than -o"),
         ("train people.csv -t kind -o m.st --report people.csv", "another file than the data"),
         ("train --network people.csv -t kind -o m.st --report x.html", "--report is of the ens"),
+        (
+            "train --network people.csv -t kind -o x.st --resume m.st",
+            "m.st: --resume needs one network, this file holds a TabularClassifier",
+        ),
     ):
         status, out, err = run(command)
         assert (status, out) == (2, "") and message in err and err.count("\n") == 1
@@ -220,6 +226,30 @@ def test_one_network_of_an_ensemble(here, run):
     assert run("evaluate", "m.st", "people.csv")[0] == 0
     told = json.loads(run(*TRAIN, "people.csv", "-t", "score", "--compress", "--json", "-q")[1])
     assert told["networks"] == 1 and told["compressed_from"]["estimator"] == "TabularRegressor"
+
+
+def test_ctrl_c_before_it_is_one_network_keeps_the_ensemble(here, run, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fastnn.TabularClassifier, "compress", stopped)
+    people(here / "people.csv")
+    status, out, err = run(*TRAIN, "people.csv", "-t", "kind", "--compress")
+    assert status == 130 and "\nnetworks    " in out and "\ncompressed " not in out
+    assert err.endswith("fastnn: stopped before it was compressed; m.st is the ensemble\n")
+    assert isinstance(fastnn.load("m.st"), fastnn.TabularClassifier)
+
+
+def test_divergence_fails_and_keeps_the_old_model(here, run, monkeypatch):
+    def diverged(*_):
+        raise fastnn.DivergenceError("all trials diverged")
+
+    monkeypatch.setattr(fastnn.TabularClassifier, "fit", diverged)
+    people(here / "people.csv")
+    (here / "m.st").write_text("old")
+    told = "fastnn: error: training diverged: all trials diverged\n"
+    assert run(*TRAIN, "people.csv", "-t", "kind") == (1, "", told)
+    assert (here / "m.st").read_text() == "old"
 
 
 def test_the_model_is_called_like_the_data(here, run):
