@@ -41,7 +41,7 @@ def counted() -> tuple[dict, dict]:
     branches: dict = defaultdict(lambda: defaultdict(dict))
     with tempfile.TemporaryDirectory() as folder:
         found = [str(path.resolve()) for path in BUILD.rglob("*.gcda")]
-        command = ["gcov", "--json-format", "--branch-probabilities", *found]
+        command = ["gcov", "--json-format", "--branch-probabilities", "--preserve-paths", *found]
         subprocess.run(command, cwd=folder, check=True, capture_output=True)
         for path in Path(folder).glob("*.gcov.json.gz"):
             for file in json.loads(gzip.decompress(path.read_bytes()))["files"]:

@@ -884,8 +884,8 @@ def test_a_cell_among_moments(tmp_path, monkeypatch, cell):
 
 def test_a_cell_among_numbers_that_is_not_utf_8(tmp_path, monkeypatch):
     path = tmp_path / "t.csv"
-    path.write_bytes(b"a\n" + b"".join(b"%d.5\n" % i for i in range(99)) + b"\xe9\n")
-    with pytest.warns(TableWarning, match="row 101: not UTF-8; the file is read as Windows-1252"):
+    path.write_bytes(b"a\n" + b"".join(b"%d.5\n" % i for i in range(999)) + b"\xe9\n")
+    with pytest.warns(TableWarning, match="row 1001: not UTF-8; the file is read as Windows-1252"):
         slow, fast, error = of_both(path, monkeypatch)
     assert fast is None and error is None
     assert "\u00e9" in slow.column("a").coded()[1]

@@ -7,7 +7,7 @@ import pytest
 import reference as ref
 from compiled import counted, engine_of
 
-from fastnn.kernels import _cpu
+from fastnn.kernels import _cpu, layer
 
 # 40 layers' worth of roundings: loose for one layer, far below any mistake.
 TOLERANCE = {"float32": 5e-5, "float64": 1e-13}
@@ -191,6 +191,17 @@ def test_a_number_that_is_not_finite_is_found_wherever_it_stands(dtype):
             assert not engine.all_finite(), (vector, i)
     engine.load(good[0], None, good[1])
     assert engine.all_finite()
+
+
+def test_what_an_engine_takes():
+    """What Python checks before: here compiled code's own word."""
+    engine, X, y = engine_of(ref.Net((2, 2)), "float64"), np.zeros((4, 2)), np.zeros(4, np.int32)
+    rest = 1, {"learning_rate": 0.1}, counted(), np.zeros(4), 1
+    assert engine.train(X, y, np.zeros(0, np.intp), *rest) == 0
+    with pytest.raises(ValueError, match="an array must be C-contiguous"):
+        engine.load(np.zeros(12)[::2], np.zeros((0, 6)))
+    with pytest.raises(ValueError, match="arrays must all be of float64, got float32"):
+        layer.forward(X.astype("f"), np.zeros((2, 2)), None, np.zeros((4, 2)), 0, 1)
 
 
 def test_nadams_product_of_momenta_becomes_nothing():
