@@ -199,6 +199,20 @@ def test_estimators_that_are_none(name, tmp_path):
     refused(tmp_path, with_text(ENSEMBLES / "classifier.safetensors", "about", change), match)
 
 
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda told: told["networks"][0].update(sizes=[8, 10**9, 2]), "of member 0, is too small"),
+        (lambda told: told.update(networks={}), "networks must be a list of objects"),
+        (lambda told: told.update(members=[]), "members must be a list with a number for each"),
+        (lambda told: told.update(members=[0] * 99), "members must be a list with a number"),
+        (lambda told: told.update(members=[0, 1]), "members must be numbers of the 1 networks"),
+    ],
+)
+def test_networks_of_an_ensemble_that_are_none(change, match, tmp_path):
+    refused(tmp_path, with_text(ENSEMBLES / "classifier.safetensors", "networks", change), match)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1.0])
 @pytest.mark.parametrize("tensor", ["weights", "unseen.members", "unseen.fold", "unseen.score"])
 def test_numbers_of_an_ensemble_that_are_none(tensor, value, tmp_path):

@@ -149,7 +149,8 @@ def test_five_folds_where_there_is_time_for_them(monkeypatch):
 
 def test_the_ensemble_is_chosen_from_the_best_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(trials, "KEPT", 2)
-    model = searched(tmp_path, n=6)
+    for n in (3, 6):  # what was kept of the first three goes for what is better
+        model = searched(tmp_path, n=n)
     ranking = sorted(range(6), key=lambda number: model.trials_[number].score)
     names = {name for name in os.listdir(tmp_path / "journal") if name != "journal.json"}
     assert names == {f"{number}.safetensors" for number in ranking[:2]}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import errno
 import io
 import json
 import math
 import os
 import pickle
+import re
 import signal
 import stat
 import struct
@@ -24,7 +26,9 @@ from hypothesis import strategies as st
 import fastnn
 from fastnn.files import atomic
 from fastnn.files import model as storage
-from fastnn.files.safetensors import read_header
+from fastnn.files.journal import Journal
+from fastnn.files.safetensors import Tensor, read_exactly, read_header
+from fastnn.online import Learner, Live
 
 NETS = [
     {"sizes": [4, 3]},
@@ -263,6 +267,7 @@ DAMAGE = {
     "loss unfit": (in_text("architecture", loss="binary_cross_entropy"), "architecture: loss of"),
     "bias a number": (in_text("architecture", bias=1), "architecture: "),
     "bias true": (in_text("architecture", bias=True), "architecture: "),
+    "embeddings no list": (in_text("architecture", embeddings={}), "embeddings must be a list"),
     "dtype unfit": (in_text("architecture", dtype="float64"), "must be float64 of shape"),
     "architecture key": (in_text("architecture", dtype=...), "architecture must have the keys"),
     "optimizer unknown": (in_text("training", optimizer="sdg"), "optimizer must be one of"),
@@ -472,6 +477,22 @@ def test_a_header_may_be_all_of_a_file():
         read_header(io.BytesIO(cut), 10)
 
 
+def test_a_file_that_shrinks_while_it_is_read_is_truncated():
+    with pytest.raises(fastnn.ModelFileError, match="must hold 4 more bytes, got 3: truncated"):
+        read_exactly(io.BytesIO(b"abc"), 4)
+    tensor, target = Tensor(np.dtype("<f4"), (2,), 0), np.empty(2, np.float32)
+    with pytest.raises(fastnn.ModelFileError, match="tensor 'W1' must have 8 bytes, got 3"):
+        storage.read_tensor(io.BytesIO(b"abc"), tensor, target, "W1")
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_tensors_are_read_in_the_byte_order_of_the_machine(order):
+    values = np.array([[1.5, -2], [0, 1e-40]], f"{order}f4")
+    tensor, target = Tensor(values.dtype, values.shape, 3), np.empty((2, 2), np.float32)
+    storage.read_tensor(io.BytesIO(b"abc" + values.tobytes()), tensor, target, "W1")
+    assert (target == values).all()
+
+
 def test_every_truncation_is_refused(saved):
     path, _, _ = saved
     raw = path.read_bytes()
@@ -499,7 +520,7 @@ def test_a_changed_byte_never_surprises(tmp_path_factory, position, value):
 def test_missing_files_and_folders(tmp_path):
     with pytest.raises(FileNotFoundError):
         fastnn.load(tmp_path / "none")
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match=re.escape(str(tmp_path))):
         fastnn.load(tmp_path)
     with pytest.raises(FileNotFoundError):
         fastnn.Model([2, 2], seed=0).save(tmp_path / "none" / "m.safetensors")
@@ -515,6 +536,9 @@ def test_metadata_that_could_not_be_read_is_not_written(path):
     model = fastnn.Model([2, 2], seed=0)
     model.metadata = {"a": [[]] * 1_000_001}
     with pytest.raises(TypeError, match="at most 1,000,000 values, got 2,000,0"):
+        model.save(path)
+    model.metadata = {"a": "a" * 25_000_000}
+    with pytest.raises(TypeError, match="at most 25,000,000 characters, got 25,000,008"):
         model.save(path)
     model.metadata = {"a": [[]] * 100_000}
     model.save(path)
@@ -565,12 +589,152 @@ def test_a_claim_that_fails_leaves_no_file(path, monkeypatch, step):
     assert os.listdir(path.parent) == []
 
 
+@pytest.mark.parametrize("step", ["_lock", "write"])
+def test_a_save_that_fails_leaves_what_another_has_put_there(path, monkeypatch, step):
+    """In the place of its file, taken for a leftover where the system has no locks."""
+    temporary = path.parent / f".{path.name}.tmp"
+
+    def fail(*_):
+        temporary.unlink()
+        temporary.write_bytes(b"another's")
+        raise OSError(errno.EIO, "Input/output error")
+
+    def buffers():
+        yield b"half"
+        fail()
+
+    if step == "_lock":
+        monkeypatch.setattr(atomic, step, fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        storage.write_atomically(path, buffers())
+    assert os.listdir(path.parent) == [temporary.name]
+    assert temporary.read_bytes() == b"another's"
+
+
+def test_a_file_removed_before_it_was_locked_is_made_anew(path, monkeypatch):
+    lock = atomic._lock
+
+    def late(descriptor):
+        monkeypatch.setattr(atomic, "_lock", lock)
+        os.remove(path.parent / f".{path.name}.tmp")  # as a leftover, by another who saves
+        lock(descriptor)
+
+    monkeypatch.setattr(atomic, "_lock", late)
+    storage.write_atomically(path, [b"whole"])
+    assert path.read_bytes() == b"whole" and os.listdir(path.parent) == [path.name]
+
+
+def test_a_file_that_went_before_it_was_looked_at_is_not_waited_for(path, monkeypatch):
+    right, calls = os.open, []
+
+    def late(name, *rest):
+        calls.append(name)
+        if len(calls) == 1:
+            raise FileExistsError  # another was writing, and has ended since
+        return right(name, *rest)
+
+    monkeypatch.setattr(os, "open", late)
+    storage.write_atomically(path, [b"whole"])
+    assert path.read_bytes() == b"whole" and os.listdir(path.parent) == [path.name]
+    assert len(set(calls[:3])) == 1
+
+
+WRITERS = {
+    "a model": lambda folder: fastnn.Model([2, 2]).save(folder / "m"),
+    "a journal": lambda folder: _journalled(folder),
+    "a learner in place": lambda folder: Live(Learner(seed=0), folder).close(),
+}
+
+
+def _journalled(folder):
+    journal = Journal(folder)
+    with journal.alone():
+        journal.add([{"a": 1}], {}, ())
+
+
+@pytest.mark.skipif(atomic.fcntl is None, reason="no locks here")
+@pytest.mark.parametrize("what", WRITERS)
+def test_file_systems_may_have_no_locks_and_no_fsync_of_folders(tmp_path, monkeypatch, what):
+    errors, sync = [OSError(errno.ENOLCK, "No locks available")], os.fsync
+
+    def lock(*_):
+        raise errors[-1]
+
+    def sync_files(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        sync(descriptor)
+
+    monkeypatch.setattr(atomic.fcntl, "flock", lock)
+    monkeypatch.setattr(os, "fsync", sync_files)
+    WRITERS[what](tmp_path)
+    made = os.listdir(tmp_path)
+    assert made and not [name for name in made if name.endswith(".tmp")]
+    errors.append(OSError(errno.EIO, "Input/output error"))
+    with pytest.raises(OSError, match="Input/output error"):
+        WRITERS[what](tmp_path)
+    assert sorted(os.listdir(tmp_path)) == sorted(made)
+
+
+LIKE_WINDOWS = """
+import os, sys
+sys.modules["fcntl"] = None  # its import fails
+del os.fork, os.register_at_fork
+import fastnn
+from fastnn.files import atomic
+from fastnn.files.journal import Journal
+from fastnn.online import Learner, Live
+os.chdir(sys.argv[1])
+opened = os.open
+def open_file(name, *rest, **more):
+    if os.path.isdir(name):
+        raise PermissionError(13, "Permission denied", name)
+    return opened(name, *rest, **more)
+os.name, os.open = "nt", open_file
+with open(".m.tmp", "w") as file:
+    file.write("left by a killed save")
+for seed in (1, 2):
+    fastnn.Model([2, 2], seed=seed).save("m")
+print(fastnn.load("m").seed)
+try:
+    with atomic.replacing("m") as file:
+        raise OSError(28, "No space left on device")
+except OSError as error:
+    print(error)
+journal = Journal("journal")
+with journal.alone(), Journal("journal").alone():
+    journal.add([{"a": 1}], {}, ())
+print(Journal("journal").entries)
+with Live(Learner(seed=0), "live") as live:
+    live.learn({"a": 1.0}, "yes")
+print(fastnn.load("live/model.safetensors").classes)
+print(sorted(os.listdir(".")))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="takes away what POSIX has")
+def test_systems_without_locks_forks_and_open_folders(tmp_path):
+    """As Windows is, whose os.open takes no folder either."""
+    done = subprocess.run(
+        [sys.executable, "-c", LIKE_WINDOWS, str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.stderr == "" and done.stdout.splitlines() == [
+        "2",
+        "[Errno 28] No space left on device: 'm'",
+        "[{'a': 1}]",
+        "['yes']",
+        "['journal', 'live', 'm']",
+    ]
+
+
 def test_pages_do_not_take_the_place_of_devices(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with pytest.raises(OSError, match=r"is no regular file: .*pipe"), atomic.replacing(pipe):
         pass
     assert stat.S_ISFIFO(os.stat(pipe).st_mode)
+    with pytest.raises(IsADirectoryError, match=tmp_path.name), atomic.replacing(tmp_path):
+        pass
 
 
 def test_a_write_that_fails_leaves_no_file(path):

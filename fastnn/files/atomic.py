@@ -143,8 +143,7 @@ def _is(descriptor: int, path: str) -> bool:
 def _release(descriptor: int) -> None:
     """Give the lock back, also where a forked process has the file open, and close."""
     try:
-        if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
     except OSError:  # no locks there
         pass
     finally:
