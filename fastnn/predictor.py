@@ -237,7 +237,7 @@ class RowPredictor:
         self._cells = inputs.cells(dtype) if inputs.kind == "table" else None
 
     def __repr__(self) -> str:
-        read = f"{self._columns.inputs.width} numbers"
+        read = f"{self._n_numbers} numbers"
         return f"RowPredictor({listed(self.columns, 6) if self.columns else read})"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -351,14 +351,17 @@ class RowPredictor:
 
     def _numbers(self, rows: Any) -> Any:
         """Features of rows of numbers."""
-        inputs: Any = self._columns.inputs
-        arrays = inputs.kind == "arrays"
         try:
             X = np.array(rows, np.float64)  # None is NaN
         except (TypeError, ValueError) as error:
-            n = len(inputs.scale) if arrays else inputs.width
-            raise TypeError(f"rows must be {n} numbers each: {error}") from None
-        return self._columns.encode(X, self._dtype) if arrays else X
+            raise TypeError(f"rows must be {self._n_numbers} numbers each: {error}") from None
+        return self._columns.encode(X, self._dtype) if self._columns.inputs.kind == "arrays" else X
+
+    @property
+    def _n_numbers(self) -> int:
+        """Of a row of numbers, before columns are added that tell what is missing."""
+        inputs: Any = self._columns.inputs
+        return len(inputs.scale) if inputs.kind == "arrays" else inputs.width
 
     def _by_table(self, i: int, row: dict[Any, Any]) -> np.ndarray:
         """Features of a row whose cells are not all plain, or the error that says which."""

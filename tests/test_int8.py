@@ -233,6 +233,7 @@ def test_report():
     assert "500 rows" in str(report) and f"{report.agreement:.2%}" in str(report)
     _, report = fastnn.Model([8, 2], output="identity", seed=0).quantize(X, activations="dynamic")
     assert report.agreement is None and report.ranges == [None]
+    assert "decision" not in str(report) and "of each row" in str(report)
     several = fastnn.Model([8, 3], output="sigmoid", seed=0)
     predict, report = several.quantize(X)
     assert report.agreement == ((predict(X) > 0.5) == (several.forward(X) > 0.5)).mean()
@@ -254,6 +255,14 @@ def test_refused():
         fastnn.Model([4, 2], feature_scale=True).quantize(X)
     with pytest.raises(ValueError, match="at most 131,072 inputs, got 131,073"):
         fastnn.Model([2**17 + 1, 1], output="identity", seed=0).quantize(np.ones((1, 2**17 + 1)))
+    bad = fastnn.Model([4, 2], seed=0, dtype="float64")
+    bad.W[0][0, 0] = 1e39
+    with pytest.raises(ValueError, match="weights must be finite in float32"):
+        bad.quantize(X)
+    few = predict.like(1, 3)
+    assert same(few(X[:3]), predict(X[:3])) and repr(few) == repr(predict)
+    with pytest.raises(ValueError, match=r"at most 3 rows \(max_batch\), got 4"):
+        few(X[:4])
     with pytest.raises(TypeError, match="no parameters of a model"):
         predict.parameters()
     table = {"a": [1.0, 2.0, 3.0, 4.0]}

@@ -123,6 +123,13 @@ def test_what_is_not_finite_is_refused_wherever_it_stands(bad, n, dtype, others)
                 predict(X)
 
 
+@pytest.mark.parametrize("n", [1, 3])
+def test_integers_that_are_too_large_once_scaled_are_refused(n):
+    model = fastnn.Model([4, 2], input_scale=1e37, feature_scale=True, seed=0)
+    with pytest.raises(ValueError, match="X times input_scale must be finite"):
+        model.predictor()(np.full((n, 4), 255, np.uint8))
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_weights_that_somebody_made_infinite_or_nan_are_told(bad):
     X = np.ones((3, 4), np.float32)

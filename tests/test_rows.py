@@ -7,6 +7,7 @@ import pickle
 import threading
 import warnings
 from decimal import Decimal
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -126,8 +127,10 @@ def test_one_row_several_and_none(trained):
     want = model.predict_proba(rows)
     assert answer.columns == model.columns.inputs.names
     assert answer.classes.tolist() == ["high", "low", "middle"]
+    assert repr(answer).startswith('RowPredictor("number", "comma", "tail", ')
     for i, row in enumerate(rows):
         cells = [row[name] for name in answer.columns]
+        assert answer(MappingProxyType(row)).tobytes() == want[i].tobytes()
         for one in (row, row | {"else": 1}, cells, tuple(cells), np.array(cells, object)):
             assert answer(one).tobytes() == want[i].tobytes()
         assert answer.predict(row) == model.predict([row])[0]
@@ -168,6 +171,8 @@ def test_rows_that_are_wrong(trained):
     bad = [rows[0], rows[1] | {"number": "many"}]
     with pytest.raises(TableError, match='X, row 1, column "number": must be a number, got "many"'):
         answer(bad)
+    with pytest.raises(TableError, match='X, row 0, column "number": must be a number, got "many"'):
+        answer(bad[1])
     less = {name: cell for name, cell in rows[2].items() if name != "town"}
     with pytest.raises(TableError, match='row 2 must have "town", which the model reads; it has'):
         answer([*rows[:2], less])
@@ -238,7 +243,7 @@ def test_arrays_and_plain_models():
     learned = fastnn.Model([None, 4, None], seed=0)
     learned.fit(X, y, epochs=2)
     answer, want = learned.predictor(rows=True), learned.predict_proba(X)
-    assert answer.columns is None
+    assert answer.columns is None and repr(answer) == "RowPredictor(6 numbers)"
     flat = X.reshape(30, 6)
     blanks = [[None if cell != cell else cell for cell in row] for row in flat.tolist()]
     for many in (X, flat, X.tolist(), flat.tolist(), blanks):

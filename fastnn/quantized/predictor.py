@@ -169,7 +169,9 @@ def quantized(
             f"layers must have at most {INPUTS_MAX:,} inputs, got {max(spec.sizes[:-1]):,}"
         )
     X = as_features(X, spec)
-    network, layers = plain_spec(spec), folded(spec, predictor._theta, predictor._statistics)
+    network = plain_spec(spec)
+    with np.errstate(over="ignore"):  # said below
+        layers = folded(spec, predictor._theta, predictor._statistics)
     if not all(np.isfinite(v).all() for layer in layers for v in layer if v is not None):
         raise ValueError("weights must be finite in float32")
     codes: list[Codes | None] = [None] * len(layers)
