@@ -239,10 +239,10 @@ class _Fits:
         """One network after another, until there are no more or somebody has failed."""
         try:
             with self.cancel:
-                while self.queue and not self.cancel:
+                while not self.cancel:
                     try:
                         i = self.queue.popleft()
-                    except IndexError:  # another was faster
+                    except IndexError:  # there are no more
                         break
                     try:
                         self.contexts[i].run(self._fit, i)

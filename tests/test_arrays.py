@@ -212,7 +212,7 @@ def test_sigmoid_targets():
 
 def test_two_classes_with_one_softmax_output_get_a_hint():
     with pytest.raises(ValueError, match='output="sigmoid"'):
-        as_targets([0, 1], network(n_out=1))
+        network(n_out=1)
 
 
 def test_lengths_differ():

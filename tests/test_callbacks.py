@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import fastnn
+from fastnn.training.loop import Run
 from fastnn.training.split import split
 
 
@@ -205,6 +206,25 @@ def test_errors_at_the_beginning_and_at_the_end():
     assert state(model)[3] == 2
 
 
+def test_a_partial_fit_that_lacks_memory_changes_nothing(monkeypatch):
+    def no_room(run):
+        raise MemoryError
+
+    model = make()
+    model.fit(*data(), epochs=1)
+    before = state(model)
+    monkeypatch.setattr(Run, "check", no_room)
+    with pytest.raises(MemoryError):
+        model.partial_fit(*data(), batch_size=8, optimizer="adam")
+    assert state(model) == before
+
+
+def test_a_callback_must_leave_the_optimizer():
+    change = fastnn.LambdaCallback(on_epoch_end=lambda fit: fit.model._parameters.use("adam"))
+    with pytest.raises(RuntimeError, match="a callback must leave the model the optimizer of its"):
+        fit(make(), callbacks=[change])
+
+
 def test_a_fit_that_lacks_memory_changes_nothing():
     model, calls = make(), []
     model.fit(*data(), epochs=1)
@@ -346,6 +366,15 @@ def test_early_stopping_of_nothing_finite_keeps_the_last():
     assert model.theta.tobytes() == after(2).theta.tobytes()
 
 
+def test_early_stopping_goes_on_from_where_nothing_was_finite(tmp_path):
+    for epochs in (2, 4):
+        early, model = fastnn.EarlyStopping("measure", mode="min"), make()
+        callbacks = [steered([np.nan, np.nan, 2, 3]), early, fastnn.Checkpoint(tmp_path / "m")]
+        fit(model, epochs=epochs, callbacks=callbacks, resume=tmp_path / "m")
+        assert (early.best, early.best_epoch) == ((None, None) if epochs == 2 else (2, 3))
+    assert model.theta.tobytes() == after(3).theta.tobytes()
+
+
 def test_early_stopping_begins_anew_with_each_fit():
     early = fastnn.EarlyStopping("measure", patience=2, mode="min")
     model = make()
@@ -425,6 +454,11 @@ def test_csv_logger(tmp_path):
     for i, row in enumerate(rows):
         assert [float(cell) for cell in row] == [v[i] for v in history.columns().values()]
     assert len(rows) == 4
+
+
+def test_csv_logger_leaves_a_device_what_it_is():
+    assert len(fit(make(), callbacks=[fastnn.CSVLogger(os.devnull)])) == 4
+    assert os.path.exists(os.devnull) and not os.path.isfile(os.devnull)
 
 
 def test_csv_logger_writes_as_it_goes(tmp_path):

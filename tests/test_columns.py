@@ -514,10 +514,25 @@ def test_a_failed_fit_remembers_no_names():
     model = fastnn.Model([2, 2], seed=0)
     with pytest.raises(ValueError):
         model.fit(pandas.DataFrame({"a": [1.0, 2], "b": [1, 2]}), [0, 9])
+    with pytest.raises(ValueError, match=r"X must have shape \(n, 2\), got \(2, 1\)"):
+        model.fit(pandas.DataFrame({"a": [1.0, 2]}), [0, 1])
     assert model.metadata == {}
     model.metadata = {"data": "mine"}
     model.fit(pandas.DataFrame({"a": [1.0, 2], "b": [1, 2]}), [0, 1], epochs=1)
     assert model.metadata == {"data": "mine"}
+
+
+@pytest.mark.parametrize("sizes", [[2, 4, 2], [None, 4, None]], ids=["plain", "to be fitted"])
+def test_a_fit_that_is_interrupted_remembers_its_columns(sizes):
+    def interrupt(fit):
+        raise KeyboardInterrupt
+
+    model = fastnn.Model(sizes, seed=0)
+    table = pandas.DataFrame({"a": [1.0, 2], "b": [1, 2.5]})
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(table, [0, 1], callbacks=[fastnn.LambdaCallback(on_epoch_end=interrupt)])
+    assert model.columns.inputs.names == ["a", "b"]
+    assert (model.predict(table) == model.predict(table[["b", "a"]])).all()
 
 
 def test_streams_are_encoded_block_by_block(tmp_path):
@@ -564,6 +579,13 @@ def test_resumed_fits_take_the_columns_of_the_checkpoint(tmp_path):
         )
     np.testing.assert_array_equal(model.theta, whole.theta)
     assert model.columns == whole.columns
+    plain = {"callbacks": [fastnn.Checkpoint(path)], "resume": path}
+    path.unlink()
+    fastnn.Model([3, 4, 2], seed=5).fit(np.eye(3), [0, 1, 1], **plain)  # of no columns
+    model = fastnn.Model([None, 4, None], seed=5)
+    with pytest.raises(ValueError, match="resume: the checkpoint must be of this network"):
+        model.fit(table, y, **plain)
+    assert model.columns is None
 
 
 def test_damaged_descriptions_are_refused_at_load(tmp_path):

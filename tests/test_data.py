@@ -278,6 +278,16 @@ def test_pandas_with_missing_integers():
     assert model.forward(table.fillna(2)).shape == (3, 3)
 
 
+def test_pandas_with_missing_truths():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"a": [0.5, 1, 2], "b": pandas.array([True, None, False], "boolean")})
+    model = fastnn.Model([2, 3], seed=0)
+    with pytest.raises(ValueError, match="X must be finite, got nan in row 1, column 1"):
+        model.forward(table)
+    want = model.forward([[0.5, 1], [1, 1], [2, 0]])
+    assert model.forward(table.fillna(True)).tobytes() == want.tobytes()
+
+
 def test_dlpack():
     X = numbers(np.dtype("float32"))
 

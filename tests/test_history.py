@@ -34,6 +34,19 @@ def test_lists(fitted):
         fastnn.History().loss  # noqa: B018
 
 
+def test_a_row_that_is_not_finished_is_none():
+    class Interrupted(list):
+        def append(self, value):
+            super().append(value)
+            raise KeyboardInterrupt
+
+    history = fastnn.History({"epoch": [1.0], "b": [2.0], "c": [3.0]})
+    history._columns["b"] = Interrupted([2.0])
+    with pytest.raises(KeyboardInterrupt):
+        history.append(epoch=4.0, b=5.0, d=6.0)
+    assert {len(values) for values in history._columns.values()} == {1}
+
+
 def test_columns_of_any_name():
     """A column that begins late, or that an epoch has no value for, has NaN there."""
     history = fastnn.History()

@@ -509,6 +509,7 @@ def test_wrong_arguments():
         (lambda: fastnn.PiecewiseLinear([4], [3]), ValueError, "edges of column 4"),
         (lambda: fastnn.PiecewiseLinear([4], 3), TypeError, "edges must be a list"),
         (lambda: fastnn.PiecewiseLinear([4], [["a", "b"]]), TypeError, "edges of column 4"),
+        (lambda: fastnn.PiecewiseLinear([4], ["01"]), TypeError, "4 must be a list of numbers"),
         (lambda: fastnn.Categories(0, 0), ValueError, "n must be at least 1"),
         (lambda: fastnn.Categories([0], 3), TypeError, "column must be an integer"),
         (lambda: model_of(embeddings=[3]), TypeError, "embeddings must be a list of"),

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 import warnings
 
 import numpy as np
@@ -226,6 +227,56 @@ def test_what_ends_the_thread_is_told(tmp_path, monkeypatch, caplog):
         assert live.latest.rows == 1
 
 
+def test_what_ends_the_thread_while_a_save_waits_is_told(tmp_path, monkeypatch):
+    go = threading.Event()
+
+    def broken(self, x, y):
+        go.wait(20)
+        raise MemoryError("none left")
+
+    monkeypatch.setattr(Learner, "learn_one", broken)
+    with Live(Learner(seed=0), tmp_path) as live:
+        live.learn({"a": 1.0}, "yes")
+        timer = threading.Timer(0.1, go.set)
+        timer.start()
+        with pytest.raises(RuntimeError, match="learning has ended: MemoryError"):
+            live.save()
+        timer.join()
+
+
+def test_rows_longer_than_what_is_read_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK", 16)
+    with Live(Learner(seed=0), tmp_path) as live:
+        for x, y in rows(20):
+            live.learn(x, y)
+        live.flush()
+        assert weights(live.latest) == after(20)
+
+
+def test_rows_of_numpy_and_of_other_mappings(tmp_path):
+    with Live(Learner(seed=0), tmp_path) as live:
+        for x, y in rows(20):
+            typed = {"a": np.float64(x["a"]), "i": np.int16(x["i"]), "town": np.str_(x["town"])}
+            live.learn(types.MappingProxyType(typed), np.str_(y))
+        live.flush()
+        assert weights(live.latest) == after(20) and live.refused == 0
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+def test_rows_are_on_disk_where_they_are_to_be(tmp_path, monkeypatch, lasting):
+    fsync, synced = os.fsync, []
+
+    def note(descriptor):
+        synced.append(descriptor)
+        fsync(descriptor)
+
+    with Live(Learner(seed=0), tmp_path, sync=lasting) as live:
+        monkeypatch.setattr(os, "fsync", note)
+        live.learn({"a": 1.0}, "yes")
+        assert (live._writer.fileno() in synced) == lasting
+        monkeypatch.undo()
+
+
 def test_a_model_in_place(tmp_path):
     """Mini-batches by partial_fit; the state that answers is a Model."""
     rng = np.random.default_rng(0)
@@ -332,6 +383,13 @@ def test_arguments(tmp_path):
     with pytest.raises(ValueError, match="queue"):
         Live(Learner(), tmp_path, queue=0)
     Live(Learner(), tmp_path / "a").close()
+    for given in (-1, "1", 2.0, None):
+        (tmp_path / "b").mkdir(exist_ok=True)
+        learner = Learner()
+        learner.metadata["live"] = given
+        learner.save(tmp_path / "b/model.safetensors")
+        with pytest.raises(fastnn.ModelFileError, match="live must count rows, got"):
+            Live(Learner(), tmp_path / "b")
     with pytest.raises(fastnn.ModelFileError):
         Live(fastnn.Model([2, 2]), tmp_path / "a")
     started = time.monotonic()

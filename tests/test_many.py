@@ -387,6 +387,23 @@ def test_other_networks_may_be_trained_within():
     assert bits(inner) == bits(want)
 
 
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit])
+def test_what_is_no_error_leaves_the_steps_that_were_taken(raised):
+    X, y = data()
+    models, want = networks(2), networks(2)
+    want[1].fit(X, y, epochs=2)  # the larger one is the first
+
+    def stop(fit):
+        if fit.epoch == 2:
+            raise raised
+
+    callbacks = [[], [fastnn.LambdaCallback(on_epoch_end=stop)]]
+    with pytest.raises(raised) as caught:
+        fastnn.fit_many(models, X, y, epochs=3, callbacks=callbacks, n_threads=1)
+    assert caught.value.__notes__ == ["This was in the fit of models[1]."]
+    assert bits(models) == bits(want)
+
+
 def test_threads_that_are_refused_are_done_without(monkeypatch):
     X, y = data()
     start, started = threading.Thread.start, []
@@ -402,6 +419,10 @@ def test_threads_that_are_refused_are_done_without(monkeypatch):
     fastnn.fit_many(models, X, y, epochs=2, n_threads=4)
     monkeypatch.undo()
     fastnn.fit_many(want, X, y, epochs=2)
+    assert bits(models) == bits(want)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        fastnn.fit_many(models, X, y, epochs=2, n_threads=4)
     assert bits(models) == bits(want)
 
 

@@ -490,6 +490,7 @@ def hostile(path):
         "rows": [-1, 2**54, "x", None, 1.5],
         "classes": [None, [], ["a"], ["a", "a", "b"], ["a", 2.5, "b"], "abc", [[1], 2, 3], {}],
         "estimator": ["TabularClassifier", "x", 3, None],
+        "metadata": [[], "x", 3, None],
     }.items():
         for value in values:
             changed = header | {"__metadata__": texts | {"about": json.dumps(about | {key: value})}}
@@ -512,6 +513,12 @@ def hostile(path):
                     f"{name}[{i}]={value}",
                     written(header, rest[:at] + np.float64(value).tobytes() + rest[at + 8 :]),
                 )
+    for name, shapes in {"table": [[4, 8], [32]], "amounts": [[1, 3], [3, 1]]}.items():
+        for shape in shapes:
+            yield f"{name} of {shape}", written(header | {name: header[name] | {"shape": shape}})
+    networks = texts["networks"].replace('"relu"', '"tanh"')
+    assert networks != texts["networks"]
+    yield "tanh", written(header | {"__metadata__": texts | {"networks": networks}})
     yield "shorter", data[:-8]
 
 

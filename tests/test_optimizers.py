@@ -13,6 +13,7 @@ import reference as ref
 import fastnn
 from fastnn.files import model as storage
 from fastnn.kernels import _cpu
+from fastnn.training import lbfgs
 from fastnn.training.optimizers import NAMES, as_optimizer
 
 ALL = [
@@ -171,9 +172,40 @@ def test_lbfgs_with_callbacks_and_without_scipy(monkeypatch):
         model.partial_fit(X, y, optimizer="lbfgs")
     with pytest.raises(ValueError, match="LBFGS must have a network without dropout and noise"):
         fastnn.Model([4, 6, 3], dropout=0.5).fit(X, y, optimizer="lbfgs")
+    with pytest.raises(ValueError, match="LBFGS must come without resume"):
+        model.fit(X, y, optimizer="lbfgs", resume="m")
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
     with pytest.raises(fastnn.MissingExtraError, match=r"LBFGS needs scipy: .*-cpu\[lbfgs\]"):
         model.fit(X, y, optimizer="lbfgs")
+    assert model.theta.tobytes() == before.tobytes()
+
+
+def test_lbfgs_without_threadpoolctl(monkeypatch):
+    pytest.importorskip("scipy")
+    X, y = data()
+    model, want = make(), make()
+    want.fit(X, y, epochs=5, optimizer="lbfgs")
+    lbfgs._libraries.cache_clear()
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    model.fit(X, y, epochs=5, optimizer="lbfgs")
+    assert model.theta.tobytes() == want.theta.tobytes()
+
+
+def test_lbfgs_may_leave_biases_out_of_the_penalty():
+    """Weights that cost too much are 0, and biases alone tell how often a class is."""
+    pytest.importorskip("scipy")
+    X, y = data()
+    model = fastnn.Model([4, 3], seed=0, dtype="float64")
+    model.fit(X, y, epochs=500, optimizer=fastnn.LBFGS(l2=1e6, decay_bias=False))
+    assert abs(model.predict_proba(X) - np.bincount(y, minlength=3) / len(y)).max() < 1e-3
+
+
+def test_lbfgs_of_a_loss_beyond_all_numbers_changes_nothing():
+    pytest.importorskip("scipy")
+    model = fastnn.Model([1, 1], output="identity", dtype="float64", seed=0)
+    before = model.theta.copy()
+    with pytest.raises(fastnn.DivergenceError, match="the loss is inf"):
+        model.fit([[1.0], [2.0]], [1e155, 0.0], optimizer="lbfgs")
     assert model.theta.tobytes() == before.tobytes()
 
 

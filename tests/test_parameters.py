@@ -373,6 +373,10 @@ def test_what_is_unpickled_is_checked():
         given = {**parameters.__getstate__(), name: value}
         with pytest.raises(ValueError, match=f"{name} must be float32 of shape"):
             Parameters.__new__(Parameters).__setstate__(given)
+    for optimizer in (None, "sdg"):
+        given = {**parameters.__getstate__(), "optimizer": optimizer}
+        with pytest.raises(ValueError, match=f"optimizer must be one of .*, got {optimizer!r}"):
+            Parameters.__new__(Parameters).__setstate__(given)
     with pytest.raises(ValueError, match="cannot resize"):
         make().theta.resize(3, refcheck=False)
     network = parameters.network
@@ -401,6 +405,15 @@ def test_buffers_are_given_back():
     # h, delta, dL/du and xhat of 256 units, h and delta of 10, and X twice.
     need = (4 * 256 + 2 * 16 + 2 * 64) * 4 * 3001 + 4 * small
     assert max(held) <= 1.2 * need
+
+
+def test_a_fit_keeps_its_engine():
+    X, y = data()
+    model, want = make(), make()
+    give_back = fastnn.LambdaCallback(on_epoch_end=lambda fit: fit.model._parameters.give_back())
+    model.fit(X, y, epochs=3, optimizer="adam", callbacks=[give_back])
+    want.fit(X, y, epochs=3, optimizer="adam")
+    assert state(model) == state(want)
 
 
 # Interrupts

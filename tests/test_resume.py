@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import random
 import signal
@@ -18,6 +19,7 @@ import pytest
 
 import fastnn
 from fastnn.files import model as storage
+from fastnn.training.plan import _as_setting
 
 
 def data(n=300):
@@ -201,7 +203,7 @@ class Momentous(fastnn.Callback):
 
 class Stateless(fastnn.Callback):
     def state(self):
-        return None
+        return super().state()
 
 
 def test_states_of_users_callbacks(tmp_path):
@@ -245,6 +247,10 @@ def test_other_arguments_are_refused(change, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         model.fit(X, y, **arguments(path, **change))
     assert full_state(model) == before
+
+
+def test_settings_in_a_checkpoint_are_what_json_can_hold():
+    assert _as_setting((1.5, [math.inf, None], len)) == [1.5, ["inf", None], "len"]
 
 
 def test_a_checkpoint_from_before_there_was_drop_last(tmp_path):

@@ -341,6 +341,13 @@ def test_a_loss_that_is_not_finite_is_no_best():
     assert running.state() == {"learning_rate": 1.0, "best": 1.0, "bad": 0, "cooldown": 0}
 
 
+def test_a_state_without_a_best_is_gone_on_from():
+    running = Running(fastnn.ReduceOnPlateau(1.0, patience=1), 1, 9)
+    state = {"learning_rate": 0.5, "best": None, "bad": 1, "cooldown": 0}
+    running.restore(dict(state))
+    assert running.state() == state
+
+
 def test_poisson_in_earnest():
     """The loss ends below 0, and its plateau is seen."""
     rng = np.random.default_rng(0)

@@ -549,6 +549,7 @@ def test_metadata_that_could_not_be_read_is_not_written(path):
 def test_metadata_must_be_json(metadata, path):
     model = fastnn.Model([2, 2], seed=0)
     model.metadata = metadata
+    assert copy.copy(model).metadata == metadata
     with pytest.raises(TypeError, match="metadata must"):
         model.save(path)
     assert not path.exists()

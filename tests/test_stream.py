@@ -14,6 +14,7 @@ import pytest
 import fastnn
 import fastnn.data
 from fastnn.random import SHUFFLE, permutation
+from fastnn.training import stream as stream_module
 from fastnn.training.stream import AHEAD, Stream
 
 
@@ -187,7 +188,8 @@ def test_divergence_counts_the_batches_of_all_blocks():
     assert state(model) == before
 
 
-def test_reading_goes_on_ahead_but_not_far():
+def test_reading_goes_on_ahead_but_not_far(monkeypatch):
+    monkeypatch.setattr(stream_module, "POLL", 0.001)  # it waits longer than that
     read, used = [], []
 
     def source():

@@ -11,6 +11,10 @@ from typing import ClassVar
 import pytest
 
 import fastnn
+from fastnn.network.embeddings import Embedding
+from fastnn.network.initialize import Init
+from fastnn.training.optimizers import Optimizer
+from fastnn.training.schedules import Schedule, Watching
 from fastnn.values import Value
 
 
@@ -83,6 +87,25 @@ def test_hash_and_signature():
     assert list(inspect.signature(Ours).parameters) == ["a", "c", "d", "b"]
     assert list(inspect.signature(Value).parameters) == ["args", "kwargs"]
     assert "momentum: float = 0.0" in str(inspect.signature(fastnn.SGD)).replace("'", "")
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: Embedding().of,
+        lambda: Embedding().features(0),
+        lambda: Embedding().shapes(0),
+        lambda: Embedding().initial(0, 0),
+        lambda: Init().weights(None, 0),
+        lambda: Optimizer(0.1).kind,
+        lambda: Optimizer(0.1).own,
+        lambda: Schedule(0.1).at(None, 1, 1),
+        lambda: Watching(0.1).after({}, 1.0),
+    ],
+)
+def test_what_a_kind_of_its_own_must_say_has_no_default(ask):
+    with pytest.raises(NotImplementedError):
+        ask()
 
 
 class Alike(Value, eq=False):

@@ -372,10 +372,7 @@ def _labels(y: np.ndarray, n_classes: int) -> np.ndarray:
                 f"y must hold whole numbers as labels, got {y[row]} in row {row}; for values the "
                 'model needs output="identity"'
             )
-    hint = ""
-    if n_classes == 1:
-        hint = '; for two classes and one output, use output="sigmoid"'
-    _check_range(y, 0, n_classes - 1, f"y must hold labels 0 to {n_classes - 1}", hint)
+    _check_range(y, 0, n_classes - 1, f"y must hold labels 0 to {n_classes - 1}")
     return _together(y, np.int32)
 
 
@@ -385,14 +382,14 @@ def _together(values: np.ndarray, dtype: str | type[np.int32]) -> np.ndarray:
     return array if array.flags.aligned else array.copy()
 
 
-def _check_range(y: np.ndarray, low: float, high: float, must: str, hint: str = "") -> None:
+def _check_range(y: np.ndarray, low: float, high: float, must: str) -> None:
     if y.dtype == bool:
         y = y.view(np.uint8)
     least, most = (y.item(), y.item()) if y.size == 1 else (y.min(), y.max())
     if least >= low and most <= high:
         return
     bad = int(np.argmax((y < low) | (y > high)))
-    raise ValueError(f"{must}, got {y.flat[bad]} in {_place(y, bad)}{hint}")
+    raise ValueError(f"{must}, got {y.flat[bad]} in {_place(y, bad)}")
 
 
 def _check_distributions(y: np.ndarray) -> None:

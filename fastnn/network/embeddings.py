@@ -257,8 +257,7 @@ class Categories(Embedding, Value):
         return () if self.width is None else (("T", (self.n, self.width)),)
 
     def initial(self, seed: int, index: int) -> Iterator[list[np.ndarray]]:
-        if self.width is not None:
-            yield [_drawn(normal, seed, index, 0, (self.n, self.width))]
+        yield [_drawn(normal, seed, index, 0, shape) for _, shape in self.shapes(0)]
 
 
 OF_ALL_KINDS: tuple[type[Embedding], ...] = Periodic, PiecewiseLinear, Categories

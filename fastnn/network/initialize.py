@@ -218,7 +218,7 @@ def initial_theta(network: NetworkSpec, seed: int, init: Any = None) -> np.ndarr
         raise ValueError(f"init must have one entry per layer ({K}), got {len(init)}")
     theta = np.zeros(network.n_parameters, network.dtype)
     for index, (one, parts) in enumerate(zip(network.embeddings, network.phi, strict=True)):
-        for part, values in zip(parts, one.initial(seed, index), strict=False):
+        for part, values in zip(parts, one.initial(seed, index), strict=True):
             for (span, _), value in zip(part.values(), values, strict=True):
                 theta[span] = value.ravel()
     theta[network.s] = 1

@@ -508,14 +508,6 @@ class Parameters:
             self.steps = 0
             self._written()
 
-    def resume(self, optimizer: str, state: np.ndarray | None, steps: int) -> None:
-        """Go on from an optimizer's state after so many steps; None: from its beginning."""
-        if state is not None:
-            self.sync()
-            self._optimizer = optimizer, Vector(state)
-            self.steps = self.all_steps = steps
-            self._written()
-
     def give_back(self) -> None:
         """The engine's memory; weights and state stand in the vectors. Another is made when one is
         needed."""
