@@ -122,8 +122,8 @@ def test_docstrings(name, tmp_path, monkeypatch):
     if name.startswith("fastnn.serve."):
         for package in ("starlette", "msgspec", "prometheus_client"):
             pytest.importorskip(package)
-    if name == "fastnn.interop.keras":
-        warnings.simplefilter("ignore")  # Keras's own
+    if name in ("fastnn.interop.keras", "fastnn.mlflow"):
+        warnings.simplefilter("ignore")  # what Keras and MLflow say as they are imported
     monkeypatch.chdir(tmp_path)
     module = importlib.import_module(name)
     for test in doctest.DocTestFinder(exclude_empty=True).find(module):
