@@ -142,6 +142,7 @@ def _is(descriptor: int, path: str) -> bool:
 
 def _release(descriptor: int) -> None:
     """Give the lock back, also where a forked process has the file open, and close."""
+    assert fcntl is not None, "which has locked it"
     try:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
     except OSError:  # no locks there
