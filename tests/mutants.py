@@ -220,7 +220,7 @@ def main() -> None:
         "python": ("fastnn", PYTHON, flips_of_python),
     }[kind]
     shutil.rmtree(COPY, ignore_errors=True)
-    for folder in ("fastnn", "src", "tests"):
+    for folder in ("fastnn", "src", "tests", "bench"):
         shutil.copytree(ROOT / folder, COPY / folder)
     for file in ("pyproject.toml", "CHANGELOG.md"):
         shutil.copy(ROOT / file, COPY)
