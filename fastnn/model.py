@@ -29,6 +29,7 @@ from fastnn.network.arrays import (
     as_pair,
     is_rows,
     is_table,
+    refuse_nan,
 )
 from fastnn.network.embeddings import Embedding
 from fastnn.network.initialize import MOST_ROWS, drawn_rows, initial_theta, on_data
@@ -939,6 +940,8 @@ class Model:
         ------
         TableError
             Rows are not as the model knows them: the column, and the row.
+        ValueError
+            Of classes: sums of a row overflow, so its outputs are NaN.
 
         Examples
         --------
@@ -955,6 +958,7 @@ class Model:
         if columns is not None and not columns.plain:
             return columns.decide(f)
         if self._network.decides:
+            refuse_nan(f)
             f = measures.classes(f, self._network.one_of_many)
         return f[:, 0] if f.ndim == 2 and f.shape[1] == 1 else f
 

@@ -13,7 +13,7 @@ from fastnn.errors import TableError
 from fastnn.kernels._cpu import openmp
 from fastnn.kernels.predict import Frozen
 from fastnn.network.activations import Activation, hidden_kernel, kernel
-from fastnn.network.arrays import as_features, as_finite, as_numbers
+from fastnn.network.arrays import as_features, as_finite, as_numbers, refuse_nan
 from fastnn.network.losses import for_kernel
 from fastnn.network.norms import kernel as norm_kernel
 from fastnn.network.parameters import Parameters, initial_statistics, inputs_of
@@ -289,6 +289,7 @@ class RowPredictor:
 
     def _decided(self, answers: np.ndarray) -> np.ndarray:
         if self.classes is not None:
+            refuse_nan(answers)
             chosen: np.ndarray = self.classes[answers.argmax(1)]
             return chosen
         return answers if self._columns.amounts else self._columns.decide(answers)

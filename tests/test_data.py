@@ -143,6 +143,10 @@ def test_scale_is_checked_saved_and_shown(tmp_path):
     for bad in (0, -1.0, np.nan, np.inf):
         with pytest.raises(ValueError, match="input_scale must be"):
             fastnn.Model([2, 2], input_scale=bad)
+    for bad in (1e-38, 1e39):
+        with pytest.raises(ValueError, match=r"of float32, 1.2e-38 to 3.4e\+38, got 1e"):
+            fastnn.Model([2, 2], input_scale=bad)
+        assert fastnn.Model([2, 2], input_scale=bad, dtype="float64").input_scale == bad
     with pytest.raises(TypeError, match="input_scale must be a number"):
         fastnn.Model([2, 2], input_scale="1")
     model = fastnn.Model([2, 2], input_scale=1 / 255, seed=0)

@@ -168,6 +168,37 @@ def test_sums_that_overflow_are_no_error(n):
     assert np.isposinf(model.predictor()(X)).all()
 
 
+@pytest.mark.parametrize("output", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_no_class_is_chosen_by_sums_that_overflow(output, bias):
+    model = fastnn.Model([3, 5, 2], output=output, bias=bias, input_scale=1e37, seed=0)
+    X = np.array([[1, 0, 1], [255, 255, 3], [4, 5, 6]], np.uint8)
+    assert np.isnan(model.forward(X)[1]).any()
+    with pytest.raises(ValueError, match="must be numbers, got NaN in row 1: .* float32"):
+        model.predict(X)
+    assert model.predict(X[::2]).shape == ((2,) if output == "softmax" else (2, 2))
+
+
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_no_class_is_named_where_sums_overflow(n_targets):
+    table = {"age": [31, 47, 52, 28], "height": [1.5, 1.6, 1.7, 1.8]}
+    said = ["no", "yes", "yes", "no"]
+    y = said if n_targets == 1 else {"smokes": said, "snores": said[::-1]}
+    model = fastnn.Model([None, 4, None], seed=0)
+    model.fit(table, y, epochs=1)
+    model.W[0][:] = 3e38
+    model.W[1][::2], model.W[1][1::2] = 3e38, -3e38
+    model.W[1][:, 1] *= -1
+    row = {"age": 1e9, "height": 1e9}
+    for predict in (
+        lambda: model.predict({name: [cell] for name, cell in row.items()}),
+        lambda: model.predict_one(row),
+        lambda: model.predictor(rows=True).predict(row),
+    ):
+        with pytest.raises(ValueError, match="must be numbers, got NaN in row 0"):
+            predict()
+
+
 @pytest.mark.parametrize("n_in", [512, 1024, 1025, 2048, 3000])
 @pytest.mark.parametrize("n_out", [3, 70])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

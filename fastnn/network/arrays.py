@@ -322,6 +322,16 @@ def as_finite(name: str, values: np.ndarray, dtype: str) -> np.ndarray:
     return array
 
 
+def refuse_nan(f: np.ndarray) -> None:
+    """Outputs (n, n_out) that classes are to be chosen by: of NaN the first class would win."""
+    if np.isnan(f).any():
+        row = int(np.argmax(np.isnan(f).any(1)))
+        raise ValueError(
+            f"the outputs of all rows must be numbers, got NaN in row {row}: its features are too "
+            f"large, or the weights are, and sums overflow {f.dtype}"
+        )
+
+
 def _check_finite(name: str, array: np.ndarray, dtype: str, came: np.ndarray | None = None) -> None:
     """`array` must be finite, in `dtype` too. came: what the user gave, if another array."""
     if array.size <= FEW:

@@ -296,10 +296,14 @@ def as_network(
     if norm is None or isinstance(norm, (str, Norm)):
         norm = [as_norm(norm)] * (K - 1)
     norms = tuple(as_norm(one) for one in _per_layer("norm", norm, K - 1, "hidden layer"))
-    scale = as_real("input_scale", input_scale)
-    if scale == 0:
-        raise ValueError("input_scale must be above 0, got 0.0")
     dtype = _dtype(dtype)
+    scale = as_real("input_scale", input_scale)
+    least, most = float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
+    if not least <= scale <= most:
+        raise ValueError(
+            f"input_scale must be a normal number of {dtype}, {least:.2g} to {most:.2g}, "
+            f"got {scale:g}"
+        )
     network = NetworkSpec(
         *(sizes, activations, output, loss, biases, dtype, dropout, noise, norms, scale),
         as_embeddings(embeddings, sizes[0], dtype, scale),

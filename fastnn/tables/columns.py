@@ -14,7 +14,7 @@ import numpy as np
 
 from fastnn.checks import as_name, counted, listed, name_of
 from fastnn.errors import TableError
-from fastnn.network.arrays import is_rows, is_table
+from fastnn.network.arrays import is_rows, is_table, refuse_nan
 from fastnn.network.losses import as_loss, quantiles_of
 from fastnn.network.spec import NetworkSpec, as_network
 from fastnn.tables.categories import ENCODINGS
@@ -253,6 +253,7 @@ class Columns:
         if self.amounts:
             values = self.decode(f)
             return values[:, 0] if values.shape[1] == 1 else values
+        refuse_nan(f)
         chosen: list[np.ndarray] = []
         if self.class_names is not None and f.shape[1] > 1:
             decided: np.ndarray = self._classes()[0].values[f.argmax(1)]
