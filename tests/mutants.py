@@ -62,8 +62,8 @@ PYTHON = {
     "tables/numbers.py": ["test_tables.py", "test_columns.py"],
     "tables/words.py": ["test_tables.py", "test_awkward.py", "test_columns.py"],
     "training/history.py": ["test_history.py"],
-    "training/metrics.py": ["test_metrics.py"],
-    "training/schedules.py": ["test_schedules.py", "test_resume.py"],
+    "training/metrics.py": ["test_metrics.py", "test_callbacks.py"],
+    "training/schedules.py": ["test_schedules.py", "test_dropout.py", "test_resume.py"],
 }
 
 FLIPS = {

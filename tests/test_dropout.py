@@ -146,6 +146,7 @@ def test_dropout_schedule_of_a_fit():
         (0.5, TypeError, "dropout_schedule must be a schedule or a function, got 0.5"),
         (fastnn.Constant(1.5), ValueError, "dropout_schedule must be at most 1, got Constant"),
         (lambda t: 1.0 + t, ValueError, "dropout_schedule must be at most 1, got 5"),
+        (lambda t: 1.25, ValueError, "dropout_schedule must be at most 1, got 1.25"),
         (lambda t: -1.0, ValueError, "dropout_schedule must be at least 0"),
         (fastnn.Adaptive(1.0), ValueError, "must be a schedule that follows the steps, got Adap"),
     ],

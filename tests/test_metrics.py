@@ -99,6 +99,17 @@ def test_calibration():
     assert of("ece", np.repeat([[0.0], [1.0]], [2, 6], 0), one, "sigmoid") == 0.5
 
 
+def test_a_probability_rounded_above_1_is_in_the_last_bin():
+    """Together they are right half the time, and say 0.985 on average."""
+    P = np.array([[0.97, 0.03], [np.nextafter(np.float32(1), np.float32(2)), 0]], np.float32)
+    assert of("ece", np.array([0, 1]), P, "softmax") == pytest.approx(0.485)
+
+
+def test_confusion_matrix():
+    got = measures.confusion_matrix(np.array([0, 2, 2, 1]), np.array([0, 1, 1, 1]), 3)
+    assert got.tolist() == [[1, 0, 0], [0, 1, 0], [0, 2, 0]]
+
+
 @pytest.mark.parametrize("n_out", [1, 4])
 def test_sigmoid(n_out):
     sk = pytest.importorskip("sklearn.metrics")
@@ -160,6 +171,14 @@ def test_values():
     constant = np.ones((5, 1))
     assert of("r2", constant, constant, "identity") == 1
     assert of("r2", constant, constant + 1, "identity") == 0
+
+
+def test_quantiles_against_the_best_constants():
+    """Of 0, 1, 2, 3 the quantiles 1/4 and 3/4 are 0 and 2, whose losses are 3/2 each."""
+    y, q = np.arange(4.0)[:, None], np.array([0.25, 0.75])
+    assert measures.d2(y, np.array([[0.0, 2.0]] * 4), q) == 0
+    assert measures.d2(y, y + np.array([0, 1]), q) == pytest.approx(1 - (0 + 1 / 1.5) / 2)
+    assert measures.d2(y, y - np.array([0, 1]), q) == pytest.approx(1 - (0 + 3 / 1.5) / 2)
 
 
 def test_log_loss_of_an_underflow_is_finite():

@@ -174,7 +174,7 @@ def test_no_class_is_chosen_by_sums_that_overflow(output, bias):
     model = fastnn.Model([3, 5, 2], output=output, bias=bias, input_scale=1e37, seed=0)
     X = np.array([[1, 0, 1], [255, 255, 3], [4, 5, 6]], np.uint8)
     assert np.isnan(model.forward(X)[1]).any()
-    with pytest.raises(ValueError, match="must be numbers, got NaN in row 1: .* float32"):
+    with pytest.raises(ValueError, match=r"must be numbers, got NaN in row 1: .* float32"):
         model.predict(X)
     assert model.predict(X[::2]).shape == ((2,) if output == "softmax" else (2, 2))
 

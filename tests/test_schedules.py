@@ -341,6 +341,15 @@ def test_a_loss_that_is_not_finite_is_no_best():
     assert running.state() == {"learning_rate": 1.0, "best": 1.0, "bad": 0, "cooldown": 0}
 
 
+def test_a_cooldown_is_as_many_epochs_as_it_says():
+    running = Running(fastnn.ReduceOnPlateau(1.0, 0.5, 1, cooldown=3), 1, 8)
+    got = []
+    for _ in range(8):
+        running.epoch_ended({"loss": 1.0})
+        got.append(running.state()["learning_rate"])
+    assert got == [1, 1, 0.5, 0.5, 0.5, 0.5, 0.5, 0.25]
+
+
 def test_a_state_without_a_best_is_gone_on_from():
     running = Running(fastnn.ReduceOnPlateau(1.0, patience=1), 1, 9)
     state = {"learning_rate": 0.5, "best": None, "bad": 1, "cooldown": 0}

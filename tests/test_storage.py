@@ -182,8 +182,8 @@ def swap_offsets(header):
 
 NAN, INF = struct.pack("<f", math.nan), struct.pack("<f", math.inf)
 DAMAGE = {
-    "truncated": (lambda h, b: (h, b[:-1]), "truncated"),
-    "too long": (lambda h, b: (h, b + b"\0"), "must hold 184 bytes of tensors, got 185"),
+    "truncated": (lambda h, b: (h, b[:-1]), "got 183: truncated$"),
+    "too long": (lambda h, b: (h, b + b"\0"), "must hold 184 bytes of tensors, got 185$"),
     "no object": (lambda h, b: (b"[]", b), "JSON object as its header"),
     "no JSON": (lambda h, b: (b"{", b), "header must be JSON"),
     "no UTF-8": (lambda h, b: (b'{"\xff": 1}', b), "header must be JSON"),
