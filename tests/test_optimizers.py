@@ -204,9 +204,22 @@ def test_lbfgs_of_a_loss_beyond_all_numbers_changes_nothing():
     pytest.importorskip("scipy")
     model = fastnn.Model([1, 1], output="identity", dtype="float64", seed=0)
     before = model.theta.copy()
-    with pytest.raises(fastnn.DivergenceError, match="the loss is inf"):
+    with pytest.raises(fastnn.DivergenceError, match="the loss is inf; scale the inputs"):
         model.fit([[1.0], [2.0]], [1e155, 0.0], optimizer="lbfgs")
     assert model.theta.tobytes() == before.tobytes()
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_squares_of_weights_beyond_all_numbers_count_in_a_penalty_alone():
+    pytest.importorskip("scipy")
+    model = fastnn.Model([1, 1], output="identity", dtype="float64", seed=0)
+    model.W[0][:] = 1e160
+    before = model.theta.copy()
+    with pytest.raises(fastnn.DivergenceError, match="the loss is inf"):
+        model.fit([[0.0]], [1.0], optimizer=fastnn.LBFGS(l2=1e-3))
+    assert model.theta.tobytes() == before.tobytes()
+    model.fit([[0.0]], [1.0], optimizer="lbfgs")
+    assert model.W[0] == 1e160 and model.b[0] == pytest.approx(1)
 
 
 def test_lbfgs_that_has_nothing_to_improve_is_an_epoch():

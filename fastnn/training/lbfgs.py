@@ -67,7 +67,10 @@ class Objective:
         self.gradient = np.empty_like(theta)
 
     def penalty(self, p: np.ndarray) -> float:
-        return float(self.decay @ (p * p)) / 2
+        if not self.decay.any():  # 0 times an infinite square is none
+            return 0.0
+        with np.errstate(over="ignore"):  # infinite: the caller refuses it
+            return float(self.decay @ (p * p)) / 2
 
     def take(self, p: np.ndarray) -> None:
         """theta <- p."""

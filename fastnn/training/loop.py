@@ -328,9 +328,9 @@ def train(run: Run, course: Course, fit: Fit, progress: Watcher | None = None) -
                 while not fit.done:
                     _epoch(run, course, fit, progress)
             except DivergenceError as error:
-                epoch = run.parameters.epoch
+                where = f"epoch {run.parameters.epoch}, {error}"
                 _undo(run, fit)
-                raise DivergenceError(_remedy(f"epoch {epoch}, {error}")) from None
+                raise DivergenceError(_remedy(where, course.plan.rule)) from None
             except BaseException as error:
                 of_stream = isinstance(course.plan.X, Stream) and error is course.plan.X.error
                 if of_stream or isinstance(error, NO_MEMORY):
@@ -389,7 +389,7 @@ def partial_fit(model: Any, plan: Plan) -> float:
             return loss
         except DivergenceError as error:
             parameters.undo()
-            raise DivergenceError(_remedy(str(error))) from None
+            raise DivergenceError(_remedy(str(error), rule)) from None
         except NO_MEMORY:
             parameters.undo()
             raise
@@ -417,8 +417,9 @@ def _sure_step(
     return loss
 
 
-def _remedy(where: str) -> str:
+def _remedy(where: str, optimizer: Optimizer) -> str:
+    less = "" if isinstance(optimizer, LBFGS) else "use a smaller learning_rate or "
     return (
-        f"training diverged: {where}; use a smaller learning_rate or scale the inputs "
-        "(mean 0, variance 1). The model is as before the call."
+        f"training diverged: {where}; {less}scale the inputs (mean 0, variance 1). The model is as "
+        "before the call."
     )
