@@ -28,7 +28,7 @@ COPY = ROOT / "build" / "mutants"
 # Tests that notice, beside `fastnn verify`, the quickest first: of a header of src, ...
 KERNELS = ["test_kernels.py", "test_engine.py"]
 C = {
-    "activate.h": KERNELS,
+    "activate.h": [*KERNELS, "test_predictor.py"],
     "activations.h": KERNELS,
     "elementary.h": KERNELS,
     "gather.h": [*KERNELS, "test_inputs.py"],
