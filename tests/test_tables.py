@@ -575,6 +575,8 @@ def test_words_that_say_yes_or_no_are_known_by_their_sense():
         *(0, 0, 0, 0, 1, 1, -1, -1)
     ]
     assert places(["no", "2"], ["0", "1"]).tolist() == [-1, -1]  # which are but numbers
+    # a category of that name, but for capital letters, goes before what is missing
+    assert places(["None", "none", "NA"], ["none", ""]).tolist() == [0, 0, 1]
     assert are_booleans(["0", "yes", ""]) and not are_booleans(["0", "1"])
 
 
