@@ -93,8 +93,10 @@ def test_plot_of_everything():
     history = fastnn.History(
         {"epoch": list(range(1, n + 1)), **columns, "gradient_norm_1": [1] * n}
     )
-    labels = [[line.get_label() for line in axes.lines] for axes in history.plot().axes]
+    panels = history.plot().axes
+    labels = [[line.get_label() for line in axes.lines] for axes in panels]
     assert labels == [["loss", "val_loss"], ["val_f1", "f1"], ["val_auc"], ["learning_rate"]]
+    assert panels[0].get_gridspec().get_geometry() == (2, 3)
 
 
 def test_plot_gradients(tmp_path):
@@ -109,6 +111,7 @@ def test_plot_gradients(tmp_path):
     figure = history.plot_gradients(tmp_path / "norms.svg")
     (axes,) = figure.axes
     assert [line.get_label() for line in axes.lines] == ["layer 3", "layer 2", "layer 1"]
+    assert len({tuple(line.get_color()) for line in axes.lines}) == 3
     assert axes.get_yscale() == "log" and (tmp_path / "norms.svg").exists()
     with pytest.raises(ValueError, match="GradientNorms"):
         fastnn.History().plot_gradients()

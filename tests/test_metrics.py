@@ -100,9 +100,17 @@ def test_calibration():
 
 
 def test_a_probability_rounded_above_1_is_in_the_last_bin():
-    """Together they are right half the time, and say 0.985 on average."""
-    P = np.array([[0.97, 0.03], [np.nextafter(np.float32(1), np.float32(2)), 0]], np.float32)
-    assert of("ece", np.array([0, 1]), P, "softmax") == pytest.approx(0.485)
+    """Two rows there: one is right and says 0.97, one is not. One in the bin before says 0.9."""
+    above = np.nextafter(np.float32(1), np.float32(2))
+    P = np.array([[0.97, 0.03], [above, 0], [0.9, 0.1]], np.float32)
+    assert of("ece", np.array([0, 1, 0]), P, "softmax") == pytest.approx((0.97 + 0.1) / 3)
+
+
+def test_bins_of_many_classes_begin_at_0():
+    """Right, and said 0.05, of which the first bin is; wrong, and said 0.1, of the second."""
+    P = np.full((2, 20), 0.05)
+    P[1, :2] = 0.1, 0
+    assert of("ece", np.array([0, 9]), P, "softmax") == pytest.approx((0.95 + 0.1) / 2)
 
 
 def test_confusion_matrix():
@@ -179,6 +187,7 @@ def test_quantiles_against_the_best_constants():
     assert measures.d2(y, np.array([[0.0, 2.0]] * 4), q) == 0
     assert measures.d2(y, y + np.array([0, 1]), q) == pytest.approx(1 - (0 + 1 / 1.5) / 2)
     assert measures.d2(y, y - np.array([0, 1]), q) == pytest.approx(1 - (0 + 3 / 1.5) / 2)
+    assert measures.d2(y[:3], np.full((3, 1), 2.0), q[1:]) == 0  # of 0, 1, 2 it is 2
 
 
 def test_log_loss_of_an_underflow_is_finite():

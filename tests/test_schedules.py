@@ -31,6 +31,9 @@ def test_by_hand():
         rates(fastnn.StepDecay(1.0, epochs=2, gamma=0.5), 9, per_epoch=2),
         [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25],
     )
+    assert rates(fastnn.StepDecay(1.0), 21, per_epoch=1)[[9, 10, 19, 20]].tolist() == (
+        pytest.approx([1, 0.1, 0.1, 0.01])
+    )
     np.testing.assert_array_equal(
         rates(fastnn.Exponential(1.0, 0.5), 6, per_epoch=2), [1, 1, 0.5, 0.5, 0.25, 0.25]
     )
@@ -50,7 +53,10 @@ def test_by_hand():
     cycle = rates(fastnn.OneCycle(1.0), 100)
     assert cycle[0] == pytest.approx(1 / 25) and cycle.argmax() == 29 and cycle[29] == 1
     assert cycle[-1] == pytest.approx(1 / 25e4)
-    flat = rates(fastnn.FlatCosine(1.0), 8)
+    assert cycle[29 + 35] == pytest.approx((1 + 1 / 25e4) / 2)  # half the way down
+    flat = rates(fastnn.FlatCosine(1.0), 11, total=8)
+    assert flat[7] > 0.1 and abs(flat[8:]).max() < 1e-15
+    flat = flat[:8]
     assert (flat[:5] == 1).all() and flat[6] == pytest.approx(0.5, rel=1e-15)
     np.testing.assert_allclose(flat[5:], (1 + np.cos(np.pi * np.array([1, 2, 3]) / 4)) / 2)
     wave = rates(fastnn.CosLog(1.0, cycles=2), 300)
