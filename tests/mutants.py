@@ -56,7 +56,7 @@ PYTHON = {
     "explain/importance.py": ["test_explain.py"],
     "explain/shapley.py": ["test_explain.py"],
     "files/atomic.py": ["test_contracts.py", "test_storage.py"],
-    "files/safetensors.py": ["test_hostile_files.py", "test_storage.py"],
+    "files/safetensors.py": ["test_hostile_files.py", "test_storage.py", "test_interop.py"],
     "network/initialize.py": ["test_initialize.py", "test_monotone.py"],
     "random.py": ["test_initialize.py", "test_train.py", "test_golden.py"],
     "tables/numbers.py": ["test_tables.py", "test_columns.py"],
