@@ -941,7 +941,7 @@ class Model:
         TableError
             Rows are not as the model knows them: the column, and the row.
         ValueError
-            Of classes: sums of a row overflow, so its outputs are NaN.
+            Of classes: sums of a row overflow, so that its outputs are NaN.
 
         Examples
         --------

@@ -498,15 +498,15 @@ static int forward(const fastnn_predictor *f, const void *x, ptrdiff_t rows, voi
     return 1;
 }
 
-/* The first of the largest, or of those that are no number, as NumPy's argmax. */
+/* The first of the largest; -1 where one is no number. */
 static int32_t class_of(const fastnn_predictor *f, const void *y) {
     ptrdiff_t most = 0;
-    if (f->n_out == 1) return real_at(f->k, y, 0) > 0.5;
-    for (ptrdiff_t j = 1; j < f->n_out; j++) {
-        const double peak = real_at(f->k, y, most);
-        if (peak == peak && !(real_at(f->k, y, j) <= peak)) most = j;
+    for (ptrdiff_t j = 0; j < f->n_out; j++) {
+        const double one = real_at(f->k, y, j);
+        if (one != one) return -1;
+        if (one > real_at(f->k, y, most)) most = j;
     }
-    return (int32_t)most;
+    return f->n_out == 1 ? real_at(f->k, y, 0) > 0.5 : (int32_t)most;
 }
 
 /* y, or classes in its place, <- what x gives. */
@@ -522,7 +522,10 @@ static int predict(const fastnn_predictor *f, const void *x, size_t rows, void *
         const ptrdiff_t m = n - first < CHUNK ? n - first : CHUNK;
         void *to = classes ? own : at(f->k, y, first * f->n_out);
         finite = forward(f, at(f->k, x, first * f->n_in), m, to, room);
-        for (ptrdiff_t r = 0; finite && classes && r < m; r++) classes[first + r] = class_of(f, at(f->k, own, r * f->n_out));
+        for (ptrdiff_t r = 0; finite && classes && r < m; r++) {
+            classes[first + r] = class_of(f, at(f->k, own, r * f->n_out));
+            finite = classes[first + r] >= 0;
+        }
     }
     fnn_fp_leave(mode);
     return finite ? FASTNN_OK : FASTNN_NOT_FINITE;

@@ -178,7 +178,7 @@ def test_what_a_call_refuses(here):
 
 
 def test_the_class_is_argmaxs(here):
-    """Also of equal scores, and of those that are no number: infinity minus infinity."""
+    """Also of equal scores; of those that are no number, infinity minus infinity, there is none."""
     wide = dict(activation="identity", output="identity", loss="hinge", bias=False)
     model = fastnn.Model([2, 2, 3], **wide, seed=0)
     model.W[0][:] = [[3e38, 0], [0, 3e38]]
@@ -186,8 +186,13 @@ def test_the_class_is_argmaxs(here):
     model.save("m.safetensors")
     X = np.array([[0, 0], [3, 3], [1, 1], [-1, 2], [2, -1]], np.float32)
     f = Predictor("m.safetensors")
-    assert np.isnan(f(X)).any()
-    assert f.classify(X).tolist() == f(X).argmax(1).tolist() == model.predict(X).tolist()
+    bad = np.isnan(f(X)).any(1)
+    assert bad.sum() == 1 and np.isinf(f(X[~bad])).any()
+    assert f.classify(X[~bad]).tolist() == f(X[~bad]).argmax(1).tolist()
+    assert f.classify(X[~bad]).tolist() == model.predict(X[~bad]).tolist()
+    assert f.call("classify", X, np.empty(len(X), np.int32)) == NOT_FINITE
+    with pytest.raises(ValueError, match=f"got NaN in row {bad.argmax()}"):
+        model.predict(X)
 
 
 def test_one_half_is_the_first_class(here):

@@ -36,7 +36,8 @@ extern "C" {
 /* What calls return. */
 enum {
     FASTNN_OK = 0,
-    FASTNN_NOT_FINITE = 1, /* a number of x is NaN or infinite; y may be written in part */
+    FASTNN_NOT_FINITE = 1, /* a number of x is NaN or infinite, or a row that is to have a class overflows: an output of it is NaN;
+                              y may be written in part */
     FASTNN_OTHER_TYPE = 2, /* the network's numbers are of the other type: nothing was done */
     FASTNN_NO_CLASS = 3    /* the network does not decide for one class: nothing was done */
 };
