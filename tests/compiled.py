@@ -12,6 +12,9 @@ from fastnn.network.activations import hidden_kernel, kernel
 from fastnn.network.embeddings import kernel as phi_kernel
 from fastnn.network.norms import CLASSES
 
+# The instruction sets that give the same bits: those with FMA; of a CPU without, its own.
+ALIKE = [isa for isa in _cpu.isas() if isa != "baseline"] or ["baseline"]
+
 
 def kernel_settings(net):
     """The loss's settings, with a q for each output."""

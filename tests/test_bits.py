@@ -11,7 +11,7 @@ import platform
 import numpy as np
 import pytest
 import reference as ref
-from compiled import counted, engine_of
+from compiled import ALIKE, counted, engine_of
 
 import fastnn
 from bench.sweep import random_shapes
@@ -68,7 +68,6 @@ SHAPED = {  # what shapes a step: penalties, clipping, limits
         **{"clip_norm": 0.1, "clip_value": 0.01, "max_norm": 0.5},
     },
 }
-WITH_FMA = [isa for isa in _cpu.isas() if isa != "baseline"]
 
 
 @pytest.fixture(autouse=True)
@@ -170,7 +169,7 @@ def test_losses_and_weights(output, loss, dtype, n_out, batch):
 
 def over_isas_and_threads(compute):
     results = {}
-    for isa in WITH_FMA:
+    for isa in ALIKE:
         _cpu.use(isa)
         for threads in (1, 2, 4):
             results[isa, threads] = compute(threads)

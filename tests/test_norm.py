@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 import pytest
 import reference as ref
-from compiled import counted, engine_of
+from compiled import ALIKE, counted, engine_of
 
 import fastnn
 from fastnn.explain import gradient_check
@@ -41,7 +41,6 @@ SHAPED = {
     **{"l1": 0.001, "l2": 0.01, "weight_decay": 0.1, "decay_bias": False},
     **{"clip_norm": 0.05, "clip_value": 0.01, "max_norm": 0.5},
 }
-WITH_FMA = [isa for isa in _cpu.isas() if isa != "baseline"]
 
 
 @pytest.fixture(autouse=True)
@@ -187,7 +186,7 @@ def test_bits(name, dtype, optimizer):
     net = NETS[name]
     for batch in [1, *batches(name)] if "batch" not in name else batches(name):
         results = set()
-        for isa in WITH_FMA:
+        for isa in ALIKE:
             _cpu.use(isa)
             for threads in (1, 2, 3, 4):
                 shaped = SHAPED if optimizer == "adam" else None
@@ -205,7 +204,7 @@ def test_gradient_and_prediction_bits(name, dtype):
         np.random.default_rng(2).random(flat(ref.new_running(net, dtype), dtype).size) + 0.5
     )
     results = set()
-    for isa in WITH_FMA:
+    for isa in ALIKE:
         _cpu.use(isa)
         for threads in (1, 2, 3):
             e = engine_of(net, dtype)
