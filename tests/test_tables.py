@@ -403,6 +403,38 @@ def test_durations_are_seconds_and_moments_are_moments(library, kind):
     np.testing.assert_array_equal(column.values, np.array(MOMENTS, "M8[us]"))
 
 
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_moments_of_nanoseconds_are_to_the_microsecond(zone):
+    pyarrow = pytest.importorskip("pyarrow")
+    cells = [1_600_000_000_123_456_789, None, -1500]
+    want = np.array([1_600_000_000_123_456, "NaT", -2], "M8[us]")
+    arrow = pyarrow.chunked_array([pyarrow.array(cells, pyarrow.timestamp("ns", zone))])
+    for values in (arrow, np.array([cells[0], "NaT", cells[2]], "M8[ns]")):
+        np.testing.assert_array_equal(as_column("c", values).values, want)
+    spans = as_column("c", pyarrow.array(cells, pyarrow.duration("ns")))
+    np.testing.assert_array_equal(spans.values, [1_600_000_000.123456, np.nan, -2e-6])
+
+
+@pytest.mark.parametrize("library", ["numpy", "pyarrow"])
+def test_moments_beyond_what_microseconds_can_tell_are_refused(library):
+    """64 bits of them are 292,277 years to either side of 1970."""
+    package = pytest.importorskip(library)
+    for kind, of in (("timestamp", " of 1970"), ("duration", "")):
+
+        def made(seconds, kind=kind):
+            if library == "pyarrow":
+                return package.array(seconds, getattr(package, kind)("s"))
+            seconds = ["NaT" if one is None else one for one in seconds]
+            return np.array(seconds, "M8[s]" if kind == "timestamp" else "m8[s]")
+
+        years = 292_277 * 31_556_952
+        assert len(as_column("c", made([None, years, -years]))) == 3
+        for far in (2**53, -(2**53), 292_278 * 31_556_952):
+            told = f"^c: must be within 290,000 years{of}, got .* in row 2$"
+            with pytest.raises(TableError, match=told):
+                as_column("c", made([None, 0, far]))
+
+
 def test_times_are_moments_of_a_day():
     column = as_column("c", [time(13, 30), None])
     np.testing.assert_array_equal(column.values, np.array(["1970-01-01T13:30", "NaT"], "M8[us]"))

@@ -138,7 +138,11 @@ def as_column(where: str, values: Any) -> Column:
     if isinstance(values, Column):
         return values
     library = type(values).__module__.partition(".")[0]
-    column = {"pandas": _pandas, "polars": _polars, "pyarrow": _arrow}.get(library, _cells)(values)
+    made = {"pandas": _pandas, "polars": _polars, "pyarrow": _arrow}.get(library, _cells)
+    try:
+        column = made(values)
+    except OverflowError as error:
+        raise TableError(f"{where}: {error}") from None
     if column is None:
         kind = getattr(values, "type", getattr(values, "dtype", type(values).__name__))
         raise TableError(f"{where}: must hold numbers, text, booleans or dates, it holds {kind}")
@@ -210,11 +214,17 @@ def _at(cell: Any) -> Any:
 
 
 def _moments(values: np.ndarray) -> Column:
-    """Dates and times; durations as numbers of seconds."""
-    if values.dtype.kind == "M":
-        return Moments(values.astype("M8[us]"))
-    seconds = values.astype("m8[us]").astype(np.int64) / 1e6
-    return Numbers(np.where(np.isnat(values), np.nan, seconds))
+    """Dates and times, to the microsecond; durations as numbers of seconds."""
+    kind, missing = values.dtype.kind, np.isnat(values)
+    micro = values.astype(f"{kind}8[us]")
+    second = f"{kind}8[s]"
+    beyond = (micro.astype(second) != values.astype(second)) & ~missing
+    if beyond.any():
+        row, of = int(np.argmax(beyond)), " of 1970" if kind == "M" else ""
+        raise OverflowError(f"must be within 290,000 years{of}, got {values[row]} in row {row}")
+    if kind == "M":
+        return Moments(micro)
+    return Numbers(np.where(missing, np.nan, micro.astype(np.int64) / 1e6))
 
 
 def _booleans(values: np.ndarray) -> Words:
@@ -284,10 +294,8 @@ def _arrow(values: Any) -> Column | None:
         if declared:
             return _objects(numbers.tolist(), declared=True, order=order)
         return Numbers(numbers)
-    if types.is_date(kind) or types.is_timestamp(kind):
-        return _moments(np.asarray(values.cast(pyarrow.timestamp("us"))))
-    if types.is_duration(kind):
-        return _moments(np.asarray(values.cast(pyarrow.duration("us"))))
+    if types.is_date(kind) or types.is_timestamp(kind) or types.is_duration(kind):
+        return _moments(np.asarray(values))
     plain = ("string", "large_string", "string_view", "bool", "null")
     if types.is_time(kind) or str(kind) in plain:
         return _objects(values.to_pylist(), declared=declared, order=order)
