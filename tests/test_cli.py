@@ -777,6 +777,17 @@ def test_output_keeps_links_and_permissions(here):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_rows_that_overflow_have_no_class(here, run, command):
+    fastnn.Model([3, 5, 2], seed=0).save("m.safetensors")
+    X = np.array([[1, 2, 3], [-3e38, -3e38, -3e38], [1, 1, 1]], np.float32)
+    np.savez("rows.npz", X=X, y=np.array([0, 1, 0]))
+    status, out, err = run(command, "m.safetensors", "rows.npz")
+    assert status == 2 and not out
+    assert err.startswith("fastnn: error: ") and "got NaN in row 1" in err
+    assert err.count("\n") == 1
+
+
 def test_predictions_go_into_a_pipe(here, run):
     flowers(here / "flowers.csv")
     assert run(*TRAIN, "flowers.csv", "-t", "kind", "-o", "m.st", "-q", "--epochs", 1)[0] == 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.cli.common.messages import BadUse
+from fastnn.network.arrays import refuse_nan
 from fastnn.saved import columns_of
 from fastnn.tables.columns import Columns
 from fastnn.tables.reading import read as read_file
@@ -92,6 +93,8 @@ def outputs(model: Any, columns: Columns, rows: Any, n_threads: int | None) -> n
         return answers
     described = model.columns is not None and not model.columns.plain
     f = model.forward(rows if described else columns.encode(rows, model.dtype))
+    if not columns.amounts:
+        refuse_nan(f)
     if columns.class_names is not None and f.shape[1] == 1:  # of two classes from one sigmoid
         return np.hstack([1 - f, f])
     return columns.decode(f)
